@@ -1,0 +1,41 @@
+import { constants } from "node:os";
+import { lastErrno } from "./ffi.ts";
+
+const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+/** Numbers of errno(3) that the packet path compares against. */
+export const Errno = {
+  ...constants.errno,
+  EBADFD: 77,
+};
+
+/** A system call that failed. `code` is errno's name, as in Node's own errors. */
+export class SystemError extends Error {
+  readonly errno: number;
+  readonly code: string;
+  readonly syscall: string;
+
+  /** @param detail what it was about: a path, an address, a device */
+  constructor(errno: number, syscall: string, detail = "") {
+    const code = errnoName(errno);
+    super(`${syscall}${detail === "" ? "" : ` ${detail}`}: ${code}`);
+    this.name = "SystemError";
+    this.errno = errno;
+    this.code = code;
+    this.syscall = syscall;
+  }
+}
+
+export function errnoName(errno: number): string {
+  return errno === Errno.EBADFD ? "EBADFD" : (NAMES.get(errno) ?? `errno ${errno}`);
+}
+
+/** Passes the result of a call on, or throws what errno says. */
+export function checked(result: number, syscall: string, detail = ""): number {
+  if (result < 0) throw new SystemError(lastErrno(), syscall, detail);
+  return result;
+}
+
+/** True where `error` came from a system call and is one of `codes`. */
+export function isErrno(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && "code" in error && codes.includes(String(error.code));
+}

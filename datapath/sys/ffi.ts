@@ -1,0 +1,112 @@
+/**
+ * The C library, by koffi. The only file that imports koffi (docs/adr/0001-ffi-library.md).
+ *
+ * Pointers stand in two forms: `Buf` is a JavaScript buffer whose memory the call may use until it
+ * returns; `Address` is a number, for memory of ours that never moves (see memory.ts). A wrong one
+ * crashes the process, so nothing outside `sys/` calls these functions.
+ */
+import koffi from "koffi";
+
+/** A virtual address; user space ends at 2⁴⁷ (2⁴⁸ on arm64), so a number holds it exactly. */
+export type Address = number;
+type Buf = Uint8Array | null;
+
+const libc = koffi.load(null);
+
+interface LibC {
+  open(path: string, flags: number, mode: number): number;
+  close(fd: number): number;
+  /** Not declared variadic: both of our ABIs pass the third argument alike either way. */
+  ioctl(fd: number, request: number, argument: Buf): number;
+  setns(fd: number, kind: number): number;
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Buf, length: number): number;
+  listen(fd: number, backlog: number): number;
+  accept4(fd: number, address: null, length: null, flags: number): number;
+  setsockopt(fd: number, level: number, option: number, value: Buf, length: number): number;
+  getsockname(fd: number, address: Buf, length: Buf): number;
+  sendto(
+    fd: number,
+    data: Buf,
+    length: number,
+    flags: number,
+    address: Buf,
+    addressLength: number,
+  ): number;
+  recv(fd: number, data: Buf, length: number, flags: number): number;
+  poll(fds: Buf, count: number, timeoutMs: number): number;
+  eventfd(initial: number, flags: number): number;
+  epoll_create1(flags: number): number;
+  epoll_ctl(epoll: number, operation: number, fd: number, event: Buf): number;
+}
+
+/** The calls of the packet path take addresses only: no buffer is pinned, nothing is allocated. */
+interface PacketLibC {
+  read(fd: number, at: Address, length: number): number;
+  write(fd: number, at: Address, length: number): number;
+  sendmmsg(fd: number, messages: Address, count: number, flags: number): number;
+  recvmmsg(fd: number, messages: Address, count: number, flags: number, timeout: null): number;
+  epoll_wait(epoll: number, events: Address, max: number, timeoutMs: number): number;
+}
+
+const bind = (definition: string): unknown => libc.func(definition);
+
+export const c = {
+  open: bind("int open(const char *path, int flags, uint32_t mode)"),
+  close: bind("int close(int fd)"),
+  ioctl: bind("int ioctl(int fd, uint64_t request, void *argument)"),
+  setns: bind("int setns(int fd, int kind)"),
+  socket: bind("int socket(int domain, int type, int protocol)"),
+  bind: bind("int bind(int fd, void *address, uint32_t length)"),
+  listen: bind("int listen(int fd, int backlog)"),
+  accept4: bind("int accept4(int fd, void *address, void *length, int flags)"),
+  setsockopt: bind("int setsockopt(int fd, int level, int option, void *value, uint32_t length)"),
+  getsockname: bind("int getsockname(int fd, void *address, void *length)"),
+  sendto: bind(
+    "int64_t sendto(int fd, void *data, size_t length, int flags, void *address, uint32_t addressLength)",
+  ),
+  recv: bind("int64_t recv(int fd, void *data, size_t length, int flags)"),
+  poll: bind("int poll(void *fds, uint64_t count, int timeout)"),
+  eventfd: bind("int eventfd(uint32_t initial, int flags)"),
+  epoll_create1: bind("int epoll_create1(int flags)"),
+  epoll_ctl: bind("int epoll_ctl(int epoll, int operation, int fd, void *event)"),
+} as LibC;
+
+export const packet = {
+  read: bind("int64_t read(int fd, uintptr_t at, size_t length)"),
+  write: bind("int64_t write(int fd, uintptr_t at, size_t length)"),
+  sendmmsg: bind("int sendmmsg(int fd, uintptr_t messages, uint32_t count, int flags)"),
+  recvmmsg: bind(
+    "int recvmmsg(int fd, uintptr_t messages, uint32_t count, int flags, void *timeout)",
+  ),
+  epoll_wait: bind("int epoll_wait(int epoll, uintptr_t events, int max, int timeout)"),
+} as PacketLibC;
+
+const pollAsync = (
+  libc.func("int poll(void *fds, uint64_t count, int timeout)") as unknown as {
+    async(
+      fds: Uint8Array,
+      count: number,
+      timeout: number,
+      done: (error: unknown, ready: number) => void,
+    ): void;
+  }
+).async;
+
+/** poll(2) on a thread of the pool: resolves to the number of ready descriptors. */
+export function pollInBackground(fds: Uint8Array, count: number, timeoutMs: number) {
+  return new Promise<number>((resolve, reject) => {
+    pollAsync(fds, count, timeoutMs, (error, ready) => (error ? reject(error) : resolve(ready)));
+  });
+}
+
+/** errno of the last call that failed, on this thread. */
+export function lastErrno(): number {
+  return koffi.errno();
+}
+
+/** Zeroed memory that never moves and is never freed. */
+export function allocate(bytes: number): { address: Address; buffer: ArrayBuffer } {
+  const pointer = koffi.alloc("uint8_t", bytes) as unknown as bigint;
+  return { address: Number(pointer), buffer: koffi.view(pointer, bytes) };
+}

@@ -1,0 +1,122 @@
+/** The control socket of the datapath process, served on the packet loop's own thread. */
+import { LineSplitter, type Reply, toWireError } from "../../rpc/lines.ts";
+import { EPOLLIN, EPOLLOUT } from "../sys/epoll.ts";
+import { closeFd } from "../sys/fd.ts";
+import { acceptUnix, listenUnix, receive, send } from "../sys/unix.ts";
+import { listing } from "./listing.ts";
+import type { Handler, Loop } from "./loop.ts";
+import { type Change, MAX_MESSAGE_BYTES, type Request, type Results } from "./protocol.ts";
+
+/** Connections at once: an agent, its successor, and a few curious people. */
+const MAX_CONNECTIONS = 16;
+const READ_BYTES = 256 * 1024;
+
+/** Serves `loop` on `path`. @throws SystemError */
+export function serveControl(loop: Loop, path: string, version: string): void {
+  const listener = listenUnix(path);
+  let connections = 0;
+  loop.watch(listener, EPOLLIN, {
+    queues: false,
+    ready() {
+      const fd = acceptUnix(listener);
+      if (fd < 0) return;
+      if (connections >= MAX_CONNECTIONS) return closeFd(fd);
+      connections++;
+      const connection = new Connection(loop, fd, version, () => connections--);
+      loop.watch(fd, EPOLLIN, connection);
+    },
+  });
+}
+
+class Connection implements Handler {
+  readonly queues = false;
+  readonly #loop: Loop;
+  readonly #fd: number;
+  readonly #version: string;
+  readonly #closed: () => void;
+  readonly #lines = new LineSplitter(MAX_MESSAGE_BYTES);
+  readonly #buffer = new Uint8Array(READ_BYTES);
+  /** What the peer has not taken yet. While there is any, its requests wait. */
+  #unsent: Uint8Array | null = null;
+
+  constructor(loop: Loop, fd: number, version: string, closed: () => void) {
+    this.#loop = loop;
+    this.#fd = fd;
+    this.#version = version;
+    this.#closed = closed;
+  }
+
+  ready(): void {
+    try {
+      if (this.#unsent !== null) this.#flush(this.#unsent);
+      else this.#read();
+    } catch {
+      // The peer is gone, or does not speak the protocol; it loses its connection, we nothing.
+      this.#close();
+    }
+  }
+
+  #read(): void {
+    const bytes = receive(this.#fd, this.#buffer);
+    if (bytes === 0) return this.#close();
+    if (bytes < 0) return;
+    let replies = "";
+    for (const line of this.#lines.push(this.#buffer.subarray(0, bytes))) {
+      replies += `${JSON.stringify(this.#answer(line))}\n`;
+    }
+    if (replies !== "") this.#flush(Buffer.from(replies));
+  }
+
+  #flush(data: Uint8Array): void {
+    let rest = data;
+    while (rest.length > 0) {
+      const sent = send(this.#fd, rest);
+      if (sent < 0) break;
+      rest = rest.subarray(sent);
+    }
+    const wasWaiting = this.#unsent !== null;
+    this.#unsent = rest.length > 0 ? rest : null;
+    if (wasWaiting !== (this.#unsent !== null)) {
+      this.#loop.epoll.modify(this.#fd, this.#unsent === null ? EPOLLIN : EPOLLOUT);
+    }
+  }
+
+  #close(): void {
+    this.#loop.unwatch(this.#fd);
+    closeFd(this.#fd);
+    this.#closed();
+  }
+
+  #answer(line: string): Reply<unknown> {
+    try {
+      return { result: this.#execute(JSON.parse(line) as Request) };
+    } catch (error) {
+      return { error: toWireError(error) };
+    }
+  }
+
+  #execute(request: Request): Results[keyof Results] {
+    switch (request.op) {
+      case "hello":
+        return { version: this.#version, pid: process.pid };
+      case "list":
+        return listing(this.#loop.table, this.#loop.now());
+      case "apply":
+        return request.changes.map((change) => this.#apply(change));
+      case "shutdown":
+        this.#loop.stop();
+        return null;
+      default:
+        throw new TypeError(`unknown request ${JSON.stringify(request).slice(0, 200)}`);
+    }
+  }
+
+  #apply(change: Change): Reply<null> {
+    try {
+      this.#loop.table.apply(change);
+      return { result: null };
+    } catch (error) {
+      return { error: toWireError(error) };
+    }
+  }
+}

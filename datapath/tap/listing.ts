@@ -1,0 +1,26 @@
+import { errnoName } from "../sys/errno.ts";
+import { decodeSockaddr } from "../sys/socket.ts";
+import type { Listing } from "./protocol.ts";
+import type { Table } from "./table.ts";
+
+/** All that the process knows, as plain data. */
+export function listing(table: Table, now: number): Listing {
+  return {
+    tunnels: Array.from(table.tunnels.values(), (tunnel) => ({
+      tunnel: tunnel.config,
+      endpoint: tunnel.endpoint.counters,
+      lastSendError: tunnel.lastSendErrno === 0 ? null : errnoName(tunnel.lastSendErrno),
+      lastStranger: tunnel.strangers === 0 ? null : decodeSockaddr(tunnel.strangerName),
+    })),
+    sessions: Array.from(table.sessions.values(), (session) => ({
+      session: session.config,
+      deviceOpen: session.device !== null,
+      receiving: table.isReceiving(session),
+      counters: session.counters,
+      lastReceivedMsAgo:
+        session.lastReceivedMs < 0 ? null : Math.round(now - session.lastReceivedMs),
+      resyncs: session.order?.resyncs ?? 0,
+    })),
+    residentBytes: process.memoryUsage.rss(),
+  };
+}

@@ -1,0 +1,125 @@
+/**
+ * The one thread of the process: waits for readiness, gives each device and each socket at most one
+ * batch a round, and sleeps without a timer while nothing waits. Control requests run between
+ * batches, on the same thread, so that no packet ever sees half of a change.
+ */
+
+import type { Tunnel } from "../../l2tp/model.ts";
+import { EPOLLIN, Epoll } from "../sys/epoll.ts";
+import { closeFd } from "../sys/fd.ts";
+import { AF_INET, AF_INET6, openTunnelSocket, setReceiveZeroChecksum } from "../sys/socket.ts";
+import { openTap, setPersistent } from "../sys/tun.ts";
+import { Forwarder } from "./forward.ts";
+import { TapDevice, TunnelSocket } from "./kernel-ports.ts";
+import type { DatagramSocket, FrameDevice } from "./ports.ts";
+import type { DevicePlace } from "./protocol.ts";
+import type { SessionState } from "./session.ts";
+import { type Ports, Table } from "./table.ts";
+import type { LocalEndpoint } from "./tunnel.ts";
+
+/** What a descriptor's readiness leads to. */
+export interface Handler {
+  /** @param events EPOLLIN and the like */
+  ready(events: number, now: number): void;
+  /** Whether what it queues may wait for the handlers after it, and so share a system call. */
+  readonly queues: boolean;
+}
+
+export class Loop implements Ports {
+  readonly epoll = new Epoll();
+  readonly forwarder = new Forwarder();
+  readonly table = new Table(this, this.forwarder);
+  /** By descriptor. */
+  readonly #handlers: (Handler | undefined)[] = [];
+  #stopping = false;
+
+  /** Runs until `stop`. */
+  run(): void {
+    while (!this.#stopping) this.#round(this.#timeoutMs());
+  }
+
+  stop(): void {
+    this.#stopping = true;
+  }
+
+  watch(fd: number, interest: number, handler: Handler): void {
+    this.epoll.add(fd, interest);
+    this.#handlers[fd] = handler;
+  }
+
+  unwatch(fd: number): void {
+    this.epoll.remove(fd);
+    this.#handlers[fd] = undefined;
+  }
+
+  /** Milliseconds of a steady clock. */
+  now(): number {
+    return performance.now();
+  }
+
+  #round(timeoutMs: number): void {
+    const count = this.epoll.wait(timeoutMs);
+    const now = this.now();
+    for (let i = 0; i < count; i++) {
+      const handler = this.#handlers[this.epoll.readyFd(i)];
+      if (handler === undefined) continue;
+      if (!handler.queues) this.forwarder.flush();
+      handler.ready(this.epoll.readyEvents(i), now);
+    }
+    this.forwarder.flush();
+    this.forwarder.expire(now);
+  }
+
+  #timeoutMs(): number {
+    const deadline = this.forwarder.nextDeadline();
+    if (deadline === Number.POSITIVE_INFINITY) return -1;
+    return Math.max(0, Math.ceil(deadline - this.now()));
+  }
+
+  openSocket(tunnel: Tunnel): DatagramSocket {
+    const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
+    return new TunnelSocket(openTunnelSocket(tunnel.encapsulation, tunnel.local), family);
+  }
+
+  startEndpoint(endpoint: LocalEndpoint): void {
+    this.watch((endpoint.socket as TunnelSocket).fd, EPOLLIN, {
+      queues: false,
+      ready: (_events, now) => this.forwarder.readEndpoint(endpoint, now),
+    });
+  }
+
+  stopEndpoint(endpoint: LocalEndpoint): void {
+    const { fd } = endpoint.socket as TunnelSocket;
+    this.unwatch(fd);
+    closeFd(fd);
+  }
+
+  allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void {
+    const { fd, family } = socket as TunnelSocket;
+    if (family === AF_INET6) setReceiveZeroChecksum(fd, allowed);
+  }
+
+  openDevice({ netns, name }: DevicePlace): FrameDevice {
+    return new TapDevice(openTap(netns, name));
+  }
+
+  startDevice(session: SessionState, device: FrameDevice): void {
+    this.watch((device as TapDevice).fd, EPOLLIN, {
+      queues: true,
+      ready: () => {
+        if (!this.forwarder.readDevice(session)) this.table.loseDevice(session);
+      },
+    });
+  }
+
+  stopDevice(device: FrameDevice, remove: boolean): void {
+    const { fd } = device as TapDevice;
+    this.unwatch(fd);
+    try {
+      if (remove) setPersistent(fd, false);
+    } catch {
+      // The device is gone already.
+    }
+    closeFd(fd);
+  }
+}

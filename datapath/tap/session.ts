@@ -1,0 +1,87 @@
+import { cookieWords, type SessionRx, type SessionTx } from "../../l2tp/codec.ts";
+import { createSessionCounters, type Session, type SessionCounters } from "../../l2tp/model.ts";
+import { ReceiveOrder } from "../../l2tp/reorder.ts";
+import type { FrameDevice } from "./ports.ts";
+import type { TunnelState } from "./tunnel.ts";
+
+const ETHERNET_HEADER_BYTES = 14;
+const VLAN_TAG_BYTES = 4;
+
+/** A session as the packet path uses it. */
+export class SessionState {
+  config: Session;
+  tunnel: TunnelState;
+  tx: SessionTx;
+  rx: SessionRx;
+  /** The largest frame that the device takes: the kernel's bound for l2tpeth (is_skb_forwardable). */
+  maxFrameBytes: number;
+  /** Where received sequence numbers count. */
+  order: ReceiveOrder | null;
+  /** By slot of `order`: the slot of the hold pool with the frame, and the frame's length. */
+  readonly held: Int32Array;
+  readonly heldBytes: Int32Array;
+  device: FrameDevice | null = null;
+  readonly counters: SessionCounters = createSessionCounters();
+  /** When the last frame came in, by the loop's clock; −1: none yet. */
+  lastReceivedMs = -1;
+
+  constructor(config: Session, tunnel: TunnelState) {
+    this.config = config;
+    this.tunnel = tunnel;
+    this.order = receiveOrder(config);
+    this.held = new Int32Array(HELD_FRAMES);
+    this.heldBytes = new Int32Array(HELD_FRAMES);
+    this.tx = sessionTx(config, tunnel, 0);
+    this.rx = sessionRx(config);
+    this.maxFrameBytes = maxFrameBytes(config);
+  }
+
+  /** Takes a changed configuration over; sequence numbers go on. */
+  configure(config: Session, tunnel: TunnelState): void {
+    const before = this.config.sequencing;
+    const after = config.sequencing;
+    if (
+      before.receive !== after.receive ||
+      before.reorderTimeoutMs !== after.reorderTimeoutMs ||
+      this.config.l2SpecificSublayer !== config.l2SpecificSublayer
+    ) {
+      this.order = receiveOrder(config);
+    }
+    this.tx = sessionTx(config, tunnel, this.tx.sequence);
+    this.rx = sessionRx(config);
+    this.maxFrameBytes = maxFrameBytes(config);
+    this.config = config;
+    this.tunnel = tunnel;
+  }
+}
+
+/** Early frames that a session may hold. */
+export const HELD_FRAMES = 64;
+
+function receiveOrder({ sequencing, l2SpecificSublayer }: Session): ReceiveOrder | null {
+  return sequencing.receive && l2SpecificSublayer === "Default"
+    ? new ReceiveOrder(sequencing.reorderTimeoutMs, HELD_FRAMES)
+    : null;
+}
+
+function sessionTx(config: Session, tunnel: TunnelState, sequence: number): SessionTx {
+  return {
+    overUdp: tunnel.config.encapsulation === "UDP",
+    sessionId: config.peerSessionId,
+    ...cookieWords(config.txCookie),
+    sublayer: config.l2SpecificSublayer === "Default",
+    sequencing: config.sequencing.send,
+    sequence,
+  };
+}
+
+function sessionRx(config: Session): SessionRx {
+  return {
+    ...cookieWords(config.rxCookie),
+    sublayer: config.l2SpecificSublayer === "Default",
+  };
+}
+
+function maxFrameBytes({ mtu }: Session): number {
+  return mtu + ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES;
+}

@@ -1,0 +1,171 @@
+/** The tunnels and sessions of the process, and how they change. Sockets and devices come from a port. */
+import type { Session, Tunnel } from "../../l2tp/model.ts";
+import type { Forwarder } from "./forward.ts";
+import type { DatagramSocket, FrameDevice } from "./ports.ts";
+import type { Change, DevicePlace } from "./protocol.ts";
+import { SessionState } from "./session.ts";
+import { LocalEndpoint, TunnelState } from "./tunnel.ts";
+
+/** What the table needs of the operating system; an open that fails throws, and changed nothing. */
+export interface Ports {
+  openSocket(tunnel: Tunnel): DatagramSocket;
+  /** From now on datagrams of the endpoint are to be read. */
+  startEndpoint(endpoint: LocalEndpoint): void;
+  stopEndpoint(endpoint: LocalEndpoint): void;
+  /** Whether the socket takes datagrams without a checksum (IPv6). */
+  allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void;
+  openDevice(place: DevicePlace): FrameDevice;
+  startDevice(session: SessionState, device: FrameDevice): void;
+  /** Closes the device; it goes for good where `remove` is true. */
+  stopDevice(device: FrameDevice, remove: boolean): void;
+}
+
+/** A change that makes no sense as things are. */
+export class ChangeError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = "ChangeError";
+    this.code = code;
+  }
+}
+
+export class Table {
+  readonly tunnels = new Map<string, TunnelState>();
+  readonly sessions = new Map<string, SessionState>();
+  readonly #endpoints = new Map<string, LocalEndpoint>();
+  readonly #ports: Ports;
+  readonly #forwarder: Forwarder;
+
+  constructor(ports: Ports, forwarder: Forwarder) {
+    this.#ports = ports;
+    this.#forwarder = forwarder;
+  }
+
+  /** @throws SystemError, ChangeError; then nothing has changed */
+  apply(change: Change): void {
+    // What is queued was encoded for the configuration before.
+    this.#forwarder.flush();
+    switch (change.op) {
+      case "putTunnel":
+        return this.#putTunnel(change.tunnel);
+      case "deleteTunnel":
+        return this.#deleteTunnel(change.name);
+      case "putSession":
+        return this.#putSession(change.session, change.device);
+      case "deleteSession":
+        return this.#deleteSession(change.key);
+    }
+  }
+
+  isReceiving(session: SessionState): boolean {
+    return session.tunnel.endpoint.sessionOf(session.config.sessionId) === session;
+  }
+
+  /** The device failed: somebody deleted it, or its namespace died. */
+  loseDevice(session: SessionState): void {
+    if (session.device === null) return;
+    this.#ports.stopDevice(session.device, false);
+    session.device = null;
+  }
+
+  #putTunnel(config: Tunnel): void {
+    const tunnel = this.tunnels.get(config.name);
+    const before = tunnel?.endpoint;
+    const endpoint = this.#endpointFor(config);
+    if (tunnel === undefined) {
+      this.tunnels.set(config.name, new TunnelState(config, endpoint));
+      endpoint.users++;
+    } else {
+      const moves = endpoint !== tunnel.endpoint;
+      if (moves) {
+        for (const session of tunnel.sessions) this.#stopReceiving(session);
+        endpoint.users++;
+        tunnel.endpoint.users--;
+      }
+      tunnel.configure(config, endpoint);
+      for (const session of tunnel.sessions) {
+        session.configure(session.config, tunnel);
+        if (moves) endpoint.sessions.set(session.config.sessionId | 0, session);
+      }
+    }
+    this.#settleEndpoint(endpoint);
+    if (before !== undefined && before !== endpoint) this.#settleEndpoint(before);
+  }
+
+  #deleteTunnel(name: string): void {
+    const tunnel = this.tunnels.get(name);
+    if (tunnel === undefined) return;
+    for (const session of [...tunnel.sessions]) this.#deleteSession(session.config.key);
+    this.tunnels.delete(name);
+    tunnel.endpoint.users--;
+    this.#settleEndpoint(tunnel.endpoint);
+  }
+
+  #putSession(config: Session, place: DevicePlace): void {
+    const tunnel = this.tunnels.get(config.tunnel);
+    if (tunnel === undefined) {
+      throw new ChangeError("NoTunnel", `session ${config.key}: no tunnel ${config.tunnel}`);
+    }
+    const known = this.sessions.get(config.key);
+    const session = known ?? new SessionState(config, tunnel);
+    const device = session.device ?? this.#ports.openDevice(place);
+    if (known !== undefined) {
+      this.#forwarder.release(known);
+      this.#stopReceiving(known);
+      known.tunnel.sessions.delete(known);
+      known.configure(config, tunnel);
+    }
+    this.sessions.set(config.key, session);
+    tunnel.sessions.add(session);
+    tunnel.endpoint.sessions.set(config.sessionId | 0, session);
+    if (session.device === null) {
+      session.device = device;
+      this.#ports.startDevice(session, device);
+    }
+  }
+
+  #deleteSession(key: string): void {
+    const session = this.sessions.get(key);
+    if (session === undefined) return;
+    this.#forwarder.release(session);
+    this.#stopReceiving(session);
+    session.tunnel.sessions.delete(session);
+    this.sessions.delete(key);
+    if (session.device !== null) this.#ports.stopDevice(session.device, true);
+    session.device = null;
+  }
+
+  /** Unless another session has taken the id over already. */
+  #stopReceiving(session: SessionState): void {
+    if (this.isReceiving(session)) {
+      session.tunnel.endpoint.sessions.delete(session.config.sessionId | 0);
+    }
+  }
+
+  #endpointFor(config: Tunnel): LocalEndpoint {
+    const key = LocalEndpoint.keyOf(config);
+    const known = this.#endpoints.get(key);
+    if (known !== undefined) return known;
+    const endpoint = new LocalEndpoint(key, config, this.#ports.openSocket(config));
+    this.#endpoints.set(key, endpoint);
+    this.#ports.startEndpoint(endpoint);
+    return endpoint;
+  }
+
+  /** Fits the socket to the tunnels on it, or closes it behind the last of them. */
+  #settleEndpoint(endpoint: LocalEndpoint): void {
+    if (endpoint.users === 0) {
+      this.#ports.stopEndpoint(endpoint);
+      this.#endpoints.delete(endpoint.key);
+      return;
+    }
+    if (!endpoint.overUdp) return;
+    let zeroChecksum = false;
+    for (const { endpoint: other, config } of this.tunnels.values()) {
+      if (other === endpoint && !config.udpChecksum) zeroChecksum = true;
+    }
+    this.#ports.allowZeroChecksum(endpoint.socket, zeroChecksum);
+  }
+}

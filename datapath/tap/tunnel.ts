@@ -1,0 +1,63 @@
+import { createEndpointCounters, type EndpointCounters, type Tunnel } from "../../l2tp/model.ts";
+import { encodeSockaddr, SOCKADDR_BYTES } from "../sys/socket.ts";
+import type { DatagramSocket } from "./ports.ts";
+import type { SessionState } from "./session.ts";
+
+/** A local address (and port): one socket for all the tunnels on it. */
+export class LocalEndpoint {
+  readonly key: string;
+  readonly socket: DatagramSocket;
+  readonly overUdp: boolean;
+  /** Raw IPv4 sockets alone hand over the IP header. */
+  readonly receivesIpHeader: boolean;
+  readonly counters: EndpointCounters = createEndpointCounters();
+  /** By session id as a signed 32-bit number, which the engine keeps without a box. */
+  readonly sessions = new Map<number, SessionState>();
+  /** Tunnels on it. */
+  users = 0;
+
+  constructor(key: string, tunnel: Tunnel, socket: DatagramSocket) {
+    this.key = key;
+    this.socket = socket;
+    this.overUdp = tunnel.encapsulation === "UDP";
+    this.receivesIpHeader = !this.overUdp && !tunnel.local.address.includes(":");
+  }
+
+  static keyOf({ encapsulation, local }: Tunnel): string {
+    return `${encapsulation} ${local.address} ${local.port}`;
+  }
+
+  sessionOf(sessionId: number): SessionState | undefined {
+    return this.sessions.get(sessionId | 0);
+  }
+}
+
+/** A tunnel as the packet path uses it. */
+export class TunnelState {
+  config: Tunnel;
+  endpoint: LocalEndpoint;
+  /** The remote as a struct sockaddr, by 32-bit words. */
+  remote: Uint32Array;
+  readonly sessions = new Set<SessionState>();
+  /** errno of the last datagram that did not go out; 0 when the last one did. */
+  lastSendErrno = 0;
+  /** The struct sockaddr of the last datagram that claimed one of our sessions from elsewhere. */
+  readonly strangerName = new Uint8Array(SOCKADDR_BYTES);
+  strangers = 0;
+
+  constructor(config: Tunnel, endpoint: LocalEndpoint) {
+    this.config = config;
+    this.endpoint = endpoint;
+    this.remote = sockaddrWords(config);
+  }
+
+  configure(config: Tunnel, endpoint: LocalEndpoint): void {
+    this.config = config;
+    this.endpoint = endpoint;
+    this.remote = sockaddrWords(config);
+  }
+}
+
+function sockaddrWords({ remote }: Tunnel): Uint32Array {
+  return new Uint32Array(encodeSockaddr(remote).buffer);
+}

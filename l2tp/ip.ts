@@ -1,0 +1,117 @@
+/**
+ * IPv4 and IPv6 addresses as bytes in network order: 4 or 16 of them.
+ * Text forms: RFC 4291 §2.2 in, RFC 5952 out.
+ */
+
+/** The bytes of an address in text form, or `undefined` where the text is not one. No scope ids. */
+export function parseAddress(text: string): Uint8Array | undefined {
+  return text.includes(":") ? parseIpv6(text) : parseIpv4(text);
+}
+
+function parseIpv4(text: string): Uint8Array | undefined {
+  const parts = text.split(".");
+  if (parts.length !== 4) return undefined;
+  const bytes = new Uint8Array(4);
+  for (const [index, part] of parts.entries()) {
+    // A leading zero is octal to some readers and decimal to others: neither is meant.
+    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return undefined;
+    bytes[index] = Number(part);
+  }
+  return bytes;
+}
+
+function parseIpv6(text: string): Uint8Array | undefined {
+  const halves = text.split("::");
+  if (halves.length > 2) return undefined;
+  const head = parseGroups(halves[0] ?? "", halves.length === 1);
+  const tail = parseGroups(halves[1] ?? "", true);
+  if (head === undefined || tail === undefined) return undefined;
+  const missing = 16 - head.length - tail.length;
+  if (halves.length === 1 ? missing !== 0 : missing < 2) return undefined;
+  return Uint8Array.from([...head, ...new Array<number>(missing).fill(0), ...tail]);
+}
+
+/** The bytes of colon-separated groups; an IPv4 tail (RFC 4291 §2.2.3) only where it may stand. */
+function parseGroups(text: string, allowIpv4Tail: boolean): number[] | undefined {
+  if (text === "") return [];
+  const bytes: number[] = [];
+  const groups = text.split(":");
+  for (const [index, group] of groups.entries()) {
+    if (allowIpv4Tail && index === groups.length - 1 && group.includes(".")) {
+      const tail = parseIpv4(group);
+      if (tail === undefined) return undefined;
+      bytes.push(...tail);
+    } else if (/^[0-9a-fA-F]{1,4}$/.test(group)) {
+      const value = Number.parseInt(group, 16);
+      bytes.push(value >> 8, value & 0xff);
+    } else {
+      return undefined;
+    }
+  }
+  return bytes;
+}
+
+/** The text form of 4 or 16 bytes. */
+export function formatAddress(bytes: Uint8Array): string {
+  return bytes.length === 4 ? bytes.join(".") : formatIpv6(bytes);
+}
+
+function formatIpv6(bytes: Uint8Array): string {
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16),
+  );
+  let best = { start: 0, length: 1 };
+  for (let start = 0; start < 8; start++) {
+    let length = 0;
+    while (start + length < 8 && groups[start + length] === "0") length++;
+    if (length > best.length) best = { start, length };
+  }
+  if (best.length < 2) return groups.join(":");
+  const head = groups.slice(0, best.start).join(":");
+  const tail = groups.slice(best.start + best.length).join(":");
+  return `${head}::${tail}`;
+}
+
+/** The one text form of an address, so that equal addresses compare equal as strings. */
+export function canonicalAddress(text: string): string {
+  const bytes = parseAddress(text);
+  return bytes === undefined ? text : formatAddress(bytes);
+}
+
+export type AddressKind =
+  | "unicast"
+  | "unspecified"
+  | "loopback"
+  | "multicast"
+  | "broadcast"
+  | "link-local";
+
+/** What sort of destination the address is (RFC 6890). IPv4's link-local range routes: unicast. */
+export function addressKind(bytes: Uint8Array): AddressKind {
+  if (bytes.every((byte) => byte === 0)) return "unspecified";
+  if (bytes.length === 4) {
+    if (bytes.every((byte) => byte === 255)) return "broadcast";
+    const first = bytes[0] ?? 0;
+    if (first === 127) return "loopback";
+    return first >= 224 && first < 240 ? "multicast" : "unicast";
+  }
+  if (bytes[0] === 0xff) return "multicast";
+  if (bytes[0] === 0xfe && ((bytes[1] ?? 0) & 0xc0) === 0x80) return "link-local";
+  return bytes.subarray(0, 15).every((byte) => byte === 0) && bytes[15] === 1
+    ? "loopback"
+    : "unicast";
+}
+
+export interface Prefix {
+  readonly address: Uint8Array;
+  readonly length: number;
+}
+
+/** "192.0.2.1/24" as address and prefix length, or `undefined`. */
+export function parsePrefix(text: string): Prefix | undefined {
+  const match = /^([^/]+)\/(\d{1,3})$/.exec(text);
+  const address = parseAddress(match?.[1] ?? "");
+  const length = Number(match?.[2]);
+  if (address === undefined || length > address.length * 8) return undefined;
+  return { address, length };
+}

@@ -1,0 +1,64 @@
+/** Newline-delimited JSON, the framing of all of our unix sockets: one request or reply a line. */
+
+/** Cuts a byte stream into lines of bounded length. */
+export class LineSplitter {
+  readonly #maxBytes: number;
+  #parts: Uint8Array[] = [];
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /**
+   * The lines that the chunk completes, without their ends.
+   * @throws LineTooLongError where a line, complete or not, is above the bound
+   */
+  push(chunk: Uint8Array): string[] {
+    const lines: string[] = [];
+    let rest = chunk;
+    for (;;) {
+      const end = rest.indexOf(0x0a);
+      const piece = end < 0 ? rest : rest.subarray(0, end);
+      if (this.#bytes + piece.length > this.#maxBytes) throw new LineTooLongError(this.#maxBytes);
+      // Copied: the caller's buffer is its own again when this returns.
+      if (piece.length > 0) this.#parts.push(piece.slice());
+      this.#bytes += piece.length;
+      if (end < 0) return lines;
+      lines.push(Buffer.concat(this.#parts).toString("utf8"));
+      this.#parts = [];
+      this.#bytes = 0;
+      rest = rest.subarray(end + 1);
+    }
+  }
+}
+
+export class LineTooLongError extends Error {
+  constructor(maxBytes: number) {
+    super(`a message of more than ${maxBytes} bytes`);
+    this.name = "LineTooLongError";
+  }
+}
+
+/** An error as it crosses a socket. */
+export interface WireError {
+  /** A word for programs: errno's name, or one of the protocol's own. */
+  readonly code: string;
+  /** A sentence for people. */
+  readonly message: string;
+  /** What to do about it. */
+  readonly remedy?: string;
+}
+
+export type Reply<T> = { readonly result: T } | { readonly error: WireError };
+
+/** Any error as it may cross a socket. */
+export function toWireError(error: unknown): WireError {
+  if (!(error instanceof Error)) return { code: "Internal", message: String(error) };
+  const { code, remedy } = error as { code?: unknown; remedy?: unknown };
+  return {
+    code: typeof code === "string" ? code : "Internal",
+    message: error.message,
+    ...(typeof remedy === "string" ? { remedy } : {}),
+  };
+}

@@ -1,0 +1,9 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["{l2tp,datapath,operator,cni,cli,rpc}/**/*.test.ts"] } },
+    ],
+  },
+});

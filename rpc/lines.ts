@@ -22,7 +22,7 @@ export class LineSplitter {
       const piece = end < 0 ? rest : rest.subarray(0, end);
       if (this.#bytes + piece.length > this.#maxBytes) throw new LineTooLongError(this.#maxBytes);
       // Copied: the caller's buffer is its own again when this returns.
-      if (piece.length > 0) this.#parts.push(piece.slice());
+      if (piece.length > 0) this.#parts.push(new Uint8Array(piece));
       this.#bytes += piece.length;
       if (end < 0) return lines;
       lines.push(Buffer.concat(this.#parts).toString("utf8"));

@@ -36,6 +36,8 @@ interface LibC {
   recv(fd: number, data: Buf, length: number, flags: number): number;
   poll(fds: Buf, count: number, timeoutMs: number): number;
   eventfd(initial: number, flags: number): number;
+  /** write(2), named for the only use that a buffer has for it. */
+  sendEvent(fd: number, data: Buf, length: number): number;
   epoll_create1(flags: number): number;
   epoll_ctl(epoll: number, operation: number, fd: number, event: Buf): number;
 }
@@ -67,6 +69,7 @@ export const c = {
   ),
   recv: bind("int64_t recv(int fd, void *data, size_t length, int flags)"),
   poll: bind("int poll(void *fds, uint64_t count, int timeout)"),
+  sendEvent: bind("int64_t write(int fd, void *data, size_t length)"),
   eventfd: bind("int eventfd(uint32_t initial, int flags)"),
   epoll_create1: bind("int epoll_create1(int flags)"),
   epoll_ctl: bind("int epoll_ctl(int epoll, int operation, int fd, void *event)"),

@@ -1,0 +1,84 @@
+/** Addresses of links by rtnetlink (include/uapi/linux/if_addr.h). */
+import { formatAddress, parsePrefix } from "../../l2tp/ip.ts";
+import { isErrno } from "../sys/errno.ts";
+import { AF_INET, AF_INET6 } from "../sys/socket.ts";
+import { Attributes, MessageWriter } from "./message.ts";
+import {
+  type NetlinkSocket,
+  NLM_F_ACK,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_REPLACE,
+  NLM_F_REQUEST,
+} from "./socket.ts";
+
+const RTM_NEWADDR = 20;
+const RTM_DELADDR = 21;
+const RTM_GETADDR = 22;
+const IFADDRMSG_BYTES = 8;
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const IFA_FLAGS = 8;
+/** The address was given by somebody who keeps count: no duplicate address detection. */
+const IFA_F_NODAD = 0x02;
+
+export interface LinkAddress {
+  /** The index of its link. */
+  readonly link: number;
+  /** "192.0.2.1/24". */
+  readonly prefix: string;
+}
+
+function ifaddrmsg(family: number, prefixLength: number, link: number): Buffer {
+  const header = Buffer.alloc(IFADDRMSG_BYTES);
+  header.writeUInt8(family, 0);
+  header.writeUInt8(prefixLength, 1);
+  header.writeUInt32LE(link, 4);
+  return header;
+}
+
+/** All addresses of the socket's namespace. */
+export function listAddresses(socket: NetlinkSocket): LinkAddress[] {
+  const build = () => ({
+    name: "list addresses",
+    message: new MessageWriter(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, ifaddrmsg(0, 0, 0)),
+  });
+  return socket.dump(build).flatMap(({ payload }) => {
+    const attributes = new Attributes(payload, IFADDRMSG_BYTES);
+    const address = attributes.bytes(IFA_LOCAL) ?? attributes.bytes(IFA_ADDRESS);
+    if (address === undefined) return [];
+    const prefix = `${formatAddress(address)}/${payload.readUInt8(1)}`;
+    return [{ link: payload.readUInt32LE(4), prefix }];
+  });
+}
+
+function addressMessage(type: number, flags: number, { link, prefix }: LinkAddress): MessageWriter {
+  const parsed = parsePrefix(prefix);
+  if (parsed === undefined) throw new TypeError(`${JSON.stringify(prefix)} is not ADDRESS/LENGTH`);
+  const family = parsed.address.length === 4 ? AF_INET : AF_INET6;
+  const message = new MessageWriter(
+    type,
+    NLM_F_REQUEST | NLM_F_ACK | flags,
+    ifaddrmsg(family, parsed.length, link),
+  )
+    .bytes(IFA_LOCAL, parsed.address)
+    .bytes(IFA_ADDRESS, parsed.address);
+  return family === AF_INET6 ? message.u32(IFA_FLAGS, IFA_F_NODAD) : message;
+}
+
+/** Nothing happens where the link has it already. */
+export function addAddress(socket: NetlinkSocket, address: LinkAddress): void {
+  const message = addressMessage(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, address);
+  socket.request({ message, name: `add address ${address.prefix} to link ${address.link}` });
+}
+
+/** Nothing happens where the link does not have it. */
+export function deleteAddress(socket: NetlinkSocket, address: LinkAddress): void {
+  const message = addressMessage(RTM_DELADDR, 0, address);
+  const name = `delete address ${address.prefix} of link ${address.link}`;
+  try {
+    socket.request({ message, name });
+  } catch (error) {
+    if (!isErrno(error, "EADDRNOTAVAIL", "ENODEV")) throw error;
+  }
+}

@@ -1,0 +1,208 @@
+/** Links of a network namespace by rtnetlink (rtnetlink(7), include/uapi/linux/if_link.h). */
+
+import { isErrno } from "../sys/errno.ts";
+import { closeFd, O_CLOEXEC, O_RDONLY, openFd } from "../sys/fd.ts";
+import { Attributes, type Message, MessageWriter } from "./message.ts";
+import {
+  type NetlinkSocket,
+  NLM_F_ACK,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_EXCL,
+  NLM_F_REQUEST,
+} from "./socket.ts";
+
+const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
+const RTM_GETLINK = 18;
+const IFINFOMSG_BYTES = 16;
+const IFF_UP = 0x1;
+const IFF_LOWER_UP = 0x10000;
+
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_LINK = 5;
+const IFLA_MASTER = 10;
+const IFLA_LINKINFO = 18;
+const IFLA_IFALIAS = 20;
+const IFLA_NET_NS_FD = 28;
+const IFLA_EXT_MASK = 29;
+const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
+const VETH_INFO_PEER = 1;
+const RTEXT_FILTER_SKIP_STATS = 1 << 3;
+
+export interface LinkInfo {
+  readonly index: number;
+  readonly name: string;
+  /** "tun", "bridge", "veth", …; empty for hardware. */
+  readonly kind: string;
+  readonly mtu: number;
+  /** "02:00:5e:00:53:01". */
+  readonly mac: string;
+  readonly up: boolean;
+  /** Whether somebody is at the other end: of a TAP device, that a process has it open. */
+  readonly carrier: boolean;
+  /** The index of the bridge that it is a port of; 0: none. */
+  readonly master: number;
+  readonly alias: string;
+  /** The index of a veth's peer, in its own namespace. */
+  readonly peerIndex: number;
+}
+
+/** What may be changed of a link, in one request. */
+export interface LinkChange {
+  readonly name?: string;
+  readonly mtu?: number;
+  readonly mac?: string;
+  readonly up?: boolean;
+  /** 0 takes it out of its bridge. */
+  readonly master?: number;
+  readonly alias?: string;
+  /** The path of the namespace to move it to. */
+  readonly netns?: string;
+}
+
+/** What a link may be created with; the kernel takes alias and state only afterwards. */
+export type NewLink = Pick<LinkChange, "mtu" | "mac" | "master"> & { readonly name: string };
+
+function ifinfomsg(index: number, up?: boolean): Buffer {
+  const header = Buffer.alloc(IFINFOMSG_BYTES);
+  header.writeInt32LE(index, 4);
+  if (up !== undefined) {
+    header.writeUInt32LE(up ? IFF_UP : 0, 8);
+    header.writeUInt32LE(IFF_UP, 12);
+  }
+  return header;
+}
+
+function parseLink({ payload }: Message): LinkInfo {
+  const attributes = new Attributes(payload, IFINFOMSG_BYTES);
+  const flags = payload.readUInt32LE(8);
+  return {
+    index: payload.readInt32LE(4),
+    name: attributes.string(IFLA_IFNAME) ?? "",
+    kind: attributes.nested(IFLA_LINKINFO)?.string(IFLA_INFO_KIND) ?? "",
+    mtu: attributes.u32(IFLA_MTU) ?? 0,
+    mac: formatMac(attributes.bytes(IFLA_ADDRESS) ?? Buffer.alloc(0)),
+    up: (flags & IFF_UP) !== 0,
+    carrier: (flags & IFF_LOWER_UP) !== 0,
+    master: attributes.u32(IFLA_MASTER) ?? 0,
+    alias: attributes.string(IFLA_IFALIAS) ?? "",
+    peerIndex: attributes.u32(IFLA_LINK) ?? 0,
+  };
+}
+
+export function formatMac(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
+
+/** @throws TypeError where the text is no 48-bit MAC address */
+export function parseMac(text: string): Uint8Array {
+  if (!/^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/.test(text)) {
+    throw new TypeError(`${JSON.stringify(text)} is not a MAC address`);
+  }
+  return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
+}
+
+/** All links of the socket's namespace. */
+export function listLinks(socket: NetlinkSocket): LinkInfo[] {
+  const build = () => ({
+    name: "list links",
+    message: new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, ifinfomsg(0)).u32(
+      IFLA_EXT_MASK,
+      RTEXT_FILTER_SKIP_STATS,
+    ),
+  });
+  return socket.dump(build).map(parseLink);
+}
+
+/** The link of that name, or undefined where there is none. */
+export function findLink(socket: NetlinkSocket, name: string): LinkInfo | undefined {
+  const message = new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(0))
+    .u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    .string(IFLA_IFNAME, name);
+  try {
+    return socket.request({ message, name: `get link ${name}` }).map(parseLink)[0];
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return undefined;
+    throw error;
+  }
+}
+
+/** Changes a link in one request. A move and a rename together are one step. */
+export function setLink(socket: NetlinkSocket, index: number, change: LinkChange): void {
+  const netns = change.netns === undefined ? -1 : openFd(change.netns, O_RDONLY | O_CLOEXEC);
+  try {
+    const header = ifinfomsg(index, change.up);
+    const message = new MessageWriter(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, header);
+    writeChange(message, change);
+    if (netns >= 0) message.u32(IFLA_NET_NS_FD, netns);
+    socket.request({ message, name: `set link ${describe(index, change)}` });
+  } finally {
+    if (netns >= 0) closeFd(netns);
+  }
+}
+
+function describe(index: number, change: LinkChange): string {
+  const fields = Object.entries(change).map(([field, value]) => `${field} ${value}`);
+  return `${index}: ${fields.join(", ")}`;
+}
+
+function writeChange(message: MessageWriter, change: LinkChange): void {
+  if (change.name !== undefined) message.string(IFLA_IFNAME, change.name);
+  if (change.mtu !== undefined) message.u32(IFLA_MTU, change.mtu);
+  if (change.mac !== undefined) message.bytes(IFLA_ADDRESS, parseMac(change.mac));
+  if (change.master !== undefined) message.u32(IFLA_MASTER, change.master);
+  // Without the terminating zero an empty alias is the request to remove it.
+  if (change.alias !== undefined) message.bytes(IFLA_IFALIAS, Buffer.from(change.alias));
+}
+
+/** @throws NetlinkError EEXIST where the name is in use */
+export function createBridge(socket: NetlinkSocket, link: NewLink): void {
+  const message = newLink(link).nested(IFLA_LINKINFO, (writer) => {
+    writer.string(IFLA_INFO_KIND, "bridge");
+  });
+  socket.request({ message, name: `create bridge ${link.name}` });
+}
+
+/** A veth pair whose other end is made in another namespace from the start. */
+export function createVeth(
+  socket: NetlinkSocket,
+  link: NewLink,
+  peer: NewLink & { readonly netns: string },
+): void {
+  const netns = openFd(peer.netns, O_RDONLY | O_CLOEXEC);
+  try {
+    const message = newLink(link).nested(IFLA_LINKINFO, (info) => {
+      info.string(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, (data) => {
+        const fill = (writer: MessageWriter) => {
+          writeChange(writer, peer);
+          writer.u32(IFLA_NET_NS_FD, netns);
+        };
+        data.nested(VETH_INFO_PEER, fill, ifinfomsg(0));
+      });
+    });
+    socket.request({ message, name: `create veth ${link.name} with peer ${peer.name}` });
+  } finally {
+    closeFd(netns);
+  }
+}
+
+function newLink(link: NewLink): MessageWriter {
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+  const message = new MessageWriter(RTM_NEWLINK, flags, ifinfomsg(0));
+  writeChange(message, link);
+  return message;
+}
+
+/** Nothing happens where the link is gone already. */
+export function deleteLink(socket: NetlinkSocket, index: number): void {
+  const message = new MessageWriter(RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
+  try {
+    socket.request({ message, name: `delete link ${index}` });
+  } catch (error) {
+    if (!isErrno(error, "ENODEV")) throw error;
+  }
+}

@@ -1,0 +1,171 @@
+/** Routes by rtnetlink (include/uapi/linux/rtnetlink.h). */
+import { formatAddress, parseAddress, parsePrefix } from "../../l2tp/ip.ts";
+import { AF_INET, AF_INET6 } from "../sys/socket.ts";
+import { Attributes, MessageWriter } from "./message.ts";
+import {
+  type NetlinkSocket,
+  NLM_F_ACK,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_REPLACE,
+  NLM_F_REQUEST,
+} from "./socket.ts";
+
+const RTM_NEWROUTE = 24;
+const RTM_GETROUTE = 26;
+const RTMSG_BYTES = 12;
+const RTA_DST = 1;
+const RTA_SRC = 2;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
+const RTA_PREFSRC = 7;
+const RTA_METRICS = 8;
+const RTAX_MTU = 2;
+const RT_TABLE_MAIN = 254;
+const RTPROT_STATIC = 4;
+const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
+const RTN_UNICAST = 1;
+
+interface RtMessage {
+  readonly family: number;
+  readonly destinationBits: number;
+  readonly sourceBits?: number;
+  readonly table?: number;
+  readonly protocol?: number;
+  readonly scope?: number;
+  readonly type?: number;
+}
+
+function rtmsg(fields: RtMessage): Buffer {
+  const header = Buffer.alloc(RTMSG_BYTES);
+  header.writeUInt8(fields.family, 0);
+  header.writeUInt8(fields.destinationBits, 1);
+  header.writeUInt8(fields.sourceBits ?? 0, 2);
+  header.writeUInt8(fields.table ?? 0, 4);
+  header.writeUInt8(fields.protocol ?? 0, 5);
+  header.writeUInt8(fields.scope ?? 0, 6);
+  header.writeUInt8(fields.type ?? 0, 7);
+  return header;
+}
+
+const familyOf = (address: Uint8Array): number => (address.length === 4 ? AF_INET : AF_INET6);
+
+export interface RouteInfo {
+  /** The index of the link that it leaves by. */
+  readonly link: number;
+  /** The source address that the kernel would choose. */
+  readonly source: string | undefined;
+  /** Of the route itself (a metric, or what path MTU discovery learned); undefined: the link's. */
+  readonly mtu: number | undefined;
+}
+
+/**
+ * The route that a datagram to `destination` takes, from `source` where it is given.
+ * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where there is none
+ */
+export function lookUpRoute(
+  socket: NetlinkSocket,
+  destination: string,
+  source?: string,
+): RouteInfo {
+  const to = requireAddress(destination);
+  const from = source === undefined ? undefined : requireAddress(source);
+  const header = rtmsg({
+    family: familyOf(to),
+    destinationBits: to.length * 8,
+    sourceBits: (from?.length ?? 0) * 8,
+  });
+  const message = new MessageWriter(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_ACK, header);
+  message.bytes(RTA_DST, to);
+  if (from !== undefined) message.bytes(RTA_SRC, from);
+  const [reply] = socket.request({ message, name: `look up the route to ${destination}` });
+  if (reply === undefined) throw new TypeError(`no answer about the route to ${destination}`);
+  const attributes = new Attributes(reply.payload, RTMSG_BYTES);
+  const chosen = attributes.bytes(RTA_PREFSRC);
+  return {
+    link: attributes.u32(RTA_OIF) ?? 0,
+    source: chosen === undefined ? undefined : formatAddress(chosen),
+    mtu: attributes.nested(RTA_METRICS)?.u32(RTAX_MTU),
+  };
+}
+
+export interface Route {
+  /** "192.0.2.0/24", "0.0.0.0/0". */
+  readonly destination: string;
+  /** Undefined: on the link. */
+  readonly gateway?: string | undefined;
+  readonly priority?: number | undefined;
+  readonly link: number;
+}
+
+/** Nothing happens where it is there already. */
+export function addRoute(socket: NetlinkSocket, route: Route): void {
+  const prefix = parsePrefix(route.destination);
+  if (prefix === undefined) {
+    throw new TypeError(`${JSON.stringify(route.destination)} is not ADDRESS/LENGTH`);
+  }
+  const gateway = route.gateway === undefined ? undefined : requireAddress(route.gateway);
+  const header = rtmsg({
+    family: familyOf(prefix.address),
+    destinationBits: prefix.length,
+    table: RT_TABLE_MAIN,
+    protocol: RTPROT_STATIC,
+    scope: gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+    type: RTN_UNICAST,
+  });
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+  const message = new MessageWriter(RTM_NEWROUTE, flags, header)
+    .bytes(RTA_DST, masked(prefix.address, prefix.length))
+    .u32(RTA_OIF, route.link);
+  if (gateway !== undefined) message.bytes(RTA_GATEWAY, gateway);
+  if (route.priority !== undefined) message.u32(RTA_PRIORITY, route.priority);
+  const via = route.gateway === undefined ? "" : ` via ${route.gateway}`;
+  socket.request({ message, name: `add route ${route.destination}${via}` });
+}
+
+/** Destinations of the routes of the main table that leave by a link: "LINK DESTINATION". */
+export function listRoutes(socket: NetlinkSocket): Route[] {
+  const build = (family: number) => () => ({
+    name: "list routes",
+    message: new MessageWriter(
+      RTM_GETROUTE,
+      NLM_F_REQUEST | NLM_F_DUMP,
+      rtmsg({ family, destinationBits: 0 }),
+    ),
+  });
+  return [AF_INET, AF_INET6].flatMap((family) =>
+    socket.dump(build(family)).flatMap(({ payload }) => {
+      if (payload.readUInt8(4) !== RT_TABLE_MAIN) return [];
+      const attributes = new Attributes(payload, RTMSG_BYTES);
+      const link = attributes.u32(RTA_OIF);
+      if (link === undefined) return [];
+      const any = new Uint8Array(family === AF_INET ? 4 : 16);
+      const destination = attributes.bytes(RTA_DST) ?? any;
+      const gateway = attributes.bytes(RTA_GATEWAY);
+      return [
+        {
+          destination: `${formatAddress(destination)}/${payload.readUInt8(1)}`,
+          gateway: gateway === undefined ? undefined : formatAddress(gateway),
+          priority: attributes.u32(RTA_PRIORITY),
+          link,
+        },
+      ];
+    }),
+  );
+}
+
+function requireAddress(text: string): Uint8Array {
+  const bytes = parseAddress(text);
+  if (bytes === undefined) throw new TypeError(`${JSON.stringify(text)} is not an IP address`);
+  return bytes;
+}
+
+/** The kernel refuses destinations with bits behind the prefix. */
+function masked(address: Uint8Array, length: number): Uint8Array {
+  return address.map((byte, index) => {
+    const bits = Math.min(8, Math.max(0, length - index * 8));
+    return byte & (0xff00 >> bits) & 0xff;
+  });
+}

@@ -1,0 +1,370 @@
+/**
+ * From what should be and what is, the actions that lead from one to the other: pure, over plain
+ * data. Applying them and planning again yields nothing (plan.test.ts).
+ *
+ * A session's device is made in the node's own namespace and moved from there, so that a failure at
+ * any point leaves it where the next pass finds it.
+ */
+import type { Session, Tunnel } from "./model.ts";
+
+export type LinkKind =
+  /** A session's device. */
+  | "pseudowire"
+  /** A node bridge that joins a pseudowire with pods. */
+  | "bridge"
+  /** The node's end of a veth pair, in the bridge. */
+  | "port"
+  /** The pod's end of it. */
+  | "pod";
+
+/** Where a link stands: a network namespace by path (null: the node's), and its name in there. */
+export interface Place {
+  readonly netns: string | null;
+  readonly name: string;
+}
+
+/** One link of ours. */
+export interface Link extends Place {
+  /** Written on the link itself (ifalias), so that it is known again wherever it is. */
+  readonly id: string;
+  readonly kind: LinkKind;
+  readonly mtu: number;
+  /** Null where any will do. */
+  readonly mac: string | null;
+  readonly up: boolean;
+  /** The id of the bridge that it is a port of. */
+  readonly bridge: string | null;
+  /** "192.0.2.1/24"; others that a pod adds are its own business. */
+  readonly addresses: readonly string[];
+  readonly routes: readonly LinkRoute[];
+}
+
+export interface LinkRoute {
+  readonly destination: string;
+  readonly gateway: string | null;
+}
+
+export interface ObservedLink extends Link {
+  /** False: its id is not written on it. */
+  readonly labelled: boolean;
+}
+
+/** A pair of veth ends, by the ids of its links. */
+export interface PortPair {
+  readonly port: string;
+  readonly pod: string;
+}
+
+export interface Desired {
+  readonly tunnels: readonly Tunnel[];
+  readonly sessions: readonly DesiredSession[];
+  readonly links: readonly Link[];
+  readonly pairs: readonly PortPair[];
+}
+
+export interface DesiredSession {
+  readonly session: Session;
+  /** The id of its device among the links. */
+  readonly link: string;
+  /** The name under which the device is made on the node. */
+  readonly birthName: string;
+}
+
+export interface Observed {
+  readonly tunnels: readonly Tunnel[];
+  readonly sessions: readonly ObservedSession[];
+  readonly links: readonly ObservedLink[];
+}
+
+export interface ObservedSession {
+  readonly session: Session;
+  /** The data plane has its device in hand. */
+  readonly deviceOpen: boolean;
+  /** Frames with its session id reach it. */
+  readonly receiving: boolean;
+}
+
+/** What may change of a link where it stands. */
+export type LinkChange = Partial<Pick<Link, "name" | "mtu" | "mac" | "up" | "bridge">> & {
+  /** Write the id on it. */
+  readonly label?: true;
+};
+
+export type Action =
+  | { readonly do: "putTunnel"; readonly tunnel: Tunnel; readonly isNew: boolean }
+  | { readonly do: "deleteTunnel"; readonly name: string }
+  | {
+      readonly do: "putSession";
+      readonly session: Session;
+      readonly link: string;
+      readonly at: Place;
+      readonly isNew: boolean;
+    }
+  /** With its device. */
+  | { readonly do: "deleteSession"; readonly key: string }
+  | { readonly do: "createBridge"; readonly link: Link }
+  | { readonly do: "createPair"; readonly port: Link; readonly pod: Link }
+  | { readonly do: "deleteLink"; readonly link: string; readonly at: Place }
+  | { readonly do: "moveLink"; readonly link: string; readonly at: Place; readonly to: Place }
+  | {
+      readonly do: "changeLink";
+      readonly link: string;
+      readonly at: Place;
+      readonly change: LinkChange;
+    }
+  | {
+      readonly do: "addAddress";
+      readonly link: string;
+      readonly at: Place;
+      readonly address: string;
+    }
+  | {
+      readonly do: "addRoute";
+      readonly link: string;
+      readonly at: Place;
+      readonly route: LinkRoute;
+    };
+
+export function plan(desired: Desired, observed: Observed): Action[] {
+  const planner = new Planner(desired, observed);
+  planner.removeLinks();
+  planner.vacatePlaces();
+  planner.programTunnelsAndSessions();
+  planner.placeLinks();
+  planner.createLinks();
+  planner.adjustLinks();
+  return planner.actions;
+}
+
+const placeKey = ({ netns, name }: Place): string => `${netns ?? ""}\n${name}`;
+
+class Planner {
+  readonly actions: Action[] = [];
+  readonly #desired: Desired;
+  readonly #observed: Observed;
+  readonly #wanted: Map<string, Link>;
+  /** The links as they stand after the actions so far. */
+  readonly #links: Map<string, ObservedLink>;
+  readonly #observedSessions: Map<string, ObservedSession>;
+
+  constructor(desired: Desired, observed: Observed) {
+    this.#desired = desired;
+    this.#observed = observed;
+    this.#wanted = new Map(desired.links.map((link) => [link.id, link]));
+    this.#links = new Map(observed.links.map((link) => [link.id, link]));
+    this.#observedSessions = new Map(observed.sessions.map((item) => [item.session.key, item]));
+  }
+
+  /** Links that nobody wants, and halves of pairs whose other half is missing or out of place. */
+  removeLinks(): void {
+    for (const { port, pod } of this.#desired.pairs) {
+      const [portLink, podLink] = [this.#links.get(port), this.#links.get(pod)];
+      const inPlace = podLink?.netns === this.#wanted.get(pod)?.netns;
+      if (portLink !== undefined && podLink !== undefined && inPlace) continue;
+      for (const link of [portLink, podLink]) if (link !== undefined) this.#deleteLink(link);
+    }
+    const sessionLinks = new Set(
+      this.#observed.sessions
+        .filter(({ deviceOpen }) => deviceOpen)
+        .map(({ session }) => session.key),
+    );
+    for (const link of [...this.#links.values()]) {
+      if (this.#wanted.has(link.id)) continue;
+      // The device of a session that is to go goes with it.
+      const goesBySession = link.kind === "pseudowire" && sessionLinks.has(sessionKeyOf(link.id));
+      if (goesBySession) this.#links.delete(link.id);
+      else this.#deleteLink(link);
+    }
+  }
+
+  programTunnelsAndSessions(): void {
+    const wantedSessions = new Set(this.#desired.sessions.map(({ session }) => session.key));
+    for (const { session } of this.#observed.sessions) {
+      if (!wantedSessions.has(session.key)) {
+        this.actions.push({ do: "deleteSession", key: session.key });
+      }
+    }
+    const before = new Map(this.#observed.tunnels.map((tunnel) => [tunnel.name, tunnel]));
+    for (const tunnel of this.#desired.tunnels) {
+      const known = before.get(tunnel.name);
+      if (known !== undefined && sameData(known, tunnel)) continue;
+      this.actions.push({ do: "putTunnel", tunnel, isNew: known === undefined });
+    }
+    for (const session of this.#desired.sessions) this.#programSession(session);
+    const wantedTunnels = new Set(this.#desired.tunnels.map(({ name }) => name));
+    // Last, since deleting a tunnel would take along a session that has left it by now.
+    for (const { name } of this.#observed.tunnels) {
+      if (!wantedTunnels.has(name)) this.actions.push({ do: "deleteTunnel", name });
+    }
+  }
+
+  #programSession({ session, link, birthName }: DesiredSession): void {
+    const known = this.#observedSessions.get(session.key);
+    const device = this.#links.get(link);
+    const isRight =
+      known?.deviceOpen &&
+      known.receiving &&
+      device !== undefined &&
+      sameData(known.session, session);
+    if (isRight) return;
+    const wanted = this.#wanted.get(link);
+    const at = device ?? { netns: null, name: birthName };
+    this.actions.push({
+      do: "putSession",
+      session,
+      link,
+      at: { netns: at.netns, name: at.name },
+      isNew: known === undefined,
+    });
+    if (device === undefined && wanted !== undefined) this.#links.set(link, newborn(wanted, at));
+  }
+
+  /** Gives way where a link stands under a name that another one is to have, or to be born with. */
+  vacatePlaces(): void {
+    const births = this.#desired.sessions.map(({ birthName }) => ({
+      netns: null,
+      name: birthName,
+    }));
+    const claimed = new Set([...this.#wanted.values(), ...births].map(placeKey));
+    let count = 0;
+    for (const link of [...this.#links.values()]) {
+      const wanted = this.#wanted.get(link.id);
+      if (wanted === undefined || placeKey(wanted) === placeKey(link)) continue;
+      if (!claimed.has(placeKey(link))) continue;
+      this.#relocate(link, { netns: link.netns, name: `l2tpmove${count++}` });
+    }
+  }
+
+  /** Pods give back before pods take: links that return to the node come first. */
+  placeLinks(): void {
+    const returning = (link: Link) => (this.#wanted.get(link.id)?.netns === null ? 0 : 1);
+    const links = [...this.#links.values()].sort((a, b) => returning(a) - returning(b));
+    for (const link of links) {
+      const wanted = this.#wanted.get(link.id);
+      if (wanted === undefined || placeKey(wanted) === placeKey(link)) continue;
+      this.#relocate(link, { netns: wanted.netns, name: wanted.name });
+    }
+  }
+
+  createLinks(): void {
+    for (const link of this.#desired.links) {
+      if (link.kind !== "bridge" || this.#links.has(link.id)) continue;
+      this.actions.push({ do: "createBridge", link });
+      this.#links.set(link.id, newborn(link, link));
+    }
+    for (const pair of this.#desired.pairs) {
+      const port = this.#wanted.get(pair.port);
+      const pod = this.#wanted.get(pair.pod);
+      if (port === undefined || pod === undefined || this.#links.has(port.id)) continue;
+      this.actions.push({ do: "createPair", port, pod });
+      this.#links.set(port.id, newborn(port, port));
+      this.#links.set(pod.id, newborn(pod, pod));
+    }
+  }
+
+  adjustLinks(): void {
+    for (const wanted of this.#desired.links) {
+      const link = this.#links.get(wanted.id);
+      if (link !== undefined) this.#adjustLink(link, wanted);
+    }
+  }
+
+  #adjustLink(link: ObservedLink, wanted: Link): void {
+    const at = { netns: link.netns, name: link.name };
+    const change: LinkChange = {
+      ...(link.labelled ? {} : { label: true as const }),
+      ...(link.mtu === wanted.mtu ? {} : { mtu: wanted.mtu }),
+      ...(wanted.mac === null || link.mac === wanted.mac ? {} : { mac: wanted.mac }),
+      ...(link.bridge === wanted.bridge ? {} : { bridge: wanted.bridge }),
+      ...(link.up === wanted.up ? {} : { up: wanted.up }),
+    };
+    if (Object.keys(change).length > 0) {
+      this.actions.push({ do: "changeLink", link: link.id, at, change });
+    }
+    for (const address of wanted.addresses) {
+      if (link.addresses.includes(address)) continue;
+      this.actions.push({ do: "addAddress", link: link.id, at, address });
+    }
+    for (const route of wanted.routes) {
+      if (link.routes.some((known) => sameData(known, route))) continue;
+      this.actions.push({ do: "addRoute", link: link.id, at, route });
+    }
+  }
+
+  #relocate(link: ObservedLink, to: Place): void {
+    const at = { netns: link.netns, name: link.name };
+    const moves = link.netns !== to.netns;
+    // A link keeps its name while it is up, and loses its addresses when it goes down.
+    if (link.up) this.#change(link, { up: false });
+    if (moves) this.actions.push({ do: "moveLink", link: link.id, at, to });
+    else this.#change(link, { name: to.name });
+    this.#links.set(link.id, {
+      ...link,
+      ...to,
+      up: false,
+      bridge: moves ? null : link.bridge,
+      addresses: moves ? [] : link.addresses,
+      routes: [],
+    });
+  }
+
+  #change(link: Link, change: LinkChange): void {
+    const at = { netns: link.netns, name: link.name };
+    this.actions.push({ do: "changeLink", link: link.id, at, change });
+  }
+
+  #deleteLink(link: ObservedLink): void {
+    const at = { netns: link.netns, name: link.name };
+    this.actions.push({ do: "deleteLink", link: link.id, at });
+    this.#links.delete(link.id);
+  }
+}
+
+/** A link that has just been made: where it is, and otherwise with everything still to be set. */
+function newborn(link: Link, at: Place): ObservedLink {
+  return {
+    ...link,
+    netns: at.netns,
+    name: at.name,
+    labelled: false,
+    mtu: -1,
+    mac: "",
+    up: false,
+    bridge: null,
+    addresses: [],
+    routes: [],
+  };
+}
+
+/** The ids that links of each kind carry. */
+export const linkId = {
+  pseudowire: (sessionKey: string) => `l2tp:session:${sessionKey}`,
+  bridge: (sessionKey: string) => `l2tp:bridge:${sessionKey}`,
+  port: (attachment: string) => `l2tp:port:${attachment}`,
+  pod: (attachment: string) => `l2tp:pod:${attachment}`,
+} as const;
+
+/** The kind and the key that an id was made of, or undefined where it is not one of ours. */
+export function parseLinkId(id: string): { kind: LinkKind; key: string } | undefined {
+  const match = /^l2tp:(session|bridge|port|pod):(.+)$/.exec(id);
+  if (match === null) return undefined;
+  const kind = match[1] === "session" ? "pseudowire" : (match[1] as LinkKind);
+  return { kind, key: match[2] ?? "" };
+}
+
+function sessionKeyOf(id: string): string {
+  return parseLinkId(id)?.key ?? "";
+}
+
+/** Equality of plain data, whatever the order of its fields. */
+export function sameData(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  const [keysA, keysB] = [Object.keys(a), Object.keys(b)];
+  if (keysA.length !== keysB.length) return false;
+  return keysA.every(
+    (key) =>
+      Object.hasOwn(b, key) &&
+      sameData((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]),
+  );
+}

@@ -100,7 +100,7 @@ class Connection implements Handler {
       case "hello":
         return { version: this.#version, pid: process.pid };
       case "list":
-        return listing(this.#loop.table, this.#loop.now());
+        return listing(this.#loop.table, this.#loop.now(), request.sessions);
       case "apply":
         return request.changes.map((change) => this.#apply(change));
       case "shutdown":

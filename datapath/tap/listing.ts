@@ -3,16 +3,21 @@ import { decodeSockaddr } from "../sys/socket.ts";
 import type { Listing } from "./protocol.ts";
 import type { Table } from "./table.ts";
 
-/** All that the process knows, as plain data. */
-export function listing(table: Table, now: number): Listing {
+/** All that the process knows, or all about some sessions, as plain data. */
+export function listing(table: Table, now: number, keys?: readonly string[]): Listing {
+  const tunnels = keys === undefined ? [...table.tunnels.values()] : [];
+  const sessions =
+    keys === undefined
+      ? [...table.sessions.values()]
+      : keys.flatMap((key) => table.sessions.get(key) ?? []);
   return {
-    tunnels: Array.from(table.tunnels.values(), (tunnel) => ({
+    tunnels: tunnels.map((tunnel) => ({
       tunnel: tunnel.config,
       endpoint: tunnel.endpoint.counters,
       lastSendError: tunnel.lastSendErrno === 0 ? null : errnoName(tunnel.lastSendErrno),
       lastStranger: tunnel.strangers === 0 ? null : decodeSockaddr(tunnel.strangerName),
     })),
-    sessions: Array.from(table.sessions.values(), (session) => ({
+    sessions: sessions.map((session) => ({
       session: session.config,
       deviceOpen: session.device !== null,
       receiving: table.isReceiving(session),

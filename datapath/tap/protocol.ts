@@ -25,7 +25,8 @@ export type Change =
 
 export type Request =
   | { readonly op: "hello" }
-  | { readonly op: "list" }
+  /** With `sessions`, those of them that there are, and no tunnels. */
+  | { readonly op: "list"; readonly sessions?: readonly string[] }
   /** The changes one after the other; one that fails does not stop the next. */
   | { readonly op: "apply"; readonly changes: readonly Change[] }
   /** Ends the process; devices stay. */

@@ -1,0 +1,115 @@
+/** The agent's side of the datapath process: finds it or starts it, and speaks to it. */
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { ConnectionError, RpcClient } from "../../rpc/client.ts";
+import type { Reply } from "../../rpc/lines.ts";
+import {
+  type Change,
+  type Hello,
+  type Listing,
+  MAX_MESSAGE_BYTES,
+  type Request,
+  type Results,
+} from "./protocol.ts";
+
+const PROGRAM = fileURLToPath(new URL("../../bin/l2tp-datapath", import.meta.url));
+const CONNECT_TIMEOUT_MS = 2000;
+const REPLY_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 15_000;
+const START_POLL_MS = 20;
+/** Changes in one request: the packet path stands still while they are made. */
+const CHANGES_PER_REQUEST = 16;
+
+export class DatapathClient {
+  readonly #path: string;
+  #rpc: RpcClient | null = null;
+  /** Called when the process has gone away. */
+  onLost: () => void = () => {};
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Who is there. @throws ConnectionError where nobody is */
+  hello(): Promise<Hello> {
+    return this.#request({ op: "hello" });
+  }
+
+  /** @param sessions keys of the sessions to list; undefined: all, and all tunnels */
+  list(sessions?: readonly string[]): Promise<Listing> {
+    return this.#request(sessions === undefined ? { op: "list" } : { op: "list", sessions });
+  }
+
+  /** A reply for each change, in order. */
+  async apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
+    const replies: Reply<null>[] = [];
+    for (let at = 0; at < changes.length; at += CHANGES_PER_REQUEST) {
+      const part = changes.slice(at, at + CHANGES_PER_REQUEST);
+      replies.push(...(await this.#request({ op: "apply", changes: part })));
+    }
+    return replies;
+  }
+
+  /** Ends the process; its devices stay. Nothing happens where there is none. */
+  async shutdown(): Promise<void> {
+    this.onLost = () => {};
+    try {
+      await this.#request({ op: "shutdown" });
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+    }
+    this.close();
+  }
+
+  close(): void {
+    this.onLost = () => {};
+    this.#rpc?.close();
+    this.#rpc = null;
+  }
+
+  /** Connects to the process; where there is none it is started, in a session of its own. */
+  async ensureRunning(): Promise<Hello & { readonly started: boolean }> {
+    try {
+      return { ...(await this.hello()), started: false };
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+    }
+    // Detached and without our descriptors: it outlives us.
+    const child = spawn(PROGRAM, ["--socket", this.#path], { detached: true, stdio: "ignore" });
+    child.unref();
+    let exit: string | null = null;
+    child.once("error", (error) => {
+      exit = error.message;
+    });
+    child.once("exit", (code, signal) => {
+      exit = `it ended with ${signal ?? `status ${code}`}`;
+    });
+    const deadline = Date.now() + START_TIMEOUT_MS;
+    for (;;) {
+      try {
+        return { ...(await this.hello()), started: true };
+      } catch (error) {
+        if (exit !== null || Date.now() > deadline) {
+          const why = exit ?? (error instanceof Error ? error.message : String(error));
+          throw new ConnectionError("EDATAPATH", `l2tp-datapath does not come up: ${why}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, START_POLL_MS));
+      }
+    }
+  }
+
+  async #request<O extends Request["op"]>(request: Request & { op: O }): Promise<Results[O]> {
+    const rpc = this.#rpc ?? (await this.#connect());
+    return (await rpc.request(request, REPLY_TIMEOUT_MS)) as Results[O];
+  }
+
+  async #connect(): Promise<RpcClient> {
+    const rpc = await RpcClient.connect(this.#path, MAX_MESSAGE_BYTES, CONNECT_TIMEOUT_MS, () => {
+      if (this.#rpc !== rpc) return;
+      this.#rpc = null;
+      this.onLost();
+    });
+    this.#rpc = rpc;
+    return rpc;
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Checks objects against the schemas of crds/, as the API server does, and strictly: unknown fields
+ * are errors, and defaults are filled in.
+ */
+import { readFileSync } from "node:fs";
+import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
+import { parse } from "yaml";
+import type { FieldProblem } from "../../l2tp/spec.ts";
+import { API_VERSION, type L2tpObject } from "./types.ts";
+
+type Json = Record<string, unknown>;
+interface Crd {
+  spec: {
+    scope: "Cluster" | "Namespaced";
+    names: { kind: string };
+    versions: { name: string; schema: { openAPIV3Schema: Json } }[];
+  };
+}
+
+const FILES = ["l2tptunnels.yaml", "l2tpsessions.yaml"];
+/** RFC 1123 subdomain and label, as Kubernetes wants names. */
+const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+
+const ajv = new Ajv({ allErrors: true, useDefaults: true, verbose: true, strict: false });
+ajv.addFormat("int64", true);
+
+interface Kind {
+  readonly namespaced: boolean;
+  readonly validate: ValidateFunction;
+}
+
+const kinds: ReadonlyMap<string, Kind> = new Map(
+  FILES.map((file) => {
+    const text = readFileSync(new URL(`../../crds/${file}`, import.meta.url), "utf8");
+    const { spec } = parse(text) as Crd;
+    const version = spec.versions.find(({ name }) => API_VERSION.endsWith(`/${name}`));
+    if (version === undefined) throw new Error(`${file}: no version of ${API_VERSION}`);
+    const validate = ajv.compile(closed(version.schema.openAPIV3Schema));
+    return [spec.names.kind, { namespaced: spec.scope === "Namespaced", validate }];
+  }),
+);
+
+/** A structural schema cannot say that other fields are errors; ours then does. */
+function closed(schema: Json): Json {
+  const properties = schema.properties as Record<string, Json> | undefined;
+  if (properties === undefined) return schema;
+  const inner = Object.entries(properties).map(([name, value]) => [name, closed(value)]);
+  const open = schema["x-kubernetes-preserve-unknown-fields"] === true;
+  return {
+    ...schema,
+    properties: Object.fromEntries(inner),
+    ...(open ? {} : { additionalProperties: false }),
+  };
+}
+
+export type Checked =
+  | { readonly object: L2tpObject }
+  | { readonly problems: readonly FieldProblem[] };
+
+/** The kinds that we know, for messages. */
+export const KINDS = [...kinds.keys()].join(" and ");
+
+/** Whether the document is an object of ours at all, by its kind and group. */
+export function isOurs(document: unknown): document is Json {
+  if (typeof document !== "object" || document === null) return false;
+  const { apiVersion, kind } = document as Json;
+  return String(apiVersion).startsWith("l2tp.dev/") || kinds.has(String(kind));
+}
+
+/** The object with its defaults, or everything that is wrong with its form. Changes `document`. */
+export function checkForm(document: Json): Checked {
+  const { apiVersion, kind } = document;
+  if (apiVersion !== API_VERSION) {
+    return refuse("apiVersion", apiVersion, "not a version that we know", `use ${API_VERSION}`);
+  }
+  const known = kinds.get(String(kind));
+  if (known === undefined) {
+    return refuse("kind", kind, "not a kind that we know", `there are ${KINDS}`);
+  }
+  const problems = checkMetadata(document, known.namespaced);
+  if (!known.validate(document)) {
+    problems.push(...(known.validate.errors ?? []).map(describeError));
+  }
+  return problems.length > 0 ? { problems } : { object: document as unknown as L2tpObject };
+}
+
+function refuse(path: string, value: unknown, reason: string, remedy: string): Checked {
+  return { problems: [{ path, value, reason, remedy }] };
+}
+
+function checkMetadata(document: Json, namespaced: boolean): FieldProblem[] {
+  const metadata = (document.metadata ?? {}) as Json;
+  const problems: FieldProblem[] = [];
+  const { name, namespace } = metadata;
+  const [pattern, length] = namespaced ? [LABEL, 63] : [SUBDOMAIN, 253];
+  if (typeof name !== "string" || name.length > length || !pattern.test(name)) {
+    problems.push({
+      path: "metadata.name",
+      value: name,
+      reason: "not a name",
+      remedy: `up to ${length} lower-case letters, digits and dashes`,
+    });
+  }
+  if (!namespaced && namespace !== undefined) {
+    const remedy = "leave it out";
+    const reason = "the kind has no namespaces";
+    problems.push({ path: "metadata.namespace", value: namespace, reason, remedy });
+  }
+  if (namespaced) {
+    // As kubectl does where none is named.
+    document.metadata = { ...metadata, namespace: namespace ?? "default" };
+    if (typeof (namespace ?? "") !== "string" || !LABEL.test(String(namespace ?? "default"))) {
+      const remedy = "up to 63 lower-case letters, digits and dashes";
+      problems.push({
+        path: "metadata.namespace",
+        value: namespace,
+        reason: "not a namespace",
+        remedy,
+      });
+    }
+  }
+  return problems;
+}
+
+function describeError(error: ErrorObject): FieldProblem {
+  const base = error.instancePath.slice(1).replaceAll("/", ".");
+  const join = (field: string) => (base === "" ? field : `${base}.${field}`);
+  const { description } = (error.parentSchema ?? {}) as { description?: string };
+  const what = description === undefined ? "" : ` (${description.replace(/\.$/, "")})`;
+  switch (error.keyword) {
+    case "additionalProperties": {
+      const field = String(error.params.additionalProperty);
+      const known = Object.keys((error.parentSchema?.properties ?? {}) as Json).join(", ");
+      return {
+        path: join(field),
+        value: undefined,
+        reason: "no such field",
+        remedy: `there are ${known}`,
+      };
+    }
+    case "required":
+      return {
+        path: join(String(error.params.missingProperty)),
+        value: undefined,
+        reason: "missing",
+        remedy: "it must be given",
+      };
+    case "enum": {
+      const allowed = (error.params.allowedValues as unknown[]).join(", ");
+      return problem(base, error, "not one of its values", `one of ${allowed}`);
+    }
+    case "type":
+      return problem(
+        base,
+        error,
+        `not of type ${error.params.type}`,
+        `a ${error.params.type}${what}`,
+      );
+    default:
+      return problem(base, error, String(error.message), `change it${what}`);
+  }
+}
+
+function problem(path: string, error: ErrorObject, reason: string, remedy: string): FieldProblem {
+  // A cookie may stand there, or a whole object.
+  const shown = /cookies/.test(path) || typeof error.data === "object" ? undefined : error.data;
+  return { path, value: shown, reason, remedy };
+}

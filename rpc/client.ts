@@ -1,0 +1,130 @@
+/** A client of our unix sockets: requests go out in order, and so the replies come in. */
+import { connect, type Socket } from "node:net";
+import { LineSplitter, type Reply, type WireError } from "./lines.ts";
+
+/** The other side answered, and what it answered is an error. */
+export class RemoteError extends Error {
+  readonly code: string;
+  readonly remedy: string | undefined;
+
+  constructor({ code, message, remedy }: WireError) {
+    super(message);
+    this.name = "RemoteError";
+    this.code = code;
+    this.remedy = remedy;
+  }
+}
+
+/** The other side is not there, went away, or does not answer in time. `code` is errno's name. */
+export class ConnectionError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = "ConnectionError";
+    this.code = code;
+  }
+}
+
+interface Waiting {
+  resolve(result: unknown): void;
+  reject(error: Error): void;
+  readonly timer: NodeJS.Timeout;
+}
+
+export class RpcClient {
+  readonly #path: string;
+  readonly #socket: Socket;
+  readonly #lines: LineSplitter;
+  readonly #waiting: Waiting[] = [];
+  #failure: ConnectionError | null = null;
+  readonly #closed: () => void;
+
+  private constructor(path: string, socket: Socket, maxReplyBytes: number, closed: () => void) {
+    this.#path = path;
+    this.#socket = socket;
+    this.#closed = closed;
+    this.#lines = new LineSplitter(maxReplyBytes);
+    socket.on("data", (chunk: Buffer) => this.#receive(chunk));
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      this.#fail(new ConnectionError(error.code ?? "EIO", `${path}: ${error.message}`));
+    });
+    socket.on("close", () => {
+      this.#fail(new ConnectionError("ECONNRESET", `${path}: the connection was closed`));
+      this.#closed();
+    });
+  }
+
+  /**
+   * @param closed called once, when the connection ends for whatever reason
+   * @throws ConnectionError, ENOENT or ECONNREFUSED where nobody listens
+   */
+  static connect(
+    path: string,
+    maxReplyBytes: number,
+    timeoutMs: number,
+    closed: () => void = () => {},
+  ): Promise<RpcClient> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(path);
+      const timer = setTimeout(() => {
+        socket.destroy();
+        reject(new ConnectionError("ETIMEDOUT", `${path}: nobody accepts the connection`));
+      }, timeoutMs);
+      const refused = (error: NodeJS.ErrnoException) => {
+        clearTimeout(timer);
+        reject(new ConnectionError(error.code ?? "EIO", `${path}: ${error.message}`));
+      };
+      socket.once("error", refused);
+      socket.once("connect", () => {
+        clearTimeout(timer);
+        socket.off("error", refused);
+        resolve(new RpcClient(path, socket, maxReplyBytes, closed));
+      });
+    });
+  }
+
+  /** @throws RemoteError, ConnectionError (after which the connection is of no more use) */
+  request(request: unknown, timeoutMs: number): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== null) return reject(this.#failure);
+      const timer = setTimeout(() => {
+        const message = `${this.#path}: no answer in ${timeoutMs} ms`;
+        // A reply that comes later would be taken for the next one's.
+        this.#fail(new ConnectionError("ETIMEDOUT", message));
+        this.close();
+      }, timeoutMs);
+      this.#waiting.push({ resolve, reject, timer });
+      this.#socket.write(`${JSON.stringify(request)}\n`);
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #receive(chunk: Buffer): void {
+    try {
+      for (const line of this.#lines.push(chunk)) this.#answer(JSON.parse(line) as Reply<unknown>);
+    } catch (error) {
+      this.#fail(new ConnectionError("EPROTO", `${this.#path}: ${String(error)}`));
+      this.close();
+    }
+  }
+
+  #answer(reply: Reply<unknown>): void {
+    const waiting = this.#waiting.shift();
+    if (waiting === undefined) return;
+    clearTimeout(waiting.timer);
+    if ("error" in reply) waiting.reject(new RemoteError(reply.error));
+    else waiting.resolve(reply.result);
+  }
+
+  #fail(error: ConnectionError): void {
+    this.#failure ??= error;
+    for (const { reject, timer } of this.#waiting.splice(0)) {
+      clearTimeout(timer);
+      reject(this.#failure);
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { connect, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { RpcClient } from "./client.ts";
+import { serve } from "./server.ts";
+
+let dir: string;
+let path: string;
+let server: Server | undefined;
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "rpc-"));
+  path = join(dir, "run", "test.sock");
+});
+
+afterEach(() => {
+  server?.close();
+  server = undefined;
+  rmSync(dir, { recursive: true });
+});
+
+async function start(handle: (request: unknown) => Promise<unknown>) {
+  const options = { maxRequestBytes: 1000, maxConnections: 4, idleTimeoutMs: 5000 };
+  server = await serve({ path, handle, ...options });
+}
+
+it("answers in order, errors too", async () => {
+  await start(async (request) => {
+    const { wait, fail } = request as { wait: number; fail?: boolean };
+    await new Promise((done) => setTimeout(done, wait));
+    if (fail) throw Object.assign(new Error("no"), { code: "EPERM", remedy: "ask" });
+    return wait;
+  });
+  const client = await RpcClient.connect(path, 1000, 1000);
+  const failing = client.request({ wait: 1, fail: true }, 1000).catch((error) => error);
+  const replies = await Promise.all([
+    client.request({ wait: 20 }, 1000),
+    client.request({ wait: 0 }, 1000),
+  ]);
+  expect(replies).toEqual([20, 0]);
+  expect(await failing).toMatchObject({ code: "EPERM", message: "no", remedy: "ask" });
+  client.close();
+});
+
+it("is for its owner only", async () => {
+  await start(async () => null);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+});
+
+it("replaces the socket of a server that has died, but not of one that lives", async () => {
+  await start(async () => null);
+  await expect(start(async () => null)).rejects.toThrow("another server listens");
+  server?.close();
+  writeFileSync(path, "stale");
+  await start(async () => 7);
+  const client = await RpcClient.connect(path, 1000, 1000);
+  expect(await client.request({}, 1000)).toBe(7);
+  client.close();
+});
+
+it("refuses what is no request, and goes on", async () => {
+  await start(async () => "fine");
+  const reply = (sent: string) =>
+    new Promise<string>((resolve) => {
+      const socket = connect(path, () => socket.write(sent));
+      socket.once("data", (data) => {
+        resolve(data.toString());
+        socket.destroy();
+      });
+    });
+  expect(await reply("{\n")).toContain("JSON");
+  expect(await reply("x".repeat(2000))).toContain("more than 1000 bytes");
+  expect(await reply("{}\n")).toContain("fine");
+});
+
+it("fails every waiting request when the time is over or the server is gone", async () => {
+  await start(() => new Promise(() => {}));
+  const client = await RpcClient.connect(path, 1000, 1000);
+  const late = client.request({}, 20).catch((error) => error);
+  const behind = client.request({}, 5000).catch((error) => error);
+  expect(await late).toMatchObject({ code: "ETIMEDOUT" });
+  expect(await behind).toMatchObject({ code: "ETIMEDOUT" });
+  await expect(RpcClient.connect(join(dir, "no.sock"), 1000, 1000)).rejects.toMatchObject({
+    code: "ENOENT",
+  });
+});

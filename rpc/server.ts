@@ -1,0 +1,74 @@
+/** A server of our unix sockets for processes with Node's event loop. */
+import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
+import { LineSplitter, toWireError } from "./lines.ts";
+
+export interface ServeOptions {
+  readonly path: string;
+  readonly maxRequestBytes: number;
+  readonly maxConnections: number;
+  /** A connection that sends nothing for so long is closed. */
+  readonly idleTimeoutMs: number;
+  /** What it throws goes to the client. */
+  handle(request: unknown): Promise<unknown>;
+}
+
+/**
+ * Listens on a unix socket of mode 0600. The file of a server that has died is replaced.
+ * @throws Error where another server lives on it
+ */
+export async function serve(options: ServeOptions): Promise<Server> {
+  const { path } = options;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  if (await isAlive(path)) throw new Error(`${path}: another server listens on it`);
+  rmSync(path, { force: true });
+  const server = createServer((socket) => attend(socket, options));
+  server.maxConnections = options.maxConnections;
+  const mask = process.umask(0o177);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(path, resolve);
+    });
+    chmodSync(path, 0o600);
+  } finally {
+    process.umask(mask);
+  }
+  return server;
+}
+
+function isAlive(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+function attend(socket: Socket, { maxRequestBytes, idleTimeoutMs, handle }: ServeOptions): void {
+  const lines = new LineSplitter(maxRequestBytes);
+  // One after the other, so that the replies come in the order of the requests.
+  let last = Promise.resolve();
+  const answer = async (line: string) => {
+    let reply: unknown;
+    try {
+      reply = { result: (await handle(JSON.parse(line))) ?? null };
+    } catch (error) {
+      reply = { error: toWireError(error) };
+    }
+    if (!socket.destroyed) socket.write(`${JSON.stringify(reply)}\n`);
+  };
+  socket.setTimeout(idleTimeoutMs, () => socket.destroy());
+  socket.on("error", () => socket.destroy());
+  socket.on("data", (chunk: Buffer) => {
+    try {
+      for (const line of lines.push(chunk)) last = last.then(() => answer(line));
+    } catch (error) {
+      socket.end(`${JSON.stringify({ error: toWireError(error) })}\n`);
+    }
+  });
+}

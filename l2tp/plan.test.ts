@@ -329,6 +329,7 @@ describe("plan", () => {
     ]);
     expect(plan(desire([one, { ...one, sessionId: 2 }], 5000), node.observe())).toEqual([
       expect.objectContaining({ do: "putSession", isNew: true }),
+      expect.objectContaining({ do: "changeLink", change: { label: true } }),
       expect.objectContaining({ do: "changeLink" }),
     ]);
   });

@@ -190,7 +190,12 @@ class Planner {
       if (known !== undefined && sameData(known, tunnel)) continue;
       this.actions.push({ do: "putTunnel", tunnel, isNew: known === undefined });
     }
-    for (const session of this.#desired.sessions) this.#programSession(session);
+    const born: ObservedLink[] = [];
+    for (const session of this.#desired.sessions) {
+      const link = this.#programSession(session);
+      if (link !== null) born.push(link);
+    }
+    for (const link of born) this.#label(link);
     const wantedTunnels = new Set(this.#desired.tunnels.map(({ name }) => name));
     // Last, since deleting a tunnel would take along a session that has left it by now.
     for (const { name } of this.#observed.tunnels) {
@@ -198,7 +203,8 @@ class Planner {
     }
   }
 
-  #programSession({ session, link, birthName }: DesiredSession): void {
+  /** Returns the device where it is a new one. */
+  #programSession({ session, link, birthName }: DesiredSession): ObservedLink | null {
     const known = this.#observedSessions.get(session.key);
     const device = this.#links.get(link);
     const isRight =
@@ -206,7 +212,7 @@ class Planner {
       known.receiving &&
       device !== undefined &&
       sameData(known.session, session);
-    if (isRight) return;
+    if (isRight) return null;
     const wanted = this.#wanted.get(link);
     const at = device ?? { netns: null, name: birthName };
     this.actions.push({
@@ -216,7 +222,13 @@ class Planner {
       at: { netns: at.netns, name: at.name },
       isNew: known === undefined,
     });
-    if (device === undefined && wanted !== undefined) this.#links.set(link, newborn(wanted, at));
+    return device === undefined && wanted !== undefined ? newborn(wanted, at) : null;
+  }
+
+  /** The first thing that happens to a new link: from now on every pass knows it. */
+  #label(link: ObservedLink): void {
+    this.#change(link, { label: true });
+    this.#links.set(link.id, { ...link, labelled: true });
   }
 
   /** Gives way where a link stands under a name that another one is to have, or to be born with. */
@@ -250,15 +262,15 @@ class Planner {
     for (const link of this.#desired.links) {
       if (link.kind !== "bridge" || this.#links.has(link.id)) continue;
       this.actions.push({ do: "createBridge", link });
-      this.#links.set(link.id, newborn(link, link));
+      this.#label(newborn(link, link));
     }
     for (const pair of this.#desired.pairs) {
       const port = this.#wanted.get(pair.port);
       const pod = this.#wanted.get(pair.pod);
       if (port === undefined || pod === undefined || this.#links.has(port.id)) continue;
       this.actions.push({ do: "createPair", port, pod });
-      this.#links.set(port.id, newborn(port, port));
-      this.#links.set(pod.id, newborn(pod, pod));
+      this.#label(newborn(port, port));
+      this.#label(newborn(pod, pod));
     }
   }
 

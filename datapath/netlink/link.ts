@@ -2,6 +2,7 @@
 
 import { isErrno } from "../sys/errno.ts";
 import { closeFd, O_CLOEXEC, O_RDONLY, openFd } from "../sys/fd.ts";
+import { AF_INET6 } from "../sys/socket.ts";
 import { Attributes, type Message, MessageWriter } from "./message.ts";
 import {
   type NetlinkSocket,
@@ -27,7 +28,10 @@ const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
 const IFLA_NET_NS_FD = 28;
+const IFLA_AF_SPEC = 26;
 const IFLA_EXT_MASK = 29;
+const IFLA_INET6_ADDR_GEN_MODE = 8;
+const IN6_ADDR_GEN_MODE_NONE = 1;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const VETH_INFO_PEER = 1;
@@ -62,6 +66,8 @@ export interface LinkChange {
   readonly alias?: string;
   /** The path of the namespace to move it to. */
   readonly netns?: string;
+  /** False: the kernel gives it no IPv6 link-local address when it goes up. */
+  readonly addressGeneration?: false;
 }
 
 /** What a link may be created with; the kernel takes alias and state only afterwards. */
@@ -157,6 +163,13 @@ function writeChange(message: MessageWriter, change: LinkChange): void {
   if (change.master !== undefined) message.u32(IFLA_MASTER, change.master);
   // Without the terminating zero an empty alias is the request to remove it.
   if (change.alias !== undefined) message.bytes(IFLA_IFALIAS, Buffer.from(change.alias));
+  if (change.addressGeneration === false) {
+    message.nested(IFLA_AF_SPEC, (families) => {
+      families.nested(AF_INET6, (inet6) => {
+        inet6.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+      });
+    });
+  }
 }
 
 /** @throws NetlinkError EEXIST where the name is in use */

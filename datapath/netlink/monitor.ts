@@ -3,9 +3,8 @@
 import { checked } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
 import { c, pollInBackground } from "../sys/ffi.ts";
-import { NetlinkSocket } from "./socket.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 
-const NETLINK_ROUTE = 0;
 const RTMGRP_LINK = 0x1;
 const RTMGRP_IPV4_IFADDR = 0x10;
 const RTMGRP_IPV6_IFADDR = 0x100;

@@ -8,6 +8,7 @@ import { c, lastErrno } from "../sys/ffi.ts";
 import { inNetns } from "../sys/netns.ts";
 import { Attributes, type Message, type MessageWriter, parseMessages } from "./message.ts";
 
+export const NETLINK_ROUTE = 0;
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_EXCL = 0x200;

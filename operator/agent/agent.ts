@@ -1,0 +1,280 @@
+/**
+ * The agent of a node. Level-triggered: the same pass at start, on a change of the objects, on a link
+ * event, when the datapath was lost, and every few seconds.
+ */
+import type { Logger } from "pino";
+import { monitorLinks } from "../../datapath/netlink/monitor.ts";
+import { DatapathClient } from "../../datapath/tap/client.ts";
+import type { Listing } from "../../datapath/tap/protocol.ts";
+import type { Spared } from "../convert/desired.ts";
+import { describeRejection, type Intake, type Rejection, takeIn } from "../convert/intake.ts";
+import { type Refusal, type Resolved, resolve, type SecretReader } from "../convert/resolve.ts";
+import type { Failures } from "../convert/status.ts";
+import { Attacher, type AttachStep } from "./attach.ts";
+import { AttachmentStore } from "./attachments.ts";
+import { readManifests, watchFolders } from "./manifests.ts";
+import { Node } from "./node.ts";
+import type { Tombstone } from "./protocol.ts";
+import { statusInputs } from "./report.ts";
+import { Serial } from "./serial.ts";
+import { StatusStore } from "./status-store.ts";
+import { replayTombstones } from "./tombstones.ts";
+import { kernelUnderlay } from "./underlay.ts";
+
+export interface AgentOptions {
+  readonly nodeName: string;
+  readonly manifests: string;
+  readonly secretsFolder: string;
+  readonly secrets: SecretReader;
+  readonly stateFolder: string;
+  readonly tombstones: string;
+  readonly datapathSocket: string;
+  /** Between two periodic passes. */
+  readonly resyncMs: number;
+  readonly log: Logger;
+  reached(step: AttachStep): void;
+}
+
+/** Changes come in bursts: an editor writes a file in several steps, a link makes several events. */
+const SETTLE_MS = 50;
+const FIRST_RETRY_MS = 250;
+
+/** What is known after a pass. */
+export interface PassState {
+  readonly intake: Intake;
+  readonly rejections: readonly Rejection[];
+  readonly resolved: Resolved;
+  readonly failures: Failures;
+  readonly programmed: {
+    readonly tunnels: ReadonlySet<string>;
+    readonly sessions: ReadonlySet<string>;
+  };
+}
+
+export class Agent {
+  readonly attacher: Attacher;
+  readonly store: AttachmentStore;
+  readonly status: StatusStore;
+  readonly node: Node;
+  readonly #options: AgentOptions;
+  readonly #datapath: DatapathClient;
+  readonly #serial = new Serial();
+  #state: PassState | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #retryMs = FIRST_RETRY_MS;
+  #stopped = false;
+  #reported = new Set<string>();
+  readonly #closers: (() => void)[] = [];
+
+  constructor(options: AgentOptions) {
+    const { stateFolder, log, nodeName } = options;
+    this.#options = options;
+    this.#datapath = new DatapathClient(options.datapathSocket);
+    this.store = new AttachmentStore(stateFolder, (path, error) =>
+      log.error({ path, err: error }, "an attachment's file cannot be read; it is left alone"),
+    );
+    this.status = new StatusStore(stateFolder, () => new Date());
+    this.node = new Node(nodeName, this.#datapath, this.store);
+    this.attacher = new Attacher({
+      nodeName,
+      node: this.node,
+      store: this.store,
+      resolved: () => this.#state?.resolved ?? null,
+      pass: async () => (await this.#pass()).failures,
+      reached: options.reached,
+    });
+  }
+
+  get nodeName(): string {
+    return this.#options.nodeName;
+  }
+
+  get state(): PassState | null {
+    return this.#state;
+  }
+
+  /** Converges once, and from then on whenever there is a reason. */
+  async start(): Promise<void> {
+    const { manifests, secretsFolder, log } = this.#options;
+    await this.run(() => this.#passOrLog());
+    const trigger = () => this.trigger(SETTLE_MS);
+    this.#closers.push(watchFolders([manifests, secretsFolder], trigger));
+    const monitor = monitorLinks(trigger);
+    this.#closers.push(() => monitor.close());
+    log.info({ node: this.nodeName }, "ready");
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    for (const close of this.#closers) close();
+    this.#datapath.close();
+    this.node.close();
+  }
+
+  /** Runs alone: no pass and no other request meanwhile. */
+  run<T>(task: () => Promise<T>): Promise<T> {
+    return this.#serial.run(task);
+  }
+
+  /** A pass soon; those asked for until then are the same one. */
+  trigger(delayMs: number): void {
+    if (this.#stopped) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.run(() => this.#passOrLog()), delayMs);
+  }
+
+  /** Takes what CNI left while we were away. */
+  replayTombstones(): Promise<void> {
+    return replayTombstones(this.#options.tombstones, (tombstone) => this.#replay(tombstone));
+  }
+
+  listDatapath(): Promise<Listing> {
+    return this.node.list();
+  }
+
+  /** Takes everything of ours from the node, and ends the datapath process. Attachments are forgotten. */
+  async teardown(): Promise<void> {
+    await this.run(async () => {
+      await this.#datapath.ensureRunning();
+      for (const attachment of [...this.store.all()]) {
+        this.store.putIfPossible({ ...attachment, leaving: true });
+      }
+      const nothing = { tunnels: new Map(), sessions: new Map() };
+      const spared: Spared = { tunnels: () => false, sessions: () => false };
+      const { failures } = await this.node.converge(nothing, spared, await this.node.list());
+      for (const [object, { message }] of failures) this.#options.log.error({ object }, message);
+      for (const attachment of [...this.store.all()]) {
+        this.store.delete(`${attachment.containerId}/${attachment.ifname}`);
+      }
+      this.status.write([]);
+      await this.#datapath.shutdown();
+    });
+  }
+
+  #replay(tombstone: Tombstone): Promise<void> {
+    if (tombstone.op === "detach") return this.attacher.detach(tombstone);
+    const before = tombstone.before ?? new Date().toISOString();
+    return this.attacher.gc(tombstone.network, tombstone.valid, before);
+  }
+
+  async #passOrLog(): Promise<void> {
+    if (this.#stopped) return;
+    let quiet = false;
+    try {
+      const { failures } = await this.#pass();
+      quiet = failures.size === 0;
+      await this.replayTombstones();
+    } catch (error) {
+      this.#options.log.error({ err: error }, "the pass failed; it is tried again");
+    }
+    this.#retryMs = quiet ? FIRST_RETRY_MS : Math.min(this.#retryMs * 2, this.#options.resyncMs);
+    const delay = quiet ? this.#options.resyncMs : this.#retryMs;
+    // Nodes must not all wake at once.
+    this.trigger(delay * (0.75 + Math.random() / 2));
+  }
+
+  async #pass(): Promise<PassState> {
+    const { nodeName, secrets, log } = this.#options;
+    const started = performance.now();
+    const { intake, rejections, unknown } = this.#read();
+    const hello = await this.#datapath.ensureRunning();
+    if (hello.started) log.info({ pid: hello.pid }, "started the datapath process");
+    this.#datapath.onLost = () => {
+      log.error("the datapath process is gone; it is started again");
+      this.trigger(0);
+    };
+    const listing = await this.node.list();
+    const programmed = {
+      tunnels: new Set(listing.tunnels.map(({ tunnel }) => tunnel.name)),
+      sessions: new Set(listing.sessions.map(({ session }) => session.key)),
+    };
+    const resolved = resolve(intake, {
+      nodeName,
+      underlay: kernelUnderlay(this.node.socket),
+      secrets,
+      programmed: { ...programmed, underlayMtus: this.#underlayMtus() },
+    });
+    const spared = sparedBy(rejections, resolved, unknown);
+    const { actions, failures } = await this.node.converge(resolved, spared, listing);
+    this.#forgetLeft(failures);
+    this.#state = { intake, rejections, resolved, failures, programmed };
+    this.#writeStatus(spared);
+    this.#report(actions.length, failures, Math.round(performance.now() - started));
+    return this.#state;
+  }
+
+  /** `unknown`: there are files of which nobody can say what objects they hold. */
+  #read(): { intake: Intake; rejections: readonly Rejection[]; unknown: boolean } {
+    const { documents, rejections } = readManifests(this.#options.manifests);
+    const intake = takeIn(documents);
+    return {
+      intake,
+      rejections: [...rejections, ...intake.rejections],
+      unknown: rejections.length > 0,
+    };
+  }
+
+  #underlayMtus(): ReadonlyMap<string, number> {
+    const tunnels = this.#state?.resolved.tunnels ?? new Map();
+    return new Map(Array.from(tunnels, ([name, { underlayMtu }]) => [name, underlayMtu]));
+  }
+
+  /** Interfaces that were to go, and now are gone. */
+  #forgetLeft(failures: Failures): void {
+    for (const attachment of [...this.store.all()]) {
+      if (!attachment.leaving || failures.has(`session ${attachment.session}`)) continue;
+      this.store.delete(`${attachment.containerId}/${attachment.ifname}`);
+    }
+  }
+
+  #writeStatus(spared: Spared): void {
+    if (this.#state === null) return;
+    const inputs = statusInputs(this.#state, this.store, spared);
+    for (const error of this.status.write(inputs)) {
+      this.#options.log.error({ err: error }, "status cannot be written; it is tried again");
+    }
+  }
+
+  /** One line a change; what is wrong is said once, until it is said otherwise. */
+  #report(actions: number, failures: Failures, milliseconds: number): void {
+    const { log } = this.#options;
+    if (actions > 0) log.info({ actions, failed: failures.size, milliseconds }, "converged");
+    const lines = [
+      ...(this.#state?.rejections ?? []).map(describeRejection),
+      ...refusals("L2tpTunnel", this.#state?.resolved.refusedTunnels),
+      ...refusals("L2tpSession", this.#state?.resolved.refusedSessions),
+      ...Array.from(failures, ([object, { message }]) => `${object}: ${message}`),
+    ];
+    for (const line of lines) if (!this.#reported.has(line)) log.warn(line);
+    this.#reported = new Set(lines);
+  }
+}
+
+function refusals(kind: string, refused: ReadonlyMap<string, Refusal> | undefined): string[] {
+  return Array.from(refused ?? [], ([key, { message }]) => `${kind} ${key}: ${message}`);
+}
+
+/** Refused for what an administrator means, not for what somebody got wrong. */
+const MEANT = new Set(["NamespaceNotAllowed", "NoTunnel", "Conflict"]);
+
+/** What keeps running although its manifest is broken. */
+export function sparedBy(
+  rejections: readonly Rejection[],
+  resolved: Resolved,
+  unknown: boolean,
+): Spared {
+  const keys = new Set(rejections.map(({ kind, key }) => `${kind} ${key}`));
+  const isRefused = (refused: ReadonlyMap<string, Refusal>, key: string) => {
+    const refusal = refused.get(key);
+    return refusal !== undefined && !MEANT.has(refusal.reason);
+  };
+  return {
+    tunnels: (name) =>
+      unknown || keys.has(`L2tpTunnel ${name}`) || isRefused(resolved.refusedTunnels, name),
+    sessions: (key) => {
+      if (unknown || keys.has(`L2tpSession ${key}`)) return true;
+      return isRefused(resolved.refusedSessions, key);
+    },
+  };
+}

@@ -1,0 +1,248 @@
+/** Carries out a plan. An action that fails stops the others of its object, and of no other. */
+import { addAddress } from "../../datapath/netlink/address.ts";
+import {
+  createBridge,
+  createVeth,
+  deleteLink,
+  findLink,
+  type LinkChange as KernelChange,
+  setLink,
+} from "../../datapath/netlink/link.ts";
+import { addRoute } from "../../datapath/netlink/route.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import { Errno, isErrno, SystemError } from "../../datapath/sys/errno.ts";
+import type { Change } from "../../datapath/tap/protocol.ts";
+import { type Action, type Link, type Place, parseLinkId } from "../../l2tp/plan.ts";
+import type { Reply } from "../../rpc/lines.ts";
+import type { Failure, Failures } from "../convert/status.ts";
+
+/** The process's own namespace: its first thread never leaves it for longer than one request. */
+const OWN_NETNS = "/proc/self/ns/net";
+
+export interface ApplyContext {
+  readonly socket: NetlinkSocket;
+  /** Replies in the order of the changes. */
+  applyChanges(changes: readonly Change[]): Promise<readonly Reply<null>[]>;
+  /** The names of the bridges, by their ids. */
+  readonly bridgeNames: ReadonlyMap<string, string>;
+  /** The session of an attachment, by the key of the attachment. */
+  sessionOfAttachment(key: string): string | undefined;
+}
+
+type LinkAction = Extract<Action, { link: unknown } | { port: Link }>;
+
+export async function applyPlan(
+  actions: readonly Action[],
+  context: ApplyContext,
+): Promise<Failures> {
+  const executor = new Executor(context);
+  try {
+    for (const action of actions) await executor.execute(action);
+    await executor.flush();
+  } finally {
+    executor.close();
+  }
+  return executor.failures;
+}
+
+class Executor {
+  readonly failures = new Map<string, Failure>();
+  readonly #context: ApplyContext;
+  /** Sockets in pods' namespaces, by path. */
+  readonly #sockets = new Map<string, NetlinkSocket>();
+  /** Changes of the datapath that wait to go out together, with whom each belongs to. */
+  #changes: { readonly owner: string; readonly change: Change }[] = [];
+
+  constructor(context: ApplyContext) {
+    this.#context = context;
+  }
+
+  async execute(action: Action): Promise<void> {
+    const owner = this.#ownerOf(action);
+    if (this.failures.has(owner)) return;
+    try {
+      const change = this.#datapathChange(action);
+      if (change !== null) {
+        this.#changes.push({ owner, change });
+        return;
+      }
+      // Links of a session are touched only when the datapath has made them.
+      await this.flush();
+      if (!this.failures.has(owner)) this.#changeLinks(action as LinkAction);
+    } catch (error) {
+      this.#fail(owner, error);
+    }
+  }
+
+  /** Sends what waits for the datapath. */
+  async flush(): Promise<void> {
+    const waiting = this.#changes;
+    if (waiting.length === 0) return;
+    this.#changes = [];
+    const replies = await this.#context.applyChanges(waiting.map(({ change }) => change));
+    for (const [index, reply] of replies.entries()) {
+      const owner = waiting[index]?.owner;
+      if (owner !== undefined && "error" in reply) this.failures.set(owner, reply.error);
+    }
+  }
+
+  close(): void {
+    for (const socket of this.#sockets.values()) socket.close();
+  }
+
+  #fail(owner: string, error: unknown): void {
+    const { code } = error as { code?: unknown };
+    const message = error instanceof Error ? error.message : String(error);
+    this.failures.set(owner, { code: typeof code === "string" ? code : "Internal", message });
+  }
+
+  #ownerOf(action: Action): string {
+    switch (action.do) {
+      case "putTunnel":
+        return `tunnel ${action.tunnel.name}`;
+      case "deleteTunnel":
+        return `tunnel ${action.name}`;
+      case "putSession":
+        return `session ${action.session.key}`;
+      case "deleteSession":
+        return `session ${action.key}`;
+      case "createBridge":
+        return this.#ownerOfLink(action.link.id);
+      case "createPair":
+        return this.#ownerOfLink(action.port.id);
+      default:
+        return this.#ownerOfLink(action.link);
+    }
+  }
+
+  #ownerOfLink(id: string): string {
+    const parsed = parseLinkId(id);
+    if (parsed === undefined) return `link ${id}`;
+    const isSessions = parsed.kind === "pseudowire" || parsed.kind === "bridge";
+    const key = isSessions ? parsed.key : this.#context.sessionOfAttachment(parsed.key);
+    return `session ${key ?? parsed.key}`;
+  }
+
+  #datapathChange(action: Action): Change | null {
+    switch (action.do) {
+      case "putTunnel":
+        return { op: "putTunnel", tunnel: action.tunnel };
+      case "deleteTunnel":
+        return { op: "deleteTunnel", name: action.name };
+      case "putSession":
+        this.#guardName(action.at, action.link);
+        return { op: "putSession", session: action.session, device: action.at };
+      case "deleteSession":
+        return { op: "deleteSession", key: action.key };
+      default:
+        return null;
+    }
+  }
+
+  /** Opening a TAP device takes over whatever bears the name: it must be ours, or nobody's yet. */
+  #guardName(at: Place, id: string): void {
+    const link = findLink(this.#socket(at.netns), at.name);
+    if (link === undefined || link.alias === id || (link.kind === "tun" && link.alias === ""))
+      return;
+    throw new SystemError(
+      Errno.EEXIST,
+      "create device",
+      `${at.name}: another interface has the name`,
+    );
+  }
+
+  #changeLinks(action: LinkAction): void {
+    switch (action.do) {
+      case "createBridge":
+        return this.#createBridge(action.link);
+      case "createPair":
+        return this.#createPair(action.port, action.pod);
+      case "deleteLink": {
+        const link = findLink(this.#socket(action.at.netns), action.at.name);
+        if (link === undefined) return;
+        return deleteLink(this.#socket(action.at.netns), link.index);
+      }
+      case "moveLink": {
+        const netns = action.to.netns ?? OWN_NETNS;
+        return this.#set(action.at, { netns, name: action.to.name });
+      }
+      case "changeLink": {
+        const { label, bridge, mac, ...fields } = action.change;
+        // What goes up on the node must not speak into the pseudowire by itself. The kernel raises a
+        // link before it looks at the rest of the request: hence one before.
+        const raises = fields.up === true && action.at.netns === null;
+        if (raises) this.#set(action.at, { addressGeneration: false });
+        return this.#set(action.at, {
+          ...fields,
+          ...(mac === undefined || mac === null ? {} : { mac }),
+          ...(label === undefined ? {} : { alias: action.link }),
+          ...(bridge === undefined ? {} : { master: this.#bridgeIndex(bridge) }),
+        });
+      }
+      case "addAddress":
+        return this.#onLink(action.at, (socket, link) =>
+          addAddress(socket, { link, prefix: action.address }),
+        );
+      case "addRoute":
+        return this.#onLink(action.at, (socket, link) => {
+          const { destination, gateway } = action.route;
+          addRoute(socket, { destination, gateway: gateway ?? undefined, link });
+        });
+    }
+  }
+
+  #createBridge({ name, mtu, mac }: Link): void {
+    try {
+      createBridge(this.#context.socket, { name, mtu, ...(mac === null ? {} : { mac }) });
+    } catch (error) {
+      // Ours, of a pass that ended before the label was on it.
+      const known = isErrno(error, "EEXIST") ? findLink(this.#context.socket, name) : undefined;
+      if (known?.kind !== "bridge" || known.alias !== "") throw error;
+    }
+  }
+
+  #createPair(port: Link, pod: Link): void {
+    if (pod.netns === null) throw new TypeError(`${pod.id} is not in a pod`);
+    const leftover = findLink(this.#context.socket, port.name);
+    // As above; its other end may be anywhere.
+    if (leftover?.kind === "veth" && leftover.alias === "") {
+      deleteLink(this.#context.socket, leftover.index);
+    }
+    const { name, mtu } = port;
+    const peer = { name: pod.name, mtu: pod.mtu, netns: pod.netns };
+    createVeth(
+      this.#context.socket,
+      { name, mtu },
+      pod.mac === null ? peer : { ...peer, mac: pod.mac },
+    );
+  }
+
+  #set(at: Place, change: KernelChange): void {
+    this.#onLink(at, (socket, index) => setLink(socket, index, change));
+  }
+
+  #onLink(at: Place, work: (socket: NetlinkSocket, index: number) => void): void {
+    const socket = this.#socket(at.netns);
+    const link = findLink(socket, at.name);
+    if (link === undefined) throw new SystemError(Errno.ENODEV, "find link", at.name);
+    work(socket, link.index);
+  }
+
+  #bridgeIndex(id: string | null): number {
+    if (id === null) return 0;
+    const name = this.#context.bridgeNames.get(id);
+    const link = name === undefined ? undefined : findLink(this.#context.socket, name);
+    if (link === undefined) throw new SystemError(Errno.ENODEV, "find bridge", id);
+    return link.index;
+  }
+
+  #socket(netns: string | null): NetlinkSocket {
+    if (netns === null) return this.#context.socket;
+    let socket = this.#sockets.get(netns);
+    if (socket === undefined) {
+      socket = new NetlinkSocket(NETLINK_ROUTE, netns);
+      this.#sockets.set(netns, socket);
+    }
+    return socket;
+  }
+}

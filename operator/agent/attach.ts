@@ -1,0 +1,260 @@
+/** What CNI asks of the agent. Callers see to it that one call runs at a time. */
+import { announce } from "../../datapath/announce.ts";
+import { findLink } from "../../datapath/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import { linkId, parseLinkId } from "../../l2tp/plan.ts";
+import { type Attachment, attachmentKey } from "../convert/attachment.ts";
+import { bridgeName, portName, stableMac } from "../convert/desired.ts";
+import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
+import type { Failures } from "../convert/status.ts";
+import type { AttachmentStore } from "./attachments.ts";
+import { AgentError } from "./errors.ts";
+import type { Node } from "./node.ts";
+import { isAlive, netnsInodeOf } from "./observe.ts";
+import type {
+  Attached,
+  AttachedInterface,
+  AttachRequest,
+  InterfaceRef,
+  SessionRequest,
+} from "./protocol.ts";
+
+export interface AttachContext {
+  readonly nodeName: string;
+  readonly node: Node;
+  readonly store: AttachmentStore;
+  /** What the manifests say; null before the first pass. */
+  resolved(): Resolved | null;
+  /** A whole pass, for when the short way fails. */
+  pass(): Promise<Failures>;
+  /** Marks a step for tests that end the process there. */
+  reached(step: AttachStep): void;
+}
+
+export type AttachStep = "recorded" | "placed" | "announced" | "leaving" | "left";
+
+export class Attacher {
+  readonly #context: AttachContext;
+
+  constructor(context: AttachContext) {
+    this.#context = context;
+  }
+
+  /** What a repeated ADD is to answer; null where there was none. @throws AgentError where it must not be */
+  prepare(request: SessionRequest): Attached | null {
+    const resolved = this.#requireSession(request);
+    const known = this.#context.store.get(attachmentKey(request));
+    if (known !== undefined && this.#isSame(known, request)) {
+      return this.#describe(resolved, known);
+    }
+    this.#requireFree(resolved, request, known);
+    return null;
+  }
+
+  async attach(request: AttachRequest): Promise<Attached> {
+    const resolved = this.#requireSession(request);
+    const { store, reached } = this.#context;
+    const before = store.get(attachmentKey(request));
+    if (before === undefined || !this.#isSame(before, request)) {
+      this.#requireFree(resolved, request, before);
+    }
+    this.#forgetDead(resolved.session.key);
+    const attachment = this.#record(resolved, request);
+    store.put(attachment);
+    reached("recorded");
+    const failures = await this.#converge(resolved, attachment);
+    const failure =
+      failures.get(`session ${attachment.session}`) ??
+      failures.get(`tunnel ${resolved.session.tunnel}`);
+    if (failure !== undefined) {
+      await this.detach(request);
+      const remedy = "see l2tpctl doctor on the node; the runtime will try again";
+      throw new AgentError("ApplyFailed", `${attachment.session}: ${failure.message}`, remedy);
+    }
+    reached("placed");
+    announce(attachment.netns, attachment.ifname, attachment.mac, attachment.addresses);
+    reached("announced");
+    return this.#describe(resolved, attachment);
+  }
+
+  /** Succeeds for what is gone already. @throws AgentError where the interface cannot be taken away */
+  async detach(ref: InterfaceRef): Promise<void> {
+    const { store, reached } = this.#context;
+    const attachment = store.get(attachmentKey(ref));
+    if (attachment === undefined) return;
+    const leaving: Attachment = { ...attachment, leaving: true };
+    // Only what is there can be taken away; a full disk must not keep a pod from going.
+    if (!attachment.leaving) store.putIfPossible(leaving);
+    reached("leaving");
+    const resolved = this.#context.resolved()?.sessions.get(attachment.session);
+    if (resolved === undefined) {
+      await this.#context.node.removeInterface(leaving);
+    } else {
+      const failures = await this.#converge(resolved, leaving);
+      const failure = failures.get(`session ${attachment.session}`);
+      if (failure !== undefined && isAlive(leaving)) {
+        const remedy = "it is tried again; see l2tpctl doctor on the node";
+        throw new AgentError("ApplyFailed", `${attachment.session}: ${failure.message}`, remedy);
+      }
+    }
+    store.delete(attachmentKey(ref));
+    reached("left");
+  }
+
+  /** @throws AgentError that says what is not as it should be, and cannot be mended */
+  async check(ref: InterfaceRef): Promise<void> {
+    const attachment = this.#context.store.get(attachmentKey(ref));
+    if (attachment === undefined) {
+      const message = `no attachment of container ${ref.containerId}, interface ${ref.ifname}`;
+      throw new AgentError("NotAttached", message, "delete the pod and let it be made again");
+    }
+    const resolved = this.#requireSession({ ...attachment, pod: null });
+    const failures = await this.#converge(resolved, attachment);
+    const { actions } = await this.#context.node.planFor(resolved, attachment);
+    if (actions.length === 0) return;
+    const failure = failures.get(`session ${attachment.session}`);
+    const what = failure?.message ?? actions.map((action) => action.do).join(", ");
+    const message = `${attachment.session} at ${ref.ifname} is not as it should be: ${what}`;
+    throw new AgentError("Drift", message, "see l2tpctl doctor on the node");
+  }
+
+  async gc(network: string, valid: readonly InterfaceRef[], before: string): Promise<void> {
+    const keep = new Set(valid.map(attachmentKey));
+    for (const attachment of [...this.#context.store.all()]) {
+      const isStale =
+        attachment.network === network &&
+        attachment.createdAt <= before &&
+        !keep.has(attachmentKey(attachment));
+      if (isStale) await this.detach(attachment);
+    }
+  }
+
+  /** One session; where that fails, a whole pass, which also finds what was moved by hand. */
+  async #converge(resolved: ResolvedSession, attachment: Attachment): Promise<Failures> {
+    const failures = await this.#context.node.convergeFor(resolved, attachment);
+    return failures.size === 0 ? failures : this.#context.pass();
+  }
+
+  #requireSession(request: Omit<SessionRequest, "netns"> & { netns: string }): ResolvedSession {
+    const resolved = this.#context.resolved();
+    if (resolved === null) {
+      throw new AgentError("NotReady", "the agent has not read its objects yet", "try again");
+    }
+    const { session: key, pod } = request;
+    const namespace = key.split("/")[0];
+    const podNamespace = pod?.split("/")[0];
+    if (podNamespace !== undefined && podNamespace !== namespace) {
+      const message = `L2tpSession ${key} is of another namespace than pod ${pod}`;
+      const remedy = `use a session of namespace ${podNamespace}`;
+      throw new AgentError("NamespaceMismatch", message, remedy);
+    }
+    const session = resolved.sessions.get(key);
+    if (session !== undefined) return session;
+    const refusal = resolved.refusedSessions.get(key);
+    if (refusal !== undefined) {
+      const remedy = "correct the object; its status says the same";
+      throw new AgentError("SessionNotReady", `L2tpSession ${key}: ${refusal.message}`, remedy);
+    }
+    const message = `no L2tpSession ${key} on node ${this.#context.nodeName}`;
+    const remedy = "create it, correct the name, or run the pod on the node of its tunnel";
+    throw new AgentError("UnknownSession", message, remedy);
+  }
+
+  #isSame(known: Attachment, request: SessionRequest): boolean {
+    return (
+      !known.leaving &&
+      known.session === request.session &&
+      known.netnsInode === netnsInodeOf(request.netns)
+    );
+  }
+
+  #requireFree(
+    resolved: ResolvedSession,
+    request: SessionRequest,
+    own: Attachment | undefined,
+  ): void {
+    if (netnsInodeOf(request.netns) === 0) {
+      const message = `${request.netns} is no network namespace`;
+      throw new AgentError("NoNetns", message, "the runtime must pass one that exists");
+    }
+    if (own !== undefined && !own.leaving && isAlive(own) && own.session !== request.session) {
+      const message = `interface ${own.ifname} of the container is attached to ${own.session}`;
+      throw new AgentError("InterfaceExists", message, "detach it first, with DEL");
+    }
+    this.#requireName(request, own);
+    if (resolved.mode !== "Direct") return;
+    const holder = this.#context.store
+      .ofSession(resolved.session.key)
+      .find(
+        (other) =>
+          isAlive(other) && !other.leaving && attachmentKey(other) !== attachmentKey(request),
+      );
+    if (holder === undefined) return;
+    const message = `L2tpSession ${resolved.session.key} is attached to ${holder.pod} (${holder.ifname})`;
+    const remedy = "end that pod first, or set spec.attachment.mode: Bridge";
+    throw new AgentError("SessionBusy", message, remedy);
+  }
+
+  /** CNI_IFNAME must not be another's. What an ADD of ours left behind half-done is ours. */
+  #requireName(request: SessionRequest, own: Attachment | undefined): void {
+    const socket = new NetlinkSocket(NETLINK_ROUTE, request.netns);
+    try {
+      const link = findLink(socket, request.ifname);
+      if (link === undefined || own !== undefined) return;
+      const id = parseLinkId(link.alias);
+      const isOurs =
+        link.alias === linkId.pod(attachmentKey(request)) ||
+        (id?.kind === "pseudowire" && id.key === request.session);
+      if (isOurs) return;
+    } finally {
+      socket.close();
+    }
+    const message = `the container has an interface ${request.ifname} already`;
+    throw new AgentError("InterfaceExists", message, "choose another name for the pseudowire's");
+  }
+
+  /** Pods that went without a DEL hold nothing any more. */
+  #forgetDead(session: string): void {
+    const { store } = this.#context;
+    for (const attachment of store.ofSession(session)) {
+      if (!isAlive(attachment)) store.delete(attachmentKey(attachment));
+    }
+  }
+
+  #record(resolved: ResolvedSession, request: AttachRequest): Attachment {
+    const { nodeName } = this.#context;
+    const { containerId, ifname, netns, session, network, addresses, routes, ipam } = request;
+    // A pod that takes over a session takes over its address: switches know it already.
+    const ownMac =
+      resolved.mode === "Direct"
+        ? stableMac(nodeName, session)
+        : stableMac(nodeName, session, containerId, ifname);
+    return {
+      containerId,
+      ifname,
+      netns,
+      netnsInode: netnsInodeOf(netns),
+      session,
+      pod: request.pod ?? containerId,
+      network,
+      mac: request.mac?.toLowerCase() ?? ownMac,
+      addresses,
+      routes,
+      createdAt: new Date().toISOString(),
+      leaving: false,
+      ipam,
+    };
+  }
+
+  #describe({ session, mode }: ResolvedSession, attachment: Attachment): Attached {
+    const { ifname, mac, netns, addresses, ipam } = attachment;
+    const interfaces: AttachedInterface[] = [{ name: ifname, mac, sandbox: netns }];
+    if (mode === "Bridge") {
+      const { socket } = this.#context.node;
+      for (const name of [portName(attachment), bridgeName(session.sessionId)]) {
+        interfaces.unshift({ name, mac: findLink(socket, name)?.mac ?? "" });
+      }
+    }
+    return { interfaces, mtu: session.mtu, addresses, ipam };
+  }
+}

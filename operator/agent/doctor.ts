@@ -1,0 +1,183 @@
+/** Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters. */
+import type { Listing, SessionState, TunnelState } from "../../datapath/tap/protocol.ts";
+import type { SessionCounters } from "../../l2tp/model.ts";
+import type { Finding } from "./protocol.ts";
+
+/** What the network around a session looks like. */
+export interface Surroundings {
+  /** errno's name where there is no route to the remote of the tunnel. */
+  noRoute(tunnel: string): string | null;
+  /** The largest MTU that the path of the tunnel carries for the session; null: unknown. */
+  fittingMtu(session: string): number | null;
+  /** The session's device: where it stands, and whether it is up; null: not found. */
+  device(session: string): { readonly place: string; readonly up: boolean } | null;
+  isAttached(session: string): boolean;
+}
+
+/** Nothing received for so long is worth a word. */
+const SILENCE_MS = 30_000;
+
+export function diagnose(before: Listing, after: Listing, around: Surroundings): Finding[] {
+  const findings: Finding[] = [];
+  for (const tunnel of after.tunnels) findings.push(...diagnoseTunnel(tunnel, before, around));
+  const earlier = new Map(before.sessions.map((item) => [item.session.key, item]));
+  for (const session of after.sessions) {
+    const tunnel = after.tunnels.find((item) => item.tunnel.name === session.session.tunnel);
+    const grown = difference(earlier.get(session.session.key)?.counters, session.counters);
+    const of: Case = { state: session, tunnel, grown, around };
+    for (const rule of SESSION_RULES) {
+      const found = rule(of);
+      if (found !== null) findings.push({ object: `L2tpSession ${session.session.key}`, ...found });
+    }
+  }
+  return findings;
+}
+
+function difference(before: SessionCounters | undefined, after: SessionCounters): SessionCounters {
+  const entries = Object.entries(after).map(([name, value]) => {
+    const earlier = before?.[name as keyof SessionCounters] ?? 0;
+    return [name, value - earlier];
+  });
+  return Object.fromEntries(entries) as SessionCounters;
+}
+
+function diagnoseTunnel(
+  { tunnel, lastSendError, endpoint }: TunnelState,
+  before: Listing,
+  around: Surroundings,
+): Finding[] {
+  const found: Omit<Finding, "object">[] = [];
+  const noRoute = around.noRoute(tunnel.name);
+  if (noRoute !== null) {
+    const remedy = "add a route, or bring the underlay's interface up";
+    found.push(error(`no route to the remote ${tunnel.remote.address} (${noRoute})`, remedy));
+  } else if (lastSendError !== null) {
+    const finding = `datagrams to ${tunnel.remote.address} do not go out: ${lastSendError}`;
+    found.push(error(finding, "look at the underlay: routes, neighbours, firewall"));
+  }
+  const earlier = before.tunnels.find((item) => item.tunnel.name === tunnel.name)?.endpoint;
+  const unknown = endpoint.rxUnknownSession - (earlier?.rxUnknownSession ?? 0);
+  if (unknown > 0) {
+    const finding = `${unknown} messages came for session ids that nobody has here`;
+    const remedy = "compare the session id that the peer sends with spec.sessionId";
+    found.push(warning(finding, remedy));
+  }
+  const control = endpoint.rxControl - (earlier?.rxControl ?? 0);
+  if (control > 0) {
+    const finding = `${control} control messages came: the peer wants a managed tunnel`;
+    found.push(warning(finding, "configure a static (unmanaged) pseudowire at the peer"));
+  }
+  return found.map((item) => ({ object: `L2tpTunnel ${tunnel.name}`, ...item }));
+}
+
+/** What a rule may look at. */
+interface Case {
+  readonly state: SessionState;
+  readonly tunnel: TunnelState | undefined;
+  /** What the counters have grown by between the two looks. */
+  readonly grown: SessionCounters;
+  readonly around: Surroundings;
+}
+
+type Rule = (of: Case) => Omit<Finding, "object"> | null;
+
+const error = (finding: string, remedy: string) => ({
+  severity: "error" as const,
+  finding,
+  remedy,
+});
+const warning = (finding: string, remedy: string) => ({
+  severity: "warning" as const,
+  finding,
+  remedy,
+});
+
+const deviceRule: Rule = ({ state, around }) => {
+  const { key } = state.session;
+  const device = around.device(key);
+  if (!state.deviceOpen || device === null) {
+    return error(
+      "its device is gone",
+      "the agent makes it anew; see the conditions if it stays so",
+    );
+  }
+  if (device.up || !around.isAttached(key)) return null;
+  const remedy = "the agent sets it up; see the conditions if it stays so";
+  return error(`its device ${device.place} is down`, remedy);
+};
+
+const cookieRule: Rule = ({ grown: { rxCookieDiscards } }) =>
+  rxCookieDiscards === 0
+    ? null
+    : error(
+        `${rxCookieDiscards} frames came with a wrong cookie`,
+        "the peer's transmit cookie must be our spec.cookies.receive",
+      );
+
+const sublayerRule: Rule = ({ state, grown }) => {
+  if (grown.rxSublayerSuspect === 0) return null;
+  const ours = state.session.l2SpecificSublayer;
+  const theirs = ours === "None" ? "an L2-specific sublayer" : "no L2-specific sublayer";
+  const finding = `the peer sends ${theirs}, which we do not expect`;
+  return error(finding, `set the same at both ends; ours is ${ours}`);
+};
+
+const sourceRule: Rule = ({ tunnel, grown: { rxSourceMismatch } }) => {
+  if (rxSourceMismatch === 0) return null;
+  const from = tunnel?.lastStranger;
+  const whom = from ? ` from ${from.address} port ${from.port}` : "";
+  const finding = `${rxSourceMismatch} frames came${whom}, which is not the remote`;
+  return error(finding, "correct the tunnel's spec.remote, or the peer's source address and port");
+};
+
+const sequenceRule: Rule = ({ grown: { rxSeqDiscards, rxOosPackets } }) =>
+  rxSeqDiscards + rxOosPackets === 0
+    ? null
+    : warning(
+        `${rxOosPackets} sequence numbers were missed, ${rxSeqDiscards} frames came late or without one`,
+        "the underlay loses or reorders (spec.sequencing.reorderTimeout helps the latter), or the peer does not send numbers",
+      );
+
+const oversizeRule: Rule = ({ state, grown: { rxOversize } }) =>
+  rxOversize === 0
+    ? null
+    : error(
+        `${rxOversize} frames were larger than the MTU`,
+        `the peer's MTU is above ours, ${state.session.mtu}: set the same at both ends`,
+      );
+
+const invalidRule: Rule = ({ grown: { rxInvalid } }) =>
+  rxInvalid === 0
+    ? null
+    : error(
+        `${rxInvalid} messages were too short`,
+        "compare cookie lengths, sublayer and pseudowire type with the peer's",
+      );
+
+const mtuRule: Rule = ({ state: { session }, around }) => {
+  const fitting = around.fittingMtu(session.key);
+  if (fitting === null || session.mtu <= fitting) return null;
+  const remedy = `set spec.mtu to ${fitting} or less at both ends, or leave it out`;
+  return warning(`the MTU ${session.mtu} is too large for the path`, remedy);
+};
+
+const silenceRule: Rule = ({ state, around }) => {
+  const silence = state.lastReceivedMsAgo;
+  if (!around.isAttached(state.session.key)) return null;
+  if (silence !== null && silence <= SILENCE_MS) return null;
+  const since = silence === null ? "ever" : `for ${Math.round(silence / 1000)} s`;
+  const remedy = "is the peer up, does a firewall pass the tunnel, do the session ids match?";
+  return warning(`nothing has been received ${since}`, remedy);
+};
+
+const SESSION_RULES: readonly Rule[] = [
+  deviceRule,
+  cookieRule,
+  sublayerRule,
+  sourceRule,
+  sequenceRule,
+  oversizeRule,
+  invalidRule,
+  mtuRule,
+  silenceRule,
+];

@@ -1,0 +1,126 @@
+/** l2tp-agent: makes a node's tunnels, sessions and pod interfaces what the objects say. */
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { pino } from "pino";
+import { Agent } from "./agent.ts";
+import type { AttachStep } from "./attach.ts";
+import { DEFAULT_SOCKET, TOMBSTONES } from "./protocol.ts";
+import { fileSecrets } from "./secrets.ts";
+import { serveAgent } from "./serve.ts";
+
+const { version } = JSON.parse(
+  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+) as { version: string };
+
+interface Options {
+  manifests: string;
+  node: string;
+  stateDir: string;
+  socket: string;
+  secrets?: string;
+  datapath: string;
+  datapathSocket?: string;
+  resync: number;
+  logLevel: string;
+  teardown: boolean;
+  exitAt?: AttachStep;
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0.1 && value <= 3600)) throw new InvalidArgumentError("0.1 to 3600 seconds.");
+  return value;
+}
+
+const program = new Command("l2tp-agent")
+  .description("Makes a node's L2TPv3 tunnels, sessions and pod interfaces what the manifests say.")
+  .version(version)
+  .requiredOption("--manifests <dir>", "the folder with L2tpTunnel and L2tpSession YAML")
+  .requiredOption("--node <name>", "this node's name, as in spec.nodeName of its tunnels")
+  .option("--state-dir <dir>", "attachments and status", "/var/lib/l2tp-cni")
+  .option("--socket <path>", "where CNI and l2tpctl find the agent", DEFAULT_SOCKET)
+  .option("--secrets <dir>", "files NAMESPACE/NAME/KEY, mode 0600 (default: MANIFESTS/secrets)")
+  .addOption(
+    new Option("--datapath <kind>", "who moves the frames")
+      .choices(["auto", "kernel", "userspace"])
+      .default("auto"),
+  )
+  .option("--datapath-socket <path>", "the datapath's control socket (default: beside --socket)")
+  .option("--resync <seconds>", "between two periodic passes", seconds, 5)
+  .addOption(
+    new Option("--log-level <level>", "least level to log")
+      .choices(["trace", "debug", "info", "warn", "error"])
+      .default("info"),
+  )
+  .option("--teardown", "take all of ours off the node, end the datapath process, and exit", false)
+  .addOption(new Option("--exit-at <step>", "end at this step of an attachment").hideHelp())
+  .showHelpAfterError("(see l2tp-agent --help)")
+  .parse();
+
+const options = program.opts<Options>();
+const log = pino({ name: "l2tp-agent", level: options.logLevel }, pino.destination(2));
+
+function refuse(message: string): never {
+  process.stderr.write(`l2tp-agent: ${message}\n`);
+  process.exit(2);
+}
+
+if (!existsSync(options.manifests)) {
+  refuse(`no folder ${options.manifests}; create it and put the manifests there (--manifests)`);
+}
+if (options.datapath === "kernel") {
+  refuse("--datapath kernel: this version has the userspace datapath only; use auto or userspace");
+}
+if (!existsSync("/dev/net/tun")) {
+  refuse("no /dev/net/tun; load the module (modprobe tun), or give it to the container");
+}
+if (process.geteuid?.() !== 0) {
+  refuse("it must run as root: network namespaces and TAP devices need it");
+}
+try {
+  mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+} catch (error) {
+  refuse(`--state-dir ${options.stateDir}: ${error instanceof Error ? error.message : error}`);
+}
+
+const socketFolder = dirname(options.socket);
+const secretsFolder = options.secrets ?? join(options.manifests, "secrets");
+const agent = new Agent({
+  nodeName: options.node,
+  manifests: options.manifests,
+  secretsFolder,
+  secrets: fileSecrets(secretsFolder),
+  stateFolder: options.stateDir,
+  tombstones: join(socketFolder, TOMBSTONES),
+  datapathSocket: options.datapathSocket ?? join(socketFolder, "datapath.sock"),
+  resyncMs: options.resync * 1000,
+  log,
+  reached(step) {
+    if (step === options.exitAt) process.kill(process.pid, "SIGKILL");
+  },
+});
+
+if (options.teardown) {
+  await agent.teardown();
+  agent.stop();
+  log.info("everything of ours is off the node");
+} else {
+  await run();
+}
+
+async function run(): Promise<void> {
+  // First of all, so that two agents never work on one node.
+  const server = await serveAgent(agent, options.socket).catch((error: Error) =>
+    refuse(error.message),
+  );
+  const stop = (signal: string) => {
+    log.info({ signal }, "stopping; the datapath goes on");
+    server.close();
+    agent.stop();
+    process.exit(0);
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+  await agent.start();
+}

@@ -1,0 +1,68 @@
+/** Manifests in a folder: every YAML file of it, read anew whenever something changes. */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { watch } from "chokidar";
+import { parseAllDocuments } from "yaml";
+import type { Document, Rejection } from "../convert/intake.ts";
+
+const EXTENSION = /\.(ya?ml|json)$/i;
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
+const MAX_FILES = 10_000;
+/** Aliases that multiply into more than this are an attack, not a manifest. */
+const MAX_ALIASES = 100;
+
+export interface Manifests {
+  readonly documents: readonly Document[];
+  /** Files that cannot be read, or are not YAML. */
+  readonly rejections: readonly Rejection[];
+}
+
+/** All documents of the folder's YAML and JSON files, by file name. @throws where there is no folder */
+export function readManifests(folder: string): Manifests {
+  const documents: Document[] = [];
+  const rejections: Rejection[] = [];
+  const names = readdirSync(folder).filter((name) => EXTENSION.test(name) && !name.startsWith("."));
+  for (const name of names.sort().slice(0, MAX_FILES)) {
+    try {
+      documents.push(...readFile(folder, name));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
+      rejections.push(rejectFile(name, reason ?? "unreadable"));
+    }
+  }
+  if (names.length > MAX_FILES) rejections.push(rejectFile(folder, `more than ${MAX_FILES} files`));
+  return { documents, rejections };
+}
+
+function rejectFile(origin: string, reason: string): Rejection {
+  const remedy = "correct the file; its objects stay away until then";
+  return {
+    origin,
+    kind: undefined,
+    key: undefined,
+    problems: [{ path: "file", value: undefined, reason, remedy }],
+  };
+}
+
+function readFile(folder: string, name: string): Document[] {
+  const path = join(folder, name);
+  const { size } = statSync(path);
+  if (size > MAX_FILE_BYTES) throw new RangeError(`larger than ${MAX_FILE_BYTES} bytes`);
+  const parsed = parseAllDocuments(readFileSync(path, "utf8"));
+  // An empty stream, or documents: both can be walked.
+  return Array.from(parsed, (document, index) => {
+    const [error] = document.errors;
+    if (error !== undefined) throw error;
+    const origin = index === 0 ? name : `${name}, document ${index + 1}`;
+    return { origin, content: document.toJS({ maxAliasCount: MAX_ALIASES }) as unknown };
+  });
+}
+
+/** Calls `changed` when something in the folders may have changed. Returns how to stop. */
+export function watchFolders(folders: readonly string[], changed: () => void): () => void {
+  const watcher = watch([...folders], { ignoreInitial: true, depth: 3 });
+  watcher.on("all", changed);
+  // A folder that cannot be watched is still read by every periodic pass.
+  watcher.on("error", () => {});
+  return () => void watcher.close();
+}

@@ -1,0 +1,161 @@
+/**
+ * The agent's socket protocol: newline-delimited JSON, one reply a request (rpc/). The CNI plugin and
+ * l2tpctl speak it, and know of the rest of the operator nothing but this file.
+ */
+
+export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
+/** Beside the socket: what CNI could not tell an agent that was down. */
+export const TOMBSTONES = "tombstones";
+export const MAX_REQUEST_BYTES = 1024 * 1024;
+export const MAX_REPLY_BYTES = 64 * 1024 * 1024;
+
+/** Whose interface it is. */
+export interface InterfaceRef {
+  readonly containerId: string;
+  readonly ifname: string;
+}
+
+export interface Route {
+  readonly destination: string;
+  readonly gateway: string | null;
+}
+
+export interface SessionRequest extends InterfaceRef {
+  readonly netns: string;
+  /** "namespace/name". */
+  readonly session: string;
+  /** "namespace/name" of the pod, or null where the runtime names none. */
+  readonly pod: string | null;
+}
+
+export interface AttachRequest extends SessionRequest {
+  readonly op: "attach";
+  /** The name of the CNI network configuration. */
+  readonly network: string;
+  /** Null: one that stays the same for the session. */
+  readonly mac: string | null;
+  readonly addresses: readonly string[];
+  readonly routes: readonly Route[];
+  /** What IPAM answered, to be given back by a repeated ADD. */
+  readonly ipam: unknown;
+}
+
+export type AgentRequest =
+  /** Before an ADD: may it be, or has it been? */
+  | ({ readonly op: "prepare" } & SessionRequest)
+  | AttachRequest
+  /** Succeeds for what is gone already. */
+  | ({ readonly op: "detach" } & InterfaceRef)
+  | ({ readonly op: "check" } & InterfaceRef)
+  /** Detaches all of the network but the valid ones. */
+  | {
+      readonly op: "gc";
+      readonly network: string;
+      readonly valid: readonly InterfaceRef[];
+      /** RFC 3339; what was attached later stays. Absent: now. */
+      readonly before?: string;
+    }
+  /** Ready for ADD? */
+  | { readonly op: "ready" }
+  | { readonly op: "tunnels" }
+  | { readonly op: "sessions" }
+  | { readonly op: "attachments" }
+  | { readonly op: "doctor"; readonly seconds: number };
+
+/** What CNI does when the agent is down; its file stands in the tombstones' folder. */
+export type Tombstone = Extract<AgentRequest, { op: "detach" } | { op: "gc" }>;
+
+export interface AttachedInterface {
+  readonly name: string;
+  readonly mac: string;
+  /** The path of the pod's namespace; absent for an interface of the node. */
+  readonly sandbox?: string;
+}
+
+export interface Attached {
+  /** The pod's interface last. */
+  readonly interfaces: readonly AttachedInterface[];
+  readonly mtu: number;
+  readonly addresses: readonly string[];
+  readonly ipam: unknown;
+}
+
+/** Codes of errors that the CNI plugin tells apart. */
+export type AgentErrorCode =
+  | "NotReady"
+  | "UnknownSession"
+  | "SessionNotReady"
+  | "SessionBusy"
+  | "NamespaceMismatch"
+  | "InterfaceExists"
+  | "NoNetns"
+  | "InvalidRequest"
+  | "NotAttached"
+  | "Drift"
+  | "ApplyFailed";
+
+export interface ConditionRow {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface TunnelRow {
+  readonly name: string;
+  readonly encapsulation: string;
+  readonly local: string;
+  readonly remote: string;
+  readonly tunnelId: number | null;
+  readonly peerTunnelId: number;
+  readonly datapath: string;
+  readonly underlayMtu: number | null;
+  readonly sessions: number;
+  readonly conditions: readonly ConditionRow[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface SessionRow {
+  /** "namespace/name". */
+  readonly name: string;
+  readonly tunnel: string;
+  readonly sessionId: number | null;
+  readonly peerSessionId: number;
+  readonly interface: string | null;
+  readonly mtu: number | null;
+  readonly mode: string;
+  readonly attachedTo: readonly string[];
+  readonly lastReceivedMsAgo: number | null;
+  readonly conditions: readonly ConditionRow[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface AttachmentRow extends InterfaceRef {
+  readonly pod: string;
+  readonly session: string;
+  readonly netns: string;
+  readonly mac: string;
+  readonly addresses: readonly string[];
+  readonly state: "attached" | "leaving" | "namespace gone" | "session missing";
+}
+
+export interface Finding {
+  readonly severity: "error" | "warning";
+  /** "L2tpSession shop/lan". */
+  readonly object: string;
+  readonly finding: string;
+  readonly remedy: string;
+}
+
+export interface AgentResults {
+  readonly prepare: Attached | null;
+  readonly attach: Attached;
+  readonly detach: null;
+  readonly check: null;
+  readonly gc: null;
+  readonly ready: null;
+  readonly tunnels: readonly TunnelRow[];
+  readonly sessions: readonly SessionRow[];
+  readonly attachments: readonly AttachmentRow[];
+  readonly doctor: readonly Finding[];
+}

@@ -1,0 +1,148 @@
+/** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
+import type { Listing, SessionState } from "../../datapath/tap/protocol.ts";
+import type { Endpoint } from "../../l2tp/model.ts";
+import type { Condition, L2tpSession, L2tpTunnel } from "../api/types.ts";
+import type { Spared } from "../convert/desired.ts";
+import { invalidForm, refusedConditions, sessionStatus, tunnelStatus } from "../convert/status.ts";
+import type { PassState } from "./agent.ts";
+import type { AttachmentStore } from "./attachments.ts";
+import { isAlive } from "./observe.ts";
+import type { AttachmentRow, SessionRow, TunnelRow } from "./protocol.ts";
+import type { StatusInput, StatusStore } from "./status-store.ts";
+
+/** The status of every object of the node, the broken ones too. */
+export function statusInputs(
+  state: PassState,
+  store: AttachmentStore,
+  spared: Spared,
+): StatusInput[] {
+  const { resolved, intake, failures } = state;
+  const inputs: StatusInput[] = [];
+  for (const [key, tunnel] of resolved.tunnels) {
+    const status = { ...tunnelStatus(tunnel, failures) };
+    inputs.push({ kind: "L2tpTunnel", key, spec: tunnel.object.spec, status });
+  }
+  for (const [key, session] of resolved.sessions) {
+    const attachments = store
+      .ofSession(key)
+      .map((attachment) => ({ attachment, alive: isAlive(attachment) }));
+    const status = { ...sessionStatus(session, failures, attachments) };
+    inputs.push({ kind: "L2tpSession", key, spec: session.object.spec, status });
+  }
+  inputs.push(...refusedInputs("L2tpTunnel", state, spared.tunnels));
+  inputs.push(...refusedInputs("L2tpSession", state, spared.sessions));
+  const seen = new Set(inputs.map(({ kind, key }) => `${kind} ${key}`));
+  for (const { kind, key, problems } of state.rejections) {
+    if (key === undefined || (kind !== "L2tpTunnel" && kind !== "L2tpSession")) continue;
+    if (seen.has(`${kind} ${key}`) || !isPlainKey(key)) continue;
+    const runs = kind === "L2tpTunnel" ? state.programmed.tunnels : state.programmed.sessions;
+    const conditions = refusedConditions(invalidForm(problems), runs.has(key));
+    inputs.push({ kind, key, spec: null, status: { conditions } });
+  }
+  return inputs.filter(({ key, kind }) =>
+    kind === "L2tpTunnel" ? true : intake.sessions.has(key) || isPlainKey(key),
+  );
+}
+
+/** A name that has not been checked must not lead out of the status folder. */
+function isPlainKey(key: string): boolean {
+  return /^[a-z0-9]([-a-z0-9.]{0,200})(\/[a-z0-9][-a-z0-9]{0,62})?$/.test(key);
+}
+
+function refusedInputs(
+  kind: StatusInput["kind"],
+  { resolved, intake, programmed }: PassState,
+  spared: (key: string) => boolean,
+): StatusInput[] {
+  const isTunnel = kind === "L2tpTunnel";
+  const refused = isTunnel ? resolved.refusedTunnels : resolved.refusedSessions;
+  const objects: ReadonlyMap<string, L2tpTunnel | L2tpSession> = isTunnel
+    ? intake.tunnels
+    : intake.sessions;
+  const running = isTunnel ? programmed.tunnels : programmed.sessions;
+  return Array.from(refused, ([key, refusal]) => {
+    const conditions = refusedConditions(refusal, running.has(key) && spared(key));
+    return { kind, key, spec: objects.get(key)?.spec ?? null, status: { conditions } };
+  });
+}
+
+const at = ({ address, port }: Endpoint): string => {
+  if (port === 0) return address;
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+};
+
+const counters = (value: object | undefined): Record<string, number> =>
+  ({ ...value }) as Record<string, number>;
+
+const bare = (conditions: readonly Condition[]) =>
+  conditions.map(({ type, status, reason, message }) => ({ type, status, reason, message }));
+
+export function tunnelRows(state: PassState, listing: Listing, status: StatusStore): TunnelRow[] {
+  const programmed = new Map(listing.tunnels.map((item) => [item.tunnel.name, item]));
+  const { resolved, intake } = state;
+  return [...resolved.tunnels.keys(), ...resolved.refusedTunnels.keys()].sort().map((name) => {
+    const known = resolved.tunnels.get(name);
+    const spec = (known?.object ?? intake.tunnels.get(name))?.spec;
+    const live = programmed.get(name);
+    const tunnel = known?.tunnel ?? live?.tunnel;
+    return {
+      name,
+      encapsulation: spec?.encapsulation ?? "",
+      local: tunnel === undefined ? "" : at(tunnel.local),
+      remote: tunnel === undefined ? (spec?.remote.address ?? "") : at(tunnel.remote),
+      tunnelId: tunnel?.tunnelId ?? null,
+      peerTunnelId: spec?.peerTunnelId ?? 0,
+      datapath: "Userspace",
+      underlayMtu: known?.underlayMtu ?? null,
+      sessions: listing.sessions.filter(({ session }) => session.tunnel === name).length,
+      conditions: bare(status.conditionsOf("L2tpTunnel", name)),
+      counters: counters(live?.endpoint),
+    };
+  });
+}
+
+export function sessionRows(
+  state: PassState,
+  listing: Listing,
+  status: StatusStore,
+  store: AttachmentStore,
+): SessionRow[] {
+  const programmed = new Map(listing.sessions.map((item) => [item.session.key, item]));
+  const { resolved, intake } = state;
+  const keys = [...resolved.sessions.keys(), ...resolved.refusedSessions.keys()].sort();
+  return keys.map((key) => sessionRow(key, programmed.get(key)));
+
+  function sessionRow(key: string, live: SessionState | undefined): SessionRow {
+    const known = resolved.sessions.get(key);
+    const spec = (known?.object ?? intake.sessions.get(key))?.spec;
+    const session = known?.session ?? live?.session;
+    const attachments = store.ofSession(key).filter((item) => !item.leaving && isAlive(item));
+    const direct = known?.mode === "Direct" ? attachments[0]?.ifname : undefined;
+    return {
+      name: key,
+      tunnel: spec?.tunnelRef.name ?? "",
+      sessionId: session?.sessionId ?? null,
+      peerSessionId: spec?.peerSessionId ?? 0,
+      interface: session === undefined ? null : (direct ?? `l2tp-${session.sessionId}`),
+      mtu: session?.mtu ?? null,
+      mode: spec?.attachment?.mode ?? "Direct",
+      attachedTo: attachments.map(({ pod, ifname }) => `${pod}:${ifname}`),
+      lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,
+      conditions: bare(status.conditionsOf("L2tpSession", key)),
+      counters: counters(live?.counters),
+    };
+  }
+}
+
+export function attachmentRows(state: PassState, store: AttachmentStore): AttachmentRow[] {
+  const rows = Array.from(store.all(), (attachment): AttachmentRow => {
+    const { containerId, ifname, pod, session, netns, mac, addresses, leaving } = attachment;
+    const known = state.resolved.sessions.has(session);
+    const living = known ? "attached" : "session missing";
+    const rowState = !isAlive(attachment) ? "namespace gone" : leaving ? "leaving" : living;
+    return { containerId, ifname, pod, session, netns, mac, addresses, state: rowState };
+  });
+  return rows.sort((a, b) => (keyOfRow(a) < keyOfRow(b) ? -1 : 1));
+}
+
+const keyOfRow = ({ pod, ifname }: AttachmentRow): string => `${pod} ${ifname}`;

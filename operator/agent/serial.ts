@@ -1,0 +1,11 @@
+/** Runs tasks one after the other, in the order in which they came. */
+export class Serial {
+  #last: Promise<unknown> = Promise.resolve();
+
+  run<T>(task: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(task, task);
+    // The caller sees the error; the next task does not.
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}

@@ -1,0 +1,155 @@
+/** The links that sessions and attachments ask for. */
+import { createHash } from "node:crypto";
+import {
+  type Desired,
+  type DesiredSession,
+  type Link,
+  linkId,
+  type Observed,
+  type PortPair,
+  parseLinkId,
+} from "../../l2tp/plan.ts";
+import { type Attachment, attachmentKey } from "./attachment.ts";
+import type { ResolvedSession } from "./resolve.ts";
+
+/** The device of a session on its node: 15 bytes hold the largest id. */
+export function deviceName(sessionId: number): string {
+  return `l2tp-${sessionId}`;
+}
+
+export function bridgeName(sessionId: number): string {
+  return `l2br-${sessionId}`;
+}
+
+export function portName(attachment: Attachment): string {
+  return `l2v${digest(attachmentKey(attachment)).toString("hex").slice(0, 12)}`;
+}
+
+function digest(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}
+
+/** A MAC address that stays the same for the same thing: unicast, locally administered. */
+export function stableMac(...parts: readonly string[]): string {
+  const bytes = digest(parts.join("\n")).subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
+
+/** What one session wants of the node. @param attachments its own, of living pods, the first first */
+export function desireSession(
+  { session, mode }: ResolvedSession,
+  attachments: readonly Attachment[],
+  nodeName: string,
+): { session: DesiredSession; links: Link[]; pairs: PortPair[] } {
+  const id = linkId.pseudowire(session.key);
+  const birthName = deviceName(session.sessionId);
+  const device: Link = {
+    id,
+    kind: "pseudowire",
+    netns: null,
+    name: birthName,
+    mtu: session.mtu,
+    mac: stableMac(nodeName, session.key),
+    up: false,
+    bridge: null,
+    addresses: [],
+    routes: [],
+  };
+  const desired: DesiredSession = { session, link: id, birthName };
+  const [first] = attachments;
+  if (first === undefined) return { session: desired, links: [device], pairs: [] };
+  if (mode === "Direct") {
+    return { session: desired, links: [{ ...device, ...inPod(first) }], pairs: [] };
+  }
+  const bridge: Link = {
+    ...device,
+    id: linkId.bridge(session.key),
+    kind: "bridge",
+    name: bridgeName(session.sessionId),
+    mac: stableMac(nodeName, session.key, "bridge"),
+    up: true,
+  };
+  const links: Link[] = [bridge, { ...device, up: true, bridge: bridge.id }];
+  const pairs: PortPair[] = [];
+  for (const attachment of attachments) {
+    const key = attachmentKey(attachment);
+    const port: Link = {
+      ...device,
+      id: linkId.port(key),
+      kind: "port",
+      name: portName(attachment),
+      mac: null,
+      up: true,
+      bridge: bridge.id,
+    };
+    const pod: Link = { ...device, id: linkId.pod(key), kind: "pod", ...inPod(attachment) };
+    links.push(port, pod);
+    pairs.push({ port: port.id, pod: pod.id });
+  }
+  return { session: desired, links, pairs };
+}
+
+function inPod({ netns, ifname, mac, addresses, routes }: Attachment) {
+  return { netns, name: ifname, mac, up: true, addresses, routes };
+}
+
+/** What all sessions together want, without the tunnels. */
+export function desireLinks(
+  sessions: Iterable<ResolvedSession>,
+  attachments: ReadonlyMap<string, readonly Attachment[]>,
+  nodeName: string,
+): Omit<Desired, "tunnels"> {
+  const parts = Array.from(sessions, (resolved) =>
+    desireSession(resolved, attachments.get(resolved.session.key) ?? [], nodeName),
+  );
+  return {
+    sessions: parts.map(({ session }) => session),
+    links: parts.flatMap(({ links }) => links),
+    pairs: parts.flatMap(({ pairs }) => pairs),
+  };
+}
+
+/** What is programmed, and must not be touched although nobody can say what it should be. */
+export interface Spared {
+  readonly tunnels: (name: string) => boolean;
+  readonly sessions: (key: string) => boolean;
+}
+
+/**
+ * What is desired, and besides it whatever is spared just as it is: an object whose manifest is broken
+ * keeps running in its last valid version.
+ */
+export function sparing(desired: Desired, observed: Observed, spared: Spared): Desired {
+  const tunnels = new Set(desired.tunnels.map(({ name }) => name));
+  const sessions = new Set(desired.sessions.map(({ session }) => session.key));
+  const kept = observed.sessions.filter(
+    ({ session }) => !sessions.has(session.key) && spared.sessions(session.key),
+  );
+  const keptKeys = new Set(kept.map(({ session }) => session.key));
+  const usedTunnels = new Set(kept.map(({ session }) => session.tunnel));
+  const keptTunnels = observed.tunnels.filter(
+    ({ name }) => !tunnels.has(name) && (usedTunnels.has(name) || spared.tunnels(name)),
+  );
+  const wantedLinks = new Set(desired.links.map(({ id }) => id));
+  const keptLinks = observed.links.filter(({ id }) => {
+    if (wantedLinks.has(id)) return false;
+    const parsed = parseLinkId(id);
+    const isSessions = parsed?.kind === "pseudowire" || parsed?.kind === "bridge";
+    // Of a port only its bridge says whose it is; without one nobody can, and it stays.
+    return isSessions ? keptKeys.has(parsed?.key ?? "") : keptKeys.size > 0;
+  });
+  return {
+    tunnels: [...desired.tunnels, ...keptTunnels],
+    sessions: [
+      ...desired.sessions,
+      ...kept.map(({ session }) => ({
+        session,
+        link: linkId.pseudowire(session.key),
+        birthName: deviceName(session.sessionId),
+      })),
+    ],
+    links: [...desired.links, ...keptLinks.map(({ labelled: _, ...link }) => link)],
+    pairs: desired.pairs,
+  };
+}

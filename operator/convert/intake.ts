@@ -1,0 +1,94 @@
+/** From documents of unknown content to objects of ours, and a report for each that is none. */
+import { describeProblem, type FieldProblem } from "../../l2tp/spec.ts";
+import { checkForm, isOurs } from "../api/schema.ts";
+import { keyOf, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
+
+/** A YAML document as it was found. */
+export interface Document {
+  /** Where it stands, for messages: "branch.yaml, document 2". */
+  readonly origin: string;
+  readonly content: unknown;
+}
+
+/** An object that cannot be used, or a document that is none. */
+export interface Rejection {
+  readonly origin: string;
+  /** Where the document says whose it is. */
+  readonly kind: string | undefined;
+  readonly key: string | undefined;
+  readonly problems: readonly FieldProblem[];
+}
+
+export interface Intake {
+  readonly tunnels: ReadonlyMap<string, L2tpTunnel>;
+  readonly sessions: ReadonlyMap<string, L2tpSession>;
+  readonly rejections: readonly Rejection[];
+}
+
+/** Takes the documents in their order; the first of several with the same name counts. */
+export function takeIn(documents: readonly Document[]): Intake {
+  const tunnels = new Map<string, L2tpTunnel>();
+  const sessions = new Map<string, L2tpSession>();
+  const rejections: Rejection[] = [];
+  const origins = new Map<string, string>();
+  for (const { origin, content } of documents) {
+    if (content === null || content === undefined) continue;
+    if (!isOurs(content)) {
+      rejections.push({ origin, ...identify(content), problems: [notOurs(content)] });
+      continue;
+    }
+    const checked = checkForm(structuredClone(content));
+    if ("problems" in checked) {
+      rejections.push({ origin, ...identify(content), problems: checked.problems });
+      continue;
+    }
+    const { object } = checked;
+    const key = keyOf(object);
+    const before = origins.get(`${object.kind} ${key}`);
+    if (before !== undefined) {
+      rejections.push({ origin, kind: undefined, key: undefined, problems: [again(key, before)] });
+      continue;
+    }
+    origins.set(`${object.kind} ${key}`, origin);
+    if (object.kind === "L2tpTunnel") tunnels.set(key, object);
+    else sessions.set(key, object);
+  }
+  return { tunnels, sessions, rejections };
+}
+
+function identify(content: unknown): { kind: string | undefined; key: string | undefined } {
+  const { kind, metadata } = (content ?? {}) as {
+    kind?: unknown;
+    metadata?: { name?: unknown; namespace?: unknown } | null;
+  };
+  const name = metadata?.name;
+  if (typeof kind !== "string" || typeof name !== "string") {
+    return { kind: undefined, key: undefined };
+  }
+  const namespace = String(metadata?.namespace ?? "default");
+  return { kind, key: kind === "L2tpSession" ? `${namespace}/${name}` : name };
+}
+
+function notOurs(content: unknown): FieldProblem {
+  const { kind } = (typeof content === "object" ? content : {}) as { kind?: unknown };
+  return {
+    path: "kind",
+    value: kind,
+    reason: "not a kind of l2tp.dev",
+    remedy: "keep other objects out of this folder",
+  };
+}
+
+function again(key: string, before: string): FieldProblem {
+  return {
+    path: "metadata.name",
+    value: key,
+    reason: `defined already in ${before}`,
+    remedy: "keep one of them",
+  };
+}
+
+export function describeRejection({ origin, kind, key, problems }: Rejection): string {
+  const what = kind === undefined || key === undefined ? "" : ` (${kind} ${key})`;
+  return `${origin}${what}: ${problems.map(describeProblem).join("; ")}`;
+}

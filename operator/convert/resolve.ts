@@ -1,0 +1,329 @@
+/**
+ * From a node's objects to the tunnels and sessions that its data plane is to have. An object that
+ * cannot be had gets a report, and does not stand in the way of the others.
+ */
+import { allocateId, settleSessions, settleTunnels } from "../../l2tp/conflicts.ts";
+import { canonicalAddress } from "../../l2tp/ip.ts";
+import type { Session, Tunnel } from "../../l2tp/model.ts";
+import { pseudowireMtu } from "../../l2tp/mtu.ts";
+import {
+  type CookieSpec,
+  describeProblem,
+  type FieldProblem,
+  type SessionSpec,
+} from "../../l2tp/spec.ts";
+import {
+  cookieProblem,
+  DEFAULT_UDP_PORT,
+  MAX_MTU,
+  MIN_MTU,
+  parseCookie,
+  parseDuration,
+  validateSession,
+  validateTunnel,
+} from "../../l2tp/validate.ts";
+import { keyOf, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
+import type { Intake } from "./intake.ts";
+
+/** What the node knows of the network below. */
+export interface Underlay {
+  /** @throws Error with `code`, ENETUNREACH or EHOSTUNREACH, where there is none */
+  route(remote: string, local?: string): { source: string | undefined; mtu: number };
+  /** An address of the interface, of the same family as `remote`; undefined where it has none. */
+  interfaceAddress(name: string, remote: string): string | undefined;
+}
+
+/** Secrets by namespace, name and key. @throws Error that says what is missing, and where */
+export type SecretReader = (namespace: string, name: string, key: string) => string;
+
+/** Why an object is not, or not yet, programmed. */
+export interface Refusal {
+  /** Accepted is False for what only a change of objects can mend, Programmed for the rest. */
+  readonly condition: "Accepted" | "Programmed";
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface ResolvedTunnel {
+  readonly object: L2tpTunnel;
+  readonly tunnel: Tunnel;
+  readonly underlayMtu: number;
+  /** The MTU is a guess, since there is no route to the remote now. */
+  readonly noRoute: string | null;
+}
+
+export interface ResolvedSession {
+  readonly object: L2tpSession;
+  readonly session: Session;
+  readonly mode: "Direct" | "Bridge";
+}
+
+export interface Resolved {
+  readonly tunnels: ReadonlyMap<string, ResolvedTunnel>;
+  readonly sessions: ReadonlyMap<string, ResolvedSession>;
+  readonly refusedTunnels: ReadonlyMap<string, Refusal>;
+  readonly refusedSessions: ReadonlyMap<string, Refusal>;
+}
+
+export interface ResolveContext {
+  readonly nodeName: string;
+  readonly underlay: Underlay;
+  readonly secrets: SecretReader;
+  /** What is programmed now: it wins conflicts, and lends its MTU while there is no route. */
+  readonly programmed: {
+    readonly tunnels: ReadonlySet<string>;
+    readonly sessions: ReadonlySet<string>;
+    readonly underlayMtus: ReadonlyMap<string, number>;
+  };
+}
+
+const FALLBACK_UNDERLAY_MTU = 1500;
+
+/** An object that is refused. */
+class RefusalError extends Error {
+  readonly refusal: Refusal;
+
+  constructor(condition: Refusal["condition"], reason: string, message: string) {
+    super(message);
+    this.refusal = { condition, reason, message };
+  }
+}
+
+export function resolve(intake: Intake, context: ResolveContext): Resolved {
+  const refusedTunnels = new Map<string, Refusal>();
+  const refusedSessions = new Map<string, Refusal>();
+  const here = [...intake.tunnels.values()].filter(
+    ({ spec }) => spec.nodeName === context.nodeName,
+  );
+  const tunnelIds = takenIds(here.map(({ spec }) => spec.tunnelId));
+  const drafts = collect(here, refusedTunnels, (object) =>
+    resolveTunnel(object, tunnelIds, context),
+  );
+  const tunnels = settled(drafts, ({ tunnel }) => tunnel, settleTunnels, {
+    incumbents: context.programmed.tunnels,
+    refused: refusedTunnels,
+  });
+
+  const ours = [...intake.sessions.values()].filter(({ spec }) =>
+    isOnNode(intake, spec, context.nodeName),
+  );
+  const sessionIds = takenIds(ours.map(({ spec }) => spec.sessionId));
+  const sessionDrafts = collect(ours, refusedSessions, (object) =>
+    resolveSession(object, intake, tunnels, sessionIds, context.secrets),
+  );
+  const sessions = settled(sessionDrafts, ({ session }) => session, settleSessions, {
+    incumbents: context.programmed.sessions,
+    refused: refusedSessions,
+  });
+  return { tunnels, sessions, refusedTunnels, refusedSessions };
+}
+
+/** A session belongs to the node of its tunnel; one without a tunnel is everybody's to report. */
+function isOnNode(intake: Intake, { tunnelRef }: SessionSpec, nodeName: string): boolean {
+  const tunnel = intake.tunnels.get(tunnelRef.name);
+  return tunnel === undefined || tunnel.spec.nodeName === nodeName;
+}
+
+function takenIds(ids: readonly (number | undefined)[]): Set<number> {
+  return new Set(ids.filter((id) => id !== undefined));
+}
+
+function collect<O extends L2tpTunnel | L2tpSession, R>(
+  objects: readonly O[],
+  refused: Map<string, Refusal>,
+  resolveOne: (object: O) => R,
+): Map<string, R> {
+  const results = new Map<string, R>();
+  for (const object of objects) {
+    try {
+      results.set(keyOf(object), resolveOne(object));
+    } catch (error) {
+      if (!(error instanceof RefusalError)) throw error;
+      refused.set(keyOf(object), error.refusal);
+    }
+  }
+  return results;
+}
+
+function settled<R, M>(
+  drafts: ReadonlyMap<string, R>,
+  modelOf: (draft: R) => M,
+  settle: (
+    items: readonly M[],
+    incumbents: ReadonlySet<string>,
+  ) => { refused: ReadonlyMap<string, FieldProblem> },
+  { incumbents, refused }: { incumbents: ReadonlySet<string>; refused: Map<string, Refusal> },
+): Map<string, R> {
+  const losers = settle([...drafts.values()].map(modelOf), incumbents).refused;
+  for (const [key, problem] of losers) {
+    const message = describeProblem(problem);
+    refused.set(key, { condition: "Accepted", reason: "Conflict", message });
+  }
+  return new Map([...drafts].filter(([key]) => !losers.has(key)));
+}
+
+function requireValid(problems: readonly FieldProblem[]): void {
+  if (problems.length === 0) return;
+  throw new RefusalError("Accepted", "Invalid", problems.map(describeProblem).join("; "));
+}
+
+function resolveTunnel(
+  object: L2tpTunnel,
+  ids: Set<number>,
+  context: ResolveContext,
+): ResolvedTunnel {
+  const { metadata, spec } = object;
+  requireValid(validateTunnel(spec));
+  if (spec.datapath === "Kernel") {
+    const message = "spec.datapath Kernel: this version has the userspace datapath only; use Auto";
+    throw new RefusalError("Accepted", "NoKernelDatapath", message);
+  }
+  const { local, underlayMtu, noRoute } = resolveUnderlay(object, context);
+  const port = (value: number | undefined) =>
+    spec.encapsulation === "IP" ? 0 : (value ?? DEFAULT_UDP_PORT);
+  const tunnelId = spec.tunnelId ?? allocateId(metadata.name, ids);
+  ids.add(tunnelId);
+  const tunnel: Tunnel = {
+    name: metadata.name,
+    tunnelId,
+    peerTunnelId: spec.peerTunnelId,
+    encapsulation: spec.encapsulation,
+    local: { address: local, port: port(spec.local?.port) },
+    remote: {
+      address: canonicalAddress(spec.remote.address),
+      port: port(spec.remote.port),
+    },
+    udpChecksum: spec.udpChecksum ?? true,
+  };
+  // The local address may have been looked up, and only now turn out to be the remote's.
+  const found = { address: local, ...(tunnel.local.port === 0 ? {} : { port: tunnel.local.port }) };
+  requireValid(validateTunnel({ ...spec, local: found }));
+  return { object, tunnel, underlayMtu, noRoute };
+}
+
+function resolveUnderlay(
+  { metadata, spec }: L2tpTunnel,
+  { underlay, programmed }: ResolveContext,
+): { local: string; underlayMtu: number; noRoute: string | null } {
+  const remote = spec.remote.address;
+  const given = givenLocal(spec, underlay);
+  try {
+    const route = underlay.route(remote, given);
+    const local = given ?? route.source;
+    if (local !== undefined) {
+      return { local: canonicalAddress(local), underlayMtu: route.mtu, noRoute: null };
+    }
+    throw new RefusalError("Programmed", "NoLocalAddress", `no source address to ${remote}`);
+  } catch (error) {
+    if (error instanceof RefusalError) throw error;
+    const code = (error as { code?: string }).code ?? String(error);
+    const noRoute = `no route to ${remote} (${code})`;
+    if (given === undefined) {
+      const message = `${noRoute}, so no local address; add a route, or give spec.local.address`;
+      throw new RefusalError("Programmed", "NoRoute", message);
+    }
+    const underlayMtu = programmed.underlayMtus.get(metadata.name) ?? FALLBACK_UNDERLAY_MTU;
+    return { local: canonicalAddress(given), underlayMtu, noRoute };
+  }
+}
+
+function givenLocal({ local, remote }: L2tpTunnel["spec"], underlay: Underlay): string | undefined {
+  if (local?.interface === undefined) return local?.address;
+  const address = underlay.interfaceAddress(local.interface, remote.address);
+  if (address !== undefined) return address;
+  const family = remote.address.includes(":") ? "IPv6" : "IPv4";
+  const message = `interface ${local.interface} has no ${family} address; give it one, or name another`;
+  throw new RefusalError("Programmed", "NoLocalAddress", message);
+}
+
+function resolveSession(
+  object: L2tpSession,
+  intake: Intake,
+  tunnels: ReadonlyMap<string, ResolvedTunnel>,
+  ids: Set<number>,
+  secrets: SecretReader,
+): ResolvedSession {
+  const { metadata, spec } = object;
+  requireValid(validateSession(spec));
+  const { tunnel, underlayMtu } = requireTunnel(object, intake, tunnels);
+  const key = keyOf(object);
+  const sessionId = spec.sessionId ?? allocateId(key, ids);
+  ids.add(sessionId);
+  const cookie = (field: "receive" | "transmit") =>
+    readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], secrets);
+  const txCookie = cookie("transmit");
+  const l2SpecificSublayer = spec.l2SpecificSublayer ?? "Default";
+  const computedMtu = pseudowireMtu(underlayMtu, {
+    family: tunnel.remote.address.includes(":") ? 6 : 4,
+    encapsulation: tunnel.encapsulation,
+    l2SpecificSublayer,
+    txCookieBytes: txCookie.length / 2,
+  });
+  const session: Session = {
+    key,
+    tunnel: tunnel.name,
+    sessionId,
+    peerSessionId: spec.peerSessionId,
+    l2SpecificSublayer,
+    rxCookie: cookie("receive"),
+    txCookie,
+    sequencing: {
+      send: spec.sequencing?.send ?? false,
+      receive: spec.sequencing?.receive ?? false,
+      reorderTimeoutMs: parseDuration(spec.sequencing?.reorderTimeout ?? "0ms") ?? 0,
+    },
+    mtu: spec.mtu ?? Math.min(MAX_MTU, Math.max(MIN_MTU, computedMtu)),
+  };
+  return { object, session, mode: spec.attachment?.mode ?? "Direct" };
+}
+
+function requireTunnel(
+  { metadata, spec }: L2tpSession,
+  intake: Intake,
+  tunnels: ReadonlyMap<string, ResolvedTunnel>,
+): ResolvedTunnel {
+  const { name } = spec.tunnelRef;
+  const object = intake.tunnels.get(name);
+  if (object === undefined) {
+    const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
+    throw new RefusalError("Accepted", "NoTunnel", message);
+  }
+  const { allowedNamespaces } = object.spec;
+  // Without an API server a namespace has the one label that Kubernetes gives to each.
+  const labels: Record<string, string> = { "kubernetes.io/metadata.name": metadata.namespace };
+  const wanted = Object.entries(allowedNamespaces?.selector?.matchLabels ?? {});
+  const allowed =
+    allowedNamespaces?.from !== "Selector" ||
+    wanted.every(([label, value]) => labels[label] === value);
+  if (!allowed) {
+    const message = `L2tpTunnel ${name} does not allow namespace ${metadata.namespace}; its administrator can, in spec.allowedNamespaces`;
+    throw new RefusalError("Accepted", "NamespaceNotAllowed", message);
+  }
+  const tunnel = tunnels.get(name);
+  if (tunnel !== undefined) return tunnel;
+  const message = `L2tpTunnel ${name} is not up; see its conditions`;
+  throw new RefusalError("Programmed", "TunnelNotProgrammed", message);
+}
+
+function readCookie(
+  path: string,
+  namespace: string,
+  cookie: CookieSpec | undefined,
+  secrets: SecretReader,
+): string {
+  if (cookie === undefined) return "";
+  const reference = cookie.valueFrom?.secretKeyRef;
+  if (reference === undefined) return parseCookie(cookie.value ?? "") ?? "";
+  let text: string;
+  try {
+    text = secrets(namespace, reference.name, reference.key);
+  } catch (error) {
+    const message = `${path}: ${error instanceof Error ? error.message : String(error)}`;
+    throw new RefusalError("Programmed", "NoSecret", message);
+  }
+  const digits = parseCookie(text);
+  if (digits !== undefined) return digits;
+  const where = `key ${reference.key} of Secret ${namespace}/${reference.name}`;
+  const message = `${path}: ${where}: ${cookieProblem(text)}; 8 or 16 hexadecimal digits are right`;
+  throw new RefusalError("Accepted", "InvalidSecret", message);
+}

@@ -1,0 +1,145 @@
+/** What the objects' status says of what the agent found. */
+
+import type { FieldProblem } from "../../l2tp/spec.ts";
+import { describeProblem } from "../../l2tp/spec.ts";
+import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
+import type { Attachment } from "./attachment.ts";
+import { deviceName } from "./desired.ts";
+import type { Refusal, ResolvedSession, ResolvedTunnel } from "./resolve.ts";
+
+/** What failed of an object. */
+export interface Failure {
+  /** errno's name, where it was a system call. */
+  readonly code: string;
+  readonly message: string;
+}
+
+/** By "tunnel NAME" or "session KEY". */
+export type Failures = ReadonlyMap<string, Failure>;
+
+/** A condition before it has a time. */
+export type Verdict = Omit<Condition, "lastTransitionTime" | "observedGeneration">;
+
+const ACCEPTED: Verdict = {
+  type: "Accepted",
+  status: "True",
+  reason: "Valid",
+  message: "The object is valid.",
+};
+
+/** A condition for what is refused; `stillRuns`: an earlier version of it is programmed. */
+export function refusedConditions(refusal: Refusal, stillRuns: boolean): Verdict[] {
+  const programmed: Verdict = {
+    type: "Programmed",
+    status: "False",
+    reason: refusal.reason,
+    message: stillRuns ? `${refusal.message} The version before still runs.` : refusal.message,
+  };
+  if (refusal.condition === "Programmed") return [ACCEPTED, programmed];
+  const { reason, message } = refusal;
+  const accepted: Verdict = { type: "Accepted", status: "False", reason, message };
+  return [accepted, { ...programmed, reason: stillRuns ? "Stale" : "NotAccepted" }];
+}
+
+/** What is wrong with the form of an object, as a refusal. */
+export function invalidForm(problems: readonly FieldProblem[]): Refusal {
+  const message = problems.map(describeProblem).join("; ");
+  return { condition: "Accepted", reason: "Invalid", message };
+}
+
+const FAILURE_REASONS: Readonly<Record<string, string>> = {
+  EADDRNOTAVAIL: "AddressNotAvailable",
+  EADDRINUSE: "AddressInUse",
+  EEXIST: "NameInUse",
+  EDATAPATH: "DatapathDown",
+};
+
+const FAILURE_REMEDIES: Readonly<Record<string, string>> = {
+  EADDRNOTAVAIL: "the node does not have the local address (yet); it is tried again",
+  EADDRINUSE: "another program has the local port; stop it, or choose another port",
+  EEXIST: "another interface has the name; rename or delete it",
+};
+
+function failed(failure: Failure): Verdict {
+  const remedy = FAILURE_REMEDIES[failure.code] ?? "it is tried again";
+  return {
+    type: "Programmed",
+    status: "False",
+    reason: FAILURE_REASONS[failure.code] ?? "Failed",
+    message: `${failure.message}: ${remedy}.`,
+  };
+}
+
+export function tunnelStatus(
+  { object, tunnel, underlayMtu, noRoute }: ResolvedTunnel,
+  failures: Failures,
+): Omit<TunnelStatus, "conditions"> & { conditions: Verdict[] } {
+  const failure = failures.get(`tunnel ${tunnel.name}`);
+  const programmed: Verdict = {
+    type: "Programmed",
+    status: "True",
+    reason: noRoute === null ? "Programmed" : "NoRoute",
+    message:
+      noRoute === null
+        ? "The userspace datapath serves the tunnel."
+        : `The tunnel is programmed, but there is ${noRoute}.`,
+  };
+  return {
+    nodeName: object.spec.nodeName,
+    localAddress: tunnel.local.address,
+    datapath: "Userspace",
+    tunnelId: tunnel.tunnelId,
+    mtu: underlayMtu,
+    conditions: [ACCEPTED, failure === undefined ? programmed : failed(failure)],
+  };
+}
+
+export function sessionStatus(
+  { session, mode }: ResolvedSession,
+  failures: Failures,
+  attachments: readonly { attachment: Attachment; alive: boolean }[],
+): Omit<SessionStatus, "conditions"> & { conditions: Verdict[] } {
+  const failure =
+    failures.get(`session ${session.key}`) ?? failures.get(`tunnel ${session.tunnel}`);
+  const programmed: Verdict = {
+    type: "Programmed",
+    status: "True",
+    reason: "Programmed",
+    message: "The userspace datapath serves the session.",
+  };
+  const living = attachments.filter(({ alive }) => alive).map(({ attachment }) => attachment);
+  const [first] = living;
+  return {
+    sessionId: session.sessionId,
+    interface:
+      mode === "Direct" && first !== undefined ? first.ifname : deviceName(session.sessionId),
+    mtu: session.mtu,
+    attachedTo: living.map(({ pod, ifname }) => ({ pod, interface: ifname })),
+    conditions: [
+      ACCEPTED,
+      failure === undefined ? programmed : failed(failure),
+      attached(living, attachments.length),
+    ],
+  };
+}
+
+function attached(living: readonly Attachment[], total: number): Verdict {
+  if (living.length > 0) {
+    const pods = living.map(({ pod, ifname }) => `${pod} (${ifname})`);
+    const shown =
+      pods.length > 5
+        ? `${pods.slice(0, 5).join(", ")} and ${pods.length - 5} more`
+        : pods.join(", ");
+    return {
+      type: "Attached",
+      status: "True",
+      reason: "Attached",
+      message: `Attached to ${shown}.`,
+    };
+  }
+  if (total > 0) {
+    const message = "The pod's network namespace is gone without a DEL; the next one may attach.";
+    return { type: "Attached", status: "False", reason: "NamespaceGone", message };
+  }
+  return { type: "Attached", status: "False", reason: "NoPod", message: "No pod has attached." };
+}

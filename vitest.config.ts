@@ -1,9 +1,22 @@
 import { defineConfig } from "vitest/config";
 
+/** Suites that need root, namespaces or other programs run one file after the other. */
+const system = (name: string, timeoutMs: number) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    fileParallelism: false,
+    testTimeout: timeoutMs,
+    hookTimeout: timeoutMs,
+  },
+});
+
 export default defineConfig({
   test: {
     projects: [
       { test: { name: "unit", include: ["{l2tp,datapath,operator,cni,cli,rpc}/**/*.test.ts"] } },
+      system("netns", 60_000),
+      system("peer", 120_000),
     ],
   },
 });

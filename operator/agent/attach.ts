@@ -15,7 +15,7 @@ import type {
   Attached,
   AttachedInterface,
   AttachRequest,
-  InterfaceRef,
+  CniCall,
   SessionRequest,
 } from "./protocol.ts";
 
@@ -32,6 +32,8 @@ export interface AttachContext {
 }
 
 export type AttachStep = "recorded" | "placed" | "announced" | "leaving" | "left";
+
+const callKey = ({ containerId, cniIfname }: CniCall): string => `${containerId}/${cniIfname}`;
 
 export class Attacher {
   readonly #context: AttachContext;
@@ -67,7 +69,7 @@ export class Attacher {
       failures.get(`session ${attachment.session}`) ??
       failures.get(`tunnel ${resolved.session.tunnel}`);
     if (failure !== undefined) {
-      await this.detach(request);
+      await this.#detachOne(attachment);
       const remedy = "see l2tpctl doctor on the node; the runtime will try again";
       throw new AgentError("ApplyFailed", `${attachment.session}: ${failure.message}`, remedy);
     }
@@ -77,11 +79,19 @@ export class Attacher {
     return this.#describe(resolved, attachment);
   }
 
-  /** Succeeds for what is gone already. @throws AgentError where the interface cannot be taken away */
-  async detach(ref: InterfaceRef): Promise<void> {
+  /** Succeeds for what is gone already. @throws AgentError where an interface cannot be taken away */
+  async detach(call: CniCall): Promise<void> {
+    for (const attachment of this.#madeBy(call)) await this.#detachOne(attachment);
+  }
+
+  #madeBy({ containerId, cniIfname }: CniCall): Attachment[] {
+    return [...this.#context.store.all()].filter(
+      (item) => item.containerId === containerId && item.cniIfname === cniIfname,
+    );
+  }
+
+  async #detachOne(attachment: Attachment): Promise<void> {
     const { store, reached } = this.#context;
-    const attachment = store.get(attachmentKey(ref));
-    if (attachment === undefined) return;
     const leaving: Attachment = { ...attachment, leaving: true };
     // Only what is there can be taken away; a full disk must not keep a pod from going.
     if (!attachment.leaving) store.putIfPossible(leaving);
@@ -97,35 +107,39 @@ export class Attacher {
         throw new AgentError("ApplyFailed", `${attachment.session}: ${failure.message}`, remedy);
       }
     }
-    store.delete(attachmentKey(ref));
+    store.delete(attachmentKey(attachment));
     reached("left");
   }
 
   /** @throws AgentError that says what is not as it should be, and cannot be mended */
-  async check(ref: InterfaceRef): Promise<void> {
-    const attachment = this.#context.store.get(attachmentKey(ref));
-    if (attachment === undefined) {
-      const message = `no attachment of container ${ref.containerId}, interface ${ref.ifname}`;
+  async check(call: CniCall, required: boolean): Promise<void> {
+    const attachments = this.#madeBy(call);
+    if (attachments.length === 0 && required) {
+      const message = `no attachment of container ${call.containerId}, interface ${call.cniIfname}`;
       throw new AgentError("NotAttached", message, "delete the pod and let it be made again");
     }
+    for (const attachment of attachments) await this.#checkOne(attachment);
+  }
+
+  async #checkOne(attachment: Attachment): Promise<void> {
     const resolved = this.#requireSession({ ...attachment, pod: null });
     const failures = await this.#converge(resolved, attachment);
     const { actions } = await this.#context.node.planFor(resolved, attachment);
     if (actions.length === 0) return;
     const failure = failures.get(`session ${attachment.session}`);
     const what = failure?.message ?? actions.map((action) => action.do).join(", ");
-    const message = `${attachment.session} at ${ref.ifname} is not as it should be: ${what}`;
+    const message = `${attachment.session} at ${attachment.ifname} is not as it should be: ${what}`;
     throw new AgentError("Drift", message, "see l2tpctl doctor on the node");
   }
 
-  async gc(network: string, valid: readonly InterfaceRef[], before: string): Promise<void> {
-    const keep = new Set(valid.map(attachmentKey));
+  async gc(network: string, valid: readonly CniCall[], before: string): Promise<void> {
+    const keep = new Set(valid.map(callKey));
     for (const attachment of [...this.#context.store.all()]) {
       const isStale =
         attachment.network === network &&
         attachment.createdAt <= before &&
-        !keep.has(attachmentKey(attachment));
-      if (isStale) await this.detach(attachment);
+        !keep.has(callKey(attachment));
+      if (isStale) await this.#detachOne(attachment);
     }
   }
 
@@ -223,7 +237,8 @@ export class Attacher {
 
   #record(resolved: ResolvedSession, request: AttachRequest): Attachment {
     const { nodeName } = this.#context;
-    const { containerId, ifname, netns, session, network, addresses, routes, ipam } = request;
+    const { containerId, cniIfname, ifname, netns, session } = request;
+    const { network, addresses, routes, ipam } = request;
     // A pod that takes over a session takes over its address: switches know it already.
     const ownMac =
       resolved.mode === "Direct"
@@ -231,6 +246,7 @@ export class Attacher {
         : stableMac(nodeName, session, containerId, ifname);
     return {
       containerId,
+      cniIfname,
       ifname,
       netns,
       netnsInode: netnsInodeOf(netns),

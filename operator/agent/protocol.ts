@@ -9,10 +9,11 @@ export const TOMBSTONES = "tombstones";
 export const MAX_REQUEST_BYTES = 1024 * 1024;
 export const MAX_REPLY_BYTES = 64 * 1024 * 1024;
 
-/** Whose interface it is. */
-export interface InterfaceRef {
+/** What CNI knows an ADD by ever after; one chained ADD may make several interfaces. */
+export interface CniCall {
   readonly containerId: string;
-  readonly ifname: string;
+  /** CNI_IFNAME. */
+  readonly cniIfname: string;
 }
 
 export interface Route {
@@ -20,7 +21,9 @@ export interface Route {
   readonly gateway: string | null;
 }
 
-export interface SessionRequest extends InterfaceRef {
+export interface SessionRequest extends CniCall {
+  /** The interface to make: CNI_IFNAME, or another one where the plugin is chained. */
+  readonly ifname: string;
   readonly netns: string;
   /** "namespace/name". */
   readonly session: string;
@@ -45,13 +48,14 @@ export type AgentRequest =
   | ({ readonly op: "prepare" } & SessionRequest)
   | AttachRequest
   /** Succeeds for what is gone already. */
-  | ({ readonly op: "detach" } & InterfaceRef)
-  | ({ readonly op: "check" } & InterfaceRef)
+  | ({ readonly op: "detach" } & CniCall)
+  /** `required`: an ADD that made nothing is an error. */
+  | ({ readonly op: "check"; readonly required: boolean } & CniCall)
   /** Detaches all of the network but the valid ones. */
   | {
       readonly op: "gc";
       readonly network: string;
-      readonly valid: readonly InterfaceRef[];
+      readonly valid: readonly CniCall[];
       /** RFC 3339; what was attached later stays. Absent: now. */
       readonly before?: string;
     }
@@ -130,7 +134,8 @@ export interface SessionRow {
   readonly counters: Readonly<Record<string, number>>;
 }
 
-export interface AttachmentRow extends InterfaceRef {
+export interface AttachmentRow extends CniCall {
+  readonly ifname: string;
   readonly pod: string;
   readonly session: string;
   readonly netns: string;

@@ -136,11 +136,13 @@ export function sessionRows(
 
 export function attachmentRows(state: PassState, store: AttachmentStore): AttachmentRow[] {
   const rows = Array.from(store.all(), (attachment): AttachmentRow => {
-    const { containerId, ifname, pod, session, netns, mac, addresses, leaving } = attachment;
+    const { containerId, cniIfname, ifname, pod, session, leaving } = attachment;
+    const { netns, mac, addresses } = attachment;
     const known = state.resolved.sessions.has(session);
     const living = known ? "attached" : "session missing";
     const rowState = !isAlive(attachment) ? "namespace gone" : leaving ? "leaving" : living;
-    return { containerId, ifname, pod, session, netns, mac, addresses, state: rowState };
+    const whose = { containerId, cniIfname, ifname, pod };
+    return { ...whose, session, netns, mac, addresses, state: rowState };
   });
   return rows.sort((a, b) => (keyOfRow(a) < keyOfRow(b) ? -1 : 1));
 }

@@ -14,7 +14,7 @@ import { isAlive } from "./observe.ts";
 import {
   type AgentRequest,
   type AgentResults,
-  type InterfaceRef,
+  type CniCall,
   MAX_REQUEST_BYTES,
 } from "./protocol.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
@@ -78,7 +78,7 @@ async function change(
       agent.trigger(0);
       return null;
     case "check":
-      await agent.attacher.check(request);
+      await agent.attacher.check(request, request.required);
       return null;
     case "gc":
       await agent.attacher.gc(
@@ -162,8 +162,9 @@ function checkRequest(request: unknown): AgentRequest {
       return { op: "doctor", seconds };
     }
     case "detach":
+      return { op: "detach", ...checkCall(fields) };
     case "check":
-      return { op: fields.op, ...checkRef(fields) };
+      return { op: "check", ...checkCall(fields), required: fields.required === true };
     case "gc":
       return checkGc(fields);
     case "prepare":
@@ -188,7 +189,7 @@ function text(value: unknown, name: string, pattern: RegExp): string {
 }
 
 const CONTAINER_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,149}$/;
-const IFNAME = /^[^\s/:]{1,15}$/;
+const IFNAME = /^(?!\.{1,2}$)[^\s/:]{1,15}$/;
 const PATH = /^\/[^\0]{0,4094}$/;
 const KEY = /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9]{0,62}$/;
 const POD = /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9.]{0,252}$/;
@@ -196,15 +197,17 @@ const MAC = /^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/;
 const NETWORK = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/;
 const MAX_ITEMS = 256;
 
-function checkRef(fields: Record<string, unknown>): InterfaceRef {
-  const ifname = text(fields.ifname, "ifname", IFNAME);
-  if (ifname === "." || ifname === "..") throw invalid(`ifname ${ifname} is not valid`);
-  return { containerId: text(fields.containerId, "containerId", CONTAINER_ID), ifname };
+function checkCall(fields: Record<string, unknown>): CniCall {
+  return {
+    containerId: text(fields.containerId, "containerId", CONTAINER_ID),
+    cniIfname: text(fields.cniIfname, "cniIfname", IFNAME),
+  };
 }
 
 function checkSession(fields: Record<string, unknown>) {
   return {
-    ...checkRef(fields),
+    ...checkCall(fields),
+    ifname: text(fields.ifname, "ifname", IFNAME),
     netns: text(fields.netns, "netns", PATH),
     session: text(fields.session, "session", KEY),
     pod: fields.pod === null ? null : text(fields.pod, "pod", POD),
@@ -252,7 +255,7 @@ function checkGc(fields: Record<string, unknown>): AgentRequest {
   return {
     op: "gc",
     network: text(fields.network, "network", NETWORK),
-    valid: fields.valid.map((ref) => checkRef((ref ?? {}) as Record<string, unknown>)),
+    valid: fields.valid.map((ref) => checkCall((ref ?? {}) as Record<string, unknown>)),
     ...before,
   };
 }

@@ -3,6 +3,8 @@ import type { LinkRoute } from "../../l2tp/plan.ts";
 
 export interface Attachment {
   readonly containerId: string;
+  /** CNI_IFNAME of the ADD that made it. */
+  readonly cniIfname: string;
   readonly ifname: string;
   /** The path of the pod's network namespace, and the inode behind it: paths are used again. */
   readonly netns: string;

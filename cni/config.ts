@@ -1,0 +1,204 @@
+/** What the runtime passes: environment and network configuration, checked. */
+import { DEFAULT_SOCKET } from "../operator/agent/protocol.ts";
+import { CniCode, CniError } from "./errors.ts";
+
+/** The newest last. */
+export const VERSIONS = ["0.4.0", "1.0.0", "1.1.0"] as const;
+export const NEWEST = "1.1.0";
+
+export const COMMANDS = ["ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"] as const;
+export type Command = (typeof COMMANDS)[number];
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+type Json = Readonly<Record<string, unknown>>;
+
+/** The annotation by which a pod asks a chained plugin for sessions. */
+export const ANNOTATION = "l2tp.dev/sessions";
+/** How containerd and CRI-O pass annotations, where the configuration has the capability. */
+const POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations";
+
+export interface Config {
+  readonly cniVersion: string;
+  readonly name: string;
+  readonly socket: string;
+  /** The session as configured, "lan" or "shop/lan"; null where only pods name any. */
+  readonly session: string | null;
+  /** Of sessions named without one, where the runtime names no pod. */
+  readonly namespace: string;
+  /** The name of a chained plugin's interface; CNI_IFNAME is the main plugin's. */
+  readonly ifname: string | null;
+  /** The type of the IPAM plugin; null: none. */
+  readonly ipam: string | null;
+  readonly mac: string | null;
+  /** Addresses of the `ips` capability or argument. */
+  readonly ips: readonly string[];
+  readonly prevResult: Json | null;
+  readonly annotation: string | null;
+  /** Only with GC. */
+  readonly validAttachments: readonly { containerID: string; ifname: string }[] | null;
+}
+
+export interface Invocation {
+  readonly command: Command;
+  readonly containerId: string;
+  readonly netns: string;
+  readonly ifname: string;
+  /** "namespace/name" of the pod, from CNI_ARGS. */
+  readonly pod: string | null;
+  readonly path: readonly string[];
+  readonly config: Config;
+  /** As it came, for delegated plugins. */
+  readonly stdin: string;
+  readonly environment: Environment;
+}
+
+/** Which variables each command needs (CNI specification, section 2). */
+const NEEDS: Readonly<Record<Command, readonly string[]>> = {
+  ADD: ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"],
+  // A namespace that has died has no path any more.
+  DEL: ["CNI_CONTAINERID", "CNI_IFNAME"],
+  CHECK: ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"],
+  STATUS: [],
+  GC: [],
+  VERSION: [],
+};
+
+const PATTERNS: Readonly<Record<string, RegExp>> = {
+  CNI_CONTAINERID: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,149}$/,
+  CNI_NETNS: /^\/[^\0]{0,4094}$/,
+  CNI_IFNAME: /^(?!\.{1,2}$)[^\s/:]{1,15}$/,
+};
+
+export function readCommand(environment: Environment): Command {
+  const command = environment.CNI_COMMAND ?? "";
+  if ((COMMANDS as readonly string[]).includes(command)) return command as Command;
+  const message = `CNI_COMMAND ${JSON.stringify(command)}: one of ${COMMANDS.join(", ")} is needed`;
+  throw new CniError(CniCode.InvalidEnvironment, message);
+}
+
+/** @throws CniError */
+export function readInvocation(
+  command: Command,
+  environment: Environment,
+  stdin: string,
+): Invocation {
+  const config = readConfig(stdin);
+  for (const name of NEEDS[command]) {
+    const value = environment[name] ?? "";
+    if (PATTERNS[name]?.test(value)) continue;
+    const what = value === "" ? "missing" : `${JSON.stringify(value.slice(0, 100))} is not valid`;
+    throw new CniError(CniCode.InvalidEnvironment, `${name}: ${what}`);
+  }
+  if (
+    (command === "CHECK" || command === "GC" || command === "STATUS") &&
+    isBefore(config, command)
+  ) {
+    const message = `${command} does not exist in version ${config.cniVersion}`;
+    throw new CniError(CniCode.IncompatibleVersion, message);
+  }
+  return {
+    command,
+    containerId: environment.CNI_CONTAINERID ?? "",
+    netns: environment.CNI_NETNS ?? "",
+    ifname: environment.CNI_IFNAME ?? "",
+    pod: readPod(environment.CNI_ARGS ?? ""),
+    path: (environment.CNI_PATH ?? "").split(":").filter((part) => part !== ""),
+    config,
+    stdin,
+    environment,
+  };
+}
+
+function isBefore({ cniVersion }: Config, command: Command): boolean {
+  return command !== "CHECK" && cniVersion !== "1.1.0";
+}
+
+/** "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;…". */
+function readPod(args: string): string | null {
+  const fields = new Map(
+    args.split(";").map((part) => part.split("=", 2) as [string, string | undefined]),
+  );
+  const namespace = fields.get("K8S_POD_NAMESPACE");
+  const name = fields.get("K8S_POD_NAME");
+  return namespace && name ? `${namespace}/${name}` : null;
+}
+
+function object(value: unknown, path: string): Json {
+  if (value === undefined || value === null) return {};
+  if (typeof value === "object" && !Array.isArray(value)) return value as Json;
+  throw new CniError(CniCode.InvalidConfig, `${path}: an object is needed`);
+}
+
+function string(json: Json, field: string, pattern: RegExp, remedy: string): string | null {
+  const value = json[field];
+  if (value === undefined || value === null || value === "") return null;
+  if (typeof value === "string" && pattern.test(value)) return value;
+  const shown = JSON.stringify(value)?.slice(0, 100);
+  throw new CniError(CniCode.InvalidConfig, `${field} ${shown} is not valid; ${remedy}`);
+}
+
+const SESSION = /^([a-z0-9][-a-z0-9]{0,62}\/)?[a-z0-9][-a-z0-9]{0,62}$/;
+const MAC = /^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/;
+
+function readConfig(stdin: string): Config {
+  let json: Json;
+  try {
+    json = object(JSON.parse(stdin), "the network configuration");
+  } catch (error) {
+    if (error instanceof CniError) throw error;
+    const message = `the network configuration on stdin is not JSON: ${(error as Error).message}`;
+    throw new CniError(CniCode.DecodingFailure, message);
+  }
+  // The specification has it that none means 0.1.0.
+  const cniVersion = String(json.cniVersion ?? "0.1.0");
+  if (!(VERSIONS as readonly string[]).includes(cniVersion)) {
+    const message = `cniVersion ${JSON.stringify(cniVersion)}: there are ${VERSIONS.join(", ")}`;
+    throw new CniError(CniCode.IncompatibleVersion, message);
+  }
+  const runtime = object(json.runtimeConfig, "runtimeConfig");
+  const args = object(object(json.args, "args").cni, "args.cni");
+  const annotations = object(runtime[POD_ANNOTATIONS], POD_ANNOTATIONS);
+  const macRemedy = "six bytes as 02:00:5e:00:53:01";
+  return {
+    cniVersion,
+    name:
+      string(json, "name", /^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/, "the network's name is needed") ??
+      missing("name"),
+    socket:
+      string(json, "socket", /^\/.+$/, "the absolute path of the agent's socket") ?? DEFAULT_SOCKET,
+    session: string(json, "session", SESSION, "the name of an L2tpSession, or NAMESPACE/NAME"),
+    namespace: string(json, "namespace", /^[a-z0-9][-a-z0-9]{0,62}$/, "a namespace") ?? "default",
+    ifname: string(json, "interface", PATTERNS.CNI_IFNAME as RegExp, "up to 15 bytes"),
+    ipam: string(object(json.ipam, "ipam"), "type", /^[^/]+$/, "the name of an IPAM plugin"),
+    mac:
+      string(runtime, "mac", MAC, macRemedy) ??
+      string(args, "mac", MAC, macRemedy) ??
+      string(json, "mac", MAC, macRemedy),
+    ips: strings(runtime.ips ?? args.ips, "ips"),
+    prevResult: json.prevResult === undefined ? null : object(json.prevResult, "prevResult"),
+    annotation: string(annotations, ANNOTATION, /^[^\0]*$/, "a list of sessions"),
+    validAttachments: readValid(json["cni.dev/valid-attachments"]),
+  };
+}
+
+function missing(field: string): never {
+  throw new CniError(CniCode.InvalidConfig, `${field}: missing in the network configuration`);
+}
+
+export function strings(value: unknown, path: string): readonly string[] {
+  if (value === undefined || value === null) return [];
+  if (Array.isArray(value) && value.every((item) => typeof item === "string")) return value;
+  throw new CniError(CniCode.InvalidConfig, `${path}: a list of strings is needed`);
+}
+
+function readValid(value: unknown): Config["validAttachments"] {
+  if (value === undefined) return null;
+  const isValid =
+    Array.isArray(value) &&
+    value.every(
+      (item) => typeof item?.containerID === "string" && typeof item?.ifname === "string",
+    );
+  if (isValid) return value;
+  const message = "cni.dev/valid-attachments: a list of containerID and ifname is needed";
+  throw new CniError(CniCode.InvalidConfig, message);
+}

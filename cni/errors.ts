@@ -1,0 +1,38 @@
+/** Errors as the CNI specification has them: a code, a message, details. */
+
+export const CniCode = {
+  IncompatibleVersion: 1,
+  UnsupportedField: 2,
+  UnknownContainer: 3,
+  InvalidEnvironment: 4,
+  IoFailure: 5,
+  DecodingFailure: 6,
+  InvalidConfig: 7,
+  InvalidNetns: 8,
+  TryAgainLater: 11,
+  NotAvailable: 50,
+  /** From here on: this plugin's own. */
+  UnknownSession: 100,
+  SessionBusy: 101,
+  InterfaceExists: 102,
+  NamespaceMismatch: 103,
+  Drift: 104,
+  Internal: 999,
+} as const;
+
+export class CniError extends Error {
+  readonly code: number;
+  readonly details: string;
+
+  constructor(code: number, message: string, details = "") {
+    super(message);
+    this.name = "CniError";
+    this.code = code;
+    this.details = details;
+  }
+}
+
+export function toCniError(error: unknown): CniError {
+  if (error instanceof CniError) return error;
+  return new CniError(CniCode.Internal, error instanceof Error ? error.message : String(error));
+}

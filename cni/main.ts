@@ -1,0 +1,19 @@
+/** l2tp: the CNI plugin. Environment and stdin in, a result on stdout. */
+import { readFileSync } from "node:fs";
+import { run } from "./plugin.ts";
+
+const USAGE = `l2tp is a CNI plugin: a container runtime calls it, with CNI_COMMAND and other
+variables in its environment and a network configuration on stdin, such as
+
+  {"cniVersion": "1.0.0", "name": "branch", "type": "l2tp", "session": "lan",
+   "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}
+
+Install it in the runtime's CNI folder, /opt/cni/bin for most.
+`;
+
+if (process.env.CNI_COMMAND === undefined) {
+  process.stderr.write(USAGE);
+  process.exit(process.argv.includes("--help") ? 0 : 1);
+}
+const { stdout, status } = await run(process.env, () => readFileSync(0, "utf8"));
+process.stdout.write(stdout, () => process.exit(status));

@@ -1,0 +1,208 @@
+/** The commands of the CNI specification. */
+import type { Attached } from "../operator/agent/protocol.ts";
+import { AgentConnection, AgentDownError } from "./agent.ts";
+import {
+  type Environment,
+  type Invocation,
+  NEWEST,
+  readCommand,
+  readInvocation,
+  VERSIONS,
+} from "./config.ts";
+import { delegate } from "./delegate.ts";
+import { CniCode, CniError, toCniError } from "./errors.ts";
+import { addResult, type IpamResult, ipamRoutes, NO_IPAM, parseIpamResult } from "./result.ts";
+import { isChained, type Wanted, wantedOfChained, wantedOfMain } from "./wanted.ts";
+
+/** What goes to stdout, and the exit status. */
+export interface Outcome {
+  readonly stdout: string;
+  readonly status: 0 | 1;
+}
+
+/** Runs one command; whatever happens is an outcome. */
+export async function run(environment: Environment, readStdin: () => string): Promise<Outcome> {
+  let cniVersion: string = NEWEST;
+  try {
+    const command = readCommand(environment);
+    const stdin = readStdin();
+    if (command === "VERSION") return { stdout: version(stdin), status: 0 };
+    const invocation = readInvocation(command, environment, stdin);
+    cniVersion = invocation.config.cniVersion;
+    const agent = new AgentConnection(invocation.config.socket);
+    try {
+      return { stdout: await HANDLERS[command](invocation, agent), status: 0 };
+    } finally {
+      agent.close();
+    }
+  } catch (error) {
+    const { code, message, details } = toCniError(error);
+    const body = { cniVersion, code, msg: message, ...(details === "" ? {} : { details }) };
+    return { stdout: `${JSON.stringify(body, null, 2)}\n`, status: 1 };
+  }
+}
+
+/** It answers in the version that was asked in, where that can be read. */
+function version(stdin: string): string {
+  let asked: unknown;
+  try {
+    asked = (JSON.parse(stdin) as { cniVersion?: unknown } | null)?.cniVersion;
+  } catch {
+    asked = undefined;
+  }
+  const cniVersion = typeof asked === "string" && asked !== "" ? asked : NEWEST;
+  return `${JSON.stringify({ cniVersion, supportedVersions: VERSIONS })}\n`;
+}
+
+type Handler = (invocation: Invocation, agent: AgentConnection) => Promise<string>;
+
+const HANDLERS: Readonly<Record<"ADD" | "DEL" | "CHECK" | "STATUS" | "GC", Handler>> = {
+  ADD: (invocation, agent) =>
+    isChained(invocation.config) ? addChained(invocation, agent) : addMain(invocation, agent),
+  DEL: del,
+  CHECK: check,
+  STATUS: status,
+  GC: gc,
+};
+
+const print = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+async function addMain(invocation: Invocation, agent: AgentConnection): Promise<string> {
+  const { config } = invocation;
+  const wanted = wantedOfMain(invocation);
+  const before = await prepare(invocation, agent, wanted);
+  const attached =
+    before ??
+    (config.ipam === null
+      ? await attach(invocation, agent, wanted, NO_IPAM)
+      : await addWithIpam(config.ipam, invocation, agent, wanted));
+  return print(addResult(config.cniVersion, null, [attached]));
+}
+
+/** What a repeated ADD answers; null for a first one. */
+function prepare(
+  { containerId, ifname: cniIfname, netns, pod }: Invocation,
+  agent: AgentConnection,
+  { session, ifname }: Wanted,
+): Promise<Attached | null> {
+  return agent.ask({ op: "prepare", containerId, cniIfname, netns, pod, session, ifname });
+}
+
+async function addWithIpam(
+  type: string,
+  invocation: Invocation,
+  agent: AgentConnection,
+  wanted: Wanted,
+): Promise<Attached> {
+  const ipam = await allocate(type, invocation);
+  try {
+    return await attach(invocation, agent, wanted, ipam);
+  } catch (error) {
+    // The addresses go back; what the rollback meets must not hide what went wrong.
+    await delegate(type, "DEL", invocation).catch(() => {});
+    throw error;
+  }
+}
+
+async function allocate(type: string, invocation: Invocation): Promise<IpamResult> {
+  try {
+    return parseIpamResult(type, await delegate(type, "ADD", invocation));
+  } catch (error) {
+    if (!(error instanceof CniError)) throw error;
+    // An ADD that was killed half-way may have left an allocation: the agent knows of none.
+    await delegate(type, "DEL", invocation).catch(() => {});
+    return parseIpamResult(type, await delegate(type, "ADD", invocation));
+  }
+}
+
+async function attach(
+  { containerId, ifname: cniIfname, netns, pod, config }: Invocation,
+  agent: AgentConnection,
+  { session, ifname, mac, ips }: Wanted,
+  ipam: IpamResult,
+): Promise<Attached> {
+  const allocated = ipam.ips.map(({ address }) => address);
+  const request = {
+    op: "attach",
+    containerId,
+    cniIfname,
+    netns,
+    pod,
+    session,
+    ifname,
+    network: config.name,
+    mac,
+    // IPAM has seen the `ips` that were asked for; without it they are simply given.
+    addresses: allocated.length > 0 ? allocated : ips,
+    routes: ipamRoutes(ipam),
+    ipam: { ...ipam },
+  } as const;
+  try {
+    return await agent.ask(request);
+  } catch (error) {
+    // It may have died half-way: what it did is to be undone before anything else.
+    if (error instanceof AgentDownError) agent.leaveNote({ op: "detach", containerId, cniIfname });
+    throw error;
+  }
+}
+
+async function addChained(invocation: Invocation, agent: AgentConnection): Promise<string> {
+  const { config, containerId, ifname: cniIfname } = invocation;
+  const done: Attached[] = [];
+  try {
+    for (const wanted of wantedOfChained(invocation)) {
+      const before = await prepare(invocation, agent, wanted);
+      done.push(before ?? (await attach(invocation, agent, wanted, NO_IPAM)));
+    }
+  } catch (error) {
+    const rollback = { op: "detach", containerId, cniIfname } as const;
+    if (done.length > 0) await agent.askOrLeaveNote(rollback).catch(() => {});
+    throw error;
+  }
+  return print(addResult(config.cniVersion, config.prevResult, done));
+}
+
+async function del(invocation: Invocation, agent: AgentConnection): Promise<string> {
+  const { config, containerId, ifname: cniIfname } = invocation;
+  await agent.askOrLeaveNote({ op: "detach", containerId, cniIfname });
+  if (config.ipam !== null) await delegate(config.ipam, "DEL", invocation);
+  return "";
+}
+
+async function check(invocation: Invocation, agent: AgentConnection): Promise<string> {
+  const { config, containerId, ifname: cniIfname } = invocation;
+  if (config.prevResult === null) {
+    throw new CniError(CniCode.InvalidConfig, "prevResult: CHECK needs what ADD answered");
+  }
+  // Only a chained plugin may have made nothing: when the pod asked for nothing.
+  const required = config.session !== null || config.annotation !== null;
+  await agent.ask({ op: "check", containerId, cniIfname, required });
+  if (config.ipam !== null) await delegate(config.ipam, "CHECK", invocation);
+  return "";
+}
+
+async function status({ config, ...invocation }: Invocation, agent: AgentConnection) {
+  try {
+    await agent.ask({ op: "ready" });
+  } catch (error) {
+    const { message, details } = toCniError(error);
+    throw new CniError(CniCode.NotAvailable, message, details);
+  }
+  if (config.ipam !== null) await delegate(config.ipam, "STATUS", { config, ...invocation });
+  return "";
+}
+
+async function gc(invocation: Invocation, agent: AgentConnection): Promise<string> {
+  const { config } = invocation;
+  if (config.validAttachments === null) {
+    throw new CniError(CniCode.InvalidConfig, "cni.dev/valid-attachments: GC needs it");
+  }
+  const valid = config.validAttachments.map(({ containerID, ifname }) => ({
+    containerId: containerID,
+    cniIfname: ifname,
+  }));
+  const before = new Date().toISOString();
+  await agent.askOrLeaveNote({ op: "gc", network: config.name, valid, before });
+  if (config.ipam !== null) await delegate(config.ipam, "GC", invocation);
+  return "";
+}

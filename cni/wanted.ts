@@ -1,0 +1,113 @@
+/** The sessions that a pod is to have, from the configuration and the pod's annotation. */
+import { ANNOTATION, type Config, type Invocation, strings } from "./config.ts";
+import { CniCode, CniError } from "./errors.ts";
+
+export interface Wanted {
+  /** "namespace/name". */
+  readonly session: string;
+  readonly ifname: string;
+  readonly mac: string | null;
+  readonly ips: readonly string[];
+}
+
+const MAX_SESSIONS = 64;
+
+/** The first that a chained plugin names itself; `net1` is Multus's. */
+const defaultName = (index: number): string => `l2tp${index}`;
+
+function qualify(session: string, { pod, config }: Invocation): string {
+  if (session.includes("/")) return session;
+  return `${pod?.split("/")[0] ?? config.namespace}/${session}`;
+}
+
+/** A main plugin makes CNI_IFNAME; one in a chain adds interfaces to what is there. */
+export function isChained({ prevResult }: Config): boolean {
+  return prevResult !== null;
+}
+
+export function wantedOfMain(invocation: Invocation): Wanted {
+  const { config, ifname } = invocation;
+  if (config.session === null) {
+    const message = `session: missing in network ${config.name}; name an L2tpSession, or chain the plugin behind another`;
+    throw new CniError(CniCode.InvalidConfig, message);
+  }
+  const { mac, ips } = config;
+  return { session: qualify(config.session, invocation), ifname, mac, ips };
+}
+
+export function wantedOfChained(invocation: Invocation): readonly Wanted[] {
+  const { config } = invocation;
+  const { mac, ips, session } = config;
+  const configured =
+    session === null ? [] : [{ name: session, interface: config.ifname, mac, ips }];
+  const asked = config.annotation === null ? [] : parseAnnotation(config.annotation);
+  const all = [...configured, ...asked];
+  if (all.length > MAX_SESSIONS) {
+    throw new CniError(CniCode.InvalidConfig, `${ANNOTATION}: more than ${MAX_SESSIONS} sessions`);
+  }
+  const wanted = all.map((item, index) => ({
+    session: qualify(item.name, invocation),
+    ifname: item.interface ?? defaultName(index),
+    mac: item.mac,
+    ips: item.ips,
+  }));
+  const names = wanted.map(({ ifname }) => ifname);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice === undefined) return wanted;
+  throw new CniError(CniCode.InvalidConfig, `${ANNOTATION}: two sessions for interface ${twice}`);
+}
+
+interface Asked {
+  readonly name: string;
+  readonly interface: string | null;
+  readonly mac: string | null;
+  readonly ips: readonly string[];
+}
+
+const bad = (what: string): CniError => {
+  const message = `annotation ${ANNOTATION}: ${what}; use NAME, NAME@INTERFACE, a list of them with commas, or JSON`;
+  return new CniError(CniCode.InvalidConfig, message);
+};
+
+/** "lan", "lan@net1, wan", or a JSON list of objects with name, interface, mac, ips. */
+export function parseAnnotation(text: string): Asked[] {
+  const trimmed = text.trim();
+  if (trimmed === "") return [];
+  if (trimmed.startsWith("[") || trimmed.startsWith("{")) return parseJson(trimmed);
+  return trimmed.split(",").map((part) => {
+    const match = /^([^@\s]+)(?:@([^@\s]+))?$/.exec(part.trim());
+    if (match === null) throw bad(`${JSON.stringify(part.slice(0, 100))} is not a session`);
+    return check({ name: match[1], interface: match[2] });
+  });
+}
+
+function parseJson(text: string): Asked[] {
+  let items: unknown;
+  try {
+    items = JSON.parse(text);
+  } catch (error) {
+    throw bad((error as Error).message);
+  }
+  return (Array.isArray(items) ? items : [items]).map((item) => {
+    if (typeof item !== "object" || item === null) throw bad("an entry is not an object");
+    return check(item as Record<string, unknown>);
+  });
+}
+
+function check(item: Record<string, unknown>): Asked {
+  const field = (name: string, pattern: RegExp): string | null => {
+    const value = item[name];
+    if (value === undefined || value === null) return null;
+    if (typeof value === "string" && pattern.test(value)) return value;
+    throw bad(`${name} ${JSON.stringify(value)?.slice(0, 100)} is not valid`);
+  };
+  // Pods may not reach into other namespaces: no slash.
+  const name = field("name", /^[a-z0-9][-a-z0-9]{0,62}$/);
+  if (name === null) throw bad("an entry has no name");
+  return {
+    name,
+    interface: field("interface", /^(?!\.{1,2}$)[^\s/:]{1,15}$/),
+    mac: field("mac", /^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/),
+    ips: strings(item.ips, `annotation ${ANNOTATION}: ips`),
+  };
+}

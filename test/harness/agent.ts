@@ -1,0 +1,134 @@
+/** A standalone agent on a test host, with its folders, its socket and its datapath process. */
+import type { ChildProcess } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { stringify } from "yaml";
+import type { AgentRequest, AgentResults } from "../../operator/agent/protocol.ts";
+import { RpcClient } from "../../rpc/client.ts";
+import { type Host, inside } from "./net.ts";
+import { Background, type Output, stop, tryRun } from "./run.ts";
+import { until } from "./wait.ts";
+
+const PROGRAM = fileURLToPath(new URL("../../bin/l2tp-agent", import.meta.url));
+
+export class TestAgent {
+  readonly host: Host;
+  readonly folder: string;
+  readonly manifests: string;
+  readonly state: string;
+  readonly socket: string;
+  readonly secrets: string;
+  log = "";
+  #child: ChildProcess | null = null;
+  readonly #background = new Background();
+
+  constructor(host: Host) {
+    this.host = host;
+    this.folder = mkdtempSync(join(tmpdir(), "l2tp-agent-"));
+    this.manifests = join(this.folder, "manifests");
+    this.state = join(this.folder, "state");
+    this.secrets = join(this.manifests, "secrets");
+    this.socket = join(this.folder, "run", "agent.sock");
+    mkdirSync(this.manifests);
+  }
+
+  /** Writes objects into a file of the manifests' folder; text is written as it is. */
+  write(file: string, content: string | readonly object[]): void {
+    const text =
+      typeof content === "string" ? content : content.map((item) => stringify(item)).join("---\n");
+    writeFileSync(join(this.manifests, file), text);
+  }
+
+  remove(file: string): void {
+    rmSync(join(this.manifests, file));
+  }
+
+  writeSecret(namespace: string, name: string, key: string, text: string, mode = 0o600): void {
+    const folder = join(this.secrets, namespace, name);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, key), text, { mode });
+  }
+
+  command(...extra: string[]): string[] {
+    const folders = ["--manifests", this.manifests, "--state-dir", this.state];
+    const rest = ["--node", this.host.name, "--socket", this.socket, "--resync", "1"];
+    return inside(this.host.name, PROGRAM, ...folders, ...rest, ...extra);
+  }
+
+  /** Starts it, and waits until it answers. */
+  async start(...extra: string[]): Promise<void> {
+    this.launch(...extra);
+    await until(`the agent of ${this.host.name} is ready\n${this.log}`, () =>
+      this.ask({ op: "ready" }).then(() => true),
+    );
+  }
+
+  /** Starts it, and does not wait. */
+  launch(...extra: string[]): void {
+    this.#child = this.#background.start(this.command(...extra), (text) => {
+      this.log += text;
+    });
+  }
+
+  /** Ends the agent, and leaves the datapath. */
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    if (this.#child !== null) await stop(this.#child, signal);
+    this.#child = null;
+  }
+
+  /** Waits until the process has ended by itself. */
+  async ended(): Promise<void> {
+    await until(
+      "the agent has ended",
+      () => this.#child?.exitCode !== null || this.#child?.signalCode !== null,
+    );
+  }
+
+  async ask<R extends AgentRequest>(request: R): Promise<AgentResults[R["op"]]> {
+    const client = await RpcClient.connect(this.socket, 64 * 1024 * 1024, 2000);
+    try {
+      return (await client.request(request, 60_000)) as AgentResults[R["op"]];
+    } finally {
+      client.close();
+    }
+  }
+
+  /** One counter-bearing row of `l2tpctl sessions`. */
+  async session(name: string) {
+    return (await this.ask({ op: "sessions" })).find((row) => row.name === name);
+  }
+
+  /** A condition's status, from the state folder. */
+  condition(kind: "l2tptunnel" | "l2tpsession", key: string, type: string) {
+    const path = join(this.state, "status", `${kind}.${key.replace("/", ".")}.json`);
+    const { status } = JSON.parse(readFileSync(path, "utf8")) as {
+      status: { conditions: { type: string; status: string; reason: string; message: string }[] };
+    };
+    return status.conditions.find((condition) => condition.type === type);
+  }
+
+  async datapathPid(): Promise<number> {
+    const path = join(this.folder, "run", "datapath.sock");
+    const client = await RpcClient.connect(path, 64 * 1024 * 1024, 2000);
+    try {
+      return ((await client.request({ op: "hello" }, 5000)) as { pid: number }).pid;
+    } finally {
+      client.close();
+    }
+  }
+
+  teardown(): Promise<Output> {
+    return tryRun(this.command("--teardown"));
+  }
+
+  /** Ends everything, the datapath too. */
+  async destroy(): Promise<void> {
+    await this.kill();
+    const pid = await this.datapathPid().catch(() => null);
+    if (pid !== null) process.kill(pid, "SIGKILL");
+    await this.#background.stopAll();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

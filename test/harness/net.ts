@@ -1,0 +1,131 @@
+/** Network namespaces of our own, as hosts and pods. */
+import { statSync } from "node:fs";
+import { run, tryRun } from "./run.ts";
+
+let count = 0;
+
+export interface Host {
+  readonly name: string;
+  /** The path of its namespace. */
+  readonly netns: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+  /** The name of its end of the underlay. */
+  readonly device: string;
+}
+
+/** Two hosts on one wire, and any number of pods. Everything goes with `remove`. */
+export class TestNet {
+  readonly a: Host;
+  readonly b: Host;
+  readonly #prefix = `lt${process.pid}x${count++}`;
+  readonly #names: string[] = [];
+
+  private constructor() {
+    this.a = host(`${this.#prefix}-a`, "1");
+    this.b = host(`${this.#prefix}-b`, "2");
+  }
+
+  static async create(mtu = 1500): Promise<TestNet> {
+    const net = new TestNet();
+    const { a, b } = net;
+    for (const { name } of [a, b]) await net.#addNamespace(name);
+    const peer = ["peer", "name", b.device, "netns", b.name, "mtu", String(mtu)];
+    const veth = ["mtu", String(mtu), "type", "veth", ...peer];
+    await run(["ip", "link", "add", a.device, "netns", a.name, ...veth]);
+    for (const { name, device, ipv4, ipv6 } of [a, b]) {
+      await ip(name, "addr", "add", `${ipv4}/24`, "dev", device);
+      await ip(name, "addr", "add", `${ipv6}/64`, "dev", device, "nodad");
+      await ip(name, "link", "set", device, "up");
+    }
+    return net;
+  }
+
+  /** A pod's empty namespace. Returns its path. */
+  async addPod(name: string): Promise<string> {
+    const full = `${this.#prefix}-${name}`;
+    await this.#addNamespace(full);
+    return netnsPath(full);
+  }
+
+  async removePod(netns: string): Promise<void> {
+    await tryRun(["ip", "netns", "del", nameOf(netns)]);
+  }
+
+  async remove(): Promise<void> {
+    for (const name of this.#names) await tryRun(["ip", "netns", "del", name]);
+  }
+
+  async #addNamespace(name: string): Promise<void> {
+    await run(["ip", "netns", "add", name]);
+    this.#names.push(name);
+    await ip(name, "link", "set", "lo", "up");
+  }
+}
+
+function host(name: string, number: string): Host {
+  return {
+    name,
+    netns: netnsPath(name),
+    ipv4: `192.0.2.${number}`,
+    ipv6: `2001:db8::${number}`,
+    device: `wire${number}`,
+  };
+}
+
+const netnsPath = (name: string): string => `/run/netns/${name}`;
+
+export function nameOf(netns: string): string {
+  return netns.split("/").at(-1) ?? "";
+}
+
+/** ip(8) in a namespace, by its name or path. */
+export function ip(namespace: string, ...args: string[]): Promise<string> {
+  return run(["ip", "-n", nameOf(namespace), ...args]);
+}
+
+export interface IpLink {
+  readonly ifname: string;
+  readonly ifindex: number;
+  readonly mtu: number;
+  readonly address: string;
+  readonly flags: readonly string[];
+  readonly ifalias?: string;
+  readonly master?: string;
+  readonly addr_info?: readonly { readonly local: string; readonly prefixlen: number }[];
+}
+
+/** `ip -j addr` of one link; undefined where there is none. */
+export async function link(namespace: string, name: string): Promise<IpLink | undefined> {
+  const links = await linksOf(namespace);
+  return links.find(({ ifname }) => ifname === name);
+}
+
+export async function linksOf(namespace: string): Promise<IpLink[]> {
+  return JSON.parse(await ip(namespace, "-j", "addr", "show")) as IpLink[];
+}
+
+/** A command inside a namespace, for `run`. */
+export function inside(namespace: string, ...command: string[]): string[] {
+  return ["ip", "netns", "exec", nameOf(namespace), ...command];
+}
+
+/** Whether every one of `count` pings came back. @param size of the ICMP payload */
+export async function ping(
+  namespace: string,
+  address: string,
+  { count: pings = 1, size = 56, args = [] as string[] } = {},
+): Promise<boolean> {
+  const options = ["-c", String(pings), "-i", "0.02", "-W", "2", "-s", String(size)];
+  const { status } = await tryRun(inside(namespace, "ping", "-q", ...options, ...args, address));
+  return status === 0;
+}
+
+export function exists(path: string): boolean {
+  try {
+    statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

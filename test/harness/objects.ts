@@ -1,0 +1,36 @@
+/** L2tpTunnel and L2tpSession objects for two hosts of a TestNet. */
+import type { SessionSpec, TunnelSpec } from "../../l2tp/spec.ts";
+import type { Host } from "./net.ts";
+
+export function tunnelObject(
+  name: string,
+  local: Host,
+  remote: Host,
+  change: Partial<TunnelSpec> = {},
+): object {
+  const ids = { tunnelId: 1, peerTunnelId: 1 };
+  const ends = {
+    local: { address: local.ipv4, port: 5000 },
+    remote: { address: remote.ipv4, port: 5000 },
+  };
+  return {
+    apiVersion: "l2tp.dev/v1alpha1",
+    kind: "L2tpTunnel",
+    metadata: { name },
+    spec: { nodeName: local.name, encapsulation: "UDP", ...ids, ...ends, ...change },
+  };
+}
+
+export function sessionObject(
+  name: string,
+  tunnel: string,
+  change: Partial<SessionSpec> = {},
+  namespace = "shop",
+): object {
+  return {
+    apiVersion: "l2tp.dev/v1alpha1",
+    kind: "L2tpSession",
+    metadata: { name, namespace },
+    spec: { tunnelRef: { name: tunnel }, sessionId: 128, peerSessionId: 128, ...change },
+  };
+}

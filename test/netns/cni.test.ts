@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
-import { ip, link, linksOf, ping, TestNet } from "../harness/net.ts";
+import { link, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
-import { until } from "../harness/wait.ts";
 
 let net: TestNet;
 let agent: TestAgent;

@@ -1,0 +1,95 @@
+/** l2tpctl: what the agent of this node has programmed, and what is wrong with it. */
+import { readFileSync } from "node:fs";
+import { Command, InvalidArgumentError, Option } from "commander";
+import {
+  type AgentRequest,
+  type AgentResults,
+  DEFAULT_SOCKET,
+  MAX_REPLY_BYTES,
+} from "../operator/agent/protocol.ts";
+import { ConnectionError, RpcClient } from "../rpc/client.ts";
+import { ATTACHMENTS, render, renderFindings, SESSIONS, TUNNELS, type View } from "./views.ts";
+
+const CONNECT_TIMEOUT_MS = 5000;
+const REPLY_TIMEOUT_MS = 90_000;
+
+const { version } = JSON.parse(
+  readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+) as { version: string };
+
+interface Options {
+  socket: string;
+  output: "table" | "wide" | "json";
+}
+
+const program = new Command("l2tpctl")
+  .description("Shows the L2TPv3 pseudowires of this node.")
+  .version(version)
+  .option("--socket <path>", "the agent's socket", DEFAULT_SOCKET)
+  .addOption(
+    new Option("-o, --output <form>", "how to print")
+      .choices(["table", "wide", "json"])
+      .default("table"),
+  )
+  .showHelpAfterError("(see l2tpctl --help)");
+
+const list = <O extends "tunnels" | "sessions" | "attachments">(
+  op: O,
+  description: string,
+  view: View<AgentResults[O][number]>,
+) =>
+  program
+    .command(op)
+    .description(description)
+    .action(async () => {
+      const rows = (await ask({ op })) as AgentResults[O];
+      const { output } = program.opts<Options>();
+      print(output === "json" ? rows : render(view, rows, output === "wide"));
+    });
+
+list("tunnels", "the tunnels, and whether they are up", TUNNELS);
+list("sessions", "the sessions, their pods and their counters", SESSIONS);
+list("attachments", "which pod has which session at which interface", ATTACHMENTS);
+program
+  .command("doctor")
+  .description("why a pseudowire does not pass frames; status 1 where something is wrong")
+  .option("--seconds <n>", "for how long to watch the counters", seconds, 2)
+  .action(async (options: { seconds: number }) => {
+    const { output } = program.opts<Options>();
+    if (output !== "json" && process.stderr.isTTY) {
+      process.stderr.write(`Watching the counters for ${options.seconds} s …\n`);
+    }
+    const findings = (await ask({ op: "doctor", ...options })) as AgentResults["doctor"];
+    print(output === "json" ? findings : renderFindings(findings));
+    if (findings.some(({ severity }) => severity === "error")) process.exitCode = 1;
+  });
+
+await program.parseAsync();
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0 && value <= 60)) throw new InvalidArgumentError("0 to 60 seconds.");
+  return value;
+}
+
+async function ask(request: AgentRequest): Promise<unknown> {
+  const { socket } = program.opts<Options>();
+  try {
+    const client = await RpcClient.connect(socket, MAX_REPLY_BYTES, CONNECT_TIMEOUT_MS);
+    const result = await client.request(request, REPLY_TIMEOUT_MS);
+    client.close();
+    return result;
+  } catch (error) {
+    const isConnection = error instanceof ConnectionError;
+    const hint = isConnection
+      ? "; is the agent running on this node? (--socket names its socket)"
+      : "";
+    process.stderr.write(`l2tpctl: ${(error as Error).message}${hint}\n`);
+    process.exit(2);
+  }
+}
+
+function print(value: unknown): void {
+  const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,55 @@
+import { expect, it } from "vitest";
+import { ago, render, renderFindings, SESSIONS, stateOf } from "./views.ts";
+
+const up = [
+  { type: "Accepted", status: "True", reason: "Valid", message: "" },
+  { type: "Programmed", status: "True", reason: "Programmed", message: "" },
+  { type: "Attached", status: "False", reason: "NoPod", message: "" },
+];
+
+it("aligns sessions in columns, and says what drops", () => {
+  const row = {
+    name: "shop/lan",
+    tunnel: "branch",
+    sessionId: 128,
+    peerSessionId: 7,
+    interface: "l2tp-128",
+    mtu: 1446,
+    mode: "Direct",
+    attachedTo: ["shop/web-0:net1"],
+    lastReceivedMsAgo: 1200,
+    conditions: up,
+    counters: { rxPackets: 10, txPackets: 20, rxErrors: 2, rxSeqDiscards: 1 },
+  };
+  const lines = render(SESSIONS, [row, { ...row, name: "a-much-longer/name" }], false).split("\n");
+  expect(lines).toHaveLength(3);
+  expect(lines[0]?.indexOf("STATE")).toBe(lines[1]?.indexOf("Up"));
+  expect(lines[1]).toMatch(/ 10 +20 +3 +1s$/);
+  expect(render(SESSIONS, [row], true)).toContain("rxSeqDiscards=1");
+  expect(render(SESSIONS, [], false)).toBe("No sessions on this node.");
+});
+
+it("names the first thing that is wrong, and no missing pod", () => {
+  expect(stateOf(up)).toBe("Up");
+  const bad = { type: "Programmed", status: "False", reason: "AddressInUse", message: "" };
+  expect(stateOf([bad])).toBe("AddressInUse");
+});
+
+it.each([
+  [null, "never"],
+  [900, "1s"],
+  [119_000, "119s"],
+  [121_000, "2m"],
+  [7_300_000, "2h"],
+])("%s ms are %s", (ms, text) => expect(ago(ms)).toBe(text));
+
+it("prints what to do under what was found", () => {
+  const finding = {
+    severity: "error",
+    object: "L2tpSession a/b",
+    finding: "x",
+    remedy: "y",
+  } as const;
+  expect(renderFindings([finding])).toBe("ERROR  L2tpSession a/b: x\n       → y");
+  expect(renderFindings([])).toBe("Nothing wrong found.");
+});

@@ -1,0 +1,139 @@
+/** What l2tpctl shows of each answer: pure, from rows to text. */
+import type {
+  AttachmentRow,
+  ConditionRow,
+  Finding,
+  SessionRow,
+  TunnelRow,
+} from "../operator/agent/protocol.ts";
+import { table } from "./table.ts";
+
+export interface View<T> {
+  readonly head: readonly string[];
+  readonly row: (item: T) => readonly string[];
+  /** Further columns with `-o wide`. */
+  readonly wideHead: readonly string[];
+  readonly wideRow: (item: T) => readonly string[];
+  readonly none: string;
+}
+
+export function render<T>(view: View<T>, rows: readonly T[], wide: boolean): string {
+  if (rows.length === 0) return view.none;
+  const head = wide ? [...view.head, ...view.wideHead] : view.head;
+  const cells = rows.map((row) =>
+    wide ? [...view.row(row), ...view.wideRow(row)] : view.row(row),
+  );
+  return table(head, cells);
+}
+
+const or = (value: number | string | null): string => (value === null ? "-" : String(value));
+
+/** "Up", or the reason of the first condition that says no. */
+export function stateOf(conditions: readonly ConditionRow[]): string {
+  const bad = conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
+  return bad === undefined ? "Up" : bad.reason;
+}
+
+const messageOf = (conditions: readonly ConditionRow[]): string =>
+  conditions.find(({ type, status }) => type !== "Attached" && status !== "True")?.message ?? "";
+
+export function ago(milliseconds: number | null): string {
+  if (milliseconds === null) return "never";
+  const seconds = Math.round(milliseconds / 1000);
+  if (seconds < 120) return `${seconds}s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 120 ? `${minutes}m` : `${Math.floor(minutes / 60)}h`;
+}
+
+const sum = (counters: Readonly<Record<string, number>>, names: readonly string[]): number =>
+  names.reduce((total, name) => total + (counters[name] ?? 0), 0);
+
+/** Frames that came and were not delivered; `rxErrors` holds the cookies, invalid and oversize. */
+const DROPS = ["rxErrors", "rxSeqDiscards", "rxSourceMismatch"];
+const ENDPOINT_DROPS = [
+  "rxShort",
+  "rxWrongVersion",
+  "rxControl",
+  "rxUnknownSession",
+  "rxTruncated",
+  "rxErrors",
+];
+
+const nonZero = (counters: Readonly<Record<string, number>>): string =>
+  Object.entries(counters)
+    .filter(([, value]) => value > 0)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(" ");
+
+export const TUNNELS: View<TunnelRow> = {
+  head: ["NAME", "STATE", "ENCAP", "LOCAL", "REMOTE", "ID", "PEER", "SESSIONS"],
+  row: (item) => [
+    item.name,
+    stateOf(item.conditions),
+    item.encapsulation,
+    item.local,
+    item.remote,
+    or(item.tunnelId),
+    String(item.peerTunnelId),
+    String(item.sessions),
+  ],
+  wideHead: ["DATAPATH", "PATH-MTU", "ENDPOINT-DROPS", "COUNTERS", "MESSAGE"],
+  wideRow: (item) => [
+    item.datapath,
+    or(item.underlayMtu),
+    String(sum(item.counters, ENDPOINT_DROPS)),
+    nonZero(item.counters),
+    messageOf(item.conditions),
+  ],
+  none: "No tunnels on this node.",
+};
+
+export const SESSIONS: View<SessionRow> = {
+  head: [
+    ...["NAME", "STATE", "TUNNEL", "ID", "PEER", "MTU", "INTERFACE", "ATTACHED-TO"],
+    ...["RX", "TX", "DROPS", "LAST-RX"],
+  ],
+  row: (item) => [
+    item.name,
+    stateOf(item.conditions),
+    item.tunnel,
+    or(item.sessionId),
+    String(item.peerSessionId),
+    or(item.mtu),
+    or(item.interface),
+    item.attachedTo.join(",") || "-",
+    String(item.counters.rxPackets ?? 0),
+    String(item.counters.txPackets ?? 0),
+    String(sum(item.counters, DROPS)),
+    ago(item.lastReceivedMsAgo),
+  ],
+  wideHead: ["MODE", "COUNTERS", "MESSAGE"],
+  wideRow: (item) => [item.mode, nonZero(item.counters), messageOf(item.conditions)],
+  none: "No sessions on this node.",
+};
+
+export const ATTACHMENTS: View<AttachmentRow> = {
+  head: ["POD", "INTERFACE", "SESSION", "STATE", "MAC", "ADDRESSES"],
+  row: (item) => [
+    item.pod,
+    item.ifname,
+    item.session,
+    item.state,
+    item.mac,
+    item.addresses.join(",") || "-",
+  ],
+  wideHead: ["CONTAINER", "CNI-IFNAME", "NETNS"],
+  wideRow: (item) => [item.containerId, item.cniIfname, item.netns],
+  none: "No pods are attached on this node.",
+};
+
+/** Findings as paragraphs: they are sentences. */
+export function renderFindings(findings: readonly Finding[]): string {
+  if (findings.length === 0) return "Nothing wrong found.";
+  return findings
+    .map(
+      ({ severity, object, finding, remedy }) =>
+        `${severity.toUpperCase()}  ${object}: ${finding}\n       → ${remedy}`,
+    )
+    .join("\n");
+}

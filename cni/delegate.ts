@@ -1,5 +1,4 @@
 /** Runs an IPAM plugin, as the specification's section 4 has it. */
-import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import type { Command, Invocation } from "./config.ts";
@@ -9,8 +8,14 @@ const TIMEOUT_MS = 60_000;
 const MAX_OUTPUT_BYTES = 1024 * 1024;
 
 /** What the plugin printed. @throws CniError, its own where it printed one */
-export function delegate(type: string, command: Command, invocation: Invocation): Promise<string> {
+export async function delegate(
+  type: string,
+  command: Command,
+  invocation: Invocation,
+): Promise<string> {
   const program = find(type, invocation.path);
+  // Loaded only here: most calls have no IPAM, and the start is most of their time.
+  const { spawn } = await import("node:child_process");
   return new Promise((resolve, reject) => {
     const child = spawn(program, [], {
       env: { ...invocation.environment, CNI_COMMAND: command } as Record<string, string>,

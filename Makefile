@@ -1,0 +1,37 @@
+# Every target sets up what it needs; see CONTRIBUTING.md.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+PACKAGES := iproute2 iputils-ping
+TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins tcpdump
+.PHONY: help demo test check build setup clean
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ## two nodes in network namespaces, a pseudowire between two pods
+	@test/setup/install.sh $(PACKAGES) iperf3
+	@$(MAKE) --no-print-directory build
+	@node test/demo/main.ts
+
+test: ## all suites; needs root
+	@test/setup/install.sh $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory build
+	@node test/setup/run-suites.ts unit netns peer
+
+check: ## format, lint, types, unit tests; no root
+	@test/setup/install.sh
+	biome ci --error-on-warnings .
+	tsc -p .
+	vitest run --project unit
+
+build: dist/l2tp ## dist/l2tp, the CNI plugin in one file
+
+dist/l2tp: $(shell find cni rpc operator/agent/protocol.ts -name '*.ts' ! -name '*.test.ts') package-lock.json
+	@test/setup/install.sh
+	@mkdir -p dist
+	@node test/setup/build-cni.ts
+
+setup: ## all Debian and npm packages
+	@test/setup/install.sh $(TEST_PACKAGES) iperf3
+
+clean: ## remove what was built
+	rm -rf dist out node_modules

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Installs what the project's commands need and this Debian machine lacks. Arguments: Debian packages.
+set -eu
+cd "$(dirname "$0")/../.."
+
+command -v npm >/dev/null 2>&1 || set -- nodejs npm "$@"
+missing=""
+for package in "$@"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+  echo "Installing Debian packages:$missing"
+  [ "$(id -u)" = 0 ] || { echo "Installing needs root; or install them by hand:$missing" >&2; exit 1; }
+  apt-get update -qq
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
+fi
+if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+  echo "Installing npm packages"
+  npm ci --no-audit --no-fund --loglevel=error
+fi

@@ -1,0 +1,192 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { TestAgent } from "../harness/agent.ts";
+import { cni } from "../harness/cni.ts";
+import { inside, ip, link, ping, TestNet } from "../harness/net.ts";
+import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { tryRun } from "../harness/run.ts";
+import { until } from "../harness/wait.ts";
+
+let net: TestNet;
+let a: TestAgent;
+let b: TestAgent;
+let podA: string;
+let podB: string;
+
+const config = (agent: TestAgent, address: string) => ({
+  cniVersion: "1.0.0",
+  name: "branch",
+  type: "l2tp",
+  session: "shop/lan",
+  socket: agent.socket,
+  runtimeConfig: { ips: [address] },
+});
+
+beforeEach(async () => {
+  net = await TestNet.create();
+  a = new TestAgent(net.a);
+  b = new TestAgent(net.b);
+  for (const [mine, other] of [
+    [a, net.b],
+    [b, net.a],
+  ] as const) {
+    mine.write("tunnel.yaml", [tunnelObject("branch", mine.host, other)]);
+    mine.write("lan.yaml", [sessionObject("lan", "branch")]);
+  }
+  await Promise.all([a.start(), b.start()]);
+  podA = await net.addPod("pa");
+  podB = await net.addPod("pb");
+  for (const [agent, netns, address] of [
+    [a, podA, "10.1.0.1/24"],
+    [b, podB, "10.1.0.2/24"],
+  ] as const) {
+    const call = { command: "ADD", netns, config: config(agent, address) };
+    expect((await cni(agent.host, call)).stdout).toContain(address);
+  }
+  await until("frames cross", () => ping(podA, "10.1.0.2"));
+});
+
+afterEach(async () => {
+  await a.destroy();
+  await b.destroy();
+  await net.remove();
+});
+
+/** Pings without pause while `work` runs; how many did not come back. */
+async function lostWhile(work: () => Promise<void>): Promise<number> {
+  const pings = tryRun(inside(podA, "ping", "-q", "-i", "0.002", "-c", "2000", "10.1.0.2"));
+  await work();
+  const match = /(\d+) packets transmitted, (\d+) received/.exec((await pings).stdout);
+  return Number(match?.[1]) - Number(match?.[2]);
+}
+
+describe("the agent", () => {
+  it("is killed and started again without a lost frame", async () => {
+    const pid = await a.datapathPid();
+    const lost = await lostWhile(async () => {
+      await a.kill();
+      await a.start();
+      await a.kill("SIGTERM");
+      await a.start();
+    });
+    expect(lost).toBe(0);
+    expect(await a.datapathPid()).toBe(pid);
+    expect((await a.session("shop/lan"))?.attachedTo).toHaveLength(1);
+  });
+
+  it("puts a crashed datapath back under the same interface", async () => {
+    const before = await link(podA, "net1");
+    const pid = await a.datapathPid();
+    process.kill(pid, "SIGKILL");
+    await until("another datapath", async () => (await a.datapathPid().catch(() => pid)) !== pid);
+    await until("frames cross again", () => ping(podA, "10.1.0.2"));
+    const after = await link(podA, "net1");
+    expect(after?.ifindex).toBe(before?.ifindex);
+    expect(after?.address).toBe(before?.address);
+    expect(after?.addr_info).toEqual(before?.addr_info);
+  });
+
+  it.each<[string, string[][]]>([
+    ["down", [["link", "set", "net1", "down"]]],
+    ["with another MTU", [["link", "set", "net1", "mtu", "1000"]]],
+    ["without its address", [["addr", "del", "10.1.0.1/24", "dev", "net1"]]],
+    [
+      "under another name",
+      [
+        ["link", "set", "net1", "down"],
+        ["link", "set", "net1", "name", "mine"],
+      ],
+    ],
+    ["deleted", [["link", "del", "net1"]]],
+  ])("repairs an interface that is %s", async (_what, commands) => {
+    const before = await link(podA, "net1");
+    for (const command of commands) await ip(podA, ...command);
+    await until("it is repaired", async () => {
+      const now = await link(podA, "net1");
+      return now?.mtu === before?.mtu && (await ping(podA, "10.1.0.2", { size: 1400 }));
+    });
+    expect((await link(podA, "net1"))?.address).toBe(before?.address);
+  });
+
+  it("changes a field without touching the interface", async () => {
+    const before = await link(podA, "net1");
+    const cookies = (receive: string, transmit: string) => ({
+      cookies: { receive: { value: receive }, transmit: { value: transmit } },
+    });
+    a.write("lan.yaml", [sessionObject("lan", "branch", cookies("a1b2c3d4", "0102030405060708"))]);
+    await until("the MTU follows the cookie", async () => (await link(podA, "net1"))?.mtu === 1438);
+    expect(await ping(podA, "10.1.0.2")).toBe(false);
+    b.write("lan.yaml", [sessionObject("lan", "branch", cookies("0102030405060708", "a1b2c3d4"))]);
+    await until("frames cross again", () => ping(podA, "10.1.0.2"));
+    expect((await link(podA, "net1"))?.ifindex).toBe(before?.ifindex);
+  });
+
+  it("removes exactly what a file held", async () => {
+    a.write("other.yaml", [sessionObject("other", "branch", { sessionId: 9, peerSessionId: 9 })]);
+    await until("the other is there", () => link(net.a.name, "l2tp-9"));
+    a.remove("other.yaml");
+    await until("the other is gone", async () => (await link(net.a.name, "l2tp-9")) === undefined);
+    expect(await ping(podA, "10.1.0.2")).toBe(true);
+    a.remove("lan.yaml");
+    await until("the session is gone", async () => (await link(podA, "net1")) === undefined);
+    expect((await a.ask({ op: "tunnels" })).map(({ name }) => name)).toEqual(["branch"]);
+  });
+
+  it("keeps what runs when its manifest is broken, and goes on with the others", async () => {
+    a.write("lan.yaml", "kind: L2tpSession\n  broken: [");
+    a.write("other.yaml", [sessionObject("other", "branch", { sessionId: 9, peerSessionId: 9 })]);
+    await until("the other is there", () => link(net.a.name, "l2tp-9"));
+    expect(a.log).toContain("lan.yaml");
+    expect(await ping(podA, "10.1.0.2")).toBe(true);
+    await a.kill();
+    await a.start();
+    expect(await ping(podA, "10.1.0.2")).toBe(true);
+    a.write("lan.yaml", [sessionObject("lan", "branch", { sessionId: 0 } as never)]);
+    await until("the status says why", () =>
+      a.condition("l2tpsession", "shop/lan", "Accepted")?.message.includes("spec.sessionId 0"),
+    );
+    expect(await ping(podA, "10.1.0.2")).toBe(true);
+  });
+
+  it("reads cookies from files of its owner only, and never shows them", async () => {
+    const reference = { valueFrom: { secretKeyRef: { name: "lan", key: "rx" } } };
+    a.writeSecret("shop", "lan", "rx", "a1b2c3d4\n", 0o644);
+    a.write("lan.yaml", [sessionObject("lan", "branch", { cookies: { receive: reference } })]);
+    await until("it is refused", () =>
+      a.condition("l2tpsession", "shop/lan", "Programmed")?.message.includes("chmod 600"),
+    );
+    const value = { value: "a1b2c3d4" };
+    b.write("lan.yaml", [sessionObject("lan", "branch", { cookies: { transmit: value } })]);
+    await until("b sends the cookie", async () => (await link(podB, "net1"))?.mtu === 1442);
+    const { chmodSync } = await import("node:fs");
+    chmodSync(`${a.secrets}/shop/lan/rx`, 0o600);
+    await until("frames cross", () => ping(podA, "10.1.0.2"));
+    expect(a.log).not.toContain("a1b2c3d4");
+    expect(JSON.stringify(await a.ask({ op: "sessions" }))).not.toContain("a1b2c3d4");
+  });
+
+  it("says which of two objects lost a conflict, and leaves the winner alone", async () => {
+    a.write("aaa.yaml", [sessionObject("aaa", "branch")]);
+    await until("the loser knows", () =>
+      a.condition("l2tpsession", "shop/aaa", "Accepted")?.message.includes("shop/lan"),
+    );
+    expect(await ping(podA, "10.1.0.2")).toBe(true);
+  });
+
+  it("takes everything of ours away with --teardown", async () => {
+    await a.kill("SIGTERM");
+    expect((await a.teardown()).status).toBe(0);
+    expect(await link(podA, "net1")).toBeUndefined();
+    expect((await ip(net.a.name, "-o", "link")).includes("l2tp")).toBe(false);
+    await expect(a.datapathPid()).rejects.toThrow();
+  });
+
+  it("tells in words what is wrong", async () => {
+    const value = { value: "ffffffff" };
+    a.write("lan.yaml", [sessionObject("lan", "branch", { cookies: { receive: value } })]);
+    await until("the doctor finds the cookie", async () => {
+      const examination = a.ask({ op: "doctor", seconds: 1 });
+      await ping(podB, "10.1.0.1", { count: 3 });
+      return (await examination).some(({ finding }) => finding.includes("wrong cookie"));
+    });
+  });
+});

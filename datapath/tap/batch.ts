@@ -132,6 +132,23 @@ export class PacketBatch {
     );
   }
 
+  /** The bytes that the message of the slot sends. For fakes. */
+  payload(slot: number): Uint8Array {
+    const iovec = this.#iovec(slot);
+    const { view } = this.#messages;
+    const low = view.getUint32(iovec, true);
+    const address = view.getUint32(iovec + 4, true) * 0x1_0000_0000 + low;
+    const offset = address - this.slots.address;
+    return this.bytes.subarray(offset, offset + view.getUint32(iovec + 8, true));
+  }
+
+  /** What the kernel would note of a message that came. For fakes. */
+  pretendReceived(slot: number, length: number, sockaddr: Uint8Array): void {
+    this.#messages.view.setUint32(slot * MMSGHDR_BYTES + MSG_LENGTH, length, true);
+    this.#messages.view.setUint32(slot * MMSGHDR_BYTES + MSG_FLAGS, 0, true);
+    this.#names.bytes.set(sockaddr, slot * NAME_BYTES);
+  }
+
   /** The address of the kernel's message vector from the slot on. */
   messagesAt(slot: number, count: number): number {
     return addressOf(this.#messages, slot * MMSGHDR_BYTES, count * MMSGHDR_BYTES);

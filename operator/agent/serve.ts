@@ -22,6 +22,8 @@ import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 const MAX_CONNECTIONS = 1024;
 const IDLE_TIMEOUT_MS = 120_000;
 const MAX_DOCTOR_SECONDS = 60;
+/** The pass that writes the status leaves the way free for the calls that follow. */
+const STATUS_DELAY_MS = 300;
 
 export function serveAgent(agent: Agent, path: string): Promise<Server> {
   return serve({
@@ -70,12 +72,12 @@ async function change(
       return agent.attacher.prepare(request);
     case "attach": {
       const attached = await agent.attacher.attach(request);
-      agent.trigger(0);
+      agent.trigger(STATUS_DELAY_MS);
       return attached;
     }
     case "detach":
       await agent.attacher.detach(request);
-      agent.trigger(0);
+      agent.trigger(STATUS_DELAY_MS);
       return null;
     case "check":
       await agent.attacher.check(request, request.required);

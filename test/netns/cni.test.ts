@@ -1,12 +1,18 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
-import { cni } from "../harness/cni.ts";
-import { link, ping, TestNet } from "../harness/net.ts";
+import { type CniAnswer, type CniCall, cni } from "../harness/cni.ts";
+import { ip, link, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { until } from "../harness/wait.ts";
 
 let net: TestNet;
 let agent: TestAgent;
 let peer: TestAgent;
+let ipamFolder: string;
+let pods: string[];
 
 beforeAll(async () => {
   net = await TestNet.create();
@@ -19,6 +25,12 @@ beforeAll(async () => {
     mine.write("branch.yaml", [
       tunnelObject("branch", mine.host, other),
       sessionObject("lan", "branch"),
+      sessionObject("wan", "branch", { sessionId: 200, peerSessionId: 200 }),
+      sessionObject("hub", "branch", {
+        sessionId: 300,
+        peerSessionId: 300,
+        attachment: { mode: "Bridge" },
+      }),
     ]);
   }
   await Promise.all([agent.start(), peer.start()]);
@@ -30,8 +42,28 @@ afterAll(async () => {
   await net?.remove();
 });
 
-const config = (mine: TestAgent, more: object = {}) => ({
-  cniVersion: "1.0.0",
+beforeEach(() => {
+  ipamFolder = mkdtempSync(join(tmpdir(), "ipam-"));
+  pods = [];
+});
+
+afterEach(async () => {
+  for (const pod of pods) await net.removePod(pod);
+  for (const mine of [agent, peer]) {
+    await mine.ask({ op: "gc", network: "branch", valid: [] });
+  }
+  rmSync(ipamFolder, { recursive: true });
+});
+
+let podCount = 0;
+async function pod(): Promise<string> {
+  const netns = await net.addPod(`pod${podCount++}`);
+  pods.push(netns);
+  return netns;
+}
+
+const config = (more: object = {}, mine = agent) => ({
+  cniVersion: "1.1.0",
   name: "branch",
   type: "l2tp",
   session: "lan",
@@ -40,32 +72,275 @@ const config = (mine: TestAgent, more: object = {}) => ({
   ...more,
 });
 
+const call = (command: string, netns: string, more: object = {}, rest: Partial<CniCall> = {}) =>
+  cni(net.a, { command, netns, config: config(more), ...rest });
+
+/** Debian's reference plugins know versions up to 1.0.0. */
+const hostLocal = () => ({
+  cniVersion: "1.0.0",
+  ipam: { type: "host-local", dataDir: ipamFolder, ranges: [[{ subnet: "10.1.0.0/24" }]] },
+});
+const allocated = () =>
+  readdirSync(join(ipamFolder, "branch")).filter((name) => name.startsWith("10."));
+
+function expectOk(answer: CniAnswer): CniAnswer {
+  expect(answer, answer.stdout + answer.stderr).toMatchObject({ status: 0 });
+  return answer;
+}
+
 describe("as a main plugin", () => {
   it("attaches pods at both ends, and frames cross", async () => {
-    const podA = await net.addPod("pa");
-    const podB = await net.addPod("pb");
+    const [podA, podB] = [await pod(), await pod()];
     const ips = (address: string) => ({ runtimeConfig: { ips: [address] } });
-    const a = await cni(net.a, {
-      command: "ADD",
-      netns: podA,
-      config: config(agent, ips("10.1.0.1/24")),
-    });
-    expect(a.json).toMatchObject({
-      cniVersion: "1.0.0",
+    const added = expectOk(await call("ADD", podA, ips("10.1.0.1/24")));
+    const interfaces = [{ name: "net1", sandbox: podA, mtu: 1446 }];
+    expect(added.json).toMatchObject({
+      interfaces,
       ips: [{ address: "10.1.0.1/24", interface: 0 }],
     });
-    const b = await cni(net.b, {
-      command: "ADD",
-      netns: podB,
-      config: config(peer, ips("10.1.0.2/24")),
-    });
-    expect(b.status).toBe(0);
+    const far = config(ips("10.1.0.2/24"), peer);
+    expectOk(await cni(net.b, { command: "ADD", netns: podB, config: far }));
     expect(await ping(podA, "10.1.0.2", { count: 5 })).toBe(true);
-    const device = await link(podA, "net1");
-    expect(device?.address).toBe(a.json.interfaces[0].mac);
-    const del = await cni(net.a, { command: "DEL", netns: podA, config: config(agent) });
-    expect(del).toMatchObject({ status: 0, stdout: "" });
+    expect((await link(podA, "net1"))?.address).toBe(added.json.interfaces[0].mac);
+    expectOk(await call("CHECK", podA, { ...ips("10.1.0.1/24"), prevResult: added.json }));
+    expect(expectOk(await call("DEL", podA)).stdout).toBe("");
     expect(await link(podA, "net1")).toBeUndefined();
     expect((await link(net.a.name, "l2tp-128"))?.flags).not.toContain("UP");
+    expectOk(await call("DEL", podA));
+  });
+
+  it.each(["0.4.0", "1.0.0", "1.1.0"])("answers in version %s", async (cniVersion) => {
+    const runtimeConfig = { ips: ["10.1.0.9/24"] };
+    const added = expectOk(await call("ADD", await pod(), { cniVersion, runtimeConfig }));
+    expect(added.json.cniVersion).toBe(cniVersion);
+    expect(added.json.ips[0].version).toBe(cniVersion === "0.4.0" ? "4" : undefined);
+    expect(added.json.interfaces[0].mtu).toBe(cniVersion === "1.1.0" ? 1446 : undefined);
+  });
+
+  it.each(["0.4.0", "1.0.0"])("delegates to IPAM in version %s", async (cniVersion) => {
+    const added = expectOk(await call("ADD", await pod(), { ...hostLocal(), cniVersion }));
+    expect(added.json.ips[0]).toMatchObject({ address: "10.1.0.2/24", gateway: "10.1.0.1" });
+  });
+
+  it("takes addresses from IPAM, gives them back, and says the same twice", async () => {
+    const netns = await pod();
+    const first = expectOk(await call("ADD", netns, hostLocal()));
+    const second = expectOk(await call("ADD", netns, hostLocal()));
+    expect(second.json).toEqual(first.json);
+    expect(allocated()).toEqual(["10.1.0.2"]);
+    expectOk(await call("CHECK", netns, { ...hostLocal(), prevResult: first.json }));
+    expectOk(await call("DEL", netns, hostLocal()));
+    expect(allocated()).toEqual([]);
+  });
+
+  it("takes the MAC address that is asked for", async () => {
+    const netns = await pod();
+    const runtimeConfig = { mac: "02:00:5e:00:53:01" };
+    expectOk(await call("ADD", netns, { mac: "02:00:00:00:00:02", runtimeConfig }));
+    expect((await link(netns, "net1"))?.address).toBe("02:00:5e:00:53:01");
+  });
+
+  it("refuses what must not be, and gives the addresses back", async () => {
+    const [first, second] = [await pod(), await pod()];
+    expectOk(await call("ADD", first, hostLocal()));
+    const busy = await call("ADD", second, hostLocal(), { containerId: "c2" });
+    expect(busy).toMatchObject({ status: 1, json: { code: 101 } });
+    expect(busy.json.msg).toContain("shop/lan is attached to");
+    expect(allocated()).toEqual(["10.1.0.2"]);
+
+    await ip(second, "link", "add", "net1", "type", "bridge");
+    const taken = await call("ADD", second, { session: "wan" }, { containerId: "c2" });
+    expect(taken.json).toMatchObject({ code: 102 });
+    const unknown = await call("ADD", second, { session: "no" }, { containerId: "c2" });
+    expect(unknown.json.msg).toContain("no L2tpSession shop/no on node");
+    const foreign = { containerId: "c2", pod: "other/web-0" };
+    const namespace = await call("ADD", second, { session: "shop/wan" }, foreign);
+    expect(namespace.json).toMatchObject({ code: 103 });
+    const gone = await call("ADD", "/run/netns/none", { session: "wan" }, { containerId: "c2" });
+    expect(gone.json).toMatchObject({ code: 8 });
+  });
+
+  it("joins any number of pods by a bridge", async () => {
+    const [one, two, far] = [await pod(), await pod(), await pod()];
+    const hub = (address: string) => ({ session: "hub", runtimeConfig: { ips: [address] } });
+    const added = expectOk(await call("ADD", one, hub("10.3.0.1/24"), { containerId: "one" }));
+    expect(added.json.interfaces.map(({ name }: { name: string }) => name)).toEqual([
+      "l2br-300",
+      expect.stringMatching(/^l2v/),
+      "net1",
+    ]);
+    expectOk(await call("ADD", two, hub("10.3.0.2/24"), { containerId: "two" }));
+    const farConfig = config(hub("10.3.0.3/24"), peer);
+    expectOk(await cni(net.b, { command: "ADD", netns: far, config: farConfig }));
+    await until("frames cross the bridge", () => ping(one, "10.3.0.3"));
+    expect(await ping(one, "10.3.0.2")).toBe(true);
+    expect(await ping(two, "10.3.0.3")).toBe(true);
+    expectOk(await call("DEL", one, hub(""), { containerId: "one" }));
+    expect(await ping(two, "10.3.0.3")).toBe(true);
+    expectOk(await call("DEL", two, hub(""), { containerId: "two" }));
+    expect(await link(net.a.name, "l2br-300")).toBeUndefined();
+  });
+
+  it("adds and deletes many pods at once", async () => {
+    const many = await Promise.all(Array.from({ length: 8 }, pod));
+    const hub = { session: "hub" };
+    const each = (command: string) =>
+      Promise.all(many.map((netns, i) => call(command, netns, hub, { containerId: `m${i}` })));
+    for (const answer of await each("ADD")) expectOk(answer);
+    expect((await agent.session("shop/hub"))?.attachedTo).toHaveLength(8);
+    const both = await Promise.all([each("DEL"), each("DEL")]);
+    for (const answer of both.flat()) expectOk(answer);
+    expect((await agent.session("shop/hub"))?.attachedTo).toHaveLength(0);
+  });
+});
+
+describe("in a chain", () => {
+  const prevResult = {
+    cniVersion: "1.1.0",
+    interfaces: [{ name: "eth0", sandbox: "/x" }],
+    ips: [{ interface: 0, address: "10.0.0.5/24" }],
+    dns: {},
+  };
+  const asked = (annotation: string) => ({
+    session: undefined,
+    prevResult,
+    runtimeConfig: { "io.kubernetes.cri.pod-annotations": { "l2tp.dev/sessions": annotation } },
+  });
+  const eth0 = { ifname: "eth0", pod: "shop/web-0" };
+
+  it("passes on what came where a pod asks for nothing", async () => {
+    const answer = expectOk(
+      await call("ADD", await pod(), { session: undefined, prevResult }, eth0),
+    );
+    expect(answer.json).toEqual(prevResult);
+  });
+
+  it("adds the interfaces that a pod asks for, and takes them away", async () => {
+    const netns = await pod();
+    const json = JSON.stringify([
+      { name: "lan", interface: "net7", ips: ["10.1.0.9/24"] },
+      { name: "wan" },
+    ]);
+    const answer = expectOk(await call("ADD", netns, asked(json), eth0));
+    expect(answer.json.interfaces).toMatchObject([
+      { name: "eth0" },
+      { name: "net7" },
+      { name: "l2tp1" },
+    ]);
+    expect(answer.json.ips).toMatchObject([
+      { interface: 0 },
+      { address: "10.1.0.9/24", interface: 1 },
+    ]);
+    expectOk(await call("CHECK", netns, { ...asked(json), prevResult: answer.json }, eth0));
+    // By then the annotation may be gone.
+    expectOk(await call("DEL", netns, { session: undefined, prevResult: answer.json }, eth0));
+    expect(await link(netns, "net7")).toBeUndefined();
+    expect(await link(netns, "l2tp1")).toBeUndefined();
+  });
+
+  it("takes all of them away where one fails", async () => {
+    const netns = await pod();
+    const answer = await call("ADD", netns, asked("lan@net7, nope@net8"), eth0);
+    expect(answer.json).toMatchObject({ code: 100 });
+    expect(await link(netns, "net7")).toBeUndefined();
+  });
+});
+
+describe("whatever happens to the agent", () => {
+  it.each(["recorded", "placed", "announced"] as const)(
+    "heals an ADD during which it died when %s",
+    async (step) => {
+      const netns = await pod();
+      await agent.kill();
+      await agent.start("--exit-at", step);
+      const broken = await call("ADD", netns, hostLocal());
+      expect(broken.json).toMatchObject({ code: 11 });
+      expect(allocated()).toEqual([]);
+      await agent.ended();
+      await agent.start();
+      expectOk(await call("ADD", netns, hostLocal()));
+      expect(allocated()).toHaveLength(1);
+      expectOk(await call("DEL", netns, hostLocal()));
+      expect(await link(netns, "net1")).toBeUndefined();
+      expect(await agent.ask({ op: "attachments" })).toEqual([]);
+    },
+  );
+
+  it.each(["leaving", "left"] as const)(
+    "heals a DEL during which it died when %s",
+    async (step) => {
+      const netns = await pod();
+      await agent.kill();
+      await agent.start("--exit-at", step);
+      expectOk(await call("ADD", netns));
+      expectOk(await call("DEL", netns));
+      await agent.ended();
+      await agent.start();
+      await until("the interface is gone", async () => (await link(netns, "net1")) === undefined);
+      expect(await agent.ask({ op: "attachments" })).toEqual([]);
+    },
+  );
+
+  it("deletes and collects while it is down, and it makes up for that", async () => {
+    const [one, two] = [await pod(), await pod()];
+    expectOk(await call("ADD", one));
+    expectOk(await call("ADD", two, { session: "wan" }, { containerId: "c2" }));
+    await agent.kill();
+    expect((await call("ADD", one)).json).toMatchObject({ code: 11 });
+    expect((await call("STATUS", "")).json).toMatchObject({ code: 50 });
+    expectOk(await call("DEL", one));
+    expectOk(await call("GC", "", { "cni.dev/valid-attachments": [] }));
+    await agent.start();
+    await until("both are gone", async () => {
+      const [first, second] = [await link(one, "net1"), await link(two, "net1")];
+      return first === undefined && second === undefined;
+    });
+    expectOk(await call("STATUS", ""));
+  });
+
+  it("collects what is not valid any more, and nothing else", async () => {
+    const [one, two] = [await pod(), await pod()];
+    expectOk(await call("ADD", one));
+    expectOk(await call("ADD", two, { session: "wan" }, { containerId: "c2" }));
+    const valid = [{ containerID: "c2", ifname: "net1" }];
+    expectOk(await call("GC", "", { "cni.dev/valid-attachments": valid }));
+    expect(await link(one, "net1")).toBeUndefined();
+    expect(await link(two, "net1")).toBeDefined();
+  });
+
+  it("gives a session on when a pod died without a DEL", async () => {
+    const one = await pod();
+    expectOk(await call("ADD", one));
+    await net.removePod(one);
+    await until("its device is back", () => link(net.a.name, "l2tp-128"));
+    expectOk(await call("ADD", await pod(), {}, { containerId: "c2" }));
+  });
+});
+
+describe("what makes no sense", () => {
+  it.each<[string, Partial<CniCall>, number]>([
+    ["no JSON", { config: "{" }, 6],
+    ["no object", { config: "[]" }, 7],
+    ["an old version", { config: { cniVersion: "0.2.0", name: "x", type: "l2tp" } }, 1],
+    ["no name", { config: { cniVersion: "1.0.0", type: "l2tp", session: "lan" } }, 7],
+    ["a bad session", { config: { cniVersion: "1.0.0", name: "x", session: "../x" } }, 7],
+    ["a command that does not exist", { command: "FROB" }, 4],
+    ["no container", { env: { CNI_CONTAINERID: "" } }, 4],
+    ["a bad interface name", { ifname: "a/b" }, 4],
+    ["CHECK without prevResult", { command: "CHECK" }, 7],
+  ])("%s is an error with its code", async (_what, change, code) => {
+    const netns = await pod();
+    const answer = await cni(net.a, { command: "ADD", netns, config: config(), ...change });
+    expect(answer.status).toBe(1);
+    expect(answer.json).toMatchObject({ code });
+    expect(await link(netns, "net1")).toBeUndefined();
+  });
+
+  it("reports its versions to anybody", async () => {
+    const answer = await cni(net.a, { command: "VERSION", config: { cniVersion: "1.0.0" } });
+    expect(answer.json).toEqual({
+      cniVersion: "1.0.0",
+      supportedVersions: ["0.4.0", "1.0.0", "1.1.0"],
+    });
   });
 });

@@ -61,6 +61,17 @@ async function join(
   return [pods[0] ?? "", pods[1] ?? ""];
 }
 
+/** All that went wrong so far, at both ends. */
+function errors() {
+  return Promise.all(
+    agents.map(async (agent) => {
+      const { rxPackets, rxBytes, txPackets, txBytes, ...rest } =
+        (await agent.session("shop/lan"))?.counters ?? {};
+      return rest;
+    }),
+  );
+}
+
 const cookie = { value: "a1b2c3d4e5f60718" };
 const all = { send: true, receive: true };
 const shapes: [string, Partial<TunnelSpec>, Partial<SessionSpec>][] = [
@@ -84,19 +95,13 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
   it.each(shapes)("%s", async (_name, tunnel, session) => {
     const [one] = await join(1500, () => tunnel, family, session);
     const mtu = (await link(one, "net1"))?.mtu ?? 0;
+    // A pod that came first spoke to one that was not there yet.
+    const before = await errors();
     for (const size of [18, 500, mtu - 29, mtu - 28]) {
       expect(await ping(one, "10.1.0.2", { size, count: 3, args: ["-M", "do"] })).toBe(true);
     }
     expect(await ping(one, "fd00::2", { count: 3 })).toBe(true);
-    for (const agent of agents) {
-      expect((await agent.session("shop/lan"))?.counters).toMatchObject({
-        rxErrors: 0,
-        rxSeqDiscards: 0,
-        rxOosPackets: 0,
-        rxSublayerSuspect: 0,
-        txErrors: 0,
-      });
-    }
+    expect(await errors()).toEqual(before);
   });
 });
 

@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 PACKAGES := iproute2 iputils-ping
 TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins python3
-.PHONY: help demo test check build setup clean
+.PHONY: help demo test bench check build setup clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,11 @@ test: ## all suites; needs root
 	@test/setup/install.sh $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory build
 	@node test/setup/run-suites.ts unit netns peer
+
+bench: ## side by side with QEMU and the reference plugins; out/bench.json
+	@test/setup/install.sh $(TEST_PACKAGES) iperf3
+	@$(MAKE) --no-print-directory build
+	@node test/bench/main.ts
 
 check: ## format, lint, types, unit tests; no root
 	@test/setup/install.sh

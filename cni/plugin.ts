@@ -164,8 +164,14 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
 
 async function del(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config, containerId, ifname: cniIfname } = invocation;
-  await agent.askOrLeaveNote({ op: "detach", containerId, cniIfname });
-  if (config.ipam !== null) await delegate(config.ipam, "DEL", invocation);
+  // Side by side: each must be tried even where the other fails, and neither is quick.
+  const [detached, released] = await Promise.allSettled([
+    agent.askOrLeaveNote({ op: "detach", containerId, cniIfname }),
+    config.ipam === null ? null : delegate(config.ipam, "DEL", invocation),
+  ]);
+  for (const outcome of [detached, released]) {
+    if (outcome.status === "rejected") throw outcome.reason;
+  }
   return "";
 }
 

@@ -54,12 +54,9 @@ class ModelNode {
         return;
       case "putSession":
         return this.#putSession(action);
-      case "deleteSession": {
-        const gone = this.sessions.get(action.key);
+      case "deleteSession":
         this.sessions.delete(action.key);
-        if (gone?.deviceOpen) this.links.delete(linkId.pseudowire(action.key));
         return;
-      }
       case "createBridge":
         return this.#create(action.link);
       case "createPair":
@@ -71,11 +68,19 @@ class ModelNode {
         const other = this.pairs.get(action.link);
         this.links.delete(action.link);
         if (other !== undefined) this.links.delete(other);
+        this.#loseDevice(action.link);
         return;
       }
       default:
         return this.#changeLink(action);
     }
+  }
+
+  #loseDevice(link: string): void {
+    const owner = parseLinkId(link);
+    const item = this.sessions.get(owner?.key ?? "");
+    if (owner?.kind !== "pseudowire" || item === undefined) return;
+    this.sessions.set(owner.key, { ...item, deviceOpen: false });
   }
 
   #putSession(action: Action & { do: "putSession" }): void {
@@ -85,14 +90,14 @@ class ModelNode {
         this.sessions.set(key, { ...other, receiving: false });
       }
     }
-    this.sessions.set(action.session.key, {
-      session: action.session,
-      deviceOpen: true,
-      receiving: true,
-    });
-    const known = this.links.get(action.link);
-    if (known === undefined) this.#create({ ...bare(action.link, "pseudowire"), ...action.at });
-    else expect(place(known)).toEqual(place(action.at));
+    const { session: s, device } = action;
+    this.sessions.set(s.key, { session: s, deviceOpen: device !== null, receiving: true });
+    const id = linkId.pseudowire(s.key);
+    const known = this.links.get(id);
+    if (device === null) return;
+    if (device === "keep") expect(known).toBeDefined();
+    else if (known === undefined) this.#create({ ...bare(id, "pseudowire"), ...device });
+    else expect(place(known)).toEqual(device);
   }
 
   #changeLink(action: Extract<Action, { link: string; at: Place }>): void {
@@ -205,8 +210,7 @@ function desire(drawn: readonly (Drawn | null)[], port: number): Desired {
   const pairs: { port: string; pod: string }[] = [];
   const sessions = chosen.map(({ key, tunnel: number, sessionId, mtu, attachment }) => {
     const id = linkId.pseudowire(key);
-    const birthName = `l2tp-${sessionId}`;
-    const base = { ...bare(id, "pseudowire"), mtu, name: birthName };
+    const base = { ...bare(id, "pseudowire"), mtu, name: `l2tp-${sessionId}` };
     const inPod = {
       netns: `pod${attachment?.pod}`,
       name: "net1",
@@ -215,8 +219,9 @@ function desire(drawn: readonly (Drawn | null)[], port: number): Desired {
       addresses: attachment?.address ? ["10.0.0.1/24"] : [],
       routes: attachment?.address ? [{ destination: "0.0.0.0/0", gateway: "10.0.0.2" }] : [],
     };
-    if (attachment === null) links.push(base);
-    else if (!attachment.bridge) links.push({ ...base, ...inPod });
+    if (attachment === null) {
+      // Nobody has attached: no device.
+    } else if (!attachment.bridge) links.push({ ...base, ...inPod });
     else {
       const bridge = linkId.bridge(key);
       const portId = linkId.port(`c${attachment.pod}`);
@@ -228,7 +233,7 @@ function desire(drawn: readonly (Drawn | null)[], port: number): Desired {
       pairs.push({ port: portId, pod: podId });
     }
     const wanted = session({ key, tunnel: `t${number}`, sessionId, mtu });
-    return { session: wanted, link: id, birthName };
+    return { session: wanted, link: attachment === null ? null : id };
   });
   const tunnels = [...new Set(chosen.map((item) => item.tunnel))].map((number) =>
     tunnel({ name: `t${number}`, tunnelId: number + 1, local: { address: "192.0.2.1", port } }),
@@ -269,14 +274,7 @@ function inflict(node: ModelNode, kind: Damage, pick: number): void {
   if (link === undefined) return;
   if (kind === "deleteLink" || (kind === "dieNetns" && link.netns !== null)) {
     const dead = kind === "dieNetns" ? links.filter(({ netns }) => netns === link.netns) : [link];
-    for (const { id } of dead) {
-      node.apply({ do: "deleteLink", link: id, at: link });
-      const owner = parseLinkId(id);
-      const item = node.sessions.get(owner?.key ?? "");
-      if (owner?.kind === "pseudowire" && item !== undefined) {
-        node.sessions.set(owner.key, { ...item, deviceOpen: false });
-      }
-    }
+    for (const { id } of dead) node.apply({ do: "deleteLink", link: id, at: link });
   }
   if (kind === "down") node.links.set(link.id, { ...link, up: false, routes: [] });
   if (kind === "mtu") node.links.set(link.id, { ...link, mtu: 9999 });
@@ -314,24 +312,23 @@ describe("plan", () => {
     );
   });
 
-  const one: Drawn = { tunnel: 0, sessionId: 1, mtu: 1500, attachment: null };
+  const inPod = { pod: 0, bridge: false, address: false };
+  const one: Drawn = { tunnel: 0, sessionId: 1, mtu: 1500, attachment: inPod };
 
   it("changes only what must change", () => {
     const before = desire([one, null], 5000);
     const node = new ModelNode(EMPTY, []);
     converge(before, node);
     expect(plan(desire([{ ...one, mtu: 1400 }], 5000), node.observe())).toEqual([
-      expect.objectContaining({ do: "putSession", isNew: false }),
+      expect.objectContaining({ do: "putSession", isNew: false, device: "keep" }),
       expect.objectContaining({ do: "changeLink", change: { mtu: 1400 } }),
     ]);
     expect(plan(desire([one], 5001), node.observe())).toEqual([
       expect.objectContaining({ do: "putTunnel", isNew: false }),
     ]);
-    expect(plan(desire([one, { ...one, sessionId: 2 }], 5000), node.observe())).toEqual([
-      expect.objectContaining({ do: "putSession", isNew: true }),
-      expect.objectContaining({ do: "changeLink", change: { label: true } }),
-      expect.objectContaining({ do: "changeLink" }),
-    ]);
+    expect(
+      plan(desire([one, { ...one, sessionId: 2, attachment: null }], 5000), node.observe()),
+    ).toEqual([expect.objectContaining({ do: "putSession", isNew: true, device: null })]);
   });
 
   it("opens a device again where it stands, in the pod", () => {
@@ -342,7 +339,7 @@ describe("plan", () => {
     inflict(node, "crash", 0);
     expect(plan(desired, node.observe())).toEqual([
       expect.objectContaining({ do: "putTunnel" }),
-      expect.objectContaining({ do: "putSession", at: { netns: "pod1", name: "net1" } }),
+      expect.objectContaining({ do: "putSession", device: { netns: "pod1", name: "net1" } }),
     ]);
   });
 });

@@ -2,8 +2,8 @@
  * From what should be and what is, the actions that lead from one to the other: pure, over plain
  * data. Applying them and planning again yields nothing (plan.test.ts).
  *
- * A session's device is made in the node's own namespace and moved from there, so that a failure at
- * any point leaves it where the next pass finds it.
+ * A device is made where it is to stand: moving one between namespaces takes the kernel as long as
+ * deleting it.
  */
 import type { Session, Tunnel } from "./model.ts";
 
@@ -64,10 +64,8 @@ export interface Desired {
 
 export interface DesiredSession {
   readonly session: Session;
-  /** The id of its device among the links. */
-  readonly link: string;
-  /** The name under which the device is made on the node. */
-  readonly birthName: string;
+  /** The id of its device among the links; null: nobody has attached, so it has none. */
+  readonly link: string | null;
 }
 
 export interface Observed {
@@ -96,11 +94,11 @@ export type Action =
   | {
       readonly do: "putSession";
       readonly session: Session;
-      readonly link: string;
-      readonly at: Place;
+      /** Where the data plane opens or makes the device; "keep": it has it; null: it closes it. */
+      readonly device: Place | "keep" | null;
       readonly isNew: boolean;
     }
-  /** With its device. */
+  /** Without its device, which is a link like any other. */
   | { readonly do: "deleteSession"; readonly key: string }
   | { readonly do: "createBridge"; readonly link: Link }
   | { readonly do: "createPair"; readonly port: Link; readonly pod: Link }
@@ -163,17 +161,8 @@ class Planner {
       if (portLink !== undefined && podLink !== undefined && inPlace) continue;
       for (const link of [portLink, podLink]) if (link !== undefined) this.#deleteLink(link);
     }
-    const sessionLinks = new Set(
-      this.#observed.sessions
-        .filter(({ deviceOpen }) => deviceOpen)
-        .map(({ session }) => session.key),
-    );
     for (const link of [...this.#links.values()]) {
-      if (this.#wanted.has(link.id)) continue;
-      // The device of a session that is to go goes with it.
-      const goesBySession = link.kind === "pseudowire" && sessionLinks.has(sessionKeyOf(link.id));
-      if (goesBySession) this.#links.delete(link.id);
-      else this.#deleteLink(link);
+      if (!this.#wanted.has(link.id)) this.#deleteLink(link);
     }
   }
 
@@ -204,25 +193,19 @@ class Planner {
   }
 
   /** Returns the device where it is a new one. */
-  #programSession({ session, link, birthName }: DesiredSession): ObservedLink | null {
+  #programSession({ session, link }: DesiredSession): ObservedLink | null {
     const known = this.#observedSessions.get(session.key);
-    const device = this.#links.get(link);
-    const isRight =
-      known?.deviceOpen &&
-      known.receiving &&
-      device !== undefined &&
-      sameData(known.session, session);
+    const present = link === null ? undefined : this.#links.get(link);
+    const wanted = link === null ? undefined : this.#wanted.get(link);
+    const isOpen = known?.deviceOpen === true;
+    const hasRightDevice = link === null ? !isOpen : isOpen && present !== undefined;
+    const isRight = hasRightDevice && known?.receiving === true && sameData(known.session, session);
     if (isRight) return null;
-    const wanted = this.#wanted.get(link);
-    const at = device ?? { netns: null, name: birthName };
-    this.actions.push({
-      do: "putSession",
-      session,
-      link,
-      at: { netns: at.netns, name: at.name },
-      isNew: known === undefined,
-    });
-    return device === undefined && wanted !== undefined ? newborn(wanted, at) : null;
+    const stands = present ?? wanted;
+    const place = stands === undefined ? null : { netns: stands.netns, name: stands.name };
+    const device = hasRightDevice && link !== null ? "keep" : place;
+    this.actions.push({ do: "putSession", session, device, isNew: known === undefined });
+    return present === undefined && wanted !== undefined ? newborn(wanted) : null;
   }
 
   /** The first thing that happens to a new link: from now on every pass knows it. */
@@ -231,13 +214,9 @@ class Planner {
     this.#links.set(link.id, { ...link, labelled: true });
   }
 
-  /** Gives way where a link stands under a name that another one is to have, or to be born with. */
+  /** Gives way where a link stands under a name that another one is to have. */
   vacatePlaces(): void {
-    const births = this.#desired.sessions.map(({ birthName }) => ({
-      netns: null,
-      name: birthName,
-    }));
-    const claimed = new Set([...this.#wanted.values(), ...births].map(placeKey));
+    const claimed = new Set([...this.#wanted.values()].map(placeKey));
     let count = 0;
     for (const link of [...this.#links.values()]) {
       const wanted = this.#wanted.get(link.id);
@@ -262,15 +241,15 @@ class Planner {
     for (const link of this.#desired.links) {
       if (link.kind !== "bridge" || this.#links.has(link.id)) continue;
       this.actions.push({ do: "createBridge", link });
-      this.#label(newborn(link, link));
+      this.#label(newborn(link));
     }
     for (const pair of this.#desired.pairs) {
       const port = this.#wanted.get(pair.port);
       const pod = this.#wanted.get(pair.pod);
       if (port === undefined || pod === undefined || this.#links.has(port.id)) continue;
       this.actions.push({ do: "createPair", port, pod });
-      this.#label(newborn(port, port));
-      this.#label(newborn(pod, pod));
+      this.#label(newborn(port));
+      this.#label(newborn(pod));
     }
   }
 
@@ -332,12 +311,10 @@ class Planner {
   }
 }
 
-/** A link that has just been made: where it is, and otherwise with everything still to be set. */
-function newborn(link: Link, at: Place): ObservedLink {
+/** A link that has just been made: where it is to stand, and with everything else still to be set. */
+function newborn(link: Link): ObservedLink {
   return {
     ...link,
-    netns: at.netns,
-    name: at.name,
     labelled: false,
     mtu: -1,
     mac: "",
@@ -362,10 +339,6 @@ export function parseLinkId(id: string): { kind: LinkKind; key: string } | undef
   if (match === null) return undefined;
   const kind = match[1] === "session" ? "pseudowire" : (match[1] as LinkKind);
   return { kind, key: match[2] ?? "" };
-}
-
-function sessionKeyOf(id: string): string {
-  return parseLinkId(id)?.key ?? "";
 }
 
 /** Equality of plain data, whatever the order of its fields. */

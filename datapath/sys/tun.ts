@@ -26,17 +26,11 @@ export function openTap(netns: string | null, name: string): number {
     request.write(name);
     request.writeUInt16LE(IFF_TAP | IFF_NO_PI, IFNAMSIZ);
     checked(c.ioctl(fd, TUNSETIFF, request), "ioctl TUNSETIFF", name);
-    setPersistent(fd, true);
+    // Any argument but null: it stays when the descriptor is closed.
+    checked(c.ioctl(fd, TUNSETPERSIST, Buffer.alloc(1)), "ioctl TUNSETPERSIST", name);
     return fd;
   } catch (error) {
     closeFd(fd);
     throw error;
   }
-}
-
-/** Where `persistent` is false the device goes when the descriptor is closed. */
-export function setPersistent(fd: number, persistent: boolean): void {
-  // The argument of this ioctl is the number itself; as a pointer: null, or anything else.
-  const argument = persistent ? Buffer.alloc(1) : null;
-  checked(c.ioctl(fd, TUNSETPERSIST, argument), "ioctl TUNSETPERSIST");
 }

@@ -8,7 +8,7 @@ import type { Tunnel } from "../../l2tp/model.ts";
 import { EPOLLIN, Epoll } from "../sys/epoll.ts";
 import { closeFd } from "../sys/fd.ts";
 import { AF_INET, AF_INET6, openTunnelSocket, setReceiveZeroChecksum } from "../sys/socket.ts";
-import { openTap, setPersistent } from "../sys/tun.ts";
+import { openTap } from "../sys/tun.ts";
 import { Forwarder } from "./forward.ts";
 import { TapDevice, TunnelSocket } from "./kernel-ports.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
@@ -112,14 +112,9 @@ export class Loop implements Ports {
     });
   }
 
-  stopDevice(device: FrameDevice, remove: boolean): void {
+  stopDevice(device: FrameDevice): void {
     const { fd } = device as TapDevice;
     this.unwatch(fd);
-    try {
-      if (remove) setPersistent(fd, false);
-    } catch {
-      // The device is gone already.
-    }
     closeFd(fd);
   }
 }

@@ -18,9 +18,13 @@ export type Change =
   | { readonly op: "putTunnel"; readonly tunnel: Tunnel }
   /** With its sessions. */
   | { readonly op: "deleteTunnel"; readonly name: string }
-  /** `device` is where it stands now, or is to be made; unused while the session has it open. */
-  | { readonly op: "putSession"; readonly session: Session; readonly device: DevicePlace }
-  /** With its device. */
+  /** `device`: where to open it, or to make it where there is none; "keep" the open one; null: none. */
+  | {
+      readonly op: "putSession";
+      readonly session: Session;
+      readonly device: DevicePlace | "keep" | null;
+    }
+  /** Its device stays: whoever has moved it removes it, and need not stop the packets for that. */
   | { readonly op: "deleteSession"; readonly key: string };
 
 export type Request =

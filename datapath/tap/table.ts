@@ -16,8 +16,8 @@ export interface Ports {
   allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void;
   openDevice(place: DevicePlace): FrameDevice;
   startDevice(session: SessionState, device: FrameDevice): void;
-  /** Closes the device; it goes for good where `remove` is true. */
-  stopDevice(device: FrameDevice, remove: boolean): void;
+  /** Closes the device, which stays. */
+  stopDevice(device: FrameDevice): void;
 }
 
 /** A change that makes no sense as things are. */
@@ -66,7 +66,7 @@ export class Table {
   /** The device failed: somebody deleted it, or its namespace died. */
   loseDevice(session: SessionState): void {
     if (session.device === null) return;
-    this.#ports.stopDevice(session.device, false);
+    this.#ports.stopDevice(session.device);
     session.device = null;
   }
 
@@ -103,14 +103,14 @@ export class Table {
     this.#settleEndpoint(tunnel.endpoint);
   }
 
-  #putSession(config: Session, place: DevicePlace): void {
+  #putSession(config: Session, place: DevicePlace | "keep" | null): void {
     const tunnel = this.tunnels.get(config.tunnel);
     if (tunnel === undefined) {
       throw new ChangeError("NoTunnel", `session ${config.key}: no tunnel ${config.tunnel}`);
     }
     const known = this.sessions.get(config.key);
     const session = known ?? new SessionState(config, tunnel);
-    const device = session.device ?? this.#ports.openDevice(place);
+    if (place !== "keep") this.#changeDevice(session, place);
     if (known !== undefined) {
       this.#forwarder.release(known);
       this.#stopReceiving(known);
@@ -120,10 +120,15 @@ export class Table {
     this.sessions.set(config.key, session);
     tunnel.sessions.add(session);
     tunnel.endpoint.sessions.set(config.sessionId | 0, session);
-    if (session.device === null) {
-      session.device = device;
-      this.#ports.startDevice(session, device);
-    }
+  }
+
+  /** The old one is closed before: a device has one descriptor at a time. */
+  #changeDevice(session: SessionState, place: DevicePlace | null): void {
+    this.loseDevice(session);
+    if (place === null) return;
+    const device = this.#ports.openDevice(place);
+    session.device = device;
+    this.#ports.startDevice(session, device);
   }
 
   #deleteSession(key: string): void {
@@ -133,8 +138,7 @@ export class Table {
     this.#stopReceiving(session);
     session.tunnel.sessions.delete(session);
     this.sessions.delete(key);
-    if (session.device !== null) this.#ports.stopDevice(session.device, true);
-    session.device = null;
+    this.loseDevice(session);
   }
 
   /** Unless another session has taken the id over already. */

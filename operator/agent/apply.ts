@@ -12,7 +12,7 @@ import { addRoute } from "../../datapath/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { Errno, isErrno, SystemError } from "../../datapath/sys/errno.ts";
 import type { Change } from "../../datapath/tap/protocol.ts";
-import { type Action, type Link, type Place, parseLinkId } from "../../l2tp/plan.ts";
+import { type Action, type Link, linkId, type Place, parseLinkId } from "../../l2tp/plan.ts";
 import type { Reply } from "../../rpc/lines.ts";
 import type { Failure, Failures } from "../convert/status.ts";
 
@@ -130,8 +130,10 @@ class Executor {
       case "deleteTunnel":
         return { op: "deleteTunnel", name: action.name };
       case "putSession":
-        this.#guardName(action.at, action.link);
-        return { op: "putSession", session: action.session, device: action.at };
+        if (action.device !== null && action.device !== "keep") {
+          this.#guardName(action.device, linkId.pseudowire(action.session.key));
+        }
+        return { op: "putSession", session: action.session, device: action.device };
       case "deleteSession":
         return { op: "deleteSession", key: action.key };
       default:

@@ -94,6 +94,7 @@ const warning = (finding: string, remedy: string) => ({
 
 const deviceRule: Rule = ({ state, around }) => {
   const { key } = state.session;
+  if (!around.isAttached(key)) return null;
   const device = around.device(key);
   if (!state.deviceOpen || device === null) {
     return error(
@@ -101,7 +102,7 @@ const deviceRule: Rule = ({ state, around }) => {
       "the agent makes it anew; see the conditions if it stays so",
     );
   }
-  if (device.up || !around.isAttached(key)) return null;
+  if (device.up) return null;
   const remedy = "the agent sets it up; see the conditions if it stays so";
   return error(`its device ${device.place} is down`, remedy);
 };

@@ -2,7 +2,7 @@
 import type { Listing, SessionState } from "../../datapath/tap/protocol.ts";
 import type { Endpoint } from "../../l2tp/model.ts";
 import type { Condition, L2tpSession, L2tpTunnel } from "../api/types.ts";
-import type { Spared } from "../convert/desired.ts";
+import { deviceName, type Spared } from "../convert/desired.ts";
 import { invalidForm, refusedConditions, sessionStatus, tunnelStatus } from "../convert/status.ts";
 import type { PassState } from "./agent.ts";
 import type { AttachmentStore } from "./attachments.ts";
@@ -117,13 +117,19 @@ export function sessionRows(
     const spec = (known?.object ?? intake.sessions.get(key))?.spec;
     const session = known?.session ?? live?.session;
     const attachments = store.ofSession(key).filter((item) => !item.leaving && isAlive(item));
-    const direct = known?.mode === "Direct" ? attachments[0]?.ifname : undefined;
+    const [first] = attachments;
+    const isDirect = known?.mode !== "Bridge";
     return {
       name: key,
       tunnel: spec?.tunnelRef.name ?? "",
       sessionId: session?.sessionId ?? null,
       peerSessionId: spec?.peerSessionId ?? 0,
-      interface: session === undefined ? null : (direct ?? `l2tp-${session.sessionId}`),
+      interface:
+        session === undefined || first === undefined
+          ? null
+          : isDirect
+            ? first.ifname
+            : deviceName(session.sessionId),
       mtu: session?.mtu ?? null,
       mode: spec?.attachment?.mode ?? "Direct",
       attachedTo: attachments.map(({ pod, ifname }) => `${pod}:${ifname}`),

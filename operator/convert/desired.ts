@@ -43,12 +43,11 @@ export function desireSession(
   nodeName: string,
 ): { session: DesiredSession; links: Link[]; pairs: PortPair[] } {
   const id = linkId.pseudowire(session.key);
-  const birthName = deviceName(session.sessionId);
   const device: Link = {
     id,
     kind: "pseudowire",
     netns: null,
-    name: birthName,
+    name: deviceName(session.sessionId),
     mtu: session.mtu,
     mac: stableMac(nodeName, session.key),
     up: false,
@@ -56,9 +55,9 @@ export function desireSession(
     addresses: [],
     routes: [],
   };
-  const desired: DesiredSession = { session, link: id, birthName };
+  const desired: DesiredSession = { session, link: id };
   const [first] = attachments;
-  if (first === undefined) return { session: desired, links: [device], pairs: [] };
+  if (first === undefined) return { session: { session, link: null }, links: [], pairs: [] };
   if (mode === "Direct") {
     return { session: desired, links: [{ ...device, ...inPod(first) }], pairs: [] };
   }
@@ -139,14 +138,14 @@ export function sparing(desired: Desired, observed: Observed, spared: Spared): D
     // Of a port only its bridge says whose it is; without one nobody can, and it stays.
     return isSessions ? keptKeys.has(parsed?.key ?? "") : keptKeys.size > 0;
   });
+  const keptIds = new Set(keptLinks.map(({ id }) => id));
   return {
     tunnels: [...desired.tunnels, ...keptTunnels],
     sessions: [
       ...desired.sessions,
       ...kept.map(({ session }) => ({
         session,
-        link: linkId.pseudowire(session.key),
-        birthName: deviceName(session.sessionId),
+        link: keptIds.has(linkId.pseudowire(session.key)) ? linkId.pseudowire(session.key) : null,
       })),
     ],
     links: [...desired.links, ...keptLinks.map(({ labelled: _, ...link }) => link)],

@@ -111,8 +111,9 @@ export function sessionStatus(
   const [first] = living;
   return {
     sessionId: session.sessionId,
-    interface:
-      mode === "Direct" && first !== undefined ? first.ifname : deviceName(session.sessionId),
+    ...(first === undefined
+      ? {}
+      : { interface: mode === "Direct" ? first.ifname : deviceName(session.sessionId) }),
     mtu: session.mtu,
     attachedTo: living.map(({ pod, ifname }) => ({ pod, interface: ifname })),
     conditions: [

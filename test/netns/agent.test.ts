@@ -124,9 +124,9 @@ describe("the agent", () => {
 
   it("removes exactly what a file held", async () => {
     a.write("other.yaml", [sessionObject("other", "branch", { sessionId: 9, peerSessionId: 9 })]);
-    await until("the other is there", () => link(net.a.name, "l2tp-9"));
+    await until("the other is there", () => a.session("shop/other"));
     a.remove("other.yaml");
-    await until("the other is gone", async () => (await link(net.a.name, "l2tp-9")) === undefined);
+    await until("the other is gone", async () => (await a.session("shop/other")) === undefined);
     expect(await ping(podA, "10.1.0.2")).toBe(true);
     a.remove("lan.yaml");
     await until("the session is gone", async () => (await link(podA, "net1")) === undefined);
@@ -136,7 +136,7 @@ describe("the agent", () => {
   it("keeps what runs when its manifest is broken, and goes on with the others", async () => {
     a.write("lan.yaml", "kind: L2tpSession\n  broken: [");
     a.write("other.yaml", [sessionObject("other", "branch", { sessionId: 9, peerSessionId: 9 })]);
-    await until("the other is there", () => link(net.a.name, "l2tp-9"));
+    await until("the other is there", () => a.session("shop/other"));
     expect(a.log).toContain("lan.yaml");
     expect(await ping(podA, "10.1.0.2")).toBe(true);
     await a.kill();

@@ -103,6 +103,17 @@ export function pollInBackground(fds: Uint8Array, count: number, timeoutMs: numb
   });
 }
 
+const closeAsync = (
+  libc.func("int close(int fd)") as unknown as {
+    async(fd: number, done: (error: unknown, result: number) => void): void;
+  }
+).async;
+
+/** close(2) on a thread of the pool, for descriptors whose close waits. */
+export function closeInBackground(fd: number): void {
+  closeAsync(fd, () => {});
+}
+
 /** errno of the last call that failed, on this thread. */
 export function lastErrno(): number {
   return koffi.errno();

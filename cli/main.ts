@@ -7,7 +7,8 @@ import {
   DEFAULT_SOCKET,
   MAX_REPLY_BYTES,
 } from "../operator/agent/protocol.ts";
-import { ConnectionError, RpcClient } from "../rpc/client.ts";
+import { RpcClient } from "../rpc/client.ts";
+import { ConnectionError } from "../rpc/errors.ts";
 import { ATTACHMENTS, render, renderFindings, SESSIONS, TUNNELS, type View } from "./views.ts";
 
 const CONNECT_TIMEOUT_MS = 5000;

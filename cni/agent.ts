@@ -9,10 +9,10 @@ import {
   TOMBSTONES,
   type Tombstone,
 } from "../operator/agent/protocol.ts";
-import { ConnectionError, RemoteError, RpcClient } from "../rpc/client.ts";
+import { ConnectionError, RemoteError } from "../rpc/errors.ts";
+import { Connection } from "./connection.ts";
 import { CniCode, CniError } from "./errors.ts";
 
-const CONNECT_TIMEOUT_MS = 5000;
 const REPLY_TIMEOUT_MS = 60_000;
 
 /** The agent cannot be asked. */
@@ -40,7 +40,7 @@ const CODES: Readonly<Record<AgentErrorCode, number>> = {
 
 export class AgentConnection {
   readonly #socket: string;
-  #client: RpcClient | null = null;
+  #connection: Connection | null = null;
 
   constructor(socket: string) {
     this.#socket = socket;
@@ -49,8 +49,8 @@ export class AgentConnection {
   /** @throws AgentDownError; CniError with what the agent says */
   async ask<R extends AgentRequest>(request: R): Promise<AgentResults[R["op"]]> {
     try {
-      this.#client ??= await RpcClient.connect(this.#socket, MAX_REPLY_BYTES, CONNECT_TIMEOUT_MS);
-      return (await this.#client.request(request, REPLY_TIMEOUT_MS)) as AgentResults[R["op"]];
+      this.#connection ??= await Connection.open(this.#socket, MAX_REPLY_BYTES);
+      return (await this.#connection.request(request, REPLY_TIMEOUT_MS)) as AgentResults[R["op"]];
     } catch (error) {
       if (error instanceof ConnectionError) throw new AgentDownError(this.#socket, error);
       if (!(error instanceof RemoteError)) throw error;
@@ -85,6 +85,6 @@ export class AgentConnection {
   }
 
   close(): void {
-    this.#client?.close();
+    this.#connection?.close();
   }
 }

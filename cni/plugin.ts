@@ -9,7 +9,7 @@ import {
   readInvocation,
   VERSIONS,
 } from "./config.ts";
-import { delegate } from "./delegate.ts";
+import { type Delegate, delegate, startDelegate } from "./delegate.ts";
 import { CniCode, CniError, toCniError } from "./errors.ts";
 import { addResult, type IpamResult, ipamRoutes, NO_IPAM, parseIpamResult } from "./result.ts";
 import { isChained, type Wanted, wantedOfChained, wantedOfMain } from "./wanted.ts";
@@ -70,13 +70,16 @@ const print = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 async function addMain(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config } = invocation;
   const wanted = wantedOfMain(invocation);
-  const before = await prepare(invocation, agent, wanted);
   const attached =
-    before ??
-    (config.ipam === null
-      ? await attach(invocation, agent, wanted, NO_IPAM)
-      : await addWithIpam(config.ipam, invocation, agent, wanted));
+    config.ipam === null
+      ? await addWithoutIpam(invocation, agent, wanted)
+      : await addWithIpam(config.ipam, invocation, agent, wanted);
   return print(addResult(config.cniVersion, null, [attached]));
+}
+
+async function addWithoutIpam(invocation: Invocation, agent: AgentConnection, wanted: Wanted) {
+  const before = await prepare(invocation, agent, wanted);
+  return before ?? (await attach(invocation, agent, wanted, NO_IPAM));
 }
 
 /** What a repeated ADD answers; null for a first one. */
@@ -94,7 +97,16 @@ async function addWithIpam(
   agent: AgentConnection,
   wanted: Wanted,
 ): Promise<Attached> {
-  const ipam = await allocate(type, invocation);
+  const plugin = startDelegate(type, "ADD", invocation);
+  const before = await prepare(invocation, agent, wanted).catch((error) => {
+    plugin.cancel();
+    throw error;
+  });
+  if (before !== null) {
+    plugin.cancel();
+    return before;
+  }
+  const ipam = await allocate(type, plugin, invocation);
   try {
     return await attach(invocation, agent, wanted, ipam);
   } catch (error) {
@@ -104,9 +116,13 @@ async function addWithIpam(
   }
 }
 
-async function allocate(type: string, invocation: Invocation): Promise<IpamResult> {
+async function allocate(
+  type: string,
+  plugin: Delegate,
+  invocation: Invocation,
+): Promise<IpamResult> {
   try {
-    return parseIpamResult(type, await delegate(type, "ADD", invocation));
+    return parseIpamResult(type, await plugin.run());
   } catch (error) {
     if (!(error instanceof CniError)) throw error;
     // An ADD that was killed half-way may have left an allocation: the agent knows of none.

@@ -6,7 +6,7 @@ import { parsePrefix } from "../l2tp/ip.ts";
 import { findLink, parseMac } from "./netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./netlink/socket.ts";
 import { checked } from "./sys/errno.ts";
-import { c, closeInBackground } from "./sys/ffi.ts";
+import { background, c } from "./sys/ffi.ts";
 import { inNetns } from "./sys/netns.ts";
 
 const AF_PACKET = 17;
@@ -54,7 +54,7 @@ function send(netns: string, ifname: string, frames: readonly Uint8Array[]): voi
     }
   } finally {
     // Closing a packet socket waits until no processor can be using it: 15 ms of an ADD.
-    closeInBackground(fd);
+    void background.close(fd);
   }
 }
 

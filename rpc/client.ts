@@ -1,30 +1,7 @@
 /** A client of our unix sockets: requests go out in order, and so the replies come in. */
 import { connect, type Socket } from "node:net";
-import { LineSplitter, type Reply, type WireError } from "./lines.ts";
-
-/** The other side answered, and what it answered is an error. */
-export class RemoteError extends Error {
-  readonly code: string;
-  readonly remedy: string | undefined;
-
-  constructor({ code, message, remedy }: WireError) {
-    super(message);
-    this.name = "RemoteError";
-    this.code = code;
-    this.remedy = remedy;
-  }
-}
-
-/** The other side is not there, went away, or does not answer in time. `code` is errno's name. */
-export class ConnectionError extends Error {
-  readonly code: string;
-
-  constructor(code: string, message: string) {
-    super(message);
-    this.name = "ConnectionError";
-    this.code = code;
-  }
-}
+import { ConnectionError, RemoteError, type Reply } from "./errors.ts";
+import { LineSplitter } from "./lines.ts";
 
 interface Waiting {
   resolve(result: unknown): void;

@@ -39,26 +39,3 @@ export class LineTooLongError extends Error {
     this.name = "LineTooLongError";
   }
 }
-
-/** An error as it crosses a socket. */
-export interface WireError {
-  /** A word for programs: errno's name, or one of the protocol's own. */
-  readonly code: string;
-  /** A sentence for people. */
-  readonly message: string;
-  /** What to do about it. */
-  readonly remedy?: string;
-}
-
-export type Reply<T> = { readonly result: T } | { readonly error: WireError };
-
-/** Any error as it may cross a socket. */
-export function toWireError(error: unknown): WireError {
-  if (!(error instanceof Error)) return { code: "Internal", message: String(error) };
-  const { code, remedy } = error as { code?: unknown; remedy?: unknown };
-  return {
-    code: typeof code === "string" ? code : "Internal",
-    message: error.message,
-    ...(typeof remedy === "string" ? { remedy } : {}),
-  };
-}

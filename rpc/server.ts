@@ -2,7 +2,8 @@
 import { chmodSync, mkdirSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
-import { LineSplitter, toWireError } from "./lines.ts";
+import { toWireError } from "./errors.ts";
+import { LineSplitter } from "./lines.ts";
 
 export interface ServeOptions {
   readonly path: string;

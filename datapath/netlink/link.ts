@@ -1,11 +1,13 @@
 /** Links of a network namespace by rtnetlink (rtnetlink(7), include/uapi/linux/if_link.h). */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { isErrno } from "../sys/errno.ts";
 import { closeFd, O_CLOEXEC, O_RDONLY, openFd } from "../sys/fd.ts";
 import { AF_INET6 } from "../sys/socket.ts";
 import { Attributes, type Message, MessageWriter } from "./message.ts";
 import {
-  type NetlinkSocket,
+  NETLINK_ROUTE,
+  NetlinkSocket,
   NLM_F_ACK,
   NLM_F_CREATE,
   NLM_F_DUMP,
@@ -210,12 +212,46 @@ function newLink(link: NewLink): MessageWriter {
   return message;
 }
 
-/** Nothing happens where the link is gone already. */
-export function deleteLink(socket: NetlinkSocket, index: number): void {
+/**
+ * Resolves when nobody can find the link any more, and where it is gone already. The kernel cleans up
+ * behind that, for some 15 ms (an RCU barrier: net/core/dev.c, netdev_run_todo), with nobody waiting.
+ * @param netns the path of its namespace; null: the process's own
+ */
+export async function deleteLink(netns: string | null, index: number): Promise<void> {
   const message = new MessageWriter(RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
+  const name = `delete link ${index}`;
+  const worker = new NetlinkSocket(NETLINK_ROUTE, netns);
+  const watcher = new NetlinkSocket(NETLINK_ROUTE, netns);
+  let settled = false;
+  const deletion = worker
+    .requestInBackground({ message, name })
+    .then(() => null, unless("ENODEV"))
+    .finally(() => {
+      settled = true;
+      worker.close();
+    });
   try {
-    socket.request({ message, name: `delete link ${index}` });
-  } catch (error) {
-    if (!isErrno(error, "ENODEV")) throw error;
+    while (!settled && hasLink(watcher, index)) await nextTurn();
+  } finally {
+    watcher.close();
   }
+  if (!settled) return;
+  const error = await deletion;
+  if (error !== null) throw error;
+}
+
+function hasLink(socket: NetlinkSocket, index: number): boolean {
+  const message = new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
+  message.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  try {
+    socket.request({ message, name: `get link ${index}` });
+    return true;
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return false;
+    throw error;
+  }
+}
+
+function unless(errno: string) {
+  return (error: unknown) => (isErrno(error, errno) ? null : error);
 }

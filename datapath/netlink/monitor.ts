@@ -2,7 +2,7 @@
 
 import { checked } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
-import { c, pollInBackground } from "../sys/ffi.ts";
+import { background, c } from "../sys/ffi.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 
 const RTMGRP_LINK = 0x1;
@@ -30,7 +30,7 @@ export function monitorLinks(changed: () => void): Monitor {
       fds.writeInt32LE(POLLIN, 4);
       fds.writeInt32LE(wake, POLLFD_BYTES);
       fds.writeInt32LE(POLLIN, POLLFD_BYTES + 4);
-      await pollInBackground(fds, 2, -1);
+      await background.poll(fds, 2, -1);
       let heard = false;
       while (open && socket.drain()) heard = true;
       if (open && heard) changed();

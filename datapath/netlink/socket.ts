@@ -4,7 +4,7 @@
  */
 import { checked, Errno, SystemError } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
-import { c, lastErrno } from "../sys/ffi.ts";
+import { background, c, lastErrno } from "../sys/ffi.ts";
 import { inNetns } from "../sys/netns.ts";
 import { Attributes, type Message, type MessageWriter, parseMessages } from "./message.ts";
 
@@ -97,7 +97,22 @@ export class NetlinkSocket {
 
   /** One request; returns what the kernel answered, but for the acknowledgement. @throws NetlinkError */
   request({ message, name }: Operation): Message[] {
-    const sequence = this.#send([message], name);
+    return this.#answers(this.#send([message], name), name);
+  }
+
+  /**
+   * As `request`, for what the kernel takes its time over: it is sent on a thread of the pool. Until it
+   * has settled, the socket must be left alone.
+   */
+  async requestInBackground({ message, name }: Operation): Promise<Message[]> {
+    const bytes = message.finish(++this.#sequence);
+    const sent = await background.send(this.fd, bytes, bytes.length, 0);
+    if (sent < 0) throw new SystemError(Errno.EIO, "send", `netlink ${name}`);
+    return this.#answers(this.#sequence, name);
+  }
+
+  /** What answers a single request. @throws NetlinkError */
+  #answers(sequence: number, name: string): Message[] {
     const replies: Message[] = [];
     for (const reply of this.#replies(sequence, name)) {
       if (reply.type === NLMSG_ERROR) {

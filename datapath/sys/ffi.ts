@@ -85,34 +85,29 @@ export const packet = {
   epoll_wait: bind("int epoll_wait(int epoll, uintptr_t events, int max, int timeout)"),
 } as PacketLibC;
 
-const pollAsync = (
-  libc.func("int poll(void *fds, uint64_t count, int timeout)") as unknown as {
-    async(
-      fds: Uint8Array,
-      count: number,
-      timeout: number,
-      done: (error: unknown, ready: number) => void,
-    ): void;
-  }
-).async;
-
-/** poll(2) on a thread of the pool: resolves to the number of ready descriptors. */
-export function pollInBackground(fds: Uint8Array, count: number, timeoutMs: number) {
-  return new Promise<number>((resolve, reject) => {
-    pollAsync(fds, count, timeoutMs, (error, ready) => (error ? reject(error) : resolve(ready)));
-  });
+/** The same function on a thread of libuv's pool, for calls that wait. */
+function inBackground(definition: string): (...args: unknown[]) => Promise<number> {
+  const { async: call } = libc.func(definition) as unknown as {
+    async(...args: [...unknown[], (error: unknown, result: number) => void]): void;
+  };
+  return (...args) =>
+    new Promise((resolve, reject) => {
+      call(...args, (error, result) => (error ? reject(error) : resolve(result)));
+    });
 }
 
-const closeAsync = (
-  libc.func("int close(int fd)") as unknown as {
-    async(fd: number, done: (error: unknown, result: number) => void): void;
-  }
-).async;
-
-/** close(2) on a thread of the pool, for descriptors whose close waits. */
-export function closeInBackground(fd: number): void {
-  closeAsync(fd, () => {});
+interface BackgroundLibC {
+  poll(fds: Uint8Array, count: number, timeoutMs: number): Promise<number>;
+  close(fd: number): Promise<number>;
+  send(fd: number, data: Uint8Array, length: number, flags: number): Promise<number>;
 }
+
+/** errno is lost on the way back: what is to be known of a failure must come by other means. */
+export const background = {
+  poll: inBackground("int poll(void *fds, uint64_t count, int timeout)"),
+  close: inBackground("int close(int fd)"),
+  send: inBackground("int64_t send(int fd, void *data, size_t length, int flags)"),
+} as BackgroundLibC;
 
 /** errno of the last call that failed, on this thread. */
 export function lastErrno(): number {

@@ -1,8 +1,9 @@
 /** The agent's side of the datapath process: finds it or starts it, and speaks to it. */
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { ConnectionError, RpcClient } from "../../rpc/client.ts";
-import type { Reply } from "../../rpc/lines.ts";
+import { RpcClient } from "../../rpc/client.ts";
+import type { Reply } from "../../rpc/errors.ts";
+import { ConnectionError } from "../../rpc/errors.ts";
 import {
   type Change,
   type Hello,

@@ -1,5 +1,6 @@
 /** The control socket of the datapath process, served on the packet loop's own thread. */
-import { LineSplitter, type Reply, toWireError } from "../../rpc/lines.ts";
+import { type Reply, toWireError } from "../../rpc/errors.ts";
+import { LineSplitter } from "../../rpc/lines.ts";
 import { EPOLLIN, EPOLLOUT } from "../sys/epoll.ts";
 import { closeFd } from "../sys/fd.ts";
 import { acceptUnix, listenUnix, receive, send } from "../sys/unix.ts";

@@ -4,7 +4,7 @@
  */
 
 import type { EndpointCounters, Session, SessionCounters, Tunnel } from "../../l2tp/model.ts";
-import type { Reply } from "../../rpc/lines.ts";
+import type { Reply } from "../../rpc/errors.ts";
 import type { SocketAddress } from "../sys/socket.ts";
 
 /** Where a TAP device stands: a namespace by path (null: the datapath's own), and its name there. */

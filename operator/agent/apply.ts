@@ -13,7 +13,7 @@ import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { Errno, isErrno, SystemError } from "../../datapath/sys/errno.ts";
 import type { Change } from "../../datapath/tap/protocol.ts";
 import { type Action, type Link, linkId, type Place, parseLinkId } from "../../l2tp/plan.ts";
-import type { Reply } from "../../rpc/lines.ts";
+import type { Reply } from "../../rpc/errors.ts";
 import type { Failure, Failures } from "../convert/status.ts";
 
 /** The process's own namespace: its first thread never leaves it for longer than one request. */
@@ -50,6 +50,8 @@ class Executor {
   readonly #context: ApplyContext;
   /** Sockets in pods' namespaces, by path. */
   readonly #sockets = new Map<string, NetlinkSocket>();
+  /** Of links that have been found, until something may have moved. */
+  readonly #indexes = new Map<string, number>();
   /** Changes of the datapath that wait to go out together, with whom each belongs to. */
   #changes: { readonly owner: string; readonly change: Change }[] = [];
 
@@ -68,7 +70,9 @@ class Executor {
       }
       // Links of a session are touched only when the datapath has made them.
       await this.flush();
-      if (!this.failures.has(owner)) this.#changeLinks(action as LinkAction);
+      if (this.failures.has(owner)) return;
+      if (!staysInPlace(action)) this.#indexes.clear();
+      await this.#changeLinks(action as LinkAction);
     } catch (error) {
       this.#fail(owner, error);
     }
@@ -79,6 +83,7 @@ class Executor {
     const waiting = this.#changes;
     if (waiting.length === 0) return;
     this.#changes = [];
+    this.#indexes.clear();
     const replies = await this.#context.applyChanges(waiting.map(({ change }) => change));
     for (const [index, reply] of replies.entries()) {
       const owner = waiting[index]?.owner;
@@ -153,7 +158,7 @@ class Executor {
     );
   }
 
-  #changeLinks(action: LinkAction): void {
+  async #changeLinks(action: LinkAction): Promise<void> {
     switch (action.do) {
       case "createBridge":
         return this.#createBridge(action.link);
@@ -162,7 +167,7 @@ class Executor {
       case "deleteLink": {
         const link = findLink(this.#socket(action.at.netns), action.at.name);
         if (link === undefined) return;
-        return deleteLink(this.#socket(action.at.netns), link.index);
+        return deleteLink(action.at.netns, link.index);
       }
       case "moveLink": {
         const netns = action.to.netns ?? OWN_NETNS;
@@ -203,12 +208,12 @@ class Executor {
     }
   }
 
-  #createPair(port: Link, pod: Link): void {
+  async #createPair(port: Link, pod: Link): Promise<void> {
     if (pod.netns === null) throw new TypeError(`${pod.id} is not in a pod`);
     const leftover = findLink(this.#context.socket, port.name);
     // As above; its other end may be anywhere.
     if (leftover?.kind === "veth" && leftover.alias === "") {
-      deleteLink(this.#context.socket, leftover.index);
+      await deleteLink(null, leftover.index);
     }
     const { name, mtu } = port;
     const peer = { name: pod.name, mtu: pod.mtu, netns: pod.netns };
@@ -225,9 +230,11 @@ class Executor {
 
   #onLink(at: Place, work: (socket: NetlinkSocket, index: number) => void): void {
     const socket = this.#socket(at.netns);
-    const link = findLink(socket, at.name);
-    if (link === undefined) throw new SystemError(Errno.ENODEV, "find link", at.name);
-    work(socket, link.index);
+    const place = `${at.netns ?? ""} ${at.name}`;
+    const index = this.#indexes.get(place) ?? findLink(socket, at.name)?.index;
+    if (index === undefined) throw new SystemError(Errno.ENODEV, "find link", at.name);
+    this.#indexes.set(place, index);
+    work(socket, index);
   }
 
   #bridgeIndex(id: string | null): number {
@@ -247,4 +254,10 @@ class Executor {
     }
     return socket;
   }
+}
+
+/** Whether every link bears the same name in the same namespace afterwards. */
+function staysInPlace(action: Action): boolean {
+  if (action.do === "changeLink") return action.change.name === undefined;
+  return action.do === "addAddress" || action.do === "addRoute";
 }

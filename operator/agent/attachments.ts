@@ -1,6 +1,9 @@
-/** The attachments of the node in its state folder: one file each, written atomically. */
+/**
+ * The attachments of the node in its state folder: one file each, replaced atomically. They are not
+ * synced to the disk: where the machine itself stops, the pods' namespaces are gone as well.
+ */
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { sync as writeFileAtomic } from "write-file-atomic";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
@@ -17,6 +20,11 @@ export class AttachmentStore {
     for (const name of readdirSync(this.#folder).sort()) {
       if (!name.endsWith(".json")) continue;
       const path = join(this.#folder, name);
+      if (statSync(path).size === 0) {
+        // What a power cut leaves of a file whose pod it ended.
+        rmSync(path);
+        continue;
+      }
       try {
         this.#remember(JSON.parse(readFileSync(path, "utf8")) as Attachment);
       } catch (error) {
@@ -42,6 +50,7 @@ export class AttachmentStore {
   put(attachment: Attachment): void {
     writeFileAtomic(this.#pathOf(attachment), `${JSON.stringify(attachment, null, 2)}\n`, {
       mode: 0o600,
+      fsync: false,
     });
     this.#forget(attachmentKey(attachment));
     this.#remember(attachment);

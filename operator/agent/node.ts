@@ -123,7 +123,7 @@ export class Node {
         return;
       }
       const link = findLink(socket, attachment.ifname);
-      if (link?.alias === id && link !== undefined) deleteLink(socket, link.index);
+      if (link?.alias === id && link !== undefined) await deleteLink(attachment.netns, link.index);
     } finally {
       socket.close();
     }

@@ -239,7 +239,9 @@ export class Agent {
   /** One line a change; what is wrong is said once, until it is said otherwise. */
   #report(actions: number, failures: Failures, milliseconds: number): void {
     const { log } = this.#options;
-    if (actions > 0) log.info({ actions, failed: failures.size, milliseconds }, "converged");
+    const figures = { actions, failed: failures.size, milliseconds };
+    if (actions > 0) log.info(figures, "converged");
+    else log.debug(figures, "nothing to do");
     const lines = [
       ...(this.#state?.rejections ?? []).map(describeRejection),
       ...refusals("L2tpTunnel", this.#state?.resolved.refusedTunnels),

@@ -109,6 +109,11 @@ export class TestAgent {
     return status.conditions.find((condition) => condition.type === type);
   }
 
+  /** Of the agent's own process: what starts it leaves by exec. */
+  pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
   async datapathPid(): Promise<number> {
     const path = join(this.folder, "run", "datapath.sock");
     const client = await RpcClient.connect(path, 64 * 1024 * 1024, 2000);

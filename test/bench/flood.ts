@@ -1,0 +1,49 @@
+/**
+ * Sends one UDP payload as fast as it can: node flood.ts LOCAL PORT REMOTE PORT PAYLOAD-HEX SECONDS.
+ * By segmentation offload (udp(7), UDP_SEGMENT), so that one processor floods any receiver.
+ */
+import { checked, isErrno } from "../../datapath/sys/errno.ts";
+import { c } from "../../datapath/sys/ffi.ts";
+
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const SOL_SOCKET = 1;
+const SO_SNDBUFFORCE = 32;
+const SOL_UDP = 17;
+const UDP_SEGMENT = 103;
+const SEGMENTS = 44;
+
+const [local, localPort, remote, remotePort, hex = "", seconds] = process.argv.slice(2);
+const payload = Buffer.from(hex, "hex");
+const burst = Buffer.concat(Array.from({ length: SEGMENTS }, () => payload));
+
+function sockaddr(address = "", port = ""): Buffer {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt16LE(AF_INET, 0);
+  bytes.writeUInt16BE(Number(port), 2);
+  bytes.set(address.split(".").map(Number), 4);
+  return bytes;
+}
+
+function int32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  return bytes;
+}
+
+const fd = checked(c.socket(AF_INET, SOCK_DGRAM, 0), "socket");
+checked(c.setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, int32(8 << 20), 4), "setsockopt");
+checked(c.setsockopt(fd, SOL_UDP, UDP_SEGMENT, int32(payload.length), 4), "setsockopt UDP_SEGMENT");
+checked(c.bind(fd, sockaddr(local, localPort), 16), "bind", `${local}:${localPort}`);
+const to = sockaddr(remote, remotePort);
+const end = Date.now() + Number(seconds) * 1000;
+while (Date.now() < end) {
+  for (let i = 0; i < 64; i++) {
+    try {
+      checked(c.sendto(fd, burst, burst.length, 0, to, to.length), "send");
+    } catch (error) {
+      // A full queue is what we are after.
+      if (!isErrno(error, "ENOBUFS", "EAGAIN")) throw error;
+    }
+  }
+}

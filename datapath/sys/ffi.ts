@@ -42,7 +42,10 @@ interface LibC {
   epoll_ctl(epoll: number, operation: number, fd: number, event: Buf): number;
 }
 
-/** The calls of the packet path take addresses only: no buffer is pinned, nothing is allocated. */
+/**
+ * The calls of the packet path take addresses only: no buffer is pinned, nothing is allocated. What
+ * read(2) and write(2) return is below 2³¹ here, and an int crosses faster.
+ */
 interface PacketLibC {
   read(fd: number, at: Address, length: number): number;
   write(fd: number, at: Address, length: number): number;
@@ -76,8 +79,8 @@ export const c = {
 } as LibC;
 
 export const packet = {
-  read: bind("int64_t read(int fd, uintptr_t at, size_t length)"),
-  write: bind("int64_t write(int fd, uintptr_t at, size_t length)"),
+  read: bind("int read(int fd, uintptr_t at, size_t length)"),
+  write: bind("int write(int fd, uintptr_t at, size_t length)"),
   sendmmsg: bind("int sendmmsg(int fd, uintptr_t messages, uint32_t count, int flags)"),
   recvmmsg: bind(
     "int recvmmsg(int fd, uintptr_t messages, uint32_t count, int flags, void *timeout)",

@@ -25,8 +25,11 @@ const PMTUDISC_DONT = 0;
 const IPV6_V6ONLY = 26;
 const UDP_NO_CHECK6_TX = 101;
 const UDP_NO_CHECK6_RX = 102;
-/** A burst that arrives while a control request is being answered must fit. */
-const SOCKET_BUFFER_BYTES = 8 * 1024 * 1024;
+/**
+ * A burst that arrives while a control request is being answered must fit, some 2,700 small frames; in
+ * much more than that, what waits is out of the processor's cache when its turn comes.
+ */
+const SOCKET_BUFFER_BYTES = 1024 * 1024;
 
 /** sockaddr_in6 is the larger of the two. */
 export const SOCKADDR_BYTES = 28;

@@ -8,7 +8,7 @@ import { Background, run } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 import type { Report } from "./report.ts";
 
-const RUNS = 5;
+const RUNS = 9;
 const SECONDS = 2;
 const FRAME_BYTES = 64;
 const FLOOD = fileURLToPath(new URL("flood.ts", import.meta.url));

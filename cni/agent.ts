@@ -40,17 +40,24 @@ const CODES: Readonly<Record<AgentErrorCode, number>> = {
 
 export class AgentConnection {
   readonly #socket: string;
-  #connection: Connection | null = null;
+  readonly #connection: Promise<Connection>;
+  /** Settled when the connection is there, or is not to be had; asked before, a request is out then. */
+  readonly opened: Promise<void>;
 
   constructor(socket: string) {
     this.#socket = socket;
+    this.#connection = Connection.open(socket, MAX_REPLY_BYTES);
+    this.opened = this.#connection.then(
+      () => {},
+      () => {},
+    );
   }
 
   /** @throws AgentDownError; CniError with what the agent says */
   async ask<R extends AgentRequest>(request: R): Promise<AgentResults[R["op"]]> {
     try {
-      this.#connection ??= await Connection.open(this.#socket, MAX_REPLY_BYTES);
-      return (await this.#connection.request(request, REPLY_TIMEOUT_MS)) as AgentResults[R["op"]];
+      const connection = await this.#connection;
+      return (await connection.request(request, REPLY_TIMEOUT_MS)) as AgentResults[R["op"]];
     } catch (error) {
       if (error instanceof ConnectionError) throw new AgentDownError(this.#socket, error);
       if (!(error instanceof RemoteError)) throw error;
@@ -85,6 +92,9 @@ export class AgentConnection {
   }
 
   close(): void {
-    this.#connection?.close();
+    void this.#connection.then(
+      (connection) => connection.close(),
+      () => {},
+    );
   }
 }

@@ -97,8 +97,12 @@ async function addWithIpam(
   agent: AgentConnection,
   wanted: Wanted,
 ): Promise<Attached> {
+  const preparing = prepare(invocation, agent, wanted);
+  preparing.catch(() => {});
+  // The plugin loads while the agent thinks.
+  await agent.opened;
   const plugin = startDelegate(type, "ADD", invocation);
-  const before = await prepare(invocation, agent, wanted).catch((error) => {
+  const before = await preparing.catch((error) => {
     plugin.cancel();
     throw error;
   });
@@ -181,14 +185,17 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
 async function del(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config, containerId, ifname: cniIfname } = invocation;
   // Side by side: each must be tried even where the other fails, and neither is quick.
-  const [detached, released] = await Promise.allSettled([
-    agent.askOrLeaveNote({ op: "detach", containerId, cniIfname }),
-    config.ipam === null ? null : delegate(config.ipam, "DEL", invocation),
-  ]);
-  for (const outcome of [detached, released]) {
+  const tasks = [agent.askOrLeaveNote({ op: "detach", containerId, cniIfname })];
+  await agent.opened;
+  if (config.ipam !== null) tasks.push(release(config.ipam, invocation));
+  for (const outcome of await Promise.allSettled(tasks)) {
     if (outcome.status === "rejected") throw outcome.reason;
   }
   return "";
+}
+
+async function release(type: string, invocation: Invocation): Promise<void> {
+  await delegate(type, "DEL", invocation);
 }
 
 async function check(invocation: Invocation, agent: AgentConnection): Promise<string> {

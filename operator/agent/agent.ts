@@ -35,8 +35,10 @@ export interface AgentOptions {
   reached(step: AttachStep): void;
 }
 
-/** Changes come in bursts: an editor writes a file in several steps, a link makes several events. */
+/** Changes come in bursts: an editor writes a file in several steps. */
 const SETTLE_MS = 50;
+/** Most of what links do is our own doing; what somebody else did can wait as long as status can. */
+const LINK_SETTLE_MS = 300;
 const FIRST_RETRY_MS = 250;
 
 /** What is known after a pass. */
@@ -61,6 +63,8 @@ export class Agent {
   readonly #serial = new Serial();
   #state: PassState | null = null;
   #timer: NodeJS.Timeout | null = null;
+  /** When the timer is to fire, by performance.now(). */
+  #due = 0;
   #retryMs = FIRST_RETRY_MS;
   #stopped = false;
   #reported = new Set<string>();
@@ -97,9 +101,8 @@ export class Agent {
   async start(): Promise<void> {
     const { manifests, secretsFolder, log } = this.#options;
     await this.run(() => this.#passOrLog());
-    const trigger = () => this.trigger(SETTLE_MS);
-    this.#closers.push(watchFolders([manifests, secretsFolder], trigger));
-    const monitor = monitorLinks(trigger);
+    this.#closers.push(watchFolders([manifests, secretsFolder], () => this.trigger(SETTLE_MS)));
+    const monitor = monitorLinks(() => this.trigger(LINK_SETTLE_MS));
     this.#closers.push(() => monitor.close());
     log.info({ node: this.nodeName }, "ready");
   }
@@ -117,11 +120,17 @@ export class Agent {
     return this.#serial.run(task);
   }
 
-  /** A pass soon; those asked for until then are the same one. */
+  /** A pass soon; those asked for until then are the same one, and do not put it off. */
   trigger(delayMs: number): void {
     if (this.#stopped) return;
+    const due = performance.now() + delayMs;
+    if (this.#timer !== null && this.#due <= due) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.run(() => this.#passOrLog()), delayMs);
+    this.#due = due;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      void this.run(() => this.#passOrLog());
+    }, delayMs);
   }
 
   /** Takes what CNI left while we were away. */

@@ -1,7 +1,7 @@
 # Every target sets up what it needs; see CONTRIBUTING.md.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 PACKAGES := iproute2 iputils-ping
-TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins python3
+TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins
 .PHONY: help demo test bench check build setup clean
 
 help: ## what there is

@@ -4,6 +4,7 @@ import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { type Host, inside, ip, nameOf, ping, type TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { startQemu } from "../harness/qemu.ts";
 import { Background, run } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 import type { Report } from "./report.ts";
@@ -36,7 +37,7 @@ export async function benchTraffic(net: TestNet, report: Report): Promise<void> 
   const background = new Background();
   const agents = [new TestAgent(net.a), new TestAgent(net.b)] as const;
   try {
-    const sides = [await startOurs(net, agents), await startQemu(net, background)] as const;
+    const sides = [await startOurs(net, agents), await startQemus(net, background)] as const;
     for (const { from, to, address } of sides) {
       background.start(inside(to, "iperf3", "-s"));
       await until("frames cross", () => ping(from, address));
@@ -101,18 +102,13 @@ async function attach(agent: TestAgent, netns: string, session: string, ips: rea
   if (status !== 0) throw new Error(stdout);
 }
 
-async function startQemu(net: TestNet, background: Background): Promise<Side> {
+async function startQemus(net: TestNet, background: Background): Promise<Side> {
   const hosts = [net.a, net.b] as const;
   for (const [index, host] of hosts.entries()) {
     const other = hosts[1 - index] as Host;
     const ports = `srcport=${QEMU_PORT},dstport=${QEMU_PORT}`;
-    const wire = `l2tpv3,id=wire,src=${host.ipv4},dst=${other.ipv4},udp=on,${ports},rxsession=7,txsession=7,counter=off`;
-    const tap = "tap,id=tap,ifname=qtap,script=no,downscript=no";
-    const hubs = ["wire", "tap"].map((id) => `hubport,id=hub${id},hubid=0,netdev=${id}`);
-    const netdevs = [wire, tap, ...hubs].flatMap((option) => ["-netdev", option]);
-    const machine = ["qemu-system-x86_64", "-M", "none", "-display", "none"];
-    background.start(inside(host.name, ...machine, ...netdevs));
-    await until("QEMU has its device", () => ip(host.name, "link", "show", "qtap"));
+    const wire = `src=${host.ipv4},dst=${other.ipv4},udp=on,${ports},rxsession=7,txsession=7,counter=off`;
+    await startQemu(background, host, "qtap", wire);
     await ip(host.name, "addr", "add", `10.7.0.${index + 1}/24`, "dev", "qtap");
     await ip(host.name, "link", "set", "qtap", "mtu", "1446", "up");
   }

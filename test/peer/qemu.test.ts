@@ -4,10 +4,14 @@ import { pseudowireMtu } from "../../l2tp/mtu.ts";
 import type { SessionSpec, TunnelSpec } from "../../l2tp/spec.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
-import { inside, ip, ping, TestNet } from "../harness/net.ts";
+import { expectEverySize, FramePort } from "../harness/frames.ts";
+import { ip, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { startQemu } from "../harness/qemu.ts";
 import { Background } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
+
+const ETHERNET_HEADER_BYTES = 14;
 
 interface Variant {
   readonly encapsulation: "UDP" | "IP";
@@ -63,7 +67,6 @@ function qemuOptions({ encapsulation, family, cookieBytes, sublayer }: Variant):
   const width = cookieBytes === 8 ? ["cookie64=on"] : [];
   const cookies = cookieBytes === 0 ? [] : [...width, `txcookie=0x${ours}`, `rxcookie=0x${theirs}`];
   return [
-    "l2tpv3,id=wire",
     `src=${net.b[address]},dst=${net.a[address]}`,
     `ipv6=${family === 6 ? "on" : "off"}`,
     "rxsession=0xffffffff,txsession=7",
@@ -118,20 +121,7 @@ describe.each(variants)(
       const call = { containerId: name, netns: pod, config };
       expect((await cni(net.a, { command: "ADD", ...call })).stdout).toContain("net1");
 
-      let output = "";
-      const tap = ["-netdev", "tap,id=tap,ifname=qtap,script=no,downscript=no"];
-      const hub = ["wire", "tap"].flatMap((id) => [
-        "-netdev",
-        `hubport,id=hub${id},hubid=0,netdev=${id}`,
-      ]);
-      const machine = ["qemu-system-x86_64", "-M", "none", "-display", "none"];
-      qemu.start(
-        inside(net.b.name, ...machine, "-netdev", qemuOptions(variant), ...tap, ...hub),
-        (text) => {
-          output += text;
-        },
-      );
-      await until(`QEMU has its device\n${output}`, () => ip(net.b.name, "link", "show", "qtap"));
+      await startQemu(qemu, net.b, "qtap", qemuOptions(variant));
       const mtu = pseudowireMtu(1500, {
         family,
         encapsulation,
@@ -142,14 +132,16 @@ describe.each(variants)(
       await ip(net.b.name, "addr", "add", "fd00::2/64", "dev", "qtap", "nodad");
       await ip(net.b.name, "link", "set", "qtap", "mtu", String(mtu), "up");
       await until("the first ping", () => ping(pod, "10.1.0.2"));
-      // 28 bytes of IPv4 and ICMP: the last one fills the MTU.
-      for (const size of [18, 64, 500, 1000, mtu - 29, mtu - 28]) {
-        expect(await ping(pod, "10.1.0.2", { size, args: ["-M", "do"] }), `size ${size}`).toBe(
-          true,
-        );
-      }
+      // 28 bytes of IPv4 and ICMP: it fills the MTU.
+      expect(await ping(pod, "10.1.0.2", { size: mtu - 28, args: ["-M", "do"] })).toBe(true);
       expect(await ping(pod, "fd00::2")).toBe(true);
       expect(await ping(net.b.name, "10.1.0.1", { count: 5 })).toBe(true);
+      const ours = new FramePort(pod, "net1");
+      const theirs = new FramePort(net.b.netns, "qtap");
+      await expectEverySize(ours, theirs, mtu + ETHERNET_HEADER_BYTES);
+      await expectEverySize(theirs, ours, mtu + ETHERNET_HEADER_BYTES);
+      ours.close();
+      theirs.close();
       const { counters } = (await agent.session(`shop/${name}`)) ?? { counters: {} };
       expect(counters).toMatchObject({ rxErrors: 0, txErrors: 0, rxSourceMismatch: 0 });
       await qemu.stopAll();
@@ -157,3 +149,59 @@ describe.each(variants)(
     });
   },
 );
+
+it("serves two peers on one UDP port, which the kernel's L2TP cannot", async () => {
+  // The second has an address and a port of its own, and the same session id on its side.
+  const second = "192.0.2.22";
+  await ip(net.b.name, "addr", "add", `${second}/24`, "dev", net.b.device);
+  const peers = [
+    { name: "one", address: net.b.ipv4, port: 5000, sessionId: 1, device: "qtap1" },
+    { name: "two", address: second, port: 5001, sessionId: 2, device: "qtap2" },
+  ];
+  agent.write(
+    "one.yaml",
+    peers.flatMap(({ name, address, port, sessionId }, index) => [
+      tunnelObject(name, net.a, net.b, {
+        tunnelId: index + 1,
+        local: { address: net.a.ipv4, port: 5000 },
+        remote: { address, port },
+      }),
+      sessionObject(name, name, { sessionId, peerSessionId: 9, l2SpecificSublayer: "None" }),
+    ]),
+  );
+  const pods: FramePort[] = [];
+  const remotes: FramePort[] = [];
+  for (const { name, address, port, sessionId, device } of peers) {
+    await until(`session ${name} is up`, async () =>
+      (await agent.session(`shop/${name}`))?.conditions.some(
+        ({ type, status }) => type === "Programmed" && status === "True",
+      ),
+    );
+    const pod = await net.addPod(name);
+    const config = { cniVersion: "1.0.0", name: "qemu", type: "l2tp", session: `shop/${name}` };
+    const answer = await cni(net.a, {
+      command: "ADD",
+      containerId: name,
+      netns: pod,
+      config: { ...config, socket: agent.socket },
+    });
+    expect(answer.status, answer.stdout).toBe(0);
+    const ends = `src=${address},dst=${net.a.ipv4},udp=on,srcport=${port},dstport=5000`;
+    const sessions = `rxsession=9,txsession=${sessionId},counter=off`;
+    await startQemu(qemu, net.b, device, `${ends},${sessions}`);
+    await ip(net.b.name, "link", "set", device, "up");
+    pods.push(new FramePort(pod, "net1"));
+    remotes.push(new FramePort(net.b.netns, device));
+  }
+  for (const index of [0, 1]) {
+    const [pod, remote] = [pods[index] as FramePort, remotes[index] as FramePort];
+    await expectEverySize(pod, remote, 200);
+    await expectEverySize(remote, pod, 200);
+  }
+  // Each has heard its own peer only.
+  for (const { name } of peers) {
+    const { counters } = (await agent.session(`shop/${name}`)) ?? { counters: {} };
+    expect(counters).toMatchObject({ rxErrors: 0, rxSourceMismatch: 0 });
+  }
+  for (const port of [...pods, ...remotes]) port.close();
+});

@@ -1,5 +1,4 @@
 /** l2tpctl: what the agent of this node has programmed, and what is wrong with it. */
-import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import {
   type AgentRequest,
@@ -7,16 +6,13 @@ import {
   DEFAULT_SOCKET,
   MAX_REPLY_BYTES,
 } from "../operator/agent/protocol.ts";
+import manifest from "../package.json" with { type: "json" };
 import { RpcClient } from "../rpc/client.ts";
 import { ConnectionError } from "../rpc/errors.ts";
 import { ATTACHMENTS, render, renderFindings, SESSIONS, TUNNELS, type View } from "./views.ts";
 
 const CONNECT_TIMEOUT_MS = 5000;
 const REPLY_TIMEOUT_MS = 90_000;
-
-const { version } = JSON.parse(
-  readFileSync(new URL("../package.json", import.meta.url), "utf8"),
-) as { version: string };
 
 interface Options {
   socket: string;
@@ -25,7 +21,7 @@ interface Options {
 
 const program = new Command("l2tpctl")
   .description("Shows the L2TPv3 pseudowires of this node.")
-  .version(version)
+  .version(manifest.version)
   .option("--socket <path>", "the agent's socket", DEFAULT_SOCKET)
   .addOption(
     new Option("-o, --output <form>", "how to print")

@@ -1,12 +1,12 @@
 /** What the runtime passes: environment and network configuration, checked. */
-import { DEFAULT_SOCKET } from "../operator/agent/protocol.ts";
+import { DEFAULT_SOCKET, FORMS } from "../operator/agent/protocol.ts";
 import { CniCode, CniError } from "./errors.ts";
 
 /** The newest last. */
 export const VERSIONS = ["0.4.0", "1.0.0", "1.1.0"] as const;
 export const NEWEST = "1.1.0";
 
-export const COMMANDS = ["ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"] as const;
+const COMMANDS = ["ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"] as const;
 export type Command = (typeof COMMANDS)[number];
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -64,10 +64,13 @@ const NEEDS: Readonly<Record<Command, readonly string[]>> = {
 };
 
 const PATTERNS: Readonly<Record<string, RegExp>> = {
-  CNI_CONTAINERID: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,149}$/,
-  CNI_NETNS: /^\/[^\0]{0,4094}$/,
-  CNI_IFNAME: /^(?!\.{1,2}$)[^\s/:]{1,15}$/,
+  CNI_CONTAINERID: FORMS.containerId,
+  CNI_NETNS: FORMS.netns,
+  CNI_IFNAME: FORMS.ifname,
 };
+
+/** Commands that came with a version; the others are in all of ours. */
+const SINCE_1_1_0: readonly Command[] = ["STATUS", "GC"];
 
 export function readCommand(environment: Environment): Command {
   const command = environment.CNI_COMMAND ?? "";
@@ -89,10 +92,7 @@ export function readInvocation(
     const what = value === "" ? "missing" : `${JSON.stringify(value.slice(0, 100))} is not valid`;
     throw new CniError(CniCode.InvalidEnvironment, `${name}: ${what}`);
   }
-  if (
-    (command === "CHECK" || command === "GC" || command === "STATUS") &&
-    isBefore(config, command)
-  ) {
+  if (SINCE_1_1_0.includes(command) && config.cniVersion !== "1.1.0") {
     const message = `${command} does not exist in version ${config.cniVersion}`;
     throw new CniError(CniCode.IncompatibleVersion, message);
   }
@@ -107,10 +107,6 @@ export function readInvocation(
     stdin,
     environment,
   };
-}
-
-function isBefore({ cniVersion }: Config, command: Command): boolean {
-  return command !== "CHECK" && cniVersion !== "1.1.0";
 }
 
 /** "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;…". */
@@ -138,7 +134,6 @@ function string(json: Json, field: string, pattern: RegExp, remedy: string): str
 }
 
 const SESSION = /^([a-z0-9][-a-z0-9]{0,62}\/)?[a-z0-9][-a-z0-9]{0,62}$/;
-const MAC = /^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/;
 
 function readConfig(stdin: string): Config {
   let json: Json;
@@ -161,19 +156,17 @@ function readConfig(stdin: string): Config {
   const macRemedy = "six bytes as 02:00:5e:00:53:01";
   return {
     cniVersion,
-    name:
-      string(json, "name", /^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/, "the network's name is needed") ??
-      missing("name"),
+    name: string(json, "name", FORMS.network, "the network's name is needed") ?? missing("name"),
     socket:
       string(json, "socket", /^\/.+$/, "the absolute path of the agent's socket") ?? DEFAULT_SOCKET,
     session: string(json, "session", SESSION, "the name of an L2tpSession, or NAMESPACE/NAME"),
-    namespace: string(json, "namespace", /^[a-z0-9][-a-z0-9]{0,62}$/, "a namespace") ?? "default",
-    ifname: string(json, "interface", PATTERNS.CNI_IFNAME as RegExp, "up to 15 bytes"),
+    namespace: string(json, "namespace", FORMS.label, "a namespace") ?? "default",
+    ifname: string(json, "interface", FORMS.ifname, "up to 15 bytes"),
     ipam: string(object(json.ipam, "ipam"), "type", /^[^/]+$/, "the name of an IPAM plugin"),
     mac:
-      string(runtime, "mac", MAC, macRemedy) ??
-      string(args, "mac", MAC, macRemedy) ??
-      string(json, "mac", MAC, macRemedy),
+      string(runtime, "mac", FORMS.mac, macRemedy) ??
+      string(args, "mac", FORMS.mac, macRemedy) ??
+      string(json, "mac", FORMS.mac, macRemedy),
     ips: strings(runtime.ips ?? args.ips, "ips"),
     prevResult: json.prevResult === undefined ? null : object(json.prevResult, "prevResult"),
     annotation: string(annotations, ANNOTATION, /^[^\0]*$/, "a list of sessions"),

@@ -1,4 +1,5 @@
 /** The sessions that a pod is to have, from the configuration and the pod's annotation. */
+import { FORMS } from "../operator/agent/protocol.ts";
 import { ANNOTATION, type Config, type Invocation, strings } from "./config.ts";
 import { CniCode, CniError } from "./errors.ts";
 
@@ -102,12 +103,12 @@ function check(item: Record<string, unknown>): Asked {
     throw bad(`${name} ${JSON.stringify(value)?.slice(0, 100)} is not valid`);
   };
   // Pods may not reach into other namespaces: no slash.
-  const name = field("name", /^[a-z0-9][-a-z0-9]{0,62}$/);
+  const name = field("name", FORMS.label);
   if (name === null) throw bad("an entry has no name");
   return {
     name,
-    interface: field("interface", /^(?!\.{1,2}$)[^\s/:]{1,15}$/),
-    mac: field("mac", /^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/),
+    interface: field("interface", FORMS.ifname),
+    mac: field("mac", FORMS.mac),
     ips: strings(item.ips, `annotation ${ANNOTATION}: ips`),
   };
 }

@@ -3,7 +3,8 @@
  * unsolicited neighbour advertisement (RFC 4861 §7.2.6) for each IPv6 one.
  */
 import { parsePrefix } from "../l2tp/ip.ts";
-import { findLink, parseMac } from "./netlink/link.ts";
+import { parseMac } from "../l2tp/mac.ts";
+import { findLink } from "./netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./netlink/socket.ts";
 import { checked } from "./sys/errno.ts";
 import { background, c } from "./sys/ffi.ts";
@@ -67,7 +68,7 @@ function ethernet(destination: Uint8Array, source: Uint8Array, type: number): Bu
 }
 
 /** The frame, ready to send. @param mac 6 bytes @param address 4 bytes */
-export function gratuitousArp(mac: Uint8Array, address: Uint8Array): Buffer {
+function gratuitousArp(mac: Uint8Array, address: Uint8Array): Buffer {
   const arp = Buffer.alloc(28);
   // Ethernet, IPv4, their lengths, and "request": RFC 5227 §3 on why not "reply".
   arp.set([0, 1, 0x08, 0, 6, 4, 0, 1], 0);
@@ -82,7 +83,7 @@ const ALL_NODES_MAC = Uint8Array.of(0x33, 0x33, 0, 0, 0, 1);
 const ICMPV6 = 58;
 
 /** The frame, ready to send. @param mac 6 bytes @param address 16 bytes */
-export function advertisement(mac: Uint8Array, address: Uint8Array): Buffer {
+function advertisement(mac: Uint8Array, address: Uint8Array): Buffer {
   const icmp = Buffer.alloc(32);
   icmp[0] = 136;
   // Override: who has another MAC address in mind is wrong now.

@@ -1,6 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { addressKind, canonicalAddress, formatAddress, parseAddress, parsePrefix } from "./ip.ts";
+import {
+  addressKind,
+  canonicalAddress,
+  canonicalNetwork,
+  canonicalPrefix,
+  formatAddress,
+  parseAddress,
+  parsePrefix,
+} from "./ip.ts";
 
 describe("parseAddress", () => {
   it.each([
@@ -73,4 +81,14 @@ it("reads prefixes", () => {
   for (const bad of ["10.0.0.1", "10.0.0.1/33", "x/8", "::1/129", "/8"]) {
     expect(parsePrefix(bad)).toBeUndefined();
   }
+});
+
+it.each([
+  ["fd00:0::1/64", "fd00::1/64", "fd00::/64"],
+  ["10.1.2.3/23", "10.1.2.3/23", "10.1.2.0/23"],
+  ["10.1.2.3/0", "10.1.2.3/0", "0.0.0.0/0"],
+  ["::ffff:1/127", "::ffff:1/127", "::ffff:0/127"],
+])("writes %s as the kernel does, with and without host bits", (text, prefix, network) => {
+  expect(canonicalPrefix(text)).toBe(prefix);
+  expect(canonicalNetwork(text)).toBe(network);
 });

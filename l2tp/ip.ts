@@ -115,3 +115,28 @@ export function parsePrefix(text: string): Prefix | undefined {
   if (address === undefined || length > address.length * 8) return undefined;
   return { address, length };
 }
+
+/** The one text form of a prefix with its host bits, as the kernel lists an address. */
+export function canonicalPrefix(text: string): string {
+  const prefix = parsePrefix(text);
+  return prefix === undefined ? text : formatPrefix(prefix);
+}
+
+/** The one text form of a prefix without host bits, as the kernel lists a route's destination. */
+export function canonicalNetwork(text: string): string {
+  const prefix = parsePrefix(text);
+  return prefix === undefined ? text : formatPrefix(networkOf(prefix));
+}
+
+export function formatPrefix({ address, length }: Prefix): string {
+  return `${formatAddress(address)}/${length}`;
+}
+
+/** The prefix without its host bits. */
+export function networkOf({ address, length }: Prefix): Prefix {
+  const network = address.map((byte, index) => {
+    const bits = Math.min(8, Math.max(0, length - index * 8));
+    return byte & (0xff00 >> bits) & 0xff;
+  });
+  return { address: network, length };
+}

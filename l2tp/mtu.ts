@@ -1,4 +1,5 @@
 /** How much of the underlay's MTU a pseudowire leaves to the frames in it. */
+import type { Session, Tunnel } from "./model.ts";
 
 export interface EncapsulationShape {
   readonly family: 4 | 6;
@@ -40,4 +41,16 @@ export function pseudowireMtu(
   return (
     underlayMtu - encapsulationBytes(shape) - ETHERNET_HEADER_BYTES - vlanTags * VLAN_TAG_BYTES
   );
+}
+
+/** The MTU that the path of the tunnel leaves to the session. */
+export function sessionMtu(
+  underlayMtu: number,
+  { remote, encapsulation }: Pick<Tunnel, "remote" | "encapsulation">,
+  { l2SpecificSublayer, txCookie }: Pick<Session, "l2SpecificSublayer" | "txCookie">,
+): number {
+  const family = remote.address.includes(":") ? 6 : 4;
+  const txCookieBytes = txCookie.length / 2;
+  const shape = { family, encapsulation, l2SpecificSublayer, txCookieBytes } as const;
+  return pseudowireMtu(underlayMtu, shape);
 }

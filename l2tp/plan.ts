@@ -134,6 +134,7 @@ export function plan(desired: Desired, observed: Observed): Action[] {
   return planner.actions;
 }
 
+const placeOf = ({ netns, name }: Place): Place => ({ netns, name });
 const placeKey = ({ netns, name }: Place): string => `${netns ?? ""}\n${name}`;
 
 class Planner {
@@ -202,7 +203,7 @@ class Planner {
     const isRight = hasRightDevice && known?.receiving === true && sameData(known.session, session);
     if (isRight) return null;
     const stands = present ?? wanted;
-    const place = stands === undefined ? null : { netns: stands.netns, name: stands.name };
+    const place = stands === undefined ? null : placeOf(stands);
     const device = hasRightDevice && link !== null ? "keep" : place;
     this.actions.push({ do: "putSession", session, device, isNew: known === undefined });
     return present === undefined && wanted !== undefined ? newborn(wanted) : null;
@@ -233,7 +234,7 @@ class Planner {
     for (const link of links) {
       const wanted = this.#wanted.get(link.id);
       if (wanted === undefined || placeKey(wanted) === placeKey(link)) continue;
-      this.#relocate(link, { netns: wanted.netns, name: wanted.name });
+      this.#relocate(link, placeOf(wanted));
     }
   }
 
@@ -261,7 +262,7 @@ class Planner {
   }
 
   #adjustLink(link: ObservedLink, wanted: Link): void {
-    const at = { netns: link.netns, name: link.name };
+    const at = placeOf(link);
     const change: LinkChange = {
       ...(link.labelled ? {} : { label: true as const }),
       ...(link.mtu === wanted.mtu ? {} : { mtu: wanted.mtu }),
@@ -283,7 +284,7 @@ class Planner {
   }
 
   #relocate(link: ObservedLink, to: Place): void {
-    const at = { netns: link.netns, name: link.name };
+    const at = placeOf(link);
     const moves = link.netns !== to.netns;
     // A link keeps its name while it is up, and loses its addresses when it goes down.
     if (link.up) this.#change(link, { up: false });
@@ -300,12 +301,12 @@ class Planner {
   }
 
   #change(link: Link, change: LinkChange): void {
-    const at = { netns: link.netns, name: link.name };
+    const at = placeOf(link);
     this.actions.push({ do: "changeLink", link: link.id, at, change });
   }
 
   #deleteLink(link: ObservedLink): void {
-    const at = { netns: link.netns, name: link.name };
+    const at = placeOf(link);
     this.actions.push({ do: "deleteLink", link: link.id, at });
     this.#links.delete(link.id);
   }

@@ -1,6 +1,5 @@
 /** Addresses of links by rtnetlink (include/uapi/linux/if_addr.h). */
-import { formatAddress, parsePrefix } from "../../l2tp/ip.ts";
-import { isErrno } from "../sys/errno.ts";
+import { formatPrefix, parsePrefix } from "../../l2tp/ip.ts";
 import { AF_INET, AF_INET6 } from "../sys/socket.ts";
 import { Attributes, MessageWriter } from "./message.ts";
 import {
@@ -13,7 +12,6 @@ import {
 } from "./socket.ts";
 
 const RTM_NEWADDR = 20;
-const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
 const IFADDRMSG_BYTES = 8;
 const IFA_ADDRESS = 1;
@@ -47,38 +45,20 @@ export function listAddresses(socket: NetlinkSocket): LinkAddress[] {
     const attributes = new Attributes(payload, IFADDRMSG_BYTES);
     const address = attributes.bytes(IFA_LOCAL) ?? attributes.bytes(IFA_ADDRESS);
     if (address === undefined) return [];
-    const prefix = `${formatAddress(address)}/${payload.readUInt8(1)}`;
+    const prefix = formatPrefix({ address, length: payload.readUInt8(1) });
     return [{ link: payload.readUInt32LE(4), prefix }];
   });
 }
 
-function addressMessage(type: number, flags: number, { link, prefix }: LinkAddress): MessageWriter {
+/** Nothing happens where the link has it already. */
+export function addAddress(socket: NetlinkSocket, { link, prefix }: LinkAddress): void {
   const parsed = parsePrefix(prefix);
   if (parsed === undefined) throw new TypeError(`${JSON.stringify(prefix)} is not ADDRESS/LENGTH`);
   const family = parsed.address.length === 4 ? AF_INET : AF_INET6;
-  const message = new MessageWriter(
-    type,
-    NLM_F_REQUEST | NLM_F_ACK | flags,
-    ifaddrmsg(family, parsed.length, link),
-  )
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+  const message = new MessageWriter(RTM_NEWADDR, flags, ifaddrmsg(family, parsed.length, link))
     .bytes(IFA_LOCAL, parsed.address)
     .bytes(IFA_ADDRESS, parsed.address);
-  return family === AF_INET6 ? message.u32(IFA_FLAGS, IFA_F_NODAD) : message;
-}
-
-/** Nothing happens where the link has it already. */
-export function addAddress(socket: NetlinkSocket, address: LinkAddress): void {
-  const message = addressMessage(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, address);
-  socket.request({ message, name: `add address ${address.prefix} to link ${address.link}` });
-}
-
-/** Nothing happens where the link does not have it. */
-export function deleteAddress(socket: NetlinkSocket, address: LinkAddress): void {
-  const message = addressMessage(RTM_DELADDR, 0, address);
-  const name = `delete address ${address.prefix} of link ${address.link}`;
-  try {
-    socket.request({ message, name });
-  } catch (error) {
-    if (!isErrno(error, "EADDRNOTAVAIL", "ENODEV")) throw error;
-  }
+  if (family === AF_INET6) message.u32(IFA_FLAGS, IFA_F_NODAD);
+  socket.request({ message, name: `add address ${prefix} to link ${link}` });
 }

@@ -1,6 +1,7 @@
 /** Links of a network namespace by rtnetlink (rtnetlink(7), include/uapi/linux/if_link.h). */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { formatMac, parseMac } from "../../l2tp/mac.ts";
 import { isErrno } from "../sys/errno.ts";
 import { closeFd, O_CLOEXEC, O_RDONLY, openFd } from "../sys/fd.ts";
 import { AF_INET6 } from "../sys/socket.ts";
@@ -100,18 +101,6 @@ function parseLink({ payload }: Message): LinkInfo {
     alias: attributes.string(IFLA_IFALIAS) ?? "",
     peerIndex: attributes.u32(IFLA_LINK) ?? 0,
   };
-}
-
-export function formatMac(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
-}
-
-/** @throws TypeError where the text is no 48-bit MAC address */
-export function parseMac(text: string): Uint8Array {
-  if (!/^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/.test(text)) {
-    throw new TypeError(`${JSON.stringify(text)} is not a MAC address`);
-  }
-  return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
 }
 
 /** All links of the socket's namespace. */

@@ -1,5 +1,11 @@
 /** Routes by rtnetlink (include/uapi/linux/rtnetlink.h). */
-import { formatAddress, parseAddress, parsePrefix } from "../../l2tp/ip.ts";
+import {
+  formatAddress,
+  formatPrefix,
+  networkOf,
+  parseAddress,
+  parsePrefix,
+} from "../../l2tp/ip.ts";
 import { AF_INET, AF_INET6 } from "../sys/socket.ts";
 import { Attributes, MessageWriter } from "./message.ts";
 import {
@@ -117,7 +123,8 @@ export function addRoute(socket: NetlinkSocket, route: Route): void {
   });
   const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
   const message = new MessageWriter(RTM_NEWROUTE, flags, header)
-    .bytes(RTA_DST, masked(prefix.address, prefix.length))
+    // The kernel refuses destinations with host bits.
+    .bytes(RTA_DST, networkOf(prefix).address)
     .u32(RTA_OIF, route.link);
   if (gateway !== undefined) message.bytes(RTA_GATEWAY, gateway);
   if (route.priority !== undefined) message.u32(RTA_PRIORITY, route.priority);
@@ -125,7 +132,7 @@ export function addRoute(socket: NetlinkSocket, route: Route): void {
   socket.request({ message, name: `add route ${route.destination}${via}` });
 }
 
-/** Destinations of the routes of the main table that leave by a link: "LINK DESTINATION". */
+/** The routes of the main table that leave by a link. */
 export function listRoutes(socket: NetlinkSocket): Route[] {
   const build = (family: number) => () => ({
     name: "list routes",
@@ -146,7 +153,7 @@ export function listRoutes(socket: NetlinkSocket): Route[] {
       const gateway = attributes.bytes(RTA_GATEWAY);
       return [
         {
-          destination: `${formatAddress(destination)}/${payload.readUInt8(1)}`,
+          destination: formatPrefix({ address: destination, length: payload.readUInt8(1) }),
           gateway: gateway === undefined ? undefined : formatAddress(gateway),
           priority: attributes.u32(RTA_PRIORITY),
           link,
@@ -160,12 +167,4 @@ function requireAddress(text: string): Uint8Array {
   const bytes = parseAddress(text);
   if (bytes === undefined) throw new TypeError(`${JSON.stringify(text)} is not an IP address`);
   return bytes;
-}
-
-/** The kernel refuses destinations with bits behind the prefix. */
-function masked(address: Uint8Array, length: number): Uint8Array {
-  return address.map((byte, index) => {
-    const bits = Math.min(8, Math.max(0, length - index * 8));
-    return byte & (0xff00 >> bits) & 0xff;
-  });
 }

@@ -7,8 +7,6 @@ const EPOLL_CLOEXEC = 0o2000000;
 const CTL = { add: 1, delete: 2, modify: 3 } as const;
 export const EPOLLIN = 0x001;
 export const EPOLLOUT = 0x004;
-export const EPOLLERR = 0x008;
-export const EPOLLHUP = 0x010;
 
 /** struct epoll_event is packed on x86-64 only. */
 const EVENT_BYTES = process.arch === "x64" ? 12 : 16;

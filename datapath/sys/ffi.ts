@@ -24,7 +24,6 @@ interface LibC {
   listen(fd: number, backlog: number): number;
   accept4(fd: number, address: null, length: null, flags: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buf, length: number): number;
-  getsockname(fd: number, address: Buf, length: Buf): number;
   sendto(
     fd: number,
     data: Buf,
@@ -66,7 +65,6 @@ export const c = {
   listen: bind("int listen(int fd, int backlog)"),
   accept4: bind("int accept4(int fd, void *address, void *length, int flags)"),
   setsockopt: bind("int setsockopt(int fd, int level, int option, void *value, uint32_t length)"),
-  getsockname: bind("int getsockname(int fd, void *address, void *length)"),
   sendto: bind(
     "int64_t sendto(int fd, void *data, size_t length, int flags, void *address, uint32_t addressLength)",
   ),

@@ -110,11 +110,3 @@ export function setTransmitChecksum(fd: number, family: number, on: boolean): vo
 export function setReceiveZeroChecksum(fd: number, allowed: boolean): void {
   setOption(fd, SOL_UDP, UDP_NO_CHECK6_RX, allowed ? 1 : 0, "UDP_NO_CHECK6_RX");
 }
-
-export function boundPort(fd: number): number {
-  const sockaddr = Buffer.alloc(SOCKADDR_BYTES);
-  const length = Buffer.alloc(4);
-  length.writeUInt32LE(sockaddr.length);
-  checked(c.getsockname(fd, sockaddr, length), "getsockname");
-  return decodeSockaddr(sockaddr).port;
-}

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { monitorLinks } from "../../datapath/netlink/monitor.ts";
 import { DatapathClient } from "../../datapath/tap/client.ts";
 import type { Listing } from "../../datapath/tap/protocol.ts";
+import { attachmentKey } from "../convert/attachment.ts";
 import type { Spared } from "../convert/desired.ts";
 import { describeRejection, type Intake, type Rejection, takeIn } from "../convert/intake.ts";
 import { type Refusal, type Resolved, resolve, type SecretReader } from "../convert/resolve.ts";
@@ -154,7 +155,7 @@ export class Agent {
       const { failures } = await this.node.converge(nothing, spared, await this.node.list());
       for (const [object, { message }] of failures) this.#options.log.error({ object }, message);
       for (const attachment of [...this.store.all()]) {
-        this.store.delete(`${attachment.containerId}/${attachment.ifname}`);
+        this.store.delete(attachmentKey(attachment));
       }
       this.status.write([]);
       await this.#datapath.shutdown();
@@ -163,8 +164,7 @@ export class Agent {
 
   #replay(tombstone: Tombstone): Promise<void> {
     if (tombstone.op === "detach") return this.attacher.detach(tombstone);
-    const before = tombstone.before ?? new Date().toISOString();
-    return this.attacher.gc(tombstone.network, tombstone.valid, before);
+    return this.attacher.gc(tombstone.network, tombstone.valid, tombstone.before);
   }
 
   async #passOrLog(): Promise<void> {
@@ -233,7 +233,7 @@ export class Agent {
   #forgetLeft(failures: Failures): void {
     for (const attachment of [...this.store.all()]) {
       if (!attachment.leaving || failures.has(`session ${attachment.session}`)) continue;
-      this.store.delete(`${attachment.containerId}/${attachment.ifname}`);
+      this.store.delete(attachmentKey(attachment));
     }
   }
 
@@ -270,11 +270,7 @@ function refusals(kind: string, refused: ReadonlyMap<string, Refusal> | undefine
 const MEANT = new Set(["NamespaceNotAllowed", "NoTunnel", "Conflict"]);
 
 /** What keeps running although its manifest is broken. */
-export function sparedBy(
-  rejections: readonly Rejection[],
-  resolved: Resolved,
-  unknown: boolean,
-): Spared {
+function sparedBy(rejections: readonly Rejection[], resolved: Resolved, unknown: boolean): Spared {
   const keys = new Set(rejections.map(({ kind, key }) => `${kind} ${key}`));
   const isRefused = (refused: ReadonlyMap<string, Refusal>, key: string) => {
     const refusal = refused.get(key);

@@ -7,10 +7,9 @@ import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 import { bridgeName, portName, stableMac } from "../convert/desired.ts";
 import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
-import type { AttachmentStore } from "./attachments.ts";
+import { type AttachmentStore, isAlive, netnsInodeOf } from "./attachments.ts";
 import { AgentError } from "./errors.ts";
 import type { Node } from "./node.ts";
-import { isAlive, netnsInodeOf } from "./observe.ts";
 import type {
   Attached,
   AttachedInterface,
@@ -198,11 +197,8 @@ export class Attacher {
     this.#requireName(request, own);
     if (resolved.mode !== "Direct") return;
     const holder = this.#context.store
-      .ofSession(resolved.session.key)
-      .find(
-        (other) =>
-          isAlive(other) && !other.leaving && attachmentKey(other) !== attachmentKey(request),
-      );
+      .livingOf(resolved.session.key)
+      .find((other) => attachmentKey(other) !== attachmentKey(request));
     if (holder === undefined) return;
     const message = `L2tpSession ${resolved.session.key} is attached to ${holder.pod} (${holder.ifname})`;
     const remedy = "end that pod first, or set spec.attachment.mode: Bridge";

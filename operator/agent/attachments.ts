@@ -8,6 +8,20 @@ import { join } from "node:path";
 import { sync as writeFileAtomic } from "write-file-atomic";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 
+/** Whether the namespace that the pod had is still there: paths are used again, inodes say. */
+export function isAlive({ netns, netnsInode }: Attachment): boolean {
+  return netnsInodeOf(netns) === netnsInode;
+}
+
+/** The inode of a network namespace, or 0 where the path leads to none. */
+export function netnsInodeOf(path: string): number {
+  try {
+    return statSync(path).ino;
+  } catch {
+    return 0;
+  }
+}
+
 export class AttachmentStore {
   readonly #folder: string;
   readonly #byKey = new Map<string, Attachment>();
@@ -44,6 +58,11 @@ export class AttachmentStore {
   /** The first to have come first. */
   ofSession(session: string): readonly Attachment[] {
     return this.#bySession.get(session) ?? [];
+  }
+
+  /** Those that hold the session: they are not leaving, and their pods live. */
+  livingOf(session: string): readonly Attachment[] {
+    return this.ofSession(session).filter((item) => !item.leaving && isAlive(item));
   }
 
   /** @throws where it cannot be written; then nothing is remembered either */

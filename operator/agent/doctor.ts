@@ -19,10 +19,14 @@ const SILENCE_MS = 30_000;
 
 export function diagnose(before: Listing, after: Listing, around: Surroundings): Finding[] {
   const findings: Finding[] = [];
-  for (const tunnel of after.tunnels) findings.push(...diagnoseTunnel(tunnel, before, around));
+  const tunnels = new Map(after.tunnels.map((item) => [item.tunnel.name, item]));
+  const earlierTunnels = new Map(before.tunnels.map((item) => [item.tunnel.name, item]));
+  for (const [name, tunnel] of tunnels) {
+    findings.push(...diagnoseTunnel(tunnel, earlierTunnels.get(name), around));
+  }
   const earlier = new Map(before.sessions.map((item) => [item.session.key, item]));
   for (const session of after.sessions) {
-    const tunnel = after.tunnels.find((item) => item.tunnel.name === session.session.tunnel);
+    const tunnel = tunnels.get(session.session.tunnel);
     const grown = difference(earlier.get(session.session.key)?.counters, session.counters);
     const of: Case = { state: session, tunnel, grown, around };
     for (const rule of SESSION_RULES) {
@@ -43,7 +47,7 @@ function difference(before: SessionCounters | undefined, after: SessionCounters)
 
 function diagnoseTunnel(
   { tunnel, lastSendError, endpoint }: TunnelState,
-  before: Listing,
+  before: TunnelState | undefined,
   around: Surroundings,
 ): Finding[] {
   const found: Omit<Finding, "object">[] = [];
@@ -55,7 +59,7 @@ function diagnoseTunnel(
     const finding = `datagrams to ${tunnel.remote.address} do not go out: ${lastSendError}`;
     found.push(error(finding, "look at the underlay: routes, neighbours, firewall"));
   }
-  const earlier = before.tunnels.find((item) => item.tunnel.name === tunnel.name)?.endpoint;
+  const earlier = before?.endpoint;
   const unknown = endpoint.rxUnknownSession - (earlier?.rxUnknownSession ?? 0);
   if (unknown > 0) {
     const finding = `${unknown} messages came for session ids that nobody has here`;

@@ -1,17 +1,14 @@
 /** l2tp-agent: makes a node's tunnels, sessions and pod interfaces what the objects say. */
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { pino } from "pino";
+import manifest from "../../package.json" with { type: "json" };
 import { Agent } from "./agent.ts";
 import type { AttachStep } from "./attach.ts";
 import { DEFAULT_SOCKET, TOMBSTONES } from "./protocol.ts";
 import { fileSecrets } from "./secrets.ts";
 import { serveAgent } from "./serve.ts";
-
-const { version } = JSON.parse(
-  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
-) as { version: string };
 
 interface Options {
   manifests: string;
@@ -35,7 +32,7 @@ function seconds(text: string): number {
 
 const program = new Command("l2tp-agent")
   .description("Makes a node's L2TPv3 tunnels, sessions and pod interfaces what the manifests say.")
-  .version(version)
+  .version(manifest.version)
   .requiredOption("--manifests <dir>", "the folder with L2tpTunnel and L2tpSession YAML")
   .requiredOption("--node <name>", "this node's name, as in spec.nodeName of its tunnels")
   .option("--state-dir <dir>", "attachments and status", "/var/lib/l2tp-cni")

@@ -20,13 +20,12 @@ import {
 import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
 import { applyPlan } from "./apply.ts";
-import type { AttachmentStore } from "./attachments.ts";
-import { isAlive, observeAll, observeSome } from "./observe.ts";
+import { type AttachmentStore, isAlive } from "./attachments.ts";
+import { observeAll, observeSome } from "./observe.ts";
 
-export interface PassResult {
+interface PassResult {
   readonly actions: readonly Action[];
   readonly failures: Failures;
-  readonly observed: Observed;
 }
 
 export class Node {
@@ -83,10 +82,7 @@ export class Node {
       linkId.port(key),
       linkId.pod(key),
     ]);
-    const others = this.#attachments
-      .ofSession(session.key)
-      .filter((other) => !other.leaving && isAlive(other));
-    const whole = desireSession(resolved, others, this.#name);
+    const whole = desireSession(resolved, this.#attachments.livingOf(session.key), this.#name);
     const desired: Desired = {
       tunnels: [],
       sessions: [whole.session],
@@ -137,6 +133,6 @@ export class Node {
       bridgeNames: new Map(bridges.reverse().map(({ id, name }) => [id, name])),
       sessionOfAttachment: (key) => this.#attachments.get(key)?.session,
     });
-    return { actions, failures, observed };
+    return { actions, failures };
   }
 }

@@ -1,5 +1,4 @@
 /** What is on the node now: our links by netlink, tunnels and sessions by the datapath. */
-import { statSync } from "node:fs";
 import { listAddresses } from "../../datapath/netlink/address.ts";
 import { findLink, type LinkInfo, listLinks } from "../../datapath/netlink/link.ts";
 import { listRoutes } from "../../datapath/netlink/route.ts";
@@ -8,20 +7,6 @@ import { isErrno } from "../../datapath/sys/errno.ts";
 import type { Listing } from "../../datapath/tap/protocol.ts";
 import { linkId, type Observed, type ObservedLink, parseLinkId } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
-
-/** Whether the namespace that the pod had is still there: paths are used again, inodes say. */
-export function isAlive({ netns, netnsInode }: Attachment): boolean {
-  return netnsInodeOf(netns) === netnsInode;
-}
-
-/** The inode of a network namespace, or 0 where the path leads to none. */
-export function netnsInodeOf(path: string): number {
-  try {
-    return statSync(path).ino;
-  } catch {
-    return 0;
-  }
-}
 
 /** Everything of ours. @param attachments those of living pods */
 export function observeAll(

@@ -3,11 +3,30 @@
  * l2tpctl speak it, and know of the rest of the operator nothing but this file.
  */
 
+import { MAC_FORM } from "../../l2tp/mac.ts";
+
 export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
 /** Beside the socket: what CNI could not tell an agent that was down. */
 export const TOMBSTONES = "tombstones";
 export const MAX_REQUEST_BYTES = 1024 * 1024;
 export const MAX_REPLY_BYTES = 64 * 1024 * 1024;
+
+/** What names must look like, at both ends of the socket. */
+export const FORMS = {
+  /** CNI specification, section 2; a bound so that it fits a file. */
+  containerId: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,149}$/,
+  /** The kernel's dev_valid_name. */
+  ifname: /^(?!\.{1,2}$)[^\s/:]{1,15}$/,
+  netns: /^\/[^\0]{0,4094}$/,
+  network: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/,
+  mac: MAC_FORM,
+  /** Of a namespace or a session: a label (RFC 1123). */
+  label: /^[a-z0-9][-a-z0-9]{0,62}$/,
+  /** "namespace/name". */
+  session: /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9]{0,62}$/,
+  /** "namespace/name". */
+  pod: /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9.]{0,252}$/,
+} as const;
 
 /** What CNI knows an ADD by ever after; one chained ADD may make several interfaces. */
 export interface CniCall {
@@ -56,8 +75,8 @@ export type AgentRequest =
       readonly op: "gc";
       readonly network: string;
       readonly valid: readonly CniCall[];
-      /** RFC 3339; what was attached later stays. Absent: now. */
-      readonly before?: string;
+      /** RFC 3339, in UTC; what was attached later stays. */
+      readonly before: string;
     }
   /** Ready for ADD? */
   | { readonly op: "ready" }

@@ -2,11 +2,10 @@
 import type { Listing, SessionState } from "../../datapath/tap/protocol.ts";
 import type { Endpoint } from "../../l2tp/model.ts";
 import type { Condition, L2tpSession, L2tpTunnel } from "../api/types.ts";
-import { deviceName, type Spared } from "../convert/desired.ts";
+import { interfaceName, type Spared } from "../convert/desired.ts";
 import { invalidForm, refusedConditions, sessionStatus, tunnelStatus } from "../convert/status.ts";
 import type { PassState } from "./agent.ts";
-import type { AttachmentStore } from "./attachments.ts";
-import { isAlive } from "./observe.ts";
+import { type AttachmentStore, isAlive } from "./attachments.ts";
 import type { AttachmentRow, SessionRow, TunnelRow } from "./protocol.ts";
 import type { StatusInput, StatusStore } from "./status-store.ts";
 
@@ -16,7 +15,7 @@ export function statusInputs(
   store: AttachmentStore,
   spared: Spared,
 ): StatusInput[] {
-  const { resolved, intake, failures } = state;
+  const { resolved, failures } = state;
   const inputs: StatusInput[] = [];
   for (const [key, tunnel] of resolved.tunnels) {
     const status = { ...tunnelStatus(tunnel, failures) };
@@ -39,9 +38,7 @@ export function statusInputs(
     const conditions = refusedConditions(invalidForm(problems), runs.has(key));
     inputs.push({ kind, key, spec: null, status: { conditions } });
   }
-  return inputs.filter(({ key, kind }) =>
-    kind === "L2tpTunnel" ? true : intake.sessions.has(key) || isPlainKey(key),
-  );
+  return inputs;
 }
 
 /** A name that has not been checked must not lead out of the status folder. */
@@ -79,6 +76,7 @@ const bare = (conditions: readonly Condition[]) =>
 
 export function tunnelRows(state: PassState, listing: Listing, status: StatusStore): TunnelRow[] {
   const programmed = new Map(listing.tunnels.map((item) => [item.tunnel.name, item]));
+  const sessions = Map.groupBy(listing.sessions, ({ session }) => session.tunnel);
   const { resolved, intake } = state;
   return [...resolved.tunnels.keys(), ...resolved.refusedTunnels.keys()].sort().map((name) => {
     const known = resolved.tunnels.get(name);
@@ -94,7 +92,7 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSto
       peerTunnelId: spec?.peerTunnelId ?? 0,
       datapath: "Userspace",
       underlayMtu: known?.underlayMtu ?? null,
-      sessions: listing.sessions.filter(({ session }) => session.tunnel === name).length,
+      sessions: sessions.get(name)?.length ?? 0,
       conditions: bare(status.conditionsOf("L2tpTunnel", name)),
       counters: counters(live?.endpoint),
     };
@@ -116,20 +114,14 @@ export function sessionRows(
     const known = resolved.sessions.get(key);
     const spec = (known?.object ?? intake.sessions.get(key))?.spec;
     const session = known?.session ?? live?.session;
-    const attachments = store.ofSession(key).filter((item) => !item.leaving && isAlive(item));
+    const attachments = store.livingOf(key);
     const [first] = attachments;
-    const isDirect = known?.mode !== "Bridge";
     return {
       name: key,
       tunnel: spec?.tunnelRef.name ?? "",
       sessionId: session?.sessionId ?? null,
       peerSessionId: spec?.peerSessionId ?? 0,
-      interface:
-        session === undefined || first === undefined
-          ? null
-          : isDirect
-            ? first.ifname
-            : deviceName(session.sessionId),
+      interface: known === undefined || first === undefined ? null : interfaceName(known, first),
       mtu: session?.mtu ?? null,
       mode: spec?.attachment?.mode ?? "Direct",
       attachedTo: attachments.map(({ pod, ifname }) => `${pod}:${ifname}`),

@@ -97,9 +97,11 @@ export class StatusStore {
         ),
       },
     };
-    if (before !== undefined && sameData(JSON.parse(JSON.stringify(file)), before)) return;
+    if (before !== undefined && sameData(file, before)) return;
     writeFileAtomic(join(this.#folder, name), `${JSON.stringify(file, null, 2)}\n`, {
       mode: 0o600,
+      // What a power cut leaves half-written is written anew.
+      fsync: false,
     });
     this.#files.set(name, file);
   }

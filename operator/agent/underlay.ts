@@ -2,7 +2,7 @@ import { type LinkAddress, listAddresses } from "../../datapath/netlink/address.
 import { type LinkInfo, listLinks } from "../../datapath/netlink/link.ts";
 import { lookUpRoute } from "../../datapath/netlink/route.ts";
 import type { NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { parseAddress, parsePrefix } from "../../l2tp/ip.ts";
+import { addressKind, formatAddress, parseAddress, parsePrefix } from "../../l2tp/ip.ts";
 import type { Underlay } from "../convert/resolve.ts";
 
 /** The network below as the kernel knows it now. Links and addresses are read once, when needed. */
@@ -24,8 +24,9 @@ export function kernelUnderlay(socket: NetlinkSocket): Underlay {
       for (const address of addresses) {
         if (address.link !== link?.index) continue;
         const bytes = parsePrefix(address.prefix)?.address;
-        const isLinkLocal = bytes?.[0] === 0xfe && ((bytes[1] ?? 0) & 0xc0) === 0x80;
-        if (bytes?.length === length && !isLinkLocal) return address.prefix.split("/")[0];
+        if (bytes === undefined || bytes.length !== length) continue;
+        if (addressKind(bytes) === "link-local") continue;
+        return formatAddress(bytes);
       }
       return undefined;
     },

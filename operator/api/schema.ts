@@ -54,12 +54,10 @@ function closed(schema: Json): Json {
   };
 }
 
-export type Checked =
-  | { readonly object: L2tpObject }
-  | { readonly problems: readonly FieldProblem[] };
+type Checked = { readonly object: L2tpObject } | { readonly problems: readonly FieldProblem[] };
 
 /** The kinds that we know, for messages. */
-export const KINDS = [...kinds.keys()].join(" and ");
+const KINDS = [...kinds.keys()].join(" and ");
 
 /** Whether the document is an object of ours at all, by its kind and group. */
 export function isOurs(document: unknown): document is Json {

@@ -59,11 +59,6 @@ export interface SessionStatus {
   readonly conditions: readonly Condition[];
 }
 
-/** "L2tpTunnel branch-42" or "L2tpSession shop/lan". */
-export function describeObject(kind: string, key: string): string {
-  return `${kind} ${key}`;
-}
-
 export function keyOf({
   metadata: { namespace, name },
 }: {

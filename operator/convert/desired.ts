@@ -1,5 +1,7 @@
 /** The links that sessions and attachments ask for. */
 import { createHash } from "node:crypto";
+import { canonicalAddress, canonicalNetwork, canonicalPrefix } from "../../l2tp/ip.ts";
+import { formatMac } from "../../l2tp/mac.ts";
 import {
   type Desired,
   type DesiredSession,
@@ -33,7 +35,12 @@ function digest(text: string): Buffer {
 export function stableMac(...parts: readonly string[]): string {
   const bytes = digest(parts.join("\n")).subarray(0, 6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  return formatMac(bytes);
+}
+
+/** The name of the interface by which the session is had: the pod's own, or what stands in the bridge. */
+export function interfaceName({ session, mode }: ResolvedSession, first: Attachment): string {
+  return mode === "Direct" ? first.ifname : deviceName(session.sessionId);
 }
 
 /** What one session wants of the node. @param attachments its own, of living pods, the first first */
@@ -90,7 +97,18 @@ export function desireSession(
 }
 
 function inPod({ netns, ifname, mac, addresses, routes }: Attachment) {
-  return { netns, name: ifname, mac, up: true, addresses, routes };
+  return {
+    netns,
+    name: ifname,
+    mac,
+    up: true,
+    // As the kernel lists them: or else they would seem to be missing for ever.
+    addresses: addresses.map(canonicalPrefix),
+    routes: routes.map(({ destination, gateway }) => ({
+      destination: canonicalNetwork(destination),
+      gateway: gateway === null ? null : canonicalAddress(gateway),
+    })),
+  };
 }
 
 /** What all sessions together want, without the tunnels. */

@@ -5,7 +5,7 @@
 import { allocateId, settleSessions, settleTunnels } from "../../l2tp/conflicts.ts";
 import { canonicalAddress } from "../../l2tp/ip.ts";
 import type { Session, Tunnel } from "../../l2tp/model.ts";
-import { pseudowireMtu } from "../../l2tp/mtu.ts";
+import { sessionMtu } from "../../l2tp/mtu.ts";
 import {
   type CookieSpec,
   describeProblem,
@@ -253,12 +253,7 @@ function resolveSession(
     readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], secrets);
   const txCookie = cookie("transmit");
   const l2SpecificSublayer = spec.l2SpecificSublayer ?? "Default";
-  const computedMtu = pseudowireMtu(underlayMtu, {
-    family: tunnel.remote.address.includes(":") ? 6 : 4,
-    encapsulation: tunnel.encapsulation,
-    l2SpecificSublayer,
-    txCookieBytes: txCookie.length / 2,
-  });
+  const computedMtu = sessionMtu(underlayMtu, tunnel, { l2SpecificSublayer, txCookie });
   const session: Session = {
     key,
     tunnel: tunnel.name,

@@ -4,7 +4,7 @@ import type { FieldProblem } from "../../l2tp/spec.ts";
 import { describeProblem } from "../../l2tp/spec.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import type { Attachment } from "./attachment.ts";
-import { deviceName } from "./desired.ts";
+import { interfaceName } from "./desired.ts";
 import type { Refusal, ResolvedSession, ResolvedTunnel } from "./resolve.ts";
 
 /** What failed of an object. */
@@ -95,10 +95,11 @@ export function tunnelStatus(
 }
 
 export function sessionStatus(
-  { session, mode }: ResolvedSession,
+  resolved: ResolvedSession,
   failures: Failures,
   attachments: readonly { attachment: Attachment; alive: boolean }[],
 ): Omit<SessionStatus, "conditions"> & { conditions: Verdict[] } {
+  const { session } = resolved;
   const failure =
     failures.get(`session ${session.key}`) ?? failures.get(`tunnel ${session.tunnel}`);
   const programmed: Verdict = {
@@ -111,9 +112,7 @@ export function sessionStatus(
   const [first] = living;
   return {
     sessionId: session.sessionId,
-    ...(first === undefined
-      ? {}
-      : { interface: mode === "Direct" ? first.ifname : deviceName(session.sessionId) }),
+    ...(first === undefined ? {} : { interface: interfaceName(resolved, first) }),
     mtu: session.mtu,
     attachedTo: living.map(({ pod, ifname }) => ({ pod, interface: ifname })),
     conditions: [

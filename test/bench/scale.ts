@@ -1,5 +1,7 @@
 /** Many sessions on one node: from nothing, and with nothing to do. */
 import { readFileSync } from "node:fs";
+import { deleteLink, listLinks } from "../../datapath/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
@@ -45,39 +47,32 @@ export async function benchScale(_net: TestNet, report: Report): Promise<void> {
 
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)} MiB`;
 
-/** Bridged, so that each session has a device and a bridge although no pod has attached. */
+/** Each session with its device, an address on it, and all of them in one pod. */
 async function measure(sessions: number): Promise<Scale> {
   const net = await TestNet.create();
   const agent = new TestAgent(net.a);
   try {
-    const tunnels = Array.from({ length: sessions / SESSIONS_PER_TUNNEL }, (_, index) => index + 1);
-    for (const id of tunnels) {
-      const ids = { tunnelId: id, peerTunnelId: id };
-      const tunnel = tunnelObject(`t${id}`, net.a, net.b, {
-        ...ids,
-        remote: { address: net.b.ipv4, port: 10_000 + id },
-      });
-      const own = Array.from({ length: SESSIONS_PER_TUNNEL }, (_, index) => {
-        const sessionId = id * 100 + index;
-        const attachment = { mode: "Bridge" } as const;
-        const spec = { sessionId, peerSessionId: sessionId, attachment };
-        return sessionObject(`s${sessionId}`, `t${id}`, spec);
-      });
-      agent.write(`t${id}.yaml`, [tunnel, ...own]);
-    }
+    const keys = writeManifests(agent, net, sessions);
+    await agent.start();
+    const pod = await net.addPod("all");
+    await attachAll(agent, pod, keys);
+    // From here on nothing is there but what is to be: files, and a pod that waits.
+    const datapath = await agent.datapathPid();
+    await agent.kill();
+    process.kill(datapath, "SIGKILL");
+    await deleteDevices(pod);
+    agent.log = "";
     await agent.start("--log-level", "debug");
-    const passes = () =>
-      agent.log
-        .split("\n")
-        .filter((line) => line.endsWith("}"))
-        .map((line) => JSON.parse(line) as { actions?: number; milliseconds?: number });
-    const idle = () => passes().filter(({ actions }) => actions === 0);
-    await until("passes with nothing to do", () => idle().length >= IDLE_PASSES, 120_000);
-    const first = passes().find(({ actions = 0 }) => actions > sessions);
+    await until(
+      "passes with nothing to do",
+      () => idlePasses(agent).length >= IDLE_PASSES,
+      120_000,
+    );
+    const first = passes(agent).find(({ actions = 0 }) => actions > sessions);
     return {
       sessions,
       convergeMs: first?.milliseconds ?? Number.NaN,
-      idleMs: median(idle().map(({ milliseconds = Number.NaN }) => milliseconds)),
+      idleMs: median(idlePasses(agent).map(({ milliseconds = Number.NaN }) => milliseconds)),
       agentBytes: residentBytes(agent.pid()),
       datapathBytes: residentBytes(await agent.datapathPid()),
     };
@@ -85,6 +80,53 @@ async function measure(sessions: number): Promise<Scale> {
     await agent.destroy();
     await net.remove();
   }
+}
+
+/** Returns the keys of the sessions. */
+function writeManifests(agent: TestAgent, { a, b }: TestNet, sessions: number): string[] {
+  const keys: string[] = [];
+  for (let id = 1; id <= sessions / SESSIONS_PER_TUNNEL; id++) {
+    const remote = { address: b.ipv4, port: 10_000 + id };
+    const tunnel = tunnelObject(`t${id}`, a, b, { tunnelId: id, peerTunnelId: id, remote });
+    const own = Array.from({ length: SESSIONS_PER_TUNNEL }, (_, index) => {
+      const sessionId = id * 100 + index;
+      keys.push(`shop/s${sessionId}`);
+      return sessionObject(`s${sessionId}`, `t${id}`, { sessionId, peerSessionId: sessionId });
+    });
+    agent.write(`t${id}.yaml`, [tunnel, ...own]);
+  }
+  return keys;
+}
+
+async function attachAll(agent: TestAgent, netns: string, keys: readonly string[]): Promise<void> {
+  for (const [index, session] of keys.entries()) {
+    const name = `l2tp${index}`;
+    const whose = { containerId: "all", cniIfname: name, ifname: name, netns, pod: null };
+    const addresses = [`10.${index >> 8}.${index & 255}.1/24`];
+    const rest = { network: "bench", mac: null, addresses, routes: [], ipam: null };
+    await agent.ask({ op: "attach", ...whose, session, ...rest });
+  }
+}
+
+async function deleteDevices(netns: string): Promise<void> {
+  const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
+  const links = listLinks(socket).filter(({ kind }) => kind === "tun");
+  socket.close();
+  for (const { index } of links) await deleteLink(netns, index);
+}
+
+interface Pass {
+  readonly actions?: number;
+  readonly milliseconds?: number;
+}
+
+function passes({ log }: TestAgent): Pass[] {
+  const lines = log.split("\n").filter((line) => line.endsWith("}"));
+  return lines.map((line) => JSON.parse(line) as Pass);
+}
+
+function idlePasses(agent: TestAgent): Pass[] {
+  return passes(agent).filter(({ actions }) => actions === 0);
 }
 
 function residentBytes(pid: number): number {

@@ -50,7 +50,8 @@ beforeEach(() => {
 afterEach(async () => {
   for (const pod of pods) await net.removePod(pod);
   for (const mine of [agent, peer]) {
-    await mine.ask({ op: "gc", network: "branch", valid: [] });
+    const before = new Date().toISOString();
+    await mine.ask({ op: "gc", network: "branch", valid: [], before });
   }
   rmSync(ipamFolder, { recursive: true });
 });

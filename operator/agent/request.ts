@@ -1,0 +1,111 @@
+/** What comes in at the agent's socket, checked. */
+import { parseAddress, parsePrefix } from "../../l2tp/ip.ts";
+import { AgentError } from "./errors.ts";
+import { type AgentRequest, type CniCall, FORMS } from "./protocol.ts";
+
+const MAX_DOCTOR_SECONDS = 60;
+
+/** The request, its fields checked as far as anything is done with them. @throws AgentError */
+export function checkRequest(request: unknown): AgentRequest {
+  if (typeof request !== "object" || request === null) throw invalid("a request is an object");
+  const fields = request as Record<string, unknown>;
+  switch (fields.op) {
+    case "ready":
+    case "tunnels":
+    case "sessions":
+    case "attachments":
+      return { op: fields.op };
+    case "doctor": {
+      const { seconds } = fields;
+      const isFine = typeof seconds === "number" && seconds >= 0 && seconds <= MAX_DOCTOR_SECONDS;
+      if (!isFine) throw invalid(`seconds: 0 to ${MAX_DOCTOR_SECONDS}`);
+      return { op: "doctor", seconds };
+    }
+    case "detach":
+      return { op: "detach", ...checkCall(fields) };
+    case "check":
+      return { op: "check", ...checkCall(fields), required: fields.required === true };
+    case "gc":
+      return checkGc(fields);
+    case "prepare":
+      return { op: "prepare", ...checkSession(fields) };
+    case "attach":
+      return checkAttach(fields);
+    default:
+      throw invalid(`unknown request ${JSON.stringify(fields.op)}`);
+  }
+}
+
+const invalid = (message: string): AgentError =>
+  new AgentError(
+    "InvalidRequest",
+    message,
+    "use the CNI plugin and l2tpctl of the agent's version",
+  );
+
+function text(value: unknown, name: string, pattern: RegExp): string {
+  if (typeof value === "string" && pattern.test(value)) return value;
+  throw invalid(`${name} ${JSON.stringify(value)?.slice(0, 100)} is not valid`);
+}
+
+const UTC_TIME = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
+const MAX_ITEMS = 256;
+
+function checkCall(fields: Record<string, unknown>): CniCall {
+  return {
+    containerId: text(fields.containerId, "containerId", FORMS.containerId),
+    cniIfname: text(fields.cniIfname, "cniIfname", FORMS.ifname),
+  };
+}
+
+function checkSession(fields: Record<string, unknown>) {
+  return {
+    ...checkCall(fields),
+    ifname: text(fields.ifname, "ifname", FORMS.ifname),
+    netns: text(fields.netns, "netns", FORMS.netns),
+    session: text(fields.session, "session", FORMS.session),
+    pod: fields.pod === null ? null : text(fields.pod, "pod", FORMS.pod),
+  };
+}
+
+function list(value: unknown, name: string): readonly unknown[] {
+  if (Array.isArray(value) && value.length <= MAX_ITEMS) return value;
+  throw invalid(`${name}: a list of up to ${MAX_ITEMS} is needed`);
+}
+
+function checkAttach(fields: Record<string, unknown>): AgentRequest {
+  const mac = fields.mac === null ? null : text(fields.mac, "mac", FORMS.mac);
+  // Bit 0 of the first byte marks groups (IEEE 802).
+  if (mac !== null && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1) {
+    throw invalid(`mac ${mac} is a group's address`);
+  }
+  return {
+    op: "attach",
+    ...checkSession(fields),
+    network: text(fields.network, "network", FORMS.network),
+    mac,
+    addresses: list(fields.addresses, "addresses").map(checkPrefix),
+    routes: list(fields.routes, "routes").map((route) => {
+      const { destination, gateway } = (route ?? {}) as Record<string, unknown>;
+      const isFine = gateway === null || parseAddress(String(gateway)) !== undefined;
+      if (!isFine) throw invalid(`gateway ${JSON.stringify(gateway)} is not an address`);
+      return { destination: checkPrefix(destination), gateway: gateway as string | null };
+    }),
+    ipam: fields.ipam ?? null,
+  };
+}
+
+function checkPrefix(value: unknown): string {
+  if (typeof value === "string" && parsePrefix(value) !== undefined) return value;
+  throw invalid(`${JSON.stringify(value)?.slice(0, 100)} is not ADDRESS/LENGTH`);
+}
+
+function checkGc(fields: Record<string, unknown>): AgentRequest {
+  if (!Array.isArray(fields.valid)) throw invalid("valid: a list is needed");
+  return {
+    op: "gc",
+    network: text(fields.network, "network", FORMS.network),
+    valid: fields.valid.map((ref) => checkCall((ref ?? {}) as Record<string, unknown>)),
+    before: text(fields.before, "before", UTC_TIME),
+  };
+}

@@ -1,0 +1,264 @@
+/** Our rtnetlink beside ip(8): what one does, the other sees. */
+import { spawn } from "node:child_process";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { addAddress, listAddresses } from "../../datapath/netlink/address.ts";
+import {
+  createBridge,
+  createVeth,
+  deleteLink,
+  findLink,
+  listLinks,
+  setLink,
+} from "../../datapath/netlink/link.ts";
+import { MessageWriter } from "../../datapath/netlink/message.ts";
+import { addRoute, listRoutes, lookUpRoute } from "../../datapath/netlink/route.ts";
+import {
+  NETLINK_ROUTE,
+  NetlinkError,
+  NetlinkSocket,
+  NLM_F_ACK,
+  NLM_F_REQUEST,
+} from "../../datapath/netlink/socket.ts";
+import { type IpLink, ip, link, linksOf, nameOf, TestNet } from "../harness/net.ts";
+import { stop } from "../harness/run.ts";
+import { until } from "../harness/wait.ts";
+
+let net: TestNet;
+let netns: string;
+let other: string;
+let socket: NetlinkSocket;
+
+beforeEach(async () => {
+  net = await TestNet.create();
+  netns = await net.addPod("one");
+  other = await net.addPod("two");
+  socket = new NetlinkSocket(NETLINK_ROUTE, netns);
+});
+
+afterEach(async () => {
+  socket.close();
+  await net.remove();
+});
+
+/** `ip -j link`, which shows what `ip -j addr` leaves out. */
+async function shownLinks(namespace: string): Promise<IpLink[]> {
+  return JSON.parse(await ip(namespace, "-j", "link", "show")) as IpLink[];
+}
+
+async function shown(namespace: string, name: string): Promise<IpLink | undefined> {
+  return (await shownLinks(namespace)).find(({ ifname }) => ifname === name);
+}
+
+const indexOf = (name: string): number => findLink(socket, name)?.index ?? 0;
+
+/** A veth pair: `name` here, `peer` in the other namespace. */
+function makePair(name = "v0", peer = "v1"): void {
+  createVeth(socket, { name, mtu: 1400 }, { name: peer, mtu: 1400, netns: other });
+}
+
+describe("links", () => {
+  it("are made as ip shows them, and listed as ip made them", async () => {
+    createBridge(socket, { name: "br0", mtu: 1450, mac: "02:00:00:00:00:01" });
+    expect(await link(netns, "br0")).toMatchObject({ mtu: 1450, address: "02:00:00:00:00:01" });
+    makePair();
+    setLink(socket, indexOf("v0"), {
+      mac: "02:00:00:00:00:02",
+      mtu: 1300,
+      alias: "of ours",
+      master: indexOf("br0"),
+    });
+    setLink(socket, indexOf("v0"), { up: true });
+    expect(await shown(netns, "v0")).toMatchObject({
+      mtu: 1300,
+      address: "02:00:00:00:00:02",
+      ifalias: "of ours",
+      master: "br0",
+      flags: expect.arrayContaining(["UP"]),
+    });
+    expect(await link(other, "v1")).toMatchObject({ mtu: 1400 });
+
+    await ip(netns, "link", "set", "v0", "nomaster", "alias", "of theirs", "mtu", "1280", "down");
+    const links = await shownLinks(netns);
+    const listed = listLinks(socket);
+    expect(
+      listed.map(({ name, index, mtu, mac, up, alias }) => [name, index, mtu, mac, up, alias]),
+    ).toEqual(
+      links.map(({ ifname, ifindex, mtu, address, flags, ifalias }) => {
+        return [ifname, ifindex, mtu, address, flags.includes("UP"), ifalias ?? ""];
+      }),
+    );
+    expect(listed.find(({ name }) => name === "v0")).toMatchObject({ kind: "veth", master: 0 });
+    expect(listed.find(({ name }) => name === "br0")).toMatchObject({ kind: "bridge" });
+  });
+
+  it("move and take another name in one step", async () => {
+    makePair();
+    setLink(socket, indexOf("v0"), { netns: other, name: "eth7" });
+    expect(findLink(socket, "v0")).toBeUndefined();
+    expect(await link(other, "eth7")).toMatchObject({ mtu: 1400 });
+  });
+
+  it("are out of sight when their deletion is done, and again deleted without complaint", async () => {
+    makePair();
+    const index = indexOf("v0");
+    await deleteLink(netns, index);
+    expect(await linksOf(netns)).toHaveLength(1);
+    expect((await linksOf(other)).map(({ ifname }) => ifname)).toEqual(["lo"]);
+    await deleteLink(netns, index);
+    await expect(deleteLink(netns, indexOf("lo"))).rejects.toThrow("EOPNOTSUPP");
+    // At once again under the same name, although the kernel still cleans up behind the first.
+    makePair();
+    expect(await link(other, "v1")).toBeDefined();
+  });
+
+  it("lose their alias where an empty one is asked for", async () => {
+    makePair();
+    setLink(socket, indexOf("v0"), { alias: "of ours" });
+    expect((await shown(netns, "v0"))?.ifalias).toBe("of ours");
+    setLink(socket, indexOf("v0"), { alias: "" });
+    expect((await shown(netns, "v0"))?.ifalias).toBeUndefined();
+  });
+
+  it("go up without an address of their own where that is asked for", async () => {
+    makePair();
+    makePair("w0", "w1");
+    for (const name of ["v1", "w1"]) await ip(other, "link", "set", name, "up");
+    setLink(socket, indexOf("v0"), { addressGeneration: false });
+    for (const name of ["v0", "w0"]) setLink(socket, indexOf(name), { up: true });
+    await until("the other one has", async () => (await link(netns, "w0"))?.addr_info?.length);
+    expect((await link(netns, "v0"))?.addr_info).toEqual([]);
+  });
+});
+
+describe("addresses and routes", () => {
+  beforeEach(async () => {
+    makePair();
+    await ip(other, "link", "set", "v1", "up");
+    setLink(socket, indexOf("v0"), { addressGeneration: false });
+    setLink(socket, indexOf("v0"), { up: true });
+  });
+
+  it("are given as ip shows them, twice without complaint", async () => {
+    const index = indexOf("v0");
+    for (const prefix of ["10.1.0.1/24", "10.1.0.1/24", "fd00::1/64", "fd00::1/64"]) {
+      addAddress(socket, { link: index, prefix });
+    }
+    addRoute(socket, { destination: "10.2.0.9/16", gateway: "10.1.0.9", link: index });
+    addRoute(socket, { destination: "0.0.0.0/0", gateway: "10.1.0.9", link: index });
+    addRoute(socket, { destination: "fd01::/48", gateway: "fd00::9", link: index });
+    addRoute(socket, { destination: "10.3.0.0/24", link: index });
+    expect((await link(netns, "v0"))?.addr_info).toEqual([
+      expect.objectContaining({ local: "10.1.0.1", prefixlen: 24 }),
+      // No duplicate address detection: it counts from the start.
+      expect.objectContaining({ local: "fd00::1", prefixlen: 64, scope: "global" }),
+    ]);
+    expect(await ip(netns, "-6", "addr")).not.toContain("tentative");
+    const routes = `${await ip(netns, "route")}${await ip(netns, "-6", "route")}`;
+    expect(routes).toContain("10.2.0.0/16 via 10.1.0.9 dev v0");
+    expect(routes).toContain("default via 10.1.0.9 dev v0");
+    expect(routes).toContain("10.3.0.0/24 dev v0");
+    expect(routes).toContain("fd01::/48 via fd00::9 dev v0");
+  });
+
+  it("are listed as ip has set them", async () => {
+    await ip(netns, "addr", "add", "10.1.0.1/24", "dev", "v0");
+    await ip(netns, "addr", "add", "fd00::1/64", "dev", "v0", "nodad");
+    await ip(netns, "route", "add", "10.2.0.0/16", "via", "10.1.0.9", "metric", "77");
+    await ip(netns, "-6", "route", "add", "default", "via", "fd00::9");
+    const index = indexOf("v0");
+    const prefixes = listAddresses(socket).filter((item) => item.link === index);
+    expect(prefixes.map(({ prefix }) => prefix)).toEqual(["10.1.0.1/24", "fd00::1/64"]);
+    const route = { link: index, gateway: undefined, priority: undefined };
+    expect(listRoutes(socket)).toEqual(
+      expect.arrayContaining([
+        { ...route, destination: "10.1.0.0/24" },
+        { ...route, destination: "10.2.0.0/16", gateway: "10.1.0.9", priority: 77 },
+        expect.objectContaining({ destination: "::/0", gateway: "fd00::9" }),
+      ]),
+    );
+  });
+
+  it("are looked up as the kernel would route", async () => {
+    await ip(netns, "addr", "add", "10.1.0.1/24", "dev", "v0");
+    await ip(netns, "route", "add", "10.2.0.0/16", "via", "10.1.0.9", "mtu", "1234");
+    const index = indexOf("v0");
+    expect(lookUpRoute(socket, "10.1.0.7")).toEqual({
+      link: index,
+      source: "10.1.0.1",
+      mtu: undefined,
+    });
+    expect(lookUpRoute(socket, "10.2.0.7")).toMatchObject({ link: index, mtu: 1234 });
+    expect(() => lookUpRoute(socket, "198.51.100.1")).toThrow("ENETUNREACH");
+  });
+});
+
+describe("errors", () => {
+  it("carry errno's name, what was tried, and the kernel's own words", () => {
+    makePair();
+    const attempt = (work: () => void) => {
+      try {
+        work();
+      } catch (error) {
+        return error as NetlinkError;
+      }
+      throw new Error("it succeeded");
+    };
+    const tooLarge = attempt(() => setLink(socket, indexOf("v0"), { mtu: 70_000 }));
+    expect(tooLarge).toBeInstanceOf(NetlinkError);
+    expect(tooLarge.code).toBe("EINVAL");
+    expect(tooLarge.extendedAck).toBe("mtu greater than device maximum");
+    expect(tooLarge.message).toMatch(/mtu 70000.*EINVAL \(mtu greater than device maximum\)$/);
+    const taken = attempt(() => createBridge(socket, { name: "v0" }));
+    expect(taken.code).toBe("EEXIST");
+    const unknownType = new MessageWriter(9999, NLM_F_REQUEST | NLM_F_ACK, Buffer.alloc(16));
+    const unknown = attempt(() => socket.request({ message: unknownType, name: "nonsense" }));
+    expect(unknown).toMatchObject({ code: "EOPNOTSUPP", syscall: "nonsense" });
+    // The socket is of use after each of them.
+    expect(findLink(socket, "v0")?.mtu).toBe(1400);
+  });
+
+  it("come one for each request of a pipeline, in order", () => {
+    makePair();
+    const index = indexOf("v0");
+    const mtuOf = (mtu: number) => {
+      const header = Buffer.alloc(16);
+      header.writeInt32LE(index, 4);
+      const message = new MessageWriter(16, NLM_F_REQUEST | NLM_F_ACK, header).u32(4, mtu);
+      return { message, name: `mtu ${mtu}` };
+    };
+    const mtus = Array.from({ length: 150 }, (_, i) => (i % 3 === 1 ? 70_000 + i : 1000 + i));
+    const results = socket.pipeline(mtus.map(mtuOf));
+    expect(results.map((error) => error?.syscall ?? null)).toEqual(
+      mtus.map((mtu) => (mtu > 70_000 ? `mtu ${mtu}` : null)),
+    );
+    // The last that was taken.
+    expect(findLink(socket, "v0")?.mtu).toBe(mtus.findLast((mtu) => mtu < 70_000));
+  });
+});
+
+it("lists all that stands still, once each, while others come and go", async () => {
+  // Enough that a dump takes several messages, and so may be interrupted.
+  const still = Array.from({ length: 150 }, (_, index) => `still${index}`);
+  for (const name of still) createBridge(socket, { name });
+  const churn = `while :; do ip link add churn0 type bridge; ip link set churn0 name churn1; ip link del churn1; done`;
+  const child = spawn("ip", ["netns", "exec", nameOf(netns), "sh", "-c", churn], {
+    stdio: "ignore",
+    detached: true,
+  });
+  try {
+    let changes = 0;
+    let before = "";
+    for (let i = 0; i < 300 || changes < 10; i++) {
+      const names = listLinks(socket).map(({ name }) => name);
+      expect(names.filter((name) => name.startsWith("still")).sort()).toEqual([...still].sort());
+      expect(new Set(names).size).toBe(names.length);
+      const rest = names.filter((name) => !name.startsWith("still")).join(" ");
+      if (rest !== before) changes++;
+      before = rest;
+      if (i > 20_000) throw new Error("nothing came or went");
+    }
+  } finally {
+    process.kill(-(child.pid ?? 0), "SIGKILL");
+    await stop(child);
+  }
+});

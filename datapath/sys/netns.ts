@@ -3,6 +3,8 @@ import { closeFd, O_CLOEXEC, O_RDONLY, openFd } from "./fd.ts";
 import { c } from "./ffi.ts";
 
 const CLONE_NEWNET = 0x4000_0000;
+/** The process's own namespace: its first thread never leaves it for longer than one call of `inNetns`. */
+export const OWN_NETNS = "/proc/self/ns/net";
 /** The namespace of the calling thread, not of the process's first thread. */
 const OWN = "/proc/thread-self/ns/net";
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Session, Tunnel } from "../../l2tp/model.ts";
 import { session as sessionOf, tunnel as tunnelOf } from "../../l2tp/testdata.ts";
+import { Random } from "../../test/harness/random.ts";
 import { FakeDevice, FakeSocket } from "./fake-ports.ts";
 import { Forwarder } from "./forward.ts";
 import { type Ports, Table } from "./table.ts";
@@ -173,24 +174,8 @@ describe("from the socket to the device", () => {
   });
 });
 
-// A small generator of its own, so that a failure can be had again.
-let seed = 12345;
-function random(below: number): number {
-  seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
-  return (seed >>> 8) % below;
-}
-
-/** One of the corpus with a few bytes changed, most of them in the header, and at times cut short. */
-function mutated(corpus: readonly Uint8Array[]): Uint8Array {
-  const bytes = Uint8Array.from(corpus[random(corpus.length)] ?? []);
-  for (let flips = random(4); flips > 0 && bytes.length > 0; flips--) {
-    const at = random(4) === 0 ? random(bytes.length) : random(Math.min(16, bytes.length));
-    bytes[at] = random(256);
-  }
-  return bytes.subarray(0, random(8) === 0 ? random(bytes.length + 1) : bytes.length);
-}
-
 it("survives a million mutated datagrams, and accounts for every one", () => {
+  const random = new Random(12345);
   const bench = new Bench();
   const receive = { send: false, receive: true, reorderTimeoutMs: 20 };
   const states = [
@@ -210,7 +195,7 @@ it("survives a million mutated datagrams, and accounts for every one", () => {
   const TOTAL = 1_000_000;
   for (let sent = 0; sent < TOTAL; ) {
     for (let i = 0; i < 64 && sent < TOTAL; i++, sent++) {
-      socket.toReceive.push({ from: PEER, bytes: mutated(corpus) });
+      socket.toReceive.push({ from: PEER, bytes: random.mutate(random.pick(corpus), 16) });
     }
     bench.forwarder.readEndpoint(endpoint, sent / 1000 + 1);
     bench.forwarder.expire(sent / 1000 + 1);

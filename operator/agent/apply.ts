@@ -11,13 +11,11 @@ import {
 import { addRoute } from "../../datapath/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { Errno, isErrno, SystemError } from "../../datapath/sys/errno.ts";
+import { OWN_NETNS } from "../../datapath/sys/netns.ts";
 import type { Change } from "../../datapath/tap/protocol.ts";
 import { type Action, type Link, linkId, type Place, parseLinkId } from "../../l2tp/plan.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import type { Failure, Failures } from "../convert/status.ts";
-
-/** The process's own namespace: its first thread never leaves it for longer than one request. */
-const OWN_NETNS = "/proc/self/ns/net";
 
 export interface ApplyContext {
   readonly socket: NetlinkSocket;

@@ -2,6 +2,7 @@
 import { announce } from "../../datapath/announce.ts";
 import { findLink } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import { inNetns, OWN_NETNS } from "../../datapath/sys/netns.ts";
 import { linkId, parseLinkId } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 import { bridgeName, portName, stableMac } from "../convert/desired.ts";
@@ -186,10 +187,7 @@ export class Attacher {
     request: SessionRequest,
     own: Attachment | undefined,
   ): void {
-    if (netnsInodeOf(request.netns) === 0) {
-      const message = `${request.netns} is no network namespace`;
-      throw new AgentError("NoNetns", message, "the runtime must pass one that exists");
-    }
+    requirePodNetns(request.netns);
     if (own !== undefined && !own.leaving && isAlive(own) && own.session !== request.session) {
       const message = `interface ${own.ifname} of the container is attached to ${own.session}`;
       throw new AgentError("InterfaceExists", message, "detach it first, with DEL");
@@ -269,4 +267,20 @@ export class Attacher {
     }
     return { interfaces, mtu: session.mtu, addresses, ipam };
   }
+}
+
+/** @throws AgentError where the path leads to no network namespace, or to the node's own */
+function requirePodNetns(path: string): void {
+  const refuse = (what: string) => {
+    const remedy = "the runtime must pass the path of the pod's";
+    return new AgentError("NoNetns", `CNI_NETNS ${path} is ${what}`, remedy);
+  };
+  try {
+    // Only entering it tells it from other files, and from namespaces of other kinds.
+    inNetns(path, () => {});
+  } catch {
+    throw refuse("no network namespace");
+  }
+  if (netnsInodeOf(path) === netnsInodeOf(OWN_NETNS))
+    throw refuse("the node's own network namespace");
 }

@@ -25,9 +25,10 @@ export function tryRun(
       ...(env === undefined ? {} : { env }),
     };
     const child = execFile(program, args, options, (error, stdout, stderr) => {
-      const code = error === null ? 0 : ((error as { code?: unknown }).code ?? 1);
-      const status = typeof code === "number" ? code : 1;
-      resolve({ stdout, stderr: stderr || (error?.message ?? ""), status });
+      const code = error === null ? 0 : (error as { code?: unknown }).code;
+      if (typeof code === "number") resolve({ stdout, stderr, status: code });
+      // It did not even start, or somebody killed it.
+      else resolve({ stdout, stderr: `${stderr}${error?.message}`, status: 1 });
     });
     child.stdin?.on("error", () => {});
     child.stdin?.end(input ?? "");

@@ -1,0 +1,312 @@
+/** What must not be: at the plugin, at the agent's socket, and on the wire. */
+import { connect } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { checked, isErrno } from "../../datapath/sys/errno.ts";
+import { c } from "../../datapath/sys/ffi.ts";
+import { inNetns } from "../../datapath/sys/netns.ts";
+import { encodeSockaddr, openTunnelSocket } from "../../datapath/sys/socket.ts";
+import { TestAgent } from "../harness/agent.ts";
+import { type CniAnswer, cni } from "../harness/cni.ts";
+import { linksOf, TestNet } from "../harness/net.ts";
+import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { Random } from "../harness/random.ts";
+import { until } from "../harness/wait.ts";
+
+let net: TestNet;
+let agent: TestAgent;
+let pod: string;
+let pids: [number, number];
+
+beforeAll(async () => {
+  net = await TestNet.create();
+  agent = new TestAgent(net.a);
+  const raw = { local: { address: net.a.ipv4 }, remote: { address: net.b.ipv4 } };
+  const cookie = { receive: { value: "a1b2c3d4" } };
+  const sequencing = { receive: true, reorderTimeout: "20ms" };
+  agent.write("all.yaml", [
+    tunnelObject("udp", net.a, net.b),
+    tunnelObject("ip", net.a, net.b, { ...raw, encapsulation: "IP", tunnelId: 2, peerTunnelId: 2 }),
+    ...["udp", "ip"].flatMap((tunnel, index) => {
+      const ids = (id: number) => ({ sessionId: id + index * 16, peerSessionId: id });
+      return [
+        sessionObject(`${tunnel}-plain`, tunnel, ids(1)),
+        sessionObject(`${tunnel}-cookie`, tunnel, { ...ids(2), cookies: cookie }),
+        sessionObject(`${tunnel}-order`, tunnel, { ...ids(3), sequencing }),
+      ];
+    }),
+  ]);
+  await agent.start();
+  pod = await net.addPod("fuzzed");
+  pids = [agent.pid(), await agent.datapathPid()];
+});
+
+afterAll(async () => {
+  await agent?.destroy();
+  await net?.remove();
+});
+
+/** The same processes are there, they answer, and nothing is attached. */
+async function expectUnharmed(): Promise<void> {
+  expect([agent.pid(), await agent.datapathPid()]).toEqual(pids);
+  await agent.ask({ op: "ready" });
+  expect(await agent.ask({ op: "sessions" })).toHaveLength(6);
+  const before = new Date(Date.now() + 60_000).toISOString();
+  for (const { containerId, cniIfname } of await agent.ask({ op: "attachments" })) {
+    await agent.ask({ op: "detach", containerId, cniIfname });
+  }
+  await agent.ask({ op: "gc", network: "fuzz", valid: [], before });
+  expect((await linksOf(pod)).map(({ ifname }) => ifname)).toEqual(["lo"]);
+  expect(agent.log).not.toMatch(/uncaught|unhandled/i);
+}
+
+const ODD: readonly unknown[] = [
+  ...[
+    null,
+    true,
+    0,
+    -1,
+    1e300,
+    "",
+    " ",
+    "..",
+    "../../etc",
+    "a\0b",
+    "\u{1f600}",
+    "x".repeat(70_000),
+  ],
+  ...[[], {}, [[]], [null], ["10.0.0.1"], { type: 7 }, { cni: [] }],
+];
+
+describe("the plugin", () => {
+  const random = new Random(7);
+  const config = () => ({
+    cniVersion: random.pick(["0.4.0", "1.0.0", "1.1.0"]),
+    name: "fuzz",
+    type: "l2tp",
+    session: "udp-plain",
+    namespace: "shop",
+    socket: agent.socket,
+    interface: "net7",
+    mac: "02:00:00:00:00:09",
+    ips: ["10.1.0.1/24"],
+    args: { cni: { ips: ["10.1.0.1/24"] } },
+    runtimeConfig: { ips: ["fd00::1/64"], "io.kubernetes.cri.pod-annotations": {} },
+    "cni.dev/valid-attachments": [{ containerID: "c1", ifname: "net1" }],
+  });
+
+  /** Whatever it was asked: a result, or an error as the specification has it. Never noise. */
+  function expectAnswer({ status, stdout, stderr, json }: CniAnswer, what: string): void {
+    expect([0, 1], what).toContain(status);
+    expect(stderr, what).toBe("");
+    if (status === 1) {
+      expect(json, `${what}\n${stdout}`).toMatchObject({
+        cniVersion: expect.any(String),
+        code: expect.any(Number),
+        msg: expect.stringMatching(/./),
+      });
+      // What nobody thought of; an IPAM plugin's own errors are passed on.
+      if (!json.msg.startsWith("IPAM plugin")) expect(json.code, stdout).not.toBe(999);
+    }
+  }
+
+  const commands = ["ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"];
+  const call = async (command: string, text: string, env: NodeJS.ProcessEnv = {}) => {
+    const answer = await cni(net.a, { command, config: text, netns: pod, env });
+    expectAnswer(answer, `${command} ${text.slice(0, 600)} ${JSON.stringify(env).slice(0, 600)}`);
+  };
+
+  it("answers a configuration cut short anywhere", async () => {
+    const text = JSON.stringify(config());
+    for (let length = 0; length < text.length; length += 9) {
+      await call(random.pick(commands), text.slice(0, length));
+    }
+    await expectUnharmed();
+  }, 120_000);
+
+  it("answers odd values in any field", async () => {
+    for (const field of [...Object.keys(config()), "prevResult", "ipam"]) {
+      for (const value of ODD) {
+        const text = JSON.stringify({ ...config(), [field]: value });
+        // An ADD of many addresses is real work: the other commands meet the field as well.
+        await call(random.pick(commands), text);
+      }
+    }
+    await expectUnharmed();
+  }, 120_000);
+
+  it("answers odd bytes", async () => {
+    for (let i = 0; i < 150; i++) {
+      const bytes = random.mutate(Buffer.from(JSON.stringify(config())), 500);
+      await call(random.pick(commands), Buffer.from(bytes).toString("latin1"));
+    }
+    await expectUnharmed();
+  }, 120_000);
+
+  it("answers an odd environment", async () => {
+    const names = ["COMMAND", "CONTAINERID", "NETNS", "IFNAME", "ARGS", "PATH"];
+    const values = [undefined, "", " ", "/", "..", "x".repeat(5000), "a;b=c=d;=", "/proc/1/ns/net"];
+    for (const name of names) {
+      for (const value of values) {
+        // Without a command it is a person who has called it.
+        if (name === "COMMAND" && value === undefined) continue;
+        const env = { [`CNI_${name}`]: value };
+        const wild = `${name} ${JSON.stringify(value)?.slice(0, 50)}`;
+        const ipam = { type: "host-local", ranges: [[{ subnet: "10.9.0.0/24" }]] };
+        const rest = { ...config(), ips: [], args: {}, runtimeConfig: {}, ipam };
+        const command = random.pick(["ADD", "DEL"]);
+        const options = { command, config: rest, netns: pod, env };
+        expectAnswer(await cni(net.a, options), `${command} ${wild}`);
+      }
+    }
+    await expectUnharmed();
+  }, 120_000);
+});
+
+describe("the agent's socket", () => {
+  const random = new Random(11);
+  const whose = { containerId: "c1", cniIfname: "net1", ifname: "net1" };
+  const place = () => ({ netns: pod, session: "shop/udp-plain", pod: "shop/web-0" });
+  const requests = (): Record<string, unknown>[] => [
+    { op: "prepare", ...whose, ...place() },
+    {
+      ...{ op: "attach", ...whose, ...place(), network: "fuzz", mac: null, ipam: null },
+      addresses: ["10.1.0.1/24"],
+      routes: [{ destination: "10.2.0.0/16", gateway: "10.1.0.9" }],
+    },
+    { op: "detach", ...whose },
+    { op: "check", ...whose, required: true },
+    { op: "gc", network: "fuzz", valid: [whose], before: new Date().toISOString() },
+    { op: "doctor", seconds: 0 },
+    ...["ready", "tunnels", "sessions", "attachments"].map((op) => ({ op })),
+  ];
+
+  /** What comes back for the bytes: lines, each of them a reply. */
+  function exchange(bytes: Uint8Array): Promise<string> {
+    return new Promise((resolve, reject) => {
+      let answer = "";
+      const socket = connect(agent.socket, () => {
+        socket.write(bytes);
+        socket.end();
+      });
+      socket.setTimeout(10_000, () => reject(new Error("no end of the answer")));
+      socket.on("data", (data) => {
+        answer += data.toString();
+      });
+      // It may refuse to read on.
+      socket.on("error", () => {});
+      socket.on("close", () => resolve(answer));
+    });
+  }
+
+  async function expectReplies(bytes: Uint8Array): Promise<void> {
+    const answer = await exchange(bytes);
+    for (const line of answer.split("\n").filter((text) => text !== "")) {
+      const reply = JSON.parse(line) as { result?: unknown; error?: { message: string } };
+      expect("result" in reply || reply.error?.message, line).toBeTruthy();
+    }
+  }
+
+  it("answers odd values in any field", async () => {
+    for (const request of requests()) {
+      for (const field of Object.keys(request)) {
+        for (const value of ODD) {
+          const odd = { ...request, [field]: value };
+          await expectReplies(Buffer.from(`${JSON.stringify(odd)}\n`));
+        }
+      }
+    }
+    await expectUnharmed();
+  }, 120_000);
+
+  it("answers requests cut short, run together, and changed at random", async () => {
+    for (let i = 0; i < 1500; i++) {
+      const lines = [random.pick(requests()), random.pick(requests())].map((item) =>
+        JSON.stringify(item),
+      );
+      await expectReplies(random.mutate(Buffer.from(`${lines.join("\n")}\n`), 400));
+    }
+    await expectUnharmed();
+  }, 120_000);
+
+  it("bounds what it keeps: long lines, deep ones, and connections that say nothing", async () => {
+    const long = await exchange(Buffer.alloc(2 * 1024 * 1024, "x"));
+    expect(long).toContain("more than 1048576 bytes");
+    await expectReplies(Buffer.from(`${"[".repeat(100_000)}${"]".repeat(100_000)}\n`));
+    const idle = Array.from({ length: 300 }, () => connect(agent.socket));
+    await Promise.all(idle.map((one) => new Promise((done) => one.once("connect", done))));
+    await expectUnharmed();
+    for (const one of idle) one.destroy();
+  }, 120_000);
+});
+
+describe("the wire", () => {
+  const FRAME = `02000000000202000000000188b5${"00".repeat(46)}`;
+  const CORPUS = {
+    UDP: [
+      `000300000000000100000000${FRAME}`,
+      `0003000000000002a1b2c3d400000000${FRAME}`,
+      `000300000000000340000001${FRAME}`,
+      `000300000000000340000002${FRAME}`,
+      `0003000000000063${FRAME}`,
+      `c803001400000000000000018008000000000001`,
+      "",
+    ],
+    IP: [
+      `0000001100000000${FRAME}`,
+      `00000012a1b2c3d400000000${FRAME}`,
+      `0000001340000001${FRAME}`,
+      `0000006300000000${FRAME}`,
+      `00000000c803001400000000000000018008000000000001`,
+      "00",
+    ],
+  } as const;
+  const COUNT = 100_000;
+
+  /** Sends mutations of the corpus from the remote of the tunnels, as fast as the queues take them. */
+  function spray(encapsulation: "UDP" | "IP"): void {
+    const random = new Random(3);
+    const port = encapsulation === "UDP" ? 5000 : 0;
+    const from = { address: net.b.ipv4, port };
+    const fd = inNetns(net.b.netns, () => openTunnelSocket(encapsulation, from));
+    const to = encodeSockaddr({ address: net.a.ipv4, port });
+    const corpus = CORPUS[encapsulation].map((hex) => Buffer.from(hex, "hex"));
+    for (let sent = 0; sent < COUNT; sent++) {
+      const bytes = random.mutate(random.pick(corpus), 16);
+      try {
+        checked(c.sendto(fd, bytes, bytes.length, 0, to, to.length), "send");
+      } catch (error) {
+        if (!isErrno(error, "EAGAIN", "ENOBUFS")) throw error;
+      }
+    }
+    c.close(fd);
+  }
+
+  /** Datagrams that were read, and those of them that some counter says the fate of. */
+  async function account(name: string): Promise<{ read: number; accounted: number }> {
+    const tunnel = (await agent.ask({ op: "tunnels" })).find((row) => row.name === name);
+    const { rxPackets: read = 0, ...rejected } = { ...tunnel?.counters };
+    const sum = (values: readonly (number | undefined)[]) =>
+      values.reduce<number>((total, value) => total + (value ?? 0), 0);
+    const sessions = (await agent.ask({ op: "sessions" })).filter((row) => row.tunnel === name);
+    const fates = sessions.flatMap(({ counters }) => {
+      const { rxPackets, rxErrors, rxSeqDiscards, rxSourceMismatch } = counters;
+      return [rxPackets, rxErrors, rxSeqDiscards, rxSourceMismatch];
+    });
+    return { read, accounted: sum(Object.values(rejected)) + sum(fates) };
+  }
+
+  it.each(["UDP", "IP"] as const)(
+    "may bring anything over %s: every datagram is accounted for",
+    async (encapsulation) => {
+      spray(encapsulation);
+      const tunnel = encapsulation.toLowerCase();
+      // Frames that wait for those before them have their time-out.
+      await until("all that was read is accounted for", async () => {
+        const { read, accounted } = await account(tunnel);
+        return read > COUNT / 2 && read === accounted && read === (await account(tunnel)).read;
+      });
+      await expectUnharmed();
+    },
+    60_000,
+  );
+});

@@ -33,6 +33,7 @@ const CODES: Readonly<Record<AgentErrorCode, number>> = {
   InterfaceExists: CniCode.InterfaceExists,
   NamespaceMismatch: CniCode.NamespaceMismatch,
   NoNetns: CniCode.InvalidNetns,
+  StateNotWritable: CniCode.IoFailure,
   NotAttached: CniCode.UnknownContainer,
   InvalidRequest: CniCode.InvalidConfig,
   Drift: CniCode.Drift,

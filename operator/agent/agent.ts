@@ -188,7 +188,7 @@ export class Agent {
     const started = performance.now();
     const { intake, rejections, unknown } = this.#read();
     const hello = await this.#datapath.ensureRunning();
-    if (hello.started) log.info({ pid: hello.pid }, "started the datapath process");
+    if (hello.started) log.info({ datapathPid: hello.pid }, "started the datapath process");
     this.#datapath.onLost = () => {
       log.error("the datapath process is gone; it is started again");
       this.trigger(0);

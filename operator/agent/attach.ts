@@ -62,7 +62,7 @@ export class Attacher {
     }
     this.#forgetDead(resolved.session.key);
     const attachment = this.#record(resolved, request);
-    store.put(attachment);
+    this.#remember(attachment);
     reached("recorded");
     const failures = await this.#converge(resolved, attachment);
     const failure =
@@ -77,6 +77,17 @@ export class Attacher {
     announce(attachment.netns, attachment.ifname, attachment.mac, attachment.addresses);
     reached("announced");
     return this.#describe(resolved, attachment);
+  }
+
+  /** What is not written down would be taken away by the next pass after a restart. */
+  #remember(attachment: Attachment): void {
+    try {
+      this.#context.store.put(attachment);
+    } catch (error) {
+      const message = `the attachment cannot be written down: ${(error as Error).message}`;
+      const remedy = "make room in the agent's state folder (--state-dir)";
+      throw new AgentError("StateNotWritable", message, remedy);
+    }
   }
 
   /** Succeeds for what is gone already. @throws AgentError where an interface cannot be taken away */

@@ -115,6 +115,7 @@ export type AgentErrorCode =
   | "InvalidRequest"
   | "NotAttached"
   | "Drift"
+  | "StateNotWritable"
   | "ApplyFailed";
 
 export interface ConditionRow {

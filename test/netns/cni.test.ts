@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
-import { type CniAnswer, type CniCall, cni } from "../harness/cni.ts";
-import { ip, link, ping, TestNet } from "../harness/net.ts";
+import { type CniAnswer, type CniCall, cni, REFERENCE_PLUGINS } from "../harness/cni.ts";
+import { FramePort } from "../harness/frames.ts";
+import { ip, link, linksOf, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { until } from "../harness/wait.ts";
 
@@ -161,6 +162,34 @@ describe("as a main plugin", () => {
     expect(gone.json).toMatchObject({ code: 8 });
   });
 
+  it("tells the other end who is there now", async () => {
+    const [one, two] = [await pod(), await pod()];
+    const away = { command: "ADD", netns: two, config: config({}, peer), containerId: "away" };
+    expectOk(await cni(net.b, away));
+    const port = new FramePort(two, "net1");
+    const ips = ["10.1.0.1/24", "fd00::1/64"];
+    const mac = "02:00:5e:00:53:07";
+    expectOk(await call("ADD", one, { runtimeConfig: { ips, mac } }));
+    const bytes = mac.replaceAll(":", "");
+    const frames = new Set<string>();
+    await until("a gratuitous ARP and an unsolicited advertisement", () => {
+      for (let frame = port.receive(); frame !== null; frame = port.receive()) {
+        frames.add(frame.toString("hex"));
+      }
+      const all = [...frames];
+      // RFC 5227 §3: sender and target are the same. RFC 4861 §7.2.6: to all nodes, overriding.
+      const arp = `ffffffffffff${bytes}08060001080006040001${bytes}0a0100010000000000000a010001`;
+      const head = `333300000001${bytes}86dd`;
+      const target = "fd000000000000000000000000000001";
+      return (
+        all.some((text) => text.startsWith(arp)) &&
+        all.some((text) => text.startsWith(head) && text.includes(`20000000${target}0201${bytes}`))
+      );
+    });
+    port.close();
+    expectOk(await cni(net.b, { ...away, command: "DEL" }));
+  });
+
   it("joins any number of pods by a bridge", async () => {
     const [one, two, far] = [await pod(), await pod(), await pod()];
     const hub = (address: string) => ({ session: "hub", runtimeConfig: { ips: [address] } });
@@ -237,6 +266,43 @@ describe("in a chain", () => {
     expectOk(await call("DEL", netns, { session: undefined, prevResult: answer.json }, eth0));
     expect(await link(netns, "net7")).toBeUndefined();
     expect(await link(netns, "l2tp1")).toBeUndefined();
+  });
+
+  it("stands between the reference plugins as a runtime chains them", async () => {
+    const netns = await pod();
+    const annotations = {
+      "io.kubernetes.cri.pod-annotations": { "l2tp.dev/sessions": "lan@net7" },
+    };
+    const ours = { socket: agent.socket, namespace: "shop", runtimeConfig: annotations };
+    const chain = [
+      { type: "bridge", bridge: "brchain", isGateway: true, ipam: hostLocal().ipam },
+      { type: "l2tp", ...ours },
+      // Of the pod's first interface, which ours must have left as it was.
+      { type: "tuning", mtu: 1280, promisc: true },
+    ];
+    const run = async (command: string, plugin: object, prevResult: object | null) => {
+      const { type } = plugin as { type: string };
+      const program = type === "l2tp" ? {} : { program: `${REFERENCE_PLUGINS}/${type}` };
+      const known = prevResult === null ? {} : { prevResult };
+      const network = { cniVersion: "1.0.0", name: "branch", ...plugin, ...known };
+      return expectOk(await cni(net.a, { command, netns, config: network, ...program, ...eth0 }));
+    };
+    let result: { interfaces: object[]; ips: object[] } | null = null;
+    for (const plugin of chain) result = (await run("ADD", plugin, result)).json;
+    expect(result?.interfaces).toMatchObject([
+      { name: "brchain" },
+      { name: expect.stringContaining("veth") },
+      { name: "eth0", sandbox: netns },
+      { name: "net7", sandbox: netns },
+    ]);
+    expect(result?.ips).toMatchObject([{ interface: 2, gateway: "10.1.0.1" }]);
+    expect((await link(netns, "eth0"))?.mtu).toBe(1280);
+    expect((await link(netns, "net7"))?.mtu).toBeGreaterThan(1400);
+    for (const plugin of chain) await run("CHECK", plugin, result);
+    for (const plugin of chain.toReversed()) await run("DEL", plugin, result);
+    expect((await linksOf(netns)).map(({ ifname }) => ifname)).toEqual(["lo"]);
+    expect(allocated()).toEqual([]);
+    await ip(net.a.name, "link", "del", "brchain");
   });
 
   it("takes all of them away where one fails", async () => {

@@ -1,0 +1,236 @@
+/** Disks that are full, sockets of the dead, manifests that make no sense, commands given wrongly. */
+import { closeSync, openSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { TestAgent } from "../harness/agent.ts";
+import { cni } from "../harness/cni.ts";
+import { link, TestNet } from "../harness/net.ts";
+import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { run, tryRun } from "../harness/run.ts";
+import { until } from "../harness/wait.ts";
+
+let net: TestNet;
+let agent: TestAgent;
+
+beforeEach(async () => {
+  net = await TestNet.create();
+  agent = new TestAgent(net.a);
+  agent.write("good.yaml", [tunnelObject("branch", net.a, net.b), sessionObject("lan", "branch")]);
+});
+
+afterEach(async () => {
+  await agent.destroy();
+  await net.remove();
+});
+
+const config = (session = "shop/lan") => ({
+  cniVersion: "1.1.0",
+  name: "branch",
+  type: "l2tp",
+  session,
+  socket: agent.socket,
+});
+
+describe("a full disk", () => {
+  beforeEach(async () => {
+    await run(["mkdir", agent.state]);
+    await run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", agent.state]);
+  });
+
+  afterEach(async () => {
+    await agent.kill();
+    await run(["umount", agent.state]);
+  });
+
+  function fill(): string {
+    const path = join(agent.state, "filler");
+    const file = openSync(path, "w");
+    try {
+      for (;;) writeSync(file, Buffer.alloc(4096));
+    } catch {
+      // Full.
+    }
+    closeSync(file);
+    return path;
+  }
+
+  it("keeps no pod from going, no session from running, and says what it does keep", async () => {
+    await agent.start();
+    const [first, second] = [await net.addPod("one"), await net.addPod("two")];
+    const attached = { netns: first, config: config(), containerId: "c1" };
+    expect((await cni(net.a, { command: "ADD", ...attached })).status).toBe(0);
+    const filler = fill();
+    agent.write("more.yaml", [sessionObject("wan", "branch", { sessionId: 9, peerSessionId: 9 })]);
+    await until("the new session runs", () => agent.session("shop/wan"));
+    await until("the log says so", () => agent.log.includes("status cannot be written"));
+
+    const wanted = { netns: second, config: config("shop/wan"), containerId: "c2" };
+    const refused = await cni(net.a, { command: "ADD", ...wanted });
+    expect(refused.json).toMatchObject({
+      code: 5,
+      msg: expect.stringMatching(/ENOSPC.*--state-dir/),
+    });
+    expect(await link(second, "net1")).toBeUndefined();
+    expect((await cni(net.a, { command: "DEL", ...attached })).status).toBe(0);
+    expect(await link(first, "net1")).toBeUndefined();
+
+    rmSync(filler);
+    await until("the status is written", () =>
+      agent.condition("l2tpsession", "shop/wan", "Programmed"),
+    );
+    expect((await cni(net.a, { command: "ADD", ...wanted })).status).toBe(0);
+  });
+});
+
+describe("sockets", () => {
+  it("of the dead are replaced", async () => {
+    await agent.start();
+    const datapath = await agent.datapathPid();
+    await agent.kill();
+    process.kill(datapath, "SIGKILL");
+    await until("the datapath is gone", () =>
+      agent.datapathPid().then(
+        () => false,
+        () => true,
+      ),
+    );
+    for (const name of ["agent.sock", "datapath.sock"]) {
+      expect(statSync(join(agent.folder, "run", name)).isSocket()).toBe(true);
+    }
+    await agent.start();
+    expect(await agent.datapathPid()).not.toBe(datapath);
+    for (const name of ["agent.sock", "datapath.sock"]) {
+      expect(statSync(join(agent.folder, "run", name)).mode & 0o777).toBe(0o600);
+    }
+  });
+
+  it("of the living are not: a second agent leaves the first alone", async () => {
+    await agent.start();
+    const { status, stderr } = await tryRun(agent.command());
+    expect(status).toBe(2);
+    expect(stderr).toContain("another server listens");
+    await agent.ask({ op: "ready" });
+  });
+});
+
+describe("manifests", () => {
+  const tunnel = (name: string, spec: object) =>
+    tunnelObject(name, net.a, net.b, {
+      ...{ tunnelId: 7, peerTunnelId: 7 },
+      local: { address: net.a.ipv4, port: 5007 },
+      ...spec,
+    });
+
+  it("that make no sense are each told why, and the others go on", async () => {
+    const session = (name: string, spec: object) => sessionObject(name, "branch", spec);
+    const odd: [string, object, RegExp][] = [
+      ["l2tpsession shop/zero", session("zero", { sessionId: 0 }), /spec\.sessionId 0/],
+      [
+        "l2tpsession shop/large",
+        session("large", { sessionId: 2 ** 32 }),
+        /spec\.sessionId 4294967296/,
+      ],
+      ["l2tpsession shop/peer", session("peer", { peerSessionId: 0 }), /spec\.peerSessionId 0/],
+      [
+        "l2tpsession shop/cookie",
+        session("cookie", { sessionId: 20, cookies: { receive: { value: "a1b2c3" } } }),
+        /spec\.cookies\.receive.*8 or 16/,
+      ],
+      ["l2tpsession shop/twice", session("twice", {}), /sessionId 128.*shop\/lan/],
+      [
+        "l2tpsession shop/orphan",
+        sessionObject("orphan", "nope", { sessionId: 21 }),
+        /no such L2tpTunnel/,
+      ],
+      [
+        "l2tpsession shop/field",
+        session("field", { sessionId: 22, mtuu: 1400 }),
+        /spec\.mtuu.*no such field/,
+      ],
+      [
+        "l2tptunnel self",
+        tunnel("self", { remote: { address: net.a.ipv4, port: 5007 } }),
+        /spec\.remote.*leads to itself/,
+      ],
+      [
+        "l2tptunnel rival",
+        tunnel("rival", { local: { address: net.a.ipv4, port: 5000 } }),
+        /branch/,
+      ],
+      [
+        "l2tptunnel id",
+        tunnel("id", { tunnelId: 1, local: { address: net.a.ipv4, port: 5009 } }),
+        /tunnelId 1.*branch/,
+      ],
+      [
+        "l2tptunnel multicast",
+        tunnel("multicast", { remote: { address: "224.0.0.1", port: 1 } }),
+        /multicast/,
+      ],
+    ];
+    for (const [what, object] of odd) agent.write(`${what.replace(/\W/g, "-")}.yaml`, [object]);
+    agent.write("broken.yaml", "kind: [L2tpTunnel\n\t- x");
+    agent.write("kinds.yaml", [
+      { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "x" } },
+      { apiVersion: "l2tp.dev/v1alpha1", kind: "L2tpRouter", metadata: { name: "x" } },
+      { apiVersion: "l2tp.dev/v9", kind: "L2tpTunnel", metadata: { name: "x" } },
+      { apiVersion: "l2tp.dev/v1alpha1", kind: "L2tpTunnel", metadata: { name: "../../x" } },
+    ]);
+    agent.write("text.yaml", "just text\n---\n- a list\n---\n42\n");
+    await agent.start();
+    for (const [what, , message] of odd) {
+      const [kind = "", key = ""] = what.split(" ");
+      const condition = agent.condition(kind as "l2tptunnel", key, "Accepted");
+      expect(condition, what).toMatchObject({ status: "False" });
+      expect(condition?.message, what).toMatch(message);
+    }
+    expect(agent.condition("l2tpsession", "shop/lan", "Programmed")).toMatchObject({
+      status: "True",
+    });
+    for (const line of [
+      /broken\.yaml.*line 2/,
+      /kinds\.yaml \(ConfigMap x\).*not a kind of l2tp\.dev/,
+      /kinds\.yaml, document 2.*L2tpRouter/,
+      /kinds\.yaml, document 3.*l2tp\.dev\/v9.*use l2tp\.dev\/v1alpha1/,
+      /kinds\.yaml, document 4.*metadata\.name/,
+      /text\.yaml: kind: not a kind/,
+      /text\.yaml, document 3/,
+    ]) {
+      expect(agent.log).toMatch(line);
+    }
+    const pod = await net.addPod("pod");
+    expect((await cni(net.a, { command: "ADD", netns: pod, config: config() })).status).toBe(0);
+  });
+});
+
+describe("commands", () => {
+  const bin = (name: string) => fileURLToPath(new URL(`../../bin/${name}`, import.meta.url));
+
+  it.each<[string, string[], number, RegExp]>([
+    ["l2tp-agent", [], 1, /--manifests.*\n.*--help/],
+    ["l2tp-agent", ["--help"], 0, /--state-dir/],
+    ["l2tp-agent", ["--manifests", "/nope", "--node", "n"], 2, /no folder \/nope; create it/],
+    ["l2tp-agent", ["--manifests", "/tmp", "--node", "n", "--resync", "0"], 1, /0\.1 to 3600/],
+    ["l2tp-agent", ["--manifests", "/tmp", "--node", "n", "--datapath", "x"], 1, /userspace/],
+    ["l2tp-datapath", [], 1, /--socket/],
+    ["l2tpctl", ["sessions", "--socket", "/nope.sock"], 2, /\/nope\.sock.*is.*agent.*running/s],
+    ["l2tpctl", ["nope"], 1, /nope/],
+    ["l2tpctl", ["--help"], 0, /doctor/],
+  ])("%s %j", async (name, args, status, text) => {
+    const answer = await tryRun([bin(name), ...args]);
+    expect(answer.stdout + answer.stderr).toMatch(text);
+    expect(answer.status).toBe(status);
+  });
+
+  it("dist/l2tp tells a person what it is, and reads nothing of the folder that it is called in", async () => {
+    const plugin = fileURLToPath(new URL("../../dist/l2tp", import.meta.url));
+    const { stderr, status } = await tryRun([plugin, "--help"]);
+    expect(stderr).toContain("CNI plugin");
+    expect(status).toBe(0);
+    writeFileSync(join(agent.folder, ".env"), "CNI_COMMAND=VERSION\n");
+    const inside = await tryRun(["sh", "-c", `cd ${agent.folder} && exec ${plugin}`]);
+    expect(inside.stdout).toBe("");
+    expect(inside.status).toBe(1);
+  });
+});

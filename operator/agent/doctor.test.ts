@@ -1,0 +1,146 @@
+import { expect, it } from "vitest";
+import type { Listing, SessionState, TunnelState } from "../../datapath/tap/protocol.ts";
+import { createEndpointCounters, createSessionCounters } from "../../l2tp/model.ts";
+import { session, tunnel } from "../../l2tp/testdata.ts";
+import { diagnose, type Surroundings } from "./doctor.ts";
+
+const around: Surroundings = {
+  noRoute: () => null,
+  fittingMtu: () => null,
+  device: () => ({ place: "net1 of shop/web-0", up: true }),
+  isAttached: () => true,
+};
+
+interface Case {
+  readonly of?: Partial<SessionState>;
+  /** What the session's counters have grown by. */
+  readonly grown?: Partial<SessionState["counters"]>;
+  readonly tunnel?: Partial<TunnelState>;
+  readonly endpoint?: Partial<TunnelState["endpoint"]>;
+  readonly around?: Partial<Surroundings>;
+}
+
+function listing({ of, tunnel: change }: Case, counters: object, endpoint: object): Listing {
+  const state: SessionState = {
+    session: session(),
+    deviceOpen: true,
+    receiving: true,
+    counters: { ...createSessionCounters(), rxPackets: 7, ...counters },
+    lastReceivedMsAgo: 100,
+    resyncs: 0,
+    ...of,
+  };
+  const tunnelState: TunnelState = {
+    tunnel: tunnel(),
+    endpoint: { ...createEndpointCounters(), ...endpoint },
+    lastSendError: null,
+    lastStranger: null,
+    ...change,
+  };
+  return { tunnels: [tunnelState], sessions: [state], residentBytes: 0 };
+}
+
+/** Findings of two looks, between which the counters have grown. What they were before says nothing. */
+function examine(given: Case) {
+  const old = Object.fromEntries(Object.keys(given.grown ?? {}).map((name) => [name, 40]));
+  const grown = Object.fromEntries(
+    Object.entries(given.grown ?? {}).map(([name, by]) => [name, 40 + (by ?? 0)]),
+  );
+  const before = listing(given, old, {});
+  const after = listing(given, grown, given.endpoint ?? {});
+  return diagnose(before, after, { ...around, ...given.around });
+}
+
+it("finds nothing where nothing is wrong, and holds no old trouble against anybody", () => {
+  expect(examine({})).toEqual([]);
+  expect(examine({ grown: { rxCookieDiscards: 0, rxOosPackets: 0, rxOversize: 0 } })).toEqual([]);
+});
+
+it.each<[string, Case, RegExp, RegExp]>([
+  [
+    "no route",
+    { around: { noRoute: () => "ENETUNREACH" } },
+    /^no route to the remote 192\.0\.2\.2 \(ENETUNREACH\)/,
+    /add a route/,
+  ],
+  ["sending fails", { tunnel: { lastSendError: "EPERM" } }, /do not go out: EPERM/, /firewall/],
+  [
+    "unknown session",
+    { endpoint: { rxUnknownSession: 3 } },
+    /^3 messages.*session ids/,
+    /sessionId/,
+  ],
+  ["control messages", { endpoint: { rxControl: 2 } }, /^2 control messages/, /static/],
+  [
+    "wrong cookie",
+    { grown: { rxCookieDiscards: 5 } },
+    /^5 frames came with a wrong cookie/,
+    /spec\.cookies\.receive/,
+  ],
+  [
+    "sequence loss",
+    { grown: { rxOosPackets: 4, rxSeqDiscards: 1 } },
+    /^4 sequence numbers were missed, 1 frames came late/,
+    /reorderTimeout/,
+  ],
+  [
+    "MTU too large for the path",
+    { around: { fittingMtu: () => 1400 } },
+    /MTU 1446 is too large for the path/,
+    /1400 or less/,
+  ],
+  ["frames above the MTU", { grown: { rxOversize: 2 } }, /^2 frames were larger/, /1446/],
+  [
+    "nothing received for a while",
+    { of: { lastReceivedMsAgo: 61_000 } },
+    /nothing has been received for 61 s/,
+    /firewall/,
+  ],
+  [
+    "nothing received ever",
+    { of: { lastReceivedMsAgo: null } },
+    /nothing has been received ever/,
+    /peer up/,
+  ],
+  [
+    "device down",
+    { around: { device: () => ({ place: "net1 of shop/web-0", up: false }) } },
+    /device net1 of shop\/web-0 is down/,
+    /agent/,
+  ],
+  ["device gone", { around: { device: () => null } }, /device is gone/, /agent/],
+  ["device lost", { of: { deviceOpen: false } }, /device is gone/, /agent/],
+  [
+    "a sublayer that we do not expect",
+    { of: { session: session({ l2SpecificSublayer: "None" }) }, grown: { rxSublayerSuspect: 1 } },
+    /the peer sends an L2-specific sublayer, which we do not expect/,
+    /ours is None/,
+  ],
+  [
+    "no sublayer where we expect one",
+    { grown: { rxSublayerSuspect: 1 } },
+    /the peer sends no L2-specific sublayer/,
+    /ours is Default/,
+  ],
+  [
+    "a stranger",
+    {
+      tunnel: { lastStranger: { address: "192.0.2.9", port: 77 } },
+      grown: { rxSourceMismatch: 6 },
+    },
+    /^6 frames came from 192\.0\.2\.9 port 77, which is not the remote/,
+    /spec\.remote/,
+  ],
+  ["too short", { grown: { rxInvalid: 8 } }, /^8 messages were too short/, /cookie lengths/],
+])("%s: one finding, and what to do", (_what, given, finding, remedy) => {
+  const found = examine(given);
+  expect(found).toHaveLength(1);
+  expect(found[0]?.finding).toMatch(finding);
+  expect(found[0]?.remedy).toMatch(remedy);
+  expect(found[0]?.object).toMatch(/^(L2tpTunnel t1|L2tpSession default\/s1)$/);
+});
+
+it("expects nothing of a session that no pod has", () => {
+  const given = { of: { deviceOpen: false, lastReceivedMsAgo: null } };
+  expect(examine({ ...given, around: { isAttached: () => false } })).toEqual([]);
+});

@@ -1,0 +1,174 @@
+import { expect, it } from "vitest";
+import type { SessionSpec, TunnelSpec } from "../../l2tp/spec.ts";
+import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
+import { type ResolveContext, resolve } from "./resolve.ts";
+
+const tunnel = (name: string, spec: Partial<TunnelSpec> = {}): L2tpTunnel => ({
+  apiVersion: API_VERSION,
+  kind: "L2tpTunnel",
+  metadata: { name },
+  spec: {
+    nodeName: "here",
+    encapsulation: "UDP",
+    remote: { address: "192.0.2.2" },
+    peerTunnelId: 1,
+    ...spec,
+  },
+});
+const session = (
+  name: string,
+  spec: Partial<SessionSpec> = {},
+  namespace = "shop",
+): L2tpSession => ({
+  apiVersion: API_VERSION,
+  kind: "L2tpSession",
+  metadata: { name, namespace },
+  spec: { tunnelRef: { name: "t" }, peerSessionId: 1, ...spec },
+});
+
+function resolved(
+  tunnels: readonly L2tpTunnel[],
+  sessions: readonly L2tpSession[] = [],
+  change: Partial<ResolveContext> = {},
+) {
+  const intake = {
+    tunnels: new Map(tunnels.map((item) => [item.metadata.name, item])),
+    sessions: new Map(
+      sessions.map((item) => [`${item.metadata.namespace}/${item.metadata.name}`, item]),
+    ),
+    rejections: [],
+  };
+  return resolve(intake, {
+    nodeName: "here",
+    underlay: {
+      route: () => ({ source: "192.0.2.1", mtu: 1500 }),
+      interfaceAddress: (name) => (name === "eth0" ? "192.0.2.77" : undefined),
+    },
+    secrets: () => {
+      throw new Error("no such secret");
+    },
+    programmed: { tunnels: new Set(), sessions: new Set(), underlayMtus: new Map() },
+    ...change,
+  });
+}
+
+const noRoute: ResolveContext["underlay"] = {
+  route() {
+    throw Object.assign(new Error("no"), { code: "ENETUNREACH" });
+  },
+  interfaceAddress: () => undefined,
+};
+
+it("fills in what the node knows: local address, port, ids, MTU", () => {
+  const { tunnels, sessions } = resolved([tunnel("t")], [session("lan")]);
+  const { tunnel: made, underlayMtu } = tunnels.get("t") ?? {};
+  expect(made).toMatchObject({
+    local: { address: "192.0.2.1", port: 1701 },
+    remote: { address: "192.0.2.2", port: 1701 },
+    udpChecksum: true,
+  });
+  expect(made?.tunnelId).toBeGreaterThan(0);
+  expect(underlayMtu).toBe(1500);
+  expect(sessions.get("shop/lan")?.session).toMatchObject({ mtu: 1446, tunnel: "t" });
+  // The same in every pass, and after a restart.
+  expect(resolved([tunnel("t")], [session("lan")])).toEqual({
+    tunnels,
+    sessions,
+    refusedTunnels: new Map(),
+    refusedSessions: new Map(),
+  });
+});
+
+it("takes only what is of this node, and reports sessions that have no tunnel at all", () => {
+  const away = tunnel("away", { nodeName: "there" });
+  const { tunnels, sessions, refusedSessions } = resolved(
+    [away, tunnel("t")],
+    [
+      session("theirs", { tunnelRef: { name: "away" } }),
+      session("lost", { tunnelRef: { name: "x" } }),
+    ],
+  );
+  expect([...tunnels.keys()]).toEqual(["t"]);
+  expect(sessions.size).toBe(0);
+  expect([...refusedSessions.keys()]).toEqual(["shop/lost"]);
+  expect(refusedSessions.get("shop/lost")).toMatchObject({
+    condition: "Accepted",
+    reason: "NoTunnel",
+  });
+});
+
+it("finds the local address of an interface, and says where it has none", () => {
+  const local = (name: string) => resolved([tunnel("t", { local: { interface: name } })]);
+  expect(local("eth0").tunnels.get("t")?.tunnel.local.address).toBe("192.0.2.77");
+  expect(local("eth9").refusedTunnels.get("t")).toMatchObject({
+    condition: "Programmed",
+    message: expect.stringContaining("interface eth9 has no IPv4 address"),
+  });
+});
+
+it("lives without a route where the local address is given, with the MTU that it had", () => {
+  const given = tunnel("t", { local: { address: "192.0.2.1" } });
+  const programmed = {
+    tunnels: new Set(["t"]),
+    sessions: new Set<string>(),
+    underlayMtus: new Map([["t", 9000]]),
+  };
+  const { tunnels } = resolved([given], [], { underlay: noRoute, programmed });
+  expect(tunnels.get("t")).toMatchObject({
+    underlayMtu: 9000,
+    noRoute: expect.stringContaining("ENETUNREACH"),
+  });
+  const { refusedTunnels } = resolved([tunnel("t")], [], { underlay: noRoute });
+  expect(refusedTunnels.get("t")).toMatchObject({ condition: "Programmed", reason: "NoRoute" });
+});
+
+it("refuses a tunnel that only turns out to lead to itself when its address is looked up", () => {
+  const { refusedTunnels } = resolved([tunnel("t", { remote: { address: "192.0.2.1" } })]);
+  expect(refusedTunnels.get("t")?.message).toContain("leads to itself");
+});
+
+it("lets what is programmed win a conflict, whatever its name", () => {
+  const two = [session("a", { sessionId: 7 }), session("b", { sessionId: 7 })];
+  expect([...resolved([tunnel("t")], two).refusedSessions.keys()]).toEqual(["shop/b"]);
+  const programmed = {
+    tunnels: new Set<string>(),
+    sessions: new Set(["shop/b"]),
+    underlayMtus: new Map(),
+  };
+  const { refusedSessions } = resolved([tunnel("t")], two, { programmed });
+  expect(refusedSessions.get("shop/a")).toMatchObject({ reason: "Conflict" });
+});
+
+it("allocates around ids that are given", () => {
+  const free = resolved([tunnel("t")], [session("lan")]).sessions.get("shop/lan")?.session
+    .sessionId;
+  const taken = session("other", { sessionId: free ?? 0 });
+  const { sessions, refusedSessions } = resolved([tunnel("t")], [session("lan"), taken]);
+  expect(refusedSessions.size).toBe(0);
+  expect(sessions.get("shop/lan")?.session.sessionId).not.toBe(free);
+});
+
+it("reads cookies from secrets, and says what is wrong with them without showing them", () => {
+  const reference = { valueFrom: { secretKeyRef: { name: "s", key: "k" } } };
+  const lan = session("lan", { cookies: { receive: reference } });
+  const having = (text: string) => resolved([tunnel("t")], [lan], { secrets: () => `${text}\n` });
+  expect(having("A1B2C3D4").sessions.get("shop/lan")?.session.rxCookie).toBe("a1b2c3d4");
+  const bad = having("a1b2c3d4e5").refusedSessions.get("shop/lan");
+  expect(bad).toMatchObject({ condition: "Accepted", reason: "InvalidSecret" });
+  expect(bad?.message).not.toContain("a1b2");
+  expect(resolved([tunnel("t")], [lan]).refusedSessions.get("shop/lan")).toMatchObject({
+    condition: "Programmed",
+    reason: "NoSecret",
+  });
+});
+
+it("keeps namespaces out that the tunnel does not allow", () => {
+  const matchLabels = { "kubernetes.io/metadata.name": "shop" };
+  const picky = tunnel("t", { allowedNamespaces: { from: "Selector", selector: { matchLabels } } });
+  const { sessions, refusedSessions } = resolved(
+    [picky],
+    [session("lan"), session("lan", {}, "other")],
+  );
+  expect([...sessions.keys()]).toEqual(["shop/lan"]);
+  expect(refusedSessions.get("other/lan")).toMatchObject({ reason: "NamespaceNotAllowed" });
+});

@@ -1,5 +1,5 @@
 /** The plugin's side of the agent's socket; where nobody listens, tombstones. */
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   type AgentErrorCode,
@@ -79,7 +79,10 @@ export class AgentConnection {
   }
 
   leaveNote(tombstone: Tombstone): void {
-    const folder = join(dirname(this.#socket), TOMBSTONES);
+    const beside = dirname(this.#socket);
+    // No agent has ever run there since the machine started: nothing can be attached.
+    if (!existsSync(beside)) return;
+    const folder = join(beside, TOMBSTONES);
     const name = `${Date.now()}-${process.pid}`;
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });

@@ -365,6 +365,12 @@ describe("whatever happens to the agent", () => {
     expectOk(await call("STATUS", ""));
   });
 
+  it("makes no folder for notes where no agent has ever been", async () => {
+    const nowhere = join(ipamFolder, "no", "agent.sock");
+    expectOk(await call("DEL", await pod(), { socket: nowhere }));
+    expect(readdirSync(ipamFolder)).toEqual([]);
+  });
+
   it("collects what is not valid any more, and nothing else", async () => {
     const [one, two] = [await pod(), await pod()];
     expectOk(await call("ADD", one));

@@ -12,7 +12,7 @@ import type { Report } from "./report.ts";
 const RUNS = 9;
 const SECONDS = 2;
 const FRAME_BYTES = 64;
-const FLOOD = fileURLToPath(new URL("flood.ts", import.meta.url));
+const FLOOD = fileURLToPath(new URL("../harness/flood.ts", import.meta.url));
 /** The flood's own port: those of the datapaths are in use. */
 const FLOOD_PORT = 7000;
 const QEMU_PORT = 6000;

@@ -224,6 +224,22 @@ describe("as a main plugin", () => {
   });
 });
 
+it("answers the same to the same pod's ADDs at once, and to its DELs", async () => {
+  const netns = await pod();
+  const at = { runtimeConfig: { ips: ["10.1.0.1/24"] } };
+  const four = (command: string) =>
+    Promise.all(Array.from({ length: 4 }, () => call(command, netns, at)));
+  const answers = await four("ADD");
+  for (const answer of answers) expect(expectOk(answer).json).toEqual(answers[0]?.json);
+  expect(await agent.ask({ op: "attachments" })).toHaveLength(1);
+  for (const answer of await four("DEL")) expectOk(answer);
+  expect(await agent.ask({ op: "attachments" })).toEqual([]);
+  // Whatever order they run in: an ADD that has said yes stands until a DEL, and the last DEL wins.
+  await Promise.all([...(await four("ADD")), call("DEL", netns, at), call("ADD", netns, at)]);
+  expectOk(await call("DEL", netns, at));
+  expect((await linksOf(netns)).map(({ ifname }) => ifname)).toEqual(["lo"]);
+});
+
 describe("in a chain", () => {
   const prevResult = {
     cniVersion: "1.1.0",

@@ -1,13 +1,17 @@
 /** Our datapath against itself, over real sockets and devices, and the whole matrix of sessions. */
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import type { SessionSpec, TunnelSpec } from "../../l2tp/spec.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
-import { expectEverySize, FramePort } from "../harness/frames.ts";
-import { ip, link, ping, TestNet } from "../harness/net.ts";
+import { expectEverySize, experimentalFrame, FramePort } from "../harness/frames.ts";
+import { inside, ip, link, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { Background } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
+
+const FLOOD = fileURLToPath(new URL("../harness/flood.ts", import.meta.url));
 
 let net: TestNet;
 let agents: TestAgent[] = [];
@@ -143,4 +147,40 @@ it("sleeps while nothing comes", async () => {
     await new Promise((resolve) => setTimeout(resolve, 1000));
     return switches() === before;
   });
+});
+
+it("is fair: a flood on one session stops neither direction of another", async () => {
+  const [one] = await join(1500, () => ({}), "ipv4", {});
+  const agent = agents[1] as TestAgent;
+  const [port, floodPort] = [5001, 7000];
+  agent.write("flood.yaml", [
+    tunnelObject("flood", net.b, net.a, {
+      ...{ tunnelId: 2, peerTunnelId: 2 },
+      local: { address: net.b.ipv4, port },
+      remote: { address: net.a.ipv4, port: floodPort },
+    }),
+    sessionObject("flood", "flood", { sessionId: 9, peerSessionId: 9 }),
+  ]);
+  await until("its session is up", () => agent.session("shop/flood"));
+  const pod = await net.addPod("flooded");
+  const config = { cniVersion: "1.0.0", name: "self", type: "l2tp", session: "shop/flood" };
+  const full = { ...config, socket: agent.socket };
+  const call = { command: "ADD", netns: pod, config: full, containerId: "flooded" };
+  const answer = await cni(net.b, call);
+  expect(answer.status, answer.stdout).toBe(0);
+  const received = async () => (await agent.session("shop/flood"))?.counters.rxPackets ?? 0;
+
+  const payload = `000300000000000900000000${experimentalFrame(64).toString("hex")}`;
+  const ends = [net.a.ipv4, floodPort, net.b.ipv4, port].map(String);
+  const flood = new Background();
+  flood.start(inside(net.a.name, process.execPath, FLOOD, ...ends, payload, "60"));
+  try {
+    await until("the flood arrives", async () => (await received()) > 10_000);
+    const before = await received();
+    expect(await ping(one, "10.1.0.2", { count: 100 })).toBe(true);
+    // It was one all the while.
+    expect(await received()).toBeGreaterThan(before + 10_000);
+  } finally {
+    await flood.stopAll();
+  }
 });

@@ -28,6 +28,7 @@ const program = new Command("l2tpctl")
       .choices(["table", "wide", "json"])
       .default("table"),
   )
+  .configureHelp({ showGlobalOptions: true })
   .showHelpAfterError("(see l2tpctl --help)");
 
 const list = <O extends "tunnels" | "sessions" | "attachments">(
@@ -56,9 +57,9 @@ program
     if (output !== "json" && process.stderr.isTTY) {
       process.stderr.write(`Watching the counters for ${options.seconds} s …\n`);
     }
-    const findings = (await ask({ op: "doctor", ...options })) as AgentResults["doctor"];
-    print(output === "json" ? findings : renderFindings(findings));
-    if (findings.some(({ severity }) => severity === "error")) process.exitCode = 1;
+    const examination = (await ask({ op: "doctor", ...options })) as AgentResults["doctor"];
+    print(output === "json" ? examination : renderFindings(examination));
+    if (examination.findings.some(({ severity }) => severity === "error")) process.exitCode = 1;
   });
 
 await program.parseAsync();
@@ -77,13 +78,15 @@ async function ask(request: AgentRequest): Promise<unknown> {
     client.close();
     return result;
   } catch (error) {
-    const isConnection = error instanceof ConnectionError;
-    const hint = isConnection
-      ? "; is the agent running on this node? (--socket names its socket)"
-      : "";
+    const hint = error instanceof ConnectionError ? hintFor(error) : "";
     process.stderr.write(`l2tpctl: ${(error as Error).message}${hint}\n`);
     process.exit(2);
   }
+}
+
+function hintFor({ code }: ConnectionError): string {
+  if (code === "EACCES" || code === "EPERM") return "; only root may ask the agent";
+  return "; is the agent running on this node? (--socket names its socket)";
 }
 
 function print(value: unknown): void {

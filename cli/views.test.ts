@@ -26,7 +26,7 @@ it("aligns sessions in columns, and says what drops", () => {
   expect(lines[0]?.indexOf("STATE")).toBe(lines[1]?.indexOf("Up"));
   expect(lines[1]).toMatch(/ 10 +20 +3 +1s$/);
   expect(render(SESSIONS, [row], true)).toContain("rxSeqDiscards=1");
-  expect(render(SESSIONS, [], false)).toBe("No sessions on this node.");
+  expect(render(SESSIONS, [], false)).toBe("No sessions on this node; l2tpctl doctor says why.");
 });
 
 it("names the first thing that is wrong, and no missing pod", () => {
@@ -50,6 +50,11 @@ it("prints what to do under what was found", () => {
     finding: "x",
     remedy: "y",
   } as const;
-  expect(renderFindings([finding])).toBe("ERROR  L2tpSession a/b: x\n       → y");
-  expect(renderFindings([])).toBe("Nothing wrong found.");
+  const looked = { tunnels: 1, sessions: 2, seconds: 2, rxPackets: 1, txPackets: 9 };
+  expect(renderFindings({ findings: [finding], ...looked })).toBe(
+    "ERROR  L2tpSession a/b: x\n       → y\nLooked at 1 tunnel, 2 sessions; in 2 s 1 frame in, 9 out.",
+  );
+  expect(renderFindings({ findings: [], ...looked })).toBe(
+    "Nothing wrong found: 1 tunnel, 2 sessions; in 2 s 1 frame in, 9 out.",
+  );
 });

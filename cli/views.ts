@@ -2,7 +2,7 @@
 import type {
   AttachmentRow,
   ConditionRow,
-  Finding,
+  Examination,
   SessionRow,
   TunnelRow,
 } from "../operator/agent/protocol.ts";
@@ -14,6 +14,8 @@ export interface View<T> {
   /** Further columns with `-o wide`. */
   readonly wideHead: readonly string[];
   readonly wideRow: (item: T) => readonly string[];
+  /** What is wrong with it, in a line under the table. */
+  readonly trouble: (item: T) => readonly string[];
   readonly none: string;
 }
 
@@ -23,7 +25,7 @@ export function render<T>(view: View<T>, rows: readonly T[], wide: boolean): str
   const cells = rows.map((row) =>
     wide ? [...view.row(row), ...view.wideRow(row)] : view.row(row),
   );
-  return table(head, cells);
+  return [table(head, cells), ...rows.flatMap((row) => view.trouble(row))].join("\n");
 }
 
 const or = (value: number | string | null): string => (value === null ? "-" : String(value));
@@ -34,8 +36,10 @@ export function stateOf(conditions: readonly ConditionRow[]): string {
   return bad === undefined ? "Up" : bad.reason;
 }
 
-const messageOf = (conditions: readonly ConditionRow[]): string =>
-  conditions.find(({ type, status }) => type !== "Attached" && status !== "True")?.message ?? "";
+function troubleOf({ name, conditions }: TunnelRow | SessionRow): string[] {
+  const bad = conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
+  return bad === undefined ? [] : [`! ${name}: ${bad.message}`];
+}
 
 export function ago(milliseconds: number | null): string {
   if (milliseconds === null) return "never";
@@ -48,7 +52,7 @@ export function ago(milliseconds: number | null): string {
 const sum = (counters: Readonly<Record<string, number>>, names: readonly string[]): number =>
   names.reduce((total, name) => total + (counters[name] ?? 0), 0);
 
-/** Frames that came and were not delivered; `rxErrors` holds the cookies, invalid and oversize. */
+/** Frames that came for a pod and did not reach it; `rxErrors` holds cookies, invalid and oversize. */
 const DROPS = ["rxErrors", "rxSeqDiscards", "rxSourceMismatch"];
 const ENDPOINT_DROPS = [
   "rxShort",
@@ -74,18 +78,18 @@ export const TUNNELS: View<TunnelRow> = {
     item.local,
     item.remote,
     or(item.tunnelId),
-    String(item.peerTunnelId),
+    or(item.peerTunnelId),
     String(item.sessions),
   ],
-  wideHead: ["DATAPATH", "PATH-MTU", "ENDPOINT-DROPS", "COUNTERS", "MESSAGE"],
+  wideHead: ["DATAPATH", "PATH-MTU", "ENDPOINT-DROPS", "COUNTERS"],
   wideRow: (item) => [
     item.datapath,
     or(item.underlayMtu),
     String(sum(item.counters, ENDPOINT_DROPS)),
     nonZero(item.counters),
-    messageOf(item.conditions),
   ],
-  none: "No tunnels on this node.",
+  trouble: troubleOf,
+  none: "No tunnels on this node; l2tpctl doctor says why.",
 };
 
 export const SESSIONS: View<SessionRow> = {
@@ -98,7 +102,7 @@ export const SESSIONS: View<SessionRow> = {
     stateOf(item.conditions),
     item.tunnel,
     or(item.sessionId),
-    String(item.peerSessionId),
+    or(item.peerSessionId),
     or(item.mtu),
     or(item.interface),
     item.attachedTo.join(",") || "-",
@@ -107,9 +111,10 @@ export const SESSIONS: View<SessionRow> = {
     String(sum(item.counters, DROPS)),
     ago(item.lastReceivedMsAgo),
   ],
-  wideHead: ["MODE", "COUNTERS", "MESSAGE"],
-  wideRow: (item) => [item.mode, nonZero(item.counters), messageOf(item.conditions)],
-  none: "No sessions on this node.",
+  wideHead: ["MODE", "COUNTERS"],
+  wideRow: (item) => [item.mode, nonZero(item.counters)],
+  trouble: troubleOf,
+  none: "No sessions on this node; l2tpctl doctor says why.",
 };
 
 export const ATTACHMENTS: View<AttachmentRow> = {
@@ -124,16 +129,21 @@ export const ATTACHMENTS: View<AttachmentRow> = {
   ],
   wideHead: ["CONTAINER", "CNI-IFNAME", "NETNS"],
   wideRow: (item) => [item.containerId, item.cniIfname, item.netns],
+  trouble: () => [],
   none: "No pods are attached on this node.",
 };
 
 /** Findings as paragraphs: they are sentences. */
-export function renderFindings(findings: readonly Finding[]): string {
-  if (findings.length === 0) return "Nothing wrong found.";
-  return findings
-    .map(
-      ({ severity, object, finding, remedy }) =>
-        `${severity.toUpperCase()}  ${object}: ${finding}\n       → ${remedy}`,
-    )
-    .join("\n");
+export function renderFindings(examination: Examination): string {
+  const { findings, tunnels, sessions, seconds, rxPackets, txPackets } = examination;
+  const watched = `${count(tunnels, "tunnel")}, ${count(sessions, "session")}; in ${seconds} s ${count(rxPackets, "frame")} in, ${txPackets} out`;
+  if (findings.length === 0) return `Nothing wrong found: ${watched}.`;
+  const lines = findings.map(
+    ({ severity, object, finding, remedy }) =>
+      `${severity.toUpperCase()}  ${object}: ${finding}\n       → ${remedy}`,
+  );
+  return [...lines, `Looked at ${watched}.`].join("\n");
 }
+
+const count = (number: number, what: string): string =>
+  `${number} ${what}${number === 1 ? "" : "s"}`;

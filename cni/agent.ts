@@ -34,8 +34,8 @@ const CODES: Readonly<Record<AgentErrorCode, number>> = {
   NamespaceMismatch: CniCode.NamespaceMismatch,
   NoNetns: CniCode.InvalidNetns,
   StateNotWritable: CniCode.IoFailure,
-  NotAttached: CniCode.UnknownContainer,
   InvalidRequest: CniCode.InvalidConfig,
+  ClientGone: CniCode.TryAgainLater,
   Drift: CniCode.Drift,
 };
 

@@ -69,6 +69,12 @@ const PATTERNS: Readonly<Record<string, RegExp>> = {
   CNI_IFNAME: FORMS.ifname,
 };
 
+const EXAMPLES: Readonly<Record<string, string>> = {
+  CNI_CONTAINERID: "4f9a1c",
+  CNI_NETNS: "/run/netns/pod",
+  CNI_IFNAME: "net1, letters, digits and _.- up to 15,",
+};
+
 /** Commands that came with a version; the others are in all of ours. */
 const SINCE_1_1_0: readonly Command[] = ["STATUS", "GC"];
 
@@ -90,7 +96,8 @@ export function readInvocation(
     const value = environment[name] ?? "";
     if (PATTERNS[name]?.test(value)) continue;
     const what = value === "" ? "missing" : `${JSON.stringify(value.slice(0, 100))} is not valid`;
-    throw new CniError(CniCode.InvalidEnvironment, `${name}: ${what}`);
+    const remedy = `the container runtime must set it; ${EXAMPLES[name]} would be right`;
+    throw new CniError(CniCode.InvalidEnvironment, `${name}: ${what}; ${remedy}`);
   }
   if (SINCE_1_1_0.includes(command) && config.cniVersion !== "1.1.0") {
     const message = `${command} does not exist in version ${config.cniVersion}`;

@@ -131,7 +131,12 @@ async function allocate(
     if (!(error instanceof CniError)) throw error;
     // An ADD that was killed half-way may have left an allocation: the agent knows of none.
     await delegate(type, "DEL", invocation).catch(() => {});
+  }
+  try {
     return parseIpamResult(type, await delegate(type, "ADD", invocation));
+  } catch (error) {
+    await delegate(type, "DEL", invocation).catch(() => {});
+    throw error;
   }
 }
 
@@ -168,6 +173,10 @@ async function attach(
 
 async function addChained(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config, containerId, ifname: cniIfname } = invocation;
+  if (config.ipam !== null) {
+    const message = `ipam: a chained plugin takes no addresses; leave it out, or give "ips" with each session of the annotation`;
+    throw new CniError(CniCode.InvalidConfig, message);
+  }
   const done: Attached[] = [];
   try {
     for (const wanted of wantedOfChained(invocation)) {
@@ -184,18 +193,20 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
 
 async function del(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config, containerId, ifname: cniIfname } = invocation;
-  // Side by side: each must be tried even where the other fails, and neither is quick.
-  const tasks = [agent.askOrLeaveNote({ op: "detach", containerId, cniIfname })];
+  // Side by side: neither is quick.
+  const detached = agent.askOrLeaveNote({ op: "detach", containerId, cniIfname });
+  detached.catch(() => {});
   await agent.opened;
-  if (config.ipam !== null) tasks.push(release(config.ipam, invocation));
-  for (const outcome of await Promise.allSettled(tasks)) {
-    if (outcome.status === "rejected") throw outcome.reason;
-  }
+  const released = config.ipam === null ? null : delegate(config.ipam, "DEL", invocation);
+  await allOf([detached, released]);
   return "";
 }
 
-async function release(type: string, invocation: Invocation): Promise<void> {
-  await delegate(type, "DEL", invocation);
+/** Each must be tried even where another fails. @throws the first error, when all have ended */
+async function allOf(tasks: readonly (Promise<unknown> | null)[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(tasks)) {
+    if (outcome.status === "rejected") throw outcome.reason;
+  }
 }
 
 async function check(invocation: Invocation, agent: AgentConnection): Promise<string> {
@@ -203,9 +214,16 @@ async function check(invocation: Invocation, agent: AgentConnection): Promise<st
   if (config.prevResult === null) {
     throw new CniError(CniCode.InvalidConfig, "prevResult: CHECK needs what ADD answered");
   }
-  // Only a chained plugin may have made nothing: when the pod asked for nothing.
-  const required = config.session !== null || config.annotation !== null;
-  await agent.ask({ op: "check", containerId, cniIfname, required });
+  const made = await agent.ask({ op: "check", containerId, cniIfname });
+  const isMain = config.session !== null && made.includes(cniIfname);
+  // An annotation may ask for nothing; then nothing has been made.
+  const missing = isMain
+    ? undefined
+    : wantedOfChained(invocation).find(({ ifname }) => !made.includes(ifname))?.ifname;
+  if (missing !== undefined) {
+    const message = `container ${containerId} has no attachment at ${missing}; delete the pod and let it be made again`;
+    throw new CniError(CniCode.UnknownContainer, message);
+  }
   if (config.ipam !== null) await delegate(config.ipam, "CHECK", invocation);
   return "";
 }
@@ -231,7 +249,9 @@ async function gc(invocation: Invocation, agent: AgentConnection): Promise<strin
     cniIfname: ifname,
   }));
   const before = new Date().toISOString();
-  await agent.askOrLeaveNote({ op: "gc", network: config.name, valid, before });
-  if (config.ipam !== null) await delegate(config.ipam, "GC", invocation);
+  await allOf([
+    agent.askOrLeaveNote({ op: "gc", network: config.name, valid, before }),
+    config.ipam === null ? null : delegate(config.ipam, "GC", invocation),
+  ]);
   return "";
 }

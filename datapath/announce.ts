@@ -4,7 +4,7 @@
  */
 import { parsePrefix } from "../l2tp/ip.ts";
 import { parseMac } from "../l2tp/mac.ts";
-import { findLink } from "./netlink/link.ts";
+import { findLink, type LinkInfo } from "./netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./netlink/socket.ts";
 import { checked } from "./sys/errno.ts";
 import { background, c } from "./sys/ffi.ts";
@@ -39,8 +39,12 @@ export function announce(
 
 function send(netns: string, ifname: string, frames: readonly Uint8Array[]): void {
   const netlink = new NetlinkSocket(NETLINK_ROUTE, netns);
-  const link = findLink(netlink, ifname);
-  netlink.close();
+  let link: LinkInfo | undefined;
+  try {
+    link = findLink(netlink, ifname);
+  } finally {
+    netlink.close();
+  }
   if (link === undefined) return;
   // Protocol 0: it sends only, and receives nothing.
   const fd = inNetns(netns, () =>

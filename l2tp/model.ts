@@ -70,6 +70,8 @@ export interface SessionCounters {
   rxOversize: number;
   /** Datagrams whose source is not the tunnel's remote. */
   rxSourceMismatch: number;
+  /** Frames that came while no pod had attached. */
+  rxNoDevice: number;
   /** Frames that look as if the peer's L2-specific sublayer were not ours. */
   rxSublayerSuspect: number;
 }
@@ -88,6 +90,7 @@ export function createSessionCounters(): SessionCounters {
     rxInvalid: 0,
     rxOversize: 0,
     rxSourceMismatch: 0,
+    rxNoDevice: 0,
     rxSublayerSuspect: 0,
   };
 }

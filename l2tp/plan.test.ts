@@ -320,15 +320,15 @@ describe("plan", () => {
     const node = new ModelNode(EMPTY, []);
     converge(before, node);
     expect(plan(desire([{ ...one, mtu: 1400 }], 5000), node.observe())).toEqual([
-      expect.objectContaining({ do: "putSession", isNew: false, device: "keep" }),
+      expect.objectContaining({ do: "putSession", device: "keep" }),
       expect.objectContaining({ do: "changeLink", change: { mtu: 1400 } }),
     ]);
     expect(plan(desire([one], 5001), node.observe())).toEqual([
-      expect.objectContaining({ do: "putTunnel", isNew: false }),
+      expect.objectContaining({ do: "putTunnel" }),
     ]);
     expect(
       plan(desire([one, { ...one, sessionId: 2, attachment: null }], 5000), node.observe()),
-    ).toEqual([expect.objectContaining({ do: "putSession", isNew: true, device: null })]);
+    ).toEqual([expect.objectContaining({ do: "putSession", device: null })]);
   });
 
   it("opens a device again where it stands, in the pod", () => {

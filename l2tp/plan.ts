@@ -89,14 +89,13 @@ export type LinkChange = Partial<Pick<Link, "name" | "mtu" | "mac" | "up" | "bri
 };
 
 export type Action =
-  | { readonly do: "putTunnel"; readonly tunnel: Tunnel; readonly isNew: boolean }
+  | { readonly do: "putTunnel"; readonly tunnel: Tunnel }
   | { readonly do: "deleteTunnel"; readonly name: string }
   | {
       readonly do: "putSession";
       readonly session: Session;
       /** Where the data plane opens or makes the device; "keep": it has it; null: it closes it. */
       readonly device: Place | "keep" | null;
-      readonly isNew: boolean;
     }
   /** Without its device, which is a link like any other. */
   | { readonly do: "deleteSession"; readonly key: string }
@@ -178,7 +177,7 @@ class Planner {
     for (const tunnel of this.#desired.tunnels) {
       const known = before.get(tunnel.name);
       if (known !== undefined && sameData(known, tunnel)) continue;
-      this.actions.push({ do: "putTunnel", tunnel, isNew: known === undefined });
+      this.actions.push({ do: "putTunnel", tunnel });
     }
     const born: ObservedLink[] = [];
     for (const session of this.#desired.sessions) {
@@ -205,7 +204,7 @@ class Planner {
     const stands = present ?? wanted;
     const place = stands === undefined ? null : placeOf(stands);
     const device = hasRightDevice && link !== null ? "keep" : place;
-    this.actions.push({ do: "putSession", session, device, isNew: known === undefined });
+    this.actions.push({ do: "putSession", session, device });
     return present === undefined && wanted !== undefined ? newborn(wanted) : null;
   }
 

@@ -86,3 +86,41 @@ it("fails every waiting request when the time is over or the server is gone", as
     code: "ENOENT",
   });
 });
+
+it("answers a client that has closed its own side", async () => {
+  await start(async (request) => (request as { n: number }).n);
+  const answer = await new Promise<string>((resolve) => {
+    let text = "";
+    const socket = connect({ path, allowHalfOpen: true }, () => socket.end('{"n":1}\n{"n":2}\n'));
+    socket.on("data", (data) => {
+      text += data.toString();
+    });
+    socket.on("end", () => resolve(text));
+  });
+  expect(answer).toBe('{"result":1}\n{"result":2}\n');
+});
+
+it("says who has gone meanwhile", async () => {
+  const seen: boolean[] = [];
+  let release = () => {};
+  const held = new Promise<void>((done) => {
+    release = done;
+  });
+  const handle = async (_: unknown, client: { isGone: boolean }) => {
+    await held;
+    seen.push(client.isGone);
+  };
+  const options = { maxRequestBytes: 1000, maxConnections: 4, idleTimeoutMs: 5000 };
+  server = await serve({ path, handle, ...options });
+  const client = await RpcClient.connect(path, 1000, 1000);
+  const failed = client.request({}, 1000).catch(() => "failed");
+  client.close();
+  await failed;
+  await new Promise((done) => setImmediate(done));
+  const again = await RpcClient.connect(path, 1000, 1000);
+  const answered = again.request({}, 1000);
+  release();
+  await answered;
+  again.close();
+  expect(seen).toEqual([true, false]);
+});

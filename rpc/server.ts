@@ -12,7 +12,13 @@ export interface ServeOptions {
   /** A connection that sends nothing for so long is closed. */
   readonly idleTimeoutMs: number;
   /** What it throws goes to the client. */
-  handle(request: unknown): Promise<unknown>;
+  handle(request: unknown, client: Client): Promise<unknown>;
+}
+
+/** Who asked. */
+export interface Client {
+  /** It has closed its side, and for all that can be seen waits for no answer any more. */
+  readonly isGone: boolean;
 }
 
 /**
@@ -22,9 +28,10 @@ export interface ServeOptions {
 export async function serve(options: ServeOptions): Promise<Server> {
   const { path } = options;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  if (await isAlive(path)) throw new Error(`${path}: another server listens on it`);
+  if (await isServed(path)) throw new Error(`${path}: another server listens on it`);
   rmSync(path, { force: true });
-  const server = createServer((socket) => attend(socket, options));
+  // A client may end its side when it has asked all, as `nc -U` does, and still wait for the answers.
+  const server = createServer({ allowHalfOpen: true }, (socket) => attend(socket, options));
   server.maxConnections = options.maxConnections;
   const mask = process.umask(0o177);
   try {
@@ -39,14 +46,16 @@ export async function serve(options: ServeOptions): Promise<Server> {
   return server;
 }
 
-function isAlive(path: string): Promise<boolean> {
+/** Whether somebody accepts connections on the socket. */
+export function isServed(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once("connect", () => {
       socket.destroy();
       resolve(true);
     });
-    socket.once("error", () => resolve(false));
+    // Too busy to take one more: somebody is there.
+    socket.once("error", ({ code }: NodeJS.ErrnoException) => resolve(code === "EAGAIN"));
   });
 }
 
@@ -54,10 +63,15 @@ function attend(socket: Socket, { maxRequestBytes, idleTimeoutMs, handle }: Serv
   const lines = new LineSplitter(maxRequestBytes);
   // One after the other, so that the replies come in the order of the requests.
   let last = Promise.resolve();
+  const client: Client = {
+    get isGone() {
+      return socket.destroyed || socket.readableEnded;
+    },
+  };
   const answer = async (line: string) => {
     let reply: unknown;
     try {
-      reply = { result: (await handle(JSON.parse(line))) ?? null };
+      reply = { result: (await handle(JSON.parse(line), client)) ?? null };
     } catch (error) {
       reply = { error: toWireError(error) };
     }
@@ -65,11 +79,16 @@ function attend(socket: Socket, { maxRequestBytes, idleTimeoutMs, handle }: Serv
   };
   socket.setTimeout(idleTimeoutMs, () => socket.destroy());
   socket.on("error", () => socket.destroy());
+  socket.on("end", () => {
+    void last.then(() => socket.end());
+  });
   socket.on("data", (chunk: Buffer) => {
     try {
       for (const line of lines.push(chunk)) last = last.then(() => answer(line));
     } catch (error) {
-      socket.end(`${JSON.stringify({ error: toWireError(error) })}\n`);
+      // What follows would be the middle of a message.
+      socket.pause();
+      socket.end(`${JSON.stringify({ error: toWireError(error) })}\n`, () => socket.destroy());
     }
   });
 }

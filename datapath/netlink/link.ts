@@ -21,12 +21,10 @@ const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
 const IFINFOMSG_BYTES = 16;
 const IFF_UP = 0x1;
-const IFF_LOWER_UP = 0x10000;
 
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
-const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
@@ -49,13 +47,9 @@ export interface LinkInfo {
   /** "02:00:5e:00:53:01". */
   readonly mac: string;
   readonly up: boolean;
-  /** Whether somebody is at the other end: of a TAP device, that a process has it open. */
-  readonly carrier: boolean;
   /** The index of the bridge that it is a port of; 0: none. */
   readonly master: number;
   readonly alias: string;
-  /** The index of a veth's peer, in its own namespace. */
-  readonly peerIndex: number;
 }
 
 /** What may be changed of a link, in one request. */
@@ -96,10 +90,8 @@ function parseLink({ payload }: Message): LinkInfo {
     mtu: attributes.u32(IFLA_MTU) ?? 0,
     mac: formatMac(attributes.bytes(IFLA_ADDRESS) ?? Buffer.alloc(0)),
     up: (flags & IFF_UP) !== 0,
-    carrier: (flags & IFF_LOWER_UP) !== 0,
     master: attributes.u32(IFLA_MASTER) ?? 0,
     alias: attributes.string(IFLA_IFALIAS) ?? "",
-    peerIndex: attributes.u32(IFLA_LINK) ?? 0,
   };
 }
 

@@ -23,10 +23,6 @@ export class MessageWriter {
     return this.bytes(type, Uint8Array.of(value));
   }
 
-  u16(type: number, value: number): this {
-    return this.bytes(type, Uint8Array.of(value & 0xff, value >>> 8));
-  }
-
   u32(type: number, value: number): this {
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32LE(value >>> 0);

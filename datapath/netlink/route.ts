@@ -6,6 +6,7 @@ import {
   parseAddress,
   parsePrefix,
 } from "../../l2tp/ip.ts";
+import { isErrno } from "../sys/errno.ts";
 import { AF_INET, AF_INET6 } from "../sys/socket.ts";
 import { Attributes, MessageWriter } from "./message.ts";
 import {
@@ -13,7 +14,7 @@ import {
   NLM_F_ACK,
   NLM_F_CREATE,
   NLM_F_DUMP,
-  NLM_F_REPLACE,
+  NLM_F_EXCL,
   NLM_F_REQUEST,
 } from "./socket.ts";
 
@@ -106,7 +107,7 @@ export interface Route {
   readonly link: number;
 }
 
-/** Nothing happens where it is there already. */
+/** Nothing happens where there is one to the destination, of this link or another: the first one wins. */
 export function addRoute(socket: NetlinkSocket, route: Route): void {
   const prefix = parsePrefix(route.destination);
   if (prefix === undefined) {
@@ -121,7 +122,7 @@ export function addRoute(socket: NetlinkSocket, route: Route): void {
     scope: gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
     type: RTN_UNICAST,
   });
-  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
   const message = new MessageWriter(RTM_NEWROUTE, flags, header)
     // The kernel refuses destinations with host bits.
     .bytes(RTA_DST, networkOf(prefix).address)
@@ -129,7 +130,11 @@ export function addRoute(socket: NetlinkSocket, route: Route): void {
   if (gateway !== undefined) message.bytes(RTA_GATEWAY, gateway);
   if (route.priority !== undefined) message.u32(RTA_PRIORITY, route.priority);
   const via = route.gateway === undefined ? "" : ` via ${route.gateway}`;
-  socket.request({ message, name: `add route ${route.destination}${via}` });
+  try {
+    socket.request({ message, name: `add route ${route.destination}${via}` });
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+  }
 }
 
 /** The routes of the main table that leave by a link. */

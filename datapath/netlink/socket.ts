@@ -38,8 +38,6 @@ const RECEIVE_BYTES = 256 * 1024;
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 const REPLY_TIMEOUT_S = 5;
 const DUMP_ATTEMPTS = 20;
-/** Requests in one send: their acknowledgements must fit the receive buffer. */
-const PIPELINE_DEPTH = 64;
 
 /** The kernel refused a request. */
 export class NetlinkError extends SystemError {
@@ -97,7 +95,7 @@ export class NetlinkSocket {
 
   /** One request; returns what the kernel answered, but for the acknowledgement. @throws NetlinkError */
   request({ message, name }: Operation): Message[] {
-    return this.#answers(this.#send([message], name), name);
+    return this.#answers(this.#send(message, name), name);
   }
 
   /**
@@ -125,29 +123,6 @@ export class NetlinkSocket {
     return replies;
   }
 
-  /** Many requests, a few dozen in one send; returns an error or null for each, in order. */
-  pipeline(operations: readonly Operation[]): (NetlinkError | null)[] {
-    const results: (NetlinkError | null)[] = [];
-    for (let at = 0; at < operations.length; at += PIPELINE_DEPTH) {
-      const part = operations.slice(at, at + PIPELINE_DEPTH);
-      const last = this.#send(
-        part.map(({ message }) => message),
-        part[0]?.name ?? "",
-      );
-      const first = last - part.length + 1;
-      for (let waiting = part.length; waiting > 0; ) {
-        for (const reply of this.#receive(part[0]?.name ?? "")) {
-          const index = reply.sequence - first;
-          const operation = part[index];
-          if (reply.type !== NLMSG_ERROR || operation === undefined) continue;
-          results[at + index] = readError(reply, operation.name);
-          waiting--;
-        }
-      }
-    }
-    return results;
-  }
-
   /**
    * All objects of a kind. A dump that changes interrupted is taken again.
    * @param build makes the request anew for each attempt
@@ -156,7 +131,7 @@ export class NetlinkSocket {
   dump(build: () => Operation): Message[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
       const { message, name } = build();
-      const replies = this.#dumpOnce(this.#send([message], name), name);
+      const replies = this.#dumpOnce(this.#send(message, name), name);
       if (replies !== null) return replies;
     }
     throw new SystemError(Errno.EINTR, build().name, `changed during ${DUMP_ATTEMPTS} dumps`);
@@ -191,9 +166,9 @@ export class NetlinkSocket {
     }
   }
 
-  /** Returns the sequence number of the last message. */
-  #send(messages: readonly MessageWriter[], name: string): number {
-    const bytes = Buffer.concat(messages.map((message) => message.finish(++this.#sequence)));
+  /** Returns the sequence number of the message. */
+  #send(message: MessageWriter, name: string): number {
+    const bytes = message.finish(++this.#sequence);
     checked(c.sendto(this.fd, bytes, bytes.length, 0, null, 0), "send", `netlink ${name}`);
     return this.#sequence;
   }

@@ -2,6 +2,8 @@ import { constants } from "node:os";
 import { lastErrno } from "./ffi.ts";
 
 const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+// It has two names, and the manual pages use this one.
+NAMES.set(constants.errno.EAGAIN, "EAGAIN");
 /** Numbers of errno(3) that the packet path compares against. */
 export const Errno = {
   ...constants.errno,

@@ -34,6 +34,7 @@ interface LibC {
   ): number;
   recv(fd: number, data: Buf, length: number, flags: number): number;
   poll(fds: Buf, count: number, timeoutMs: number): number;
+  flock(fd: number, operation: number): number;
   eventfd(initial: number, flags: number): number;
   /** write(2), named for the only use that a buffer has for it. */
   sendEvent(fd: number, data: Buf, length: number): number;
@@ -70,6 +71,7 @@ export const c = {
   ),
   recv: bind("int64_t recv(int fd, void *data, size_t length, int flags)"),
   poll: bind("int poll(void *fds, uint64_t count, int timeout)"),
+  flock: bind("int flock(int fd, int operation)"),
   sendEvent: bind("int64_t write(int fd, void *data, size_t length)"),
   eventfd: bind("int eventfd(uint32_t initial, int flags)"),
   epoll_create1: bind("int epoll_create1(int flags)"),

@@ -1,5 +1,5 @@
 import { checked } from "./errno.ts";
-import { closeFd, O_CLOEXEC, O_RDONLY, openFd } from "./fd.ts";
+import { closeFd, O_CLOEXEC, O_NONBLOCK, O_RDONLY, openFd } from "./fd.ts";
 import { c } from "./ffi.ts";
 
 const CLONE_NEWNET = 0x4000_0000;
@@ -20,7 +20,8 @@ export function inNetns<T>(path: string | null, work: () => T): T {
   if (path === null) return work();
   const own = openFd(OWN, O_RDONLY | O_CLOEXEC);
   try {
-    const target = openFd(path, O_RDONLY | O_CLOEXEC);
+    // Whatever the path leads to: it must not make us wait.
+    const target = openFd(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     try {
       checked(c.setns(target, CLONE_NEWNET), "setns", path);
     } finally {

@@ -1,6 +1,5 @@
 /** Listening unix sockets for a thread that has no event loop of Node's (unix(7)). */
-import { chmodSync, mkdirSync, rmSync } from "node:fs";
-import { dirname } from "node:path";
+import { chmodSync, rmSync } from "node:fs";
 import { checked, Errno, SystemError } from "./errno.ts";
 import { closeFd } from "./fd.ts";
 import { c, lastErrno } from "./ffi.ts";
@@ -22,7 +21,6 @@ export function listenUnix(path: string): number {
   if (pathBytes.length > MAX_PATH_BYTES) {
     throw new RangeError(`socket path ${path}: longer than ${MAX_PATH_BYTES} bytes`);
   }
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   rmSync(path, { force: true });
   const fd = checked(c.socket(AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0), "socket", "unix");
   const mask = process.umask(0o177);

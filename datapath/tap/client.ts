@@ -18,12 +18,14 @@ const CONNECT_TIMEOUT_MS = 2000;
 const REPLY_TIMEOUT_MS = 30_000;
 const START_TIMEOUT_MS = 15_000;
 const START_POLL_MS = 20;
+/** Nobody listens on the socket. */
+const ABSENT: ReadonlySet<string> = new Set(["ENOENT", "ECONNREFUSED"]);
 /** Changes in one request: the packet path stands still while they are made. */
 const CHANGES_PER_REQUEST = 16;
 
 export class DatapathClient {
   readonly #path: string;
-  #rpc: RpcClient | null = null;
+  #rpc: Promise<RpcClient> | null = null;
   /** Called when the process has gone away. */
   onLost: () => void = () => {};
 
@@ -64,7 +66,10 @@ export class DatapathClient {
 
   close(): void {
     this.onLost = () => {};
-    this.#rpc?.close();
+    void this.#rpc?.then(
+      (rpc) => rpc.close(),
+      () => {},
+    );
     this.#rpc = null;
   }
 
@@ -73,10 +78,13 @@ export class DatapathClient {
     try {
       return { ...(await this.hello()), started: false };
     } catch (error) {
-      if (!(error instanceof ConnectionError)) throw error;
+      // One that does not answer is there all the same.
+      const isAbsent = error instanceof ConnectionError && ABSENT.has(error.code);
+      if (!isAbsent) throw error;
     }
-    // Detached and without our descriptors: it outlives us.
-    const child = spawn(PROGRAM, ["--socket", this.#path], { detached: true, stdio: "ignore" });
+    // Detached: it outlives us. What it has to say goes where our own log goes.
+    const stdio = ["ignore", "ignore", "inherit"] as const;
+    const child = spawn(PROGRAM, ["--socket", this.#path], { detached: true, stdio: [...stdio] });
     child.unref();
     let exit: string | null = null;
     child.once("error", (error) => {
@@ -100,17 +108,24 @@ export class DatapathClient {
   }
 
   async #request<O extends Request["op"]>(request: Request & { op: O }): Promise<Results[O]> {
-    const rpc = this.#rpc ?? (await this.#connect());
+    const connecting = this.#rpc ?? this.#connect();
+    this.#rpc = connecting;
+    let rpc: RpcClient;
+    try {
+      rpc = await connecting;
+    } catch (error) {
+      if (this.#rpc === connecting) this.#rpc = null;
+      throw error;
+    }
     return (await rpc.request(request, REPLY_TIMEOUT_MS)) as Results[O];
   }
 
-  async #connect(): Promise<RpcClient> {
-    const rpc = await RpcClient.connect(this.#path, MAX_MESSAGE_BYTES, CONNECT_TIMEOUT_MS, () => {
-      if (this.#rpc !== rpc) return;
+  #connect(): Promise<RpcClient> {
+    const connecting = RpcClient.connect(this.#path, MAX_MESSAGE_BYTES, CONNECT_TIMEOUT_MS, () => {
+      if (this.#rpc !== connecting) return;
       this.#rpc = null;
       this.onLost();
     });
-    this.#rpc = rpc;
-    return rpc;
+    return connecting;
   }
 }

@@ -1,8 +1,11 @@
 /** The control socket of the datapath process, served on the packet loop's own thread. */
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
 import { type Reply, toWireError } from "../../rpc/errors.ts";
 import { LineSplitter } from "../../rpc/lines.ts";
 import { EPOLLIN, EPOLLOUT } from "../sys/epoll.ts";
-import { closeFd } from "../sys/fd.ts";
+import { isErrno } from "../sys/errno.ts";
+import { closeFd, lockFile } from "../sys/fd.ts";
 import { acceptUnix, listenUnix, receive, send } from "../sys/unix.ts";
 import { listing } from "./listing.ts";
 import type { Handler, Loop } from "./loop.ts";
@@ -12,8 +15,15 @@ import { type Change, MAX_MESSAGE_BYTES, type Request, type Results } from "./pr
 const MAX_CONNECTIONS = 16;
 const READ_BYTES = 256 * 1024;
 
-/** Serves `loop` on `path`. @throws SystemError */
+/** Serves `loop` on `path`. @throws SystemError; Error where another datapath lives, however it is doing */
 export function serveControl(loop: Loop, path: string, version: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  try {
+    lockFile(`${path}.lock`);
+  } catch (error) {
+    if (!isErrno(error, "EAGAIN")) throw error;
+    throw new Error(`another l2tp-datapath runs for ${path}; end that one, or wait for it`);
+  }
   const listener = listenUnix(path);
   let connections = 0;
   loop.watch(listener, EPOLLIN, {

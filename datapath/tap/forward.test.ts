@@ -174,6 +174,33 @@ describe("from the socket to the device", () => {
   });
 });
 
+it("drops nothing for want of room to reorder in", () => {
+  const bench = new Bench();
+  const sequencing = { send: false, receive: true, reorderTimeoutMs: 1000 };
+  const SESSIONS = 60;
+  const FRAMES = 30;
+  const states = Array.from({ length: SESSIONS }, (_, i) => {
+    const sessionId = i + 10;
+    return bench.put({}, { key: `d/o${i}`, sessionId, sequencing }).state;
+  });
+  const message = (sessionId: number, sequence: number) =>
+    `00030000${sessionId.toString(16).padStart(8, "0")}40${sequence.toString(16).padStart(6, "0")}${FRAME}`;
+  for (let i = 0; i < SESSIONS; i++) {
+    // Each loses its second frame, and waits for it with all that follow.
+    const numbers = Array.from({ length: FRAMES }, (_, n) => n).filter((n) => n !== 1);
+    for (let at = 0; at < numbers.length; at += 16) {
+      bench.receive(
+        PEER,
+        numbers.slice(at, at + 16).map((n) => message(i + 10, n)),
+      );
+    }
+  }
+  for (const state of states) bench.forwarder.release(state);
+  for (const { counters } of states) {
+    expect(counters).toMatchObject({ rxPackets: FRAMES - 1, rxErrors: 0, rxOosPackets: 1 });
+  }
+});
+
 it("survives a million mutated datagrams, and accounts for every one", () => {
   const random = new Random(12345);
   const bench = new Bench();

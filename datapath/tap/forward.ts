@@ -10,7 +10,7 @@ import {
   decodeSessionId,
   encodeDataHeader,
 } from "../../l2tp/codec.ts";
-import { Verdict } from "../../l2tp/reorder.ts";
+import { type ReceiveOrder, Verdict } from "../../l2tp/reorder.ts";
 import { BATCH_SIZE, FRAME_CAPACITY, PacketBatch } from "./batch.ts";
 import { HELD_FRAMES, type SessionState } from "./session.ts";
 import { looksMisaligned } from "./sublayer.ts";
@@ -108,9 +108,11 @@ export class Forwarder {
 
   /** Delivers all that the session holds: it goes away, or its sequencing changes. */
   release(session: SessionState): void {
-    while (session.order !== null && session.order.held > 0) {
-      this.#deliverHeld(session, session.order.release());
-    }
+    const { order, counters } = session;
+    if (order === null) return;
+    const skippedBefore = order.skipped;
+    while (order.held > 0) this.#deliverHeld(session, order.release());
+    counters.rxOosPackets += order.skipped - skippedBefore;
     this.#waiting.delete(session);
   }
 
@@ -169,6 +171,7 @@ export class Forwarder {
     const session = endpoint.sessionOf(header.sessionId);
     if (session === undefined) {
       endpoint.counters.rxUnknownSession++;
+      endpoint.lastUnknownSession = header.sessionId;
       return;
     }
     if (!this.#rx.isFrom(slot, session.tunnel.remote, !endpoint.overUdp)) {
@@ -235,17 +238,27 @@ export class Forwarder {
 
   #hold(session: SessionState, orderSlot: number, offset: number, bytes: number): void {
     this.#waiting.add(session);
-    if (this.#freeHoldCount === 0) {
-      // The order believes that it holds the frame: an empty one is dropped when its turn comes.
-      session.held[orderSlot] = -1;
-      session.counters.rxErrors++;
-      return;
-    }
+    if (this.#freeHoldCount === 0)
+      return this.#deliverWithoutRoom(session, orderSlot, offset, bytes);
     this.#freeHoldCount--;
     const poolSlot = this.#freeHolds[this.#freeHoldCount] as number;
     session.held[orderSlot] = poolSlot;
     session.heldBytes[orderSlot] = bytes;
     this.#rx.bytes.copyWithin(this.#rx.frameOffset(poolSlot), offset, offset + bytes);
+  }
+
+  /** No room to wait in: the session gives up what it waits for, and so gives room to others. */
+  #deliverWithoutRoom(
+    session: SessionState,
+    orderSlot: number,
+    offset: number,
+    bytes: number,
+  ): void {
+    const order = session.order as ReceiveOrder;
+    for (let slot = order.release(); slot >= 0; slot = order.release()) {
+      if (slot === orderSlot) this.#deliver(session, offset, bytes);
+      else this.#deliverHeld(session, slot);
+    }
   }
 
   #drain(session: SessionState, now: number): void {
@@ -264,7 +277,6 @@ export class Forwarder {
 
   #deliverHeld(session: SessionState, orderSlot: number): void {
     const poolSlot = session.held[orderSlot] as number;
-    if (poolSlot < 0) return;
     this.#deliver(session, this.#rx.frameOffset(poolSlot), session.heldBytes[orderSlot] as number);
     this.#freeHolds[this.#freeHoldCount] = poolSlot;
     this.#freeHoldCount++;
@@ -272,7 +284,11 @@ export class Forwarder {
 
   #deliver(session: SessionState, offset: number, bytes: number): void {
     const { device, counters } = session;
-    if (device === null || device.write(this.#rx, offset, bytes) < 0) {
+    if (device === null) {
+      counters.rxNoDevice++;
+      return;
+    }
+    if (device.write(this.#rx, offset, bytes) < 0) {
       counters.rxErrors++;
       return;
     }

@@ -15,6 +15,7 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       tunnel: tunnel.config,
       endpoint: tunnel.endpoint.counters,
       lastSendError: tunnel.lastSendErrno === 0 ? null : errnoName(tunnel.lastSendErrno),
+      lastUnknownSession: tunnel.endpoint.lastUnknownSession || null,
       lastStranger: tunnel.strangers === 0 ? null : decodeSockaddr(tunnel.strangerName),
     })),
     sessions: sessions.map((session) => ({
@@ -26,6 +27,5 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
         session.lastReceivedMs < 0 ? null : Math.round(now - session.lastReceivedMs),
       resyncs: session.order?.resyncs ?? 0,
     })),
-    residentBytes: process.memoryUsage.rss(),
   };
 }

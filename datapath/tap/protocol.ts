@@ -47,6 +47,8 @@ export interface TunnelState {
   readonly endpoint: EndpointCounters;
   /** errno's name where the last datagram could not be sent. */
   readonly lastSendError: string | null;
+  /** The last session id that came to its endpoint and that nobody has here; null: none yet. */
+  readonly lastUnknownSession: number | null;
   /** Who else sent to one of its sessions last. */
   readonly lastStranger: SocketAddress | null;
 }
@@ -67,7 +69,6 @@ export interface SessionState {
 export interface Listing {
   readonly tunnels: readonly TunnelState[];
   readonly sessions: readonly SessionState[];
-  readonly residentBytes: number;
 }
 
 /** The bound of one request or reply: a listing of some ten thousand sessions. */

@@ -13,6 +13,8 @@ export class LocalEndpoint {
   readonly counters: EndpointCounters = createEndpointCounters();
   /** By session id as a signed 32-bit number, which the engine keeps without a box. */
   readonly sessions = new Map<number, SessionState>();
+  /** The last session id that came and that nobody has here; 0: none yet. */
+  lastUnknownSession = 0;
   /** Tunnels on it. */
   users = 0;
 

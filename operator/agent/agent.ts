@@ -8,11 +8,25 @@ import { DatapathClient } from "../../datapath/tap/client.ts";
 import type { Listing } from "../../datapath/tap/protocol.ts";
 import { attachmentKey } from "../convert/attachment.ts";
 import type { Spared } from "../convert/desired.ts";
-import { describeRejection, type Intake, type Rejection, takeIn } from "../convert/intake.ts";
-import { type Refusal, type Resolved, resolve, type SecretReader } from "../convert/resolve.ts";
+import {
+  describeRejection,
+  type Intake,
+  isIdentified,
+  type Rejection,
+  takeIn,
+} from "../convert/intake.ts";
+import {
+  type Programmed,
+  type Refusal,
+  type Resolved,
+  resolve,
+  type SecretReader,
+  yieldToSpared,
+} from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
 import { Attacher, type AttachStep } from "./attach.ts";
 import { AttachmentStore } from "./attachments.ts";
+import { aboutNode } from "./complaints.ts";
 import { readManifests, watchFolders } from "./manifests.ts";
 import { Node } from "./node.ts";
 import type { Tombstone } from "./protocol.ts";
@@ -48,10 +62,7 @@ export interface PassState {
   readonly rejections: readonly Rejection[];
   readonly resolved: Resolved;
   readonly failures: Failures;
-  readonly programmed: {
-    readonly tunnels: ReadonlySet<string>;
-    readonly sessions: ReadonlySet<string>;
-  };
+  readonly programmed: Programmed;
 }
 
 export class Agent {
@@ -94,6 +105,14 @@ export class Agent {
     return this.#options.nodeName;
   }
 
+  get manifests(): string {
+    return this.#options.manifests;
+  }
+
+  get log(): Logger {
+    return this.#options.log;
+  }
+
   get state(): PassState | null {
     return this.#state;
   }
@@ -105,7 +124,10 @@ export class Agent {
     this.#closers.push(watchFolders([manifests, secretsFolder], () => this.trigger(SETTLE_MS)));
     const monitor = monitorLinks(() => this.trigger(LINK_SETTLE_MS));
     this.#closers.push(() => monitor.close());
-    log.info({ node: this.nodeName }, "ready");
+    if (this.#state === null) return;
+    const { tunnels, sessions } = this.#state.resolved;
+    const figures = { tunnels: tunnels.size, sessions: sessions.size };
+    log.info({ node: this.nodeName, manifests, ...figures }, "ready");
   }
 
   stop(): void {
@@ -136,33 +158,40 @@ export class Agent {
 
   /** Takes what CNI left while we were away. */
   replayTombstones(): Promise<void> {
-    return replayTombstones(this.#options.tombstones, (tombstone) => this.#replay(tombstone));
+    return replayTombstones(
+      this.#options.tombstones,
+      (tombstone) => this.#replay(tombstone),
+      (path, error) =>
+        this.log.error({ path, err: error }, "a note of CNI's cannot be followed yet"),
+    );
   }
 
   listDatapath(): Promise<Listing> {
     return this.node.list();
   }
 
-  /** Takes everything of ours from the node, and ends the datapath process. Attachments are forgotten. */
-  async teardown(): Promise<void> {
-    await this.run(async () => {
+  /**
+   * Takes everything of ours from the node, and ends the datapath process. Attachments whose interfaces
+   * are gone are forgotten. @returns how many changes that took, and what could not be done
+   */
+  teardown(): Promise<{ readonly actions: number; readonly failures: Failures }> {
+    return this.run(async () => {
       await this.#datapath.ensureRunning();
       for (const attachment of [...this.store.all()]) {
         this.store.putIfPossible({ ...attachment, leaving: true });
       }
       const nothing = { tunnels: new Map(), sessions: new Map() };
       const spared: Spared = { tunnels: () => false, sessions: () => false };
-      const { failures } = await this.node.converge(nothing, spared, await this.node.list());
-      for (const [object, { message }] of failures) this.#options.log.error({ object }, message);
-      for (const attachment of [...this.store.all()]) {
-        this.store.delete(attachmentKey(attachment));
-      }
+      const listing = await this.node.list();
+      const { actions, failures } = await this.node.converge(nothing, spared, listing);
+      this.#forgetLeft(failures);
       this.status.write([]);
       await this.#datapath.shutdown();
+      return { actions: actions.length, failures };
     });
   }
 
-  #replay(tombstone: Tombstone): Promise<void> {
+  #replay(tombstone: Tombstone): Promise<unknown> {
     if (tombstone.op === "detach") return this.attacher.detach(tombstone);
     return this.attacher.gc(tombstone.network, tombstone.valid, tombstone.before);
   }
@@ -175,10 +204,10 @@ export class Agent {
       quiet = failures.size === 0;
       await this.replayTombstones();
     } catch (error) {
-      this.#options.log.error({ err: error }, "the pass failed; it is tried again");
+      this.#reportFailedPass(error);
     }
-    this.#retryMs = quiet ? FIRST_RETRY_MS : Math.min(this.#retryMs * 2, this.#options.resyncMs);
     const delay = quiet ? this.#options.resyncMs : this.#retryMs;
+    this.#retryMs = quiet ? FIRST_RETRY_MS : Math.min(this.#retryMs * 2, this.#options.resyncMs);
     // Nodes must not all wake at once.
     this.trigger(delay * (0.75 + Math.random() / 2));
   }
@@ -195,16 +224,17 @@ export class Agent {
     };
     const listing = await this.node.list();
     const programmed = {
-      tunnels: new Set(listing.tunnels.map(({ tunnel }) => tunnel.name)),
-      sessions: new Set(listing.sessions.map(({ session }) => session.key)),
+      tunnels: new Map(listing.tunnels.map(({ tunnel }) => [tunnel.name, tunnel.tunnelId])),
+      sessions: new Map(listing.sessions.map(({ session }) => [session.key, session.sessionId])),
     };
-    const resolved = resolve(intake, {
+    const wanted = resolve(intake, {
       nodeName,
       underlay: kernelUnderlay(this.node.socket),
       secrets,
       programmed: { ...programmed, underlayMtus: this.#underlayMtus() },
     });
-    const spared = sparedBy(rejections, resolved, unknown);
+    const spared = sparedBy(rejections, wanted, unknown);
+    const resolved = yieldToSpared(wanted, programmed, spared.sessions);
     const { actions, failures } = await this.node.converge(resolved, spared, listing);
     this.#forgetLeft(failures);
     this.#state = { intake, rejections, resolved, failures, programmed };
@@ -220,7 +250,7 @@ export class Agent {
     return {
       intake,
       rejections: [...rejections, ...intake.rejections],
-      unknown: rejections.length > 0,
+      unknown: rejections.length > 0 || !intake.rejections.every(isIdentified),
     };
   }
 
@@ -245,6 +275,24 @@ export class Agent {
     }
   }
 
+  /** Said once, until it is said otherwise; with a stack where nobody has thought of it. */
+  #reportFailedPass(error: unknown): void {
+    const { message, code } = error as { message?: string; code?: unknown };
+    const line = `the pass failed: ${message ?? error}; it is tried again`;
+    if (this.#reported.has(line)) return;
+    this.log.error(typeof code === "string" ? {} : { err: error }, line);
+    this.#reported = new Set([line]);
+  }
+
+  #aboutNode(): string[] {
+    if (this.#state === null) return [];
+    const { intake, rejections } = this.#state;
+    const { nodeName, manifests } = this.#options;
+    return aboutNode({ nodeName, manifests, intake, rejections }).map(
+      ({ finding, remedy }) => `${finding}; ${remedy}`,
+    );
+  }
+
   /** One line a change; what is wrong is said once, until it is said otherwise. */
   #report(actions: number, failures: Failures, milliseconds: number): void {
     const { log } = this.#options;
@@ -252,6 +300,7 @@ export class Agent {
     if (actions > 0) log.info(figures, "converged");
     else log.debug(figures, "nothing to do");
     const lines = [
+      ...this.#aboutNode(),
       ...(this.#state?.rejections ?? []).map(describeRejection),
       ...refusals("L2tpTunnel", this.#state?.resolved.refusedTunnels),
       ...refusals("L2tpSession", this.#state?.resolved.refusedSessions),

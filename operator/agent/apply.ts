@@ -82,7 +82,14 @@ class Executor {
     if (waiting.length === 0) return;
     this.#changes = [];
     this.#indexes.clear();
-    const replies = await this.#context.applyChanges(waiting.map(({ change }) => change));
+    let replies: readonly Reply<null>[];
+    try {
+      replies = await this.#context.applyChanges(waiting.map(({ change }) => change));
+    } catch (error) {
+      // Nobody knows which of them were made.
+      for (const { owner } of waiting) this.#fail(owner, error);
+      return;
+    }
     for (const [index, reply] of replies.entries()) {
       const owner = waiting[index]?.owner;
       if (owner !== undefined && "error" in reply) this.failures.set(owner, reply.error);
@@ -144,11 +151,14 @@ class Executor {
     }
   }
 
-  /** Opening a TAP device takes over whatever bears the name: it must be ours, or nobody's yet. */
+  /**
+   * Opening a TAP device takes over whatever bears the name: on the node it must be ours, or nobody's
+   * yet. In a pod ADD has seen to that, and what is written on the link is the pod's to change.
+   */
   #guardName(at: Place, id: string): void {
     const link = findLink(this.#socket(at.netns), at.name);
-    if (link === undefined || link.alias === id || (link.kind === "tun" && link.alias === ""))
-      return;
+    if (link === undefined || link.alias === id) return;
+    if (link.kind === "tun" && (link.alias === "" || at.netns !== null)) return;
     throw new SystemError(
       Errno.EEXIST,
       "create device",

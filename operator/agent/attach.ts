@@ -2,15 +2,15 @@
 import { announce } from "../../datapath/announce.ts";
 import { findLink } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { inNetns, OWN_NETNS } from "../../datapath/sys/netns.ts";
 import { linkId, parseLinkId } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 import { bridgeName, portName, stableMac } from "../convert/desired.ts";
 import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
-import { type AttachmentStore, isAlive, netnsInodeOf } from "./attachments.ts";
+import type { AttachmentStore } from "./attachments.ts";
 import { AgentError } from "./errors.ts";
 import type { Node } from "./node.ts";
+import { isAlive, netnsIdentity, requirePodNetns } from "./pod-netns.ts";
 import type {
   Attached,
   AttachedInterface,
@@ -66,8 +66,8 @@ export class Attacher {
     reached("recorded");
     const failures = await this.#converge(resolved, attachment);
     const failure =
-      failures.get(`session ${attachment.session}`) ??
-      failures.get(`tunnel ${resolved.session.tunnel}`);
+      failures.get(`tunnel ${resolved.session.tunnel}`) ??
+      failures.get(`session ${attachment.session}`);
     if (failure !== undefined) {
       await this.#detachOne(attachment);
       const remedy = "see l2tpctl doctor on the node; the runtime will try again";
@@ -90,9 +90,11 @@ export class Attacher {
     }
   }
 
-  /** Succeeds for what is gone already. @throws AgentError where an interface cannot be taken away */
-  async detach(call: CniCall): Promise<void> {
-    for (const attachment of this.#madeBy(call)) await this.#detachOne(attachment);
+  /** What it took away: nothing where all is gone already. @throws AgentError where it cannot be */
+  async detach(call: CniCall): Promise<readonly Attachment[]> {
+    const attachments = this.#madeBy(call);
+    for (const attachment of attachments) await this.#detachOne(attachment);
+    return attachments;
   }
 
   #madeBy({ containerId, cniIfname }: CniCall): Attachment[] {
@@ -113,7 +115,8 @@ export class Attacher {
     } else {
       const failures = await this.#converge(resolved, leaving);
       const failure = failures.get(`session ${attachment.session}`);
-      if (failure !== undefined && isAlive(leaving)) {
+      // What else is wrong with the session is no reason to keep a pod from going.
+      if (failure !== undefined && (await this.#isStillThere(resolved, leaving))) {
         const remedy = "it is tried again; see l2tpctl doctor on the node";
         throw new AgentError("ApplyFailed", `${attachment.session}: ${failure.message}`, remedy);
       }
@@ -122,14 +125,17 @@ export class Attacher {
     reached("left");
   }
 
+  async #isStillThere(resolved: ResolvedSession, leaving: Attachment): Promise<boolean> {
+    if (!isAlive(leaving)) return false;
+    const { actions } = await this.#context.node.planFor(resolved, leaving);
+    return actions.some((action) => action.do === "deleteLink");
+  }
+
   /** @throws AgentError that says what is not as it should be, and cannot be mended */
-  async check(call: CniCall, required: boolean): Promise<void> {
+  async check(call: CniCall): Promise<readonly string[]> {
     const attachments = this.#madeBy(call);
-    if (attachments.length === 0 && required) {
-      const message = `no attachment of container ${call.containerId}, interface ${call.cniIfname}`;
-      throw new AgentError("NotAttached", message, "delete the pod and let it be made again");
-    }
     for (const attachment of attachments) await this.#checkOne(attachment);
+    return attachments.map(({ ifname }) => ifname);
   }
 
   async #checkOne(attachment: Attachment): Promise<void> {
@@ -145,13 +151,16 @@ export class Attacher {
 
   async gc(network: string, valid: readonly CniCall[], before: string): Promise<void> {
     const keep = new Set(valid.map(callKey));
+    const errors: unknown[] = [];
     for (const attachment of [...this.#context.store.all()]) {
       const isStale =
         attachment.network === network &&
         attachment.createdAt <= before &&
         !keep.has(callKey(attachment));
-      if (isStale) await this.#detachOne(attachment);
+      if (isStale) await this.#detachOne(attachment).catch((error) => errors.push(error));
     }
+    // One that resists must not protect the others (CNI specification, GC).
+    if (errors.length > 0) throw errors[0];
   }
 
   /** One session; where that fails, a whole pass, which also finds what was moved by hand. */
@@ -189,7 +198,7 @@ export class Attacher {
     return (
       !known.leaving &&
       known.session === request.session &&
-      known.netnsInode === netnsInodeOf(request.netns)
+      known.netnsIdentity === netnsIdentity(request.netns)
     );
   }
 
@@ -254,7 +263,7 @@ export class Attacher {
       cniIfname,
       ifname,
       netns,
-      netnsInode: netnsInodeOf(netns),
+      netnsIdentity: requirePodNetns(netns),
       session,
       pod: request.pod ?? containerId,
       network,
@@ -278,20 +287,4 @@ export class Attacher {
     }
     return { interfaces, mtu: session.mtu, addresses, ipam };
   }
-}
-
-/** @throws AgentError where the path leads to no network namespace, or to the node's own */
-function requirePodNetns(path: string): void {
-  const refuse = (what: string) => {
-    const remedy = "the runtime must pass the path of the pod's";
-    return new AgentError("NoNetns", `CNI_NETNS ${path} is ${what}`, remedy);
-  };
-  try {
-    // Only entering it tells it from other files, and from namespaces of other kinds.
-    inNetns(path, () => {});
-  } catch {
-    throw refuse("no network namespace");
-  }
-  if (netnsInodeOf(path) === netnsInodeOf(OWN_NETNS))
-    throw refuse("the node's own network namespace");
 }

@@ -7,20 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path";
 import { sync as writeFileAtomic } from "write-file-atomic";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
-
-/** Whether the namespace that the pod had is still there: paths are used again, inodes say. */
-export function isAlive({ netns, netnsInode }: Attachment): boolean {
-  return netnsInodeOf(netns) === netnsInode;
-}
-
-/** The inode of a network namespace, or 0 where the path leads to none. */
-export function netnsInodeOf(path: string): number {
-  try {
-    return statSync(path).ino;
-  } catch {
-    return 0;
-  }
-}
+import { isAlive } from "./pod-netns.ts";
 
 export class AttachmentStore {
   readonly #folder: string;
@@ -88,8 +75,12 @@ export class AttachmentStore {
   delete(key: string): void {
     const attachment = this.#byKey.get(key);
     if (attachment === undefined) return;
-    rmSync(this.#pathOf(attachment), { force: true });
     this.#forget(key);
+    try {
+      rmSync(this.#pathOf(attachment), { force: true });
+    } catch {
+      // A disk that takes nothing any more must not keep a pod from going: it is gone all the same.
+    }
   }
 
   #remember(attachment: Attachment): void {

@@ -34,10 +34,11 @@ function listing({ of, tunnel: change }: Case, counters: object, endpoint: objec
     tunnel: tunnel(),
     endpoint: { ...createEndpointCounters(), ...endpoint },
     lastSendError: null,
+    lastUnknownSession: 4711,
     lastStranger: null,
     ...change,
   };
-  return { tunnels: [tunnelState], sessions: [state], residentBytes: 0 };
+  return { tunnels: [tunnelState], sessions: [state] };
 }
 
 /** Findings of two looks, between which the counters have grown. What they were before says nothing. */
@@ -67,7 +68,7 @@ it.each<[string, Case, RegExp, RegExp]>([
   [
     "unknown session",
     { endpoint: { rxUnknownSession: 3 } },
-    /^3 messages.*session ids/,
+    /^3 messages.*session ids.*4711/,
     /sessionId/,
   ],
   ["control messages", { endpoint: { rxControl: 2 } }, /^2 control messages/, /static/],

@@ -46,7 +46,7 @@ function difference(before: SessionCounters | undefined, after: SessionCounters)
 }
 
 function diagnoseTunnel(
-  { tunnel, lastSendError, endpoint }: TunnelState,
+  { tunnel, lastSendError, lastUnknownSession, endpoint }: TunnelState,
   before: TunnelState | undefined,
   around: Surroundings,
 ): Finding[] {
@@ -62,7 +62,8 @@ function diagnoseTunnel(
   const earlier = before?.endpoint;
   const unknown = endpoint.rxUnknownSession - (earlier?.rxUnknownSession ?? 0);
   if (unknown > 0) {
-    const finding = `${unknown} messages came for session ids that nobody has here`;
+    const last = lastUnknownSession ?? null;
+    const finding = `${unknown} messages came for session ids that nobody has here${last === null ? "" : `, the last one for ${last}`}`;
     const remedy = "compare the session id that the peer sends with spec.sessionId";
     found.push(warning(finding, remedy));
   }

@@ -1,9 +1,10 @@
 /** l2tp-agent: makes a node's tunnels, sessions and pod interfaces what the objects say. */
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { pino } from "pino";
 import manifest from "../../package.json" with { type: "json" };
+import { isServed } from "../../rpc/server.ts";
 import { Agent } from "./agent.ts";
 import type { AttachStep } from "./attach.ts";
 import { DEFAULT_SOCKET, TOMBSTONES } from "./protocol.ts";
@@ -11,8 +12,8 @@ import { fileSecrets } from "./secrets.ts";
 import { serveAgent } from "./serve.ts";
 
 interface Options {
-  manifests: string;
-  node: string;
+  manifests?: string;
+  node?: string;
   stateDir: string;
   socket: string;
   secrets?: string;
@@ -33,8 +34,8 @@ function seconds(text: string): number {
 const program = new Command("l2tp-agent")
   .description("Makes a node's L2TPv3 tunnels, sessions and pod interfaces what the manifests say.")
   .version(manifest.version)
-  .requiredOption("--manifests <dir>", "the folder with L2tpTunnel and L2tpSession YAML")
-  .requiredOption("--node <name>", "this node's name, as in spec.nodeName of its tunnels")
+  .option("--manifests <dir>", "the folder with L2tpTunnel and L2tpSession YAML")
+  .option("--node <name>", "this node's name, as in spec.nodeName of its tunnels")
   .option("--state-dir <dir>", "attachments and status", "/var/lib/l2tp-cni")
   .option("--socket <path>", "where CNI and l2tpctl find the agent", DEFAULT_SOCKET)
   .option("--secrets <dir>", "files NAMESPACE/NAME/KEY, mode 0600 (default: MANIFESTS/secrets)")
@@ -52,6 +53,7 @@ const program = new Command("l2tp-agent")
   )
   .option("--teardown", "take all of ours off the node, end the datapath process, and exit", false)
   .addOption(new Option("--exit-at <step>", "end at this step of an attachment").hideHelp())
+  .addHelpText("after", "\nExample:\n  l2tp-agent --manifests /etc/l2tp-cni --node edge-1")
   .showHelpAfterError("(see l2tp-agent --help)")
   .parse();
 
@@ -63,8 +65,15 @@ function refuse(message: string): never {
   process.exit(2);
 }
 
-if (!existsSync(options.manifests)) {
-  refuse(`no folder ${options.manifests}; create it and put the manifests there (--manifests)`);
+const { manifests = "", node = "" } = options;
+if (!options.teardown && (manifests === "" || node === "")) {
+  refuse(
+    "--manifests <dir> and --node <name> are needed, as in\n" +
+      "  l2tp-agent --manifests /etc/l2tp-cni --node edge-1\n(see l2tp-agent --help)",
+  );
+}
+if (!options.teardown && statSync(manifests, { throwIfNoEntry: false })?.isDirectory() !== true) {
+  refuse(`no folder ${manifests}; create it and put the manifests there (--manifests)`);
 }
 if (options.datapath === "kernel") {
   refuse("--datapath kernel: this version has the userspace datapath only; use auto or userspace");
@@ -82,10 +91,10 @@ try {
 }
 
 const socketFolder = dirname(options.socket);
-const secretsFolder = options.secrets ?? join(options.manifests, "secrets");
+const secretsFolder = options.secrets ?? join(manifests, "secrets");
 const agent = new Agent({
-  nodeName: options.node,
-  manifests: options.manifests,
+  nodeName: node,
+  manifests,
   secretsFolder,
   secrets: fileSecrets(secretsFolder),
   stateFolder: options.stateDir,
@@ -98,18 +107,25 @@ const agent = new Agent({
   },
 });
 
-if (options.teardown) {
-  await agent.teardown();
+if (options.teardown) await teardown();
+else await run();
+
+/** Only where no agent runs: it would put all of it back. */
+async function teardown(): Promise<void> {
+  if (await isServed(options.socket)) {
+    refuse(`an agent runs on ${options.socket}; stop it first, then tear down`);
+  }
+  const { actions, failures } = await agent.teardown();
   agent.stop();
-  log.info("everything of ours is off the node");
-} else {
-  await run();
+  for (const [object, { message }] of failures) log.error({ object }, message);
+  if (failures.size > 0) refuse(`${failures.size} objects could not be taken off; try again`);
+  log.info({ changes: actions }, "nothing of ours is on the node any more");
 }
 
 async function run(): Promise<void> {
   // First of all, so that two agents never work on one node.
   const server = await serveAgent(agent, options.socket).catch((error: Error) =>
-    refuse(error.message),
+    refuse(`${error.message}; stop that agent, or give this one --socket and --state-dir`),
   );
   const stop = (signal: string) => {
     log.info({ signal }, "stopping; the datapath goes on");

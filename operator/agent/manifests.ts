@@ -26,8 +26,8 @@ export function readManifests(folder: string): Manifests {
     try {
       documents.push(...readFile(folder, name));
     } catch (error) {
-      const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-      rejections.push(rejectFile(name, reason ?? "unreadable"));
+      const [reason = "unreadable"] = (error as Error).message.split("\n");
+      rejections.push(rejectFile(name, reason.replace(/:$/, "")));
     }
   }
   if (names.length > MAX_FILES) rejections.push(rejectFile(folder, `more than ${MAX_FILES} files`));
@@ -35,12 +35,12 @@ export function readManifests(folder: string): Manifests {
 }
 
 function rejectFile(origin: string, reason: string): Rejection {
-  const remedy = "correct the file; its objects stay away until then";
+  const remedy = "correct it, or delete it; until then nothing that runs is taken away";
   return {
     origin,
     kind: undefined,
     key: undefined,
-    problems: [{ path: "file", value: undefined, reason, remedy }],
+    problems: [{ path: "the file", value: undefined, reason, remedy }],
   };
 }
 
@@ -48,6 +48,8 @@ function readFile(folder: string, name: string): Document[] {
   const path = join(folder, name);
   const { size } = statSync(path);
   if (size > MAX_FILE_BYTES) throw new RangeError(`larger than ${MAX_FILE_BYTES} bytes`);
+  // A writer that has only got as far as to truncate it has not deleted what was in it.
+  if (size === 0) throw new RangeError("it is empty");
   const parsed = parseAllDocuments(readFileSync(path, "utf8"));
   // An empty stream, or documents: both can be walked.
   return Array.from(parsed, (document, index) => {

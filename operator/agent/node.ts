@@ -20,8 +20,9 @@ import {
 import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
 import { applyPlan } from "./apply.ts";
-import { type AttachmentStore, isAlive } from "./attachments.ts";
+import type { AttachmentStore } from "./attachments.ts";
 import { observeAll, observeSome } from "./observe.ts";
+import { isAlive } from "./pod-netns.ts";
 
 interface PassResult {
   readonly actions: readonly Action[];
@@ -83,13 +84,15 @@ export class Node {
       linkId.pod(key),
     ]);
     const whole = desireSession(resolved, this.#attachments.livingOf(session.key), this.#name);
+    const listing = await this.#datapath.list([session.key]);
+    // Where nobody is attached, a session that could not be programmed need not be now.
+    const isIdle = whole.session.link === null && listing.sessions.length === 0;
     const desired: Desired = {
       tunnels: [],
-      sessions: [whole.session],
+      sessions: isIdle ? [] : [whole.session],
       links: whole.links.filter(({ id }) => ids.has(id)),
       pairs: whole.pairs.filter(({ port }) => ids.has(port)),
     };
-    const listing = await this.#datapath.list([session.key]);
     const observed = observeSome(this.socket, listing, {
       ids,
       names: [deviceName(session.sessionId), bridgeName(session.sessionId), portName(attachment)],

@@ -5,8 +5,15 @@ import { listRoutes } from "../../datapath/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { isErrno } from "../../datapath/sys/errno.ts";
 import type { Listing } from "../../datapath/tap/protocol.ts";
-import { linkId, type Observed, type ObservedLink, parseLinkId } from "../../l2tp/plan.ts";
+import {
+  type LinkRoute,
+  linkId,
+  type Observed,
+  type ObservedLink,
+  parseLinkId,
+} from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
+import { canonicalRoutes } from "../convert/desired.ts";
 
 /** Everything of ours. @param attachments those of living pods */
 export function observeAll(
@@ -91,7 +98,10 @@ function observed(
   };
 }
 
-/** Links in a pod, with addresses and routes; one whose label is gone is known by its name. */
+/**
+ * Links in a pod, with addresses and routes. A pod may write any label on its links, so only those count
+ * that its own attachments can have; a link at the place of one is its, whatever is written on it.
+ */
 function podLinks(netns: string, attachments: readonly Attachment[]): ObservedLink[] {
   let socket: NetlinkSocket;
   try {
@@ -102,33 +112,49 @@ function podLinks(netns: string, attachments: readonly Attachment[]): ObservedLi
     throw error;
   }
   try {
-    const infos = listLinks(socket);
-    const links = labelledLinks(netns, infos);
-    const addresses = listAddresses(socket);
-    const routes = listRoutes(socket);
-    for (const attachment of attachments) {
-      const info = infos.find(({ name }) => name === attachment.ifname);
-      const known = links.some(({ name }) => name === attachment.ifname);
-      if (info === undefined || known || info.alias !== "") continue;
-      if (info.kind === "tun") {
-        const id = linkId.pseudowire(attachment.session);
-        links.push(observed(netns, info, id, "pseudowire", new Map()));
-      } else if (info.kind === "veth") {
-        const id = linkId.pod(attachmentKey(attachment));
-        links.push(observed(netns, info, id, "pod", new Map()));
-      }
-    }
-    return links.map((link) => {
-      const index = infos.find(({ name }) => name === link.name)?.index;
+    const find = finder(listLinks(socket));
+    const addresses = Map.groupBy(listAddresses(socket), ({ link }) => link);
+    const all = listRoutes(socket);
+    const routes = Map.groupBy(all, ({ link }) => link);
+    const ways = Map.groupBy(all, ({ destination }) => destination);
+    return attachments.flatMap((attachment) => {
+      const found = find(attachment);
+      if (found === undefined) return [];
+      const { index } = found.info;
+      const own = routes.get(index) ?? [];
+      // The pod may have a way already, by another link: the first one wins.
+      const isTaken = ({ destination }: LinkRoute) =>
+        ways.get(destination)?.some(({ link }) => link !== index) === true;
       return {
-        ...link,
-        addresses: addresses.filter((item) => item.link === index).map(({ prefix }) => prefix),
-        routes: routes
-          .filter((item) => item.link === index)
-          .map(({ destination, gateway }) => ({ destination, gateway: gateway ?? null })),
+        ...observed(netns, found.info, found.id, found.kind, new Map()),
+        addresses: (addresses.get(index) ?? []).map(({ prefix }) => prefix),
+        routes: [
+          ...own.map(({ destination, gateway }) => ({ destination, gateway: gateway ?? null })),
+          ...canonicalRoutes(attachment).filter(isTaken),
+        ],
       };
     });
   } finally {
     socket.close();
   }
+}
+
+/** Finds the link of an attachment: by what is written on it, or else where it is to stand. */
+function finder(infos: readonly LinkInfo[]) {
+  const byAlias = new Map(infos.map((info) => [info.alias, info]));
+  const byName = new Map(infos.map((info) => [info.name, info]));
+  return (attachment: Attachment) => {
+    const device = linkId.pseudowire(attachment.session);
+    const port = linkId.pod(attachmentKey(attachment));
+    const labelled = byAlias.get(device) ?? byAlias.get(port);
+    const info = labelled ?? byName.get(attachment.ifname);
+    if (info === undefined) return undefined;
+    if (info.alias === device || (labelled === undefined && info.kind === "tun")) {
+      return { info, id: device, kind: "pseudowire" } as const;
+    }
+    if (info.alias === port || info.kind === "veth") {
+      return { info, id: port, kind: "pod" } as const;
+    }
+    return undefined;
+  };
 }

@@ -15,8 +15,8 @@ export const MAX_REPLY_BYTES = 64 * 1024 * 1024;
 export const FORMS = {
   /** CNI specification, section 2; a bound so that it fits a file. */
   containerId: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,149}$/,
-  /** The kernel's dev_valid_name. */
-  ifname: /^(?!\.{1,2}$)[^\s/:]{1,15}$/,
+  /** Of what the kernel takes for a name (dev_valid_name), what is safe to print and no template. */
+  ifname: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/,
   netns: /^\/[^\0]{0,4094}$/,
   network: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/,
   mac: MAC_FORM,
@@ -68,8 +68,8 @@ export type AgentRequest =
   | AttachRequest
   /** Succeeds for what is gone already. */
   | ({ readonly op: "detach" } & CniCall)
-  /** `required`: an ADD that made nothing is an error. */
-  | ({ readonly op: "check"; readonly required: boolean } & CniCall)
+  /** Returns the interfaces that the ADD made, all of them as they should be. */
+  | ({ readonly op: "check" } & CniCall)
   /** Detaches all of the network but the valid ones. */
   | {
       readonly op: "gc";
@@ -113,7 +113,7 @@ export type AgentErrorCode =
   | "InterfaceExists"
   | "NoNetns"
   | "InvalidRequest"
-  | "NotAttached"
+  | "ClientGone"
   | "Drift"
   | "StateNotWritable"
   | "ApplyFailed";
@@ -131,7 +131,7 @@ export interface TunnelRow {
   readonly local: string;
   readonly remote: string;
   readonly tunnelId: number | null;
-  readonly peerTunnelId: number;
+  readonly peerTunnelId: number | null;
   readonly datapath: string;
   readonly underlayMtu: number | null;
   readonly sessions: number;
@@ -144,7 +144,7 @@ export interface SessionRow {
   readonly name: string;
   readonly tunnel: string;
   readonly sessionId: number | null;
-  readonly peerSessionId: number;
+  readonly peerSessionId: number | null;
   readonly interface: string | null;
   readonly mtu: number | null;
   readonly mode: string;
@@ -172,15 +172,26 @@ export interface Finding {
   readonly remedy: string;
 }
 
+export interface Examination {
+  readonly findings: readonly Finding[];
+  /** What was looked at. */
+  readonly tunnels: number;
+  readonly sessions: number;
+  /** Frames that crossed while it was looked at. */
+  readonly rxPackets: number;
+  readonly txPackets: number;
+  readonly seconds: number;
+}
+
 export interface AgentResults {
   readonly prepare: Attached | null;
   readonly attach: Attached;
   readonly detach: null;
-  readonly check: null;
+  readonly check: readonly string[];
   readonly gc: null;
   readonly ready: null;
   readonly tunnels: readonly TunnelRow[];
   readonly sessions: readonly SessionRow[];
   readonly attachments: readonly AttachmentRow[];
-  readonly doctor: readonly Finding[];
+  readonly doctor: Examination;
 }

@@ -1,12 +1,13 @@
 /** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
 import type { Listing, SessionState } from "../../datapath/tap/protocol.ts";
 import type { Endpoint } from "../../l2tp/model.ts";
-import type { Condition, L2tpSession, L2tpTunnel } from "../api/types.ts";
+import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
 import { interfaceName, type Spared } from "../convert/desired.ts";
 import { invalidForm, refusedConditions, sessionStatus, tunnelStatus } from "../convert/status.ts";
 import type { PassState } from "./agent.ts";
-import { type AttachmentStore, isAlive } from "./attachments.ts";
-import type { AttachmentRow, SessionRow, TunnelRow } from "./protocol.ts";
+import type { AttachmentStore } from "./attachments.ts";
+import { isAlive } from "./pod-netns.ts";
+import type { AttachmentRow, ConditionRow, SessionRow, TunnelRow } from "./protocol.ts";
 import type { StatusInput, StatusStore } from "./status-store.ts";
 
 /** The status of every object of the node, the broken ones too. */
@@ -71,29 +72,56 @@ const at = ({ address, port }: Endpoint): string => {
 const counters = (value: object | undefined): Record<string, number> =>
   ({ ...value }) as Record<string, number>;
 
-const bare = (conditions: readonly Condition[]) =>
-  conditions.map(({ type, status, reason, message }) => ({ type, status, reason, message }));
+/** What runs although no file that can be read says so. */
+const UNREADABLE: ConditionRow = {
+  type: "Accepted",
+  status: "Unknown",
+  reason: "ManifestUnreadable",
+  message: "No file that can be read has it. The version before still runs.",
+};
+
+function conditionsOf(
+  store: StatusStore,
+  kind: StatusInput["kind"],
+  key: string,
+): readonly ConditionRow[] {
+  const conditions = store.conditionsOf(kind, key);
+  if (conditions.length === 0) return [UNREADABLE];
+  return conditions.map(({ type, status, reason, message }) => ({ type, status, reason, message }));
+}
+
+/** All that have that kind: what is well, what is refused, what is broken, and what runs regardless. */
+function allKeys(
+  kind: StatusInput["kind"],
+  { rejections }: PassState,
+  ...known: readonly ReadonlyMap<string, unknown>[]
+): string[] {
+  const broken = rejections.flatMap((item) => (item.kind === kind ? (item.key ?? []) : []));
+  const keys = new Set([...known.flatMap((map) => [...map.keys()]), ...broken.filter(isPlainKey)]);
+  return [...keys].sort();
+}
 
 export function tunnelRows(state: PassState, listing: Listing, status: StatusStore): TunnelRow[] {
   const programmed = new Map(listing.tunnels.map((item) => [item.tunnel.name, item]));
   const sessions = Map.groupBy(listing.sessions, ({ session }) => session.tunnel);
   const { resolved, intake } = state;
-  return [...resolved.tunnels.keys(), ...resolved.refusedTunnels.keys()].sort().map((name) => {
+  const names = allKeys("L2tpTunnel", state, resolved.tunnels, resolved.refusedTunnels, programmed);
+  return names.map((name) => {
     const known = resolved.tunnels.get(name);
     const spec = (known?.object ?? intake.tunnels.get(name))?.spec;
     const live = programmed.get(name);
     const tunnel = known?.tunnel ?? live?.tunnel;
     return {
       name,
-      encapsulation: spec?.encapsulation ?? "",
+      encapsulation: spec?.encapsulation ?? tunnel?.encapsulation ?? "",
       local: tunnel === undefined ? "" : at(tunnel.local),
       remote: tunnel === undefined ? (spec?.remote.address ?? "") : at(tunnel.remote),
-      tunnelId: tunnel?.tunnelId ?? null,
-      peerTunnelId: spec?.peerTunnelId ?? 0,
+      tunnelId: tunnel?.tunnelId ?? spec?.tunnelId ?? null,
+      peerTunnelId: spec?.peerTunnelId ?? tunnel?.peerTunnelId ?? null,
       datapath: "Userspace",
       underlayMtu: known?.underlayMtu ?? null,
       sessions: sessions.get(name)?.length ?? 0,
-      conditions: bare(status.conditionsOf("L2tpTunnel", name)),
+      conditions: conditionsOf(status, "L2tpTunnel", name),
       counters: counters(live?.endpoint),
     };
   });
@@ -107,7 +135,8 @@ export function sessionRows(
 ): SessionRow[] {
   const programmed = new Map(listing.sessions.map((item) => [item.session.key, item]));
   const { resolved, intake } = state;
-  const keys = [...resolved.sessions.keys(), ...resolved.refusedSessions.keys()].sort();
+  const { sessions, refusedSessions } = resolved;
+  const keys = allKeys("L2tpSession", state, sessions, refusedSessions, programmed);
   return keys.map((key) => sessionRow(key, programmed.get(key)));
 
   function sessionRow(key: string, live: SessionState | undefined): SessionRow {
@@ -118,15 +147,20 @@ export function sessionRows(
     const [first] = attachments;
     return {
       name: key,
-      tunnel: spec?.tunnelRef.name ?? "",
-      sessionId: session?.sessionId ?? null,
-      peerSessionId: spec?.peerSessionId ?? 0,
-      interface: known === undefined || first === undefined ? null : interfaceName(known, first),
+      tunnel: spec?.tunnelRef.name ?? session?.tunnel ?? "",
+      sessionId: session?.sessionId ?? spec?.sessionId ?? null,
+      peerSessionId: spec?.peerSessionId ?? session?.peerSessionId ?? null,
+      interface:
+        first === undefined
+          ? null
+          : known === undefined
+            ? first.ifname
+            : interfaceName(known, first),
       mtu: session?.mtu ?? null,
       mode: spec?.attachment?.mode ?? "Direct",
       attachedTo: attachments.map(({ pod, ifname }) => `${pod}:${ifname}`),
       lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,
-      conditions: bare(status.conditionsOf("L2tpSession", key)),
+      conditions: conditionsOf(status, "L2tpSession", key),
       counters: counters(live?.counters),
     };
   }
@@ -136,8 +170,8 @@ export function attachmentRows(state: PassState, store: AttachmentStore): Attach
   const rows = Array.from(store.all(), (attachment): AttachmentRow => {
     const { containerId, cniIfname, ifname, pod, session, leaving } = attachment;
     const { netns, mac, addresses } = attachment;
-    const known = state.resolved.sessions.has(session);
-    const living = known ? "attached" : "session missing";
+    const runs = state.resolved.sessions.has(session) || state.programmed.sessions.has(session);
+    const living = runs ? "attached" : "session missing";
     const rowState = !isAlive(attachment) ? "namespace gone" : leaving ? "leaving" : living;
     const whose = { containerId, cniIfname, ifname, pod };
     return { ...whose, session, netns, mac, addresses, state: rowState };

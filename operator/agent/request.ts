@@ -24,7 +24,7 @@ export function checkRequest(request: unknown): AgentRequest {
     case "detach":
       return { op: "detach", ...checkCall(fields) };
     case "check":
-      return { op: "check", ...checkCall(fields), required: fields.required === true };
+      return { op: "check", ...checkCall(fields) };
     case "gc":
       return checkGc(fields);
     case "prepare":

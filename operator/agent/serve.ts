@@ -1,15 +1,23 @@
 /** The agent's socket: checks what is asked, and hands it to whom it concerns. */
 import type { Server } from "node:net";
-import { findLink } from "../../datapath/netlink/link.ts";
+import { findLink, type LinkInfo } from "../../datapath/netlink/link.ts";
 import { lookUpRoute } from "../../datapath/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import type { Listing } from "../../datapath/tap/protocol.ts";
 import { sessionMtu } from "../../l2tp/mtu.ts";
-import { serve } from "../../rpc/server.ts";
+import { type Client, serve } from "../../rpc/server.ts";
 import { deviceName } from "../convert/desired.ts";
 import type { Agent, PassState } from "./agent.ts";
+import { complaints } from "./complaints.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
 import { AgentError } from "./errors.ts";
-import { type AgentRequest, type AgentResults, MAX_REQUEST_BYTES } from "./protocol.ts";
+import {
+  type AgentRequest,
+  type AgentResults,
+  type Examination,
+  MAX_REQUEST_BYTES,
+  type SessionRequest,
+} from "./protocol.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { checkRequest } from "./request.ts";
 
@@ -24,13 +32,14 @@ export function serveAgent(agent: Agent, path: string): Promise<Server> {
     maxRequestBytes: MAX_REQUEST_BYTES,
     maxConnections: MAX_CONNECTIONS,
     idleTimeoutMs: IDLE_TIMEOUT_MS,
-    handle: (request) => handle(agent, checkRequest(request)),
+    handle: (request, client) => handle(agent, checkRequest(request), client),
   });
 }
 
 async function handle(
   agent: Agent,
   request: AgentRequest,
+  client: Client,
 ): Promise<AgentResults[keyof AgentResults]> {
   switch (request.op) {
     case "ready":
@@ -49,9 +58,16 @@ async function handle(
       return examine(agent, request.seconds);
     default:
       return agent.run(async () => {
+        // It has given up, and done what it does then: nothing may happen behind its back.
+        if (client.isGone) throw new AgentError("ClientGone", "nobody waits for the answer", "");
         // A DEL that came while we were away comes before what is asked now.
         await agent.replayTombstones();
-        return change(agent, request);
+        try {
+          return await change(agent, request);
+        } catch (error) {
+          agent.log.warn({ request: request.op }, (error as Error).message);
+          throw error;
+        }
       });
   }
 }
@@ -66,19 +82,27 @@ async function change(
     case "attach": {
       const attached = await agent.attacher.attach(request);
       agent.trigger(STATUS_DELAY_MS);
+      agent.log.info(whose(request), "attached");
       return attached;
     }
-    case "detach":
-      await agent.attacher.detach(request);
+    case "detach": {
+      const detached = await agent.attacher.detach(request);
+      if (detached.length === 0) return null;
       agent.trigger(STATUS_DELAY_MS);
+      for (const attachment of detached) agent.log.info(whose(attachment), "detached");
       return null;
+    }
     case "check":
-      await agent.attacher.check(request, request.required);
-      return null;
+      return agent.attacher.check(request);
     case "gc":
       await agent.attacher.gc(request.network, request.valid, request.before);
       return null;
   }
+}
+
+/** What a line of the log says of a pod's interface. */
+function whose({ session, pod, containerId, ifname }: Omit<SessionRequest, "netns">) {
+  return { session, pod, containerId, ifname };
 }
 
 function requireState(agent: Agent): PassState {
@@ -86,11 +110,45 @@ function requireState(agent: Agent): PassState {
   throw new AgentError("NotReady", "the agent has not read its objects yet", "try again");
 }
 
-async function examine(agent: Agent, seconds: number) {
-  const state = requireState(agent);
+async function examine(agent: Agent, seconds: number): Promise<Examination> {
   const before = await agent.listDatapath();
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-  return diagnose(before, await agent.listDatapath(), surroundings(agent, state));
+  const state = requireState(agent);
+  const after = await agent.listDatapath();
+  const told = {
+    nodeName: agent.nodeName,
+    manifests: agent.manifests,
+    intake: state.intake,
+    rejections: state.rejections,
+    tunnels: tunnelRows(state, after, agent.status),
+    sessions: sessionRows(state, after, agent.status, agent.store),
+    attachments: attachmentRows(state, agent.store),
+  };
+  const watched = diagnose(before, after, surroundings(agent, state));
+  const total = (listing: Listing, name: "rxPackets" | "txPackets") =>
+    listing.sessions.reduce((sum, { counters }) => sum + counters[name], 0);
+  return {
+    findings: [...complaints(told), ...watched],
+    tunnels: told.tunnels.length,
+    sessions: told.sessions.length,
+    rxPackets: total(after, "rxPackets") - total(before, "rxPackets"),
+    txPackets: total(after, "txPackets") - total(before, "txPackets"),
+    seconds,
+  };
+}
+
+/** Undefined, too, where the namespace has just died. */
+function findLinkIn(netns: string, name: string): LinkInfo | undefined {
+  try {
+    const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
+    try {
+      return findLink(socket, name);
+    } finally {
+      socket.close();
+    }
+  } catch {
+    return undefined;
+  }
 }
 
 function surroundings(agent: Agent, { resolved }: PassState): Surroundings {
@@ -113,16 +171,13 @@ function surroundings(agent: Agent, { resolved }: PassState): Surroundings {
     },
     device(key) {
       const known = resolved.sessions.get(key);
-      if (known === undefined) return null;
-      const [pod] = known.mode === "Direct" ? agent.store.livingOf(key) : [];
+      const [pod] = known?.mode === "Bridge" ? [] : agent.store.livingOf(key);
       if (pod === undefined) {
-        const name = deviceName(known.session.sessionId);
+        const name = deviceName(known?.session.sessionId ?? 0);
         const link = findLink(agent.node.socket, name);
         return link === undefined ? null : { place: name, up: link.up };
       }
-      const socket = new NetlinkSocket(NETLINK_ROUTE, pod.netns);
-      const link = findLink(socket, pod.ifname);
-      socket.close();
+      const link = findLinkIn(pod.netns, pod.ifname);
       return link === undefined ? null : { place: `${pod.ifname} of ${pod.pod}`, up: link.up };
     },
     isAttached: (key) => agent.store.livingOf(key).length > 0,

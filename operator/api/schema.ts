@@ -59,6 +59,10 @@ type Checked = { readonly object: L2tpObject } | { readonly problems: readonly F
 /** The kinds that we know, for messages. */
 const KINDS = [...kinds.keys()].join(" and ");
 
+export function isKind(kind: string): boolean {
+  return kinds.has(kind);
+}
+
 /** Whether the document is an object of ours at all, by its kind and group. */
 export function isOurs(document: unknown): document is Json {
   if (typeof document !== "object" || document === null) return false;

@@ -6,9 +6,9 @@ export interface Attachment {
   /** CNI_IFNAME of the ADD that made it. */
   readonly cniIfname: string;
   readonly ifname: string;
-  /** The path of the pod's network namespace, and the inode behind it: paths are used again. */
+  /** The path of the pod's network namespace, and what tells it from others at the same path. */
   readonly netns: string;
-  readonly netnsInode: number;
+  readonly netnsIdentity: string;
   /** The key of the L2tpSession. */
   readonly session: string;
   /** "namespace/name", or the container's id where the runtime names no pod. */

@@ -6,6 +6,7 @@ import {
   type Desired,
   type DesiredSession,
   type Link,
+  type LinkRoute,
   linkId,
   type Observed,
   type PortPair,
@@ -104,11 +105,15 @@ function inPod({ netns, ifname, mac, addresses, routes }: Attachment) {
     up: true,
     // As the kernel lists them: or else they would seem to be missing for ever.
     addresses: addresses.map(canonicalPrefix),
-    routes: routes.map(({ destination, gateway }) => ({
-      destination: canonicalNetwork(destination),
-      gateway: gateway === null ? null : canonicalAddress(gateway),
-    })),
+    routes: canonicalRoutes({ routes }),
   };
+}
+
+export function canonicalRoutes({ routes }: Pick<Attachment, "routes">): LinkRoute[] {
+  return routes.map(({ destination, gateway }) => ({
+    destination: canonicalNetwork(destination),
+    gateway: gateway === null ? null : canonicalAddress(gateway),
+  }));
 }
 
 /** What all sessions together want, without the tunnels. */

@@ -43,7 +43,7 @@ it("counts the first of two with the same name, and says where it is", () => {
   const { sessions, rejections } = take(session(), second);
   expect(sessions.get("default/lan")?.spec.peerSessionId).toBe(1);
   expect(rejections.map(describeRejection)).toEqual([
-    'file 1: metadata.name "default/lan": defined already in file 0; keep one of them',
+    'file 1 (L2tpSession default/lan): metadata.name "default/lan": defined already in file 0; keep one of them',
   ]);
   // Of another namespace it is another one.
   const other = session({ metadata: { name: "lan", namespace: "shop" } });

@@ -1,6 +1,6 @@
 /** From documents of unknown content to objects of ours, and a report for each that is none. */
 import { describeProblem, type FieldProblem } from "../../l2tp/spec.ts";
-import { checkForm, isOurs } from "../api/schema.ts";
+import { checkForm, isKind, isOurs } from "../api/schema.ts";
 import { keyOf, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 
 /** A YAML document as it was found. */
@@ -10,13 +10,22 @@ export interface Document {
   readonly content: unknown;
 }
 
-/** An object that cannot be used, or a document that is none. */
+/**
+ * An object that cannot be used, or a document that is none. Where nobody can say whose it is, it may be
+ * any object of ours: then nothing that runs may be taken for deleted.
+ */
 export interface Rejection {
   readonly origin: string;
   /** Where the document says whose it is. */
   readonly kind: string | undefined;
   readonly key: string | undefined;
   readonly problems: readonly FieldProblem[];
+}
+
+/** Whether the rejection says which object of ours it is, or that it is of somebody else. */
+export function isIdentified({ kind, key }: Rejection): boolean {
+  if (kind === undefined || key === undefined) return false;
+  return !kind.toLowerCase().startsWith("l2tp") || isKind(kind);
 }
 
 export interface Intake {
@@ -46,7 +55,7 @@ export function takeIn(documents: readonly Document[]): Intake {
     const key = keyOf(object);
     const before = origins.get(`${object.kind} ${key}`);
     if (before !== undefined) {
-      rejections.push({ origin, kind: undefined, key: undefined, problems: [again(key, before)] });
+      rejections.push({ origin, kind: object.kind, key, problems: [again(key, before)] });
       continue;
     }
     origins.set(`${object.kind} ${key}`, origin);

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import type { SessionSpec, TunnelSpec } from "../../l2tp/spec.ts";
 import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
-import { type ResolveContext, resolve } from "./resolve.ts";
+import { type ResolveContext, resolve, yieldToSpared } from "./resolve.ts";
 
 const tunnel = (name: string, spec: Partial<TunnelSpec> = {}): L2tpTunnel => ({
   apiVersion: API_VERSION,
@@ -47,7 +47,7 @@ function resolved(
     secrets: () => {
       throw new Error("no such secret");
     },
-    programmed: { tunnels: new Set(), sessions: new Set(), underlayMtus: new Map() },
+    programmed: { tunnels: new Map(), sessions: new Map(), underlayMtus: new Map() },
     ...change,
   });
 }
@@ -109,8 +109,8 @@ it("finds the local address of an interface, and says where it has none", () => 
 it("lives without a route where the local address is given, with the MTU that it had", () => {
   const given = tunnel("t", { local: { address: "192.0.2.1" } });
   const programmed = {
-    tunnels: new Set(["t"]),
-    sessions: new Set<string>(),
+    tunnels: new Map([["t", 1]]),
+    sessions: new Map<string, number>(),
     underlayMtus: new Map([["t", 9000]]),
   };
   const { tunnels } = resolved([given], [], { underlay: noRoute, programmed });
@@ -131,8 +131,8 @@ it("lets what is programmed win a conflict, whatever its name", () => {
   const two = [session("a", { sessionId: 7 }), session("b", { sessionId: 7 })];
   expect([...resolved([tunnel("t")], two).refusedSessions.keys()]).toEqual(["shop/b"]);
   const programmed = {
-    tunnels: new Set<string>(),
-    sessions: new Set(["shop/b"]),
+    tunnels: new Map<string, number>(),
+    sessions: new Map([["shop/b", 7]]),
     underlayMtus: new Map(),
   };
   const { refusedSessions } = resolved([tunnel("t")], two, { programmed });
@@ -171,4 +171,46 @@ it("keeps namespaces out that the tunnel does not allow", () => {
   );
   expect([...sessions.keys()]).toEqual(["shop/lan"]);
   expect(refusedSessions.get("other/lan")).toMatchObject({ reason: "NamespaceNotAllowed" });
+});
+
+it("keeps the ids that it has allocated, whoever asks for them later", () => {
+  const first =
+    resolved([tunnel("t")], [session("lan")]).sessions.get("shop/lan")?.session.sessionId ?? 0;
+  const programmed = {
+    tunnels: new Map<string, number>(),
+    sessions: new Map([["shop/lan", first]]),
+    underlayMtus: new Map(),
+  };
+  const greedy = session("greedy", { sessionId: first });
+  const { sessions, refusedSessions } = resolved([tunnel("t")], [greedy, session("lan")], {
+    programmed,
+  });
+  expect(sessions.get("shop/lan")?.session.sessionId).toBe(first);
+  expect(refusedSessions.get("shop/greedy")).toMatchObject({ reason: "Conflict" });
+});
+
+it("says of a session whose tunnel is broken that it is the tunnel's fault", () => {
+  const rejections = [{ origin: "t.yaml", kind: "L2tpTunnel", key: "t", problems: [] }];
+  const intake = {
+    tunnels: new Map(),
+    sessions: new Map([["shop/lan", session("lan")]]),
+    rejections,
+  };
+  const programmed = { tunnels: new Map(), sessions: new Map(), underlayMtus: new Map() };
+  const secrets = () => "";
+  const context = { nodeName: "here", underlay: noRoute, secrets, programmed };
+  expect(resolve(intake, context).refusedSessions.get("shop/lan")).toMatchObject({
+    condition: "Programmed",
+    reason: "TunnelInvalid",
+  });
+});
+
+it("lets no new session take the id of one that runs although its manifest is broken", () => {
+  const all = resolved([tunnel("t")], [session("new", { sessionId: 7 })]);
+  const programmed = { tunnels: new Map(), sessions: new Map([["shop/old", 7]]) };
+  const spared = yieldToSpared(all, programmed, () => true);
+  expect(spared.sessions.size).toBe(0);
+  expect(spared.refusedSessions.get("shop/new")?.message).toContain("shop/old");
+  // One that was deleted has nothing to say.
+  expect(yieldToSpared(all, programmed, () => false).sessions.size).toBe(1);
 });

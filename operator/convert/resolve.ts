@@ -69,12 +69,16 @@ export interface ResolveContext {
   readonly nodeName: string;
   readonly underlay: Underlay;
   readonly secrets: SecretReader;
-  /** What is programmed now: it wins conflicts, and lends its MTU while there is no route. */
-  readonly programmed: {
-    readonly tunnels: ReadonlySet<string>;
-    readonly sessions: ReadonlySet<string>;
+  /** What is programmed now: it wins conflicts, keeps its ids, and lends its MTU while there is no route. */
+  readonly programmed: Programmed & {
     readonly underlayMtus: ReadonlyMap<string, number>;
   };
+}
+
+/** Ids of what is programmed, by the names of tunnels and the keys of sessions. */
+export interface Programmed {
+  readonly tunnels: ReadonlyMap<string, number>;
+  readonly sessions: ReadonlyMap<string, number>;
 }
 
 const FALLBACK_UNDERLAY_MTU = 1500;
@@ -95,27 +99,59 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
   const here = [...intake.tunnels.values()].filter(
     ({ spec }) => spec.nodeName === context.nodeName,
   );
-  const tunnelIds = takenIds(here.map(({ spec }) => spec.tunnelId));
+  const { programmed } = context;
+  const tunnelIds = takenIds(
+    here.map(({ spec }) => spec.tunnelId),
+    programmed.tunnels,
+  );
   const drafts = collect(here, refusedTunnels, (object) =>
     resolveTunnel(object, tunnelIds, context),
   );
   const tunnels = settled(drafts, ({ tunnel }) => tunnel, settleTunnels, {
-    incumbents: context.programmed.tunnels,
+    incumbents: new Set(programmed.tunnels.keys()),
     refused: refusedTunnels,
   });
 
   const ours = [...intake.sessions.values()].filter(({ spec }) =>
     isOnNode(intake, spec, context.nodeName),
   );
-  const sessionIds = takenIds(ours.map(({ spec }) => spec.sessionId));
+  const sessionIds = takenIds(
+    ours.map(({ spec }) => spec.sessionId),
+    programmed.sessions,
+  );
   const sessionDrafts = collect(ours, refusedSessions, (object) =>
-    resolveSession(object, intake, tunnels, sessionIds, context.secrets),
+    resolveSession(object, intake, tunnels, sessionIds, context),
   );
   const sessions = settled(sessionDrafts, ({ session }) => session, settleSessions, {
-    incumbents: context.programmed.sessions,
+    incumbents: new Set(programmed.sessions.keys()),
     refused: refusedSessions,
   });
   return { tunnels, sessions, refusedTunnels, refusedSessions };
+}
+
+/**
+ * Refuses what would take the session id of a session that is spared: it runs although its manifest is
+ * broken, and so had no say when the ids were settled.
+ */
+export function yieldToSpared(
+  resolved: Resolved,
+  programmed: Programmed,
+  isSpared: (key: string) => boolean,
+): Resolved {
+  const holders = new Map<number, string>();
+  for (const [key, id] of programmed.sessions) {
+    if (!resolved.sessions.has(key) && isSpared(key)) holders.set(id, key);
+  }
+  const sessions = new Map(resolved.sessions);
+  const refusedSessions = new Map(resolved.refusedSessions);
+  for (const [key, { session }] of resolved.sessions) {
+    const holder = holders.get(session.sessionId);
+    if (holder === undefined) continue;
+    sessions.delete(key);
+    const message = `spec.sessionId ${session.sessionId}: L2tpSession ${holder} runs with it, although its manifest is broken; correct that one, or choose another id`;
+    refusedSessions.set(key, { condition: "Accepted", reason: "Conflict", message });
+  }
+  return { ...resolved, sessions, refusedSessions };
 }
 
 /** A session belongs to the node of its tunnel; one without a tunnel is everybody's to report. */
@@ -124,8 +160,12 @@ function isOnNode(intake: Intake, { tunnelRef }: SessionSpec, nodeName: string):
   return tunnel === undefined || tunnel.spec.nodeName === nodeName;
 }
 
-function takenIds(ids: readonly (number | undefined)[]): Set<number> {
-  return new Set(ids.filter((id) => id !== undefined));
+/** Ids that are not to be allocated: those that are asked for, and those that somebody has. */
+function takenIds(
+  asked: readonly (number | undefined)[],
+  programmed: ReadonlyMap<string, number>,
+): Set<number> {
+  return new Set([...asked.filter((id) => id !== undefined), ...programmed.values()]);
 }
 
 function collect<O extends L2tpTunnel | L2tpSession, R>(
@@ -181,7 +221,9 @@ function resolveTunnel(
   const { local, underlayMtu, noRoute } = resolveUnderlay(object, context);
   const port = (value: number | undefined) =>
     spec.encapsulation === "IP" ? 0 : (value ?? DEFAULT_UDP_PORT);
-  const tunnelId = spec.tunnelId ?? allocateId(metadata.name, ids);
+  const { programmed } = context;
+  const tunnelId =
+    spec.tunnelId ?? programmed.tunnels.get(metadata.name) ?? allocateId(metadata.name, ids);
   ids.add(tunnelId);
   const tunnel: Tunnel = {
     name: metadata.name,
@@ -241,13 +283,13 @@ function resolveSession(
   intake: Intake,
   tunnels: ReadonlyMap<string, ResolvedTunnel>,
   ids: Set<number>,
-  secrets: SecretReader,
+  { secrets, programmed }: ResolveContext,
 ): ResolvedSession {
   const { metadata, spec } = object;
   requireValid(validateSession(spec));
   const { tunnel, underlayMtu } = requireTunnel(object, intake, tunnels);
   const key = keyOf(object);
-  const sessionId = spec.sessionId ?? allocateId(key, ids);
+  const sessionId = spec.sessionId ?? programmed.sessions.get(key) ?? allocateId(key, ids);
   ids.add(sessionId);
   const cookie = (field: "receive" | "transmit") =>
     readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], secrets);
@@ -279,6 +321,11 @@ function requireTunnel(
 ): ResolvedTunnel {
   const { name } = spec.tunnelRef;
   const object = intake.tunnels.get(name);
+  const isBroken = intake.rejections.some(({ kind, key }) => kind === "L2tpTunnel" && key === name);
+  if (object === undefined && isBroken) {
+    const message = `L2tpTunnel ${name} is not valid; correct it, its own conditions say how`;
+    throw new RefusalError("Programmed", "TunnelInvalid", message);
+  }
   if (object === undefined) {
     const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
     throw new RefusalError("Accepted", "NoTunnel", message);

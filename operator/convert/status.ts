@@ -27,13 +27,16 @@ const ACCEPTED: Verdict = {
   message: "The object is valid.",
 };
 
+const STILL_RUNS = "The version before still runs.";
+const sentence = (text: string): string => (text.endsWith(".") ? text : `${text}.`);
+
 /** A condition for what is refused; `stillRuns`: an earlier version of it is programmed. */
 export function refusedConditions(refusal: Refusal, stillRuns: boolean): Verdict[] {
   const programmed: Verdict = {
     type: "Programmed",
     status: "False",
     reason: refusal.reason,
-    message: stillRuns ? `${refusal.message} The version before still runs.` : refusal.message,
+    message: stillRuns ? `${sentence(refusal.message)} ${STILL_RUNS}` : refusal.message,
   };
   if (refusal.condition === "Programmed") return [ACCEPTED, programmed];
   const { reason, message } = refusal;
@@ -101,7 +104,7 @@ export function sessionStatus(
 ): Omit<SessionStatus, "conditions"> & { conditions: Verdict[] } {
   const { session } = resolved;
   const failure =
-    failures.get(`session ${session.key}`) ?? failures.get(`tunnel ${session.tunnel}`);
+    failures.get(`tunnel ${session.tunnel}`) ?? failures.get(`session ${session.key}`);
   const programmed: Verdict = {
     type: "Programmed",
     status: "True",

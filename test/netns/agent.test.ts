@@ -149,6 +149,45 @@ describe("the agent", () => {
     expect(await ping(podA, "10.1.0.2")).toBe(true);
   });
 
+  it.each<[string, string, (object: object) => object | string]>([
+    [
+      "a tunnel with a field too many",
+      "tunnel.yaml",
+      (object) => ({ ...object, spec: { ...(object as { spec: object }).spec, remotee: 1 } }),
+    ],
+    [
+      "a tunnel without its remote",
+      "tunnel.yaml",
+      (object) => ({
+        ...object,
+        spec: { ...(object as { spec: object }).spec, remote: undefined },
+      }),
+    ],
+    ["a kind that is mistyped", "lan.yaml", (object) => ({ ...object, kind: "L2tpSesion" })],
+    [
+      "a name that is none",
+      "lan.yaml",
+      (object) => ({ ...object, metadata: { namespace: "shop" } }),
+    ],
+    ["a file that is empty", "lan.yaml", () => ""],
+    ["a file that is half there", "tunnel.yaml", () => "apiVersion: l2tp.dev/v1al"],
+  ])("takes nothing away for %s", async (_what, file, damage) => {
+    const whole =
+      file === "lan.yaml" ? sessionObject("lan", "branch") : tunnelObject("branch", net.a, net.b);
+    const damaged = damage(whole);
+    a.log = "";
+    a.write(file, typeof damaged === "string" ? damaged : [damaged]);
+    await until("the log says so", () => a.log.includes(file));
+    expect(await ping(podA, "10.1.0.2", { count: 3 })).toBe(true);
+    const { findings } = await a.ask({ op: "doctor", seconds: 0 });
+    expect(findings.filter(({ severity }) => severity === "error")).not.toEqual([]);
+    expect(findings.map(({ finding }) => finding).join()).not.toContain("device is gone");
+    expect((await a.ask({ op: "sessions" })).map(({ name }) => name)).toContain("shop/lan");
+    // To delete is to delete.
+    a.remove(file);
+    await until("the session is gone", async () => (await link(podA, "net1")) === undefined);
+  });
+
   it("reads cookies from files of its owner only, and never shows them", async () => {
     const reference = { valueFrom: { secretKeyRef: { name: "lan", key: "rx" } } };
     a.writeSecret("shop", "lan", "rx", "a1b2c3d4\n", 0o644);
@@ -188,7 +227,7 @@ describe("the agent", () => {
     await until("the doctor finds the cookie", async () => {
       const examination = a.ask({ op: "doctor", seconds: 1 });
       await ping(podB, "10.1.0.1", { count: 3 });
-      return (await examination).some(({ finding }) => finding.includes("wrong cookie"));
+      return (await examination).findings.some(({ finding }) => finding.includes("wrong cookie"));
     });
   });
 });

@@ -7,6 +7,7 @@ import { type CniAnswer, type CniCall, cni, REFERENCE_PLUGINS } from "../harness
 import { FramePort } from "../harness/frames.ts";
 import { ip, link, linksOf, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { run } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 
 let net: TestNet;
@@ -261,6 +262,20 @@ describe("in a chain", () => {
     expect(answer.json).toEqual(prevResult);
   });
 
+  it("finds nothing missing where the annotation asks for nothing", async () => {
+    const netns = await pod();
+    const nothing = asked("[]");
+    const answer = expectOk(await call("ADD", netns, nothing, eth0));
+    expectOk(await call("CHECK", netns, { ...nothing, prevResult: answer.json }, eth0));
+    const more = { ...asked("lan@net7"), prevResult: answer.json };
+    expect((await call("CHECK", netns, more, eth0)).json).toMatchObject({ code: 3 });
+  });
+
+  it("takes no IPAM of its own", async () => {
+    const answer = await call("ADD", await pod(), { ...asked("lan@net7"), ...hostLocal() }, eth0);
+    expect(answer.json).toMatchObject({ code: 7, msg: expect.stringContaining("ipam") });
+  });
+
   it("adds the interfaces that a pod asks for, and takes them away", async () => {
     const netns = await pod();
     const json = JSON.stringify([
@@ -395,6 +410,62 @@ describe("whatever happens to the agent", () => {
     expectOk(await call("GC", "", { "cni.dev/valid-attachments": valid }));
     expect(await link(one, "net1")).toBeUndefined();
     expect(await link(two, "net1")).toBeDefined();
+  });
+
+  it("takes no pod's word for whose its interface is", async () => {
+    const [one, two] = [await pod(), await pod()];
+    const [farOne, farTwo] = [await pod(), await pod()];
+    const at = (address: string, session = "lan") => ({
+      session,
+      runtimeConfig: { ips: [address] },
+    });
+    const far = (netns: string, containerId: string, more: object) =>
+      cni(net.b, { command: "ADD", netns, containerId, config: config(more, peer) });
+    expectOk(await call("ADD", one, at("10.1.0.1/24"), { containerId: "one" }));
+    expectOk(await call("ADD", two, at("10.2.0.1/24", "wan"), { containerId: "two" }));
+    expectOk(await far(farOne, "one", at("10.1.0.2/24")));
+    expectOk(await far(farTwo, "two", at("10.2.0.2/24", "wan")));
+    await until("frames cross", () => ping(two, "10.2.0.2"));
+    await ip(one, "link", "set", "net1", "alias", "l2tp:session:shop/wan");
+    process.kill(await agent.datapathPid(), "SIGKILL");
+    await until("frames cross for the other", () => ping(two, "10.2.0.2"));
+    await until("and for itself", () => ping(one, "10.1.0.2"));
+    expect(await link(two, "l2tpmove0")).toBeUndefined();
+  });
+
+  it("knows a new namespace at an old path", async () => {
+    const hub = (address: string) => ({ session: "hub", runtimeConfig: { ips: [address] } });
+    const before = await pod();
+    expectOk(await call("ADD", before, hub("10.9.0.1/24")));
+    const name = before.split("/").at(-1) ?? "";
+    await run(["ip", "netns", "del", name]);
+    await run(["ip", "netns", "add", name]);
+    expectOk(await call("ADD", before, hub("10.9.0.2/24"), { containerId: "c9" }));
+    const addresses = (await link(before, "net1"))?.addr_info?.map(({ local }) => local);
+    expect(addresses).toContain("10.9.0.2");
+    expect(addresses).not.toContain("10.9.0.1");
+    expectOk(await call("DEL", before, hub(""), { containerId: "c9" }));
+  });
+
+  it("leaves the ways that a pod has, and takes no rest over them", async () => {
+    const netns = await pod();
+    await run(["ip", "-n", netns.split("/").at(-1) ?? "", "link", "add", "eth0", "type", "bridge"]);
+    await ip(netns, "addr", "add", "10.8.0.2/24", "dev", "eth0");
+    await ip(netns, "link", "set", "eth0", "up");
+    await ip(netns, "route", "add", "default", "via", "10.8.0.1");
+    const { ipam } = hostLocal();
+    const routes = {
+      cniVersion: "1.0.0",
+      ipam: { ...ipam, routes: [{ dst: "0.0.0.0/0" }, { dst: "10.77.0.0/16" }] },
+    };
+    expectOk(await call("ADD", netns, routes));
+    const shown = await ip(netns, "route");
+    expect(shown).toContain("default via 10.8.0.1 dev eth0");
+    expect(shown).toContain("10.77.0.0/16 via 10.1.0.1 dev net1");
+    // CHECK plans anew: there is nothing left to do.
+    expectOk(await call("CHECK", netns, { ...routes, prevResult: { cniVersion: "1.0.0" } }));
+    expectOk(await call("DEL", netns, routes));
+    await ip(netns, "link", "del", "eth0");
   });
 
   it("gives a session on when a pod died without a DEL", async () => {

@@ -142,12 +142,13 @@ it("sleeps while nothing comes", async () => {
   };
   // Whatever is still on its way has its time to arrive; then a second must pass without one wake-up.
   let before = -1;
-  await until("it sleeps", async () => {
+  const sleeps = async () => {
     before = switches();
     await new Promise((resolve) => setTimeout(resolve, 1000));
     return switches() === before;
-  });
-});
+  };
+  await until("it sleeps", sleeps, 50_000);
+}, 60_000);
 
 it("is fair: a flood on one session stops neither direction of another", async () => {
   const [one] = await join(1500, () => ({}), "ipv4", {});

@@ -216,24 +216,6 @@ describe("errors", () => {
     // The socket is of use after each of them.
     expect(findLink(socket, "v0")?.mtu).toBe(1400);
   });
-
-  it("come one for each request of a pipeline, in order", () => {
-    makePair();
-    const index = indexOf("v0");
-    const mtuOf = (mtu: number) => {
-      const header = Buffer.alloc(16);
-      header.writeInt32LE(index, 4);
-      const message = new MessageWriter(16, NLM_F_REQUEST | NLM_F_ACK, header).u32(4, mtu);
-      return { message, name: `mtu ${mtu}` };
-    };
-    const mtus = Array.from({ length: 150 }, (_, i) => (i % 3 === 1 ? 70_000 + i : 1000 + i));
-    const results = socket.pipeline(mtus.map(mtuOf));
-    expect(results.map((error) => error?.syscall ?? null)).toEqual(
-      mtus.map((mtu) => (mtu > 70_000 ? `mtu ${mtu}` : null)),
-    );
-    // The last that was taken.
-    expect(findLink(socket, "v0")?.mtu).toBe(mtus.findLast((mtu) => mtu < 70_000));
-  });
 });
 
 it("lists all that stands still, once each, while others come and go", async () => {

@@ -1,11 +1,13 @@
 /** Disks that are full, sockets of the dead, manifests that make no sense, commands given wrongly. */
+
 import { closeSync, openSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
-import { link, TestNet } from "../harness/net.ts";
+import { inside, link, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { run, tryRun } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
@@ -114,6 +116,110 @@ describe("sockets", () => {
   });
 });
 
+describe("one datapath", () => {
+  it("is enough: one that does not answer is waited for, and not joined by another", async () => {
+    await agent.start();
+    const pid = await agent.datapathPid();
+    // As many connections as it takes.
+    await agent.kill();
+    const path = join(agent.folder, "run", "datapath.sock");
+    const idle = Array.from({ length: 16 }, () => connect(path).on("error", () => {}));
+    await Promise.all(idle.map((one) => new Promise((done) => one.once("connect", done))));
+    agent.log = "";
+    agent.launch();
+    await until("the agent complains", () => agent.log.includes("the pass failed"));
+    for (const one of idle) one.destroy();
+    await until("the agent is ready", () => agent.ask({ op: "ready" }).then(() => true));
+    expect(await agent.datapathPid()).toBe(pid);
+  });
+
+  it("is all that there is where its socket is lost: the agent says so, and starts no other", async () => {
+    await agent.start();
+    const pid = await agent.datapathPid();
+    await agent.kill();
+    rmSync(join(agent.folder, "run", "datapath.sock"));
+    agent.log = "";
+    agent.launch();
+    await until("the agent says why", () => agent.log.includes("another l2tp-datapath runs"));
+    process.kill(pid, "SIGKILL");
+    await until("the agent is ready", () => agent.ask({ op: "ready" }).then(() => true));
+    expect(await agent.datapathPid()).not.toBe(pid);
+  });
+});
+
+describe("--teardown", () => {
+  it("refuses beside a running agent, and needs neither manifests nor a name", async () => {
+    await agent.start();
+    const pod = await net.addPod("pod");
+    expect((await cni(net.a, { command: "ADD", netns: pod, config: config() })).status).toBe(0);
+    const command = inside(
+      net.a.name,
+      fileURLToPath(new URL("../../bin/l2tp-agent", import.meta.url)),
+      ...["--teardown", "--state-dir", agent.state, "--socket", agent.socket],
+    );
+    const refused = await tryRun(command);
+    expect(refused.stderr).toMatch(/an agent runs on .*stop it first/);
+    expect(refused.status).toBe(2);
+    expect(await link(pod, "net1")).toBeDefined();
+    await agent.kill("SIGTERM");
+    const done = await tryRun(command);
+    expect(done.status, done.stderr).toBe(0);
+    expect(await link(pod, "net1")).toBeUndefined();
+    await agent.start();
+    expect(await agent.ask({ op: "attachments" })).toEqual([]);
+    expect(await link(pod, "net1")).toBeUndefined();
+  });
+});
+
+describe("a tunnel that cannot be", () => {
+  const away = () => {
+    const local = { address: "192.0.2.99", port: 5000 };
+    return tunnelObject("away", net.a, net.b, { tunnelId: 9, peerTunnelId: 9, local });
+  };
+
+  it("keeps no pod from going, and no note about it keeps others from coming", async () => {
+    const lost = sessionObject("lost", "away", { sessionId: 9, peerSessionId: 9 });
+    agent.write("away.yaml", [away(), lost]);
+    await agent.start();
+    const [bad, good] = [await net.addPod("bad"), await net.addPod("good")];
+    const wanted = { netns: bad, config: config("shop/lost"), containerId: "bad" };
+    const refused = await cni(net.a, { command: "ADD", ...wanted });
+    expect(refused.json).toMatchObject({ code: 11, msg: expect.stringContaining("EADDRNOTAVAIL") });
+    expect((await cni(net.a, { command: "DEL", ...wanted })).stdout).toBe("");
+    await agent.kill();
+    expect((await cni(net.a, { command: "DEL", ...wanted })).status).toBe(0);
+    await agent.start();
+    const fine = await cni(net.a, { command: "ADD", netns: good, config: config() });
+    expect(fine.status, fine.stdout).toBe(0);
+  });
+
+  it("is what the doctor and the lists speak of first", async () => {
+    agent.write("away.yaml", [away()]);
+    agent.write("typo.yaml", [sessionObject("typo", "branch", { sessionId: 7, mtuu: 1 } as never)]);
+    const secret = { receive: { valueFrom: { secretKeyRef: { name: "no", key: "rx" } } } };
+    const ids = { sessionId: 8, peerSessionId: 8 };
+    agent.write("secret.yaml", [sessionObject("secret", "branch", { ...ids, cookies: secret })]);
+    agent.write("broken.yaml", "kind: [");
+    await agent.start();
+    const { findings } = await agent.ask({ op: "doctor", seconds: 0 });
+    const text = findings.map(({ object, finding }) => `${object}: ${finding}`).join("\n");
+    expect(text).toMatch(/L2tpTunnel away: AddressNotAvailable/);
+    expect(text).toMatch(/L2tpSession shop\/typo: .*spec\.mtuu: no such field/);
+    expect(text).toMatch(/L2tpSession shop\/secret: NoSecret: .*rx/);
+    expect(text).toMatch(/broken\.yaml: the file/);
+    const names = (await agent.ask({ op: "sessions" })).map(({ name }) => name);
+    expect(names).toEqual(["shop/lan", "shop/secret", "shop/typo"]);
+  });
+
+  it("may be of another node: the agent says that it has nothing to do, and why", async () => {
+    agent.write("good.yaml", [tunnelObject("branch", net.b, net.a)]);
+    await agent.start();
+    expect(agent.log).toContain(`they are of ${net.b.name}`);
+    const { findings } = await agent.ask({ op: "doctor", seconds: 0 });
+    expect(findings).toMatchObject([{ remedy: expect.stringContaining("--node") }]);
+  });
+});
+
 describe("manifests", () => {
   const tunnel = (name: string, spec: object) =>
     tunnelObject(name, net.a, net.b, {
@@ -208,8 +314,9 @@ describe("commands", () => {
   const bin = (name: string) => fileURLToPath(new URL(`../../bin/${name}`, import.meta.url));
 
   it.each<[string, string[], number, RegExp]>([
-    ["l2tp-agent", [], 1, /--manifests.*\n.*--help/],
+    ["l2tp-agent", [], 2, /--manifests <dir> and --node <name>.*\n.*edge-1\n.*--help/],
     ["l2tp-agent", ["--help"], 0, /--state-dir/],
+    ["l2tp-agent", ["--manifests", "/etc/hosts", "--node", "n"], 2, /no folder \/etc\/hosts/],
     ["l2tp-agent", ["--manifests", "/nope", "--node", "n"], 2, /no folder \/nope; create it/],
     ["l2tp-agent", ["--manifests", "/tmp", "--node", "n", "--resync", "0"], 1, /0\.1 to 3600/],
     ["l2tp-agent", ["--manifests", "/tmp", "--node", "n", "--datapath", "x"], 1, /userspace/],

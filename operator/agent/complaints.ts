@@ -1,0 +1,84 @@
+/** What is wrong by the objects alone, before anybody looks at a frame: for the doctor. Pure. */
+import { describeProblem } from "../../l2tp/spec.ts";
+import type { Intake, Rejection } from "../convert/intake.ts";
+import type { AttachmentRow, ConditionRow, Finding, SessionRow, TunnelRow } from "./protocol.ts";
+
+export interface Told {
+  readonly nodeName: string;
+  /** The folder, for messages. */
+  readonly manifests: string;
+  readonly intake: Intake;
+  readonly rejections: readonly Rejection[];
+  readonly tunnels: readonly TunnelRow[];
+  readonly sessions: readonly SessionRow[];
+  readonly attachments: readonly AttachmentRow[];
+}
+
+export function complaints(told: Told): Finding[] {
+  const objects = [
+    ...told.tunnels.flatMap(({ name, conditions }) =>
+      aboutObject(`L2tpTunnel ${name}`, conditions),
+    ),
+    ...told.sessions.flatMap(({ name, conditions }) =>
+      aboutObject(`L2tpSession ${name}`, conditions),
+    ),
+  ];
+  // What has conditions of its own speaks for itself.
+  const spoken = new Set(objects.map(({ object }) => object));
+  const silent = told.rejections.filter(({ kind, key }) => !spoken.has(`${kind} ${key}`));
+  return [
+    ...aboutNode(told),
+    ...silent.flatMap(aboutRejection),
+    ...objects,
+    ...told.attachments.flatMap(aboutAttachment),
+  ];
+}
+
+/** Why this node may have nothing to do, although its administrator thinks otherwise. */
+export function aboutNode({
+  nodeName,
+  manifests,
+  intake,
+  rejections,
+}: Pick<Told, "nodeName" | "manifests" | "intake" | "rejections">): Finding[] {
+  const object = `node ${nodeName}`;
+  const names = Array.from(intake.tunnels.values(), ({ spec }) => spec.nodeName);
+  if (names.length === 0 && intake.sessions.size === 0 && rejections.length === 0) {
+    const finding = `no manifests in ${manifests}`;
+    const remedy = "put YAML files there; its subfolders are not read";
+    return [{ severity: "warning", object, finding, remedy }];
+  }
+  if (names.length === 0 || names.includes(nodeName)) return [];
+  const others = [...new Set(names)].sort();
+  const shown = others.length > 3 ? `${others.slice(0, 3).join(", ")}, …` : others.join(", ");
+  const finding = `none of the ${names.length} tunnels in ${manifests} is of this node; they are of ${shown}`;
+  const remedy = "compare the agent's --node with spec.nodeName";
+  return [{ severity: "warning", object, finding, remedy }];
+}
+
+function aboutRejection({ origin, problems }: Rejection): Finding[] {
+  return problems.map((problem) => ({
+    severity: "error" as const,
+    object: origin,
+    finding: describeProblem({ ...problem, remedy: "" }).replace(/; $/, ""),
+    remedy: problem.remedy,
+  }));
+}
+
+function aboutObject(object: string, conditions: readonly ConditionRow[]): Finding[] {
+  const bad = conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
+  if (bad === undefined) return [];
+  const finding = `${bad.reason}: ${bad.message}`;
+  const remedy =
+    bad.status === "Unknown"
+      ? "correct the files that are named above"
+      : "correct what the message names; the agent then tries again by itself";
+  return [{ severity: "error", object, finding, remedy }];
+}
+
+function aboutAttachment({ pod, ifname, session, state }: AttachmentRow): Finding[] {
+  if (state !== "session missing") return [];
+  const object = `attachment ${pod} (${ifname})`;
+  const finding = `L2tpSession ${session} is not on this node`;
+  return [{ severity: "error", object, finding, remedy: "create it again, or delete the pod" }];
+}

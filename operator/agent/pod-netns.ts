@@ -1,0 +1,51 @@
+/** Whether a pod's network namespace is still the one that it was: paths and inodes are used again. */
+import { readFileSync, statSync } from "node:fs";
+import { inNetns, OWN_NETNS } from "../../datapath/sys/netns.ts";
+import type { Attachment } from "../convert/attachment.ts";
+import { AgentError } from "./errors.ts";
+
+const BOOT_ID = "/proc/sys/kernel/random/boot_id";
+
+let boot: string | undefined;
+function bootId(): string {
+  boot ??= readFileSync(BOOT_ID, "utf8").trim();
+  return boot;
+}
+
+/**
+ * What tells a namespace from all others that were ever at the path; null where none is there. A
+ * namespace that is bound to the path has a time of birth besides its inode; one in /proc, whose inode
+ * is made anew for every look, has a process that pins it.
+ */
+export function netnsIdentity(path: string): string | null {
+  try {
+    const { ino, ctimeNs } = statSync(path, { bigint: true });
+    return path.startsWith("/proc/") ? `${bootId()} ${ino}` : `${bootId()} ${ino} ${ctimeNs}`;
+  } catch {
+    return null;
+  }
+}
+
+export function isAlive({ netns, netnsIdentity: known }: Attachment): boolean {
+  return netnsIdentity(netns) === known;
+}
+
+/** @throws AgentError where the path leads to no network namespace, or to the node's own */
+export function requirePodNetns(path: string): string {
+  const refuse = (what: string) => {
+    const remedy = "the runtime must pass the path of the pod's";
+    return new AgentError("NoNetns", `CNI_NETNS ${path} is ${what}`, remedy);
+  };
+  try {
+    // Only entering it tells it from other files, and from namespaces of other kinds.
+    inNetns(path, () => {});
+  } catch {
+    throw refuse("no network namespace");
+  }
+  const identity = netnsIdentity(path);
+  if (identity === null) throw refuse("no network namespace");
+  if (statSync(path).ino === statSync(OWN_NETNS).ino) {
+    throw refuse("the node's own network namespace");
+  }
+  return identity;
+}

@@ -34,6 +34,8 @@ export interface Config {
   readonly ips: readonly string[];
   readonly prevResult: Json | null;
   readonly annotation: string | null;
+  /** What may be misspelt. */
+  readonly unknownFields: readonly string[];
   /** Only with GC. */
   readonly validAttachments: readonly { containerID: string; ifname: string }[] | null;
 }
@@ -168,6 +170,7 @@ function readConfig(stdin: string): Config {
       string(json, "socket", /^\/.+$/, "the absolute path of the agent's socket") ?? DEFAULT_SOCKET,
     session: string(json, "session", SESSION, "the name of an L2tpSession, or NAMESPACE/NAME"),
     namespace: string(json, "namespace", FORMS.label, "a namespace") ?? "default",
+    unknownFields: Object.keys(json).filter((field) => !KNOWN.has(field)),
     ifname: string(json, "interface", FORMS.ifname, "up to 15 bytes"),
     ipam: string(object(json.ipam, "ipam"), "type", /^[^/]+$/, "the name of an IPAM plugin"),
     mac:
@@ -180,6 +183,13 @@ function readConfig(stdin: string): Config {
     validAttachments: readValid(json["cni.dev/valid-attachments"]),
   };
 }
+
+/** Fields of the specification, of libcni, and of ours. */
+const KNOWN = new Set([
+  ...["cniVersion", "cniVersions", "name", "type", "args", "ipMasq", "ipam", "dns", "prevResult"],
+  ...["capabilities", "runtimeConfig", "disableCheck", "disableGC", "loadOnlyInlinedPlugins"],
+  ...["socket", "session", "namespace", "interface", "mac", "cni.dev/valid-attachments"],
+]);
 
 function missing(field: string): never {
   throw new CniError(CniCode.InvalidConfig, `${field}: missing in the network configuration`);

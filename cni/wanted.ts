@@ -29,7 +29,9 @@ export function isChained({ prevResult }: Config): boolean {
 export function wantedOfMain(invocation: Invocation): Wanted {
   const { config, ifname } = invocation;
   if (config.session === null) {
-    const message = `session: missing in network ${config.name}; name an L2tpSession, or chain the plugin behind another`;
+    const odd = config.unknownFields.map((field) => JSON.stringify(field.slice(0, 50))).join(", ");
+    const hint = odd === "" ? "" : ` (which has fields that we do not know: ${odd})`;
+    const message = `session: missing in network ${config.name}${hint}; name an L2tpSession, or chain the plugin behind another`;
     throw new CniError(CniCode.InvalidConfig, message);
   }
   const { mac, ips } = config;

@@ -63,10 +63,11 @@ export function decodeSockaddr(sockaddr: Uint8Array): SocketAddress {
   };
 }
 
+const optionValue = Buffer.alloc(4);
+
 function setOption(fd: number, level: number, option: number, value: number, name: string): void {
-  const buffer = Buffer.alloc(4);
-  buffer.writeInt32LE(value);
-  checked(c.setsockopt(fd, level, option, buffer, buffer.length), "setsockopt", name);
+  optionValue.writeInt32LE(value);
+  checked(c.setsockopt(fd, level, option, optionValue, optionValue.length), "setsockopt", name);
 }
 
 /**

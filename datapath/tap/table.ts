@@ -43,7 +43,7 @@ export class Table {
     this.#forwarder = forwarder;
   }
 
-  /** @throws SystemError, ChangeError; then nothing has changed */
+  /** @throws SystemError, ChangeError; then nothing has changed, but that a device may have been closed */
   apply(change: Change): void {
     // What is queued was encoded for the configuration before.
     this.#forwarder.flush();

@@ -152,13 +152,12 @@ function describeError(error: ErrorObject): FieldProblem {
       const allowed = (error.params.allowedValues as unknown[]).join(", ");
       return problem(base, error, "not one of its values", `one of ${allowed}`);
     }
-    case "type":
-      return problem(
-        base,
-        error,
-        `not of type ${error.params.type}`,
-        `a ${error.params.type}${what}`,
-      );
+    case "type": {
+      const isNumberForText = error.params.type === "string" && typeof error.data === "number";
+      const quotes = isNumberForText ? ", in quotes: YAML takes it for a number" : "";
+      const remedy = `a ${error.params.type}${quotes}${what}`;
+      return problem(base, error, `not of type ${error.params.type}`, remedy);
+    }
     default:
       return problem(base, error, String(error.message), `change it${what}`);
   }

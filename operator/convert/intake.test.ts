@@ -112,6 +112,7 @@ it("reports every bad field at once, and no cookie", () => {
   const text = rejection === undefined ? "" : describeRejection(rejection);
   expect(text).toMatch(/spec\.sessionId.*spec\.|spec\.mtuu/);
   expect(rejection?.problems.length).toBeGreaterThanOrEqual(4);
+  expect(text).toMatch(/cookies\.receive\.value: not of type string; a string, in quotes/);
   expect(text).not.toContain("12345678");
   expect(text).not.toContain("a1b2c3d4");
 });

@@ -193,12 +193,9 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
 
 async function del(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config, containerId, ifname: cniIfname } = invocation;
-  // Side by side: neither is quick.
-  const detached = agent.askOrLeaveNote({ op: "detach", containerId, cniIfname });
-  detached.catch(() => {});
-  await agent.opened;
+  // Side by side, the slower one first.
   const released = config.ipam === null ? null : delegate(config.ipam, "DEL", invocation);
-  await allOf([detached, released]);
+  await allOf([released, agent.askOrLeaveNote({ op: "detach", containerId, cniIfname })]);
   return "";
 }
 

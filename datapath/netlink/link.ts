@@ -196,13 +196,17 @@ function newLink(link: NewLink): MessageWriter {
 /**
  * Resolves when nobody can find the link any more, and where it is gone already. The kernel cleans up
  * behind that, for some 15 ms (an RCU barrier: net/core/dev.c, netdev_run_todo), with nobody waiting.
- * @param netns the path of its namespace; null: the process's own
+ * @param socket of the link's namespace, to look for it
+ * @param netns the path of that namespace; null: the process's own
  */
-export async function deleteLink(netns: string | null, index: number): Promise<void> {
+export async function deleteLink(
+  socket: NetlinkSocket,
+  netns: string | null,
+  index: number,
+): Promise<void> {
   const message = new MessageWriter(RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
   const name = `delete link ${index}`;
   const worker = new NetlinkSocket(NETLINK_ROUTE, netns);
-  const watcher = new NetlinkSocket(NETLINK_ROUTE, netns);
   let settled = false;
   const deletion = worker
     .requestInBackground({ message, name })
@@ -211,11 +215,7 @@ export async function deleteLink(netns: string | null, index: number): Promise<v
       settled = true;
       worker.close();
     });
-  try {
-    while (!settled && hasLink(watcher, index)) await nextTurn();
-  } finally {
-    watcher.close();
-  }
+  while (!settled && hasLink(socket, index)) await nextTurn();
   if (!settled) return;
   const error = await deletion;
   if (error !== null) throw error;

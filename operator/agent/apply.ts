@@ -173,9 +173,10 @@ class Executor {
       case "createPair":
         return this.#createPair(action.port, action.pod);
       case "deleteLink": {
-        const link = findLink(this.#socket(action.at.netns), action.at.name);
+        const socket = this.#socket(action.at.netns);
+        const link = findLink(socket, action.at.name);
         if (link === undefined) return;
-        return deleteLink(action.at.netns, link.index);
+        return deleteLink(socket, action.at.netns, link.index);
       }
       case "moveLink": {
         const netns = action.to.netns ?? OWN_NETNS;
@@ -221,7 +222,7 @@ class Executor {
     const leftover = findLink(this.#context.socket, port.name);
     // As above; its other end may be anywhere.
     if (leftover?.kind === "veth" && leftover.alias === "") {
-      await deleteLink(null, leftover.index);
+      await deleteLink(this.#context.socket, null, leftover.index);
     }
     const { name, mtu } = port;
     const peer = { name: pod.name, mtu: pod.mtu, netns: pod.netns };

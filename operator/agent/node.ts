@@ -122,7 +122,8 @@ export class Node {
         return;
       }
       const link = findLink(socket, attachment.ifname);
-      if (link?.alias === id && link !== undefined) await deleteLink(attachment.netns, link.index);
+      if (link?.alias === id && link !== undefined)
+        await deleteLink(socket, attachment.netns, link.index);
     } finally {
       socket.close();
     }

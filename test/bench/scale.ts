@@ -111,8 +111,8 @@ async function attachAll(agent: TestAgent, netns: string, keys: readonly string[
 async function deleteDevices(netns: string): Promise<void> {
   const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
   const links = listLinks(socket).filter(({ kind }) => kind === "tun");
+  for (const { index } of links) await deleteLink(socket, netns, index);
   socket.close();
-  for (const { index } of links) await deleteLink(netns, index);
 }
 
 interface Pass {

@@ -101,11 +101,11 @@ describe("links", () => {
   it("are out of sight when their deletion is done, and again deleted without complaint", async () => {
     makePair();
     const index = indexOf("v0");
-    await deleteLink(netns, index);
+    await deleteLink(socket, netns, index);
     expect(await linksOf(netns)).toHaveLength(1);
     expect((await linksOf(other)).map(({ ifname }) => ifname)).toEqual(["lo"]);
-    await deleteLink(netns, index);
-    await expect(deleteLink(netns, indexOf("lo"))).rejects.toThrow("EOPNOTSUPP");
+    await deleteLink(socket, netns, index);
+    await expect(deleteLink(socket, netns, indexOf("lo"))).rejects.toThrow("EOPNOTSUPP");
     // At once again under the same name, although the kernel still cleans up behind the first.
     makePair();
     expect(await link(other, "v1")).toBeDefined();

@@ -17,10 +17,14 @@ const REPLY_TIMEOUT_MS = 60_000;
 
 /** The agent cannot be asked. */
 export class AgentDownError extends CniError {
-  constructor(socket: string, error: ConnectionError) {
+  /** It may have heard the request, and have done some of it. */
+  readonly heard: boolean;
+
+  constructor(socket: string, error: ConnectionError, heard: boolean) {
     const message = `the l2tp-cni agent does not answer at ${socket} (${error.code}); is it running on this node?`;
     super(CniCode.TryAgainLater, message, error.message);
     this.name = "AgentDownError";
+    this.heard = heard;
   }
 }
 
@@ -42,25 +46,23 @@ const CODES: Readonly<Record<AgentErrorCode, number>> = {
 export class AgentConnection {
   readonly #socket: string;
   readonly #connection: Promise<Connection>;
-  /** Settled when the connection is there, or is not to be had; asked before, a request is out then. */
-  readonly opened: Promise<void>;
 
   constructor(socket: string) {
     this.#socket = socket;
     this.#connection = Connection.open(socket, MAX_REPLY_BYTES);
-    this.opened = this.#connection.then(
-      () => {},
-      () => {},
-    );
+    // Whoever asks will hear of it.
+    this.#connection.catch(() => {});
   }
 
   /** @throws AgentDownError; CniError with what the agent says */
   async ask<R extends AgentRequest>(request: R): Promise<AgentResults[R["op"]]> {
+    let heard = false;
     try {
       const connection = await this.#connection;
+      heard = true;
       return (await connection.request(request, REPLY_TIMEOUT_MS)) as AgentResults[R["op"]];
     } catch (error) {
-      if (error instanceof ConnectionError) throw new AgentDownError(this.#socket, error);
+      if (error instanceof ConnectionError) throw new AgentDownError(this.#socket, error, heard);
       if (!(error instanceof RemoteError)) throw error;
       const code = CODES[error.code as AgentErrorCode] ?? CniCode.Internal;
       const remedy = error.remedy === undefined ? "" : `; ${error.remedy}`;

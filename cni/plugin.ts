@@ -72,17 +72,12 @@ async function addMain(invocation: Invocation, agent: AgentConnection): Promise<
   const wanted = wantedOfMain(invocation);
   const attached =
     config.ipam === null
-      ? await addWithoutIpam(invocation, agent, wanted)
+      ? await attach(invocation, agent, wanted, NO_IPAM)
       : await addWithIpam(config.ipam, invocation, agent, wanted);
   return print(addResult(config.cniVersion, null, [attached]));
 }
 
-async function addWithoutIpam(invocation: Invocation, agent: AgentConnection, wanted: Wanted) {
-  const before = await prepare(invocation, agent, wanted);
-  return before ?? (await attach(invocation, agent, wanted, NO_IPAM));
-}
-
-/** What a repeated ADD answers; null for a first one. */
+/** Before IPAM is asked: what a repeated ADD answers; null for a first one, which may be. */
 function prepare(
   { containerId, ifname: cniIfname, netns, pod }: Invocation,
   agent: AgentConnection,
@@ -97,12 +92,9 @@ async function addWithIpam(
   agent: AgentConnection,
   wanted: Wanted,
 ): Promise<Attached> {
-  const preparing = prepare(invocation, agent, wanted);
-  preparing.catch(() => {});
-  // The plugin loads while the agent thinks.
-  await agent.opened;
+  // It loads while the agent thinks.
   const plugin = startDelegate(type, "ADD", invocation);
-  const before = await preparing.catch((error) => {
+  const before = await prepare(invocation, agent, wanted).catch((error) => {
     plugin.cancel();
     throw error;
   });
@@ -166,7 +158,8 @@ async function attach(
     return await agent.ask(request);
   } catch (error) {
     // It may have died half-way: what it did is to be undone before anything else.
-    if (error instanceof AgentDownError) agent.leaveNote({ op: "detach", containerId, cniIfname });
+    const isHalfDone = error instanceof AgentDownError && error.heard;
+    if (isHalfDone) agent.leaveNote({ op: "detach", containerId, cniIfname });
     throw error;
   }
 }
@@ -180,8 +173,7 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
   const done: Attached[] = [];
   try {
     for (const wanted of wantedOfChained(invocation)) {
-      const before = await prepare(invocation, agent, wanted);
-      done.push(before ?? (await attach(invocation, agent, wanted, NO_IPAM)));
+      done.push(await attach(invocation, agent, wanted, NO_IPAM));
     }
   } catch (error) {
     const rollback = { op: "detach", containerId, cniIfname } as const;

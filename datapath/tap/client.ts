@@ -25,7 +25,8 @@ const CHANGES_PER_REQUEST = 16;
 
 export class DatapathClient {
   readonly #path: string;
-  #rpc: Promise<RpcClient> | null = null;
+  #rpc: RpcClient | null = null;
+  #connecting: Promise<RpcClient> | null = null;
   /** Called when the process has gone away. */
   onLost: () => void = () => {};
 
@@ -66,10 +67,7 @@ export class DatapathClient {
 
   close(): void {
     this.onLost = () => {};
-    void this.#rpc?.then(
-      (rpc) => rpc.close(),
-      () => {},
-    );
+    this.#rpc?.close();
     this.#rpc = null;
   }
 
@@ -108,24 +106,26 @@ export class DatapathClient {
   }
 
   async #request<O extends Request["op"]>(request: Request & { op: O }): Promise<Results[O]> {
-    const connecting = this.#rpc ?? this.#connect();
-    this.#rpc = connecting;
-    let rpc: RpcClient;
-    try {
-      rpc = await connecting;
-    } catch (error) {
-      if (this.#rpc === connecting) this.#rpc = null;
-      throw error;
-    }
+    // Where there is a connection, the request is out when this returns: callers have other work meanwhile.
+    const rpc = this.#rpc ?? (await this.#connect());
     return (await rpc.request(request, REPLY_TIMEOUT_MS)) as Results[O];
   }
 
+  /** One attempt at a time. */
   #connect(): Promise<RpcClient> {
-    const connecting = RpcClient.connect(this.#path, MAX_MESSAGE_BYTES, CONNECT_TIMEOUT_MS, () => {
-      if (this.#rpc !== connecting) return;
+    this.#connecting ??= this.#open().finally(() => {
+      this.#connecting = null;
+    });
+    return this.#connecting;
+  }
+
+  async #open(): Promise<RpcClient> {
+    const rpc = await RpcClient.connect(this.#path, MAX_MESSAGE_BYTES, CONNECT_TIMEOUT_MS, () => {
+      if (this.#rpc !== rpc) return;
       this.#rpc = null;
       this.onLost();
     });
-    return connecting;
+    this.#rpc = rpc;
+    return rpc;
   }
 }

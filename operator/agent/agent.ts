@@ -37,6 +37,8 @@ import { replayTombstones } from "./tombstones.ts";
 import { kernelUnderlay } from "./underlay.ts";
 
 export interface AgentOptions {
+  /** Ours; a datapath that is found running may have another. */
+  readonly version: string;
   readonly nodeName: string;
   readonly manifests: string;
   readonly secretsFolder: string;
@@ -75,6 +77,7 @@ export class Agent {
   readonly #serial = new Serial();
   #state: PassState | null = null;
   #timer: NodeJS.Timeout | null = null;
+  #datapathVersion = "";
   /** When the timer is to fire, by performance.now(). */
   #due = 0;
   #retryMs = FIRST_RETRY_MS;
@@ -217,6 +220,7 @@ export class Agent {
     const started = performance.now();
     const { intake, rejections, unknown } = this.#read();
     const hello = await this.#datapath.ensureRunning();
+    this.#datapathVersion = hello.version;
     if (hello.started) log.info({ datapathPid: hello.pid }, "started the datapath process");
     this.#datapath.onLost = () => {
       log.error("the datapath process is gone; it is started again");
@@ -284,6 +288,14 @@ export class Agent {
     this.#reported = new Set([line]);
   }
 
+  #aboutDatapath(): string[] {
+    const { version } = this.#options;
+    if (this.#datapathVersion === version) return [];
+    return [
+      `the datapath that runs is of version ${this.#datapathVersion}, the agent of ${version}; end its process when frames may pause, and it is started anew`,
+    ];
+  }
+
   #aboutNode(): string[] {
     if (this.#state === null) return [];
     const { intake, rejections } = this.#state;
@@ -301,6 +313,7 @@ export class Agent {
     else log.debug(figures, "nothing to do");
     const lines = [
       ...this.#aboutNode(),
+      ...this.#aboutDatapath(),
       ...(this.#state?.rejections ?? []).map(describeRejection),
       ...refusals("L2tpTunnel", this.#state?.resolved.refusedTunnels),
       ...refusals("L2tpSession", this.#state?.resolved.refusedSessions),

@@ -53,13 +53,15 @@ export class Attacher {
     return null;
   }
 
+  /** Does what an ADD asks for; where that was done before, it says the same again. @throws AgentError */
   async attach(request: AttachRequest): Promise<Attached> {
     const resolved = this.#requireSession(request);
     const { store, reached } = this.#context;
     const before = store.get(attachmentKey(request));
-    if (before === undefined || !this.#isSame(before, request)) {
-      this.#requireFree(resolved, request, before);
+    if (before !== undefined && this.#isSame(before, request)) {
+      return this.#describe(resolved, before);
     }
+    this.#requireFree(resolved, request, before);
     this.#forgetDead(resolved.session.key);
     const attachment = this.#record(resolved, request);
     this.#remember(attachment);

@@ -93,6 +93,7 @@ try {
 const socketFolder = dirname(options.socket);
 const secretsFolder = options.secrets ?? join(manifests, "secrets");
 const agent = new Agent({
+  version: manifest.version,
   nodeName: node,
   manifests,
   secretsFolder,

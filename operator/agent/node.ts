@@ -21,7 +21,7 @@ import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
 import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
-import { observeAll, observeSome } from "./observe.ts";
+import { observeAll, observeSome, programmed } from "./observe.ts";
 import { isAlive } from "./pod-netns.ts";
 
 interface PassResult {
@@ -83,8 +83,16 @@ export class Node {
       linkId.port(key),
       linkId.pod(key),
     ]);
+    // The datapath answers while the kernel is asked.
+    const listed = this.#datapath.list([session.key]);
+    listed.catch(() => {});
+    const links = observeSome(this.socket, {
+      ids,
+      names: [deviceName(session.sessionId), bridgeName(session.sessionId), portName(attachment)],
+      attachment: isAlive(attachment) ? attachment : null,
+    });
     const whole = desireSession(resolved, this.#attachments.livingOf(session.key), this.#name);
-    const listing = await this.#datapath.list([session.key]);
+    const listing = await listed;
     // Where nobody is attached, a session that could not be programmed need not be now.
     const isIdle = whole.session.link === null && listing.sessions.length === 0;
     const desired: Desired = {
@@ -93,11 +101,7 @@ export class Node {
       links: whole.links.filter(({ id }) => ids.has(id)),
       pairs: whole.pairs.filter(({ port }) => ids.has(port)),
     };
-    const observed = observeSome(this.socket, listing, {
-      ids,
-      names: [deviceName(session.sessionId), bridgeName(session.sessionId), portName(attachment)],
-      attachment: isAlive(attachment) ? attachment : null,
-    });
+    const observed = { ...programmed(listing), links };
     return { desired, observed, actions: plan(desired, observed) };
   }
 

@@ -36,19 +36,16 @@ export interface Scope {
   readonly attachment: Attachment | null;
 }
 
-/** What is in the scope: by name on the node, by label in the pod. */
-export function observeSome(socket: NetlinkSocket, listing: Listing, scope: Scope): Observed {
+/** The links that are in the scope: by name on the node, by label in the pod. */
+export function observeSome(socket: NetlinkSocket, scope: Scope): readonly ObservedLink[] {
   const here = scope.names.flatMap((name) => findLink(socket, name) ?? []);
   const links = labelledLinks(null, here);
   if (scope.attachment !== null)
     links.push(...podLinks(scope.attachment.netns, [scope.attachment]));
-  return {
-    ...programmed(listing),
-    links: dedupe(links.filter(({ id }) => scope.ids.has(id))),
-  };
+  return dedupe(links.filter(({ id }) => scope.ids.has(id)));
 }
 
-function programmed(listing: Listing): Pick<Observed, "tunnels" | "sessions"> {
+export function programmed(listing: Listing): Pick<Observed, "tunnels" | "sessions"> {
   return {
     tunnels: listing.tunnels.map(({ tunnel }) => tunnel),
     sessions: listing.sessions.map(({ session, deviceOpen, receiving }) => ({

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -83,8 +83,8 @@ const hostLocal = () => ({
   cniVersion: "1.0.0",
   ipam: { type: "host-local", dataDir: ipamFolder, ranges: [[{ subnet: "10.1.0.0/24" }]] },
 });
-const allocated = () =>
-  readdirSync(join(ipamFolder, "branch")).filter((name) => name.startsWith("10."));
+const list = (folder: string) => (existsSync(folder) ? readdirSync(folder) : []);
+const allocated = () => list(join(ipamFolder, "branch")).filter((name) => name.startsWith("10."));
 
 function expectOk(answer: CniAnswer): CniAnswer {
   expect(answer, answer.stdout + answer.stderr).toMatchObject({ status: 0 });
@@ -385,6 +385,8 @@ describe("whatever happens to the agent", () => {
     expectOk(await call("ADD", two, { session: "wan" }, { containerId: "c2" }));
     await agent.kill();
     expect((await call("ADD", one)).json).toMatchObject({ code: 11 });
+    // Nothing has been begun that would have to be undone.
+    expect(list(join(agent.folder, "run", "tombstones"))).toEqual([]);
     expect((await call("STATUS", "")).json).toMatchObject({ code: 50 });
     expectOk(await call("DEL", one));
     expectOk(await call("GC", "", { "cni.dev/valid-attachments": [] }));

@@ -58,9 +58,14 @@ export interface Operation {
   readonly name: string;
 }
 
+/** For all sockets: each receive is over, and copied, before the next one begins. */
+const receiveBuffer = Buffer.alloc(RECEIVE_BYTES);
+const RECEIVE_TIMEOUT = timeval(REPLY_TIMEOUT_S);
+const RECEIVE_BUFFER = int32(RECEIVE_BUFFER_BYTES);
+const ON = int32(1);
+
 export class NetlinkSocket {
   readonly fd: number;
-  readonly #buffer = Buffer.alloc(RECEIVE_BYTES);
   #sequence = 0;
 
   /**
@@ -72,13 +77,11 @@ export class NetlinkSocket {
       checked(c.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol), "socket", "netlink"),
     );
     try {
-      const timeval = Buffer.alloc(16);
-      timeval.writeUInt32LE(REPLY_TIMEOUT_S, 0);
-      this.#setOption(SOL_SOCKET, SO_RCVTIMEO, timeval);
-      this.#setOption(SOL_SOCKET, SO_RCVBUFFORCE, int32(RECEIVE_BUFFER_BYTES));
-      this.#setOption(SOL_NETLINK, NETLINK_CAP_ACK, int32(1));
-      this.#setOption(SOL_NETLINK, NETLINK_EXT_ACK, int32(1));
-      this.#setOption(SOL_NETLINK, NETLINK_GET_STRICT_CHK, int32(1));
+      this.#setOption(SOL_SOCKET, SO_RCVTIMEO, RECEIVE_TIMEOUT);
+      this.#setOption(SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
+      this.#setOption(SOL_NETLINK, NETLINK_CAP_ACK, ON);
+      this.#setOption(SOL_NETLINK, NETLINK_EXT_ACK, ON);
+      this.#setOption(SOL_NETLINK, NETLINK_GET_STRICT_CHK, ON);
       const sockaddr = Buffer.alloc(12);
       sockaddr.writeUInt16LE(AF_NETLINK, 0);
       sockaddr.writeUInt32LE(groups, 8);
@@ -139,7 +142,7 @@ export class NetlinkSocket {
 
   /** Throws away what multicast groups have sent. False where nothing waits. */
   drain(): boolean {
-    const bytes = c.recv(this.fd, this.#buffer, this.#buffer.length, MSG_DONTWAIT);
+    const bytes = c.recv(this.fd, receiveBuffer, receiveBuffer.length, MSG_DONTWAIT);
     return bytes >= 0 || lastErrno() === Errno.ENOBUFS;
   }
 
@@ -174,15 +177,15 @@ export class NetlinkSocket {
   }
 
   #receive(name: string): Message[] {
-    const bytes = c.recv(this.fd, this.#buffer, this.#buffer.length, MSG_TRUNC);
+    const bytes = c.recv(this.fd, receiveBuffer, receiveBuffer.length, MSG_TRUNC);
     if (bytes < 0) {
       const errno = lastErrno();
       if (errno === Errno.EINTR) return [];
       throw new SystemError(errno === Errno.EAGAIN ? Errno.ETIMEDOUT : errno, "recv netlink", name);
     }
-    if (bytes > this.#buffer.length) throw new SystemError(Errno.EMSGSIZE, "recv netlink", name);
+    if (bytes > receiveBuffer.length) throw new SystemError(Errno.EMSGSIZE, "recv netlink", name);
     // Copied: replies outlive the buffer.
-    return parseMessages(Buffer.from(this.#buffer.subarray(0, bytes)));
+    return parseMessages(Buffer.from(receiveBuffer.subarray(0, bytes)));
   }
 
   #setOption(level: number, option: number, value: Buffer): void {
@@ -192,6 +195,12 @@ export class NetlinkSocket {
       `netlink option ${option}`,
     );
   }
+}
+
+function timeval(seconds: number): Buffer {
+  const buffer = Buffer.alloc(16);
+  buffer.writeUInt32LE(seconds, 0);
+  return buffer;
 }
 
 function int32(value: number): Buffer {

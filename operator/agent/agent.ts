@@ -55,7 +55,7 @@ export interface AgentOptions {
 /** Changes come in bursts: an editor writes a file in several steps. */
 const SETTLE_MS = 50;
 /** Most of what links do is our own doing; what somebody else did can wait as long as status can. */
-const LINK_SETTLE_MS = 300;
+const LINK_SETTLE_MS = 1000;
 const FIRST_RETRY_MS = 250;
 
 /** What is known after a pass. */

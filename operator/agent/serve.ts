@@ -24,7 +24,7 @@ import { checkRequest } from "./request.ts";
 const MAX_CONNECTIONS = 1024;
 const IDLE_TIMEOUT_MS = 120_000;
 /** The pass that writes the status leaves the way free for the calls that follow. */
-const STATUS_DELAY_MS = 300;
+const STATUS_DELAY_MS = 1000;
 
 export function serveAgent(agent: Agent, path: string): Promise<Server> {
   return serve({

@@ -1,10 +1,11 @@
 /** What l2tpctl shows of each answer: pure, from rows to text. */
-import type {
-  AttachmentRow,
-  ConditionRow,
-  Examination,
-  SessionRow,
-  TunnelRow,
+import {
+  type AttachmentRow,
+  type ConditionRow,
+  type Examination,
+  faultOf,
+  type SessionRow,
+  type TunnelRow,
 } from "../operator/agent/protocol.ts";
 import { table } from "./table.ts";
 
@@ -32,12 +33,12 @@ const or = (value: number | string | null): string => (value === null ? "-" : St
 
 /** "Up", or the reason of the first condition that says no. */
 export function stateOf(conditions: readonly ConditionRow[]): string {
-  const bad = conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
+  const bad = faultOf(conditions);
   return bad === undefined ? "Up" : bad.reason;
 }
 
 function troubleOf({ name, conditions }: TunnelRow | SessionRow): string[] {
-  const bad = conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
+  const bad = faultOf(conditions);
   return bad === undefined ? [] : [`! ${name}: ${bad.message}`];
 }
 

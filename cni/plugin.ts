@@ -132,12 +132,18 @@ async function allocate(
   }
 }
 
+/** What takes away all that an ADD has made. */
+function detachOf({ containerId, ifname: cniIfname }: Invocation) {
+  return { op: "detach", containerId, cniIfname } as const;
+}
+
 async function attach(
-  { containerId, ifname: cniIfname, netns, pod, config }: Invocation,
+  invocation: Invocation,
   agent: AgentConnection,
   { session, ifname, mac, ips }: Wanted,
   ipam: IpamResult,
 ): Promise<Attached> {
+  const { containerId, ifname: cniIfname, netns, pod, config } = invocation;
   const allocated = ipam.ips.map(({ address }) => address);
   const request = {
     op: "attach",
@@ -159,13 +165,13 @@ async function attach(
   } catch (error) {
     // It may have died half-way: what it did is to be undone before anything else.
     const isHalfDone = error instanceof AgentDownError && error.heard;
-    if (isHalfDone) agent.leaveNote({ op: "detach", containerId, cniIfname });
+    if (isHalfDone) agent.leaveNote(detachOf(invocation));
     throw error;
   }
 }
 
 async function addChained(invocation: Invocation, agent: AgentConnection): Promise<string> {
-  const { config, containerId, ifname: cniIfname } = invocation;
+  const { config } = invocation;
   if (config.ipam !== null) {
     const message = `ipam: a chained plugin takes no addresses; leave it out, or give "ips" with each session of the annotation`;
     throw new CniError(CniCode.InvalidConfig, message);
@@ -176,18 +182,17 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
       done.push(await attach(invocation, agent, wanted, NO_IPAM));
     }
   } catch (error) {
-    const rollback = { op: "detach", containerId, cniIfname } as const;
-    if (done.length > 0) await agent.askOrLeaveNote(rollback).catch(() => {});
+    if (done.length > 0) await agent.askOrLeaveNote(detachOf(invocation)).catch(() => {});
     throw error;
   }
   return print(addResult(config.cniVersion, config.prevResult, done));
 }
 
 async function del(invocation: Invocation, agent: AgentConnection): Promise<string> {
-  const { config, containerId, ifname: cniIfname } = invocation;
+  const { config } = invocation;
   // Side by side, the slower one first.
   const released = config.ipam === null ? null : delegate(config.ipam, "DEL", invocation);
-  await allOf([released, agent.askOrLeaveNote({ op: "detach", containerId, cniIfname })]);
+  await allOf([released, agent.askOrLeaveNote(detachOf(invocation))]);
   return "";
 }
 

@@ -43,7 +43,12 @@ export interface FieldProblem {
   readonly remedy: string;
 }
 
-export function describeProblem({ path, value, reason, remedy }: FieldProblem): string {
+export function describeProblem(problem: FieldProblem): string {
+  return `${describeFault(problem)}; ${problem.remedy}`;
+}
+
+/** Without the remedy. */
+export function describeFault({ path, value, reason }: FieldProblem): string {
   const shown = value === undefined ? "" : ` ${JSON.stringify(value)}`;
-  return `${path}${shown}: ${reason}; ${remedy}`;
+  return `${path}${shown}: ${reason}`;
 }

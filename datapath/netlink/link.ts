@@ -109,11 +109,16 @@ export function listLinks(socket: NetlinkSocket): LinkInfo[] {
 
 /** The link of that name, or undefined where there is none. */
 export function findLink(socket: NetlinkSocket, name: string): LinkInfo | undefined {
-  const message = new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(0))
-    .u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
-    .string(IFLA_IFNAME, name);
+  return getLink(socket, 0, name);
+}
+
+/** By its index, or by its name where the index is 0. */
+function getLink(socket: NetlinkSocket, index: number, name?: string): LinkInfo | undefined {
+  const message = new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
+  message.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  if (name !== undefined) message.string(IFLA_IFNAME, name);
   try {
-    return socket.request({ message, name: `get link ${name}` }).map(parseLink)[0];
+    return socket.request({ message, name: `get link ${name ?? index}` }).map(parseLink)[0];
   } catch (error) {
     if (isErrno(error, "ENODEV")) return undefined;
     throw error;
@@ -215,22 +220,10 @@ export async function deleteLink(
       settled = true;
       worker.close();
     });
-  while (!settled && hasLink(socket, index)) await nextTurn();
+  while (!settled && getLink(socket, index) !== undefined) await nextTurn();
   if (!settled) return;
   const error = await deletion;
   if (error !== null) throw error;
-}
-
-function hasLink(socket: NetlinkSocket, index: number): boolean {
-  const message = new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
-  message.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-  try {
-    socket.request({ message, name: `get link ${index}` });
-    return true;
-  } catch (error) {
-    if (isErrno(error, "ENODEV")) return false;
-    throw error;
-  }
 }
 
 function unless(errno: string) {

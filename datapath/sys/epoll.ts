@@ -1,5 +1,4 @@
 import { checked, Errno, SystemError } from "./errno.ts";
-import { closeFd } from "./fd.ts";
 import { c, lastErrno, packet } from "./ffi.ts";
 import { addressOf, createMemory } from "./memory.ts";
 
@@ -47,14 +46,6 @@ export class Epoll {
 
   readyFd(index: number): number {
     return this.#events.view.getInt32(index * EVENT_BYTES + DATA_OFFSET, true);
-  }
-
-  readyEvents(index: number): number {
-    return this.#events.view.getUint32(index * EVENT_BYTES, true);
-  }
-
-  close(): void {
-    closeFd(this.#fd);
   }
 
   #control(operation: number, fd: number, interest: number): void {

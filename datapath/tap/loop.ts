@@ -19,8 +19,7 @@ import type { LocalEndpoint } from "./tunnel.ts";
 
 /** What a descriptor's readiness leads to. */
 export interface Handler {
-  /** @param events EPOLLIN and the like */
-  ready(events: number, now: number): void;
+  ready(now: number): void;
   /** Whether what it queues may wait for the handlers after it, and so share a system call. */
   readonly queues: boolean;
 }
@@ -64,7 +63,7 @@ export class Loop implements Ports {
       const handler = this.#handlers[this.epoll.readyFd(i)];
       if (handler === undefined) continue;
       if (!handler.queues) this.forwarder.flush();
-      handler.ready(this.epoll.readyEvents(i), now);
+      handler.ready(now);
     }
     this.forwarder.flush();
     this.forwarder.expire(now);
@@ -84,7 +83,7 @@ export class Loop implements Ports {
   startEndpoint(endpoint: LocalEndpoint): void {
     this.watch((endpoint.socket as TunnelSocket).fd, EPOLLIN, {
       queues: false,
-      ready: (_events, now) => this.forwarder.readEndpoint(endpoint, now),
+      ready: (now) => this.forwarder.readEndpoint(endpoint, now),
     });
   }
 

@@ -61,9 +61,9 @@ export class Attacher {
     if (before !== undefined && this.#isSame(before, request)) {
       return this.#describe(resolved, before);
     }
-    this.#requireFree(resolved, request, before);
+    const netnsIdentity = this.#requireFree(resolved, request, before);
     this.#forgetDead(resolved.session.key);
-    const attachment = this.#record(resolved, request);
+    const attachment = this.#record(resolved, request, netnsIdentity);
     this.#remember(attachment);
     reached("recorded");
     const failures = await this.#converge(resolved, attachment);
@@ -204,22 +204,23 @@ export class Attacher {
     );
   }
 
+  /** Returns what tells the pod's namespace from others. @throws AgentError */
   #requireFree(
     resolved: ResolvedSession,
     request: SessionRequest,
     own: Attachment | undefined,
-  ): void {
-    requirePodNetns(request.netns);
+  ): string {
+    const identity = requirePodNetns(request.netns);
     if (own !== undefined && !own.leaving && isAlive(own) && own.session !== request.session) {
       const message = `interface ${own.ifname} of the container is attached to ${own.session}`;
       throw new AgentError("InterfaceExists", message, "detach it first, with DEL");
     }
     this.#requireName(request, own);
-    if (resolved.mode !== "Direct") return;
+    if (resolved.mode !== "Direct") return identity;
     const holder = this.#context.store
       .livingOf(resolved.session.key)
       .find((other) => attachmentKey(other) !== attachmentKey(request));
-    if (holder === undefined) return;
+    if (holder === undefined) return identity;
     const message = `L2tpSession ${resolved.session.key} is attached to ${holder.pod} (${holder.ifname})`;
     const remedy = "end that pod first, or set spec.attachment.mode: Bridge";
     throw new AgentError("SessionBusy", message, remedy);
@@ -251,7 +252,7 @@ export class Attacher {
     }
   }
 
-  #record(resolved: ResolvedSession, request: AttachRequest): Attachment {
+  #record(resolved: ResolvedSession, request: AttachRequest, netnsIdentity: string): Attachment {
     const { nodeName } = this.#context;
     const { containerId, cniIfname, ifname, netns, session } = request;
     const { network, addresses, routes, ipam } = request;
@@ -265,7 +266,7 @@ export class Attacher {
       cniIfname,
       ifname,
       netns,
-      netnsIdentity: requirePodNetns(netns),
+      netnsIdentity,
       session,
       pod: request.pod ?? containerId,
       network,

@@ -1,7 +1,14 @@
 /** What is wrong by the objects alone, before anybody looks at a frame: for the doctor. Pure. */
-import { describeProblem } from "../../l2tp/spec.ts";
+import { describeFault } from "../../l2tp/spec.ts";
 import type { Intake, Rejection } from "../convert/intake.ts";
-import type { AttachmentRow, ConditionRow, Finding, SessionRow, TunnelRow } from "./protocol.ts";
+import {
+  type AttachmentRow,
+  type ConditionRow,
+  type Finding,
+  faultOf,
+  type SessionRow,
+  type TunnelRow,
+} from "./protocol.ts";
 
 export interface Told {
   readonly nodeName: string;
@@ -60,13 +67,13 @@ function aboutRejection({ origin, problems }: Rejection): Finding[] {
   return problems.map((problem) => ({
     severity: "error" as const,
     object: origin,
-    finding: describeProblem({ ...problem, remedy: "" }).replace(/; $/, ""),
+    finding: describeFault(problem),
     remedy: problem.remedy,
   }));
 }
 
 function aboutObject(object: string, conditions: readonly ConditionRow[]): Finding[] {
-  const bad = conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
+  const bad = faultOf(conditions);
   if (bad === undefined) return [];
   const finding = `${bad.reason}: ${bad.message}`;
   const remedy =

@@ -30,7 +30,7 @@ export function isAlive({ netns, netnsIdentity: known }: Attachment): boolean {
   return netnsIdentity(netns) === known;
 }
 
-/** @throws AgentError where the path leads to no network namespace, or to the node's own */
+/** Its identity. @throws AgentError where the path leads to no network namespace, or to the node's own */
 export function requirePodNetns(path: string): string {
   const refuse = (what: string) => {
     const remedy = "the runtime must pass the path of the pod's";

@@ -125,6 +125,11 @@ export interface ConditionRow {
   readonly message: string;
 }
 
+/** The condition that says what is wrong; undefined: nothing. That no pod has attached is no fault. */
+export function faultOf(conditions: readonly ConditionRow[]): ConditionRow | undefined {
+  return conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
+}
+
 export interface TunnelRow {
   readonly name: string;
   readonly encapsulation: string;

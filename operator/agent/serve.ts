@@ -173,7 +173,8 @@ function surroundings(agent: Agent, { resolved }: PassState): Surroundings {
       const known = resolved.sessions.get(key);
       const [pod] = known?.mode === "Bridge" ? [] : agent.store.livingOf(key);
       if (pod === undefined) {
-        const name = deviceName(known?.session.sessionId ?? 0);
+        if (known === undefined) return null;
+        const name = deviceName(known.session.sessionId);
         const link = findLink(agent.node.socket, name);
         return link === undefined ? null : { place: name, up: link.up };
       }

@@ -40,8 +40,8 @@ export function stableMac(...parts: readonly string[]): string {
 }
 
 /** The name of the interface by which the session is had: the pod's own, or what stands in the bridge. */
-export function interfaceName({ session, mode }: ResolvedSession, first: Attachment): string {
-  return mode === "Direct" ? first.ifname : deviceName(session.sessionId);
+export function interfaceName(resolved: ResolvedSession | undefined, first: Attachment): string {
+  return resolved?.mode === "Bridge" ? deviceName(resolved.session.sessionId) : first.ifname;
 }
 
 /** What one session wants of the node. @param attachments its own, of living pods, the first first */

@@ -1,7 +1,8 @@
 # Every target sets up what it needs; see CONTRIBUTING.md.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 PACKAGES := iproute2 iputils-ping
-TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins
+TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
+	python3 busybox-static kmod zstd procps
 .PHONY: help demo test bench check build setup clean
 
 help: ## what there is
@@ -15,7 +16,7 @@ demo: ## two nodes in network namespaces, a pseudowire between two pods
 test: ## all suites; needs root
 	@test/setup/install.sh $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory build
-	@node test/setup/run-suites.ts unit netns peer
+	@node test/setup/run-suites.ts unit netns peer kernel
 
 bench: ## side by side with QEMU and the reference plugins; out/bench.json
 	@test/setup/install.sh $(TEST_PACKAGES) iperf3

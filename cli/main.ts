@@ -9,7 +9,15 @@ import {
 import manifest from "../package.json" with { type: "json" };
 import { RpcClient } from "../rpc/client.ts";
 import { ConnectionError } from "../rpc/errors.ts";
-import { ATTACHMENTS, render, renderFindings, SESSIONS, TUNNELS, type View } from "./views.ts";
+import {
+  ATTACHMENTS,
+  DUMP,
+  render,
+  renderFindings,
+  SESSIONS,
+  TUNNELS,
+  type View,
+} from "./views.ts";
 
 const CONNECT_TIMEOUT_MS = 5000;
 const REPLY_TIMEOUT_MS = 90_000;
@@ -31,7 +39,7 @@ const program = new Command("l2tpctl")
   .configureHelp({ showGlobalOptions: true })
   .showHelpAfterError("(see l2tpctl --help)");
 
-const list = <O extends "tunnels" | "sessions" | "attachments">(
+const list = <O extends "tunnels" | "sessions" | "attachments" | "dump">(
   op: O,
   description: string,
   view: View<AgentResults[O][number]>,
@@ -48,6 +56,7 @@ const list = <O extends "tunnels" | "sessions" | "attachments">(
 list("tunnels", "the tunnels, and whether they are up", TUNNELS);
 list("sessions", "the sessions, their pods and their counters", SESSIONS);
 list("attachments", "which pod has which session at which interface", ATTACHMENTS);
+list("dump", "all L2TP of this node's data planes, ours or not", DUMP);
 program
   .command("doctor")
   .description("why a pseudowire does not pass frames; status 1 where something is wrong")

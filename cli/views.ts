@@ -2,6 +2,7 @@
 import {
   type AttachmentRow,
   type ConditionRow,
+  type DumpRow,
   type Examination,
   faultOf,
   type SessionRow,
@@ -132,6 +133,26 @@ export const ATTACHMENTS: View<AttachmentRow> = {
   wideRow: (item) => [item.containerId, item.cniIfname, item.netns],
   trouble: () => [],
   none: "No pods are attached on this node.",
+};
+
+/** Sessions stand indented under their tunnels. */
+export const DUMP: View<DumpRow> = {
+  head: ["ID", "PEER", "DATAPATH", "TYPE", "ENDPOINTS", "INTERFACE", "OWNER", "RX", "TX"],
+  row: (item) => [
+    item.sessionId === null ? String(item.tunnelId) : `  ${item.sessionId}`,
+    String(item.peerId),
+    item.datapath,
+    item.type,
+    item.endpoints || "-",
+    item.interface || "-",
+    item.owner ?? "not ours",
+    String(item.counters.rxPackets ?? 0),
+    String(item.counters.txPackets ?? 0),
+  ],
+  wideHead: ["SETTINGS", "COUNTERS"],
+  wideRow: (item) => [item.settings.join(" ") || "-", nonZero(item.counters)],
+  trouble: () => [],
+  none: "No L2TP on this node.",
 };
 
 /** Findings as paragraphs: they are sentences. */

@@ -4,6 +4,8 @@
  */
 
 export type Encapsulation = "UDP" | "IP";
+/** Who moves the frames of a tunnel. */
+export type Datapath = "Kernel" | "Userspace";
 export type L2SpecificSublayer = "Default" | "None";
 
 export interface Endpoint {
@@ -15,6 +17,7 @@ export interface Endpoint {
 export interface Tunnel {
   /** Unique on the node. */
   readonly name: string;
+  readonly datapath: Datapath;
   readonly tunnelId: number;
   readonly peerTunnelId: number;
   readonly encapsulation: Encapsulation;

@@ -1,37 +1,28 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { deviceName } from "./device-name.ts";
+import { sameData } from "./difference.ts";
+import { linkId, pseudowireLabel } from "./link-label.ts";
+import type { Datapath, Tunnel } from "./model.ts";
 import {
   type Action,
   type Desired,
   type Link,
-  linkId,
   type Observed,
-  type ObservedLink,
   type ObservedSession,
   type Place,
-  parseLinkId,
   plan,
-  sameData,
 } from "./plan.ts";
 import { session, tunnel } from "./testdata.ts";
 
 /** A node as the plan believes that it behaves; refuses what the kernel would refuse. */
 class ModelNode {
-  readonly tunnels = new Map<string, Observed["tunnels"][number]>();
+  /** By datapath and name: while one takes over from the other, both may have it. */
+  readonly tunnels = new Map<string, Tunnel>();
   readonly sessions = new Map<string, ObservedSession>();
-  readonly links = new Map<string, ObservedLink>();
+  readonly links = new Map<string, Link>();
   /** Ends of veth pairs, both ways. */
   readonly pairs = new Map<string, string>();
-
-  constructor({ tunnels, sessions, links }: Observed, pairs: Desired["pairs"]) {
-    for (const item of tunnels) this.tunnels.set(item.name, item);
-    for (const item of sessions) this.sessions.set(item.session.key, item);
-    for (const item of links) this.links.set(item.id, item);
-    for (const { port, pod } of pairs) {
-      if (!this.links.has(port) || !this.links.has(pod)) continue;
-      this.pairs.set(port, pod).set(pod, port);
-    }
-  }
 
   observe(): Observed {
     return {
@@ -44,19 +35,24 @@ class ModelNode {
   apply(action: Action): void {
     switch (action.do) {
       case "putTunnel":
-        this.tunnels.set(action.tunnel.name, action.tunnel);
-        return;
+        return this.#putTunnel(action.tunnel);
       case "deleteTunnel":
-        for (const { session: s } of [...this.sessions.values()]) {
-          if (s.tunnel === action.name) this.apply({ do: "deleteSession", key: s.key });
+        for (const { session: s, datapath } of [...this.sessions.values()]) {
+          if (s.tunnel !== action.name || datapath !== action.datapath) continue;
+          this.apply({ do: "deleteSession", datapath, key: s.key });
         }
-        this.tunnels.delete(action.name);
+        this.tunnels.delete(`${action.datapath} ${action.name}`);
         return;
       case "putSession":
         return this.#putSession(action);
-      case "deleteSession":
-        this.sessions.delete(action.key);
+      case "deleteSession": {
+        this.sessions.delete(`${action.datapath} ${action.key}`);
+        const id = linkId.pseudowire(action.key);
+        if (action.datapath === "Kernel" && this.links.get(id)?.datapath === "Kernel") {
+          this.links.delete(id);
+        }
         return;
+      }
       case "createBridge":
         return this.#create(action.link);
       case "createPair":
@@ -65,6 +61,7 @@ class ModelNode {
         this.pairs.set(action.port.id, action.pod.id).set(action.pod.id, action.port.id);
         return;
       case "deleteLink": {
+        if (this.links.get(action.link)?.datapath === "Kernel") throw new Error("EOPNOTSUPP");
         const other = this.pairs.get(action.link);
         this.links.delete(action.link);
         if (other !== undefined) this.links.delete(other);
@@ -76,27 +73,46 @@ class ModelNode {
     }
   }
 
+  /** What a session's own side does to its device: the userspace datapath loses it. */
   #loseDevice(link: string): void {
-    const owner = parseLinkId(link);
-    const item = this.sessions.get(owner?.key ?? "");
-    if (owner?.kind !== "pseudowire" || item === undefined) return;
-    this.sessions.set(owner.key, { ...item, deviceOpen: false });
+    for (const [name, item] of this.sessions) {
+      if (item.datapath !== "Userspace" || linkId.pseudowire(item.session.key) !== link) continue;
+      this.sessions.set(name, { ...item, deviceOpen: false });
+    }
+  }
+
+  /** A port belongs to one datapath, and the kernel changes nothing of a tunnel. */
+  #putTunnel(wanted: Tunnel): void {
+    for (const known of this.tunnels.values()) {
+      const sharesPort = sameData(known.local, wanted.local) && known.datapath !== wanted.datapath;
+      if (sharesPort) throw new Error("EADDRINUSE");
+      const sharesId = known.tunnelId === wanted.tunnelId && wanted.datapath === "Kernel";
+      if (sharesId && known.datapath === "Kernel") throw new Error("EEXIST");
+    }
+    this.tunnels.set(`${wanted.datapath} ${wanted.name}`, wanted);
   }
 
   #putSession(action: Action & { do: "putSession" }): void {
-    if (!this.tunnels.has(action.session.tunnel)) throw new Error("no tunnel");
-    for (const [key, other] of this.sessions) {
-      if (other.session.sessionId === action.session.sessionId && key !== action.session.key) {
-        this.sessions.set(key, { ...other, receiving: false });
-      }
-    }
-    const { session: s, device } = action;
-    this.sessions.set(s.key, { session: s, deviceOpen: device !== null, receiving: true });
+    const { session: s, device, datapath } = action;
+    if (!this.tunnels.has(`${datapath} ${s.tunnel}`)) throw new Error("no tunnel");
+    const name = `${datapath} ${s.key}`;
     const id = linkId.pseudowire(s.key);
     const known = this.links.get(id);
-    if (device === null) return;
-    if (device === "keep") expect(known).toBeDefined();
-    else if (known === undefined) this.#create({ ...bare(id, "pseudowire"), ...device });
+    for (const [otherName, other] of this.sessions) {
+      const sharesId = other.session.sessionId === s.sessionId && other.datapath === datapath;
+      if (!sharesId || otherName === name) continue;
+      if (datapath === "Kernel") throw new Error("EEXIST");
+      this.sessions.set(otherName, { ...other, receiving: false });
+    }
+    if (device === "keep") expect(known?.datapath).toBe(datapath);
+    if (datapath === "Kernel" && device !== "keep") {
+      if (this.sessions.has(name)) throw new Error("EEXIST");
+      expect(device).toEqual({ netns: null, name: deviceName(s, "Kernel") });
+    }
+    const state = { session: s, datapath, deviceOpen: device !== null, receiving: true };
+    this.sessions.set(name, state);
+    if (device === null || device === "keep") return;
+    if (known === undefined) this.#create({ ...bare(id, "pseudowire"), ...device, datapath });
     else expect(place(known)).toEqual(device);
   }
 
@@ -117,7 +133,7 @@ class ModelNode {
         });
         return;
       case "changeLink": {
-        const { label, ...fields } = action.change;
+        const fields = action.change;
         if (fields.name !== undefined) {
           if (link.up) throw new Error("EBUSY");
           this.#claim({ netns: link.netns, name: fields.name });
@@ -127,7 +143,6 @@ class ModelNode {
           ...link,
           ...lost,
           ...fields,
-          labelled: label ?? link.labelled,
         });
         return;
       }
@@ -145,7 +160,8 @@ class ModelNode {
     this.links.set(link.id, {
       ...bare(link.id, link.kind),
       ...place(link),
-      labelled: false,
+      datapath: link.datapath,
+      label: "",
     });
   }
 
@@ -162,6 +178,8 @@ function bare(id: string, kind: Link["kind"]): Link {
   return {
     id,
     kind,
+    datapath: null,
+    label: id,
     netns: null,
     name: id,
     mtu: 1500,
@@ -193,10 +211,24 @@ const drawnSession: fc.Arbitrary<Drawn> = fc.record({
     }),
   ),
 });
-const drawnNode = fc.array(fc.option(drawnSession), { minLength: 4, maxLength: 4 });
+const drawnNode = fc.record({
+  sessions: fc.array(fc.option(drawnSession), { minLength: 4, maxLength: 4 }),
+  datapaths: fc.tuple(drawnDatapath(), drawnDatapath()),
+});
+
+function drawnDatapath(): fc.Arbitrary<Datapath> {
+  return fc.constantFrom("Userspace", "Kernel");
+}
+
+const USERSPACE = ["Userspace", "Userspace"] as const;
+const KERNEL = ["Kernel", "Kernel"] as const;
 
 /** What an agent would want of a node with these sessions; session ids and pods are kept unique. */
-function desire(drawn: readonly (Drawn | null)[], port: number): Desired {
+function desire(
+  drawn: readonly (Drawn | null)[],
+  port: number,
+  datapaths: readonly [Datapath, Datapath],
+): Desired {
   const ids = new Set<number>();
   const pods = new Set<number>();
   const chosen = drawn.flatMap((item, index) => {
@@ -210,7 +242,15 @@ function desire(drawn: readonly (Drawn | null)[], port: number): Desired {
   const pairs: { port: string; pod: string }[] = [];
   const sessions = chosen.map(({ key, tunnel: number, sessionId, mtu, attachment }) => {
     const id = linkId.pseudowire(key);
-    const base = { ...bare(id, "pseudowire"), mtu, name: `l2tp-${sessionId}` };
+    const datapath = datapaths[number] ?? "Userspace";
+    const wanted = session({ key, tunnel: `t${number}`, sessionId, mtu });
+    const base: Link = {
+      ...bare(id, "pseudowire"),
+      datapath,
+      label: pseudowireLabel(key, sessionId),
+      mtu,
+      name: deviceName(wanted, datapath),
+    };
     const inPod = {
       netns: `pod${attachment?.pod}`,
       name: "net1",
@@ -220,7 +260,8 @@ function desire(drawn: readonly (Drawn | null)[], port: number): Desired {
       routes: attachment?.address ? [{ destination: "0.0.0.0/0", gateway: "10.0.0.2" }] : [],
     };
     if (attachment === null) {
-      // Nobody has attached: no device.
+      // Nobody has attached: a device in the kernel, none in userspace.
+      if (datapath === "Kernel") links.push(base);
     } else if (!attachment.bridge) links.push({ ...base, ...inPod });
     else {
       const bridge = linkId.bridge(key);
@@ -232,16 +273,19 @@ function desire(drawn: readonly (Drawn | null)[], port: number): Desired {
       links.push({ ...bare(podId, "pod"), ...inPod, mtu });
       pairs.push({ port: portId, pod: podId });
     }
-    const wanted = session({ key, tunnel: `t${number}`, sessionId, mtu });
-    return { session: wanted, link: attachment === null ? null : id };
+    const hasDevice = attachment !== null || datapath === "Kernel";
+    return { session: wanted, datapath, link: hasDevice ? id : null };
   });
   const tunnels = [...new Set(chosen.map((item) => item.tunnel))].map((number) =>
-    tunnel({ name: `t${number}`, tunnelId: number + 1, local: { address: "192.0.2.1", port } }),
+    tunnel({
+      name: `t${number}`,
+      datapath: datapaths[number] ?? "Userspace",
+      tunnelId: number + 1,
+      local: { address: "192.0.2.1", port: port + number },
+    }),
   );
   return { tunnels, sessions, links, pairs };
 }
-
-const EMPTY: Observed = { tunnels: [], sessions: [], links: [] };
 
 function converge(desired: Desired, node: ModelNode): void {
   for (const action of plan(desired, node.observe())) node.apply(action);
@@ -249,58 +293,104 @@ function converge(desired: Desired, node: ModelNode): void {
 }
 
 /** What hands and crashes do to a node. */
-type Damage = "crash" | "deleteLink" | "down" | "mtu" | "unlabel" | "rename" | "dieNetns";
-const damage = fc.record({
-  kind: fc.constantFrom<Damage>(
-    "crash",
-    "deleteLink",
-    "down",
-    "mtu",
-    "unlabel",
-    "rename",
-    "dieNetns",
-  ),
-  pick: fc.nat(),
-});
+const DAMAGES = [
+  "crash",
+  "deleteLink",
+  "deleteSession",
+  "down",
+  "mtu",
+  "unlabel",
+  "rename",
+  "dieNetns",
+] as const;
+const damage = fc.record({ kind: fc.constantFrom(...DAMAGES), pick: fc.nat() });
 
-function inflict(node: ModelNode, kind: Damage, pick: number): void {
-  if (kind === "crash") {
-    node.tunnels.clear();
-    node.sessions.clear();
-    return;
-  }
+type Injury = (node: ModelNode, link: Link, pick: number) => void;
+
+/** Of a link; those of the kernel's L2TP cannot be deleted by hand. */
+const INJURIES: Readonly<
+  Record<Exclude<(typeof DAMAGES)[number], "crash" | "deleteSession">, Injury>
+> = {
+  dieNetns(node, { netns }, pick) {
+    if (netns === null) return;
+    for (const dead of [...node.links.values()]) if (dead.netns === netns) die(node, dead, pick);
+  },
+  deleteLink(node, link) {
+    if (link.datapath !== "Kernel") node.apply({ do: "deleteLink", link: link.id, at: link });
+  },
+  unlabel(node, link) {
+    if (link.datapath === "Kernel") forget(node, link);
+    else node.links.set(link.id, { ...link, label: "" });
+  },
+  down: (node, link) => node.links.set(link.id, { ...link, up: false, routes: [] }),
+  mtu: (node, link) => node.links.set(link.id, { ...link, mtu: 9999 }),
+  rename: (node, link, pick) => node.links.set(link.id, { ...link, name: `hand${pick}` }),
+};
+
+function inflict(node: ModelNode, kind: (typeof DAMAGES)[number], pick: number): void {
+  if (kind === "crash") return crash(node);
+  if (kind === "deleteSession") return deleteSession(node, pick);
   const links = [...node.links.values()];
   const link = links[pick % Math.max(1, links.length)];
-  if (link === undefined) return;
-  if (kind === "deleteLink" || (kind === "dieNetns" && link.netns !== null)) {
-    const dead = kind === "dieNetns" ? links.filter(({ netns }) => netns === link.netns) : [link];
-    for (const { id } of dead) node.apply({ do: "deleteLink", link: id, at: link });
+  if (link !== undefined) INJURIES[kind](node, link, pick);
+}
+
+/** Of the userspace datapath; its devices stay. */
+function crash(node: ModelNode): void {
+  for (const programmed of [node.tunnels, node.sessions]) {
+    for (const [name, { datapath }] of programmed) {
+      if (datapath === "Userspace") programmed.delete(name);
+    }
   }
-  if (kind === "down") node.links.set(link.id, { ...link, up: false, routes: [] });
-  if (kind === "mtu") node.links.set(link.id, { ...link, mtu: 9999 });
-  if (kind === "unlabel") node.links.set(link.id, { ...link, labelled: false });
-  if (kind === "rename") node.links.set(link.id, { ...link, name: `hand${pick}` });
+}
+
+/** By hand, as `ip l2tp del session` does. */
+function deleteSession(node: ModelNode, pick: number): void {
+  const sessions = [...node.sessions.values()].filter(({ datapath }) => datapath === "Kernel");
+  const key = sessions[pick % Math.max(1, sessions.length)]?.session.key;
+  if (key !== undefined) node.apply({ do: "deleteSession", datapath: "Kernel", key });
+}
+
+/** The pod has gone: what the kernel's L2TP made comes back to the node, down, under the pod's name. */
+function die(node: ModelNode, link: Link, pick: number): void {
+  if (link.datapath !== "Kernel") {
+    node.apply({ do: "deleteLink", link: link.id, at: link });
+    return;
+  }
+  const bare = { netns: null, up: false, addresses: [], routes: [] };
+  node.links.set(link.id, { ...link, ...bare, name: `dev${pick}` });
+}
+
+/** Without its label nobody knows whose the kernel's device is, nor then whose the session. */
+function forget(node: ModelNode, link: Link): void {
+  node.links.delete(link.id);
+  for (const [name, item] of node.sessions) {
+    if (linkId.pseudowire(item.session.key) !== link.id || item.datapath !== "Kernel") continue;
+    node.sessions.delete(name);
+    const key = `unknown ${item.session.sessionId}`;
+    node.sessions.set(`Kernel ${key}`, { ...item, session: { ...item.session, key } });
+  }
 }
 
 describe("plan", () => {
   it("reaches what is desired from anything, and then rests", () => {
     fc.assert(
       fc.property(drawnNode, drawnNode, fc.array(damage), (first, second, damages) => {
-        const before = desire(first, 5000);
-        const node = new ModelNode(EMPTY, []);
+        const before = desire(first.sessions, 5000, first.datapaths);
+        const node = new ModelNode();
         converge(before, node);
         for (const { kind, pick } of damages) inflict(node, kind, pick);
-        const after = desire(second, 5001);
+        const after = desire(second.sessions, 5002, second.datapaths);
         converge(after, node);
         expect([...node.sessions.keys()].sort()).toEqual(
-          after.sessions.map(({ session: s }) => s.key).sort(),
+          after.sessions.map(({ session: s, datapath }) => `${datapath} ${s.key}`).sort(),
         );
-        expect([...node.tunnels.keys()].sort()).toEqual(after.tunnels.map((t) => t.name).sort());
+        expect([...node.tunnels.keys()].sort()).toEqual(
+          after.tunnels.map(({ name, datapath }) => `${datapath} ${name}`).sort(),
+        );
         expect([...node.links.keys()].sort()).toEqual(after.links.map(({ id }) => id).sort());
         for (const wanted of after.links) {
-          const { labelled, ...link } = node.links.get(wanted.id) ?? { labelled: false };
-          expect(labelled).toBe(true);
-          expect(link).toMatchObject({
+          expect(node.links.get(wanted.id)).toMatchObject({
             ...wanted,
             mac: wanted.mac ?? expect.anything(),
             addresses: expect.arrayContaining([...wanted.addresses]),
@@ -316,25 +406,28 @@ describe("plan", () => {
   const one: Drawn = { tunnel: 0, sessionId: 1, mtu: 1500, attachment: inPod };
 
   it("changes only what must change", () => {
-    const before = desire([one, null], 5000);
-    const node = new ModelNode(EMPTY, []);
+    const before = desire([one, null], 5000, USERSPACE);
+    const node = new ModelNode();
     converge(before, node);
-    expect(plan(desire([{ ...one, mtu: 1400 }], 5000), node.observe())).toEqual([
+    expect(plan(desire([{ ...one, mtu: 1400 }], 5000, USERSPACE), node.observe())).toEqual([
       expect.objectContaining({ do: "putSession", device: "keep" }),
       expect.objectContaining({ do: "changeLink", change: { mtu: 1400 } }),
     ]);
-    expect(plan(desire([one], 5001), node.observe())).toEqual([
+    expect(plan(desire([one], 5001, USERSPACE), node.observe())).toEqual([
       expect.objectContaining({ do: "putTunnel" }),
     ]);
     expect(
-      plan(desire([one, { ...one, sessionId: 2, attachment: null }], 5000), node.observe()),
+      plan(
+        desire([one, { ...one, sessionId: 2, attachment: null }], 5000, USERSPACE),
+        node.observe(),
+      ),
     ).toEqual([expect.objectContaining({ do: "putSession", device: null })]);
   });
 
   it("opens a device again where it stands, in the pod", () => {
     const attached = { ...one, attachment: { pod: 1, bridge: false, address: false } };
-    const desired = desire([attached], 5000);
-    const node = new ModelNode(EMPTY, []);
+    const desired = desire([attached], 5000, USERSPACE);
+    const node = new ModelNode();
     converge(desired, node);
     inflict(node, "crash", 0);
     expect(plan(desired, node.observe())).toEqual([
@@ -342,12 +435,34 @@ describe("plan", () => {
       expect.objectContaining({ do: "putSession", device: { netns: "pod1", name: "net1" } }),
     ]);
   });
-});
 
-it("reads back the ids that it writes", () => {
-  expect(parseLinkId(linkId.pseudowire("a/b"))).toEqual({ kind: "pseudowire", key: "a/b" });
-  expect(parseLinkId(linkId.pod("c1/net1"))).toEqual({ kind: "pod", key: "c1/net1" });
-  for (const foreign of ["", "eth0", "l2tp:", "l2tp:x:y", "l2tp:session:"]) {
-    expect(parseLinkId(foreign)).toBeUndefined();
-  }
+  it("changes sequencing of the kernel's sessions in place, and makes anew what else changes", () => {
+    const node = new ModelNode();
+    const before = desire([one], 5000, KERNEL);
+    converge(before, node);
+    const [item] = before.sessions;
+    if (item === undefined) throw new Error("no session");
+    const changed = (change: Partial<typeof item.session>) => ({
+      ...before,
+      sessions: [{ ...item, session: { ...item.session, ...change } }],
+    });
+    const sequencing = { send: true, receive: true, reorderTimeoutMs: 20 };
+    expect(plan(changed({ sequencing }), node.observe())).toEqual([
+      expect.objectContaining({ do: "putSession", device: "keep" }),
+    ]);
+    const anew = plan(changed({ txCookie: "00000000" }), node.observe());
+    expect(anew.map((action) => action.do)).toEqual([
+      "deleteSession",
+      "putSession",
+      "changeLink",
+      "moveLink",
+      "changeLink",
+    ]);
+  });
+
+  it("makes no tunnel in the kernel before it has a session", () => {
+    const node = new ModelNode();
+    const { tunnels } = desire([one], 5000, KERNEL);
+    expect(plan({ tunnels, sessions: [], links: [], pairs: [] }, node.observe())).toEqual([]);
+  });
 });

@@ -2,20 +2,14 @@
  * From what should be and what is, the actions that lead from one to the other: pure, over plain
  * data. Applying them and planning again yields nothing (plan.test.ts).
  *
- * A device is made where it is to stand: moving one between namespaces takes the kernel as long as
- * deleting it.
+ * The userspace datapath makes a device where it is to stand: moving one between namespaces takes the
+ * kernel as long as deleting it. The kernel's own L2TP makes a device with its session, on the node, and
+ * takes it along when the session goes.
  */
-import type { Session, Tunnel } from "./model.ts";
-
-export type LinkKind =
-  /** A session's device. */
-  | "pseudowire"
-  /** A node bridge that joins a pseudowire with pods. */
-  | "bridge"
-  /** The node's end of a veth pair, in the bridge. */
-  | "port"
-  /** The pod's end of it. */
-  | "pod";
+import { deviceName } from "./device-name.ts";
+import { kernelSessionDifference, sameData, tunnelDifference } from "./difference.ts";
+import { type LinkKind, linkId } from "./link-label.ts";
+import type { Datapath, Session, Tunnel } from "./model.ts";
 
 /** Where a link stands: a network namespace by path (null: the node's), and its name in there. */
 export interface Place {
@@ -25,9 +19,12 @@ export interface Place {
 
 /** One link of ours. */
 export interface Link extends Place {
-  /** Written on the link itself (ifalias), so that it is known again wherever it is. */
   readonly id: string;
   readonly kind: LinkKind;
+  /** Whose device it is; null where it is no session's. */
+  readonly datapath: Datapath | null;
+  /** Written on the link itself (link-label.ts). */
+  readonly label: string;
   readonly mtu: number;
   /** Null where any will do. */
   readonly mac: string | null;
@@ -42,11 +39,6 @@ export interface Link extends Place {
 export interface LinkRoute {
   readonly destination: string;
   readonly gateway: string | null;
-}
-
-export interface ObservedLink extends Link {
-  /** False: its id is not written on it. */
-  readonly labelled: boolean;
 }
 
 /** A pair of veth ends, by the ids of its links. */
@@ -64,18 +56,21 @@ export interface Desired {
 
 export interface DesiredSession {
   readonly session: Session;
-  /** The id of its device among the links; null: nobody has attached, so it has none. */
+  /** That of its tunnel. */
+  readonly datapath: Datapath;
+  /** The id of its device among the links; null: nobody has attached, so in userspace it has none. */
   readonly link: string | null;
 }
 
 export interface Observed {
   readonly tunnels: readonly Tunnel[];
   readonly sessions: readonly ObservedSession[];
-  readonly links: readonly ObservedLink[];
+  readonly links: readonly Link[];
 }
 
 export interface ObservedSession {
   readonly session: Session;
+  readonly datapath: Datapath;
   /** The data plane has its device in hand. */
   readonly deviceOpen: boolean;
   /** Frames with its session id reach it. */
@@ -83,22 +78,20 @@ export interface ObservedSession {
 }
 
 /** What may change of a link where it stands. */
-export type LinkChange = Partial<Pick<Link, "name" | "mtu" | "mac" | "up" | "bridge">> & {
-  /** Write the id on it. */
-  readonly label?: true;
-};
+export type LinkChange = Partial<Pick<Link, "label" | "name" | "mtu" | "mac" | "up" | "bridge">>;
 
 export type Action =
   | { readonly do: "putTunnel"; readonly tunnel: Tunnel }
-  | { readonly do: "deleteTunnel"; readonly name: string }
+  | { readonly do: "deleteTunnel"; readonly datapath: Datapath; readonly name: string }
   | {
       readonly do: "putSession";
+      readonly datapath: Datapath;
       readonly session: Session;
       /** Where the data plane opens or makes the device; "keep": it has it; null: it closes it. */
       readonly device: Place | "keep" | null;
     }
-  /** Without its device, which is a link like any other. */
-  | { readonly do: "deleteSession"; readonly key: string }
+  /** In userspace without its device, which is a link like any other; in the kernel with it. */
+  | { readonly do: "deleteSession"; readonly datapath: Datapath; readonly key: string }
   | { readonly do: "createBridge"; readonly link: Link }
   | { readonly do: "createPair"; readonly port: Link; readonly pod: Link }
   | { readonly do: "deleteLink"; readonly link: string; readonly at: Place }
@@ -124,6 +117,7 @@ export type Action =
 
 export function plan(desired: Desired, observed: Observed): Action[] {
   const planner = new Planner(desired, observed);
+  planner.retire();
   planner.removeLinks();
   planner.vacatePlaces();
   planner.programTunnelsAndSessions();
@@ -136,21 +130,84 @@ export function plan(desired: Desired, observed: Observed): Action[] {
 const placeOf = ({ netns, name }: Place): Place => ({ netns, name });
 const placeKey = ({ netns, name }: Place): string => `${netns ?? ""}\n${name}`;
 
+/** Where the kernel makes the device of a session. */
+function birthplace(session: Session): Place {
+  return { netns: null, name: deviceName(session, "Kernel") };
+}
+
 class Planner {
   readonly actions: Action[] = [];
   readonly #desired: Desired;
   readonly #observed: Observed;
   readonly #wanted: Map<string, Link>;
-  /** The links as they stand after the actions so far. */
-  readonly #links: Map<string, ObservedLink>;
-  readonly #observedSessions: Map<string, ObservedSession>;
+  readonly #wantedTunnels: ReadonlyMap<string, Tunnel>;
+  /** What stands after the actions so far. */
+  readonly #links: Map<string, Link>;
+  readonly #tunnels = new Map<string, Tunnel>();
+  readonly #sessions = new Map<string, ObservedSession>();
+  /** Tunnels in userspace that sessions leave, and that go when they have. */
+  readonly #left: Tunnel[] = [];
 
   constructor(desired: Desired, observed: Observed) {
     this.#desired = desired;
     this.#observed = observed;
     this.#wanted = new Map(desired.links.map((link) => [link.id, link]));
     this.#links = new Map(observed.links.map((link) => [link.id, link]));
-    this.#observedSessions = new Map(observed.sessions.map((item) => [item.session.key, item]));
+    // Nothing on a tunnel of the kernel's says whose it is, but its sessions do: without one there is none.
+    const used = new Set(desired.sessions.map(({ session }) => session.tunnel));
+    const wanted = desired.tunnels.filter(
+      (item) => item.datapath !== "Kernel" || used.has(item.name),
+    );
+    this.#wantedTunnels = new Map(wanted.map((tunnel) => [tunnel.name, tunnel]));
+  }
+
+  /** What nobody wants, and what must go before it can come anew: a port or an id is free only then. */
+  retire(): void {
+    const going = new Set(this.#observed.tunnels.filter((tunnel) => this.#mustGo(tunnel)));
+    for (const tunnel of this.#observed.tunnels) {
+      if (!going.has(tunnel)) this.#tunnels.set(tunnel.name, tunnel);
+    }
+    const wanted = new Map(this.#desired.sessions.map((item) => [item.session.key, item]));
+    const leaving = new Set<string>();
+    const gone: Action[] = [];
+    for (const item of this.#observed.sessions) {
+      const { datapath, session } = item;
+      if (this.#keepsSession(item, wanted.get(session.key))) {
+        this.#sessions.set(session.key, item);
+        leaving.add(`${datapath} ${session.tunnel}`);
+        continue;
+      }
+      gone.push({ do: "deleteSession", datapath, key: session.key });
+      const device = linkId.pseudowire(session.key);
+      const isItsOwn = this.#links.get(device)?.datapath === "Kernel";
+      if (datapath === "Kernel" && isItsOwn) this.#links.delete(device);
+    }
+    for (const tunnel of going) {
+      const { datapath, name } = tunnel;
+      // Deleting it now would take along a session that is about to leave it.
+      if (leaving.has(`${datapath} ${name}`)) this.#left.push(tunnel);
+      else gone.push({ do: "deleteTunnel", datapath, name });
+    }
+    // The kernel deletes a tunnel with all of its sessions faster than each of them: together.
+    const isKernels = (action: Action) => "datapath" in action && action.datapath === "Kernel";
+    this.actions.push(...gone.filter(isKernels), ...gone.filter((action) => !isKernels(action)));
+  }
+
+  #mustGo(tunnel: Tunnel): boolean {
+    const wanted = this.#wantedTunnels.get(tunnel.name);
+    return wanted === undefined || tunnelDifference(tunnel, wanted) === "anew";
+  }
+
+  #keepsSession(
+    { datapath, session }: ObservedSession,
+    wanted: DesiredSession | undefined,
+  ): boolean {
+    if (wanted?.datapath !== datapath) return false;
+    if (datapath === "Userspace") return true;
+    const hasTunnel = this.#tunnels.get(session.tunnel)?.datapath === "Kernel";
+    const hasDevice = wanted.link === null || this.#links.get(wanted.link)?.datapath === "Kernel";
+    if (!hasTunnel || !hasDevice) return false;
+    return kernelSessionDifference(session, wanted.session) !== "anew";
   }
 
   /** Links that nobody wants, and halves of pairs whose other half is missing or out of place. */
@@ -162,41 +219,49 @@ class Planner {
       for (const link of [portLink, podLink]) if (link !== undefined) this.#deleteLink(link);
     }
     for (const link of [...this.#links.values()]) {
-      if (!this.#wanted.has(link.id)) this.#deleteLink(link);
+      if (this.#wanted.get(link.id)?.datapath !== link.datapath) this.#deleteLink(link);
     }
   }
 
   programTunnelsAndSessions(): void {
-    const wantedSessions = new Set(this.#desired.sessions.map(({ session }) => session.key));
-    for (const { session } of this.#observed.sessions) {
-      if (!wantedSessions.has(session.key)) {
-        this.actions.push({ do: "deleteSession", key: session.key });
-      }
-    }
-    const before = new Map(this.#observed.tunnels.map((tunnel) => [tunnel.name, tunnel]));
-    for (const tunnel of this.#desired.tunnels) {
-      const known = before.get(tunnel.name);
-      if (known !== undefined && sameData(known, tunnel)) continue;
+    for (const tunnel of this.#wantedTunnels.values()) {
+      const known = this.#tunnels.get(tunnel.name);
+      if (known !== undefined && tunnelDifference(known, tunnel) === "none") continue;
       this.actions.push({ do: "putTunnel", tunnel });
     }
-    const born: ObservedLink[] = [];
-    for (const session of this.#desired.sessions) {
-      const link = this.#programSession(session);
-      if (link !== null) born.push(link);
+    const born: { link: Link; wanted: Link }[] = [];
+    for (const item of this.#desired.sessions) {
+      const wanted = item.link === null ? undefined : this.#wanted.get(item.link);
+      const at =
+        item.datapath === "Kernel"
+          ? this.#programInKernel(item)
+          : this.#programInUserspace(item, wanted);
+      if (at !== null && wanted !== undefined) born.push({ link: newborn(wanted, at), wanted });
     }
-    for (const link of born) this.#label(link);
-    const wantedTunnels = new Set(this.#desired.tunnels.map(({ name }) => name));
-    // Last, since deleting a tunnel would take along a session that has left it by now.
-    for (const { name } of this.#observed.tunnels) {
-      if (!wantedTunnels.has(name)) this.actions.push({ do: "deleteTunnel", name });
+    for (const { link, wanted } of born) this.#label(link, wanted);
+    for (const { datapath, name } of this.#left) {
+      this.actions.push({ do: "deleteTunnel", datapath, name });
     }
   }
 
-  /** Returns the device where it is a new one. */
-  #programSession({ session, link }: DesiredSession): ObservedLink | null {
-    const known = this.#observedSessions.get(session.key);
+  /** Returns where its device is born, where that is a new one. */
+  #programInKernel({ session, datapath }: DesiredSession): Place | null {
+    const known = this.#sessions.get(session.key);
+    if (known !== undefined && kernelSessionDifference(known.session, session) === "none") {
+      return null;
+    }
+    const place = birthplace(session);
+    const device = known === undefined ? place : "keep";
+    this.actions.push({ do: "putSession", datapath, session, device });
+    return known === undefined ? place : null;
+  }
+
+  #programInUserspace(
+    { session, datapath, link }: DesiredSession,
+    wanted: Link | undefined,
+  ): Place | null {
+    const known = this.#sessions.get(session.key);
     const present = link === null ? undefined : this.#links.get(link);
-    const wanted = link === null ? undefined : this.#wanted.get(link);
     const isOpen = known?.deviceOpen === true;
     const hasRightDevice = link === null ? !isOpen : isOpen && present !== undefined;
     const isRight = hasRightDevice && known?.receiving === true && sameData(known.session, session);
@@ -204,19 +269,23 @@ class Planner {
     const stands = present ?? wanted;
     const place = stands === undefined ? null : placeOf(stands);
     const device = hasRightDevice && link !== null ? "keep" : place;
-    this.actions.push({ do: "putSession", session, device });
-    return present === undefined && wanted !== undefined ? newborn(wanted) : null;
+    this.actions.push({ do: "putSession", datapath, session, device });
+    return present === undefined ? place : null;
   }
 
   /** The first thing that happens to a new link: from now on every pass knows it. */
-  #label(link: ObservedLink): void {
-    this.#change(link, { label: true });
-    this.#links.set(link.id, { ...link, labelled: true });
+  #label(link: Link, { label, mtu, mac }: Link): void {
+    this.#change(link, { label, mtu, ...(mac === null ? {} : { mac }) });
+    this.#links.set(link.id, { ...link, label, mtu, mac: mac ?? link.mac });
   }
 
   /** Gives way where a link stands under a name that another one is to have. */
   vacatePlaces(): void {
-    const claimed = new Set([...this.#wanted.values()].map(placeKey));
+    const births = this.#desired.sessions.filter(
+      ({ session, datapath }) => datapath === "Kernel" && !this.#sessions.has(session.key),
+    );
+    const claims = [...this.#wanted.values(), ...births.map(({ session }) => birthplace(session))];
+    const claimed = new Set(claims.map(placeKey));
     let count = 0;
     for (const link of [...this.#links.values()]) {
       const wanted = this.#wanted.get(link.id);
@@ -241,15 +310,15 @@ class Planner {
     for (const link of this.#desired.links) {
       if (link.kind !== "bridge" || this.#links.has(link.id)) continue;
       this.actions.push({ do: "createBridge", link });
-      this.#label(newborn(link));
+      this.#label(newborn(link, link), link);
     }
     for (const pair of this.#desired.pairs) {
       const port = this.#wanted.get(pair.port);
       const pod = this.#wanted.get(pair.pod);
       if (port === undefined || pod === undefined || this.#links.has(port.id)) continue;
       this.actions.push({ do: "createPair", port, pod });
-      this.#label(newborn(port));
-      this.#label(newborn(pod));
+      this.#label(newborn(port, port), port);
+      this.#label(newborn(pod, pod), pod);
     }
   }
 
@@ -260,10 +329,10 @@ class Planner {
     }
   }
 
-  #adjustLink(link: ObservedLink, wanted: Link): void {
+  #adjustLink(link: Link, wanted: Link): void {
     const at = placeOf(link);
     const change: LinkChange = {
-      ...(link.labelled ? {} : { label: true as const }),
+      ...(link.label === wanted.label ? {} : { label: wanted.label }),
       ...(link.mtu === wanted.mtu ? {} : { mtu: wanted.mtu }),
       ...(wanted.mac === null || link.mac === wanted.mac ? {} : { mac: wanted.mac }),
       ...(link.bridge === wanted.bridge ? {} : { bridge: wanted.bridge }),
@@ -282,7 +351,7 @@ class Planner {
     }
   }
 
-  #relocate(link: ObservedLink, to: Place): void {
+  #relocate(link: Link, to: Place): void {
     const at = placeOf(link);
     const moves = link.netns !== to.netns;
     // A link keeps its name while it is up, and loses its addresses when it goes down.
@@ -304,18 +373,19 @@ class Planner {
     this.actions.push({ do: "changeLink", link: link.id, at, change });
   }
 
-  #deleteLink(link: ObservedLink): void {
+  #deleteLink(link: Link): void {
     const at = placeOf(link);
     this.actions.push({ do: "deleteLink", link: link.id, at });
     this.#links.delete(link.id);
   }
 }
 
-/** A link that has just been made: where it is to stand, and with everything else still to be set. */
-function newborn(link: Link): ObservedLink {
+/** A link that has just been made, and of which everything is still to be set. */
+function newborn(link: Link, at: Place): Link {
   return {
     ...link,
-    labelled: false,
+    ...placeOf(at),
+    label: "",
     mtu: -1,
     mac: "",
     up: false,
@@ -323,33 +393,4 @@ function newborn(link: Link): ObservedLink {
     addresses: [],
     routes: [],
   };
-}
-
-/** The ids that links of each kind carry. */
-export const linkId = {
-  pseudowire: (sessionKey: string) => `l2tp:session:${sessionKey}`,
-  bridge: (sessionKey: string) => `l2tp:bridge:${sessionKey}`,
-  port: (attachment: string) => `l2tp:port:${attachment}`,
-  pod: (attachment: string) => `l2tp:pod:${attachment}`,
-} as const;
-
-/** The kind and the key that an id was made of, or undefined where it is not one of ours. */
-export function parseLinkId(id: string): { kind: LinkKind; key: string } | undefined {
-  const match = /^l2tp:(session|bridge|port|pod):(.+)$/.exec(id);
-  if (match === null) return undefined;
-  const kind = match[1] === "session" ? "pseudowire" : (match[1] as LinkKind);
-  return { kind, key: match[2] ?? "" };
-}
-
-/** Equality of plain data, whatever the order of its fields. */
-export function sameData(a: unknown, b: unknown): boolean {
-  if (Object.is(a, b)) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
-  const [keysA, keysB] = [Object.keys(a), Object.keys(b)];
-  if (keysA.length !== keysB.length) return false;
-  return keysA.every(
-    (key) =>
-      Object.hasOwn(b, key) &&
-      sameData((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]),
-  );
 }

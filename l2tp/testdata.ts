@@ -4,6 +4,7 @@ import type { Session, Tunnel } from "./model.ts";
 export function tunnel(change: Partial<Tunnel> = {}): Tunnel {
   return {
     name: "t1",
+    datapath: "Userspace",
     tunnelId: 1,
     peerTunnelId: 2,
     encapsulation: "UDP",

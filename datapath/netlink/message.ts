@@ -23,10 +23,27 @@ export class MessageWriter {
     return this.bytes(type, Uint8Array.of(value));
   }
 
+  u16(type: number, value: number): this {
+    const bytes = Buffer.alloc(2);
+    bytes.writeUInt16LE(value);
+    return this.bytes(type, bytes);
+  }
+
   u32(type: number, value: number): this {
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32LE(value >>> 0);
     return this.bytes(type, bytes);
+  }
+
+  u64(type: number, value: number): this {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(value));
+    return this.bytes(type, bytes);
+  }
+
+  /** An attribute that says what it says by being there. */
+  flag(type: number): this {
+    return this.bytes(type, new Uint8Array());
   }
 
   /** A string with its terminating zero. */
@@ -122,8 +139,27 @@ export class Attributes {
     return this.#values.get(type)?.readUInt8();
   }
 
+  u16(type: number): number | undefined {
+    return this.#values.get(type)?.readUInt16LE();
+  }
+
   u32(type: number): number | undefined {
     return this.#values.get(type)?.readUInt32LE();
+  }
+
+  /** Exact up to 2⁵³. */
+  u64(type: number): number | undefined {
+    const value = this.#values.get(type)?.readBigUInt64LE();
+    return value === undefined ? undefined : Number(value);
+  }
+
+  has(type: number): boolean {
+    return this.#values.has(type);
+  }
+
+  /** All of them, in no particular order: for lists, where the types are mere numbers. */
+  children(): Attributes[] {
+    return Array.from(this.#values.values(), (value) => new Attributes(value));
   }
 
   string(type: number): string | undefined {

@@ -1,8 +1,9 @@
-/** Notices that links or addresses of the own network namespace change. */
+/** Notices that links, addresses or L2TP of the node change. */
 
 import { checked } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
 import { background, c } from "../sys/ffi.ts";
+import { L2tpNetlink } from "./l2tp.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 
 const RTMGRP_LINK = 0x1;
@@ -16,26 +17,38 @@ export interface Monitor {
   close(): void;
 }
 
-/** Calls `changed` after every burst of notifications, until closed. It waits on a pool thread. */
-export function monitorLinks(changed: () => void): Monitor {
+/**
+ * Calls `changed` after every burst of notifications about links and addresses of the own namespace, until
+ * closed. It waits on a pool thread. @param hearsL2tp about the kernel's L2TP, too
+ */
+export function monitorNode(hearsL2tp: boolean, changed: () => void): Monitor {
   const groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
-  const socket = new NetlinkSocket(NETLINK_ROUTE, null, groups);
+  const sockets = [new NetlinkSocket(NETLINK_ROUTE, null, groups)];
+  if (hearsL2tp) {
+    const l2tp = L2tpNetlink.open(null);
+    l2tp.joinNotifications();
+    sockets.push(l2tp.socket);
+  }
+  return monitor(sockets, changed);
+}
+
+function monitor(sockets: readonly NetlinkSocket[], changed: () => void): Monitor {
   const wake = checked(c.eventfd(0, EFD_CLOEXEC_NONBLOCK), "eventfd");
   let open = true;
 
+  const watched = [...sockets.map(({ fd }) => fd), wake];
+  const hear = () => {
+    let heard = false;
+    for (const socket of sockets) while (open && socket.drain()) heard = true;
+    if (open && heard) changed();
+  };
+
   const watch = async () => {
-    const fds = Buffer.alloc(2 * POLLFD_BYTES);
     while (open) {
-      fds.writeInt32LE(socket.fd, 0);
-      fds.writeInt32LE(POLLIN, 4);
-      fds.writeInt32LE(wake, POLLFD_BYTES);
-      fds.writeInt32LE(POLLIN, POLLFD_BYTES + 4);
-      await background.poll(fds, 2, -1);
-      let heard = false;
-      while (open && socket.drain()) heard = true;
-      if (open && heard) changed();
+      await background.poll(pollFds(watched), watched.length, -1);
+      hear();
     }
-    socket.close();
+    for (const socket of sockets) socket.close();
     closeFd(wake);
   };
   void watch();
@@ -48,4 +61,14 @@ export function monitorLinks(changed: () => void): Monitor {
       c.sendEvent(wake, one, one.length);
     },
   };
+}
+
+/** An array of struct pollfd (poll(2)). */
+function pollFds(fds: readonly number[]): Buffer {
+  const array = Buffer.alloc(fds.length * POLLFD_BYTES);
+  for (const [index, fd] of fds.entries()) {
+    array.writeInt32LE(fd, index * POLLFD_BYTES);
+    array.writeInt32LE(POLLIN, index * POLLFD_BYTES + 4);
+  }
+  return array;
 }

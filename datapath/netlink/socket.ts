@@ -9,6 +9,7 @@ import { inNetns } from "../sys/netns.ts";
 import { Attributes, type Message, type MessageWriter, parseMessages } from "./message.ts";
 
 export const NETLINK_ROUTE = 0;
+export const NETLINK_GENERIC = 16;
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_EXCL = 0x200;
@@ -28,6 +29,7 @@ const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
 const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
+const NETLINK_ADD_MEMBERSHIP = 1;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -38,6 +40,8 @@ const RECEIVE_BYTES = 256 * 1024;
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 const REPLY_TIMEOUT_S = 5;
 const DUMP_ATTEMPTS = 20;
+/** Of one send(2): the kernel copies it whole, and queues an answer for each of its messages. */
+const PIPELINE_BYTES = 32 * 1024;
 
 /** The kernel refused a request. */
 export class NetlinkError extends SystemError {
@@ -99,6 +103,56 @@ export class NetlinkSocket {
   /** One request; returns what the kernel answered, but for the acknowledgement. @throws NetlinkError */
   request({ message, name }: Operation): Message[] {
     return this.#answers(this.#send(message, name), name);
+  }
+
+  /**
+   * Many requests, sent together: the kernel carries them out in order, and one that fails does not stop
+   * the next. @returns for each null, or why not
+   */
+  pipeline(operations: readonly Operation[]): (NetlinkError | null)[] {
+    const results: (NetlinkError | null)[] = [];
+    let parts: Buffer[] = [];
+    let bytes = 0;
+    const flush = () => {
+      if (parts.length > 0) results.push(...this.#sendTogether(parts, operations, results.length));
+      parts = [];
+      bytes = 0;
+    };
+    for (const { message } of operations) {
+      const part = message.finish(++this.#sequence);
+      if (bytes + part.length > PIPELINE_BYTES) flush();
+      parts.push(part);
+      bytes += part.length;
+    }
+    flush();
+    return results;
+  }
+
+  /** @param parts messages with consecutive sequence numbers, of the operations from `first` on */
+  #sendTogether(
+    parts: readonly Buffer[],
+    operations: readonly Operation[],
+    first: number,
+  ): (NetlinkError | null)[] {
+    const name = operations[first]?.name ?? "";
+    const whole = Buffer.concat(parts);
+    const start = whole.readUInt32LE(8);
+    checked(c.sendto(this.fd, whole, whole.length, 0, null, 0), "send", `netlink ${name}`);
+    const results: (NetlinkError | null)[] = new Array(parts.length).fill(null);
+    for (let waiting = parts.length; waiting > 0; ) {
+      for (const reply of this.#receive(name)) {
+        const index = reply.sequence - start;
+        if (reply.type !== NLMSG_ERROR || index < 0 || index >= parts.length) continue;
+        results[index] = readError(reply, operations[first + index]?.name ?? name);
+        waiting--;
+      }
+    }
+    return results;
+  }
+
+  /** Hears a multicast group from now on. */
+  join(group: number): void {
+    this.#setOption(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, int32(group));
   }
 
   /**

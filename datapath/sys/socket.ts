@@ -101,6 +101,12 @@ export function openTunnelSocket(encapsulation: "UDP" | "IP", local: SocketAddre
   }
 }
 
+/** A socket of the kernel's own L2TP over IP (net/l2tp/l2tp_ip.c). @throws SystemError where it has none */
+export function openKernelL2tpSocket(family: "IPv4" | "IPv6"): number {
+  const domain = family === "IPv4" ? AF_INET : AF_INET6;
+  return checked(c.socket(domain, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_L2TP), "socket", "L2TP");
+}
+
 /** Whether datagrams of a UDP socket leave with a checksum. */
 export function setTransmitChecksum(fd: number, family: number, on: boolean): void {
   if (family === AF_INET) setOption(fd, SOL_SOCKET, SO_NO_CHECK, on ? 0 : 1, "SO_NO_CHECK");

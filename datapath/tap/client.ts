@@ -4,14 +4,8 @@ import { fileURLToPath } from "node:url";
 import { RpcClient } from "../../rpc/client.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
-import {
-  type Change,
-  type Hello,
-  type Listing,
-  MAX_MESSAGE_BYTES,
-  type Request,
-  type Results,
-} from "./protocol.ts";
+import type { Change, Listing } from "../datapath.ts";
+import { type Hello, MAX_MESSAGE_BYTES, type Request, type Results } from "./protocol.ts";
 
 const PROGRAM = fileURLToPath(new URL("../../bin/l2tp-datapath", import.meta.url));
 const CONNECT_TIMEOUT_MS = 2000;
@@ -20,6 +14,11 @@ const START_TIMEOUT_MS = 15_000;
 const START_POLL_MS = 20;
 /** Nobody listens on the socket. */
 const ABSENT: ReadonlySet<string> = new Set(["ENOENT", "ECONNREFUSED"]);
+/** Whether an error of a request says that no datapath runs. */
+export function isAbsent(error: unknown): boolean {
+  return error instanceof ConnectionError && ABSENT.has(error.code);
+}
+
 /** Changes in one request: the packet path stands still while they are made. */
 const CHANGES_PER_REQUEST = 16;
 
@@ -77,8 +76,7 @@ export class DatapathClient {
       return { ...(await this.hello()), started: false };
     } catch (error) {
       // One that does not answer is there all the same.
-      const isAbsent = error instanceof ConnectionError && ABSENT.has(error.code);
-      if (!isAbsent) throw error;
+      if (!isAbsent(error)) throw error;
     }
     // Detached: it outlives us. What it has to say goes where our own log goes.
     const stdio = ["ignore", "ignore", "inherit"] as const;

@@ -3,13 +3,14 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Reply, toWireError } from "../../rpc/errors.ts";
 import { LineSplitter } from "../../rpc/lines.ts";
+import type { Change } from "../datapath.ts";
 import { EPOLLIN, EPOLLOUT } from "../sys/epoll.ts";
 import { isErrno } from "../sys/errno.ts";
 import { closeFd, lockFile } from "../sys/fd.ts";
 import { acceptUnix, listenUnix, receive, send } from "../sys/unix.ts";
 import { listing } from "./listing.ts";
 import type { Handler, Loop } from "./loop.ts";
-import { type Change, MAX_MESSAGE_BYTES, type Request, type Results } from "./protocol.ts";
+import { MAX_MESSAGE_BYTES, type Request, type Results } from "./protocol.ts";
 
 /** Connections at once: an agent, its successor, and a few curious people. */
 const MAX_CONNECTIONS = 16;

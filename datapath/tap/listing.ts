@@ -1,6 +1,6 @@
+import type { Listing } from "../datapath.ts";
 import { errnoName } from "../sys/errno.ts";
 import { decodeSockaddr } from "../sys/socket.ts";
-import type { Listing } from "./protocol.ts";
 import type { Table } from "./table.ts";
 
 /** All that the process knows, or all about some sessions, as plain data. */
@@ -20,6 +20,7 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
     })),
     sessions: sessions.map((session) => ({
       session: session.config,
+      datapath: "Userspace",
       deviceOpen: session.device !== null,
       receiving: table.isReceiving(session),
       counters: session.counters,

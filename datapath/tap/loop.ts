@@ -5,6 +5,7 @@
  */
 
 import type { Tunnel } from "../../l2tp/model.ts";
+import type { DevicePlace } from "../datapath.ts";
 import { EPOLLIN, Epoll } from "../sys/epoll.ts";
 import { closeFd } from "../sys/fd.ts";
 import { AF_INET, AF_INET6, openTunnelSocket, setReceiveZeroChecksum } from "../sys/socket.ts";
@@ -12,7 +13,6 @@ import { openTap } from "../sys/tun.ts";
 import { Forwarder } from "./forward.ts";
 import { TapDevice, TunnelSocket } from "./kernel-ports.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
-import type { DevicePlace } from "./protocol.ts";
 import type { SessionState } from "./session.ts";
 import { type Ports, Table } from "./table.ts";
 import type { LocalEndpoint } from "./tunnel.ts";

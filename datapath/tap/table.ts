@@ -1,8 +1,8 @@
 /** The tunnels and sessions of the process, and how they change. Sockets and devices come from a port. */
 import type { Session, Tunnel } from "../../l2tp/model.ts";
+import type { Change, DevicePlace } from "../datapath.ts";
 import type { Forwarder } from "./forward.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
-import type { Change, DevicePlace } from "./protocol.ts";
 import { SessionState } from "./session.ts";
 import { LocalEndpoint, TunnelState } from "./tunnel.ts";
 

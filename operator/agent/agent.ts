@@ -3,10 +3,14 @@
  * event, when the datapath was lost, and every few seconds.
  */
 import type { Logger } from "pino";
-import { monitorLinks } from "../../datapath/netlink/monitor.ts";
+import type { Listing } from "../../datapath/datapath.ts";
+import { isKernelL2tpLoaded, withoutKernel } from "../../datapath/kernel/support.ts";
+import { monitorNode } from "../../datapath/netlink/monitor.ts";
 import { DatapathClient } from "../../datapath/tap/client.ts";
-import type { Listing } from "../../datapath/tap/protocol.ts";
+import type { Datapath } from "../../l2tp/model.ts";
+import type { L2tpTunnel } from "../api/types.ts";
 import { attachmentKey } from "../convert/attachment.ts";
+import type { DatapathContext } from "../convert/datapaths.ts";
 import type { Spared } from "../convert/desired.ts";
 import {
   describeRejection,
@@ -15,18 +19,21 @@ import {
   type Rejection,
   takeIn,
 } from "../convert/intake.ts";
+import type { Refusal } from "../convert/refusal.ts";
 import {
   type Programmed,
-  type Refusal,
   type Resolved,
+  type ResolvedTunnel,
   resolve,
   type SecretReader,
   yieldToSpared,
 } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
+import { tunnelNamer } from "../convert/tunnel-names.ts";
 import { Attacher, type AttachStep } from "./attach.ts";
 import { AttachmentStore } from "./attachments.ts";
 import { aboutNode } from "./complaints.ts";
+import { Datapaths } from "./datapaths.ts";
 import { readManifests, watchFolders } from "./manifests.ts";
 import { Node } from "./node.ts";
 import type { Tombstone } from "./protocol.ts";
@@ -46,6 +53,8 @@ export interface AgentOptions {
   readonly stateFolder: string;
   readonly tombstones: string;
   readonly datapathSocket: string;
+  /** What is to move the frames of tunnels that leave it open; null: the kernel where it can. */
+  readonly datapath: Datapath | null;
   /** Between two periodic passes. */
   readonly resyncMs: number;
   readonly log: Logger;
@@ -74,6 +83,7 @@ export class Agent {
   readonly node: Node;
   readonly #options: AgentOptions;
   readonly #datapath: DatapathClient;
+  readonly #datapaths: Datapaths;
   readonly #serial = new Serial();
   #state: PassState | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -93,7 +103,8 @@ export class Agent {
       log.error({ path, err: error }, "an attachment's file cannot be read; it is left alone"),
     );
     this.status = new StatusStore(stateFolder, () => new Date());
-    this.node = new Node(nodeName, this.#datapath, this.store);
+    this.#datapaths = new Datapaths(this.#datapath);
+    this.node = new Node(nodeName, this.#datapaths, this.store);
     this.attacher = new Attacher({
       nodeName,
       node: this.node,
@@ -125,7 +136,7 @@ export class Agent {
     const { manifests, secretsFolder, log } = this.#options;
     await this.run(() => this.#passOrLog());
     this.#closers.push(watchFolders([manifests, secretsFolder], () => this.trigger(SETTLE_MS)));
-    const monitor = monitorLinks(() => this.trigger(LINK_SETTLE_MS));
+    const monitor = monitorNode(isKernelL2tpLoaded(), () => this.trigger(LINK_SETTLE_MS));
     this.#closers.push(() => monitor.close());
     if (this.#state === null) return;
     const { tunnels, sessions } = this.#state.resolved;
@@ -137,7 +148,6 @@ export class Agent {
     this.#stopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     for (const close of this.#closers) close();
-    this.#datapath.close();
     this.node.close();
   }
 
@@ -170,7 +180,7 @@ export class Agent {
   }
 
   listDatapath(): Promise<Listing> {
-    return this.node.list();
+    return this.node.look();
   }
 
   /**
@@ -179,14 +189,13 @@ export class Agent {
    */
   teardown(): Promise<{ readonly actions: number; readonly failures: Failures }> {
     return this.run(async () => {
-      await this.#datapath.ensureRunning();
       for (const attachment of [...this.store.all()]) {
         this.store.putIfPossible({ ...attachment, leaving: true });
       }
       const nothing = { tunnels: new Map(), sessions: new Map() };
       const spared: Spared = { tunnels: () => false, sessions: () => false };
-      const listing = await this.node.list();
-      const { actions, failures } = await this.node.converge(nothing, spared, listing);
+      const observation = await this.node.observe(() => undefined);
+      const { actions, failures } = await this.node.converge(nothing, spared, observation);
       this.#forgetLeft(failures);
       this.status.write([]);
       await this.#datapath.shutdown();
@@ -216,17 +225,12 @@ export class Agent {
   }
 
   async #pass(): Promise<PassState> {
-    const { nodeName, secrets, log } = this.#options;
+    const { nodeName, secrets } = this.#options;
     const started = performance.now();
     const { intake, rejections, unknown } = this.#read();
-    const hello = await this.#datapath.ensureRunning();
-    this.#datapathVersion = hello.version;
-    if (hello.started) log.info({ datapathPid: hello.pid }, "started the datapath process");
-    this.#datapath.onLost = () => {
-      log.error("the datapath process is gone; it is started again");
-      this.trigger(0);
-    };
-    const listing = await this.node.list();
+    const namer = tunnelNamer(intake, nodeName, this.node.tunnelNames);
+    const observation = await this.node.observe(namer);
+    const { listing } = observation;
     const programmed = {
       tunnels: new Map(listing.tunnels.map(({ tunnel }) => [tunnel.name, tunnel.tunnelId])),
       sessions: new Map(listing.sessions.map(({ session }) => [session.key, session.sessionId])),
@@ -235,16 +239,44 @@ export class Agent {
       nodeName,
       underlay: kernelUnderlay(this.node.socket),
       secrets,
+      datapaths: await this.#datapathContext(intake),
       programmed: { ...programmed, underlayMtus: this.#underlayMtus() },
     });
     const spared = sparedBy(rejections, wanted, unknown);
     const resolved = yieldToSpared(wanted, programmed, spared.sessions);
-    const { actions, failures } = await this.node.converge(resolved, spared, listing);
+    const isUserspace = ({ tunnel }: ResolvedTunnel) => tunnel.datapath === "Userspace";
+    if ([...resolved.tunnels.values()].some(isUserspace)) await this.#ensureUserspace();
+    const { actions, failures } = await this.node.converge(resolved, spared, observation);
     this.#forgetLeft(failures);
     this.#state = { intake, rejections, resolved, failures, programmed };
     this.#writeStatus(spared);
     this.#report(actions.length, failures, Math.round(performance.now() - started));
     return this.#state;
+  }
+
+  /** Whether the kernel can is nobody's question unless there is a tunnel that may be its. */
+  async #datapathContext({ tunnels }: Intake): Promise<DatapathContext> {
+    const { datapath, nodeName } = this.#options;
+    const isOpen = ({ spec }: L2tpTunnel) =>
+      spec.nodeName === nodeName &&
+      (spec.datapath === "Kernel" ||
+        ((spec.datapath ?? "Auto") === "Auto" && datapath !== "Userspace"));
+    const matters = [...tunnels.values()].some(isOpen);
+    const kernel = matters
+      ? await this.#datapaths.support()
+      : withoutKernel("it was not asked for");
+    return { preferred: datapath, kernel };
+  }
+
+  async #ensureUserspace(): Promise<void> {
+    const { log } = this.#options;
+    const hello = await this.#datapath.ensureRunning();
+    this.#datapathVersion = hello.version;
+    if (hello.started) log.info({ datapathPid: hello.pid }, "started the datapath process");
+    this.#datapath.onLost = () => {
+      log.error("the datapath process is gone; it is started again");
+      this.trigger(0);
+    };
   }
 
   /** `unknown`: there are files of which nobody can say what objects they hold. */
@@ -290,7 +322,7 @@ export class Agent {
 
   #aboutDatapath(): string[] {
     const { version } = this.#options;
-    if (this.#datapathVersion === version) return [];
+    if (this.#datapathVersion === "" || this.#datapathVersion === version) return [];
     return [
       `the datapath that runs is of version ${this.#datapathVersion}, the agent of ${version}; end its process when frames may pause, and it is started anew`,
     ];

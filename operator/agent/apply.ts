@@ -1,4 +1,6 @@
 /** Carries out a plan. An action that fails stops the others of its object, and of no other. */
+
+import type { Change } from "../../datapath/datapath.ts";
 import { addAddress } from "../../datapath/netlink/address.ts";
 import {
   createBridge,
@@ -12,15 +14,16 @@ import { addRoute } from "../../datapath/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { Errno, isErrno, SystemError } from "../../datapath/sys/errno.ts";
 import { OWN_NETNS } from "../../datapath/sys/netns.ts";
-import type { Change } from "../../datapath/tap/protocol.ts";
-import { type Action, type Link, linkId, type Place, parseLinkId } from "../../l2tp/plan.ts";
+import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
+import type { Datapath } from "../../l2tp/model.ts";
+import type { Action, Link, Place } from "../../l2tp/plan.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import type { Failure, Failures } from "../convert/status.ts";
 
 export interface ApplyContext {
   readonly socket: NetlinkSocket;
   /** Replies in the order of the changes. */
-  applyChanges(changes: readonly Change[]): Promise<readonly Reply<null>[]>;
+  applyChanges(datapath: Datapath, changes: readonly Change[]): Promise<readonly Reply<null>[]>;
   /** The names of the bridges, by their ids. */
   readonly bridgeNames: ReadonlyMap<string, string>;
   /** The session of an attachment, by the key of the attachment. */
@@ -50,8 +53,9 @@ class Executor {
   readonly #sockets = new Map<string, NetlinkSocket>();
   /** Of links that have been found, until something may have moved. */
   readonly #indexes = new Map<string, number>();
-  /** Changes of the datapath that wait to go out together, with whom each belongs to. */
+  /** Changes of a datapath that wait to go out together, with whom each belongs to. */
   #changes: { readonly owner: string; readonly change: Change }[] = [];
+  #datapath: Datapath = "Userspace";
 
   constructor(context: ApplyContext) {
     this.#context = context;
@@ -61,9 +65,11 @@ class Executor {
     const owner = this.#ownerOf(action);
     if (this.failures.has(owner)) return;
     try {
-      const change = this.#datapathChange(action);
-      if (change !== null) {
-        this.#changes.push({ owner, change });
+      const wanted = this.#datapathChange(action);
+      if (wanted !== null) {
+        if (wanted.datapath !== this.#datapath) await this.flush();
+        this.#datapath = wanted.datapath;
+        this.#changes.push({ owner, change: wanted.change });
         return;
       }
       // Links of a session are touched only when the datapath has made them.
@@ -76,7 +82,7 @@ class Executor {
     }
   }
 
-  /** Sends what waits for the datapath. */
+  /** Sends what waits for a datapath. */
   async flush(): Promise<void> {
     const waiting = this.#changes;
     if (waiting.length === 0) return;
@@ -84,7 +90,8 @@ class Executor {
     this.#indexes.clear();
     let replies: readonly Reply<null>[];
     try {
-      replies = await this.#context.applyChanges(waiting.map(({ change }) => change));
+      const changes = waiting.map(({ change }) => change);
+      replies = await this.#context.applyChanges(this.#datapath, changes);
     } catch (error) {
       // Nobody knows which of them were made.
       for (const { owner } of waiting) this.#fail(owner, error);
@@ -126,26 +133,29 @@ class Executor {
   }
 
   #ownerOfLink(id: string): string {
-    const parsed = parseLinkId(id);
+    const parsed = parseLinkLabel(id);
     if (parsed === undefined) return `link ${id}`;
     const isSessions = parsed.kind === "pseudowire" || parsed.kind === "bridge";
     const key = isSessions ? parsed.key : this.#context.sessionOfAttachment(parsed.key);
     return `session ${key ?? parsed.key}`;
   }
 
-  #datapathChange(action: Action): Change | null {
+  #datapathChange(action: Action): { datapath: Datapath; change: Change } | null {
     switch (action.do) {
-      case "putTunnel":
-        return { op: "putTunnel", tunnel: action.tunnel };
+      case "putTunnel": {
+        const { tunnel } = action;
+        return { datapath: tunnel.datapath, change: { op: "putTunnel", tunnel } };
+      }
       case "deleteTunnel":
-        return { op: "deleteTunnel", name: action.name };
-      case "putSession":
-        if (action.device !== null && action.device !== "keep") {
-          this.#guardName(action.device, linkId.pseudowire(action.session.key));
-        }
-        return { op: "putSession", session: action.session, device: action.device };
+        return { datapath: action.datapath, change: { op: "deleteTunnel", name: action.name } };
+      case "putSession": {
+        const { datapath, session, device } = action;
+        const opens = datapath === "Userspace" && device !== null && device !== "keep";
+        if (opens) this.#guardName(device, linkId.pseudowire(session.key));
+        return { datapath, change: { op: "putSession", session, device } };
+      }
       case "deleteSession":
-        return { op: "deleteSession", key: action.key };
+        return { datapath: action.datapath, change: { op: "deleteSession", key: action.key } };
       default:
         return null;
     }
@@ -157,7 +167,7 @@ class Executor {
    */
   #guardName(at: Place, id: string): void {
     const link = findLink(this.#socket(at.netns), at.name);
-    if (link === undefined || link.alias === id) return;
+    if (link === undefined || parseLinkLabel(link.alias)?.id === id) return;
     if (link.kind === "tun" && (link.alias === "" || at.netns !== null)) return;
     throw new SystemError(
       Errno.EEXIST,
@@ -191,7 +201,7 @@ class Executor {
         return this.#set(action.at, {
           ...fields,
           ...(mac === undefined || mac === null ? {} : { mac }),
-          ...(label === undefined ? {} : { alias: action.link }),
+          ...(label === undefined ? {} : { alias: label }),
           ...(bridge === undefined ? {} : { master: this.#bridgeIndex(bridge) }),
         });
       }

@@ -2,7 +2,7 @@
 import { announce } from "../../datapath/announce.ts";
 import { findLink } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { linkId, parseLinkId } from "../../l2tp/plan.ts";
+import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 import { bridgeName, portName, stableMac } from "../convert/desired.ts";
 import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
@@ -232,7 +232,7 @@ export class Attacher {
     try {
       const link = findLink(socket, request.ifname);
       if (link === undefined || own !== undefined) return;
-      const id = parseLinkId(link.alias);
+      const id = parseLinkLabel(link.alias);
       const isOurs =
         link.alias === linkId.pod(attachmentKey(request)) ||
         (id?.kind === "pseudowire" && id.key === request.session);

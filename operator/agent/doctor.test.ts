@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { Listing, SessionState, TunnelState } from "../../datapath/tap/protocol.ts";
+import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
 import { createEndpointCounters, createSessionCounters } from "../../l2tp/model.ts";
 import { session, tunnel } from "../../l2tp/testdata.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
@@ -23,6 +23,7 @@ interface Case {
 function listing({ of, tunnel: change }: Case, counters: object, endpoint: object): Listing {
   const state: SessionState = {
     session: session(),
+    datapath: "Userspace",
     deviceOpen: true,
     receiving: true,
     counters: { ...createSessionCounters(), rxPackets: 7, ...counters },

@@ -1,5 +1,5 @@
 /** Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters. */
-import type { Listing, SessionState, TunnelState } from "../../datapath/tap/protocol.ts";
+import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
 import type { SessionCounters } from "../../l2tp/model.ts";
 import type { Finding } from "./protocol.ts";
 

@@ -17,13 +17,15 @@ interface Options {
   stateDir: string;
   socket: string;
   secrets?: string;
-  datapath: string;
+  datapath: "auto" | "kernel" | "userspace";
   datapathSocket?: string;
   resync: number;
   logLevel: string;
   teardown: boolean;
   exitAt?: AttachStep;
 }
+
+const DATAPATHS = { auto: null, kernel: "Kernel", userspace: "Userspace" } as const;
 
 function seconds(text: string): number {
   const value = Number(text);
@@ -40,7 +42,10 @@ const program = new Command("l2tp-agent")
   .option("--socket <path>", "where CNI and l2tpctl find the agent", DEFAULT_SOCKET)
   .option("--secrets <dir>", "files NAMESPACE/NAME/KEY, mode 0600 (default: MANIFESTS/secrets)")
   .addOption(
-    new Option("--datapath <kind>", "who moves the frames")
+    new Option(
+      "--datapath <kind>",
+      "who moves the frames of tunnels that leave it open; auto: the kernel where it can",
+    )
       .choices(["auto", "kernel", "userspace"])
       .default("auto"),
   )
@@ -75,10 +80,7 @@ if (!options.teardown && (manifests === "" || node === "")) {
 if (!options.teardown && statSync(manifests, { throwIfNoEntry: false })?.isDirectory() !== true) {
   refuse(`no folder ${manifests}; create it and put the manifests there (--manifests)`);
 }
-if (options.datapath === "kernel") {
-  refuse("--datapath kernel: this version has the userspace datapath only; use auto or userspace");
-}
-if (!existsSync("/dev/net/tun")) {
+if (options.datapath !== "kernel" && !existsSync("/dev/net/tun")) {
   refuse("no /dev/net/tun; load the module (modprobe tun), or give it to the container");
 }
 if (process.geteuid?.() !== 0) {
@@ -100,6 +102,7 @@ const agent = new Agent({
   secrets: fileSecrets(secretsFolder),
   stateFolder: options.stateDir,
   tombstones: join(socketFolder, TOMBSTONES),
+  datapath: DATAPATHS[options.datapath],
   datapathSocket: options.datapathSocket ?? join(socketFolder, "datapath.sock"),
   resyncMs: options.resync * 1000,
   log,

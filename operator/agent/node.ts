@@ -2,17 +2,19 @@
  * The agent's view of its node, and how it changes it: observe → plan → apply, over everything or over
  * one session. Callers see to it that one call runs at a time (serial.ts).
  */
+
+import type { Listing } from "../../datapath/datapath.ts";
+import type { Names } from "../../datapath/kernel/adopt.ts";
 import { deleteLink, findLink } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import type { DatapathClient } from "../../datapath/tap/client.ts";
-import type { Listing } from "../../datapath/tap/protocol.ts";
-import { type Action, type Desired, linkId, type Observed, plan } from "../../l2tp/plan.ts";
+import { deviceName } from "../../l2tp/device-name.ts";
+import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
+import { type Action, type Desired, type Observed, plan } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 import {
   bridgeName,
   desireLinks,
   desireSession,
-  deviceName,
   portName,
   type Spared,
   sparing,
@@ -21,7 +23,8 @@ import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
 import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
-import { observeAll, observeSome, programmed } from "./observe.ts";
+import type { Datapaths } from "./datapaths.ts";
+import { assemble, kernelLabels, observeLinks, observeSome } from "./observe.ts";
 import { isAlive } from "./pod-netns.ts";
 
 interface PassResult {
@@ -29,34 +32,59 @@ interface PassResult {
   readonly failures: Failures;
 }
 
+/** What stands on the node before a pass. */
+export interface Observation {
+  readonly listing: Listing;
+  readonly observed: Observed;
+  readonly living: readonly Attachment[];
+}
+
 export class Node {
   readonly socket = new NetlinkSocket(NETLINK_ROUTE, null);
+  readonly datapaths: Datapaths;
   readonly #name: string;
-  readonly #datapath: DatapathClient;
   readonly #attachments: AttachmentStore;
+  /** Of what the last pass wanted: for who looks in between. */
+  #tunnels: ReadonlyMap<number, string> = new Map();
+  #sessions: ReadonlyMap<number, string> = new Map();
 
-  constructor(name: string, datapath: DatapathClient, attachments: AttachmentStore) {
+  constructor(name: string, datapaths: Datapaths, attachments: AttachmentStore) {
     this.#name = name;
-    this.#datapath = datapath;
+    this.datapaths = datapaths;
     this.#attachments = attachments;
   }
 
   close(): void {
     this.socket.close();
+    this.datapaths.close();
   }
 
-  list(): Promise<Listing> {
-    return this.#datapath.list();
+  /** The names of tunnels by their ids, as the last pass wanted them. */
+  get tunnelNames(): ReadonlyMap<number, string> {
+    return this.#tunnels;
+  }
+
+  /** What is programmed and how it does, for whoever asks. */
+  look(): Promise<Listing> {
+    return this.datapaths.look({
+      sessions: this.#sessions,
+      tunnelName: (id) => this.#tunnels.get(id),
+    });
+  }
+
+  async observe(tunnelName: Names["tunnelName"]): Promise<Observation> {
+    const living = [...this.#attachments.all()].filter(isAlive);
+    const links = observeLinks(this.socket, living);
+    const listing = await this.datapaths.list({ sessions: kernelLabels(links), tunnelName });
+    return { listing, observed: assemble(listing, links), living };
   }
 
   /** Makes the whole node what `resolved` and the attachments say. */
   async converge(
     resolved: Pick<Resolved, "tunnels" | "sessions">,
     spared: Spared,
-    listing: Listing,
+    { observed, living }: Observation,
   ): Promise<PassResult> {
-    const living = [...this.#attachments.all()].filter(isAlive);
-    const observed = observeAll(this.socket, listing, living);
     const wanted = living.filter(({ leaving }) => !leaving);
     const desired = {
       tunnels: Array.from(resolved.tunnels.values(), ({ tunnel }) => tunnel),
@@ -67,6 +95,8 @@ export class Node {
       ),
     };
     const spare = sparing(desired, observed, spared);
+    this.#tunnels = new Map(spare.tunnels.map(({ tunnelId, name }) => [tunnelId, name]));
+    this.#sessions = new Map(spare.sessions.map(({ session }) => [session.sessionId, session.key]));
     return this.#apply(spare, observed, plan(spare, observed));
   }
 
@@ -76,7 +106,7 @@ export class Node {
     attachment: Attachment,
   ): Promise<{ desired: Desired; observed: Observed; actions: Action[] }> {
     const key = attachmentKey(attachment);
-    const { session } = resolved;
+    const { session, tunnel } = resolved;
     const ids = new Set([
       linkId.pseudowire(session.key),
       linkId.bridge(session.key),
@@ -84,11 +114,15 @@ export class Node {
       linkId.pod(key),
     ]);
     // The datapath answers while the kernel is asked.
-    const listed = this.#datapath.list([session.key]);
+    const listed = this.datapaths.find(resolved);
     listed.catch(() => {});
     const links = observeSome(this.socket, {
       ids,
-      names: [deviceName(session.sessionId), bridgeName(session.sessionId), portName(attachment)],
+      names: [
+        deviceName(session, tunnel.datapath),
+        bridgeName(session.sessionId),
+        portName(attachment),
+      ],
       attachment: isAlive(attachment) ? attachment : null,
     });
     const whole = desireSession(resolved, this.#attachments.livingOf(session.key), this.#name);
@@ -96,12 +130,13 @@ export class Node {
     // Where nobody is attached, a session that could not be programmed need not be now.
     const isIdle = whole.session.link === null && listing.sessions.length === 0;
     const desired: Desired = {
-      tunnels: [],
+      tunnels: [tunnel],
       sessions: isIdle ? [] : [whole.session],
       links: whole.links.filter(({ id }) => ids.has(id)),
       pairs: whole.pairs.filter(({ port }) => ids.has(port)),
     };
-    const observed = { ...programmed(listing), links };
+    // The tunnel is a matter of the next whole pass.
+    const observed = { ...assemble(listing, links), tunnels: [tunnel] };
     return { desired, observed, actions: plan(desired, observed) };
   }
 
@@ -119,15 +154,19 @@ export class Node {
     if (!isAlive(attachment)) return;
     const socket = new NetlinkSocket(NETLINK_ROUTE, attachment.netns);
     try {
-      const id = findLink(socket, attachment.ifname)?.alias;
+      const found = findLink(socket, attachment.ifname);
+      const id = parseLinkLabel(found?.alias ?? "")?.id;
       if (id === linkId.pseudowire(attachment.session)) {
-        await this.#datapath.apply([{ op: "deleteSession", key: attachment.session }]);
+        const change = { op: "deleteSession", key: attachment.session } as const;
+        const datapath = found?.kind === "tun" ? "Userspace" : "Kernel";
+        await this.datapaths.apply(datapath, [change]);
       } else if (id !== linkId.pod(attachmentKey(attachment))) {
         return;
       }
       const link = findLink(socket, attachment.ifname);
-      if (link?.alias === id && link !== undefined)
+      if (link !== undefined && link.index === found?.index) {
         await deleteLink(socket, attachment.netns, link.index);
+      }
     } finally {
       socket.close();
     }
@@ -137,7 +176,7 @@ export class Node {
     const bridges = [...desired.links, ...observed.links].filter(({ kind }) => kind === "bridge");
     const failures = await applyPlan(actions, {
       socket: this.socket,
-      applyChanges: (changes) => this.#datapath.apply(changes),
+      applyChanges: (datapath, changes) => this.datapaths.apply(datapath, changes),
       bridgeNames: new Map(bridges.reverse().map(({ id, name }) => [id, name])),
       sessionOfAttachment: (key) => this.#attachments.get(key)?.session,
     });

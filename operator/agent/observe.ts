@@ -1,30 +1,61 @@
 /** What is on the node now: our links by netlink, tunnels and sessions by the datapath. */
+
+import type { Listing } from "../../datapath/datapath.ts";
 import { listAddresses } from "../../datapath/netlink/address.ts";
 import { findLink, type LinkInfo, listLinks } from "../../datapath/netlink/link.ts";
 import { listRoutes } from "../../datapath/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { isErrno } from "../../datapath/sys/errno.ts";
-import type { Listing } from "../../datapath/tap/protocol.ts";
-import {
-  type LinkRoute,
-  linkId,
-  type Observed,
-  type ObservedLink,
-  parseLinkId,
-} from "../../l2tp/plan.ts";
+import { type LinkLabel, linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
+import type { Datapath } from "../../l2tp/model.ts";
+import type { Link, LinkRoute, Observed } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 import { canonicalRoutes } from "../convert/desired.ts";
 
-/** Everything of ours. @param attachments those of living pods */
-export function observeAll(
+/** All links that say that they are ours. @param attachments those of living pods */
+export function observeLinks(
   socket: NetlinkSocket,
-  listing: Listing,
   attachments: readonly Attachment[],
-): Observed {
+): readonly Link[] {
   const links = labelledLinks(null, listLinks(socket));
   const byNetns = Map.groupBy(attachments, ({ netns }) => netns);
   for (const [netns, inThere] of byNetns) links.push(...podLinks(netns, inThere));
-  return { ...programmed(listing), links: dedupe(links) };
+  return dedupe(links);
+}
+
+/**
+ * What is programmed, and the links that go with it: what the kernel's L2TP made is a session's device
+ * only where the kernel has that session, by that id.
+ */
+export function assemble(listing: Listing, links: readonly Link[]): Observed {
+  const inKernel = new Map(
+    listing.sessions
+      .filter(({ datapath }) => datapath === "Kernel")
+      .map(({ session }) => [linkId.pseudowire(session.key), session.sessionId]),
+  );
+  return {
+    tunnels: listing.tunnels.map(({ tunnel }) => tunnel),
+    sessions: listing.sessions.map(({ session, datapath, deviceOpen, receiving }) => ({
+      session,
+      datapath,
+      deviceOpen,
+      receiving,
+    })),
+    links: links.filter(({ datapath, id, label }) => {
+      if (datapath !== "Kernel") return true;
+      return inKernel.get(id) === parseLinkLabel(label)?.sessionId;
+    }),
+  };
+}
+
+/** The sessions whose devices the kernel's L2TP made, by their ids, as the labels on the devices say. */
+export function kernelLabels(links: readonly Link[]): ReadonlyMap<number, string> {
+  return new Map(
+    links.flatMap(({ datapath, label }): [number, string][] => {
+      const parsed = datapath === "Kernel" ? parseLinkLabel(label) : undefined;
+      return parsed?.sessionId ? [[parsed.sessionId, parsed.key]] : [];
+    }),
+  );
 }
 
 /** Where to look for the links of one attachment and its session. */
@@ -37,7 +68,7 @@ export interface Scope {
 }
 
 /** The links that are in the scope: by name on the node, by label in the pod. */
-export function observeSome(socket: NetlinkSocket, scope: Scope): readonly ObservedLink[] {
+export function observeSome(socket: NetlinkSocket, scope: Scope): readonly Link[] {
   const here = scope.names.flatMap((name) => findLink(socket, name) ?? []);
   const links = labelledLinks(null, here);
   if (scope.attachment !== null)
@@ -45,43 +76,43 @@ export function observeSome(socket: NetlinkSocket, scope: Scope): readonly Obser
   return dedupe(links.filter(({ id }) => scope.ids.has(id)));
 }
 
-export function programmed(listing: Listing): Pick<Observed, "tunnels" | "sessions"> {
-  return {
-    tunnels: listing.tunnels.map(({ tunnel }) => tunnel),
-    sessions: listing.sessions.map(({ session, deviceOpen, receiving }) => ({
-      session,
-      deviceOpen,
-      receiving,
-    })),
-  };
-}
-
 /** Whoever stands twice under one id was labelled by hand; the first is ours. */
-function dedupe(links: readonly ObservedLink[]): ObservedLink[] {
+function dedupe(links: readonly Link[]): Link[] {
   const seen = new Set<string>();
   return links.filter(({ id }) => !seen.has(id) && seen.add(id));
 }
 
-function labelledLinks(netns: string | null, links: readonly LinkInfo[]): ObservedLink[] {
+function labelledLinks(netns: string | null, links: readonly LinkInfo[]): Link[] {
   const bridges = new Map(
     links.filter(({ kind }) => kind === "bridge").map(({ index, alias }) => [index, alias]),
   );
   return links.flatMap((link) => {
-    const id = parseLinkId(link.alias);
-    return id === undefined ? [] : [observed(netns, link, link.alias, id.kind, bridges)];
+    const label = parseLinkLabel(link.alias);
+    if (label === undefined || !canBe(link, label)) return [];
+    return [observed(netns, link, label, bridges)];
   });
+}
+
+/** Who makes devices of that kind: TAP devices have one, the kernel's L2TP names none. */
+const MAKERS: Readonly<Record<string, Datapath>> = { tun: "Userspace", "": "Kernel" };
+
+/** Anybody can write a label on any link; nobody can choose what kind of link it is. */
+function canBe({ kind }: LinkInfo, label: LinkLabel): boolean {
+  if (label.kind === "pseudowire") return kind in MAKERS;
+  return kind === (label.kind === "bridge" ? "bridge" : "veth");
 }
 
 function observed(
   netns: string | null,
   link: LinkInfo,
-  id: string,
-  kind: ObservedLink["kind"],
+  { id, kind }: Pick<LinkLabel, "id" | "kind">,
   bridges: ReadonlyMap<number, string>,
-): ObservedLink {
+): Link {
   return {
     id,
     kind,
+    datapath: kind === "pseudowire" ? (MAKERS[link.kind] ?? null) : null,
+    label: link.alias,
     netns,
     name: link.name,
     mtu: link.mtu,
@@ -89,7 +120,6 @@ function observed(
     up: link.up,
     // A foreign bridge is none of ours: the plan takes the link out of it again.
     bridge: link.master === 0 ? null : (bridges.get(link.master) ?? `foreign ${link.master}`),
-    labelled: link.alias === id,
     addresses: [],
     routes: [],
   };
@@ -99,7 +129,7 @@ function observed(
  * Links in a pod, with addresses and routes. A pod may write any label on its links, so only those count
  * that its own attachments can have; a link at the place of one is its, whatever is written on it.
  */
-function podLinks(netns: string, attachments: readonly Attachment[]): ObservedLink[] {
+function podLinks(netns: string, attachments: readonly Attachment[]): Link[] {
   let socket: NetlinkSocket;
   try {
     socket = new NetlinkSocket(NETLINK_ROUTE, netns);
@@ -123,7 +153,7 @@ function podLinks(netns: string, attachments: readonly Attachment[]): ObservedLi
       const isTaken = ({ destination }: LinkRoute) =>
         ways.get(destination)?.some(({ link }) => link !== index) === true;
       return {
-        ...observed(netns, found.info, found.id, found.kind, new Map()),
+        ...observed(netns, found.info, found, new Map()),
         addresses: (addresses.get(index) ?? []).map(({ prefix }) => prefix),
         routes: [
           ...own.map(({ destination, gateway }) => ({ destination, gateway: gateway ?? null })),
@@ -138,20 +168,21 @@ function podLinks(netns: string, attachments: readonly Attachment[]): ObservedLi
 
 /** Finds the link of an attachment: by what is written on it, or else where it is to stand. */
 function finder(infos: readonly LinkInfo[]) {
-  const byAlias = new Map(infos.map((info) => [info.alias, info]));
+  const byId = new Map<string, LinkInfo>();
+  for (const info of infos) {
+    const label = parseLinkLabel(info.alias);
+    if (label !== undefined && canBe(info, label)) byId.set(label.id, info);
+  }
   const byName = new Map(infos.map((info) => [info.name, info]));
   return (attachment: Attachment) => {
-    const device = linkId.pseudowire(attachment.session);
-    const port = linkId.pod(attachmentKey(attachment));
-    const labelled = byAlias.get(device) ?? byAlias.get(port);
-    const info = labelled ?? byName.get(attachment.ifname);
-    if (info === undefined) return undefined;
-    if (info.alias === device || (labelled === undefined && info.kind === "tun")) {
-      return { info, id: device, kind: "pseudowire" } as const;
+    const device = { id: linkId.pseudowire(attachment.session), kind: "pseudowire" } as const;
+    const port = { id: linkId.pod(attachmentKey(attachment)), kind: "pod" } as const;
+    for (const known of [device, port]) {
+      const info = byId.get(known.id);
+      if (info !== undefined) return { info, ...known };
     }
-    if (info.alias === port || info.kind === "veth") {
-      return { info, id: port, kind: "pod" } as const;
-    }
-    return undefined;
+    const info = byName.get(attachment.ifname);
+    if (info?.kind === "tun") return { info, ...device };
+    return info?.kind === "veth" ? { info, ...port } : undefined;
   };
 }

@@ -83,6 +83,8 @@ export type AgentRequest =
   | { readonly op: "tunnels" }
   | { readonly op: "sessions" }
   | { readonly op: "attachments" }
+  /** All that the node's data planes hold, ours or not. */
+  | { readonly op: "dump" }
   | { readonly op: "doctor"; readonly seconds: number };
 
 /** What CNI does when the agent is down; its file stands in the tombstones' folder. */
@@ -169,6 +171,27 @@ export interface AttachmentRow extends CniCall {
   readonly state: "attached" | "leaving" | "namespace gone" | "session missing";
 }
 
+/** A tunnel, or a session behind its tunnel, as a data plane has it. */
+export interface DumpRow {
+  readonly datapath: string;
+  readonly tunnelId: number;
+  /** Null: it is the tunnel itself. */
+  readonly sessionId: number | null;
+  /** Of the tunnel, or of the session. */
+  readonly peerId: number;
+  /** "L2TPv3 UDP", "Ethernet", "PPP". */
+  readonly type: string;
+  /** Of a tunnel: "192.0.2.1:5000 192.0.2.2:5000". */
+  readonly endpoints: string;
+  /** Of a session; the name that the kernel made it under, wherever it is now. */
+  readonly interface: string;
+  /** "L2tpSession shop/lan"; null: somebody else made it. */
+  readonly owner: string | null;
+  /** What else is set: "cookies=8/8", "seq=send,receive". Never a cookie itself. */
+  readonly settings: readonly string[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
 export interface Finding {
   readonly severity: "error" | "warning";
   /** "L2tpSession shop/lan". */
@@ -198,5 +221,6 @@ export interface AgentResults {
   readonly tunnels: readonly TunnelRow[];
   readonly sessions: readonly SessionRow[];
   readonly attachments: readonly AttachmentRow[];
+  readonly dump: readonly DumpRow[];
   readonly doctor: Examination;
 }

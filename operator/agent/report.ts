@@ -1,11 +1,11 @@
 /** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
-import type { Listing, SessionState } from "../../datapath/tap/protocol.ts";
-import type { Endpoint } from "../../l2tp/model.ts";
+import type { Listing, SessionState } from "../../datapath/datapath.ts";
 import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
 import { interfaceName, type Spared } from "../convert/desired.ts";
 import { invalidForm, refusedConditions, sessionStatus, tunnelStatus } from "../convert/status.ts";
 import type { PassState } from "./agent.ts";
 import type { AttachmentStore } from "./attachments.ts";
+import { at } from "./dump.ts";
 import { isAlive } from "./pod-netns.ts";
 import type { AttachmentRow, ConditionRow, SessionRow, TunnelRow } from "./protocol.ts";
 import type { StatusInput, StatusStore } from "./status-store.ts";
@@ -64,11 +64,6 @@ function refusedInputs(
   });
 }
 
-const at = ({ address, port }: Endpoint): string => {
-  if (port === 0) return address;
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-};
-
 const counters = (value: object | undefined): Record<string, number> =>
   ({ ...value }) as Record<string, number>;
 
@@ -118,7 +113,7 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSto
       remote: tunnel === undefined ? (spec?.remote.address ?? "") : at(tunnel.remote),
       tunnelId: tunnel?.tunnelId ?? spec?.tunnelId ?? null,
       peerTunnelId: spec?.peerTunnelId ?? tunnel?.peerTunnelId ?? null,
-      datapath: "Userspace",
+      datapath: tunnel?.datapath ?? "",
       underlayMtu: known?.underlayMtu ?? null,
       sessions: sessions.get(name)?.length ?? 0,
       conditions: conditionsOf(status, "L2tpTunnel", name),
@@ -151,7 +146,7 @@ export function sessionRows(
       sessionId: session?.sessionId ?? spec?.sessionId ?? null,
       peerSessionId: spec?.peerSessionId ?? session?.peerSessionId ?? null,
       interface: first === undefined ? null : interfaceName(known, first),
-      mtu: session?.mtu ?? null,
+      mtu: session?.mtu || null,
       mode: spec?.attachment?.mode ?? "Direct",
       attachedTo: attachments.map(({ pod, ifname }) => `${pod}:${ifname}`),
       lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,

@@ -14,6 +14,7 @@ export function checkRequest(request: unknown): AgentRequest {
     case "tunnels":
     case "sessions":
     case "attachments":
+    case "dump":
       return { op: fields.op };
     case "doctor": {
       const { seconds } = fields;

@@ -1,15 +1,16 @@
 /** The agent's socket: checks what is asked, and hands it to whom it concerns. */
 import type { Server } from "node:net";
+import type { Listing } from "../../datapath/datapath.ts";
 import { findLink, type LinkInfo } from "../../datapath/netlink/link.ts";
 import { lookUpRoute } from "../../datapath/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import type { Listing } from "../../datapath/tap/protocol.ts";
+import { deviceName } from "../../l2tp/device-name.ts";
 import { sessionMtu } from "../../l2tp/mtu.ts";
 import { type Client, serve } from "../../rpc/server.ts";
-import { deviceName } from "../convert/desired.ts";
 import type { Agent, PassState } from "./agent.ts";
 import { complaints } from "./complaints.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
+import { dumpRows } from "./dump.ts";
 import { AgentError } from "./errors.ts";
 import {
   type AgentRequest,
@@ -54,6 +55,8 @@ async function handle(
     }
     case "attachments":
       return attachmentRows(requireState(agent), agent.store);
+    case "dump":
+      return dumpRows(await agent.listDatapath(), agent.node.datapaths.kernelObjects());
     case "doctor":
       return examine(agent, request.seconds);
     default:
@@ -174,7 +177,7 @@ function surroundings(agent: Agent, { resolved }: PassState): Surroundings {
       const [pod] = known?.mode === "Bridge" ? [] : agent.store.livingOf(key);
       if (pod === undefined) {
         if (known === undefined) return null;
-        const name = deviceName(known.session.sessionId);
+        const name = deviceName(known.session, known.tunnel.datapath);
         const link = findLink(agent.node.socket, name);
         return link === undefined ? null : { place: name, up: link.up };
       }

@@ -26,6 +26,7 @@ const metadata = { name: "s1", namespace: "default" };
 const resolved = {
   object: { apiVersion: API_VERSION, kind: "L2tpSession", metadata, spec },
   session: session(),
+  tunnel: tunnel(),
   mode: "Direct",
 } as const;
 
@@ -91,7 +92,7 @@ it("writes anew what half a file was left of", () => {
 it("says of a tunnel without a route that it is programmed, and why no frame gets through", () => {
   const object = { apiVersion: API_VERSION, kind: "L2tpTunnel", metadata: { name: "t1" } } as const;
   const whole = { ...object, spec: { nodeName: "n" } } as never;
-  const made = { object: whole, tunnel: tunnel(), underlayMtu: 1500 };
+  const made = { object: whole, tunnel: tunnel(), notInKernel: null, underlayMtu: 1500 };
   const conditions = (noRoute: string | null) =>
     tunnelStatus({ ...made, noRoute }, new Map()).conditions[1];
   expect(conditions(null)).toMatchObject({ status: "True", reason: "Programmed" });

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { sync as writeFileAtomic } from "write-file-atomic";
-import { sameData } from "../../l2tp/plan.ts";
+import { sameData } from "../../l2tp/difference.ts";
 import { API_VERSION, type Condition } from "../api/types.ts";
 import type { Verdict } from "../convert/status.ts";
 

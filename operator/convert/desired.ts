@@ -1,24 +1,19 @@
 /** The links that sessions and attachments ask for. */
 import { createHash } from "node:crypto";
+import { deviceName } from "../../l2tp/device-name.ts";
 import { canonicalAddress, canonicalNetwork, canonicalPrefix } from "../../l2tp/ip.ts";
+import { type LinkKind, linkId, parseLinkLabel, pseudowireLabel } from "../../l2tp/link-label.ts";
 import { formatMac } from "../../l2tp/mac.ts";
-import {
-  type Desired,
-  type DesiredSession,
-  type Link,
-  type LinkRoute,
-  linkId,
-  type Observed,
-  type PortPair,
-  parseLinkId,
+import type {
+  Desired,
+  DesiredSession,
+  Link,
+  LinkRoute,
+  Observed,
+  PortPair,
 } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "./attachment.ts";
 import type { ResolvedSession } from "./resolve.ts";
-
-/** The device of a session on its node: 15 bytes hold the largest id. */
-export function deviceName(sessionId: number): string {
-  return `l2tp-${sessionId}`;
-}
 
 export function bridgeName(sessionId: number): string {
   return `l2br-${sessionId}`;
@@ -41,12 +36,13 @@ export function stableMac(...parts: readonly string[]): string {
 
 /** The name of the interface by which the session is had: the pod's own, or what stands in the bridge. */
 export function interfaceName(resolved: ResolvedSession | undefined, first: Attachment): string {
-  return resolved?.mode === "Bridge" ? deviceName(resolved.session.sessionId) : first.ifname;
+  if (resolved?.mode !== "Bridge") return first.ifname;
+  return deviceName(resolved.session, resolved.tunnel.datapath);
 }
 
 /** What one session wants of the node. @param attachments its own, of living pods, the first first */
 export function desireSession(
-  { session, mode }: ResolvedSession,
+  { session, tunnel: { datapath }, mode }: ResolvedSession,
   attachments: readonly Attachment[],
   nodeName: string,
 ): { session: DesiredSession; links: Link[]; pairs: PortPair[] } {
@@ -54,8 +50,10 @@ export function desireSession(
   const device: Link = {
     id,
     kind: "pseudowire",
+    datapath,
+    label: pseudowireLabel(session.key, session.sessionId),
     netns: null,
-    name: deviceName(session.sessionId),
+    name: deviceName(session, datapath),
     mtu: session.mtu,
     mac: stableMac(nodeName, session.key),
     up: false,
@@ -63,16 +61,19 @@ export function desireSession(
     addresses: [],
     routes: [],
   };
-  const desired: DesiredSession = { session, link: id };
+  const desired: DesiredSession = { session, datapath, link: id };
   const [first] = attachments;
-  if (first === undefined) return { session: { session, link: null }, links: [], pairs: [] };
+  if (first === undefined) {
+    // The kernel makes a device with each session.
+    if (datapath === "Kernel") return { session: desired, links: [device], pairs: [] };
+    return { session: { session, datapath, link: null }, links: [], pairs: [] };
+  }
   if (mode === "Direct") {
     return { session: desired, links: [{ ...device, ...inPod(first) }], pairs: [] };
   }
   const bridge: Link = {
     ...device,
-    id: linkId.bridge(session.key),
-    kind: "bridge",
+    ...notDevice("bridge", linkId.bridge(session.key)),
     name: bridgeName(session.sessionId),
     mac: stableMac(nodeName, session.key, "bridge"),
     up: true,
@@ -83,18 +84,26 @@ export function desireSession(
     const key = attachmentKey(attachment);
     const port: Link = {
       ...device,
-      id: linkId.port(key),
-      kind: "port",
+      ...notDevice("port", linkId.port(key)),
       name: portName(attachment),
       mac: null,
       up: true,
       bridge: bridge.id,
     };
-    const pod: Link = { ...device, id: linkId.pod(key), kind: "pod", ...inPod(attachment) };
+    const pod: Link = {
+      ...device,
+      ...notDevice("pod", linkId.pod(key)),
+      ...inPod(attachment),
+    };
     links.push(port, pod);
     pairs.push({ port: port.id, pod: pod.id });
   }
   return { session: desired, links, pairs };
+}
+
+/** Another kind of link than the session's own device. */
+function notDevice(kind: LinkKind, id: string) {
+  return { id, kind, datapath: null, label: id };
 }
 
 function inPod({ netns, ifname, mac, addresses, routes }: Attachment) {
@@ -156,7 +165,7 @@ export function sparing(desired: Desired, observed: Observed, spared: Spared): D
   const wantedLinks = new Set(desired.links.map(({ id }) => id));
   const keptLinks = observed.links.filter(({ id }) => {
     if (wantedLinks.has(id)) return false;
-    const parsed = parseLinkId(id);
+    const parsed = parseLinkLabel(id);
     const isSessions = parsed?.kind === "pseudowire" || parsed?.kind === "bridge";
     // Of a port only its bridge says whose it is; without one nobody can, and it stays.
     return isSessions ? keptKeys.has(parsed?.key ?? "") : keptKeys.size > 0;
@@ -166,12 +175,13 @@ export function sparing(desired: Desired, observed: Observed, spared: Spared): D
     tunnels: [...desired.tunnels, ...keptTunnels],
     sessions: [
       ...desired.sessions,
-      ...kept.map(({ session }) => ({
+      ...kept.map(({ session, datapath }) => ({
         session,
+        datapath,
         link: keptIds.has(linkId.pseudowire(session.key)) ? linkId.pseudowire(session.key) : null,
       })),
     ],
-    links: [...desired.links, ...keptLinks.map(({ labelled: _, ...link }) => link)],
+    links: [...desired.links, ...keptLinks],
     pairs: desired.pairs,
   };
 }

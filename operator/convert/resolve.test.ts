@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { withoutKernel } from "../../datapath/kernel/support.ts";
 import type { SessionSpec, TunnelSpec } from "../../l2tp/spec.ts";
 import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 import { type ResolveContext, resolve, yieldToSpared } from "./resolve.ts";
@@ -47,6 +48,7 @@ function resolved(
     secrets: () => {
       throw new Error("no such secret");
     },
+    datapaths: { preferred: null, kernel: withoutKernel("no kernel here") },
     programmed: { tunnels: new Map(), sessions: new Map(), underlayMtus: new Map() },
     ...change,
   });
@@ -198,7 +200,8 @@ it("says of a session whose tunnel is broken that it is the tunnel's fault", () 
   };
   const programmed = { tunnels: new Map(), sessions: new Map(), underlayMtus: new Map() };
   const secrets = () => "";
-  const context = { nodeName: "here", underlay: noRoute, secrets, programmed };
+  const datapaths = { preferred: null, kernel: withoutKernel("no kernel here") };
+  const context = { nodeName: "here", underlay: noRoute, secrets, datapaths, programmed };
   expect(resolve(intake, context).refusedSessions.get("shop/lan")).toMatchObject({
     condition: "Programmed",
     reason: "TunnelInvalid",

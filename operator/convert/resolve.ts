@@ -23,7 +23,14 @@ import {
   validateTunnel,
 } from "../../l2tp/validate.ts";
 import { keyOf, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
+import {
+  chooseDatapath,
+  type DatapathContext,
+  type SharedEndpoints,
+  sharedEndpoints,
+} from "./datapaths.ts";
 import type { Intake } from "./intake.ts";
+import { type Refusal, RefusalError } from "./refusal.ts";
 
 /** What the node knows of the network below. */
 export interface Underlay {
@@ -36,17 +43,11 @@ export interface Underlay {
 /** Secrets by namespace, name and key. @throws Error that says what is missing, and where */
 export type SecretReader = (namespace: string, name: string, key: string) => string;
 
-/** Why an object is not, or not yet, programmed. */
-export interface Refusal {
-  /** Accepted is False for what only a change of objects can mend, Programmed for the rest. */
-  readonly condition: "Accepted" | "Programmed";
-  readonly reason: string;
-  readonly message: string;
-}
-
 export interface ResolvedTunnel {
   readonly object: L2tpTunnel;
   readonly tunnel: Tunnel;
+  /** Why it is not the kernel that serves it, where its manifest leaves that open. */
+  readonly notInKernel: string | null;
   readonly underlayMtu: number;
   /** The MTU is a guess, since there is no route to the remote now. */
   readonly noRoute: string | null;
@@ -55,6 +56,7 @@ export interface ResolvedTunnel {
 export interface ResolvedSession {
   readonly object: L2tpSession;
   readonly session: Session;
+  readonly tunnel: Tunnel;
   readonly mode: "Direct" | "Bridge";
 }
 
@@ -69,6 +71,7 @@ export interface ResolveContext {
   readonly nodeName: string;
   readonly underlay: Underlay;
   readonly secrets: SecretReader;
+  readonly datapaths: DatapathContext;
   /** What is programmed now: it wins conflicts, keeps its ids, and lends its MTU while there is no route. */
   readonly programmed: Programmed & {
     readonly underlayMtus: ReadonlyMap<string, number>;
@@ -83,16 +86,6 @@ export interface Programmed {
 
 const FALLBACK_UNDERLAY_MTU = 1500;
 
-/** An object that is refused. */
-class RefusalError extends Error {
-  readonly refusal: Refusal;
-
-  constructor(condition: Refusal["condition"], reason: string, message: string) {
-    super(message);
-    this.refusal = { condition, reason, message };
-  }
-}
-
 export function resolve(intake: Intake, context: ResolveContext): Resolved {
   const refusedTunnels = new Map<string, Refusal>();
   const refusedSessions = new Map<string, Refusal>();
@@ -104,8 +97,12 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
     here.map(({ spec }) => spec.tunnelId),
     programmed.tunnels,
   );
-  const drafts = collect(here, refusedTunnels, (object) =>
+  const located = collect(here, refusedTunnels, (object) =>
     resolveTunnel(object, tunnelIds, context),
+  );
+  const shared = sharedEndpoints([...located.values()], new Set(programmed.tunnels.keys()));
+  const drafts = collect(located.values(), refusedTunnels, (tunnel) =>
+    withDatapath(tunnel, shared, context.datapaths),
   );
   const tunnels = settled(drafts, ({ tunnel }) => tunnel, settleTunnels, {
     incumbents: new Set(programmed.tunnels.keys()),
@@ -168,18 +165,19 @@ function takenIds(
   return new Set([...asked.filter((id) => id !== undefined), ...programmed.values()]);
 }
 
-function collect<O extends L2tpTunnel | L2tpSession, R>(
-  objects: readonly O[],
+function collect<T extends L2tpTunnel | L2tpSession | ResolvedTunnel, R>(
+  items: Iterable<T>,
   refused: Map<string, Refusal>,
-  resolveOne: (object: O) => R,
+  resolveOne: (item: T) => R,
 ): Map<string, R> {
   const results = new Map<string, R>();
-  for (const object of objects) {
+  for (const item of items) {
+    const key = keyOf("object" in item ? item.object : item);
     try {
-      results.set(keyOf(object), resolveOne(object));
+      results.set(key, resolveOne(item));
     } catch (error) {
       if (!(error instanceof RefusalError)) throw error;
-      refused.set(keyOf(object), error.refusal);
+      refused.set(key, error.refusal);
     }
   }
   return results;
@@ -214,10 +212,6 @@ function resolveTunnel(
 ): ResolvedTunnel {
   const { metadata, spec } = object;
   requireValid(validateTunnel(spec));
-  if (spec.datapath === "Kernel") {
-    const message = "spec.datapath Kernel: this version has the userspace datapath only; use Auto";
-    throw new RefusalError("Accepted", "NoKernelDatapath", message);
-  }
   const { local, underlayMtu, noRoute } = resolveUnderlay(object, context);
   const port = (value: number | undefined) =>
     spec.encapsulation === "IP" ? 0 : (value ?? DEFAULT_UDP_PORT);
@@ -227,6 +221,7 @@ function resolveTunnel(
   ids.add(tunnelId);
   const tunnel: Tunnel = {
     name: metadata.name,
+    datapath: "Userspace",
     tunnelId,
     peerTunnelId: spec.peerTunnelId,
     encapsulation: spec.encapsulation,
@@ -235,12 +230,22 @@ function resolveTunnel(
       address: canonicalAddress(spec.remote.address),
       port: port(spec.remote.port),
     },
-    udpChecksum: spec.udpChecksum ?? true,
+    // Over IP there is none to leave out.
+    udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
   };
   // The local address may have been looked up, and only now turn out to be the remote's.
   const found = { address: local, ...(tunnel.local.port === 0 ? {} : { port: tunnel.local.port }) };
   requireValid(validateTunnel({ ...spec, local: found }));
-  return { object, tunnel, underlayMtu, noRoute };
+  return { object, tunnel, underlayMtu, noRoute, notInKernel: null };
+}
+
+function withDatapath(
+  located: ResolvedTunnel,
+  shared: SharedEndpoints,
+  context: DatapathContext,
+): ResolvedTunnel {
+  const { datapath, notInKernel } = chooseDatapath(located, shared, context);
+  return { ...located, tunnel: { ...located.tunnel, datapath }, notInKernel };
 }
 
 function resolveUnderlay(
@@ -311,7 +316,7 @@ function resolveSession(
     },
     mtu: spec.mtu ?? Math.min(MAX_MTU, Math.max(MIN_MTU, computedMtu)),
   };
-  return { object, session, mode: spec.attachment?.mode ?? "Direct" };
+  return { object, session, tunnel, mode: spec.attachment?.mode ?? "Direct" };
 }
 
 function requireTunnel(

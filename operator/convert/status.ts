@@ -1,11 +1,13 @@
 /** What the objects' status says of what the agent found. */
 
+import type { Datapath } from "../../l2tp/model.ts";
 import type { FieldProblem } from "../../l2tp/spec.ts";
 import { describeProblem } from "../../l2tp/spec.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import type { Attachment } from "./attachment.ts";
 import { interfaceName } from "./desired.ts";
-import type { Refusal, ResolvedSession, ResolvedTunnel } from "./resolve.ts";
+import type { Refusal } from "./refusal.ts";
+import type { ResolvedSession, ResolvedTunnel } from "./resolve.ts";
 
 /** What failed of an object. */
 export interface Failure {
@@ -55,12 +57,17 @@ const FAILURE_REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: "AddressInUse",
   EEXIST: "NameInUse",
   EDATAPATH: "DatapathDown",
+  ENETUNREACH: "NoRoute",
+  EHOSTUNREACH: "NoRoute",
+  NotOurs: "NotOurs",
 };
 
 const FAILURE_REMEDIES: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: "the node does not have the local address (yet); it is tried again",
   EADDRINUSE: "another program has the local port; stop it, or choose another port",
   EEXIST: "another interface has the name; rename or delete it",
+  ENETUNREACH: "there is no route to the remote (yet); it is tried again",
+  EHOSTUNREACH: "there is no route to the remote (yet); it is tried again",
 };
 
 function failed(failure: Failure): Verdict {
@@ -73,8 +80,14 @@ function failed(failure: Failure): Verdict {
   };
 }
 
+function served(what: string, datapath: Datapath, notInKernel: string | null): string {
+  if (datapath === "Kernel") return `The kernel's L2TP serves the ${what}.`;
+  const why = notInKernel === null ? "" : `, not the kernel: ${notInKernel}`;
+  return `The userspace datapath serves the ${what}${why}.`;
+}
+
 export function tunnelStatus(
-  { object, tunnel, underlayMtu, noRoute }: ResolvedTunnel,
+  { object, tunnel, notInKernel, underlayMtu, noRoute }: ResolvedTunnel,
   failures: Failures,
 ): Omit<TunnelStatus, "conditions"> & { conditions: Verdict[] } {
   const failure = failures.get(`tunnel ${tunnel.name}`);
@@ -84,13 +97,13 @@ export function tunnelStatus(
     reason: noRoute === null ? "Programmed" : "NoRoute",
     message:
       noRoute === null
-        ? "The userspace datapath serves the tunnel."
+        ? served("tunnel", tunnel.datapath, notInKernel)
         : `The tunnel is programmed, but there is ${noRoute}.`,
   };
   return {
     nodeName: object.spec.nodeName,
     localAddress: tunnel.local.address,
-    datapath: "Userspace",
+    datapath: tunnel.datapath,
     tunnelId: tunnel.tunnelId,
     mtu: underlayMtu,
     conditions: [ACCEPTED, failure === undefined ? programmed : failed(failure)],
@@ -102,14 +115,14 @@ export function sessionStatus(
   failures: Failures,
   attachments: readonly { attachment: Attachment; alive: boolean }[],
 ): Omit<SessionStatus, "conditions"> & { conditions: Verdict[] } {
-  const { session } = resolved;
+  const { session, tunnel } = resolved;
   const failure =
     failures.get(`tunnel ${session.tunnel}`) ?? failures.get(`session ${session.key}`);
   const programmed: Verdict = {
     type: "Programmed",
     status: "True",
     reason: "Programmed",
-    message: "The userspace datapath serves the session.",
+    message: served("session", tunnel.datapath, null),
   };
   const living = attachments.filter(({ alive }) => alive).map(({ attachment }) => attachment);
   const [first] = living;

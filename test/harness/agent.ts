@@ -124,6 +124,12 @@ export class TestAgent {
     }
   }
 
+  /** What is in the kernel's L2TP does not go by itself. */
+  async teardownOrKill(): Promise<void> {
+    await this.kill();
+    await this.teardown();
+  }
+
   teardown(): Promise<Output> {
     return tryRun(this.command("--teardown"));
   }

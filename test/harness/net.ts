@@ -21,15 +21,18 @@ export class TestNet {
   readonly #prefix = `lt${process.pid}x${count++}`;
   readonly #names: string[] = [];
 
-  private constructor() {
-    this.a = host(`${this.#prefix}-a`, "1");
+  private constructor(aIsInitial: boolean) {
+    this.a = host(aIsInitial ? INITIAL : `${this.#prefix}-a`, "1");
     this.b = host(`${this.#prefix}-b`, "2");
   }
 
-  static async create(mtu = 1500): Promise<TestNet> {
-    const net = new TestNet();
+  /** @param aIsInitial host a is the kernel's initial namespace, to which devices of dead ones return */
+  static async create({ mtu = 1500, aIsInitial = false } = {}): Promise<TestNet> {
+    const net = new TestNet(aIsInitial);
     const { a, b } = net;
-    for (const { name } of [a, b]) await net.#addNamespace(name);
+    if (aIsInitial) await nameInitial();
+    else await net.#addNamespace(a.name);
+    await net.#addNamespace(b.name);
     const peer = ["peer", "name", b.device, "netns", b.name, "mtu", String(mtu)];
     const veth = ["mtu", String(mtu), "type", "veth", ...peer];
     await run(["ip", "link", "add", a.device, "netns", a.name, ...veth]);
@@ -61,6 +64,14 @@ export class TestNet {
     this.#names.push(name);
     await ip(name, "link", "set", "lo", "up");
   }
+}
+
+const INITIAL = "initial";
+
+/** Gives the initial namespace a name, as others have. */
+async function nameInitial(): Promise<void> {
+  if (exists(netnsPath(INITIAL))) return;
+  await run(["ip", "netns", "attach", INITIAL, "1"]);
 }
 
 function host(name: string, number: string): Host {

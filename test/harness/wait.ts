@@ -1,6 +1,8 @@
 /** Waits for conditions, never for time. */
 
 const POLL_MS = 20;
+/** Emulated machines take their time. */
+const PATIENCE_MS = process.env.KERNEL_VM === undefined ? 20_000 : 60_000;
 
 /**
  * The first value of `probe` that is neither undefined nor false. An error of the probe counts as not
@@ -9,7 +11,7 @@ const POLL_MS = 20;
 export async function until<T>(
   what: string,
   probe: () => T | Promise<T>,
-  timeoutMs = 20_000,
+  timeoutMs = PATIENCE_MS,
 ): Promise<NonNullable<T>> {
   const deadline = Date.now() + timeoutMs;
   let reason: unknown = "it stayed false";

@@ -29,7 +29,7 @@ async function join(
   family: "ipv4" | "ipv6",
   session: Partial<SessionSpec>,
 ): Promise<[string, string]> {
-  net = await TestNet.create(mtu);
+  net = await TestNet.create({ mtu });
   const ends = [
     [net.a, net.b],
     [net.b, net.a],

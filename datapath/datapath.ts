@@ -1,0 +1,63 @@
+/** What moves the frames: the userspace datapath process (tap/), or the kernel's own L2TP (kernel/). */
+import type {
+  Datapath,
+  EndpointCounters,
+  Session,
+  SessionCounters,
+  Tunnel,
+} from "../l2tp/model.ts";
+import type { SocketAddress } from "./sys/socket.ts";
+
+/** Where a device stands: a namespace by path (null: the node's), and its name there. */
+export interface DevicePlace {
+  readonly netns: string | null;
+  readonly name: string;
+}
+
+/** One change. Putting again or deleting what is gone does nothing. */
+export type Change =
+  | { readonly op: "putTunnel"; readonly tunnel: Tunnel }
+  /** With its sessions. */
+  | { readonly op: "deleteTunnel"; readonly name: string }
+  /**
+   * `device`: where to open it, or to make it where there is none; "keep" the open one; null: none. The
+   * kernel's L2TP makes it on the node, by its name at birth (l2tp/device-name.ts).
+   */
+  | {
+      readonly op: "putSession";
+      readonly session: Session;
+      readonly device: DevicePlace | "keep" | null;
+    }
+  /** A TAP device stays: whoever has moved it removes it, and need not stop the packets for that. */
+  | { readonly op: "deleteSession"; readonly key: string };
+
+export interface TunnelState {
+  readonly tunnel: Tunnel;
+  /** Of its local endpoint, which in userspace it may share with other tunnels. */
+  readonly endpoint: EndpointCounters;
+  /** errno's name where the last datagram could not be sent. */
+  readonly lastSendError: string | null;
+  /** The last session id that came to its endpoint and that nobody has here; null: none yet. */
+  readonly lastUnknownSession: number | null;
+  /** Who else sent to one of its sessions last. */
+  readonly lastStranger: SocketAddress | null;
+}
+
+export interface SessionState {
+  readonly session: Session;
+  readonly datapath: Datapath;
+  /** False: the device is gone, or was taken away. */
+  readonly deviceOpen: boolean;
+  /** False: another session has taken its session id over. */
+  readonly receiving: boolean;
+  readonly counters: SessionCounters;
+  /** Milliseconds since the last frame came in; null: none yet. */
+  readonly lastReceivedMsAgo: number | null;
+  /** Times that the peer was found to have restarted its sequence numbers. */
+  readonly resyncs: number;
+}
+
+export interface Listing {
+  readonly tunnels: readonly TunnelState[];
+  readonly sessions: readonly SessionState[];
+}

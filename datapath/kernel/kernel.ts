@@ -1,0 +1,328 @@
+/**
+ * Unmanaged tunnels and their sessions in the kernel's own L2TP. What the kernel is asked, it answers at
+ * once; but to delete takes it long, so that waits (docs/adr/0006-kernel-datapath.md).
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { deviceName, parseKernelDeviceName } from "../../l2tp/device-name.ts";
+import { sameData } from "../../l2tp/difference.ts";
+import {
+  createEndpointCounters,
+  createSessionCounters,
+  type Session,
+  type Tunnel,
+} from "../../l2tp/model.ts";
+import type { Reply } from "../../rpc/errors.ts";
+import type { Change, Listing, SessionState, TunnelState } from "../datapath.ts";
+import {
+  type KernelSession,
+  type KernelTunnel,
+  L2tpNetlink,
+  type NewKernelSession,
+  type NewKernelTunnel,
+  PseudowireType,
+} from "../netlink/l2tp.ts";
+import { findLink } from "../netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../netlink/socket.ts";
+import { isErrno } from "../sys/errno.ts";
+import { Activity } from "./activity.ts";
+import { type Adopted, adopt, adoptSession, type Names } from "./adopt.ts";
+import { Batch, type PutSession } from "./batch.ts";
+
+const FIRST_POLL_MS = 2;
+const LAST_POLL_MS = 100;
+/** A deletion of many sessions: Linux 6.1 takes some 25 ms for each. */
+const DELETION_BASE_MS = 20_000;
+const DELETION_PER_SESSION_MS = 100;
+
+/** Something on the node that we did not make is in the way. */
+export class NotOursError extends Error {
+  readonly code = "NotOurs";
+}
+
+/** What the kernel has, ours or not. */
+export interface KernelObjects {
+  readonly tunnels: readonly KernelTunnel[];
+  readonly sessions: readonly KernelSession[];
+}
+
+export class KernelDatapath {
+  readonly #l2tp: L2tpNetlink;
+  readonly #links = new NetlinkSocket(NETLINK_ROUTE, null);
+  readonly #activity = new Activity();
+  /** Ours, by name. */
+  readonly #tunnels = new Map<string, Tunnel>();
+  /** Ours, by key. */
+  readonly #sessions = new Map<string, NewKernelSession | KernelSession>();
+  #foreign: Pick<Adopted, "foreignTunnels" | "foreignSessions"> = {
+    foreignTunnels: new Map(),
+    foreignSessions: new Map(),
+  };
+
+  /** @throws NoL2tpError */
+  constructor() {
+    this.#l2tp = L2tpNetlink.open(null);
+  }
+
+  close(): void {
+    this.#l2tp.close();
+    this.#links.close();
+  }
+
+  /** All of ours. Changes refer to what was listed last. */
+  list(names: Names): Listing {
+    const adopted = adopt(this.#l2tp.listTunnels(), this.#l2tp.listSessions(), names);
+    this.#foreign = adopted;
+    this.#tunnels.clear();
+    this.#sessions.clear();
+    for (const [name, item] of adopted.tunnels) this.#tunnels.set(name, item.tunnel);
+    for (const [key, { raw }] of adopted.sessions) this.#sessions.set(key, raw);
+    this.#activity.keep(new Set(adopted.sessions.keys()));
+    return this.#describe(adopted);
+  }
+
+  /** As `list`, and changes refer to what they did before. */
+  look(names: Names): Listing {
+    return this.#describe(adopt(this.#l2tp.listTunnels(), this.#l2tp.listSessions(), names));
+  }
+
+  objects(): KernelObjects {
+    return { tunnels: this.#l2tp.listTunnels(), sessions: this.#l2tp.listSessions() };
+  }
+
+  /** One session, where it is what its manifest says: in that tunnel, with that id. */
+  find(wanted: Session, tunnelId: number): Listing {
+    const raw = this.#l2tp.getSession({ tunnelId, sessionId: wanted.sessionId });
+    const name = raw === undefined ? undefined : parseKernelDeviceName(raw.interface);
+    if (raw === undefined || name?.sessionId !== wanted.sessionId) {
+      return { tunnels: [], sessions: [] };
+    }
+    this.#sessions.set(wanted.key, raw);
+    const session = adoptSession(wanted.key, wanted.tunnel, raw);
+    return { tunnels: [], sessions: [this.#describeSession({ session, raw })] };
+  }
+
+  /** A reply for each change, in order; one that fails does not stop the next. */
+  async apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
+    const batch = new Batch(changes);
+    const doomed = this.#doomed(changes);
+    for (let at = 0; at < changes.length; ) at += await this.#applyRun(batch, doomed, at);
+    return batch.replies;
+  }
+
+  /** Puts that follow upon each other are one send. Returns how many changes it were. */
+  async #applyRun(batch: Batch, doomed: ReadonlySet<string>, start: number): Promise<number> {
+    const run = batch.runFrom(start);
+    switch (run.op) {
+      case "putTunnel":
+        await this.#putTunnels(batch, run.tunnels, start);
+        return run.tunnels.length;
+      case "putSession":
+        await this.#putSessions(batch, run.puts, start);
+        return run.puts.length;
+      case "deleteTunnel":
+        batch.deletes();
+        await batch.settle(start, () => this.#deleteTunnel(run.name));
+        return 1;
+      case "deleteSession":
+        batch.deletes();
+        if (!doomed.has(run.key)) await batch.settle(start, () => this.#deleteSession(run.key));
+        return 1;
+    }
+  }
+
+  /**
+   * Sessions that a deletion of their whole tunnel takes along, which is faster: their devices stand on
+   * the node, so that we see when they are gone.
+   */
+  #doomed(changes: readonly Change[]): ReadonlySet<string> {
+    const ids = new Set(
+      changes.flatMap((change) => {
+        if (change.op !== "deleteTunnel") return [];
+        const id = this.#tunnels.get(change.name)?.tunnelId;
+        return id === undefined || this.#foreignIn(id).length > 0 ? [] : [id];
+      }),
+    );
+    const doomed = changes.flatMap((change) => {
+      if (change.op !== "deleteSession") return [];
+      const raw = this.#sessions.get(change.key);
+      if (raw === undefined || !ids.has(raw.tunnelId)) return [];
+      return findLink(this.#links, raw.interface) === undefined ? [] : [change.key];
+    });
+    return new Set(doomed);
+  }
+
+  async #putTunnels(batch: Batch, tunnels: readonly Tunnel[], start: number): Promise<void> {
+    const wanted = new Map<NewKernelTunnel, { index: number; tunnel: Tunnel }>();
+    for (const [offset, tunnel] of tunnels.entries()) {
+      const index = start + offset;
+      await batch.settle(index, () => {
+        const raw = newTunnel(tunnel);
+        if (this.#isMade(raw)) this.#tunnels.set(tunnel.name, tunnel);
+        else wanted.set(raw, { index, tunnel });
+      });
+    }
+    const errors = await batch.create([...wanted.keys()], (some) => this.#l2tp.createTunnels(some));
+    for (const [raw, { index, tunnel }] of wanted) {
+      const error = errors.get(raw);
+      if (error === undefined) this.#tunnels.set(tunnel.name, tunnel);
+      else batch.fail(index, error);
+    }
+  }
+
+  /** True where it is there, of a pass that ended before its first session. @throws NotOursError */
+  #isMade(wanted: NewKernelTunnel): boolean {
+    const { tunnelId } = wanted;
+    const foreign = this.#foreign.foreignTunnels.get(tunnelId);
+    if (foreign === undefined) return false;
+    const { protocolVersion, usingIpsec: _, statistics: __, ...settings } = foreign;
+    const isSame = protocolVersion === 3 && sameData(settings, wanted);
+    if (isSame && this.#foreignIn(tunnelId).length === 0) return true;
+    const remedy = `delete it (ip l2tp del tunnel tunnel_id ${tunnelId}), or choose another spec.tunnelId`;
+    throw new NotOursError(`the node has a tunnel ${tunnelId} that we did not make; ${remedy}`);
+  }
+
+  async #putSessions(batch: Batch, puts: readonly PutSession[], start: number): Promise<void> {
+    const wanted = new Map<NewKernelSession, { index: number; key: string }>();
+    for (const [offset, { session, device }] of puts.entries()) {
+      const index = start + offset;
+      await batch.settle(index, () => {
+        const raw = this.#newSession(session);
+        if (device === "keep") return this.#l2tp.modifySession(raw, raw);
+        this.#requireFreeId(raw);
+        wanted.set(raw, { index, key: session.key });
+      });
+    }
+    const raws = [...wanted.keys()];
+    const errors = await batch.create(raws, (some) => this.#l2tp.createSessions(some));
+    for (const [raw, { index, key }] of wanted) {
+      const error = errors.get(raw);
+      if (error === undefined) this.#sessions.set(key, raw);
+      else batch.fail(index, error);
+    }
+  }
+
+  #newSession(session: Session): NewKernelSession {
+    const tunnel = this.#tunnels.get(session.tunnel);
+    if (tunnel === undefined) {
+      throw new Error(`session ${session.key}: no tunnel ${session.tunnel} in the kernel`);
+    }
+    return newSession(tunnel.tunnelId, session);
+  }
+
+  /** Linux 6.12 takes a second session of the same id in a tunnel, and starves the first. */
+  #requireFreeId({ tunnelId, sessionId }: NewKernelSession): void {
+    const foreign = this.#foreign.foreignSessions.get(sessionId);
+    if (foreign === undefined) return;
+    const remedy = `delete it (ip l2tp del session tunnel_id ${foreign.tunnelId} session_id ${sessionId}), or choose another spec.sessionId`;
+    const where = foreign.tunnelId === tunnelId ? "the tunnel" : `tunnel ${foreign.tunnelId}`;
+    throw new NotOursError(`${where} has a session ${sessionId} that we did not make; ${remedy}`);
+  }
+
+  async #deleteSession(key: string): Promise<void> {
+    const raw = this.#sessions.get(key);
+    if (raw === undefined) return;
+    await this.#l2tp.deleteSessions([raw]);
+    this.#sessions.delete(key);
+  }
+
+  /** Resolves when the kernel has let go of it and of its sessions' devices. */
+  async #deleteTunnel(name: string): Promise<void> {
+    const known = this.#tunnels.get(name);
+    if (known === undefined) return;
+    const { tunnelId } = known;
+    const foreign = this.#foreignIn(tunnelId);
+    if (foreign.length > 0) {
+      const ids = foreign.map(({ sessionId }) => sessionId).join(", ");
+      throw new NotOursError(
+        `tunnel ${tunnelId} must go, but somebody else has made sessions in it (${ids}); delete those first`,
+      );
+    }
+    const sessions = [...this.#sessions].filter(([, raw]) => raw.tunnelId === tunnelId);
+    try {
+      this.#l2tp.deleteTunnel(tunnelId);
+    } catch (error) {
+      if (!isErrno(error, "ENODEV")) throw error;
+    }
+    const deadline = Date.now() + DELETION_BASE_MS + sessions.length * DELETION_PER_SESSION_MS;
+    await gone(`tunnel ${tunnelId}`, deadline, () => this.#l2tp.getTunnel(tunnelId) === undefined);
+    for (const [key, { interface: device }] of sessions) {
+      await gone(device, deadline, () => findLink(this.#links, device) === undefined);
+      this.#sessions.delete(key);
+    }
+    this.#tunnels.delete(name);
+  }
+
+  #foreignIn(id: number): KernelSession[] {
+    return [...this.#foreign.foreignSessions.values()].filter(({ tunnelId }) => tunnelId === id);
+  }
+
+  #describe({ tunnels, sessions }: Adopted): Listing {
+    return {
+      tunnels: Array.from(tunnels.values(), describeTunnel),
+      sessions: Array.from(sessions.values(), (item) => this.#describeSession(item)),
+    };
+  }
+
+  #describeSession({ session, raw }: { session: Session; raw: KernelSession }): SessionState {
+    return {
+      session,
+      datapath: "Kernel",
+      deviceOpen: true,
+      receiving: true,
+      counters: { ...createSessionCounters(), ...raw.statistics },
+      lastReceivedMsAgo: this.#activity.lastReceivedMsAgo(session.key, raw.statistics.rxPackets),
+      resyncs: 0,
+    };
+  }
+}
+
+function describeTunnel({ tunnel, raw }: { tunnel: Tunnel; raw: KernelTunnel }): TunnelState {
+  const { rxPackets, rxErrors } = raw.statistics;
+  return {
+    tunnel,
+    endpoint: { ...createEndpointCounters(), rxPackets, rxErrors },
+    lastSendError: null,
+    lastUnknownSession: null,
+    lastStranger: null,
+  };
+}
+
+function newTunnel(tunnel: Tunnel): NewKernelTunnel {
+  const { tunnelId, peerTunnelId, encapsulation, local, remote, udpChecksum } = tunnel;
+  return {
+    tunnelId,
+    peerTunnelId,
+    encapsulation,
+    local: local.address,
+    remote: remote.address,
+    localPort: local.port,
+    remotePort: remote.port,
+    udpChecksum,
+  };
+}
+
+function newSession(tunnelId: number, session: Session): NewKernelSession {
+  const { sessionId, peerSessionId, l2SpecificSublayer, txCookie, rxCookie, sequencing } = session;
+  return {
+    tunnelId,
+    sessionId,
+    peerSessionId,
+    pseudowireType: PseudowireType.Ethernet,
+    l2SpecificSublayer,
+    txCookie,
+    rxCookie,
+    interface: deviceName(session, "Kernel"),
+    sendSequence: sequencing.send,
+    receiveSequence: sequencing.receive,
+    reorderTimeoutMs: sequencing.reorderTimeoutMs,
+    // Or else the peer decides whether we send sequence numbers (l2tp_recv_common).
+    lnsMode: true,
+  };
+}
+
+async function gone(what: string, deadline: number, isGone: () => boolean): Promise<void> {
+  for (let wait = FIRST_POLL_MS; !isGone(); wait = Math.min(wait * 2, LAST_POLL_MS)) {
+    if (Date.now() > deadline) throw new Error(`the kernel has not let go of ${what} yet`);
+    await sleep(wait);
+  }
+}

@@ -1,0 +1,60 @@
+/** What this node's kernel can do of L2TP, its modules loaded on the way where that is possible. */
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { L2tpNetlink, NoL2tpError } from "../netlink/l2tp.ts";
+import { isErrno } from "../sys/errno.ts";
+import { closeFd } from "../sys/fd.ts";
+import { openKernelL2tpSocket } from "../sys/socket.ts";
+
+/** Why the kernel cannot have a tunnel; null: it can. */
+export interface KernelSupport {
+  readonly UDP: string | null;
+  /** Protocol 115 over IPv4, and over IPv6. */
+  readonly IPv4: string | null;
+  readonly IPv6: string | null;
+}
+
+/** Whether the kernel has its L2TP now: without making it load a module, as every question else does. */
+export function isKernelL2tpLoaded(): boolean {
+  return existsSync("/sys/module/l2tp_netlink");
+}
+
+const MODPROBE_TIMEOUT_MS = 10_000;
+
+export function withoutKernel(reason: string): KernelSupport {
+  return { UDP: reason, IPv4: reason, IPv6: reason };
+}
+
+/** Asking makes the kernel load what it has: netlink families and protocols load by themselves. */
+export async function probeKernel(): Promise<KernelSupport> {
+  try {
+    L2tpNetlink.open(null).close();
+  } catch (error) {
+    if (!(error instanceof NoL2tpError)) throw error;
+    return withoutKernel("this kernel has no L2TP, or cannot load its module l2tp_netlink");
+  }
+  // A pseudowire's type loads only with the first session of it: too late to change one's mind.
+  if (!existsSync("/sys/module/l2tp_eth")) await modprobe("l2tp_eth");
+  if (!existsSync("/sys/module/l2tp_eth")) {
+    return withoutKernel("this kernel cannot load its module l2tp_eth");
+  }
+  return { UDP: null, IPv4: probeProtocol("IPv4"), IPv6: probeProtocol("IPv6") };
+}
+
+function probeProtocol(family: "IPv4" | "IPv6"): string | null {
+  try {
+    closeFd(openKernelL2tpSocket(family));
+    return null;
+  } catch (error) {
+    if (!isErrno(error, "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "EAFNOSUPPORT")) throw error;
+    const name = family === "IPv4" ? "l2tp_ip" : "l2tp_ip6";
+    return `this kernel cannot load its module ${name}`;
+  }
+}
+
+/** Whether it worked shows elsewhere. */
+function modprobe(name: string): Promise<void> {
+  return new Promise((resolve) => {
+    execFile("modprobe", ["-q", name], { timeout: MODPROBE_TIMEOUT_MS }, () => resolve());
+  });
+}

@@ -1,0 +1,56 @@
+/** Generic netlink (include/uapi/linux/genetlink.h): families by name, and the header they share. */
+import { isErrno } from "../sys/errno.ts";
+import { Attributes, MessageWriter } from "./message.ts";
+import { type NetlinkSocket, NLM_F_ACK, NLM_F_REQUEST } from "./socket.ts";
+
+const GENL_ID_CTRL = 16;
+const CTRL_CMD_GETFAMILY = 3;
+const CTRL_ATTR_FAMILY_ID = 1;
+const CTRL_ATTR_FAMILY_NAME = 2;
+const CTRL_ATTR_MCAST_GROUPS = 7;
+const CTRL_ATTR_MCAST_GRP_NAME = 1;
+const CTRL_ATTR_MCAST_GRP_ID = 2;
+export const GENLMSGHDR_BYTES = 4;
+
+export interface Family {
+  readonly id: number;
+  /** Ids of its multicast groups, by their names. */
+  readonly groups: ReadonlyMap<string, number>;
+}
+
+export function genericHeader(command: number, version: number): Buffer {
+  return Buffer.from([command, version, 0, 0]);
+}
+
+/**
+ * Asking for a family makes the kernel load its module, where it has one and a modprobe.
+ * @returns undefined where there is no such family
+ */
+export function findFamily(socket: NetlinkSocket, name: string): Family | undefined {
+  const header = genericHeader(CTRL_CMD_GETFAMILY, 1);
+  const message = new MessageWriter(GENL_ID_CTRL, NLM_F_REQUEST | NLM_F_ACK, header);
+  message.string(CTRL_ATTR_FAMILY_NAME, name);
+  let answers: ReturnType<NetlinkSocket["request"]>;
+  try {
+    answers = socket.request({ message, name: `find generic netlink family ${name}` });
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
+  for (const { payload } of answers) {
+    const attributes = new Attributes(payload, GENLMSGHDR_BYTES);
+    const id = attributes.u16(CTRL_ATTR_FAMILY_ID);
+    if (id === undefined) continue;
+    const groups = attributes.nested(CTRL_ATTR_MCAST_GROUPS)?.children() ?? [];
+    return {
+      id,
+      groups: new Map(
+        groups.map((group) => [
+          group.string(CTRL_ATTR_MCAST_GRP_NAME) ?? "",
+          group.u32(CTRL_ATTR_MCAST_GRP_ID) ?? 0,
+        ]),
+      ),
+    };
+  }
+  return undefined;
+}

@@ -1,0 +1,31 @@
+/** What a session's device is called on its node. 15 bytes hold the largest id. */
+import type { Datapath, L2SpecificSublayer, Session } from "./model.ts";
+
+/**
+ * The kernel never forgets the name under which it made a session's device, and tells nobody the
+ * session's L2-specific sublayer: so the name says it, and that the session is ours besides.
+ */
+const KERNEL_PREFIX: Readonly<Record<L2SpecificSublayer, string>> = {
+  Default: "l2tp-",
+  None: "l2tn-",
+};
+
+export function deviceName(
+  { sessionId, l2SpecificSublayer }: Pick<Session, "sessionId" | "l2SpecificSublayer">,
+  datapath: Datapath,
+): string {
+  const prefix = datapath === "Kernel" ? KERNEL_PREFIX[l2SpecificSublayer] : "l2tp-";
+  return `${prefix}${sessionId}`;
+}
+
+/** Whose device the kernel made under that name, if it is one of ours. */
+export function parseKernelDeviceName(
+  name: string,
+): Pick<Session, "sessionId" | "l2SpecificSublayer"> | undefined {
+  const match = /^(l2tp-|l2tn-)([1-9][0-9]{0,9})$/.exec(name);
+  if (match === null) return undefined;
+  return {
+    sessionId: Number(match[2]),
+    l2SpecificSublayer: match[1] === KERNEL_PREFIX.None ? "None" : "Default",
+  };
+}

@@ -1,0 +1,45 @@
+/** What it takes to make a tunnel or a session that is there what it should be. */
+import type { Session, Tunnel } from "./model.ts";
+
+export type Difference =
+  | "none"
+  /** It can be changed where it stands. */
+  | "inPlace"
+  /** It must go, and come anew. */
+  | "anew";
+
+/** The userspace datapath changes everything in place, the kernel nothing of a tunnel. */
+export function tunnelDifference(known: Tunnel, wanted: Tunnel): Difference {
+  if (sameData(known, wanted)) return "none";
+  return known.datapath === "Userspace" && wanted.datapath === "Userspace" ? "inPlace" : "anew";
+}
+
+/** The kernel counts timeouts in jiffies, of up to 10 ms, and rounds up. */
+const JIFFY_MS = 10;
+
+/**
+ * The kernel changes a session's sequencing in place, and nothing else (l2tp_nl_cmd_session_modify). The
+ * MTU is no matter of its: it is set on the device.
+ */
+export function kernelSessionDifference(known: Session, wanted: Session): Difference {
+  const { sequencing: before, mtu: _, ...had } = known;
+  const { sequencing: after, mtu: __, ...wants } = wanted;
+  if (!sameData(had, wants)) return "anew";
+  const excess = before.reorderTimeoutMs - after.reorderTimeoutMs;
+  const sameTimeout = excess >= 0 && excess < (after.reorderTimeoutMs === 0 ? 1 : JIFFY_MS);
+  const isSame = before.send === after.send && before.receive === after.receive && sameTimeout;
+  return isSame ? "none" : "inPlace";
+}
+
+/** Equality of plain data, whatever the order of its fields. */
+export function sameData(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  const [keysA, keysB] = [Object.keys(a), Object.keys(b)];
+  if (keysA.length !== keysB.length) return false;
+  return keysA.every(
+    (key) =>
+      Object.hasOwn(b, key) &&
+      sameData((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]),
+  );
+}

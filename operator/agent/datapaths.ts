@@ -1,0 +1,99 @@
+/** Both datapaths of a node: the kernel's own L2TP, where it has one, and the userspace process. */
+import type { Change, Listing } from "../../datapath/datapath.ts";
+import type { Names } from "../../datapath/kernel/adopt.ts";
+import { KernelDatapath, type KernelObjects } from "../../datapath/kernel/kernel.ts";
+import {
+  isKernelL2tpLoaded,
+  type KernelSupport,
+  probeKernel,
+  withoutKernel,
+} from "../../datapath/kernel/support.ts";
+import { NoL2tpError } from "../../datapath/netlink/l2tp.ts";
+import { type DatapathClient, isAbsent } from "../../datapath/tap/client.ts";
+import type { Datapath } from "../../l2tp/model.ts";
+import type { Reply } from "../../rpc/errors.ts";
+import type { ResolvedSession } from "../convert/resolve.ts";
+
+/** Modules may be installed while we run. */
+const PROBE_AGAIN_MS = 60_000;
+const NOTHING: Listing = { tunnels: [], sessions: [] };
+
+export class Datapaths {
+  readonly userspace: DatapathClient;
+  #kernel: KernelDatapath | null = null;
+  #support: KernelSupport | null = null;
+  #probeAt = 0;
+
+  constructor(userspace: DatapathClient) {
+    this.userspace = userspace;
+  }
+
+  close(): void {
+    this.userspace.close();
+    this.#kernel?.close();
+  }
+
+  /** What the kernel can do. Looks again now and then for what it could not. */
+  async support(): Promise<KernelSupport> {
+    const now = performance.now();
+    const lacks =
+      this.#support === null || Object.values(this.#support).some((why) => why !== null);
+    if (lacks && now >= this.#probeAt) {
+      this.#probeAt = now + PROBE_AGAIN_MS;
+      this.#support = await probeKernel();
+    }
+    return this.#support ?? withoutKernel("nobody has looked what the kernel can do");
+  }
+
+  /** All that is programmed. Changes refer to what was listed last. */
+  async list(names: Names): Promise<Listing> {
+    const userspace = await this.#listUserspace();
+    const kernel = this.#openKernel()?.list(names) ?? NOTHING;
+    return both(userspace, kernel);
+  }
+
+  /** The same for the curious, at any time. */
+  async look(names: Names): Promise<Listing> {
+    const userspace = await this.#listUserspace();
+    const kernel = this.#openKernel()?.look(names) ?? NOTHING;
+    return both(userspace, kernel);
+  }
+
+  /** All that the kernel has, whoever made it. */
+  kernelObjects(): KernelObjects {
+    return this.#openKernel()?.objects() ?? { tunnels: [], sessions: [] };
+  }
+
+  /** One session, where its own datapath has it. */
+  async find({ session, tunnel }: ResolvedSession): Promise<Listing> {
+    if (tunnel.datapath === "Userspace") return this.userspace.list([session.key]);
+    return this.#openKernel()?.find(session, tunnel.tunnelId) ?? NOTHING;
+  }
+
+  /** A reply for each change, in order. */
+  async apply(datapath: Datapath, changes: readonly Change[]): Promise<readonly Reply<null>[]> {
+    if (datapath === "Userspace") return this.userspace.apply(changes);
+    const kernel = this.#openKernel();
+    if (kernel === null) throw new NoL2tpError();
+    return kernel.apply(changes);
+  }
+
+  async #listUserspace(): Promise<Listing> {
+    try {
+      return await this.userspace.list();
+    } catch (error) {
+      // Nobody has needed it yet.
+      if (isAbsent(error)) return NOTHING;
+      throw error;
+    }
+  }
+
+  #openKernel(): KernelDatapath | null {
+    if (this.#kernel === null && isKernelL2tpLoaded()) this.#kernel = new KernelDatapath();
+    return this.#kernel;
+  }
+}
+
+function both(a: Listing, b: Listing): Listing {
+  return { tunnels: [...a.tunnels, ...b.tunnels], sessions: [...a.sessions, ...b.sessions] };
+}

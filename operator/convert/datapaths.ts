@@ -1,0 +1,90 @@
+/** Who is to move the frames of a tunnel. */
+import type { KernelSupport } from "../../datapath/kernel/support.ts";
+import type { Datapath, Tunnel } from "../../l2tp/model.ts";
+import type { L2tpTunnel } from "../api/types.ts";
+import { RefusalError } from "./refusal.ts";
+
+export interface DatapathContext {
+  /** What the node's administrator has said: a datapath for all tunnels that leave it open, or none. */
+  readonly preferred: Datapath | null;
+  readonly kernel: KernelSupport;
+}
+
+/** A tunnel, and what its manifest says. */
+interface Located {
+  readonly object: L2tpTunnel;
+  readonly tunnel: Tunnel;
+}
+
+/** Tunnels that share a local address and port: by name, who else is there. */
+export type SharedEndpoints = ReadonlyMap<string, Sharing>;
+
+interface Sharing {
+  /** Another tunnel there. */
+  readonly other: string;
+  /** The one that must be in the kernel, by its manifest; then no other can be there at all. */
+  readonly kernels: string | null;
+}
+
+/** @param incumbents names of tunnels that are programmed: they win over new ones */
+export function sharedEndpoints(
+  tunnels: readonly Located[],
+  incumbents: ReadonlySet<string>,
+): SharedEndpoints {
+  const overUdp = tunnels.filter(({ tunnel }) => tunnel.encapsulation === "UDP");
+  const at = ({ tunnel: { local } }: Located) => `${local.address} ${local.port}`;
+  const sharing = new Map<string, Sharing>();
+  for (const group of Map.groupBy(overUdp, at).values()) {
+    if (group.length === 1) continue;
+    const names = group.map(({ tunnel }) => tunnel.name).sort();
+    const pinned = group.filter(({ object }) => object.spec.datapath === "Kernel");
+    const pinnedNames = pinned.map(({ tunnel }) => tunnel.name).sort();
+    const kernels = pinnedNames.find((name) => incumbents.has(name)) ?? pinnedNames[0] ?? null;
+    for (const name of names) {
+      sharing.set(name, { other: names.find((other) => other !== name) ?? "", kernels });
+    }
+  }
+  return sharing;
+}
+
+/**
+ * `Auto` is the kernel where that can.
+ * @returns the datapath, and why it is not the kernel where that was open
+ * @throws RefusalError where what the manifest asks for cannot be had
+ */
+export function chooseDatapath(
+  { object: { spec }, tunnel }: Located,
+  shared: SharedEndpoints,
+  { preferred, kernel }: DatapathContext,
+): { readonly datapath: Datapath; readonly notInKernel: string | null } {
+  const asked = spec.datapath ?? "Auto";
+  const holder = shared.get(tunnel.name)?.kernels ?? null;
+  if (holder !== null && holder !== tunnel.name) {
+    const message = `spec.local.port ${tunnel.local.port}: L2tpTunnel ${holder} has it in the kernel, which shares no port; choose another, or set that tunnel's spec.datapath to Auto`;
+    throw new RefusalError("Accepted", "Conflict", message);
+  }
+  if (asked === "Userspace") return { datapath: "Userspace", notInKernel: null };
+  if (asked === "Auto" && preferred === "Userspace") {
+    return { datapath: "Userspace", notInKernel: "the agent runs with --datapath userspace" };
+  }
+  const reason = whyNotKernel(tunnel, shared, kernel);
+  if (reason === null) return { datapath: "Kernel", notInKernel: null };
+  if (asked === "Auto" && preferred === null) return { datapath: "Userspace", notInKernel: reason };
+  const wish =
+    asked === "Kernel" ? "spec.datapath Kernel" : "the agent runs with --datapath kernel";
+  const message = `${wish}: ${reason}; mend that, or set spec.datapath: Userspace`;
+  throw new RefusalError("Programmed", "NoKernelDatapath", message);
+}
+
+function whyNotKernel(
+  { name, encapsulation, local }: Tunnel,
+  shared: SharedEndpoints,
+  kernel: KernelSupport,
+): string | null {
+  const family = local.address.includes(":") ? "IPv6" : "IPv4";
+  const lack = encapsulation === "UDP" ? kernel.UDP : kernel[family];
+  if (lack !== null) return lack;
+  const sharing = shared.get(name);
+  if (sharing === undefined || sharing.kernels === name) return null;
+  return `L2tpTunnel ${sharing.other} has the same local address and port, and in the kernel each tunnel needs its own`;
+}

@@ -174,9 +174,8 @@ export class KernelDatapath {
     const { tunnelId } = wanted;
     const foreign = this.#foreign.foreignTunnels.get(tunnelId);
     if (foreign === undefined) return false;
-    const { protocolVersion, usingIpsec: _, statistics: __, ...settings } = foreign;
-    const isSame = protocolVersion === 3 && sameData(settings, wanted);
-    if (isSame && this.#foreignIn(tunnelId).length === 0) return true;
+    const { usingIpsec: _, statistics: __, ...settings } = foreign;
+    if (sameData(settings, wanted) && this.#foreignIn(tunnelId).length === 0) return true;
     const remedy = `delete it (ip l2tp del tunnel tunnel_id ${tunnelId}), or choose another spec.tunnelId`;
     throw new NotOursError(`the node has a tunnel ${tunnelId} that we did not make; ${remedy}`);
   }
@@ -292,6 +291,7 @@ function newTunnel(tunnel: Tunnel): NewKernelTunnel {
   return {
     tunnelId,
     peerTunnelId,
+    protocolVersion: 3,
     encapsulation,
     local: local.address,
     remote: remote.address,

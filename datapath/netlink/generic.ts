@@ -1,7 +1,7 @@
 /** Generic netlink (include/uapi/linux/genetlink.h): families by name, and the header they share. */
 import { isErrno } from "../sys/errno.ts";
-import { Attributes, MessageWriter } from "./message.ts";
-import { type NetlinkSocket, NLM_F_ACK, NLM_F_REQUEST } from "./socket.ts";
+import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
+import { type NetlinkSocket, NLM_F_REQUEST } from "./socket.ts";
 
 const GENL_ID_CTRL = 16;
 const CTRL_CMD_GETFAMILY = 3;

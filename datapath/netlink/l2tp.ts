@@ -6,19 +6,17 @@
 import { formatAddress, parseAddress } from "../../l2tp/ip.ts";
 import { Errno, isErrno, SystemError } from "../sys/errno.ts";
 import { type Family, findFamily, GENLMSGHDR_BYTES, genericHeader } from "./generic.ts";
-import { Attributes, type Message, MessageWriter } from "./message.ts";
+import { Attributes, type Message, MessageWriter, NLM_F_ACK } from "./message.ts";
 import {
   NETLINK_GENERIC,
   type NetlinkError,
   NetlinkSocket,
-  NLM_F_ACK,
   NLM_F_DUMP,
   NLM_F_REQUEST,
   type Operation,
 } from "./socket.ts";
 
 const GENL_VERSION = 1;
-const PROTOCOL_VERSION = 3;
 
 const CMD_TUNNEL_CREATE = 1;
 const CMD_TUNNEL_DELETE = 2;
@@ -82,6 +80,8 @@ export interface L2tpStatistics {
 interface TunnelIds {
   readonly tunnelId: number;
   readonly peerTunnelId: number;
+  /** 2 (RFC 2661) or 3. */
+  readonly protocolVersion: number;
 }
 
 /** What an unmanaged tunnel is created with: the kernel makes its socket, bound and connected. */
@@ -105,8 +105,6 @@ export interface ManagedKernelTunnel extends TunnelIds {
 
 /** What the kernel tells of a tunnel: all that it was created with, but not who made it. */
 export interface KernelTunnel extends TunnelIds {
-  /** 2 or 3. */
-  readonly protocolVersion: number;
   readonly encapsulation: "UDP" | "IP";
   /** Empty where the socket is gone. */
   readonly local: string;
@@ -141,7 +139,7 @@ export interface NewKernelSession extends SessionIds, SessionSettings {
   readonly txCookie: string;
   /** What we require of the peer. */
   readonly rxCookie: string;
-  /** The name of its device, which is made in the socket's namespace. */
+  /** The name of its device, which is made in the socket's namespace; empty: the kernel's choice. */
   readonly interface: string;
 }
 
@@ -309,7 +307,7 @@ export class L2tpNetlink {
     const { name, message } = this.#onTunnel(CMD_TUNNEL_CREATE, "create", tunnel.tunnelId);
     message
       .u32(PEER_CONN_ID, tunnel.peerTunnelId)
-      .u8(PROTO_VERSION, PROTOCOL_VERSION)
+      .u8(PROTO_VERSION, tunnel.protocolVersion)
       .u16(ENCAP_TYPE, tunnel.encapsulation === "UDP" ? ENCAP_UDP : ENCAP_IP);
     if ("fd" in tunnel) {
       message.u32(FD, tunnel.fd);
@@ -334,8 +332,8 @@ export class L2tpNetlink {
     message
       .u32(PEER_SESSION_ID, session.peerSessionId)
       .u16(PW_TYPE, session.pseudowireType)
-      .u8(L2SPEC_TYPE, hasSublayer ? L2SPEC_DEFAULT : L2SPEC_NONE)
-      .string(IFNAME, session.interface);
+      .u8(L2SPEC_TYPE, hasSublayer ? L2SPEC_DEFAULT : L2SPEC_NONE);
+    if (session.interface !== "") message.string(IFNAME, session.interface);
     if (session.txCookie !== "") message.bytes(COOKIE, Buffer.from(session.txCookie, "hex"));
     if (session.rxCookie !== "") message.bytes(PEER_COOKIE, Buffer.from(session.rxCookie, "hex"));
     writeSettings(message, session);

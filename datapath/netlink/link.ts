@@ -5,11 +5,10 @@ import { formatMac, parseMac } from "../../l2tp/mac.ts";
 import { isErrno } from "../sys/errno.ts";
 import { closeFd, O_CLOEXEC, O_RDONLY, openFd } from "../sys/fd.ts";
 import { AF_INET6 } from "../sys/socket.ts";
-import { Attributes, type Message, MessageWriter } from "./message.ts";
+import { Attributes, type Message, MessageWriter, NLM_F_ACK } from "./message.ts";
 import {
   NETLINK_ROUTE,
   NetlinkSocket,
-  NLM_F_ACK,
   NLM_F_CREATE,
   NLM_F_DUMP,
   NLM_F_EXCL,

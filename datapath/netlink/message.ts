@@ -2,6 +2,7 @@
 
 export const NLMSG_HEADER_BYTES = 16;
 const NLA_HEADER_BYTES = 4;
+export const NLM_F_ACK = 0x4;
 const NLA_F_NESTED = 0x8000;
 const NLA_TYPE_MASK = 0x3fff;
 
@@ -16,34 +17,27 @@ export class MessageWriter {
   constructor(type: number, flags: number, header: Uint8Array) {
     this.#buffer.writeUInt16LE(type, 4);
     this.#buffer.writeUInt16LE(flags, 6);
-    this.#append(header);
+    this.#buffer.set(header, this.#reserve(header.length));
   }
 
   u8(type: number, value: number): this {
-    return this.bytes(type, Uint8Array.of(value));
+    this.#buffer.writeUInt8(value, this.#attribute(type, 1));
+    return this;
   }
 
   u16(type: number, value: number): this {
-    const bytes = Buffer.alloc(2);
-    bytes.writeUInt16LE(value);
-    return this.bytes(type, bytes);
+    this.#buffer.writeUInt16LE(value, this.#attribute(type, 2));
+    return this;
   }
 
   u32(type: number, value: number): this {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32LE(value >>> 0);
-    return this.bytes(type, bytes);
+    this.#buffer.writeUInt32LE(value >>> 0, this.#attribute(type, 4));
+    return this;
   }
 
   u64(type: number, value: number): this {
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64LE(BigInt(value));
-    return this.bytes(type, bytes);
-  }
-
-  /** An attribute that says what it says by being there. */
-  flag(type: number): this {
-    return this.bytes(type, new Uint8Array());
+    this.#buffer.writeBigUInt64LE(BigInt(value), this.#attribute(type, 8));
+    return this;
   }
 
   /** A string with its terminating zero. */
@@ -52,12 +46,13 @@ export class MessageWriter {
   }
 
   bytes(type: number, value: Uint8Array): this {
-    const header = Buffer.alloc(NLA_HEADER_BYTES);
-    header.writeUInt16LE(NLA_HEADER_BYTES + value.length, 0);
-    header.writeUInt16LE(type, 2);
-    this.#append(header);
-    this.#append(value);
+    this.#buffer.set(value, this.#attribute(type, value.length));
     return this;
+  }
+
+  /** An attribute that says what it says by being there. */
+  flag(type: number): this {
+    return this.bytes(type, new Uint8Array());
   }
 
   /** Attributes inside an attribute. @param header a fixed part in front of them */
@@ -69,22 +64,35 @@ export class MessageWriter {
     return this;
   }
 
-  /** The message with its length, and `sequence` to know the replies by. */
-  finish(sequence: number): Buffer {
+  /**
+   * The message with its length, and `sequence` to know the replies by.
+   * @param quiet the kernel answers only if it fails
+   */
+  finish(sequence: number, quiet = false): Buffer {
     this.#buffer.writeUInt32LE(this.#length, 0);
+    if (quiet) this.#buffer.writeUInt16LE(this.#buffer.readUInt16LE(6) & ~NLM_F_ACK, 6);
     this.#buffer.writeUInt32LE(sequence, 8);
     return this.#buffer.subarray(0, this.#length);
   }
 
-  #append(bytes: Uint8Array): void {
-    const end = this.#length + align(bytes.length);
-    if (end > this.#buffer.length) {
-      const grown = Buffer.alloc(end * 2);
+  /** The header of an attribute; returns where its value goes. */
+  #attribute(type: number, bytes: number): number {
+    const at = this.#reserve(NLA_HEADER_BYTES + bytes);
+    this.#buffer.writeUInt16LE(NLA_HEADER_BYTES + bytes, at);
+    this.#buffer.writeUInt16LE(type, at + 2);
+    return at + NLA_HEADER_BYTES;
+  }
+
+  /** Room at the end, zeroed up to the next multiple of four; returns where it begins. */
+  #reserve(bytes: number): number {
+    const start = this.#length;
+    this.#length = start + align(bytes);
+    if (this.#length > this.#buffer.length) {
+      const grown = Buffer.alloc(this.#length * 2);
       this.#buffer.copy(grown);
       this.#buffer = grown;
     }
-    this.#buffer.set(bytes, this.#length);
-    this.#length = end;
+    return start;
   }
 }
 

@@ -8,10 +8,9 @@ import {
 } from "../../l2tp/ip.ts";
 import { isErrno } from "../sys/errno.ts";
 import { AF_INET, AF_INET6 } from "../sys/socket.ts";
-import { Attributes, MessageWriter } from "./message.ts";
+import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
 import {
   type NetlinkSocket,
-  NLM_F_ACK,
   NLM_F_CREATE,
   NLM_F_DUMP,
   NLM_F_EXCL,

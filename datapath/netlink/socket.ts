@@ -6,12 +6,17 @@ import { checked, Errno, SystemError } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
 import { background, c, lastErrno } from "../sys/ffi.ts";
 import { inNetns } from "../sys/netns.ts";
-import { Attributes, type Message, type MessageWriter, parseMessages } from "./message.ts";
+import {
+  Attributes,
+  type Message,
+  type MessageWriter,
+  NLM_F_ACK,
+  parseMessages,
+} from "./message.ts";
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_GENERIC = 16;
 export const NLM_F_REQUEST = 0x1;
-export const NLM_F_ACK = 0x4;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
 export const NLM_F_REPLACE = 0x100;
@@ -40,8 +45,8 @@ const RECEIVE_BYTES = 256 * 1024;
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 const REPLY_TIMEOUT_S = 5;
 const DUMP_ATTEMPTS = 20;
-/** Of one send(2): the kernel copies it whole, and queues an answer for each of its messages. */
-const PIPELINE_BYTES = 32 * 1024;
+/** In one send(2): the kernel copies them whole, and their answers must fit the receive buffer. */
+const PIPELINE_REQUESTS = 128;
 
 /** The kernel refused a request. */
 export class NetlinkError extends SystemError {
@@ -107,45 +112,32 @@ export class NetlinkSocket {
 
   /**
    * Many requests, sent together: the kernel carries them out in order, and one that fails does not stop
-   * the next. @returns for each null, or why not
+   * the next. It answers those that fail, and the last one of each send.
+   * @returns for each null, or why not
    */
   pipeline(operations: readonly Operation[]): (NetlinkError | null)[] {
     const results: (NetlinkError | null)[] = [];
-    let parts: Buffer[] = [];
-    let bytes = 0;
-    const flush = () => {
-      if (parts.length > 0) results.push(...this.#sendTogether(parts, operations, results.length));
-      parts = [];
-      bytes = 0;
-    };
-    for (const { message } of operations) {
-      const part = message.finish(++this.#sequence);
-      if (bytes + part.length > PIPELINE_BYTES) flush();
-      parts.push(part);
-      bytes += part.length;
+    for (let at = 0; at < operations.length; at += PIPELINE_REQUESTS) {
+      results.push(...this.#sendTogether(operations.slice(at, at + PIPELINE_REQUESTS)));
     }
-    flush();
     return results;
   }
 
-  /** @param parts messages with consecutive sequence numbers, of the operations from `first` on */
-  #sendTogether(
-    parts: readonly Buffer[],
-    operations: readonly Operation[],
-    first: number,
-  ): (NetlinkError | null)[] {
-    const name = operations[first]?.name ?? "";
+  #sendTogether(operations: readonly Operation[]): (NetlinkError | null)[] {
+    const last = operations.length - 1;
+    const name = operations[last]?.name ?? "";
+    const start = this.#sequence + 1;
+    const parts = operations.map(({ message }, index) =>
+      message.finish(++this.#sequence, index < last),
+    );
     const whole = Buffer.concat(parts);
-    const start = whole.readUInt32LE(8);
     checked(c.sendto(this.fd, whole, whole.length, 0, null, 0), "send", `netlink ${name}`);
     const results: (NetlinkError | null)[] = new Array(parts.length).fill(null);
-    for (let waiting = parts.length; waiting > 0; ) {
-      for (const reply of this.#receive(name)) {
-        const index = reply.sequence - start;
-        if (reply.type !== NLMSG_ERROR || index < 0 || index >= parts.length) continue;
-        results[index] = readError(reply, operations[first + index]?.name ?? name);
-        waiting--;
-      }
+    for (const reply of this.#replies(start, name)) {
+      if (reply.type !== NLMSG_ERROR) continue;
+      const index = reply.sequence - start;
+      results[index] = readError(reply, operations[index]?.name ?? name);
+      if (index === last) break;
     }
     return results;
   }
@@ -214,11 +206,11 @@ export class NetlinkSocket {
     return interrupted ? null : replies;
   }
 
-  /** What answers a request, for as long as the caller asks; strays of earlier ones are passed over. */
-  *#replies(sequence: number, name: string): Generator<Message> {
+  /** What answers requests, for as long as the caller asks; strays of earlier ones are passed over. */
+  *#replies(first: number, name: string): Generator<Message> {
     for (;;) {
       for (const reply of this.#receive(name)) {
-        if (reply.sequence === sequence) yield reply;
+        if (reply.sequence >= first && reply.sequence <= this.#sequence) yield reply;
       }
     }
   }

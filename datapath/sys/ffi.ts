@@ -21,6 +21,7 @@ interface LibC {
   setns(fd: number, kind: number): number;
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Buf, length: number): number;
+  connect(fd: number, address: Buf, length: number): number;
   listen(fd: number, backlog: number): number;
   accept4(fd: number, address: null, length: null, flags: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buf, length: number): number;
@@ -63,6 +64,7 @@ export const c = {
   setns: bind("int setns(int fd, int kind)"),
   socket: bind("int socket(int domain, int type, int protocol)"),
   bind: bind("int bind(int fd, void *address, uint32_t length)"),
+  connect: bind("int connect(int fd, void *address, uint32_t length)"),
   listen: bind("int listen(int fd, int backlog)"),
   accept4: bind("int accept4(int fd, void *address, void *length, int flags)"),
   setsockopt: bind("int setsockopt(int fd, int level, int option, void *value, uint32_t length)"),

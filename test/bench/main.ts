@@ -1,19 +1,30 @@
 /**
- * `make bench`: our datapath beside QEMU's l2tpv3, our CNI plugin beside the reference ones, and many
- * sessions beside few; in one run, alternating. Ratios of medians; absolute numbers say little about
- * another machine. Arguments: which of cni, traffic and scale; all where there is none.
+ * `make bench`: our datapath beside QEMU's l2tpv3, our CNI plugin beside the reference ones, many sessions
+ * beside few, and the kernel data plane beside ip(8); in one run, alternating. Ratios of medians; absolute
+ * numbers say little about another machine. Arguments: which of cni, traffic, scale and kernel, all where
+ * there is none; `--out FOLDER` for the files.
  */
+import { parseArgs } from "node:util";
 import { TestNet } from "../harness/net.ts";
 import { benchCni } from "./cni.ts";
+import { benchKernel } from "./kernel.ts";
 import { Report } from "./report.ts";
 import { benchScale } from "./scale.ts";
 import { benchTraffic } from "./traffic.ts";
 
 /** Processes first: shared machines slow down after minutes of traffic. */
-const PARTS = { cni: benchCni, traffic: benchTraffic, scale: benchScale } as const;
+const PARTS = {
+  cni: benchCni,
+  traffic: benchTraffic,
+  scale: benchScale,
+  kernel: benchKernel,
+} as const;
 type Part = keyof typeof PARTS;
 
-const asked = process.argv.slice(2);
+const { positionals: asked, values } = parseArgs({
+  allowPositionals: true,
+  options: { out: { type: "string", default: "out" } },
+});
 const unknown = asked.find((name) => !Object.hasOwn(PARTS, name));
 if (unknown !== undefined) {
   console.error(`no bench ${unknown}; there are ${Object.keys(PARTS).join(", ")}`);
@@ -28,4 +39,6 @@ for (const name of asked.length > 0 ? asked : Object.keys(PARTS)) {
     await net.remove();
   }
 }
-console.log(`\n${report.finish("out")}\n\nAlso in out/bench.json and out/bench.svg`);
+console.log(
+  `\n${report.finish(values.out)}\n\nAlso in ${values.out}/bench.json and ${values.out}/bench.svg`,
+);

@@ -13,7 +13,7 @@ export interface Row {
   readonly note: string;
 }
 
-/** What the ratio must be. */
+/** What the ratio must be; nothing: it may be what it likes. */
 export interface Bound {
   readonly least?: number;
   readonly most?: number;
@@ -42,6 +42,11 @@ export class Report {
     console.log(`${work} against ${against}: ${ratio.toFixed(2)} × (${describe(bound)}), ${note}`);
   }
 
+  /** Rows of another report. */
+  take(rows: readonly Row[]): void {
+    this.#rows.push(...rows);
+  }
+
   /** Writes the files, and returns the table. */
   finish(folder: string): string {
     mkdirSync(folder, { recursive: true });
@@ -57,7 +62,8 @@ export class Report {
 const round = (value: number): string => Number(value.toPrecision(3)).toLocaleString("en");
 
 function describe({ least, most }: Bound): string {
-  return least === undefined ? `≤ ${most}` : `≥ ${least}`;
+  if (least !== undefined) return `≥ ${least}`;
+  return most === undefined ? "-" : `≤ ${most}`;
 }
 
 const LINE = 34;

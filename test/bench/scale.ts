@@ -6,6 +6,7 @@ import { TestAgent } from "../harness/agent.ts";
 import { TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { until } from "../harness/wait.ts";
+import { idlePasses, passes } from "./passes.ts";
 import { median, type Report } from "./report.ts";
 
 const SESSIONS = [250, 500, 1000] as const;
@@ -113,20 +114,6 @@ async function deleteDevices(netns: string): Promise<void> {
   const links = listLinks(socket).filter(({ kind }) => kind === "tun");
   for (const { index } of links) await deleteLink(socket, netns, index);
   socket.close();
-}
-
-interface Pass {
-  readonly actions?: number;
-  readonly milliseconds?: number;
-}
-
-function passes({ log }: TestAgent): Pass[] {
-  const lines = log.split("\n").filter((line) => line.endsWith("}"));
-  return lines.map((line) => JSON.parse(line) as Pass);
-}
-
-function idlePasses(agent: TestAgent): Pass[] {
-  return passes(agent).filter(({ actions }) => actions === 0);
 }
 
 function residentBytes(pid: number): number {

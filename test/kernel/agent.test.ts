@@ -1,5 +1,6 @@
 /** One node whose tunnels are in the kernel, with ip-l2tp(8) at the far end. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { L2tpNetlink, type NewKernelSession, PseudowireType } from "../../datapath/netlink/l2tp.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { addKernelPeer, addKernelSession } from "../harness/kernel-peer.ts";
@@ -126,7 +127,7 @@ describe("repairs", () => {
   it("an interface whose label the pod has changed", async () => {
     await ip(pod, "link", "set", "net1", "alias", "mine");
     await until("it bears its label", async () =>
-      (await link(pod, "net1"))?.ifalias?.startsWith("l2tp:session:shop/lan"),
+      (await ip(pod, "link", "show", "net1")).includes("alias l2tp:session:shop/lan 128"),
     );
     await repaired("frames cross again");
   });
@@ -280,6 +281,16 @@ it("leaves alone what others made, says when it is in the way, and dumps it all"
     ...["l2tp", "add", "session", "tunnel_id", "9", "session_id", "900", "peer_session_id", "900"],
     ...["cookie", "deadbeef", "name", "theirs"],
   );
+  const l2tp = L2tpNetlink.open(null);
+  const v2 = { tunnelId: 12, peerTunnelId: 12, protocolVersion: 2, encapsulation: "UDP" } as const;
+  const v2Ends = { local: net.a.ipv4, remote: net.b.ipv4, localPort: 1701, remotePort: 1701 };
+  expect(l2tp.createTunnels([{ ...v2, ...v2Ends, udpChecksum: true }])).toEqual([null]);
+  const ppp: NewKernelSession = {
+    ...{ tunnelId: 12, sessionId: 13, peerSessionId: 13, pseudowireType: PseudowireType.PPP },
+    ...{ l2SpecificSublayer: "Default", txCookie: "", rxCookie: "", interface: "" },
+    ...{ sendSequence: false, receiveSequence: false, reorderTimeoutMs: 0, lnsMode: false },
+  };
+  expect(l2tp.createSessions([ppp])).toEqual([null]);
   const ends = { tunnelId: 9, local: { address: net.a.ipv4, port: 5010 } };
   a.write("clash.yaml", [
     tunnelObject("clash", net.a, net.b, ends),
@@ -303,12 +314,17 @@ it("leaves alone what others made, says when it is in the way, and dumps it all"
     expect.objectContaining({ sessionId: 128, owner: "L2tpSession shop/lan", type: "Ethernet" }),
     expect.objectContaining({ tunnelId: 9, sessionId: null, owner: null, type: "L2TPv3 UDP" }),
     expect.objectContaining({ sessionId: 900, owner: null, settings: ["cookies=0/4"] }),
+    expect.objectContaining({ tunnelId: 12, sessionId: null, owner: null, type: "L2TPv2 UDP" }),
+    expect.objectContaining({ sessionId: 13, owner: null, type: "PPP" }),
   ]);
   expect(JSON.stringify(rows)).not.toContain("deadbeef");
   a.remove("clash.yaml");
   await until("they are forgotten", async () => (await a.ask({ op: "tunnels" })).length === 1);
   expect(await ip(net.a.name, "l2tp", "show", "tunnel", "tunnel_id", "9")).toContain("Tunnel 9");
+  expect(l2tp.getSession(ppp)).toBeDefined();
   await ip(net.a.name, "l2tp", "del", "tunnel", "tunnel_id", "9");
+  l2tp.deleteTunnel(12);
+  l2tp.close();
   expect(await ping(pod, "10.1.0.2")).toBe(true);
 });
 

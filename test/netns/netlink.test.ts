@@ -10,13 +10,12 @@ import {
   listLinks,
   setLink,
 } from "../../datapath/netlink/link.ts";
-import { MessageWriter } from "../../datapath/netlink/message.ts";
+import { MessageWriter, NLM_F_ACK } from "../../datapath/netlink/message.ts";
 import { addRoute, listRoutes, lookUpRoute } from "../../datapath/netlink/route.ts";
 import {
   NETLINK_ROUTE,
   NetlinkError,
   NetlinkSocket,
-  NLM_F_ACK,
   NLM_F_REQUEST,
 } from "../../datapath/netlink/socket.ts";
 import { type IpLink, ip, link, linksOf, nameOf, TestNet } from "../harness/net.ts";

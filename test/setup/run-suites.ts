@@ -1,7 +1,7 @@
 /** Runs suites of vitest, names what cannot run here, and ends with one line of totals. */
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { KERNELS, ROOT as root, runInVm, setUpVm } from "../harness/vm.ts";
 
 interface Report {
   readonly numPassedTests: number;
@@ -13,16 +13,9 @@ interface Report {
   }[];
 }
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
 const canRun = process.geteuid?.() === 0 && existsSync("/dev/net/tun");
-const vm = `${root}test/vm/kernel-vm`;
-/** Debian's releases whose kernels the suite "kernel" runs in: Linux 6.1 and 6.12. */
-const KERNELS = ["bookworm", "trixie"];
-const VM_TIMEOUT_S = 1500;
-const VM_MEMORY_MB = 2048;
-
 const total = { passed: 0, failed: 0, skipped: 0 };
-mkdirSync(`${root}out/compile-cache`, { recursive: true });
+mkdirSync(`${root}out`, { recursive: true });
 
 for (const suite of process.argv.slice(2)) {
   if (suite !== "unit" && !canRun) skip(suite, "it needs root and /dev/net/tun");
@@ -58,12 +51,9 @@ function runHere(suite: string): void {
 /** Side by side: an emulated machine has one processor. */
 async function runInVirtualMachines(): Promise<void> {
   const ready = KERNELS.filter((release) => {
-    const { status } = spawnSync(vm, ["setup"], {
-      env: { ...process.env, KERNEL_VM_SUITE: release },
-      stdio: ["ignore", "inherit", "inherit"],
-    });
-    if (status !== 0) skip(`kernel of ${release}`, "its virtual machine cannot be set up here");
-    return status === 0;
+    const isReady = setUpVm(release);
+    if (!isReady) skip(`kernel of ${release}`, "its virtual machine cannot be set up here");
+    return isReady;
   });
   if (ready.length === 0) return;
   console.log(`\nSuite kernel, in the kernels of ${ready.join(" and ")}: some minutes, emulated`);
@@ -72,39 +62,9 @@ async function runInVirtualMachines(): Promise<void> {
 
 async function runInVirtualMachine(release: string): Promise<void> {
   const report = `${root}out/kernel-${release}.json`;
-  const cache = `${root}out/compile-cache`;
-  const options = [
-    ...["--share", `${root}out`, "--env", `NODE_COMPILE_CACHE=${cache}`, "--cwd", root],
-    // Below folders of which the machine has its own, it sees only what it is shown.
-    ...(/^\/(tmp|run)\//.test(root) ? ["--cow", root] : []),
-    ...["--mem", String(VM_MEMORY_MB), "--timeout", String(VM_TIMEOUT_S)],
-  ];
-  const { status, output } = await run([vm, "run", ...options, "--", ...vitest("kernel", report)], {
-    KERNEL_VM_SUITE: release,
-  });
+  const { status, output } = await runInVm(release, vitest("kernel", report));
   console.log(`\nSuite kernel, in the kernel of ${release}\n${output}`);
   count(report, status);
-}
-
-function run(
-  [program = "", ...args]: readonly string[],
-  env: NodeJS.ProcessEnv,
-): Promise<{ status: number | null; output: string }> {
-  return new Promise((resolve) => {
-    const child = spawn(program, args, {
-      cwd: root,
-      env: { ...process.env, ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    let output = "";
-    const take = (data: Buffer) => {
-      output += data.toString();
-    };
-    child.stdout.on("data", take);
-    child.stderr.on("data", take);
-    child.once("error", (error) => resolve({ status: null, output: `${output}${error}` }));
-    child.once("close", (status) => resolve({ status, output }));
-  });
 }
 
 /** A failure that no test has is one all the same: of a file, of the run, or of the virtual machine. */

@@ -43,7 +43,9 @@ export interface SessionRx {
 }
 
 /** Bytes that {@link encodeDataHeader} writes for the session. */
-export function dataHeaderBytes(tx: SessionTx): number {
+export function dataHeaderBytes(
+  tx: Pick<SessionTx, "overUdp" | "cookieBytes" | "sublayer">,
+): number {
   return (tx.overUdp ? 8 : 4) + tx.cookieBytes + (tx.sublayer ? 4 : 0);
 }
 

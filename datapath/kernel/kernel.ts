@@ -3,6 +3,7 @@
  * once; but to delete takes it long, so that waits (docs/adr/0006-kernel-datapath.md).
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { dataHeaderBytes } from "../../l2tp/codec.ts";
 import { deviceName, parseKernelDeviceName } from "../../l2tp/device-name.ts";
 import { sameData } from "../../l2tp/difference.ts";
 import {
@@ -17,6 +18,7 @@ import {
   type KernelSession,
   type KernelTunnel,
   L2tpNetlink,
+  type L2tpStatistics,
   type NewKernelSession,
   type NewKernelTunnel,
   PseudowireType,
@@ -98,7 +100,8 @@ export class KernelDatapath {
     }
     this.#sessions.set(wanted.key, raw);
     const session = adoptSession(wanted.key, wanted.tunnel, raw);
-    return { tunnels: [], sessions: [this.#describeSession({ session, raw })] };
+    const tunnel = this.#tunnels.get(wanted.tunnel);
+    return { tunnels: [], sessions: [this.#describeSession({ session, raw }, tunnel)] };
   }
 
   /** A reply for each change, in order; one that fails does not stop the next. */
@@ -258,21 +261,49 @@ export class KernelDatapath {
   #describe({ tunnels, sessions }: Adopted): Listing {
     return {
       tunnels: Array.from(tunnels.values(), describeTunnel),
-      sessions: Array.from(sessions.values(), (item) => this.#describeSession(item)),
+      sessions: Array.from(sessions.values(), (item) =>
+        this.#describeSession(item, tunnels.get(item.session.tunnel)?.tunnel),
+      ),
     };
   }
 
-  #describeSession({ session, raw }: { session: Session; raw: KernelSession }): SessionState {
+  #describeSession(
+    { session, raw }: { session: Session; raw: KernelSession },
+    tunnel: Tunnel | undefined,
+  ): SessionState {
+    const { statistics } = raw;
     return {
       session,
       datapath: "Kernel",
       deviceOpen: true,
       receiving: true,
-      counters: { ...createSessionCounters(), ...raw.statistics },
-      lastReceivedMsAgo: this.#activity.lastReceivedMsAgo(session.key, raw.statistics.rxPackets),
+      counters: {
+        ...createSessionCounters(),
+        ...statistics,
+        ...frameBytes(session, tunnel?.encapsulation === "UDP", statistics),
+      },
+      lastReceivedMsAgo: this.#activity.lastReceivedMsAgo(session.key, statistics.rxPackets),
       resyncs: 0,
     };
   }
+}
+
+/** The kernel counts the L2TP header as well. */
+function frameBytes(
+  { l2SpecificSublayer, rxCookie, txCookie }: Session,
+  overUdp: boolean,
+  { rxPackets, rxBytes, txPackets, txBytes }: L2tpStatistics,
+) {
+  const header = (cookie: string) =>
+    dataHeaderBytes({
+      overUdp,
+      cookieBytes: cookie.length / 2,
+      sublayer: l2SpecificSublayer === "Default",
+    });
+  return {
+    rxBytes: Math.max(0, rxBytes - rxPackets * header(rxCookie)),
+    txBytes: Math.max(0, txBytes - txPackets * header(txCookie)),
+  };
 }
 
 function describeTunnel({ tunnel, raw }: { tunnel: Tunnel; raw: KernelTunnel }): TunnelState {

@@ -6,13 +6,7 @@ import { checked, Errno, SystemError } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
 import { background, c, lastErrno } from "../sys/ffi.ts";
 import { inNetns } from "../sys/netns.ts";
-import {
-  Attributes,
-  type Message,
-  type MessageWriter,
-  NLM_F_ACK,
-  parseMessages,
-} from "./message.ts";
+import { Attributes, type Message, type MessageWriter, parseMessages } from "./message.ts";
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_GENERIC = 16;

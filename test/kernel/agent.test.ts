@@ -386,7 +386,7 @@ it("keeps what runs when its manifests are broken, over a restart", async () => 
   a.write("tunnel.yaml", "kind: L2tpTunnel\nmetadata: {name: branch}\nspec: {bogus: 1}\n");
   a.write("lan.yaml", ":\n  - broken");
   await a.kill();
-  await a.start();
+  await a.start("--resync", "3600");
   expect(await identity()).toEqual(before);
   expect(await ping(pod, "10.1.0.2")).toBe(true);
   a.write("tunnel.yaml", [tunnelObject("branch", net.a, net.b)]);
@@ -396,6 +396,11 @@ it("keeps what runs when its manifests are broken, over a restart", async () => 
     async () => a.condition("l2tptunnel", "branch", "Accepted")?.status === "True",
   );
   expect(await identity()).toEqual(before);
+});
+
+it("hears of what others do to its sessions: the next periodic pass is an hour away", async () => {
+  await ip(net.a.name, "l2tp", "del", "session", "tunnel_id", "1", "session_id", "128");
+  await repaired("it is made again");
 });
 
 it("finds nothing wrong in the end", async () => {

@@ -34,7 +34,7 @@ import { Attacher, type AttachStep } from "./attach.ts";
 import { AttachmentStore } from "./attachments.ts";
 import { aboutNode } from "./complaints.ts";
 import { Datapaths } from "./datapaths.ts";
-import { readManifests, watchFolders } from "./manifests.ts";
+import { ManifestFolder, watchFolders } from "./manifests.ts";
 import { Node } from "./node.ts";
 import type { Tombstone } from "./protocol.ts";
 import { statusInputs } from "./report.ts";
@@ -82,6 +82,7 @@ export class Agent {
   readonly status: StatusStore;
   readonly node: Node;
   readonly #options: AgentOptions;
+  readonly #manifests: ManifestFolder;
   readonly #datapath: DatapathClient;
   readonly #datapaths: Datapaths;
   readonly #serial = new Serial();
@@ -98,6 +99,7 @@ export class Agent {
   constructor(options: AgentOptions) {
     const { stateFolder, log, nodeName } = options;
     this.#options = options;
+    this.#manifests = new ManifestFolder(options.manifests);
     this.#datapath = new DatapathClient(options.datapathSocket);
     this.store = new AttachmentStore(stateFolder, (path, error) =>
       log.error({ path, err: error }, "an attachment's file cannot be read; it is left alone"),
@@ -281,7 +283,7 @@ export class Agent {
 
   /** `unknown`: there are files of which nobody can say what objects they hold. */
   #read(): { intake: Intake; rejections: readonly Rejection[]; unknown: boolean } {
-    const { documents, rejections } = readManifests(this.#options.manifests);
+    const { documents, rejections } = this.#manifests.read();
     const intake = takeIn(documents);
     return {
       intake,

@@ -1,4 +1,4 @@
-/** Manifests in a folder: every YAML file of it, read anew whenever something changes. */
+/** Manifests in a folder: every YAML file of it, read anew with every pass. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { watch } from "chokidar";
@@ -17,21 +17,48 @@ export interface Manifests {
   readonly rejections: readonly Rejection[];
 }
 
-/** All documents of the folder's YAML and JSON files, by file name. @throws where there is no folder */
-export function readManifests(folder: string): Manifests {
-  const documents: Document[] = [];
-  const rejections: Rejection[] = [];
-  const names = readdirSync(folder).filter((name) => EXTENSION.test(name) && !name.startsWith("."));
-  for (const name of names.sort().slice(0, MAX_FILES)) {
-    try {
-      documents.push(...readFile(folder, name));
-    } catch (error) {
-      const [reason = "unreadable"] = (error as Error).message.split("\n");
-      rejections.push(rejectFile(name, reason.replace(/:$/, "")));
-    }
+/** A folder of manifests. What has not changed is not parsed again. */
+export class ManifestFolder {
+  readonly #path: string;
+  /** By file name, as it was read last. */
+  #known: ReadonlyMap<string, Parsed> = new Map();
+
+  constructor(path: string) {
+    this.#path = path;
   }
-  if (names.length > MAX_FILES) rejections.push(rejectFile(folder, `more than ${MAX_FILES} files`));
-  return { documents, rejections };
+
+  /** All documents of its YAML and JSON files, by file name. @throws where there is no folder */
+  read(): Manifests {
+    const known = new Map<string, Parsed>();
+    const rejections: Rejection[] = [];
+    const names = readdirSync(this.#path).filter(
+      (name) => EXTENSION.test(name) && !name.startsWith("."),
+    );
+    for (const name of names.sort().slice(0, MAX_FILES)) {
+      try {
+        known.set(name, this.#readFile(name));
+      } catch (error) {
+        const [reason = "unreadable"] = (error as Error).message.split("\n");
+        rejections.push(rejectFile(name, reason.replace(/:$/, "")));
+      }
+    }
+    if (names.length > MAX_FILES) {
+      rejections.push(rejectFile(this.#path, `more than ${MAX_FILES} files`));
+    }
+    this.#known = known;
+    return { documents: [...known.values()].flatMap(({ documents }) => documents), rejections };
+  }
+
+  #readFile(name: string): Parsed {
+    const text = readText(join(this.#path, name));
+    const before = this.#known.get(name);
+    return before?.text === text ? before : { text, documents: parseFile(name, text) };
+  }
+}
+
+interface Parsed {
+  readonly text: string;
+  readonly documents: readonly Document[];
 }
 
 function rejectFile(origin: string, reason: string): Rejection {
@@ -44,15 +71,17 @@ function rejectFile(origin: string, reason: string): Rejection {
   };
 }
 
-function readFile(folder: string, name: string): Document[] {
-  const path = join(folder, name);
+function readText(path: string): string {
   const { size } = statSync(path);
   if (size > MAX_FILE_BYTES) throw new RangeError(`larger than ${MAX_FILE_BYTES} bytes`);
   // A writer that has only got as far as to truncate it has not deleted what was in it.
   if (size === 0) throw new RangeError("it is empty");
-  const parsed = parseAllDocuments(readFileSync(path, "utf8"));
+  return readFileSync(path, "utf8");
+}
+
+function parseFile(name: string, text: string): Document[] {
   // An empty stream, or documents: both can be walked.
-  return Array.from(parsed, (document, index) => {
+  return Array.from(parseAllDocuments(text), (document, index) => {
     const [error] = document.errors;
     if (error !== undefined) throw error;
     const origin = index === 0 ? name : `${name}, document ${index + 1}`;

@@ -46,7 +46,7 @@ export function takeIn(documents: readonly Document[]): Intake {
       rejections.push({ origin, ...identify(content), problems: [notOurs(content)] });
       continue;
     }
-    const checked = checkForm(structuredClone(content));
+    const checked = checkOnce(content);
     if ("problems" in checked) {
       rejections.push({ origin, ...identify(content), problems: checked.problems });
       continue;
@@ -63,6 +63,17 @@ export function takeIn(documents: readonly Document[]): Intake {
     else sessions.set(key, object);
   }
   return { tunnels, sessions, rejections };
+}
+
+/** By the document: the same one comes again with every pass, unless its file has changed. */
+const checkedBefore = new WeakMap<object, ReturnType<typeof checkForm>>();
+
+function checkOnce(content: Record<string, unknown>): ReturnType<typeof checkForm> {
+  const before = checkedBefore.get(content);
+  if (before !== undefined) return before;
+  const checked = checkForm(structuredClone(content));
+  checkedBefore.set(content, checked);
+  return checked;
 }
 
 function identify(content: unknown): { kind: string | undefined; key: string | undefined } {

@@ -10,10 +10,11 @@ import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { DatapathClient } from "../../datapath/tap/client.ts";
 import type { Session, Tunnel } from "../../l2tp/model.ts";
 import { experimentalFrame, FramePort } from "../harness/frames.ts";
-import { KernelNode, pair, quieten, VARIANTS } from "../harness/kernel-node.ts";
+import { KernelNode, pair, quieten } from "../harness/kernel-node.ts";
 import { addKernelPeer } from "../harness/kernel-peer.ts";
 import { inside, ip, TestNet } from "../harness/net.ts";
 import { Background } from "../harness/run.ts";
+import { VARIANTS } from "../harness/variants.ts";
 import { until } from "../harness/wait.ts";
 
 const DATAPATH = fileURLToPath(new URL("../../bin/l2tp-datapath", import.meta.url));

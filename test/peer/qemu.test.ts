@@ -9,36 +9,10 @@ import { ip, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { startQemu } from "../harness/qemu.ts";
 import { Background } from "../harness/run.ts";
+import { COOKIES, VARIANTS, type Variant } from "../harness/variants.ts";
 import { until } from "../harness/wait.ts";
 
 const ETHERNET_HEADER_BYTES = 14;
-
-interface Variant {
-  readonly encapsulation: "UDP" | "IP";
-  readonly family: 4 | 6;
-  readonly cookieBytes: 0 | 4 | 8;
-  readonly sublayer: "Default" | "None";
-}
-
-// QEMU's counter stands where the default sublayer does; pinned to 0 it is one without sequencing.
-const variants: Variant[] = (["UDP", "IP"] as const).flatMap((encapsulation) =>
-  ([4, 6] as const).flatMap((family) =>
-    ([0, 4, 8] as const).flatMap((cookieBytes) =>
-      (["None", "Default"] as const).map((sublayer) => ({
-        encapsulation,
-        family,
-        cookieBytes,
-        sublayer,
-      })),
-    ),
-  ),
-);
-
-const COOKIES = {
-  0: ["", ""],
-  4: ["a1b2c3d4", "01020304"],
-  8: ["a1b2c3d4e5f60718", "1122334455667788"],
-} as const;
 
 let net: TestNet;
 let agent: TestAgent;
@@ -76,7 +50,8 @@ function qemuOptions({ encapsulation, family, cookieBytes, sublayer }: Variant):
   ].join(",");
 }
 
-describe.each(variants)(
+// QEMU's counter stands where the default sublayer does; pinned to 0 it is one without sequencing.
+describe.each(VARIANTS)(
   "$encapsulation over IPv$family, cookies of $cookieBytes, sublayer $sublayer",
   (variant) => {
     it("carries frames of every size", async () => {

@@ -63,10 +63,10 @@ async function identity() {
   return { index: net1?.ifindex, mac: net1?.address, mtu: net1?.mtu, addresses };
 }
 
-/** Pings without pause while `work` runs; how many did not come back. */
+/** A flood of pings while `work` runs; how many did not come back. */
 async function lostWhile(work: () => Promise<void>): Promise<number> {
   let over = false;
-  const pings = tryRun(inside(pod, "ping", "-q", "-i", "0.01", "-w", "60", "10.1.0.2"));
+  const pings = tryRun(inside(pod, "ping", "-q", "-f", "-w", "120", "10.1.0.2"));
   await work().finally(() => {
     over = true;
   });

@@ -72,6 +72,12 @@ function formatIpv6(bytes: Uint8Array): string {
   return `${head}::${tail}`;
 }
 
+/** "192.0.2.1:5000", "[2001:db8::1]:5000"; without the port where that is 0. */
+export function formatEndpoint({ address, port }: { address: string; port: number }): string {
+  if (port === 0) return address;
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
 /** The one text form of an address, so that equal addresses compare equal as strings. */
 export function canonicalAddress(text: string): string {
   const bytes = parseAddress(text);

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { dataHeaderBytes } from "../../l2tp/codec.ts";
-import { deviceName, parseKernelDeviceName } from "../../l2tp/device-name.ts";
+import { deviceName } from "../../l2tp/device-name.ts";
 import { sameData } from "../../l2tp/difference.ts";
 import {
   createEndpointCounters,
@@ -27,7 +27,7 @@ import { findLink } from "../netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../netlink/socket.ts";
 import { isErrno } from "../sys/errno.ts";
 import { Activity } from "./activity.ts";
-import { type Adopted, adopt, adoptSession, type Names } from "./adopt.ts";
+import { type Adopted, adopt, adoptSession, isOurs, type Names } from "./adopt.ts";
 import { Batch, type PutSession } from "./batch.ts";
 
 const FIRST_POLL_MS = 2;
@@ -72,7 +72,7 @@ export class KernelDatapath {
 
   /** All of ours. Changes refer to what was listed last. */
   list(names: Names): Listing {
-    const adopted = adopt(this.#l2tp.listTunnels(), this.#l2tp.listSessions(), names);
+    const adopted = this.#adopt(names);
     this.#foreign = adopted;
     this.#tunnels.clear();
     this.#sessions.clear();
@@ -84,7 +84,7 @@ export class KernelDatapath {
 
   /** As `list`, and changes refer to what they did before. */
   look(names: Names): Listing {
-    return this.#describe(adopt(this.#l2tp.listTunnels(), this.#l2tp.listSessions(), names));
+    return this.#describe(this.#adopt(names));
   }
 
   objects(): KernelObjects {
@@ -94,10 +94,7 @@ export class KernelDatapath {
   /** One session, where it is what its manifest says: in that tunnel, with that id. */
   find(wanted: Session, tunnelId: number): Listing {
     const raw = this.#l2tp.getSession({ tunnelId, sessionId: wanted.sessionId });
-    const name = raw === undefined ? undefined : parseKernelDeviceName(raw.interface);
-    if (raw === undefined || name?.sessionId !== wanted.sessionId) {
-      return { tunnels: [], sessions: [] };
-    }
+    if (raw === undefined || !isOurs(raw)) return { tunnels: [], sessions: [] };
     this.#sessions.set(wanted.key, raw);
     const session = adoptSession(wanted.key, wanted.tunnel, raw);
     const tunnel = this.#tunnels.get(wanted.tunnel);
@@ -223,7 +220,7 @@ export class KernelDatapath {
   async #deleteSession(key: string): Promise<void> {
     const raw = this.#sessions.get(key);
     if (raw === undefined) return;
-    await this.#l2tp.deleteSessions([raw]);
+    await this.#l2tp.deleteSession(raw);
     this.#sessions.delete(key);
   }
 
@@ -252,6 +249,11 @@ export class KernelDatapath {
       this.#sessions.delete(key);
     }
     this.#tunnels.delete(name);
+  }
+
+  #adopt(names: Names): Adopted {
+    const { tunnels, sessions } = this.objects();
+    return adopt(tunnels, sessions, names);
   }
 
   #foreignIn(id: number): KernelSession[] {

@@ -1,5 +1,4 @@
 /** Generic netlink (include/uapi/linux/genetlink.h): families by name, and the header they share. */
-import { isErrno } from "../sys/errno.ts";
 import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
 import { type NetlinkSocket, NLM_F_REQUEST } from "./socket.ts";
 
@@ -30,27 +29,17 @@ export function findFamily(socket: NetlinkSocket, name: string): Family | undefi
   const header = genericHeader(CTRL_CMD_GETFAMILY, 1);
   const message = new MessageWriter(GENL_ID_CTRL, NLM_F_REQUEST | NLM_F_ACK, header);
   message.string(CTRL_ATTR_FAMILY_NAME, name);
-  let answers: ReturnType<NetlinkSocket["request"]>;
-  try {
-    answers = socket.request({ message, name: `find generic netlink family ${name}` });
-  } catch (error) {
-    if (isErrno(error, "ENOENT")) return undefined;
-    throw error;
-  }
-  for (const { payload } of answers) {
-    const attributes = new Attributes(payload, GENLMSGHDR_BYTES);
-    const id = attributes.u16(CTRL_ATTR_FAMILY_ID);
-    if (id === undefined) continue;
-    const groups = attributes.nested(CTRL_ATTR_MCAST_GROUPS)?.children() ?? [];
-    return {
-      id,
-      groups: new Map(
-        groups.map((group) => [
-          group.string(CTRL_ATTR_MCAST_GRP_NAME) ?? "",
-          group.u32(CTRL_ATTR_MCAST_GRP_ID) ?? 0,
-        ]),
-      ),
-    };
-  }
-  return undefined;
+  const found = socket.find({ message, name: `find generic netlink family ${name}` }, "ENOENT");
+  if (found === undefined) return undefined;
+  const attributes = new Attributes(found.payload, GENLMSGHDR_BYTES);
+  const groups = attributes.nested(CTRL_ATTR_MCAST_GROUPS)?.children() ?? [];
+  return {
+    id: attributes.u16(CTRL_ATTR_FAMILY_ID) ?? 0,
+    groups: new Map(
+      groups.map((group) => [
+        group.string(CTRL_ATTR_MCAST_GRP_NAME) ?? "",
+        group.u32(CTRL_ATTR_MCAST_GRP_ID) ?? 0,
+      ]),
+    ),
+  };
 }

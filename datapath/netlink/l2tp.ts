@@ -103,15 +103,11 @@ export interface ManagedKernelTunnel extends TunnelIds {
   readonly fd: number;
 }
 
-/** What the kernel tells of a tunnel: all that it was created with, but not who made it. */
-export interface KernelTunnel extends TunnelIds {
-  readonly encapsulation: "UDP" | "IP";
-  /** Empty where the socket is gone. */
-  readonly local: string;
-  readonly remote: string;
-  readonly localPort: number;
-  readonly remotePort: number;
-  readonly udpChecksum: boolean;
+/**
+ * What the kernel tells of a tunnel: all that it was created with, but not who made it. The addresses are
+ * empty where the socket is gone.
+ */
+export interface KernelTunnel extends NewKernelTunnel {
   readonly usingIpsec: boolean;
   readonly statistics: L2tpStatistics;
 }
@@ -147,13 +143,8 @@ export interface NewKernelSession extends SessionIds, SessionSettings {
  * What the kernel tells of a session. It does not tell the L2-specific sublayer, nor where the device is;
  * `interface` is the name that it was created with, whatever it is called now.
  */
-export interface KernelSession extends SessionIds, SessionSettings {
+export interface KernelSession extends Omit<NewKernelSession, "l2SpecificSublayer"> {
   readonly peerTunnelId: number;
-  readonly peerSessionId: number;
-  readonly pseudowireType: number;
-  readonly txCookie: string;
-  readonly rxCookie: string;
-  readonly interface: string;
   readonly usingIpsec: boolean;
   readonly statistics: L2tpStatistics;
 }
@@ -168,9 +159,11 @@ export class NoL2tpError extends SystemError {
 
 export class L2tpNetlink {
   readonly socket: NetlinkSocket;
+  readonly #netns: string | null;
   readonly #family: Family;
 
-  private constructor(socket: NetlinkSocket, family: Family) {
+  private constructor(netns: string | null, socket: NetlinkSocket, family: Family) {
+    this.#netns = netns;
     this.socket = socket;
     this.#family = family;
   }
@@ -184,7 +177,7 @@ export class L2tpNetlink {
     try {
       const family = findFamily(socket, "l2tp");
       if (family === undefined) throw new NoL2tpError();
-      return new L2tpNetlink(socket, family);
+      return new L2tpNetlink(netns, socket, family);
     } catch (error) {
       socket.close();
       throw error;
@@ -226,10 +219,8 @@ export class L2tpNetlink {
   }
 
   getTunnel(tunnelId: number): KernelTunnel | undefined {
-    const [message] = unlessGone(() =>
-      this.socket.request(this.#onTunnel(CMD_TUNNEL_GET, "get", tunnelId)),
-    );
-    return message === undefined ? undefined : parseTunnel(message);
+    const found = this.socket.find(this.#onTunnel(CMD_TUNNEL_GET, "get", tunnelId), "ENODEV");
+    return found === undefined ? undefined : parseTunnel(found);
   }
 
   listTunnels(): KernelTunnel[] {
@@ -246,20 +237,15 @@ export class L2tpNetlink {
   }
 
   /**
-   * Resolves when they are gone, with their devices; one after the other, since the kernel takes some
-   * 25 ms for each, on a thread of the pool. @throws the first error that is not ENODEV
+   * Resolves when it is gone, with its device, and where it is gone already. The kernel takes some 25 ms
+   * for it: on a thread of the pool.
    */
-  async deleteSessions(sessions: readonly SessionIds[]): Promise<void> {
-    const worker = L2tpNetlink.open(null);
+  async deleteSession(ids: SessionIds): Promise<void> {
+    const worker = new NetlinkSocket(NETLINK_GENERIC, this.#netns);
     try {
-      for (const ids of sessions) {
-        const operation = this.#onSession(CMD_SESSION_DELETE, "delete", ids);
-        try {
-          await worker.socket.requestInBackground(operation);
-        } catch (error) {
-          if (!isErrno(error, "ENODEV")) throw error;
-        }
-      }
+      await worker.requestInBackground(this.#onSession(CMD_SESSION_DELETE, "delete", ids));
+    } catch (error) {
+      if (!isErrno(error, "ENODEV")) throw error;
     } finally {
       worker.close();
     }
@@ -275,10 +261,8 @@ export class L2tpNetlink {
   }
 
   getSession(ids: SessionIds): KernelSession | undefined {
-    const [message] = unlessGone(() =>
-      this.socket.request(this.#onSession(CMD_SESSION_GET, "get", ids)),
-    );
-    return message === undefined ? undefined : parseSession(message);
+    const found = this.socket.find(this.#onSession(CMD_SESSION_GET, "get", ids), "ENODEV");
+    return found === undefined ? undefined : parseSession(found);
   }
 
   listSessions(): KernelSession[] {
@@ -347,15 +331,6 @@ function writeSettings(message: MessageWriter, settings: SessionSettings): void 
     .u8(RECV_SEQ, Number(settings.receiveSequence))
     .u8(LNS_MODE, Number(settings.lnsMode));
   if (settings.reorderTimeoutMs > 0) message.u64(RECV_TIMEOUT, settings.reorderTimeoutMs);
-}
-
-function unlessGone(request: () => Message[]): Message[] {
-  try {
-    return request();
-  } catch (error) {
-    if (isErrno(error, "ENODEV")) return [];
-    throw error;
-  }
 }
 
 function addressBytes(text: string): Uint8Array {

@@ -116,12 +116,8 @@ function getLink(socket: NetlinkSocket, index: number, name?: string): LinkInfo 
   const message = new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
   message.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
   if (name !== undefined) message.string(IFLA_IFNAME, name);
-  try {
-    return socket.request({ message, name: `get link ${name ?? index}` }).map(parseLink)[0];
-  } catch (error) {
-    if (isErrno(error, "ENODEV")) return undefined;
-    throw error;
-  }
+  const found = socket.find({ message, name: `get link ${name ?? index}` }, "ENODEV");
+  return found === undefined ? undefined : parseLink(found);
 }
 
 /** Changes a link in one request. A move and a rename together are one step. */

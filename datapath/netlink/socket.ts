@@ -2,7 +2,7 @@
  * Requests over a netlink socket (netlink(7)): synchronous, since the kernel queues its reply before
  * send(2) returns, and so usable inside another network namespace.
  */
-import { checked, Errno, SystemError } from "../sys/errno.ts";
+import { checked, Errno, isErrno, SystemError } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
 import { background, c, lastErrno } from "../sys/ffi.ts";
 import { inNetns } from "../sys/netns.ts";
@@ -102,6 +102,16 @@ export class NetlinkSocket {
   /** One request; returns what the kernel answered, but for the acknowledgement. @throws NetlinkError */
   request({ message, name }: Operation): Message[] {
     return this.#answers(this.#send(message, name), name);
+  }
+
+  /** The one object that a request asks for; undefined where the kernel says, by `absent`, that it has none. */
+  find(operation: Operation, absent: string): Message | undefined {
+    try {
+      return this.request(operation)[0];
+    } catch (error) {
+      if (isErrno(error, absent)) return undefined;
+      throw error;
+    }
   }
 
   /**

@@ -46,17 +46,13 @@ export class Datapaths {
   }
 
   /** All that is programmed. Changes refer to what was listed last. */
-  async list(names: Names): Promise<Listing> {
-    const userspace = await this.#listUserspace();
-    const kernel = this.#openKernel()?.list(names) ?? NOTHING;
-    return both(userspace, kernel);
+  list(names: Names): Promise<Listing> {
+    return this.#all((kernel) => kernel.list(names));
   }
 
   /** The same for the curious, at any time. */
-  async look(names: Names): Promise<Listing> {
-    const userspace = await this.#listUserspace();
-    const kernel = this.#openKernel()?.look(names) ?? NOTHING;
-    return both(userspace, kernel);
+  look(names: Names): Promise<Listing> {
+    return this.#all((kernel) => kernel.look(names));
   }
 
   /** All that the kernel has, whoever made it. */
@@ -78,6 +74,16 @@ export class Datapaths {
     return kernel.apply(changes);
   }
 
+  async #all(listKernel: (kernel: KernelDatapath) => Listing): Promise<Listing> {
+    const userspace = await this.#listUserspace();
+    const opened = this.#openKernel();
+    const kernel = opened === null ? NOTHING : listKernel(opened);
+    return {
+      tunnels: [...userspace.tunnels, ...kernel.tunnels],
+      sessions: [...userspace.sessions, ...kernel.sessions],
+    };
+  }
+
   async #listUserspace(): Promise<Listing> {
     try {
       return await this.userspace.list();
@@ -92,8 +98,4 @@ export class Datapaths {
     if (this.#kernel === null && isKernelL2tpLoaded()) this.#kernel = new KernelDatapath();
     return this.#kernel;
   }
-}
-
-function both(a: Listing, b: Listing): Listing {
-  return { tunnels: [...a.tunnels, ...b.tunnels], sessions: [...a.sessions, ...b.sessions] };
 }

@@ -6,14 +6,12 @@ import {
   type KernelTunnel,
   PseudowireType,
 } from "../../datapath/netlink/l2tp.ts";
-import type { Endpoint } from "../../l2tp/model.ts";
+import { formatEndpoint } from "../../l2tp/ip.ts";
 import type { DumpRow } from "./protocol.ts";
 
 /** @param listing what is ours, and all that userspace has */
 export function dumpRows(listing: Listing, { tunnels, sessions }: KernelObjects): DumpRow[] {
-  const inKernel = <T extends { tunnelId: number }>(items: readonly T[]) =>
-    Map.groupBy(items, ({ tunnelId }) => tunnelId);
-  const kernelSessions = inKernel(sessions);
+  const kernelSessions = Map.groupBy(sessions, ({ tunnelId }) => tunnelId);
   const owners = ownersOf(listing);
   const kernelRows = tunnels.flatMap((tunnel) => [
     kernelTunnelRow(tunnel, owners),
@@ -51,15 +49,10 @@ function ownersOf({ tunnels, sessions }: Listing): Owners {
   };
 }
 
-export const at = ({ address, port }: Endpoint): string => {
-  if (port === 0) return address;
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-};
-
 function kernelTunnelRow(tunnel: KernelTunnel, owners: Owners): DumpRow {
   const { tunnelId, peerTunnelId, protocolVersion, encapsulation, statistics } = tunnel;
-  const local = at({ address: tunnel.local, port: tunnel.localPort });
-  const remote = at({ address: tunnel.remote, port: tunnel.remotePort });
+  const local = formatEndpoint({ address: tunnel.local, port: tunnel.localPort });
+  const remote = formatEndpoint({ address: tunnel.remote, port: tunnel.remotePort });
   return {
     datapath: "Kernel",
     tunnelId,
@@ -122,7 +115,7 @@ function userspaceTunnelRow({ tunnel, endpoint }: TunnelState): DumpRow {
     sessionId: null,
     peerId: tunnel.peerTunnelId,
     type: `L2TPv3 ${tunnel.encapsulation}`,
-    endpoints: `${at(tunnel.local)} ${at(tunnel.remote)}`,
+    endpoints: `${formatEndpoint(tunnel.local)} ${formatEndpoint(tunnel.remote)}`,
     interface: "",
     owner: `L2tpTunnel ${tunnel.name}`,
     settings: tunnel.udpChecksum ? [] : ["no-checksum"],

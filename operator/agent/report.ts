@@ -1,11 +1,11 @@
 /** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
+import { formatEndpoint } from "../../l2tp/ip.ts";
 import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
 import { interfaceName, type Spared } from "../convert/desired.ts";
 import { invalidForm, refusedConditions, sessionStatus, tunnelStatus } from "../convert/status.ts";
 import type { PassState } from "./agent.ts";
 import type { AttachmentStore } from "./attachments.ts";
-import { at } from "./dump.ts";
 import { isAlive } from "./pod-netns.ts";
 import type { AttachmentRow, ConditionRow, SessionRow, TunnelRow } from "./protocol.ts";
 import type { StatusInput, StatusStore } from "./status-store.ts";
@@ -109,8 +109,8 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSto
     return {
       name,
       encapsulation: spec?.encapsulation ?? tunnel?.encapsulation ?? "",
-      local: tunnel === undefined ? "" : at(tunnel.local),
-      remote: tunnel === undefined ? (spec?.remote.address ?? "") : at(tunnel.remote),
+      local: tunnel === undefined ? "" : formatEndpoint(tunnel.local),
+      remote: tunnel === undefined ? (spec?.remote.address ?? "") : formatEndpoint(tunnel.remote),
       tunnelId: tunnel?.tunnelId ?? spec?.tunnelId ?? null,
       peerTunnelId: spec?.peerTunnelId ?? tunnel?.peerTunnelId ?? null,
       datapath: tunnel?.datapath ?? "",

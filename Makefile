@@ -3,7 +3,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 PACKAGES := iproute2 iputils-ping
 TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
 	python3 busybox-static kmod zstd procps
-.PHONY: help demo test bench check build setup clean
+.PHONY: help demo test bench check generate build setup clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,10 @@ check: ## format, lint, types, unit tests; no root
 	biome ci --error-on-warnings .
 	tsc -p .
 	vitest run --project unit
+
+generate: ## the types of the objects, from crds/
+	@test/setup/install.sh
+	@node operator/api/generate.ts
 
 build: dist/l2tp ## dist/l2tp, the CNI plugin in one file
 

@@ -17,6 +17,8 @@ export default defineConfig({
       { test: { name: "unit", include: ["{l2tp,datapath,operator,cni,cli,rpc}/**/*.test.ts"] } },
       system("netns", 60_000),
       system("peer", 120_000),
+      // Against the API server of test/kube/crd-server.
+      system("crds", 60_000),
       // Inside the virtual machine of test/vm.
       system("kernel", 180_000),
     ],

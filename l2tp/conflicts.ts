@@ -1,6 +1,6 @@
 /** What a node's objects must not have in common. The losers are reported, the winners go on. */
 import type { Session, Tunnel } from "./model.ts";
-import type { FieldProblem } from "./spec.ts";
+import type { FieldProblem } from "./problem.ts";
 
 export interface Settled<T> {
   readonly accepted: readonly T[];

@@ -1,5 +1,5 @@
 /** What is wrong by the objects alone, before anybody looks at a frame: for the doctor. Pure. */
-import { describeFault } from "../../l2tp/spec.ts";
+import { describeFault } from "../../l2tp/problem.ts";
 import type { Intake, Rejection } from "../convert/intake.ts";
 import {
   type AttachmentRow,

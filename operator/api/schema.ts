@@ -5,7 +5,8 @@
 import { readFileSync } from "node:fs";
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import { parse } from "yaml";
-import type { FieldProblem } from "../../l2tp/spec.ts";
+import { parseAddress } from "../../l2tp/ip.ts";
+import type { FieldProblem } from "../../l2tp/problem.ts";
 import { API_VERSION, type L2tpObject } from "./types.ts";
 
 type Json = Record<string, unknown>;
@@ -24,6 +25,9 @@ const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 
 const ajv = new Ajv({ allErrors: true, useDefaults: true, verbose: true, strict: false });
 ajv.addFormat("int64", true);
+ajv.addFormat("date-time", true);
+ajv.addFormat("ipv4", (text) => parseAddress(text)?.length === 4);
+ajv.addFormat("ipv6", (text) => parseAddress(text)?.length === 16);
 
 interface Kind {
   readonly namespaced: boolean;
@@ -81,8 +85,11 @@ export function checkForm(document: Json): Checked {
     return refuse("kind", kind, "not a kind that we know", `there are ${KINDS}`);
   }
   const problems = checkMetadata(document, known.namespaced);
+  // What `kubectl get -o yaml` has written is a manifest all the same.
+  delete document.status;
   if (!known.validate(document)) {
-    problems.push(...(known.validate.errors ?? []).map(describeError));
+    const errors = (known.validate.errors ?? []).filter(isOutermost);
+    problems.push(...errors.map(describeError));
   }
   return problems.length > 0 ? { problems } : { object: document as unknown as L2tpObject };
 }
@@ -125,6 +132,9 @@ function checkMetadata(document: Json, namespaced: boolean): FieldProblem[] {
   return problems;
 }
 
+/** Of alternatives only their failing together is an error. */
+const isOutermost = ({ schemaPath }: ErrorObject): boolean => !schemaPath.includes("/anyOf/");
+
 function describeError(error: ErrorObject): FieldProblem {
   const base = error.instancePath.slice(1).replaceAll("/", ".");
   const join = (field: string) => (base === "" ? field : `${base}.${field}`);
@@ -158,6 +168,10 @@ function describeError(error: ErrorObject): FieldProblem {
       const remedy = `a ${error.params.type}${quotes}${what}`;
       return problem(base, error, `not of type ${error.params.type}`, remedy);
     }
+    case "anyOf":
+      return problem(base, error, "not an IP address", "IPv4 or IPv6, such as 192.0.2.1");
+    case "pattern":
+      return problem(base, error, "not of its form", `correct it${what}`);
     default:
       return problem(base, error, String(error.message), `change it${what}`);
   }

@@ -1,7 +1,13 @@
 /** The objects of l2tp.dev/v1alpha1, as plain JSON. */
-import type { SessionSpec, TunnelSpec } from "../../l2tp/spec.ts";
+import type { SessionSpec, SessionStatus, TunnelSpec, TunnelStatus } from "./generated.ts";
+
+export type { SessionSpec, SessionStatus, TunnelSpec, TunnelStatus } from "./generated.ts";
 
 export const API_VERSION = "l2tp.dev/v1alpha1";
+
+/** Where an API server has them. */
+export const TUNNELS = { apiVersion: API_VERSION, kind: "L2tpTunnel", plural: "l2tptunnels" };
+export const SESSIONS = { apiVersion: API_VERSION, kind: "L2tpSession", plural: "l2tpsessions" };
 
 export interface ObjectMeta {
   readonly name: string;
@@ -25,39 +31,12 @@ export interface L2tpSession {
 
 export type L2tpObject = L2tpTunnel | L2tpSession;
 
+export type L2tpStatus = TunnelStatus | SessionStatus;
+
 /** As in metav1.Condition. */
-export interface Condition {
-  readonly type: "Accepted" | "Programmed" | "Attached";
-  readonly status: "True" | "False" | "Unknown";
-  /** One word in CamelCase, for programs. */
-  readonly reason: string;
-  /** A sentence that says what to do. */
-  readonly message: string;
-  readonly observedGeneration?: number;
-  /** RFC 3339. */
-  readonly lastTransitionTime: string;
-}
+export type Condition = NonNullable<TunnelStatus["conditions"]>[number];
 
-export interface TunnelStatus {
-  readonly nodeName: string;
-  readonly localAddress?: string;
-  readonly datapath?: "Kernel" | "Userspace";
-  readonly tunnelId?: number;
-  /** Of the underlay towards the remote. */
-  readonly mtu?: number;
-  readonly observedGeneration?: number;
-  readonly conditions: readonly Condition[];
-}
-
-export interface SessionStatus {
-  readonly sessionId?: number;
-  /** The pseudowire's device, on the node or in the pod that it is attached to. */
-  readonly interface?: string;
-  readonly mtu?: number;
-  readonly attachedTo: readonly { readonly pod: string; readonly interface: string }[];
-  readonly observedGeneration?: number;
-  readonly conditions: readonly Condition[];
-}
+export type CookieSpec = NonNullable<NonNullable<SessionSpec["cookies"]>["receive"]>;
 
 export function keyOf({
   metadata: { namespace, name },

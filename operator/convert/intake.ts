@@ -1,5 +1,5 @@
 /** From documents of unknown content to objects of ours, and a report for each that is none. */
-import { describeProblem, type FieldProblem } from "../../l2tp/spec.ts";
+import { describeProblem, type FieldProblem } from "../../l2tp/problem.ts";
 import { checkForm, isKind, isOurs } from "../api/schema.ts";
 import { keyOf, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 

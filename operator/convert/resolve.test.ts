@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { withoutKernel } from "../../datapath/kernel/support.ts";
-import type { SessionSpec, TunnelSpec } from "../../l2tp/spec.ts";
+import type { SessionSpec, TunnelSpec } from "../api/types.ts";
 import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 import { type ResolveContext, resolve, yieldToSpared } from "./resolve.ts";
 

@@ -6,12 +6,14 @@ import { allocateId, settleSessions, settleTunnels } from "../../l2tp/conflicts.
 import { canonicalAddress } from "../../l2tp/ip.ts";
 import type { Session, Tunnel } from "../../l2tp/model.ts";
 import { sessionMtu } from "../../l2tp/mtu.ts";
+import { describeProblem, type FieldProblem } from "../../l2tp/problem.ts";
 import {
   type CookieSpec,
-  describeProblem,
-  type FieldProblem,
+  keyOf,
+  type L2tpSession,
+  type L2tpTunnel,
   type SessionSpec,
-} from "../../l2tp/spec.ts";
+} from "../api/types.ts";
 import {
   cookieProblem,
   DEFAULT_UDP_PORT,
@@ -21,8 +23,7 @@ import {
   parseDuration,
   validateSession,
   validateTunnel,
-} from "../../l2tp/validate.ts";
-import { keyOf, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
+} from "../api/validate.ts";
 import {
   chooseDatapath,
   type DatapathContext,
@@ -224,7 +225,7 @@ function resolveTunnel(
     datapath: "Userspace",
     tunnelId,
     peerTunnelId: spec.peerTunnelId,
-    encapsulation: spec.encapsulation,
+    encapsulation: spec.encapsulation ?? "UDP",
     local: { address: local, port: port(spec.local?.port) },
     remote: {
       address: canonicalAddress(spec.remote.address),

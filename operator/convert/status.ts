@@ -1,8 +1,8 @@
 /** What the objects' status says of what the agent found. */
 
 import type { Datapath } from "../../l2tp/model.ts";
-import type { FieldProblem } from "../../l2tp/spec.ts";
-import { describeProblem } from "../../l2tp/spec.ts";
+import type { FieldProblem } from "../../l2tp/problem.ts";
+import { describeProblem } from "../../l2tp/problem.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import type { Attachment } from "./attachment.ts";
 import { interfaceName } from "./desired.ts";

@@ -1,5 +1,5 @@
 /** L2tpTunnel and L2tpSession objects for two hosts of a TestNet. */
-import type { SessionSpec, TunnelSpec } from "../../l2tp/spec.ts";
+import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
 import type { Host } from "./net.ts";
 
 export function tunnelObject(

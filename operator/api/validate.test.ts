@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { describeProblem, type SessionSpec, type TunnelSpec } from "./spec.ts";
+import { describeProblem } from "../../l2tp/problem.ts";
+import type { SessionSpec, TunnelSpec } from "./types.ts";
 import { parseCookie, parseDuration, validateSession, validateTunnel } from "./validate.ts";
 
 const TUNNEL: TunnelSpec = {

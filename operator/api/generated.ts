@@ -1,0 +1,369 @@
+/** Generated from crds/ by `make generate`. */
+
+/**
+ * The two ends of the tunnel.
+ */
+export interface TunnelSpec {
+  /**
+   * The node that the tunnel starts from. It cannot be changed.
+   */
+  nodeName: string;
+  /**
+   * UDP, or IP protocol 115 (RFC 3931 section 4.1).
+   */
+  encapsulation?: "UDP" | "IP";
+  /**
+   * The node's end. Without address and interface, the node's internal address, or the one that it reaches the remote from.
+   */
+  local?: {
+    /**
+     * An IPv4 or IPv6 address.
+     */
+    address?: string;
+    /**
+     * Instead of the address, the interface whose address to use.
+     */
+    interface?: string;
+    /**
+     * The UDP port to listen on; 1701 if left out. Any number of tunnels may share it.
+     */
+    port?: number;
+  };
+  /**
+   * The peer's end.
+   */
+  remote: {
+    /**
+     * An IPv4 or IPv6 address.
+     */
+    address: string;
+    /**
+     * The peer's UDP port; 1701 if left out.
+     */
+    port?: number;
+  };
+  /**
+   * Our id of the tunnel; allocated if left out, and shown in the status.
+   */
+  tunnelId?: number;
+  /**
+   * The peer's id of the tunnel.
+   */
+  peerTunnelId: number;
+  /**
+   * Who moves the frames. Auto takes the kernel where it can.
+   */
+  datapath?: "Auto" | "Kernel" | "Userspace";
+  /**
+   * Whether UDP datagrams carry a checksum.
+   */
+  udpChecksum?: boolean;
+  /**
+   * Whose sessions may run in the tunnel.
+   */
+  allowedNamespaces?: {
+    /**
+     * All namespaces, or those that the selector matches.
+     */
+    from?: "All" | "Selector";
+    /**
+     * Labels that a namespace must have.
+     */
+    selector?: {
+      /**
+       * Each label with its value.
+       */
+      matchLabels?: {
+        [k: string]: string;
+      };
+    };
+  };
+}
+
+/**
+ * What the controller and the node report.
+ */
+export interface TunnelStatus {
+  /**
+   * The node that has been given the tunnel.
+   */
+  nodeName?: string;
+  /**
+   * The node's internal address of the remote's family; the tunnel's own unless spec.local says otherwise.
+   */
+  nodeAddress?: string;
+  /**
+   * The address that the tunnel starts from.
+   */
+  localAddress?: string;
+  /**
+   * Who moves the frames.
+   */
+  datapath?: "Kernel" | "Userspace";
+  /**
+   * Our id of the tunnel, the one that the peer sends.
+   */
+  tunnelId?: number;
+  /**
+   * The MTU of the underlay towards the remote.
+   */
+  mtu?: number;
+  /**
+   * The sessions in the tunnel.
+   */
+  sessions?: {
+    /**
+     * How many L2tpSessions name the tunnel.
+     */
+    total?: number;
+    /**
+     * How many of them are programmed.
+     */
+    programmed?: number;
+    /**
+     * How many of them a pod has attached to.
+     */
+    attached?: number;
+  };
+  /**
+   * The generation that the node's report is about.
+   */
+  observedGeneration?: number;
+  /**
+   * Accepted: the object is valid, and nothing else has what it asks for. Programmed: this generation runs on the node.
+   *
+   * @maxItems 8
+   *
+   * Items: As metav1.Condition.
+   */
+  conditions?: {
+    /**
+     * Accepted or Programmed.
+     */
+    type: string;
+    /**
+     * Whether it is so.
+     */
+    status: "True" | "False" | "Unknown";
+    /**
+     * One word in CamelCase, for programs.
+     */
+    reason: string;
+    /**
+     * A sentence that says what to do.
+     */
+    message: string;
+    /**
+     * The generation that the node's report is about.
+     */
+    observedGeneration?: number;
+    /**
+     * When the status last changed.
+     */
+    lastTransitionTime: string;
+  }[];
+}
+
+/**
+ * The session's two ids, what its messages look like, and how pods attach.
+ */
+export interface SessionSpec {
+  /**
+   * The tunnel that the session runs in.
+   */
+  tunnelRef: {
+    /**
+     * The name of an L2tpTunnel.
+     */
+    name: string;
+  };
+  /**
+   * The session id that we receive on; allocated if left out, and shown in the status.
+   */
+  sessionId?: number;
+  /**
+   * The session id that we send, the peer's.
+   */
+  peerSessionId: number;
+  /**
+   * What the session carries.
+   */
+  pseudowireType?: "Ethernet";
+  /**
+   * Whether four bytes stand between cookie and frame (RFC 3931 section 4.6). Both ends must agree.
+   */
+  l2SpecificSublayer?: "Default" | "None";
+  /**
+   * What proves that a message belongs to the session. Both ends must agree.
+   */
+  cookies?: {
+    /**
+     * A cookie, given here or in a Secret.
+     */
+    receive?: {
+      /**
+       * 8 or 16 hexadecimal digits.
+       */
+      value?: string;
+      /**
+       * Where the cookie is kept.
+       */
+      valueFrom?: {
+        /**
+         * A key of a Secret in the session's namespace; it holds 8 or 16 hexadecimal digits.
+         */
+        secretKeyRef: {
+          /**
+           * The name of the Secret.
+           */
+          name: string;
+          /**
+           * The key in it.
+           */
+          key: string;
+        };
+        /**
+         * Put 8 random bytes there where the Secret or the key is missing. In a cluster only.
+         */
+        generate?: boolean;
+      };
+    };
+    /**
+     * A cookie, given here or in a Secret.
+     */
+    transmit?: {
+      /**
+       * 8 or 16 hexadecimal digits.
+       */
+      value?: string;
+      /**
+       * Where the cookie is kept.
+       */
+      valueFrom?: {
+        /**
+         * A key of a Secret in the session's namespace; it holds 8 or 16 hexadecimal digits.
+         */
+        secretKeyRef: {
+          /**
+           * The name of the Secret.
+           */
+          name: string;
+          /**
+           * The key in it.
+           */
+          key: string;
+        };
+        /**
+         * Put 8 random bytes there where the Secret or the key is missing. In a cluster only.
+         */
+        generate?: boolean;
+      };
+    };
+  };
+  /**
+   * Sequence numbers in the default sublayer.
+   */
+  sequencing?: {
+    /**
+     * Number the frames that we send.
+     */
+    send?: boolean;
+    /**
+     * Require numbers and drop late frames.
+     */
+    receive?: boolean;
+    /**
+     * How long an early frame waits for the ones before it, such as 50ms.
+     */
+    reorderTimeout?: string;
+  };
+  /**
+   * The MTU of the pseudowire; computed from the underlay if left out.
+   */
+  mtu?: number;
+  /**
+   * How pods attach.
+   */
+  attachment?: {
+    /**
+     * Direct makes the pseudowire itself the interface of one pod; Bridge joins any number of pods.
+     */
+    mode?: "Direct" | "Bridge";
+  };
+}
+
+/**
+ * What the controller and the node report.
+ */
+export interface SessionStatus {
+  /**
+   * The node of the session's tunnel.
+   */
+  nodeName?: string;
+  /**
+   * The session id that we receive on, the one that the peer sends.
+   */
+  sessionId?: number;
+  /**
+   * The pseudowire's device, on the node or in the pod that it is attached to.
+   */
+  interface?: string;
+  /**
+   * The MTU of the pseudowire.
+   */
+  mtu?: number;
+  /**
+   * The pods that have attached.
+   *
+   * @maxItems 1024
+   *
+   * Items: A pod's interface.
+   */
+  attachedTo?: {
+    /**
+     * The pod, as namespace/name.
+     */
+    pod: string;
+    /**
+     * The interface in it.
+     */
+    interface: string;
+  }[];
+  /**
+   * The generation that the node's report is about.
+   */
+  observedGeneration?: number;
+  /**
+   * Accepted: the object is valid, its tunnel takes it, and nothing else has what it asks for. Programmed: this generation runs on the node. Attached: a pod has it.
+   *
+   * @maxItems 8
+   *
+   * Items: As metav1.Condition.
+   */
+  conditions?: {
+    /**
+     * Accepted, Programmed or Attached.
+     */
+    type: string;
+    /**
+     * Whether it is so.
+     */
+    status: "True" | "False" | "Unknown";
+    /**
+     * One word in CamelCase, for programs.
+     */
+    reason: string;
+    /**
+     * A sentence that says what to do.
+     */
+    message: string;
+    /**
+     * The generation that the node's report is about.
+     */
+    observedGeneration?: number;
+    /**
+     * When the status last changed.
+     */
+    lastTransitionTime: string;
+  }[];
+}

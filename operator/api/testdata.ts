@@ -1,0 +1,146 @@
+/**
+ * Objects, good and bad, on which the API servers and our own validation must agree. The unit tests try
+ * our own on them, the cluster suites the API servers.
+ */
+
+/**
+ * Who sees what is wrong: every API server, by the schema; those that know CEL (1.25 and later); those
+ * that are asked to be strict about unknown fields; or nobody but us.
+ */
+export type Fault = "schema" | "cel" | "strict" | "ours";
+
+export interface Sample {
+  readonly name: string;
+  readonly kind: "L2tpTunnel" | "L2tpSession";
+  readonly spec: Readonly<Record<string, unknown>>;
+  /** Null: it is good. */
+  readonly fault: Fault | null;
+}
+
+const TUNNEL = {
+  nodeName: "n1",
+  local: { address: "192.0.2.1", port: 5000 },
+  remote: { address: "198.51.100.7", port: 5001 },
+  peerTunnelId: 45,
+};
+const SESSION = { tunnelRef: { name: "branch" }, peerSessionId: 2 };
+const { remote: _, ...WITHOUT_REMOTE } = TUNNEL;
+
+const tunnel = (name: string, change: object, fault: Fault | null = null): Sample => ({
+  name,
+  kind: "L2tpTunnel",
+  spec: { ...TUNNEL, ...change },
+  fault,
+});
+const session = (name: string, change: object, fault: Fault | null = null): Sample => ({
+  name,
+  kind: "L2tpSession",
+  spec: { ...SESSION, ...change },
+  fault,
+});
+const remote = (address: string) => ({ local: {}, remote: { address } });
+const cookie = (receive: object) => ({ cookies: { receive } });
+const secretKeyRef = { name: "cookies", key: "rx" };
+
+export const SAMPLES: readonly Sample[] = [
+  tunnel("a tunnel", {}),
+  tunnel("IPv6", { local: { address: "2001:db8::1" }, remote: { address: "2001:db8::2" } }),
+  tunnel("IP encapsulation", { encapsulation: "IP", ...remote("192.0.2.2") }),
+  tunnel("no local end", { local: undefined }),
+  tunnel("an interface", { local: { interface: "eth1", port: 1701 } }),
+  tunnel("the largest id", { tunnelId: 4294967295 }),
+  tunnel("one host, two ports", {
+    local: { address: "127.0.0.1", port: 1 },
+    remote: { address: "127.0.0.1", port: 2 },
+  }),
+  tunnel("a selector", {
+    allowedNamespaces: { from: "Selector", selector: { matchLabels: { team: "net" } } },
+  }),
+  tunnel("no checksum", { udpChecksum: false, datapath: "Userspace" }),
+  { name: "no remote", kind: "L2tpTunnel", spec: WITHOUT_REMOTE, fault: "schema" },
+  tunnel("no node", { nodeName: undefined }, "schema"),
+  tunnel("an empty node", { nodeName: "" }, "schema"),
+  tunnel("no peer's id", { peerTunnelId: undefined }, "schema"),
+  tunnel("id 0", { tunnelId: 0 }, "schema"),
+  tunnel("an id of 33 bits", { peerTunnelId: 4294967296 }, "schema"),
+  tunnel("half an id", { peerTunnelId: 1.5 }, "schema"),
+  tunnel("an id in quotes", { peerTunnelId: "45" }, "schema"),
+  tunnel("another encapsulation", { encapsulation: "GRE" }, "schema"),
+  tunnel("another datapath", { datapath: "DPDK" }, "schema"),
+  tunnel("port 0", { remote: { address: "192.0.2.2", port: 0 } }, "schema"),
+  tunnel("port 65536", { local: { port: 65536 } }, "schema"),
+  tunnel("a name for an address", remote("peer.example"), "schema"),
+  tunnel("an address with leading zeros", remote("192.0.02.2"), "ours"),
+  tunnel("half an address", remote("2001:db8:::"), "schema"),
+  tunnel("a local address that is none", { local: { address: "here" } }, "schema"),
+  tunnel("an interface's name too long", { local: { interface: "abcdefghijklmnop" } }, "schema"),
+  tunnel("multicast", remote("224.0.0.1"), "cel"),
+  tunnel("IPv6 multicast", remote("ff02::1"), "cel"),
+  tunnel("broadcast", remote("255.255.255.255"), "cel"),
+  tunnel("nobody", remote("0.0.0.0"), "cel"),
+  tunnel("nobody, in IPv6", remote("0::0"), "cel"),
+  tunnel("link-local", remote("fe80::1"), "cel"),
+  tunnel("a local multicast address", { local: { address: "239.1.2.3" } }, "cel"),
+  tunnel("two families", { remote: { address: "2001:db8::1" } }, "cel"),
+  tunnel("itself", { remote: { address: "192.0.2.1", port: 5000 } }, "cel"),
+  tunnel(
+    "itself by the default port",
+    { local: { address: "192.0.2.1" }, remote: { address: "192.0.2.1", port: 1701 } },
+    "cel",
+  ),
+  tunnel(
+    "itself, spelt otherwise",
+    { local: { address: "2001:db8::1" }, remote: { address: "2001:DB8:0::1" } },
+    "ours",
+  ),
+  tunnel("a port over IP", { encapsulation: "IP" }, "cel"),
+  tunnel(
+    "no UDP checksum over IP",
+    { encapsulation: "IP", ...remote("192.0.2.2"), udpChecksum: false },
+    "cel",
+  ),
+  tunnel("address and interface", { local: { address: "192.0.2.1", interface: "eth0" } }, "cel"),
+  tunnel("no selector", { allowedNamespaces: { from: "Selector" } }, "cel"),
+  tunnel("a field that is not there", { tunelId: 42 }, "strict"),
+  tunnel("a deep field that is not there", { local: { adress: "192.0.2.1" } }, "strict"),
+
+  session("a session", {}),
+  session("a cookie of 4 bytes", cookie({ value: "a1b2c3d4" })),
+  session("a cookie of 8 bytes", cookie({ value: "0xA1B2C3D4E5F60718" })),
+  session("a cookie in a Secret", cookie({ valueFrom: { secretKeyRef } })),
+  session("a cookie to be generated", cookie({ valueFrom: { secretKeyRef, generate: true } })),
+  session("reordering", { sequencing: { send: true, receive: true, reorderTimeout: "50ms" } }),
+  session("no sublayer", { l2SpecificSublayer: "None" }),
+  session("a bridge", { attachment: { mode: "Bridge" }, mtu: 1400 }),
+  session("no tunnel", { tunnelRef: undefined }, "schema"),
+  session("an unnamed tunnel", { tunnelRef: {} }, "schema"),
+  session("no peer's session id", { peerSessionId: undefined }, "schema"),
+  session("session id 0", { sessionId: 0 }, "schema"),
+  session("a negative id", { peerSessionId: -1 }, "schema"),
+  session("another pseudowire", { pseudowireType: "PPP" }, "schema"),
+  session("another sublayer", { l2SpecificSublayer: "ATM" }, "schema"),
+  session("a cookie of 5 bytes", cookie({ value: "aabbccddee" }), "schema"),
+  session("a cookie of no bytes", cookie({ value: "" }), "schema"),
+  session("a cookie that is no number", cookie({ value: "aabbccdg" }), "schema"),
+  session("a cookie of a Secret without key", cookie({ valueFrom: {} }), "schema"),
+  session("a tiny MTU", { mtu: 67 }, "schema"),
+  session("a huge MTU", { mtu: 65522 }, "schema"),
+  session("another mode", { attachment: { mode: "Router" } }, "schema"),
+  session("no time", { sequencing: { receive: true, reorderTimeout: "soon" } }, "schema"),
+  session("an empty cookie", cookie({}), "cel"),
+  session("two cookies", cookie({ value: "a1b2c3d4", valueFrom: { secretKeyRef } }), "cel"),
+  session("too long", { sequencing: { receive: true, reorderTimeout: "11s" } }, "cel"),
+  session("waiting without looking", { sequencing: { reorderTimeout: "50ms" } }, "cel"),
+  session(
+    "sequencing without a sublayer",
+    { l2SpecificSublayer: "None", sequencing: { send: true } },
+    "cel",
+  ),
+  session("a session's field that is not there", { cookie: "a1b2c3d4" }, "strict"),
+];
+
+/** As users would write it. @param name of the object */
+export function manifestOf({ kind, spec }: Sample, name: string): object {
+  const metadata = kind === "L2tpTunnel" ? { name } : { name, namespace: "default" };
+  return { apiVersion: "l2tp.dev/v1alpha1", kind, metadata, spec };
+}

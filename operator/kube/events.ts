@@ -1,0 +1,104 @@
+/** Events, for `kubectl describe` and `kubectl get events`: what a person may want to do something about. */
+import { randomBytes } from "node:crypto";
+import type { KubeClient } from "./client.ts";
+import { collectionPath, EVENTS, type KubeMeta, objectPath } from "./object.ts";
+
+export interface Involved {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: Pick<KubeMeta, "name" | "namespace" | "uid">;
+}
+
+interface Known {
+  readonly name: string;
+  readonly namespace: string;
+  count: number;
+  /** By performance.now(). */
+  lastAt: number;
+}
+
+/** The same event comes again within this: it is counted, not made anew. */
+const SAME_WITHIN_MS = 600_000;
+/** Counting it more often than this helps nobody. */
+const COUNT_EVERY_MS = 10_000;
+const MAX_KNOWN = 4096;
+const MAX_MESSAGE = 1024;
+
+export class EventRecorder {
+  readonly #client: KubeClient;
+  readonly #component: string;
+  readonly #host: string;
+  readonly #failed: (error: unknown) => void;
+  readonly #known = new Map<string, Known>();
+
+  constructor(
+    client: KubeClient,
+    component: string,
+    host: string,
+    failed: (error: unknown) => void,
+  ) {
+    this.#client = client;
+    this.#component = component;
+    this.#host = host;
+    this.#failed = failed;
+  }
+
+  /** Sends it in the background; an event that cannot be sent is lost, and said to be. */
+  record(involved: Involved, type: "Normal" | "Warning", reason: string, message: string): void {
+    const { uid = "", name, namespace } = involved.metadata;
+    const id = JSON.stringify([involved.kind, namespace, name, uid, type, reason, message]);
+    const known = this.#known.get(id);
+    const now = performance.now();
+    if (known !== undefined && now - known.lastAt < SAME_WITHIN_MS) {
+      if (now - known.lastAt > COUNT_EVERY_MS) void this.#again(known).catch(this.#failed);
+      return;
+    }
+    // Events of objects without a namespace live in "default".
+    const event = {
+      name: `${name.slice(0, 200)}.${randomBytes(8).toString("hex")}`,
+      namespace: namespace ?? "default",
+    };
+    if (this.#known.size >= MAX_KNOWN) {
+      const [oldest] = this.#known.keys();
+      this.#known.delete(oldest ?? "");
+    }
+    this.#known.set(id, { ...event, count: 1, lastAt: now });
+    void this.#create(involved, type, reason, message, event).catch(this.#failed);
+  }
+
+  #create(
+    { apiVersion, kind, metadata: { name, namespace, uid } }: Involved,
+    type: string,
+    reason: string,
+    message: string,
+    metadata: { name: string; namespace: string },
+  ): Promise<unknown> {
+    const now = new Date().toISOString();
+    const body = {
+      apiVersion: "v1",
+      kind: "Event",
+      metadata,
+      involvedObject: { apiVersion, kind, name, namespace, uid },
+      type,
+      reason,
+      message: message.slice(0, MAX_MESSAGE),
+      source: { component: this.#component, host: this.#host },
+      firstTimestamp: now,
+      lastTimestamp: now,
+      count: 1,
+    };
+    const path = collectionPath(EVENTS, metadata.namespace);
+    return this.#client.request({ method: "POST", path, body });
+  }
+
+  #again(known: Known): Promise<unknown> {
+    known.count++;
+    known.lastAt = performance.now();
+    return this.#client.request({
+      method: "PATCH",
+      path: objectPath(EVENTS, known.name, known.namespace),
+      body: { count: known.count, lastTimestamp: new Date().toISOString() },
+      contentType: "application/merge-patch+json",
+    });
+  }
+}

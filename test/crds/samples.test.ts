@@ -1,0 +1,77 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { manifestOf, SAMPLES, type Sample } from "../../operator/api/testdata.ts";
+import { SESSIONS, TUNNELS } from "../../operator/api/types.ts";
+import { KubeError } from "../../operator/kube/errors.ts";
+import { collectionPath, objectPath } from "../../operator/kube/object.ts";
+import { CrdServer } from "../harness/crd-server.ts";
+
+let server: CrdServer;
+
+beforeAll(async () => {
+  server = await CrdServer.start();
+});
+
+afterAll(() => server.stop());
+
+/** What the API server says against the sample; null: nothing. */
+async function verdict(sample: Sample, name: string): Promise<string | null> {
+  const isTunnel = sample.kind === "L2tpTunnel";
+  const path = isTunnel ? collectionPath(TUNNELS) : collectionPath(SESSIONS, "default");
+  try {
+    const query = { dryRun: "All", fieldValidation: "Strict" };
+    await server.client.request({ method: "POST", path, query, body: manifestOf(sample, name) });
+    return null;
+  } catch (error) {
+    expect(error).toBeInstanceOf(KubeError);
+    return (error as KubeError).message;
+  }
+}
+
+describe("a current API server", () => {
+  it.each(SAMPLES.filter(({ fault }) => fault === null || fault === "ours"))(
+    "takes $name",
+    async (sample) => {
+      expect(await verdict(sample, "x")).toBeNull();
+    },
+  );
+
+  it.each(SAMPLES.filter(({ fault }) => fault !== null && fault !== "ours"))(
+    "rejects $name",
+    async (sample) => {
+      expect(await verdict(sample, "x")).toMatch(/invalid|unknown field/);
+    },
+  );
+
+  it("keeps a tunnel on its node, and says what to do", async () => {
+    const [sample] = SAMPLES;
+    const body = manifestOf(sample as Sample, "stays") as { spec: object };
+    await server.client.request({ method: "POST", path: collectionPath(TUNNELS), body });
+    const moved = { ...body, spec: { ...body.spec, nodeName: "n2" } };
+    await expect(server.client.apply(objectPath(TUNNELS, "stays"), moved, "test")).rejects.toThrow(
+      /a tunnel stays on its node; create another one/,
+    );
+  });
+
+  it("selects tunnels by node, and sessions by tunnel", async () => {
+    const [tunnel] = SAMPLES;
+    const session = SAMPLES.find(({ name }) => name === "a session");
+    await server.client.request({
+      method: "POST",
+      path: collectionPath(TUNNELS),
+      body: manifestOf(tunnel as Sample, "selected"),
+    });
+    await server.client.request({
+      method: "POST",
+      path: collectionPath(SESSIONS, "default"),
+      body: manifestOf(session as Sample, "selected"),
+    });
+    const count = async (path: string, fieldSelector: string) => {
+      const list = await server.client.get<{ items: unknown[] }>(path, { fieldSelector });
+      return list.items.length;
+    };
+    expect(await count(collectionPath(TUNNELS), "spec.nodeName=n1")).toBeGreaterThan(0);
+    expect(await count(collectionPath(TUNNELS), "spec.nodeName=elsewhere")).toBe(0);
+    expect(await count(collectionPath(SESSIONS), "spec.tunnelRef.name=branch")).toBe(1);
+    expect(await count(collectionPath(SESSIONS), "spec.tunnelRef.name=other")).toBe(0);
+  });
+});

@@ -1,0 +1,57 @@
+/** The current API server for custom resources (test/kube/crd-server), and nothing else of Kubernetes. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parse } from "yaml";
+import { KubeClient, loadConfig } from "../../operator/kube/client.ts";
+import { until } from "./wait.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const program = `${root}test/kube/crd-server/crd-server`;
+
+export class CrdServer {
+  readonly kubeconfig: string;
+  readonly client: KubeClient;
+
+  private constructor(kubeconfig: string) {
+    this.kubeconfig = kubeconfig;
+    this.client = new KubeClient(loadConfig(kubeconfig), "test");
+  }
+
+  /** Starts it, empty but for our definitions. */
+  static async start(): Promise<CrdServer> {
+    CrdServer.#run("down");
+    const [, kubeconfig = ""] = CrdServer.#run("up").split("KUBECONFIG=");
+    const server = new CrdServer(kubeconfig.trim());
+    await server.install();
+    return server;
+  }
+
+  async install(): Promise<void> {
+    const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    for (const plural of ["l2tptunnels", "l2tpsessions"]) {
+      const body = parse(readFileSync(`${root}crds/${plural}.yaml`, "utf8"));
+      await this.client.request({ method: "POST", path, body });
+      await until(`${plural} are served`, async () => {
+        try {
+          await this.client.get(`/apis/l2tp.dev/v1alpha1/${plural}`);
+          return true;
+        } catch {
+          return false;
+        }
+      });
+    }
+  }
+
+  stop(): void {
+    this.client.close();
+    CrdServer.#run("down");
+  }
+
+  static #run(command: string): string {
+    return execFileSync(program, [command], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+  }
+}

@@ -37,6 +37,7 @@ const CODES: Readonly<Record<AgentErrorCode, number>> = {
   InterfaceExists: CniCode.InterfaceExists,
   NamespaceMismatch: CniCode.NamespaceMismatch,
   NoNetns: CniCode.InvalidNetns,
+  UnknownPod: CniCode.UnknownContainer,
   StateNotWritable: CniCode.IoFailure,
   InvalidRequest: CniCode.InvalidConfig,
   ClientGone: CniCode.TryAgainLater,

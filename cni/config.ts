@@ -1,5 +1,5 @@
 /** What the runtime passes: environment and network configuration, checked. */
-import { DEFAULT_SOCKET, FORMS } from "../operator/agent/protocol.ts";
+import { ANNOTATION, DEFAULT_SOCKET, FORMS } from "../operator/agent/protocol.ts";
 import { CniCode, CniError } from "./errors.ts";
 
 /** The newest last. */
@@ -12,8 +12,6 @@ export type Command = (typeof COMMANDS)[number];
 export type Environment = Readonly<Record<string, string | undefined>>;
 type Json = Readonly<Record<string, unknown>>;
 
-/** The annotation by which a pod asks a chained plugin for sessions. */
-export const ANNOTATION = "l2tp.dev/sessions";
 /** How containerd and CRI-O pass annotations, where the configuration has the capability. */
 const POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations";
 
@@ -34,6 +32,8 @@ export interface Config {
   readonly ips: readonly string[];
   readonly prevResult: Json | null;
   readonly annotation: string | null;
+  /** The configuration counts on the pod's annotations, and the runtime does not pass them. */
+  readonly lacksAnnotations: boolean;
   /** What may be misspelt. */
   readonly unknownFields: readonly string[];
   /** Only with GC. */
@@ -162,6 +162,7 @@ function readConfig(stdin: string): Config {
   const runtime = object(json.runtimeConfig, "runtimeConfig");
   const args = object(object(json.args, "args").cni, "args.cni");
   const annotations = object(runtime[POD_ANNOTATIONS], POD_ANNOTATIONS);
+  const wantsAnnotations = object(json.capabilities, "capabilities")[POD_ANNOTATIONS] === true;
   const macRemedy = "six bytes as 02:00:5e:00:53:01";
   return {
     cniVersion,
@@ -179,6 +180,7 @@ function readConfig(stdin: string): Config {
       string(json, "mac", FORMS.mac, macRemedy),
     ips: strings(runtime.ips ?? args.ips, "ips"),
     prevResult: json.prevResult === undefined ? null : object(json.prevResult, "prevResult"),
+    lacksAnnotations: wantsAnnotations && runtime[POD_ANNOTATIONS] === undefined,
     annotation: string(annotations, ANNOTATION, /^[^\0]*$/, "a list of sessions"),
     validAttachments: readValid(json["cni.dev/valid-attachments"]),
   };

@@ -65,6 +65,14 @@ const HANDLERS: Readonly<Record<"ADD" | "DEL" | "CHECK" | "STATUS" | "GC", Handl
   GC: gc,
 };
 
+/** With the pod's annotation, where the runtime has not passed it. */
+async function completed(invocation: Invocation, agent: AgentConnection): Promise<Invocation> {
+  const { config, pod } = invocation;
+  if (!config.lacksAnnotations || pod === null) return invocation;
+  const annotation = await agent.ask({ op: "annotation", pod });
+  return { ...invocation, config: { ...config, annotation } };
+}
+
 const print = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 async function addMain(invocation: Invocation, agent: AgentConnection): Promise<string> {
@@ -178,7 +186,7 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
   }
   const done: Attached[] = [];
   try {
-    for (const wanted of wantedOfChained(invocation)) {
+    for (const wanted of wantedOfChained(await completed(invocation, agent))) {
       done.push(await attach(invocation, agent, wanted, NO_IPAM));
     }
   } catch (error) {
@@ -213,7 +221,9 @@ async function check(invocation: Invocation, agent: AgentConnection): Promise<st
   // An annotation may ask for nothing; then nothing has been made.
   const missing = isMain
     ? undefined
-    : wantedOfChained(invocation).find(({ ifname }) => !made.includes(ifname))?.ifname;
+    : wantedOfChained(await completed(invocation, agent)).find(
+        ({ ifname }) => !made.includes(ifname),
+      )?.ifname;
   if (missing !== undefined) {
     const message = `container ${containerId} has no attachment at ${missing}; delete the pod and let it be made again`;
     throw new CniError(CniCode.UnknownContainer, message);

@@ -45,11 +45,14 @@ function settle<T>(
   return { accepted, refused };
 }
 
+/** What tunnels have in common, if they do. */
+export type TunnelClaim = Pick<Tunnel, "name" | "tunnelId" | "encapsulation" | "local" | "remote">;
+
 /** @param incumbents names of the tunnels that are programmed */
-export function settleTunnels(
-  tunnels: readonly Tunnel[],
+export function settleTunnels<T extends TunnelClaim>(
+  tunnels: readonly T[],
   incumbents: ReadonlySet<string>,
-): Settled<Tunnel> {
+): Settled<T> {
   return settle(tunnels, ({ name }) => name, incumbents, [
     {
       of: ({ tunnelId }) => String(tunnelId),
@@ -76,10 +79,10 @@ export function settleTunnels(
 }
 
 /** @param incumbents keys of the sessions that are programmed */
-export function settleSessions(
-  sessions: readonly Session[],
+export function settleSessions<S extends Pick<Session, "key" | "sessionId">>(
+  sessions: readonly S[],
   incumbents: ReadonlySet<string>,
-): Settled<Session> {
+): Settled<S> {
   return settle(sessions, ({ key }) => key, incumbents, [
     {
       of: ({ sessionId }) => String(sessionId),

@@ -38,6 +38,17 @@ export class DatapathClient {
     return this.#request({ op: "hello" });
   }
 
+  /** Who is there; null: nobody. */
+  async helloIfThere(): Promise<(Hello & { readonly started: boolean }) | null> {
+    try {
+      return { ...(await this.hello()), started: false };
+    } catch (error) {
+      // One that does not answer is there all the same.
+      if (isAbsent(error)) return null;
+      throw error;
+    }
+  }
+
   /** @param sessions keys of the sessions to list; undefined: all, and all tunnels */
   list(sessions?: readonly string[]): Promise<Listing> {
     return this.#request(sessions === undefined ? { op: "list" } : { op: "list", sessions });
@@ -72,12 +83,8 @@ export class DatapathClient {
 
   /** Connects to the process; where there is none it is started, in a session of its own. */
   async ensureRunning(): Promise<Hello & { readonly started: boolean }> {
-    try {
-      return { ...(await this.hello()), started: false };
-    } catch (error) {
-      // One that does not answer is there all the same.
-      if (!isAbsent(error)) throw error;
-    }
+    const running = await this.helloIfThere();
+    if (running !== null) return running;
     // Detached: it outlives us. What it has to say goes where our own log goes.
     const stdio = ["ignore", "ignore", "inherit"] as const;
     const child = spawn(PROGRAM, ["--socket", this.#path], { detached: true, stdio: [...stdio] });

@@ -25,7 +25,6 @@ import {
   type Resolved,
   type ResolvedTunnel,
   resolve,
-  type SecretReader,
   yieldToSpared,
 } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
@@ -34,12 +33,12 @@ import { Attacher, type AttachStep } from "./attach.ts";
 import { AttachmentStore } from "./attachments.ts";
 import { aboutNode } from "./complaints.ts";
 import { Datapaths } from "./datapaths.ts";
-import { ManifestFolder, watchFolders } from "./manifests.ts";
+import { AgentError } from "./errors.ts";
 import { Node } from "./node.ts";
 import type { Tombstone } from "./protocol.ts";
 import { statusInputs } from "./report.ts";
 import { Serial } from "./serial.ts";
-import { StatusStore } from "./status-store.ts";
+import type { ObjectSource, StatusSink, Withdrawn } from "./source.ts";
 import { replayTombstones } from "./tombstones.ts";
 import { kernelUnderlay } from "./underlay.ts";
 
@@ -47,12 +46,12 @@ export interface AgentOptions {
   /** Ours; a datapath that is found running may have another. */
   readonly version: string;
   readonly nodeName: string;
-  readonly manifests: string;
-  readonly secretsFolder: string;
-  readonly secrets: SecretReader;
+  readonly source: ObjectSource;
   readonly stateFolder: string;
   readonly tombstones: string;
   readonly datapathSocket: string;
+  /** Whether a datapath that does not run is started, or waited for. */
+  readonly startsDatapath: boolean;
   /** What is to move the frames of tunnels that leave it open; null: the kernel where it can. */
   readonly datapath: Datapath | null;
   /** Between two periodic passes. */
@@ -71,6 +70,7 @@ const FIRST_RETRY_MS = 250;
 export interface PassState {
   readonly intake: Intake;
   readonly rejections: readonly Rejection[];
+  readonly withdrawn: readonly Withdrawn[];
   readonly resolved: Resolved;
   readonly failures: Failures;
   readonly programmed: Programmed;
@@ -79,10 +79,8 @@ export interface PassState {
 export class Agent {
   readonly attacher: Attacher;
   readonly store: AttachmentStore;
-  readonly status: StatusStore;
   readonly node: Node;
   readonly #options: AgentOptions;
-  readonly #manifests: ManifestFolder;
   readonly #datapath: DatapathClient;
   readonly #datapaths: Datapaths;
   readonly #serial = new Serial();
@@ -99,12 +97,10 @@ export class Agent {
   constructor(options: AgentOptions) {
     const { stateFolder, log, nodeName } = options;
     this.#options = options;
-    this.#manifests = new ManifestFolder(options.manifests);
     this.#datapath = new DatapathClient(options.datapathSocket);
     this.store = new AttachmentStore(stateFolder, (path, error) =>
       log.error({ path, err: error }, "an attachment's file cannot be read; it is left alone"),
     );
-    this.status = new StatusStore(stateFolder, () => new Date());
     this.#datapaths = new Datapaths(this.#datapath);
     this.node = new Node(nodeName, this.#datapaths, this.store);
     this.attacher = new Attacher({
@@ -121,8 +117,16 @@ export class Agent {
     return this.#options.nodeName;
   }
 
-  get manifests(): string {
-    return this.#options.manifests;
+  get source(): ObjectSource {
+    return this.#options.source;
+  }
+
+  get folder(): string | null {
+    return this.source.folder;
+  }
+
+  get status(): StatusSink {
+    return this.source.status;
   }
 
   get log(): Logger {
@@ -135,15 +139,10 @@ export class Agent {
 
   /** Converges once, and from then on whenever there is a reason. */
   async start(): Promise<void> {
-    const { manifests, secretsFolder, log } = this.#options;
+    this.#closers.push(this.source.watch(() => this.trigger(SETTLE_MS)));
     await this.run(() => this.#passOrLog());
-    this.#closers.push(watchFolders([manifests, secretsFolder], () => this.trigger(SETTLE_MS)));
     const monitor = monitorNode(isKernelL2tpLoaded(), () => this.trigger(LINK_SETTLE_MS));
     this.#closers.push(() => monitor.close());
-    if (this.#state === null) return;
-    const { tunnels, sessions } = this.#state.resolved;
-    const figures = { tunnels: tunnels.size, sessions: sessions.size };
-    log.info({ node: this.nodeName, manifests, ...figures }, "ready");
   }
 
   stop(): void {
@@ -227,9 +226,9 @@ export class Agent {
   }
 
   async #pass(): Promise<PassState> {
-    const { nodeName, secrets } = this.#options;
+    const { nodeName, source } = this.#options;
     const started = performance.now();
-    const { intake, rejections, unknown } = this.#read();
+    const { intake, rejections, unknown, withdrawn } = await this.#read();
     const namer = tunnelNamer(intake, nodeName, this.node.tunnelNames);
     const observation = await this.node.observe(namer);
     const { listing } = observation;
@@ -240,7 +239,7 @@ export class Agent {
     const wanted = resolve(intake, {
       nodeName,
       underlay: kernelUnderlay(this.node.socket),
-      secrets,
+      secrets: source.secrets,
       datapaths: await this.#datapathContext(intake),
       programmed: { ...programmed, underlayMtus: this.#underlayMtus() },
     });
@@ -250,7 +249,11 @@ export class Agent {
     if ([...resolved.tunnels.values()].some(isUserspace)) await this.#ensureUserspace();
     const { actions, failures } = await this.node.converge(resolved, spared, observation);
     this.#forgetLeft(failures);
-    this.#state = { intake, rejections, resolved, failures, programmed };
+    if (this.#state === null) {
+      const figures = { tunnels: resolved.tunnels.size, sessions: resolved.sessions.size };
+      this.log.info({ node: nodeName, manifests: this.folder, ...figures }, "ready");
+    }
+    this.#state = { intake, rejections, withdrawn, resolved, failures, programmed };
     this.#writeStatus(spared);
     this.#report(actions.length, failures, Math.round(performance.now() - started));
     return this.#state;
@@ -272,7 +275,11 @@ export class Agent {
 
   async #ensureUserspace(): Promise<void> {
     const { log } = this.#options;
-    const hello = await this.#datapath.ensureRunning();
+    const hello = this.#options.startsDatapath
+      ? await this.#datapath.ensureRunning()
+      : await this.#datapath.helloIfThere();
+    // Its tunnels fail then, each with its own report, and the others go on.
+    if (hello === null) return;
     this.#datapathVersion = hello.version;
     if (hello.started) log.info({ datapathPid: hello.pid }, "started the datapath process");
     this.#datapath.onLost = () => {
@@ -282,11 +289,14 @@ export class Agent {
   }
 
   /** `unknown`: there are files of which nobody can say what objects they hold. */
-  #read(): { intake: Intake; rejections: readonly Rejection[]; unknown: boolean } {
-    const { documents, rejections } = this.#manifests.read();
+  async #read() {
+    const found = await this.source.read();
+    if (found === null) throw new AgentError("NotReady", "the API server has not answered yet", "");
+    const { documents, rejections, withdrawn } = found;
     const intake = takeIn(documents);
     return {
       intake,
+      withdrawn,
       rejections: [...rejections, ...intake.rejections],
       unknown: rejections.length > 0 || !intake.rejections.every(isIdentified),
     };
@@ -333,8 +343,8 @@ export class Agent {
   #aboutNode(): string[] {
     if (this.#state === null) return [];
     const { intake, rejections } = this.#state;
-    const { nodeName, manifests } = this.#options;
-    return aboutNode({ nodeName, manifests, intake, rejections }).map(
+    const { nodeName, folder } = this;
+    return aboutNode({ nodeName, folder, intake, rejections }).map(
       ({ finding, remedy }) => `${finding}; ${remedy}`,
     );
   }

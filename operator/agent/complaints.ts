@@ -12,8 +12,8 @@ import {
 
 export interface Told {
   readonly nodeName: string;
-  /** The folder, for messages. */
-  readonly manifests: string;
+  /** For messages; null: the objects are in a cluster, which shows each node its own. */
+  readonly folder: string | null;
   readonly intake: Intake;
   readonly rejections: readonly Rejection[];
   readonly tunnels: readonly TunnelRow[];
@@ -44,21 +44,22 @@ export function complaints(told: Told): Finding[] {
 /** Why this node may have nothing to do, although its administrator thinks otherwise. */
 export function aboutNode({
   nodeName,
-  manifests,
+  folder,
   intake,
   rejections,
-}: Pick<Told, "nodeName" | "manifests" | "intake" | "rejections">): Finding[] {
+}: Pick<Told, "nodeName" | "folder" | "intake" | "rejections">): Finding[] {
+  if (folder === null) return [];
   const object = `node ${nodeName}`;
   const names = Array.from(intake.tunnels.values(), ({ spec }) => spec.nodeName);
   if (names.length === 0 && intake.sessions.size === 0 && rejections.length === 0) {
-    const finding = `no manifests in ${manifests}`;
+    const finding = `no manifests in ${folder}`;
     const remedy = "put YAML files there; its subfolders are not read";
     return [{ severity: "warning", object, finding, remedy }];
   }
   if (names.length === 0 || names.includes(nodeName)) return [];
   const others = [...new Set(names)].sort();
   const shown = others.length > 3 ? `${others.slice(0, 3).join(", ")}, …` : others.join(", ");
-  const finding = `none of the ${names.length} tunnels in ${manifests} is of this node; they are of ${shown}`;
+  const finding = `none of the ${names.length} tunnels in ${folder} is of this node; they are of ${shown}`;
   const remedy = "compare the agent's --node with spec.nodeName";
   return [{ severity: "warning", object, finding, remedy }];
 }

@@ -6,6 +6,8 @@
 import { MAC_FORM } from "../../l2tp/mac.ts";
 
 export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
+/** The annotation by which a pod asks a chained plugin for sessions. */
+export const ANNOTATION = "l2tp.dev/sessions";
 /** Beside the socket: what CNI could not tell an agent that was down. */
 export const TOMBSTONES = "tombstones";
 export const MAX_REQUEST_BYTES = 1024 * 1024;
@@ -78,6 +80,8 @@ export type AgentRequest =
       /** RFC 3339, in UTC; what was attached later stays. */
       readonly before: string;
     }
+  /** What a pod asks for, where the runtime does not say. */
+  | { readonly op: "annotation"; readonly pod: string }
   /** Ready for ADD? */
   | { readonly op: "ready" }
   | { readonly op: "tunnels" }
@@ -114,6 +118,7 @@ export type AgentErrorCode =
   | "NamespaceMismatch"
   | "InterfaceExists"
   | "NoNetns"
+  | "UnknownPod"
   | "InvalidRequest"
   | "ClientGone"
   | "Drift"
@@ -217,6 +222,7 @@ export interface AgentResults {
   readonly detach: null;
   readonly check: readonly string[];
   readonly gc: null;
+  readonly annotation: string | null;
   readonly ready: null;
   readonly tunnels: readonly TunnelRow[];
   readonly sessions: readonly SessionRow[];

@@ -3,12 +3,18 @@ import type { Listing, SessionState } from "../../datapath/datapath.ts";
 import { formatEndpoint } from "../../l2tp/ip.ts";
 import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
 import { interfaceName, type Spared } from "../convert/desired.ts";
-import { invalidForm, refusedConditions, sessionStatus, tunnelStatus } from "../convert/status.ts";
+import {
+  invalidForm,
+  refusedConditions,
+  sessionStatus,
+  tunnelStatus,
+  type Verdict,
+} from "../convert/status.ts";
 import type { PassState } from "./agent.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import { isAlive } from "./pod-netns.ts";
 import type { AttachmentRow, ConditionRow, SessionRow, TunnelRow } from "./protocol.ts";
-import type { StatusInput, StatusStore } from "./status-store.ts";
+import type { Kind, StatusInput, StatusSink, Withdrawn } from "./source.ts";
 
 /** The status of every object of the node, the broken ones too. */
 export function statusInputs(
@@ -20,14 +26,14 @@ export function statusInputs(
   const inputs: StatusInput[] = [];
   for (const [key, tunnel] of resolved.tunnels) {
     const status = { ...tunnelStatus(tunnel, failures) };
-    inputs.push({ kind: "L2tpTunnel", key, spec: tunnel.object.spec, status });
+    inputs.push({ kind: "L2tpTunnel", key, ...specOf(tunnel.object), status });
   }
   for (const [key, session] of resolved.sessions) {
     const attachments = store
       .ofSession(key)
       .map((attachment) => ({ attachment, alive: isAlive(attachment) }));
     const status = { ...sessionStatus(session, failures, attachments) };
-    inputs.push({ kind: "L2tpSession", key, spec: session.object.spec, status });
+    inputs.push({ kind: "L2tpSession", key, ...specOf(session.object), status });
   }
   inputs.push(...refusedInputs("L2tpTunnel", state, spared.tunnels));
   inputs.push(...refusedInputs("L2tpSession", state, spared.sessions));
@@ -39,7 +45,28 @@ export function statusInputs(
     const conditions = refusedConditions(invalidForm(problems), runs.has(key));
     inputs.push({ kind, key, spec: null, status: { conditions } });
   }
+  inputs.push(...state.withdrawn.map((item) => withdrawnInput(item, state, spared)));
   return inputs;
+}
+
+function specOf(object: L2tpTunnel | L2tpSession | undefined) {
+  return { spec: object?.spec ?? null, generation: object?.metadata.generation };
+}
+
+/** What was to be taken down is down, or why not. */
+function withdrawnInput(
+  { kind, key, generation, verdict }: Withdrawn,
+  { failures }: PassState,
+  spared: Spared,
+): StatusInput {
+  const isTunnel = kind === "L2tpTunnel";
+  const failure = failures.get(`${isTunnel ? "tunnel" : "session"} ${key}`);
+  const stays = isTunnel ? spared.tunnels(key) : spared.sessions(key);
+  const message = failure?.message ?? "Something that cannot be read may need it.";
+  const reason = failure === undefined ? "Spared" : "Failed";
+  const stillThere: Verdict = { ...verdict, reason, message };
+  const conditions = [failure === undefined && !stays ? verdict : stillThere];
+  return { kind, key, spec: null, generation, status: { conditions } };
 }
 
 /** A name that has not been checked must not lead out of the status folder. */
@@ -48,7 +75,7 @@ function isPlainKey(key: string): boolean {
 }
 
 function refusedInputs(
-  kind: StatusInput["kind"],
+  kind: Kind,
   { resolved, intake, programmed }: PassState,
   spared: (key: string) => boolean,
 ): StatusInput[] {
@@ -60,7 +87,7 @@ function refusedInputs(
   const running = isTunnel ? programmed.tunnels : programmed.sessions;
   return Array.from(refused, ([key, refusal]) => {
     const conditions = refusedConditions(refusal, running.has(key) && spared(key));
-    return { kind, key, spec: objects.get(key)?.spec ?? null, status: { conditions } };
+    return { kind, key, ...specOf(objects.get(key)), status: { conditions } };
   });
 }
 
@@ -75,11 +102,7 @@ const UNREADABLE: ConditionRow = {
   message: "No file that can be read has it. The version before still runs.",
 };
 
-function conditionsOf(
-  store: StatusStore,
-  kind: StatusInput["kind"],
-  key: string,
-): readonly ConditionRow[] {
+function conditionsOf(store: StatusSink, kind: Kind, key: string): readonly ConditionRow[] {
   const conditions = store.conditionsOf(kind, key);
   if (conditions.length === 0) return [UNREADABLE];
   return conditions.map(({ type, status, reason, message }) => ({ type, status, reason, message }));
@@ -87,7 +110,7 @@ function conditionsOf(
 
 /** All that have that kind: what is well, what is refused, what is broken, and what runs regardless. */
 function allKeys(
-  kind: StatusInput["kind"],
+  kind: Kind,
   { rejections }: PassState,
   ...known: readonly ReadonlyMap<string, unknown>[]
 ): string[] {
@@ -96,7 +119,7 @@ function allKeys(
   return [...keys].sort();
 }
 
-export function tunnelRows(state: PassState, listing: Listing, status: StatusStore): TunnelRow[] {
+export function tunnelRows(state: PassState, listing: Listing, status: StatusSink): TunnelRow[] {
   const programmed = new Map(listing.tunnels.map((item) => [item.tunnel.name, item]));
   const sessions = Map.groupBy(listing.sessions, ({ session }) => session.tunnel);
   const { resolved, intake } = state;
@@ -125,7 +148,7 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSto
 export function sessionRows(
   state: PassState,
   listing: Listing,
-  status: StatusStore,
+  status: StatusSink,
   store: AttachmentStore,
 ): SessionRow[] {
   const programmed = new Map(listing.sessions.map((item) => [item.session.key, item]));

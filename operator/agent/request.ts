@@ -22,6 +22,8 @@ export function checkRequest(request: unknown): AgentRequest {
       if (!isFine) throw invalid(`seconds: 0 to ${MAX_DOCTOR_SECONDS}`);
       return { op: "doctor", seconds };
     }
+    case "annotation":
+      return { op: "annotation", pod: text(fields.pod, "pod", FORMS.pod) };
     case "detach":
       return { op: "detach", ...checkCall(fields) };
     case "check":

@@ -57,10 +57,12 @@ async function handle(
       return attachmentRows(requireState(agent), agent.store);
     case "dump":
       return dumpRows(await agent.listDatapath(), agent.node.datapaths.kernelObjects());
+    case "annotation":
+      return agent.source.annotationOf(request.pod);
     case "doctor":
       return examine(agent, request.seconds);
     default:
-      return agent.run(async () => {
+      return toldWhere(agent, request, async () => {
         // It has given up, and done what it does then: nothing may happen behind its back.
         if (client.isGone) throw new AgentError("ClientGone", "nobody waits for the answer", "");
         // A DEL that came while we were away comes before what is asked now.
@@ -103,6 +105,24 @@ async function change(
   }
 }
 
+/** Runs the task alone. A pod on the wrong node is told the right one; meanwhile others may go on. */
+async function toldWhere<T>(
+  agent: Agent,
+  request: AgentRequest,
+  task: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await agent.run(task);
+  } catch (error) {
+    const isElsewhere = error instanceof AgentError && error.code === "UnknownSession";
+    if (!isElsewhere || !("session" in request)) throw error;
+    const where = await agent.source.whereabouts(request.session);
+    if (where === null) throw error;
+    const remedy = "kubectl get l2tpsessions -A shows all of them";
+    throw new AgentError(error.code, `${error.message}: ${where}`, remedy);
+  }
+}
+
 /** What a line of the log says of a pod's interface. */
 function whose({ session, pod, containerId, ifname }: Omit<SessionRequest, "netns">) {
   return { session, pod, containerId, ifname };
@@ -120,7 +140,7 @@ async function examine(agent: Agent, seconds: number): Promise<Examination> {
   const after = await agent.listDatapath();
   const told = {
     nodeName: agent.nodeName,
-    manifests: agent.manifests,
+    folder: agent.folder,
     intake: state.intake,
     rejections: state.rejections,
     tunnels: tunnelRows(state, after, agent.status),

@@ -1,4 +1,5 @@
 /** The objects of l2tp.dev/v1alpha1, as plain JSON. */
+import { type KubeMeta, keyOfMeta } from "../kube/object.ts";
 import type { SessionSpec, SessionStatus, TunnelSpec, TunnelStatus } from "./generated.ts";
 
 export type { SessionSpec, SessionStatus, TunnelSpec, TunnelStatus } from "./generated.ts";
@@ -9,24 +10,22 @@ export const API_VERSION = "l2tp.dev/v1alpha1";
 export const TUNNELS = { apiVersion: API_VERSION, kind: "L2tpTunnel", plural: "l2tptunnels" };
 export const SESSIONS = { apiVersion: API_VERSION, kind: "L2tpSession", plural: "l2tpsessions" };
 
-export interface ObjectMeta {
-  readonly name: string;
-  readonly namespace?: string;
-  readonly generation?: number;
-}
-
 export interface L2tpTunnel {
   readonly apiVersion: typeof API_VERSION;
   readonly kind: "L2tpTunnel";
-  readonly metadata: ObjectMeta;
+  readonly metadata: KubeMeta;
   readonly spec: TunnelSpec;
+  /** Only where an API server has it. */
+  readonly status?: TunnelStatus;
 }
 
 export interface L2tpSession {
   readonly apiVersion: typeof API_VERSION;
   readonly kind: "L2tpSession";
-  readonly metadata: ObjectMeta & { readonly namespace: string };
+  readonly metadata: KubeMeta & { readonly namespace: string };
   readonly spec: SessionSpec;
+  /** Only where an API server has it. */
+  readonly status?: SessionStatus;
 }
 
 export type L2tpObject = L2tpTunnel | L2tpSession;
@@ -38,10 +37,6 @@ export type Condition = NonNullable<TunnelStatus["conditions"]>[number];
 
 export type CookieSpec = NonNullable<NonNullable<SessionSpec["cookies"]>["receive"]>;
 
-export function keyOf({
-  metadata: { namespace, name },
-}: {
-  readonly metadata: ObjectMeta;
-}): string {
-  return namespace === undefined ? name : `${namespace}/${name}`;
+export function keyOf({ metadata }: { readonly metadata: KubeMeta }): string {
+  return keyOfMeta(metadata);
 }

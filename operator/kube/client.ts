@@ -179,11 +179,20 @@ export class KubeClient {
   }
 }
 
-/** By a kubeconfig file; without one, by $KUBECONFIG's successors or the pod's service account. */
+/** What the library assumes where it finds nothing. */
+const ASSUMED_SERVER = "http://localhost:8080";
+
+/**
+ * By a kubeconfig file; without one, as kubectl does, or by the pod's service account.
+ * @throws Error where there is none
+ */
 export function loadConfig(file: string | undefined): KubeConfig {
   const config = new KubeConfig();
-  if (file === undefined) config.loadFromDefault();
-  else config.loadFromFile(file);
+  if (file !== undefined) config.loadFromFile(file);
+  else config.loadFromDefault();
+  if (file === undefined && config.getCurrentCluster()?.server === ASSUMED_SERVER) {
+    throw new Error("no cluster is known here: this is no pod, and there is no kubeconfig");
+  }
   return config;
 }
 

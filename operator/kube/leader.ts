@@ -51,6 +51,13 @@ export class LeaderElection {
     }
   }
 
+  /** Takes the lease from whoever has it, who then stops. @throws the signal's reason */
+  async take(signal: AbortSignal): Promise<void> {
+    while (!(await this.#tryOnce(true))) await pause(this.#options.retryMs, signal);
+    // A leader that cannot be told stops by itself.
+    await pause(this.#options.renewWithinMs, signal);
+  }
+
   /** Keeps the lease. Returns when it is lost, or the signal is aborted. */
   async hold(signal: AbortSignal): Promise<void> {
     const { retryMs, renewWithinMs } = this.#options;
@@ -77,14 +84,14 @@ export class LeaderElection {
   }
 
   /** Takes the lease where it is free, renews it where it is ours. */
-  async #tryOnce(): Promise<boolean> {
+  async #tryOnce(byForce = false): Promise<boolean> {
     try {
       const lease = await this.#read();
       const { identity, durationMs } = this.#options;
       const holder = this.#holder();
       const leftMs = (lease?.spec?.leaseDurationSeconds ?? 0) * 1000;
       const isFree = holder === "" || performance.now() - this.#seenAt > leftMs;
-      if (holder !== identity && !isFree) return false;
+      if (holder !== identity && !isFree && !byForce) return false;
       const now = microTime();
       await this.#write({
         holderIdentity: identity,

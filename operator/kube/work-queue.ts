@@ -22,7 +22,7 @@ export class WorkQueue {
   readonly #working = new Set<string>();
   /** Added again while they are worked on. */
   readonly #again = new Set<string>();
-  readonly #timers = new Map<string, NodeJS.Timeout>();
+  readonly #timers = new Map<string, { readonly timer: NodeJS.Timeout; readonly due: number }>();
   readonly #backoffs = new Map<string, Backoff>();
   #wake: () => void = () => {};
   #tokens: number;
@@ -44,8 +44,7 @@ export class WorkQueue {
   }
 
   add(key: string): void {
-    clearTimeout(this.#timers.get(key));
-    this.#timers.delete(key);
+    this.#clearTimer(key);
     if (this.#working.has(key)) this.#again.add(key);
     else this.#waiting.add(key);
     this.#wake();
@@ -53,9 +52,17 @@ export class WorkQueue {
 
   /** Unless it comes sooner for another reason. */
   addAfter(key: string, milliseconds: number): void {
-    if (this.#waiting.has(key) || this.#again.has(key) || this.#timers.has(key)) return;
-    const timer = setTimeout(() => this.add(key), milliseconds);
-    this.#timers.set(key, timer);
+    const due = performance.now() + milliseconds;
+    const before = this.#timers.get(key);
+    if (this.#waiting.has(key) || this.#again.has(key)) return;
+    if (before !== undefined && before.due <= due) return;
+    this.#clearTimer(key);
+    this.#timers.set(key, { timer: setTimeout(() => this.add(key), milliseconds), due });
+  }
+
+  #clearTimer(key: string): void {
+    clearTimeout(this.#timers.get(key)?.timer);
+    this.#timers.delete(key);
   }
 
   /** Works until the signal is aborted, and what is under way has ended. */
@@ -82,8 +89,7 @@ export class WorkQueue {
       running.add(task);
     }
     await Promise.all(running);
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    this.#timers.clear();
+    for (const key of [...this.#timers.keys()]) this.#clearTimer(key);
     signal.removeEventListener("abort", abort);
   }
 

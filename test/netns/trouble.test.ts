@@ -314,7 +314,10 @@ describe("commands", () => {
   const bin = (name: string) => fileURLToPath(new URL(`../../bin/${name}`, import.meta.url));
 
   it.each<[string, string[], number, RegExp]>([
-    ["l2tp-agent", [], 2, /--manifests <dir> and --node <name>.*\n.*edge-1\n.*--help/],
+    ["l2tp-agent", [], 2, /--node <name> is needed, and --manifests.*\n.*edge-1\n.*--help/],
+    ["l2tp-agent", ["--node", "n"], 2, /no cluster.*--manifests.*--kubeconfig/],
+    ["l2tp-controller", [], 2, /no cluster.*--kubeconfig/],
+    ["l2tp-controller", ["--help"], 0, /--lease/],
     ["l2tp-agent", ["--help"], 0, /--state-dir/],
     ["l2tp-agent", ["--manifests", "/etc/hosts", "--node", "n"], 2, /no folder \/etc\/hosts/],
     ["l2tp-agent", ["--manifests", "/nope", "--node", "n"], 2, /no folder \/nope; create it/],

@@ -2,10 +2,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { session, tunnel } from "../../l2tp/testdata.ts";
-import { API_VERSION } from "../api/types.ts";
-import { refusedConditions, sessionStatus, tunnelStatus } from "../convert/status.ts";
-import { type StatusInput, StatusStore } from "./status-store.ts";
+import { session, tunnel } from "../../../l2tp/testdata.ts";
+import { API_VERSION } from "../../api/types.ts";
+import { refusedConditions, sessionStatus, tunnelStatus } from "../../convert/status.ts";
+import type { StatusInput } from "../source.ts";
+import { StatusStore } from "./status-store.ts";
 
 let folder: string;
 let minute: number;

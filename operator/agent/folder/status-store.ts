@@ -3,17 +3,10 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { sync as writeFileAtomic } from "write-file-atomic";
-import { sameData } from "../../l2tp/difference.ts";
-import { API_VERSION, type Condition } from "../api/types.ts";
-import type { Verdict } from "../convert/status.ts";
-
-export interface StatusInput {
-  readonly kind: "L2tpTunnel" | "L2tpSession";
-  readonly key: string;
-  /** What the generation counts the changes of. */
-  readonly spec: unknown;
-  readonly status: { readonly conditions: readonly Verdict[] } & Readonly<Record<string, unknown>>;
-}
+import { sameData } from "../../../l2tp/difference.ts";
+import { API_VERSION, type Condition } from "../../api/types.ts";
+import type { Verdict } from "../../convert/status.ts";
+import type { Kind, StatusInput, StatusSink } from "../source.ts";
 
 interface StatusFile {
   readonly apiVersion: string;
@@ -26,7 +19,7 @@ interface StatusFile {
   };
 }
 
-export class StatusStore {
+export class StatusStore implements StatusSink {
   readonly #folder: string;
   readonly #files = new Map<string, StatusFile>();
   readonly #now: () => Date;
@@ -47,7 +40,7 @@ export class StatusStore {
   }
 
   /** Conditions with their times, as last written. */
-  conditionsOf(kind: StatusInput["kind"], key: string): readonly Condition[] {
+  conditionsOf(kind: Kind, key: string): readonly Condition[] {
     return this.#files.get(fileName(kind, key))?.status.conditions ?? [];
   }
 

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { watch } from "chokidar";
 import { parseAllDocuments } from "yaml";
-import type { Document, Rejection } from "../convert/intake.ts";
+import type { Document, Rejection } from "../../convert/intake.ts";
 
 const EXTENSION = /\.(ya?ml|json)$/i;
 const MAX_FILE_BYTES = 4 * 1024 * 1024;

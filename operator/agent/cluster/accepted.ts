@@ -1,0 +1,96 @@
+/**
+ * What the controller has handed to this node. Of an object that has changed, the version that was
+ * accepted last counts until the controller has accepted the new one: nothing else is ever programmed.
+ */
+import { acceptanceOf, MEANT_REFUSALS, REMOVED } from "../../api/placement.ts";
+import type { L2tpObject } from "../../api/types.ts";
+import type { Document } from "../../convert/intake.ts";
+import type { Kind, Withdrawn } from "../source.ts";
+
+const idOfObject = (kind: Kind, key: string): string => `${kind} ${key}`;
+
+export class AcceptedObjects {
+  readonly #nodeName: string;
+  readonly #documents = new Map<string, Document>();
+  readonly #withdrawn = new Map<string, Withdrawn>();
+
+  constructor(nodeName: string) {
+    this.#nodeName = nodeName;
+  }
+
+  get documents(): readonly Document[] {
+    return [...this.#documents.values()];
+  }
+
+  get withdrawn(): readonly Withdrawn[] {
+    return [...this.#withdrawn.values()];
+  }
+
+  /** The object as it is now in the cluster; undefined: it is not, or not this node's. */
+  take(kind: Kind, key: string, object: L2tpObject | undefined): void {
+    const id = idOfObject(kind, key);
+    if (object === undefined) {
+      this.#documents.delete(id);
+      this.#withdrawn.delete(id);
+      return;
+    }
+    const gone = this.#reasonToGo(object);
+    if (gone !== null) {
+      this.#documents.delete(id);
+      const { generation } = object.metadata;
+      const verdict = { type: "Programmed", status: "False" as const, ...gone };
+      this.#withdrawn.set(id, { kind, key, generation, verdict });
+      return;
+    }
+    this.#withdrawn.delete(id);
+    const acceptance = acceptanceOf(object);
+    if (acceptance.state !== "accepted") return;
+    const document = { origin: `${kind} ${key}`, content: complete(object, acceptance.id) };
+    this.#documents.set(id, document);
+  }
+
+  /** What was known before the API server has said anything. @param known as `documents` gave it */
+  restore(known: readonly Document[]): void {
+    for (const document of known) this.#documents.set(document.origin, document);
+  }
+
+  /** Forgets what is not in the cluster any more. @param isThere by kind and key */
+  prune(isThere: (kind: Kind, key: string) => boolean): void {
+    for (const id of this.#documents.keys()) {
+      const [kind, key] = id.split(" ") as [Kind, string];
+      if (!isThere(kind, key)) this.#documents.delete(id);
+    }
+  }
+
+  #reasonToGo(object: L2tpObject): { reason: string; message: string } | null {
+    if (object.metadata.deletionTimestamp !== undefined) {
+      return { reason: REMOVED, message: "It is taken down, since it is being deleted." };
+    }
+    const acceptance = acceptanceOf(object);
+    if (acceptance.state === "accepted" && acceptance.nodeName !== this.#nodeName) {
+      const message = `It belongs to node ${acceptance.nodeName}.`;
+      return { reason: "OtherNode", message };
+    }
+    if (acceptance.state !== "refused" || !MEANT_REFUSALS.has(acceptance.reason)) return null;
+    return { reason: "NotAccepted", message: acceptance.message };
+  }
+}
+
+/** The object as a manifest would have it that leaves nothing open. */
+function complete(object: L2tpObject, id: number): object {
+  const { apiVersion, kind, metadata } = object;
+  const { name, namespace, generation } = metadata;
+  const common = {
+    apiVersion,
+    kind,
+    metadata: { name, ...(namespace && { namespace }), generation },
+  };
+  if (object.kind === "L2tpSession") {
+    return { ...common, spec: { ...object.spec, sessionId: id } };
+  }
+  const { spec, status } = object;
+  const { local = {} } = spec;
+  const isOpen = local.address === undefined && local.interface === undefined;
+  const address = isOpen && status?.nodeAddress ? { address: status.nodeAddress } : {};
+  return { ...common, spec: { ...spec, tunnelId: id, local: { ...local, ...address } } };
+}

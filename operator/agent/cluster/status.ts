@@ -1,0 +1,153 @@
+/** The agent's part of its objects' status: by server-side apply, in the background, only on change. */
+import type { Logger } from "pino";
+import { sameData } from "../../../l2tp/difference.ts";
+import { type Condition, type L2tpObject, SESSIONS, TUNNELS } from "../../api/types.ts";
+import type { Verdict } from "../../convert/status.ts";
+import type { KubeClient } from "../../kube/client.ts";
+import { KubeError } from "../../kube/errors.ts";
+import type { EventRecorder } from "../../kube/events.ts";
+import { objectPath } from "../../kube/object.ts";
+import { WorkQueue } from "../../kube/work-queue.ts";
+import type { Kind, StatusInput, StatusSink } from "../source.ts";
+
+export interface ClusterStatusOptions {
+  readonly client: KubeClient;
+  readonly events: EventRecorder;
+  readonly log: Logger;
+  /** The object as the API server has it. */
+  find(kind: Kind, key: string): L2tpObject | undefined;
+}
+
+const MANAGER = "l2tp-agent";
+const CONCURRENCY = 8;
+const MAX_PER_SECOND = 100;
+/** The controller says these. */
+const CONTROLLERS = new Set(["nodeName", "tunnelId", "sessionId"]);
+
+interface Wanted {
+  readonly kind: Kind;
+  readonly key: string;
+  readonly status: Readonly<Record<string, unknown>> & { conditions: readonly Condition[] };
+}
+
+export class ClusterStatus implements StatusSink {
+  readonly queue: WorkQueue;
+  readonly #options: ClusterStatusOptions;
+  /** By "kind key": what the status is to say. */
+  #wanted = new Map<string, Wanted>();
+  readonly #failing = new Map<string, string>();
+
+  constructor(options: ClusterStatusOptions) {
+    this.#options = options;
+    this.queue = new WorkQueue({
+      work: (id) => this.#apply(id),
+      failed: (id, error) => this.#failed(id, error),
+      concurrency: CONCURRENCY,
+      maxPerSecond: MAX_PER_SECOND,
+      firstBackoffMs: 200,
+      mostBackoffMs: 60_000,
+    });
+  }
+
+  conditionsOf(kind: Kind, key: string): readonly Condition[] {
+    const ours = this.#wanted.get(`${kind} ${key}`)?.status.conditions ?? [];
+    const known = this.#options.find(kind, key)?.status?.conditions ?? [];
+    const types = new Set(ours.map(({ type }) => type));
+    return [...known.filter(({ type }) => !types.has(type)), ...ours];
+  }
+
+  write(inputs: readonly StatusInput[]): Error[] {
+    const wanted = new Map<string, Wanted>();
+    for (const input of inputs) {
+      const id = `${input.kind} ${input.key}`;
+      const object = this.#options.find(input.kind, input.key);
+      // Not in the cluster any more, or not seen since a restart: nobody to tell.
+      if (object === undefined) continue;
+      wanted.set(id, this.#wantedOf(input, this.#wanted.get(id), object));
+    }
+    this.#wanted = wanted;
+    for (const id of wanted.keys()) if (!this.#isSaid(id)) this.queue.add(id);
+    return [];
+  }
+
+  /** The object has come or changed: somebody may have written what is ours. */
+  check(kind: Kind, key: string): void {
+    const id = `${kind} ${key}`;
+    if (this.#wanted.has(id) && !this.#isSaid(id)) this.queue.addAfter(id, 1000);
+  }
+
+  #wantedOf(
+    { kind, key, generation, status }: StatusInput,
+    before: Wanted | undefined,
+    object: L2tpObject,
+  ): Wanted {
+    const known = before?.status.conditions ?? object.status?.conditions ?? [];
+    const timed = (verdict: Verdict): Condition => {
+      const was = known.find(({ type }) => type === verdict.type);
+      const isSame = was?.status === verdict.status;
+      return {
+        ...verdict,
+        ...(generation === undefined ? {} : { observedGeneration: generation }),
+        lastTransitionTime: isSame ? was.lastTransitionTime : new Date().toISOString(),
+      };
+    };
+    const fields = Object.entries(status).filter(([name]) => !CONTROLLERS.has(name));
+    const conditions = status.conditions.filter(({ type }) => type !== "Accepted").map(timed);
+    return {
+      kind,
+      key,
+      status: {
+        ...Object.fromEntries(fields),
+        ...(generation === undefined ? {} : { observedGeneration: generation }),
+        conditions,
+      },
+    };
+  }
+
+  #isSaid(id: string): boolean {
+    const wanted = this.#wanted.get(id);
+    if (wanted === undefined) return true;
+    const object = this.#options.find(wanted.kind, wanted.key);
+    if (object === undefined) return true;
+    const said = (object.status ?? {}) as Readonly<Record<string, unknown>>;
+    const fields = Object.entries(wanted.status).filter(([name]) => name !== "conditions");
+    if (!fields.every(([name, value]) => sameData(value, said[name] ?? null))) return false;
+    return wanted.status.conditions.every((condition) => {
+      const known = object.status?.conditions?.find(({ type }) => type === condition.type);
+      return known !== undefined && sameData({ ...condition }, { ...known });
+    });
+  }
+
+  async #apply(id: string): Promise<void> {
+    const wanted = this.#wanted.get(id);
+    if (wanted === undefined || this.#isSaid(id)) return;
+    const object = this.#options.find(wanted.kind, wanted.key);
+    if (object === undefined) return;
+    const { apiVersion, kind, metadata } = object;
+    const { name, namespace, uid } = metadata;
+    const path = objectPath(kind === "L2tpTunnel" ? TUNNELS : SESSIONS, name, namespace);
+    const identity = { apiVersion, kind, metadata: { name, ...(namespace && { namespace }), uid } };
+    const body = { ...identity, status: wanted.status };
+    await this.#options.client.apply(`${path}/status`, body, MANAGER);
+    this.#failing.delete(id);
+    this.#tell(object, wanted);
+  }
+
+  /** An Event where something has begun to be wrong. */
+  #tell(object: L2tpObject, { status }: Wanted): void {
+    const programmed = status.conditions.find(({ type }) => type === "Programmed");
+    if (programmed?.status !== "False" || object.metadata.deletionTimestamp !== undefined) return;
+    const was = object.status?.conditions?.find(({ type }) => type === "Programmed");
+    if (was?.status === "False" && was.reason === programmed.reason) return;
+    this.#options.events.record(object, "Warning", programmed.reason, programmed.message);
+  }
+
+  #failed(id: string, error: unknown): void {
+    // Gone, or changed under our hands: what comes next says so.
+    if (error instanceof KubeError && (error.isNotFound || error.isConflict)) return;
+    const message = error instanceof Error ? error.message : String(error);
+    if (this.#failing.get(id) === message) return;
+    this.#failing.set(id, message);
+    this.#options.log.warn({ object: id }, `status: ${message}; it is tried again`);
+  }
+}

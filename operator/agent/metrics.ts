@@ -1,0 +1,66 @@
+/** The agent's metrics: what the data planes count, read when somebody asks. */
+import { Counter, Gauge, type Registry } from "prom-client";
+import type { SessionCounters } from "../../l2tp/model.ts";
+import type { Agent } from "./agent.ts";
+
+/** By the counter, what has gone wrong with a frame, and which way it went. */
+const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = [
+  ["txErrors", "transmit", "error"],
+  ["rxErrors", "receive", "error"],
+  ["rxSeqDiscards", "receive", "late"],
+  ["rxOosPackets", "receive", "out_of_sequence"],
+  ["rxCookieDiscards", "receive", "cookie"],
+  ["rxInvalid", "receive", "invalid"],
+  ["rxOversize", "receive", "oversize"],
+  ["rxSourceMismatch", "receive", "source"],
+  ["rxNoDevice", "receive", "no_pod"],
+];
+
+/** @param maxSessions how many sessions have figures of their own: the others only count in the sums */
+export function watchAgent(registry: Registry, agent: Agent, maxSessions: number): void {
+  const registers = [registry];
+  const perSession = ["namespace", "session", "direction"] as const;
+  const packets = new Counter({
+    name: "l2tp_cni_session_packets_total",
+    help: "Frames of a session, by direction as the node sees it.",
+    labelNames: perSession,
+    registers,
+  });
+  const bytes = new Counter({
+    name: "l2tp_cni_session_bytes_total",
+    help: "Bytes of a session's frames.",
+    labelNames: perSession,
+    registers,
+  });
+  const discards = new Counter({
+    name: "l2tp_cni_session_discards_total",
+    help: "Frames of a session that went nowhere, by what was wrong.",
+    labelNames: [...perSession, "reason"] as const,
+    registers,
+  });
+  new Gauge({
+    name: "l2tp_cni_objects",
+    help: "What the node's data planes have.",
+    labelNames: ["kind"],
+    registers,
+    /** Once a scrape; what has gone is not told any more. */
+    async collect() {
+      const listing = await agent.listDatapath();
+      this.set({ kind: "tunnel" }, listing.tunnels.length);
+      this.set({ kind: "session" }, listing.sessions.length);
+      this.set({ kind: "attachment" }, [...agent.store.all()].length);
+      for (const counter of [packets, bytes, discards]) counter.reset();
+      for (const { session, counters } of listing.sessions.slice(0, maxSessions)) {
+        const [namespace = "", name = ""] = session.key.split("/");
+        const labels = { namespace, session: name };
+        packets.inc({ ...labels, direction: "transmit" }, counters.txPackets);
+        packets.inc({ ...labels, direction: "receive" }, counters.rxPackets);
+        bytes.inc({ ...labels, direction: "transmit" }, counters.txBytes);
+        bytes.inc({ ...labels, direction: "receive" }, counters.rxBytes);
+        for (const [field, direction, reason] of DISCARDS) {
+          discards.inc({ ...labels, direction, reason }, counters[field]);
+        }
+      }
+    },
+  });
+}

@@ -1,0 +1,58 @@
+/** Where an agent's objects come from, and where their status goes: a folder, or a cluster. */
+import type { Condition } from "../api/types.ts";
+import type { Document, Rejection } from "../convert/intake.ts";
+import type { SecretReader } from "../convert/resolve.ts";
+import type { Verdict } from "../convert/status.ts";
+
+export type Kind = "L2tpTunnel" | "L2tpSession";
+
+export interface ObjectSource {
+  /** The folder of manifests; null: it is none. */
+  readonly folder: string | null;
+  readonly secrets: SecretReader;
+  readonly status: StatusSink;
+  /** What there is now; null: nobody can say yet, and nothing may be changed. @throws where it cannot be read */
+  read(): Promise<Found | null>;
+  /** Calls `changed` when there may be something new, from now on. Returns how to stop. */
+  watch(changed: () => void): () => void;
+  /** What a pod asks for by its annotation; null: nothing. @throws AgentError where nobody can say */
+  annotationOf(pod: string): Promise<string | null>;
+  /** Where a session is that is not on this node, as a sentence; null: nobody knows. */
+  whereabouts(session: string): Promise<string | null>;
+}
+
+export interface Found {
+  readonly documents: readonly Document[];
+  /** What cannot be read at all. */
+  readonly rejections: readonly Rejection[];
+  /** What is to be taken down, and then said to be. */
+  readonly withdrawn: readonly Withdrawn[];
+}
+
+export interface Withdrawn {
+  readonly kind: Kind;
+  readonly key: string;
+  readonly generation: number | undefined;
+  /** Programmed=False, for when it is done. */
+  readonly verdict: Verdict;
+}
+
+export interface StatusInput {
+  readonly kind: Kind;
+  readonly key: string;
+  /** What the generation counts the changes of. */
+  readonly spec: unknown;
+  /** Where the objects bring one along. */
+  readonly generation?: number | undefined;
+  readonly status: { readonly conditions: readonly Verdict[] } & Readonly<Record<string, unknown>>;
+}
+
+export interface StatusSink {
+  /** Conditions with their times, as last said. */
+  conditionsOf(kind: Kind, key: string): readonly Condition[];
+  /**
+   * Says this of all objects, and nothing of others.
+   * @returns what went wrong, for the log; it is tried again
+   */
+  write(inputs: readonly StatusInput[]): Error[];
+}

@@ -1,0 +1,57 @@
+/**
+ * How the controller hands objects to nodes. It labels an object with its node, so that an agent can
+ * watch its own, and says in the status what it has accepted; the label alone, which users can write,
+ * means nothing.
+ */
+import { createHash } from "node:crypto";
+import type { L2tpObject } from "./types.ts";
+
+/** Selects a node's objects; API servers select by labels in every version, and by fields since 1.31. */
+export const NODE_LABEL = "l2tp.dev/node";
+/** Keeps an object until its node has taken it down. */
+export const FINALIZER = "l2tp.dev/node";
+/** The reason of Programmed=False when a node has taken down what is being deleted. */
+export const REMOVED = "Removed";
+
+const MAX_LABEL = 63;
+
+/** A node's name as a label: names may be longer. */
+export function nodeLabel(nodeName: string): string {
+  if (nodeName.length <= MAX_LABEL) return nodeName;
+  const digest = createHash("sha256").update(nodeName).digest("hex").slice(0, 16);
+  return `${nodeName.slice(0, 46).replace(/[^a-z0-9]+$/, "")}-${digest}`;
+}
+
+/** The controller's word on an object. Pending: it has not seen this generation yet. */
+export type Acceptance =
+  | { readonly state: "accepted"; readonly id: number; readonly nodeName: string }
+  | { readonly state: "refused"; readonly reason: string; readonly message: string }
+  | { readonly state: "pending" };
+
+export function acceptanceOf(object: L2tpObject): Acceptance {
+  const { metadata, status } = object;
+  const accepted = status?.conditions?.find(({ type }) => type === "Accepted");
+  if (accepted === undefined || accepted.observedGeneration !== metadata.generation) {
+    return { state: "pending" };
+  }
+  const { reason, message } = accepted;
+  if (accepted.status !== "True") return { state: "refused", reason, message };
+  const id = idOf(object);
+  const nodeName = status?.nodeName;
+  if (id === undefined || nodeName === undefined) return { state: "pending" };
+  return { state: "accepted", id, nodeName };
+}
+
+/** The id that the object has, asked for or allocated. */
+export function idOf(object: L2tpObject): number | undefined {
+  return object.kind === "L2tpTunnel"
+    ? (object.spec.tunnelId ?? object.status?.tunnelId)
+    : (object.spec.sessionId ?? object.status?.sessionId);
+}
+
+/** Refused for what an administrator means, not for what somebody got wrong: what runs is taken down. */
+export const MEANT_REFUSALS: ReadonlySet<string> = new Set([
+  "NamespaceNotAllowed",
+  "NoTunnel",
+  "Conflict",
+]);

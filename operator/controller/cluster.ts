@@ -1,0 +1,117 @@
+/** The objects of the cluster as the controller knows them, and which of them belong together. */
+import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
+import type { KubeObject } from "../kube/object.ts";
+import { homeOf } from "./decide.ts";
+
+/** As much of a Node as matters here. */
+export interface NodeObject extends KubeObject {
+  readonly status?: {
+    readonly addresses?: readonly { readonly type: string; readonly address: string }[];
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+  };
+}
+
+/** Drops what a kubelet reports many times an hour. */
+export function keepOfNode({ metadata, status }: NodeObject): NodeObject {
+  const { name, uid, resourceVersion } = metadata;
+  return {
+    metadata: { name, ...(uid && { uid }), ...(resourceVersion && { resourceVersion }) },
+    status: {
+      addresses: status?.addresses ?? [],
+      conditions: (status?.conditions ?? [])
+        .filter(({ type }) => type === "Ready")
+        .map(({ type, status: value }) => ({ type, status: value })),
+    },
+  };
+}
+
+export function isReady({ status }: NodeObject): boolean {
+  const conditions = status?.conditions ?? [];
+  return conditions.some(({ type, status: value }) => type === "Ready" && value === "True");
+}
+
+export function internalAddresses({ status }: NodeObject): string[] {
+  const internal = (status?.addresses ?? []).filter(({ type }) => type === "InternalIP");
+  return internal.map(({ address }) => address);
+}
+
+/** Which tunnels a node has, and which sessions a tunnel; kept up to date object by object. */
+export class Index {
+  readonly #homes = new Map<string, string>();
+  readonly #tunnelsByNode = new Map<string, Set<string>>();
+  readonly #tunnelOf = new Map<string, string>();
+  readonly #sessionsByTunnel = new Map<string, Set<string>>();
+
+  /** @returns the nodes that the change is about */
+  tunnel(name: string, tunnel: L2tpTunnel | undefined): string[] {
+    const before = this.#homes.get(name);
+    const home = tunnel === undefined ? undefined : homeOf(tunnel);
+    move(this.#tunnelsByNode, name, before, home);
+    if (home === undefined) this.#homes.delete(name);
+    else this.#homes.set(name, home);
+    return [before, home].filter((node) => node !== undefined);
+  }
+
+  /** @returns the names of the tunnels that the change is about */
+  session(key: string, session: L2tpSession | undefined): string[] {
+    const before = this.#tunnelOf.get(key);
+    const tunnel = session?.spec.tunnelRef.name;
+    move(this.#sessionsByTunnel, key, before, tunnel);
+    if (tunnel === undefined) this.#tunnelOf.delete(key);
+    else this.#tunnelOf.set(key, tunnel);
+    return [before, tunnel].filter((name) => name !== undefined);
+  }
+
+  homeOf(tunnel: string): string | undefined {
+    return this.#homes.get(tunnel);
+  }
+
+  tunnelsOf(node: string): readonly string[] {
+    return [...(this.#tunnelsByNode.get(node) ?? [])].sort();
+  }
+
+  sessionsOf(tunnel: string): readonly string[] {
+    return [...(this.#sessionsByTunnel.get(tunnel) ?? [])].sort();
+  }
+
+  /** Tunnels that sessions name, whether there are any or not. */
+  namedTunnels(): Iterable<string> {
+    return this.#sessionsByTunnel.keys();
+  }
+}
+
+function move(
+  sets: Map<string, Set<string>>,
+  item: string,
+  from: string | undefined,
+  to: string | undefined,
+): void {
+  if (from === to) return;
+  if (from !== undefined) {
+    const set = sets.get(from);
+    set?.delete(item);
+    if (set?.size === 0) sets.delete(from);
+  }
+  if (to === undefined) return;
+  const set = sets.get(to) ?? new Set();
+  set.add(item);
+  sets.set(to, set);
+}
+
+export interface Counts {
+  readonly total: number;
+  readonly programmed: number;
+  readonly attached: number;
+}
+
+export function countSessions(sessions: readonly L2tpSession[]): Counts {
+  const having = (wanted: string) =>
+    sessions.filter(({ status }) =>
+      status?.conditions?.some(({ type, status: value }) => type === wanted && value === "True"),
+    ).length;
+  return {
+    total: sessions.length,
+    programmed: having("Programmed"),
+    attached: having("Attached"),
+  };
+}

@@ -1,0 +1,240 @@
+/**
+ * The controller: accepts objects or says why not, gives ids, hands objects to their nodes, and lets them
+ * go when those have taken them down. Level-triggered, a node at a time.
+ */
+import pMap from "p-map";
+import type { Logger } from "pino";
+import { type L2tpSession, type L2tpTunnel, SESSIONS, TUNNELS } from "../api/types.ts";
+import type { KubeClient } from "../kube/client.ts";
+import { KubeError } from "../kube/errors.ts";
+import type { EventRecorder } from "../kube/events.ts";
+import { collectionPath, type KubeObject, NAMESPACES, NODES } from "../kube/object.ts";
+import { Reflector } from "../kube/reflector.ts";
+import { WorkQueue } from "../kube/work-queue.ts";
+import {
+  countSessions,
+  Index,
+  internalAddresses,
+  isReady,
+  keepOfNode,
+  type NodeObject,
+} from "./cluster.ts";
+import { makeCookies, wantedCookies } from "./cookies.ts";
+import { type Decision, decideNode, decideOrphan, isLeaving } from "./decide.ts";
+import { Ids } from "./ids.ts";
+import { decideLeaving, type NodeState } from "./leaving.ts";
+import { nameOf, release, type Writer, writeDecision } from "./write.ts";
+
+export interface ControllerOptions {
+  readonly client: KubeClient;
+  readonly events: EventRecorder;
+  readonly log: Logger;
+  /** How long a node that is not ready holds what is being deleted. */
+  readonly nodePatienceMs: number;
+}
+
+/** Changes of one node come in bursts. */
+const SETTLE_MS = 50;
+const WRITES_AT_ONCE = 16;
+/** Nobody has to do anything about these: the pass comes again. */
+const isPassing = (error: unknown) =>
+  error instanceof KubeError && (error.isConflict || error.isNotFound);
+
+export class Controller {
+  readonly tunnels: Reflector<L2tpTunnel>;
+  readonly sessions: Reflector<L2tpSession>;
+  readonly #nodes: Reflector<NodeObject>;
+  readonly #namespaces: Reflector<KubeObject>;
+  readonly queue: WorkQueue;
+  readonly #options: ControllerOptions;
+  readonly #writer: Writer;
+  readonly #index = new Index();
+  readonly #ids = new Ids();
+  /** By performance.now(), since when the node has not been ready. */
+  readonly #notReadySince = new Map<string, number>();
+  /** Sessions, by uid and generation, whose cookies have been made. */
+  readonly #cookiesMade = new Map<string, number>();
+  readonly #failing = new Map<string, string>();
+
+  constructor(options: ControllerOptions) {
+    const { client, events, log } = options;
+    this.#options = options;
+    this.#writer = { client, events, now: () => new Date() };
+    const failed = (error: KubeError) => log.warn({ reason: error.reason }, error.message);
+    const common = { client, failed };
+    this.tunnels = new Reflector({
+      ...common,
+      path: collectionPath(TUNNELS),
+      changed: (name) => this.#tunnelChanged(name),
+    });
+    this.sessions = new Reflector({
+      ...common,
+      path: collectionPath(SESSIONS),
+      changed: (key) => this.#sessionChanged(key),
+    });
+    this.#nodes = new Reflector({
+      ...common,
+      path: collectionPath(NODES),
+      keep: keepOfNode,
+      changed: (name) => this.#nodeChanged(name),
+    });
+    this.#namespaces = new Reflector({
+      ...common,
+      path: collectionPath(NAMESPACES),
+      keep: ({ metadata: { name, labels = {} } }) => ({ metadata: { name, labels } }),
+      changed: () => this.#namespaceChanged(),
+    });
+    this.queue = new WorkQueue({
+      work: (key) => this.#work(key),
+      failed: (key, error) => this.#workFailed(key, error),
+      concurrency: 4,
+      maxPerSecond: 100,
+      firstBackoffMs: 200,
+      mostBackoffMs: 60_000,
+    });
+  }
+
+  get reflectors(): Readonly<Record<string, Reflector<never>>> {
+    const all = {
+      l2tptunnels: this.tunnels,
+      l2tpsessions: this.sessions,
+      nodes: this.#nodes,
+      namespaces: this.#namespaces,
+    };
+    return all as unknown as Record<string, Reflector<never>>;
+  }
+
+  /** Follows the cluster, without changing anything. Resolves when all of it is known. */
+  async follow(signal: AbortSignal): Promise<void> {
+    const reflectors = Object.values(this.reflectors);
+    for (const reflector of reflectors) void reflector.run(signal);
+    await Promise.all(reflectors.map((reflector) => reflector.synced()));
+  }
+
+  /** Acts until the signal is aborted: for the leader only. */
+  async lead(signal: AbortSignal): Promise<void> {
+    await this.queue.run(signal);
+  }
+
+  #enqueueTunnel(name: string): void {
+    const home = this.#index.homeOf(name);
+    const key = home === undefined ? `orphans/${name}` : `node/${home}`;
+    this.queue.addAfter(key, SETTLE_MS);
+  }
+
+  #tunnelChanged(name: string): void {
+    const tunnel = this.tunnels.get(name);
+    if (tunnel?.status?.tunnelId !== undefined) this.#ids.forget(tunnel.metadata.uid ?? "");
+    const nodes = this.#index.tunnel(name, tunnel);
+    for (const node of nodes) this.queue.addAfter(`node/${node}`, SETTLE_MS);
+    // Its sessions have no node then.
+    if (tunnel === undefined) this.#enqueueTunnel(name);
+  }
+
+  #sessionChanged(key: string): void {
+    const session = this.sessions.get(key);
+    if (session?.status?.sessionId !== undefined) this.#ids.forget(session.metadata.uid ?? "");
+    for (const tunnel of this.#index.session(key, session)) this.#enqueueTunnel(tunnel);
+  }
+
+  #nodeChanged(name: string): void {
+    const node = this.#nodes.get(name);
+    const isWell = node !== undefined && isReady(node);
+    if (isWell) this.#notReadySince.delete(name);
+    else if (!this.#notReadySince.has(name)) this.#notReadySince.set(name, performance.now());
+    if (this.#index.tunnelsOf(name).length > 0) this.queue.addAfter(`node/${name}`, SETTLE_MS);
+  }
+
+  #namespaceChanged(): void {
+    for (const { metadata, spec } of this.tunnels.values()) {
+      if (spec.allowedNamespaces?.from === "Selector") this.#enqueueTunnel(metadata.name);
+    }
+  }
+
+  async #work(key: string): Promise<void> {
+    const at = key.indexOf("/");
+    const [kind, name] = [key.slice(0, at), key.slice(at + 1)];
+    const decisions = kind === "node" ? this.#decideNode(name) : this.#decideOrphans(name);
+    const errors: unknown[] = [];
+    await pMap(
+      decisions,
+      (decision) => this.#settle(key, decision).catch((error) => errors.push(error)),
+      { concurrency: WRITES_AT_ONCE },
+    );
+    const grave = errors.find((error) => !isPassing(error)) ?? errors[0];
+    if (grave !== undefined) throw grave;
+    this.#failing.delete(key);
+  }
+
+  #decideNode(nodeName: string): Decision[] {
+    const node = this.#nodes.get(nodeName);
+    const names = this.#index.tunnelsOf(nodeName);
+    return decideNode({
+      nodeName,
+      nodeAddresses: node === undefined ? null : internalAddresses(node),
+      tunnels: names.map((name) => this.tunnels.get(name)).filter((item) => item !== undefined),
+      sessions: names.flatMap((name) => this.#sessionsOf(name)),
+      namespaceLabels: (name) => this.#namespaces.get(name)?.metadata.labels,
+      allocate: ({ metadata }, taken) => this.#ids.allocate(metadata.uid ?? "", taken),
+    });
+  }
+
+  #decideOrphans(tunnel: string): Decision[] {
+    return this.#sessionsOf(tunnel).map(decideOrphan);
+  }
+
+  #sessionsOf(tunnel: string): L2tpSession[] {
+    const keys = this.#index.sessionsOf(tunnel);
+    return keys.map((key) => this.sessions.get(key)).filter((item) => item !== undefined);
+  }
+
+  async #settle(key: string, decision: Decision): Promise<void> {
+    const { object } = decision;
+    if (isLeaving(object)) return this.#letGo(key, decision);
+    if (decision.refusal === null && object.kind === "L2tpSession") await this.#cookies(object);
+    const counts =
+      object.kind === "L2tpTunnel" ? countSessions(this.#sessionsOf(object.metadata.name)) : null;
+    await writeDecision(this.#writer, decision, counts);
+  }
+
+  async #cookies(session: L2tpSession): Promise<void> {
+    if (wantedCookies(session).size === 0) return;
+    const { uid = "", generation = 0 } = session.metadata;
+    if (this.#cookiesMade.get(uid) === generation) return;
+    await makeCookies(this.#options.client, session);
+    this.#cookiesMade.set(uid, generation);
+  }
+
+  async #letGo(key: string, { object, nodeName }: Decision): Promise<void> {
+    const leave = decideLeaving(object, this.#stateOf(nodeName), this.#options.nodePatienceMs);
+    if (leave.do === "nothing") return;
+    if (leave.do === "wait") {
+      if (leave.milliseconds !== null) this.queue.addAfter(key, leave.milliseconds + SETTLE_MS);
+      return;
+    }
+    await release(this.#options.client, object);
+    this.#cookiesMade.delete(object.metadata.uid ?? "");
+    const { events, log } = this.#options;
+    log.info({ object: nameOf(object), node: nodeName }, leave.abandoned ?? "released");
+    if (leave.abandoned === null) return;
+    events.record(object, "Warning", "NodeGone", `Let go without its node: ${leave.abandoned}.`);
+  }
+
+  #stateOf(nodeName: string): NodeState {
+    const since = this.#notReadySince.get(nodeName);
+    return {
+      exists: this.#nodes.get(nodeName) !== undefined,
+      notReadyMs: since === undefined ? 0 : Math.max(1, performance.now() - since),
+    };
+  }
+
+  /** Said once, until it is said otherwise. */
+  #workFailed(key: string, error: unknown): void {
+    if (isPassing(error)) return;
+    const message = error instanceof Error ? error.message : String(error);
+    if (this.#failing.get(key) === message) return;
+    this.#failing.set(key, message);
+    const detail = error instanceof KubeError ? {} : { err: error };
+    this.#options.log.error({ key, ...detail }, `${message}; it is tried again`);
+  }
+}

@@ -1,0 +1,211 @@
+/** What the controller makes of a node's objects. Pure. */
+import { settleSessions, settleTunnels, type TunnelClaim } from "../../l2tp/conflicts.ts";
+import { addressKind, canonicalAddress, parseAddress } from "../../l2tp/ip.ts";
+import { describeProblem, type FieldProblem } from "../../l2tp/problem.ts";
+import { idOf } from "../api/placement.ts";
+import { checkForm } from "../api/schema.ts";
+import { keyOf, type L2tpObject, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
+import { DEFAULT_UDP_PORT, validateSession, validateTunnel } from "../api/validate.ts";
+import type { Refusal } from "../convert/refusal.ts";
+
+export interface NodeView {
+  readonly nodeName: string;
+  /** Of the Node, in its order; null: there is no such Node. */
+  readonly nodeAddresses: readonly string[] | null;
+  /** The tunnels whose home is the node. */
+  readonly tunnels: readonly L2tpTunnel[];
+  /** The sessions in these tunnels. */
+  readonly sessions: readonly L2tpSession[];
+  /** Undefined: there is no such namespace. */
+  namespaceLabels(namespace: string): Readonly<Record<string, string>> | undefined;
+  /** An id for the object that is none of `taken`; the same one whenever it is asked for again. */
+  allocate(object: L2tpObject, taken: ReadonlySet<number>): number;
+}
+
+/** What is to be said of an object. */
+export interface Decision<T extends L2tpObject = L2tpObject> {
+  readonly object: T;
+  /** Null: it is accepted. */
+  readonly refusal: Pick<Refusal, "reason" | "message"> | null;
+  readonly nodeName: string;
+  /** Null where it is refused before it gets one. */
+  readonly id: number | null;
+  /** Of tunnels: the node's own address of the remote's family. */
+  readonly nodeAddress: string | null;
+}
+
+/** The node that has, or is to have, the tunnel: once given, it stays. */
+export function homeOf({ spec, status }: L2tpTunnel): string {
+  return status?.nodeName ?? spec.nodeName;
+}
+
+export function isLeaving({ metadata }: L2tpObject): boolean {
+  return metadata.deletionTimestamp !== undefined;
+}
+
+/** An object of each name, and what is said of it. Objects that are being deleted hold their ids. */
+export function decideNode(view: NodeView): Decision[] {
+  const tunnels = decideTunnels(view);
+  const accepted = new Map(
+    tunnels
+      .filter(({ object }) => !isLeaving(object))
+      .map((decision) => [decision.object.metadata.name, decision.object]),
+  );
+  return [...tunnels, ...decideSessions(view, accepted)];
+}
+
+/** Of a session whose tunnel there is not. */
+export function decideOrphan(object: L2tpSession): Decision<L2tpSession> {
+  const { name } = object.spec.tunnelRef;
+  const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
+  const nodeName = object.status?.nodeName ?? "";
+  const refusal = { reason: "NoTunnel", message };
+  return { object, refusal, nodeName, id: object.status?.sessionId ?? null, nodeAddress: null };
+}
+
+function decideTunnels(view: NodeView): Decision<L2tpTunnel>[] {
+  const taken = takenIds(view.tunnels);
+  const drafts = view.tunnels.map((object): Decision<L2tpTunnel> => {
+    const refusal = refuseTunnel(object, view);
+    const nodeAddress = ownAddress(view.nodeAddresses ?? [], object.spec?.remote?.address ?? "");
+    const id = refusal === null ? idFor(object, view, taken) : (idOf(object) ?? null);
+    return { object, refusal, nodeName: view.nodeName, id, nodeAddress };
+  });
+  const claims = drafts.filter(isSound).map(claimOf);
+  return withConflicts(drafts, settleTunnels(claims, incumbents(view.tunnels)).refused);
+}
+
+function decideSessions(
+  view: NodeView,
+  tunnels: ReadonlyMap<string, L2tpTunnel>,
+): Decision<L2tpSession>[] {
+  const taken = takenIds(view.sessions);
+  const drafts = view.sessions.map((object): Decision<L2tpSession> => {
+    const refusal = refuseSession(object, tunnels, view);
+    const id = refusal === null ? idFor(object, view, taken) : (idOf(object) ?? null);
+    return { object, refusal, nodeName: view.nodeName, id, nodeAddress: null };
+  });
+  const claims = drafts
+    .filter(isSound)
+    .map(({ object, id }) => ({ key: keyOf(object), sessionId: id ?? 0 }));
+  return withConflicts(drafts, settleSessions(claims, incumbents(view.sessions)).refused);
+}
+
+const isSound = ({ refusal, id }: Decision): boolean => refusal === null && id !== null;
+
+function takenIds(objects: readonly L2tpObject[]): Set<number> {
+  return new Set(objects.map(idOf).filter((id) => id !== undefined));
+}
+
+function idFor(object: L2tpObject, view: NodeView, taken: Set<number>): number {
+  const id = idOf(object) ?? view.allocate(object, taken);
+  taken.add(id);
+  return id;
+}
+
+/** What was accepted once wins over what is new. */
+function incumbents(objects: readonly L2tpObject[]): ReadonlySet<string> {
+  const accepted = objects.filter(({ status }) =>
+    status?.conditions?.some((item) => item.type === "Accepted" && item.status === "True"),
+  );
+  return new Set(accepted.map(keyOf));
+}
+
+function withConflicts<T extends L2tpObject>(
+  drafts: readonly Decision<T>[],
+  losers: ReadonlyMap<string, FieldProblem>,
+): Decision<T>[] {
+  return drafts.map((draft) => {
+    const problem = losers.get(keyOf(draft.object));
+    if (problem === undefined) return draft;
+    const message = describeProblem(problem);
+    return { ...draft, refusal: { reason: "Conflict", message } };
+  });
+}
+
+/** By the object as it was read: it is looked at anew with every pass of its node. */
+const formsSeen = new WeakMap<L2tpObject, Decision["refusal"]>();
+
+/** What the API server may have let through: an old one does not know of CEL. */
+function refuseForm(object: L2tpObject): Decision["refusal"] {
+  const known = formsSeen.get(object);
+  if (known !== undefined) return known;
+  const refusal = checkWhole(object);
+  formsSeen.set(object, refusal);
+  return refusal;
+}
+
+function checkWhole(object: L2tpObject): Decision["refusal"] {
+  const checked = checkForm(structuredClone(object) as unknown as Record<string, unknown>);
+  const problems =
+    "problems" in checked
+      ? checked.problems
+      : checked.object.kind === "L2tpTunnel"
+        ? validateTunnel(checked.object.spec)
+        : validateSession(checked.object.spec);
+  if (problems.length === 0) return null;
+  return { reason: "Invalid", message: problems.map(describeProblem).join("; ") };
+}
+
+function refuseTunnel(object: L2tpTunnel, { nodeName, nodeAddresses }: NodeView) {
+  const form = refuseForm(object);
+  if (form !== null) return form;
+  const { spec } = object;
+  if (spec.nodeName !== nodeName) {
+    const message = `spec.nodeName "${spec.nodeName}": the tunnel stays on node ${nodeName}; create another one for the other node, then delete this one`;
+    return { reason: "NodeImmutable", message };
+  }
+  if (nodeAddresses !== null) return null;
+  const message = `spec.nodeName "${nodeName}": no such Node; correct it (kubectl get nodes), or wait until the node has joined`;
+  return { reason: "NoNode", message };
+}
+
+function refuseSession(
+  object: L2tpSession,
+  tunnels: ReadonlyMap<string, L2tpTunnel>,
+  view: NodeView,
+): Decision["refusal"] {
+  const form = refuseForm(object);
+  if (form !== null) return form;
+  const tunnel = tunnels.get(object.spec.tunnelRef.name);
+  if (tunnel === undefined) {
+    const message = `L2tpTunnel ${object.spec.tunnelRef.name} is being deleted; name another one`;
+    return { reason: "NoTunnel", message };
+  }
+  const { namespace } = object.metadata;
+  const { allowedNamespaces } = tunnel.spec;
+  if (allowedNamespaces?.from !== "Selector") return null;
+  const labels = view.namespaceLabels(namespace) ?? {};
+  const wanted = Object.entries(allowedNamespaces.selector?.matchLabels ?? {});
+  const missing = wanted.filter(([label, value]) => labels[label] !== value);
+  if (missing.length === 0) return null;
+  const shown = missing.map(([label, value]) => `${label}=${value}`).join(", ");
+  const message = `L2tpTunnel ${tunnel.metadata.name} does not allow namespace ${namespace}, which lacks ${shown}; its administrator can label the namespace, or change spec.allowedNamespaces`;
+  return { reason: "NamespaceNotAllowed", message };
+}
+
+/** The node's address of the remote's family. */
+function ownAddress(addresses: readonly string[], remote: string): string | null {
+  const length = parseAddress(remote)?.length;
+  const own = addresses.find((address) => {
+    const bytes = parseAddress(address);
+    return bytes?.length === length && addressKind(bytes ?? new Uint8Array()) === "unicast";
+  });
+  return own === undefined ? null : canonicalAddress(own);
+}
+
+function claimOf({ object: { metadata, spec }, id, nodeAddress }: Decision<L2tpTunnel>) {
+  const encapsulation = spec.encapsulation ?? "UDP";
+  const port = (given: number | undefined) =>
+    encapsulation === "IP" ? 0 : (given ?? DEFAULT_UDP_PORT);
+  // Which address an interface has is for the node to say; one name is one address.
+  const local = spec.local?.address ?? spec.local?.interface ?? nodeAddress ?? "";
+  const claim: TunnelClaim = {
+    name: metadata.name,
+    tunnelId: id ?? 0,
+    encapsulation,
+    local: { address: canonicalAddress(local), port: port(spec.local?.port) },
+    remote: { address: canonicalAddress(spec.remote.address), port: port(spec.remote.port) },
+  };
+  return claim;
+}

@@ -1,0 +1,38 @@
+/** When an object that is being deleted may go. Pure. */
+import { FINALIZER, NODE_LABEL, REMOVED } from "../api/placement.ts";
+import type { L2tpObject } from "../api/types.ts";
+
+/** How the node is that has the object. */
+export interface NodeState {
+  /** There is a Node of the name. */
+  readonly exists: boolean;
+  /** For how long the node has not been ready, in milliseconds; 0: it is. */
+  readonly notReadyMs: number;
+}
+
+export type Leave =
+  /** Nothing of ours holds it. */
+  | { readonly do: "nothing" }
+  | { readonly do: "release"; readonly abandoned: string | null }
+  | { readonly do: "wait"; readonly milliseconds: number | null };
+
+/** @param patienceMs how long a node that is not ready is waited for */
+export function decideLeaving(object: L2tpObject, node: NodeState, patienceMs: number): Leave {
+  const { finalizers, labels } = object.metadata;
+  if (!finalizers?.includes(FINALIZER)) return { do: "nothing" };
+  const wasHandedOver = labels?.[NODE_LABEL] !== undefined;
+  if (!wasHandedOver || isTakenDown(object)) return { do: "release", abandoned: null };
+  if (!node.exists) return { do: "release", abandoned: "its node is not in the cluster any more" };
+  if (node.notReadyMs === 0) return { do: "wait", milliseconds: null };
+  const left = patienceMs - node.notReadyMs;
+  if (left > 0) return { do: "wait", milliseconds: left };
+  const minutes = Math.round(node.notReadyMs / 60_000);
+  const abandoned = `its node has not been ready for ${minutes} minutes; should it come back, its agent takes it down then`;
+  return { do: "release", abandoned };
+}
+
+/** Deleting counts as a generation of its own. */
+function isTakenDown({ metadata, status }: L2tpObject): boolean {
+  const programmed = status?.conditions?.find(({ type }) => type === "Programmed");
+  return programmed?.reason === REMOVED && programmed.observedGeneration === metadata.generation;
+}

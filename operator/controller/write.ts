@@ -1,0 +1,136 @@
+/** Says to the API server what was decided, where it does not say so already. */
+import { isDeepStrictEqual } from "node:util";
+import { FINALIZER, NODE_LABEL, nodeLabel } from "../api/placement.ts";
+import { type Condition, keyOf, type L2tpObject, SESSIONS, TUNNELS } from "../api/types.ts";
+import type { KubeClient } from "../kube/client.ts";
+import type { EventRecorder } from "../kube/events.ts";
+import { objectPath } from "../kube/object.ts";
+import type { Counts } from "./cluster.ts";
+import type { Decision } from "./decide.ts";
+
+const MANAGER = "l2tp-controller";
+
+export interface Writer {
+  readonly client: KubeClient;
+  readonly events: EventRecorder;
+  now(): Date;
+}
+
+function pathOf({ kind, metadata }: L2tpObject): string {
+  const resource = kind === "L2tpTunnel" ? TUNNELS : SESSIONS;
+  return objectPath(resource, metadata.name, metadata.namespace);
+}
+
+/** Which object is meant: one of the same name that has come since is not. */
+function identityOf({ apiVersion, kind, metadata }: L2tpObject) {
+  const { name, namespace, uid } = metadata;
+  return { apiVersion, kind, metadata: { name, ...(namespace && { namespace }), uid } };
+}
+
+/** @param counts of a tunnel's sessions */
+export async function writeDecision(
+  writer: Writer,
+  decision: Decision,
+  counts: Counts | null,
+): Promise<void> {
+  await writeStatus(writer, decision, counts);
+  if (decision.refusal === null) await handOver(writer, decision);
+}
+
+async function writeStatus(
+  { client, events, now }: Writer,
+  { object, refusal, nodeName, id, nodeAddress }: Decision,
+  counts: Counts | null,
+): Promise<void> {
+  const before = object.status;
+  const accepted = acceptedCondition(object, refusal, now());
+  const idField = object.kind === "L2tpTunnel" ? "tunnelId" : "sessionId";
+  // What was given stays said: a refusal takes nothing back.
+  const given = refusal === null || before?.nodeName !== undefined;
+  const status: Record<string, unknown> = {
+    ...(given && nodeName !== "" ? { nodeName } : {}),
+    ...(given && id !== null ? { [idField]: id } : {}),
+    ...(nodeAddress === null ? {} : { nodeAddress }),
+    ...(counts === null ? {} : { sessions: counts }),
+    conditions: [accepted],
+  };
+  if (saysSo(before, status, accepted)) return;
+  const identity = identityOf(object);
+  const hasId = (before as Record<string, unknown> | undefined)?.[idField] !== undefined;
+  // Whoever gives an id must have seen that nobody else has.
+  const { resourceVersion } = object.metadata;
+  const metadata = hasId ? identity.metadata : { ...identity.metadata, resourceVersion };
+  await client.apply(`${pathOf(object)}/status`, { ...identity, metadata, status }, MANAGER);
+  const was = conditionOf(object, "Accepted");
+  if (refusal !== null && (was?.status !== "False" || was.reason !== refusal.reason)) {
+    events.record(object, "Warning", refusal.reason, refusal.message);
+  }
+}
+
+function conditionOf({ status }: L2tpObject, type: string): Condition | undefined {
+  return status?.conditions?.find((condition) => condition.type === type);
+}
+
+function acceptedCondition(object: L2tpObject, refusal: Decision["refusal"], now: Date): Condition {
+  const status = refusal === null ? "True" : "False";
+  const before = conditionOf(object, "Accepted");
+  return {
+    type: "Accepted",
+    status,
+    reason: refusal?.reason ?? "Valid",
+    message: refusal?.message ?? "The object is valid.",
+    ...(object.metadata.generation === undefined
+      ? {}
+      : { observedGeneration: object.metadata.generation }),
+    lastTransitionTime: before?.status === status ? before.lastTransitionTime : now.toISOString(),
+  };
+}
+
+/** Of conditions only ours is compared: the others are the agent's. */
+function saysSo(
+  before: L2tpObject["status"],
+  status: Readonly<Record<string, unknown>>,
+  accepted: Condition,
+): boolean {
+  if (before === undefined) return false;
+  const ours = Object.entries(status).filter(([field]) => field !== "conditions");
+  const fields = before as Readonly<Record<string, unknown>>;
+  if (!ours.every(([field, value]) => isDeepStrictEqual(fields[field], value))) return false;
+  const known = before.conditions?.find(({ type }) => type === "Accepted");
+  return isDeepStrictEqual({ ...known }, { ...accepted });
+}
+
+/** Shows the object to its node's agent, and keeps it until that has taken it down. */
+async function handOver({ client }: Writer, { object, nodeName }: Decision): Promise<void> {
+  const { labels, finalizers, deletionTimestamp } = object.metadata;
+  const label = nodeLabel(nodeName);
+  const isSaid = labels?.[NODE_LABEL] === label && finalizers?.includes(FINALIZER);
+  if (isSaid || deletionTimestamp !== undefined) return;
+  const identity = identityOf(object);
+  const metadata = {
+    ...identity.metadata,
+    labels: { [NODE_LABEL]: label },
+    finalizers: [FINALIZER],
+  };
+  await client.apply(pathOf(object), { ...identity, metadata }, MANAGER);
+}
+
+/** Lets the object go. Its label stays where it is being deleted: its agent need not see it vanish twice. */
+export async function release(client: KubeClient, object: L2tpObject): Promise<void> {
+  const { finalizers = [], resourceVersion } = object.metadata;
+  const metadata = {
+    resourceVersion,
+    finalizers: finalizers.filter((name) => name !== FINALIZER),
+  };
+  // Not by apply: whoever has set the finalizer, it is ours.
+  await client.request({
+    method: "PATCH",
+    path: pathOf(object),
+    body: { metadata },
+    contentType: "application/merge-patch+json",
+  });
+}
+
+export function nameOf(object: L2tpObject): string {
+  return `${object.kind} ${keyOf(object)}`;
+}

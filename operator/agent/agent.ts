@@ -189,6 +189,7 @@ export class Agent {
    * are gone are forgotten. @returns how many changes that took, and what could not be done
    */
   teardown(): Promise<{ readonly actions: number; readonly failures: Failures }> {
+    this.#stopped = true;
     return this.run(async () => {
       for (const attachment of [...this.store.all()]) {
         this.store.putIfPossible({ ...attachment, leaving: true });
@@ -198,7 +199,7 @@ export class Agent {
       const observation = await this.node.observe(() => undefined);
       const { actions, failures } = await this.node.converge(nothing, spared, observation);
       this.#forgetLeft(failures);
-      this.status.write([]);
+      this.source.forget();
       await this.#datapath.shutdown();
       return { actions: actions.length, failures };
     });

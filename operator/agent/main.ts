@@ -1,97 +1,25 @@
 /** l2tp-agent: makes a node's tunnels, sessions and pod interfaces what the objects say. */
 import { existsSync, mkdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { Command, InvalidArgumentError, Option } from "commander";
 import { pino } from "pino";
 import manifest from "../../package.json" with { type: "json" };
 import { isServed } from "../../rpc/server.ts";
 import { createRegistry, observeRequests, watchQueue, watchReflectors } from "../health/metrics.ts";
 import { serveHealth } from "../health/server.ts";
+import { isUninstalled } from "../install/uninstalled.ts";
 import { KubeClient, loadConfig } from "../kube/client.ts";
 import { EventRecorder } from "../kube/events.ts";
 import { Agent } from "./agent.ts";
-import type { AttachStep } from "./attach.ts";
 import { ClusterSource } from "./cluster/source.ts";
 import { FolderSource } from "./folder/source.ts";
 import { watchAgent } from "./metrics.ts";
-import { DEFAULT_SOCKET, TOMBSTONES } from "./protocol.ts";
+import { readOptions } from "./options.ts";
+import { TOMBSTONES } from "./protocol.ts";
 import { serveAgent } from "./serve.ts";
-import type { ObjectSource } from "./source.ts";
-
-interface Options {
-  manifests?: string;
-  node?: string;
-  stateDir: string;
-  socket: string;
-  secrets?: string;
-  datapath: "auto" | "kernel" | "userspace";
-  datapathSocket?: string;
-  datapathExternal: boolean;
-  kubeconfig?: string;
-  listen?: string;
-  metricsSessions: number;
-  resync: number;
-  logLevel: string;
-  teardown: boolean;
-  exitAt?: AttachStep;
-}
 
 const DATAPATHS = { auto: null, kernel: "Kernel", userspace: "Userspace" } as const;
 
-function seconds(text: string): number {
-  const value = Number(text);
-  if (!(value >= 0.1 && value <= 3600)) throw new InvalidArgumentError("0.1 to 3600 seconds.");
-  return value;
-}
-
-function count(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError("A whole number.");
-  return value;
-}
-
-const program = new Command("l2tp-agent")
-  .description(
-    "Makes a node's L2TPv3 tunnels, sessions and pod interfaces what the objects say: those of a folder, or the cluster's.",
-  )
-  .version(manifest.version)
-  .option(
-    "--manifests <dir>",
-    "the folder with L2tpTunnel and L2tpSession YAML; without it, the cluster has them",
-  )
-  .option("--kubeconfig <file>", "how to reach the API server (default: as a pod of the cluster)")
-  .option("--node <name>", "this node's name, as in spec.nodeName of its tunnels")
-  .option("--state-dir <dir>", "attachments and status", "/var/lib/l2tp-cni")
-  .option("--socket <path>", "where CNI and l2tpctl find the agent", DEFAULT_SOCKET)
-  .option("--secrets <dir>", "files NAMESPACE/NAME/KEY, mode 0600 (default: MANIFESTS/secrets)")
-  .addOption(
-    new Option(
-      "--datapath <kind>",
-      "who moves the frames of tunnels that leave it open; auto: the kernel where it can",
-    )
-      .choices(["auto", "kernel", "userspace"])
-      .default("auto"),
-  )
-  .option("--datapath-socket <path>", "the datapath's control socket (default: beside --socket)")
-  .option("--datapath-external", "never start the datapath: another container runs it", false)
-  .option("--listen <address>", "where /metrics, /healthz and /readyz are, as in :9402")
-  .option("--metrics-sessions <n>", "sessions with metrics of their own", count, 1000)
-  .option("--resync <seconds>", "between two periodic passes", seconds, 5)
-  .addOption(
-    new Option("--log-level <level>", "least level to log")
-      .choices(["trace", "debug", "info", "warn", "error"])
-      .default("info"),
-  )
-  .option("--teardown", "take all of ours off the node, end the datapath process, and exit", false)
-  .addOption(new Option("--exit-at <step>", "end at this step of an attachment").hideHelp())
-  .addHelpText(
-    "after",
-    "\nExamples:\n  l2tp-agent --manifests /etc/l2tp-cni --node edge-1\n  l2tp-agent --kubeconfig admin.conf --node worker-1",
-  )
-  .showHelpAfterError("(see l2tp-agent --help)")
-  .parse();
-
-const options = program.opts<Options>();
+const options = readOptions();
 const log = pino({ name: "l2tp-agent", level: options.logLevel }, pino.destination(2));
 
 function refuse(message: string): never {
@@ -113,7 +41,7 @@ if (
 ) {
   refuse(`no folder ${manifests}; create it and put the manifests there (--manifests)`);
 }
-if (options.datapath !== "kernel" && !existsSync("/dev/net/tun")) {
+if (options.datapath !== "kernel" && !options.datapathExternal && !existsSync("/dev/net/tun")) {
   refuse("no /dev/net/tun; load the module (modprobe tun), or give it to the container");
 }
 if (process.geteuid?.() !== 0) {
@@ -127,7 +55,9 @@ try {
 
 const socketFolder = dirname(options.socket);
 const registry = createRegistry();
-const source = options.teardown ? folderSource(options.stateDir) : openSource();
+const client = manifests === undefined && !options.teardown ? connect() : null;
+const source =
+  client === null ? folderSource(manifests ?? options.stateDir) : clusterSource(client);
 const agent = new Agent({
   version: manifest.version,
   nodeName: node,
@@ -149,25 +79,26 @@ function folderSource(folder: string): FolderSource {
   return new FolderSource({ manifests: folder, secrets, stateFolder });
 }
 
-function openSource(): ObjectSource {
-  if (manifests !== undefined) return folderSource(manifests);
+function connect(): KubeClient {
   try {
     const userAgent = `l2tp-agent/${manifest.version}`;
-    const config = loadConfig(options.kubeconfig);
-    const client = new KubeClient(config, userAgent, observeRequests(registry));
-    const events = new EventRecorder(client, "l2tp-agent", node, (error) =>
-      log.warn(`an event is lost: ${(error as Error).message}`),
-    );
-    const cache = join(socketFolder, "cache.json");
-    const cluster = new ClusterSource({ client, events, nodeName: node, cache, log });
-    watchReflectors(registry, cluster.reflectors);
-    watchQueue(registry, "status", () => cluster.status.queue.depth);
-    log.info({ server: client.server }, "the objects are in the cluster");
-    return cluster;
+    return new KubeClient(loadConfig(options.kubeconfig), userAgent, observeRequests(registry));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return refuse(`${reason}; give --manifests <dir>, or --kubeconfig <file>`);
   }
+}
+
+function clusterSource(client: KubeClient): ClusterSource {
+  const events = new EventRecorder(client, "l2tp-agent", node, (error) =>
+    log.warn(`an event is lost: ${(error as Error).message}`),
+  );
+  const cache = join(socketFolder, "cache.json");
+  const cluster = new ClusterSource({ client, events, nodeName: node, cache, log });
+  watchReflectors(registry, cluster.reflectors);
+  watchQueue(registry, "status", () => cluster.status.queue.depth);
+  log.info({ server: client.server }, "the objects are in the cluster");
+  return cluster;
 }
 
 if (options.teardown) await teardown();
@@ -190,14 +121,19 @@ async function run(): Promise<void> {
   const server = await serveAgent(agent, options.socket).catch((error: Error) =>
     refuse(`${error.message}; stop that agent, or give this one --socket and --state-dir`),
   );
-  const stop = (signal: string) => {
-    log.info({ signal }, "stopping; the datapath goes on");
+  const stop = async (signal: string) => {
     server.close();
+    const { daemonset } = options;
+    if (client !== null && daemonset !== undefined && (await isUninstalled(client, daemonset))) {
+      const { actions, failures } = await agent.teardown();
+      log.info({ changes: actions, failed: failures.size }, "uninstalled from the node");
+    } else {
+      log.info({ signal }, "stopping; the datapath goes on");
+    }
     agent.stop();
     process.exit(0);
   };
-  process.on("SIGTERM", stop);
-  process.on("SIGINT", stop);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stop(signal));
   if (options.listen !== undefined) {
     watchAgent(registry, agent, options.metricsSessions);
     // The API server's absence makes no agent sick: what runs goes on without it.

@@ -13,6 +13,8 @@ export interface ObjectSource {
   readonly status: StatusSink;
   /** What there is now; null: nobody can say yet, and nothing may be changed. @throws where it cannot be read */
   read(): Promise<Found | null>;
+  /** Nothing of it is on the node any more: forgets what it has kept for the next start. */
+  forget(): void;
   /** Calls `changed` when there may be something new, from now on. Returns how to stop. */
   watch(changed: () => void): () => void;
   /** What a pod asks for by its annotation; null: nothing. @throws AgentError where nobody can say */

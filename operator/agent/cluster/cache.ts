@@ -2,7 +2,7 @@
  * What was known last, in a file: an agent that starts anew while the API server is away goes on with it.
  * It holds cookies, and so lies where only root reads, in memory (/run).
  */
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { sync as writeFileAtomic } from "write-file-atomic";
 
@@ -28,6 +28,10 @@ export class Cache {
     } catch {
       return null;
     }
+  }
+
+  remove(): void {
+    rmSync(this.#path, { force: true });
   }
 
   /** @throws where it cannot be written */

@@ -101,6 +101,10 @@ export class ClusterSource implements ObjectSource {
     return { documents, rejections: [], withdrawn };
   }
 
+  forget(): void {
+    this.#cache.remove();
+  }
+
   watch(changed: () => void): () => void {
     this.#changed = changed;
     const { signal } = this.#stopped;

@@ -32,6 +32,10 @@ export class FolderSource implements ObjectSource {
     return { ...this.#manifests.read(), withdrawn: [] };
   }
 
+  forget(): void {
+    this.status.write([]);
+  }
+
   watch(changed: () => void): () => void {
     return watchFolders([this.folder, this.#secretsFolder], changed);
   }

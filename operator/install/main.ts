@@ -1,0 +1,101 @@
+/** l2tp-install: keeps the CNI plugin installed on a node, until it is uninstalled. */
+import { watch } from "chokidar";
+import { Command } from "commander";
+import { pino } from "pino";
+import manifest from "../../package.json" with { type: "json" };
+import { DEFAULT_SOCKET } from "../agent/protocol.ts";
+import { KubeClient, loadConfig } from "../kube/client.ts";
+import { chain, installPlugin, type NodePaths, uninstall } from "./node.ts";
+import { isUninstalled } from "./uninstalled.ts";
+
+interface Options extends NodePaths {
+  chain: boolean;
+  daemonset?: string;
+  kubeconfig?: string;
+  once: boolean;
+  remove: boolean;
+}
+
+const AGAIN_MS = 30_000;
+/** Another installer writes its file in several steps. */
+const SETTLE_MS = 200;
+
+const program = new Command("l2tp-install")
+  .description(
+    "Keeps the CNI plugin on the node, chained in its network configuration, until it is uninstalled.",
+  )
+  .version(manifest.version)
+  .option("--plugin <file>", "the plugin to install", "/usr/share/l2tp-cni/l2tp")
+  .option("--binaries <dir>", "the node's folder of CNI plugins", "/host/opt/cni/bin")
+  .option("--configs <dir>", "the node's folder of network configurations", "/host/etc/cni/net.d")
+  .option("--socket <path>", "the agent's socket, as the node has it", DEFAULT_SOCKET)
+  .option("--no-chain", "leave the network configuration alone: Multus, or by hand")
+  .option("--daemonset <namespace/name>", "whose end means that the plugin is uninstalled")
+  .option("--kubeconfig <file>", "how to reach the API server (default: as a pod of the cluster)")
+  .option("--once", "install, and exit", false)
+  .option("--remove", "uninstall, and exit", false)
+  .showHelpAfterError("(see l2tp-install --help)")
+  .parse();
+
+const options = program.opts<Options>();
+const log = pino({ name: "l2tp-install" }, pino.destination(2));
+let said = "";
+
+if (options.remove) {
+  remove();
+} else {
+  install();
+  if (!options.once) keep();
+}
+
+/** Again and again: other installers write the same files. */
+function install(): void {
+  try {
+    if (installPlugin(options)) log.info({ folder: options.binaries }, "installed the plugin");
+    if (!options.chain) return;
+    const chained = chain(options);
+    if (chained === null) {
+      return say(`${options.configs} has no network configuration yet; it is waited for`);
+    }
+    const { file, edit } = chained;
+    if (edit.do === "write") log.info({ file }, "chained the plugin");
+    if (edit.do === "leave") say(`${file} is left alone: ${edit.why}`);
+  } catch (error) {
+    say(`${(error as Error).message}; it is tried again`);
+    if (options.once) process.exitCode = 1;
+  }
+}
+
+/** Once, until it is said otherwise. */
+function say(line: string): void {
+  if (line !== said) log.warn(line);
+  said = line;
+}
+
+function remove(): void {
+  const files = uninstall(options);
+  log.info({ files }, "took the plugin off the node");
+}
+
+function keep(): void {
+  const client = new KubeClient(loadConfig(options.kubeconfig), `l2tp-install/${manifest.version}`);
+  let timer = setTimeout(again, AGAIN_MS);
+  function again(): void {
+    install();
+    clearTimeout(timer);
+    timer = setTimeout(again, AGAIN_MS);
+  }
+  watch(options.configs, { ignoreInitial: true, depth: 0 }).on("all", () => {
+    clearTimeout(timer);
+    timer = setTimeout(again, SETTLE_MS);
+  });
+  const stop = async () => {
+    clearTimeout(timer);
+    const { daemonset } = options;
+    if (daemonset !== undefined && (await isUninstalled(client, daemonset))) remove();
+    else log.info("stopping; the plugin stays");
+    process.exit(0);
+  };
+  process.on("SIGTERM", () => void stop());
+  process.on("SIGINT", () => void stop());
+}

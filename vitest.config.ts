@@ -11,6 +11,12 @@ const system = (name: string, timeoutMs: number) => ({
   },
 });
 
+/** One cluster for all files. */
+const cluster = (name: string, timeoutMs: number) => {
+  const { test } = system(name, timeoutMs);
+  return { test: { ...test, globalSetup: "test/cluster/setup.ts" } };
+};
+
 export default defineConfig({
   test: {
     projects: [
@@ -19,6 +25,8 @@ export default defineConfig({
       system("peer", 120_000),
       // Against the API server of test/kube/crd-server.
       system("crds", 60_000),
+      // On the cluster of test/kube/kube-cluster.
+      cluster("cluster", 300_000),
       // Inside the virtual machine of test/vm.
       system("kernel", 180_000),
     ],

@@ -94,7 +94,8 @@ function clusterSource(client: KubeClient): ClusterSource {
     log.warn(`an event is lost: ${(error as Error).message}`),
   );
   const cache = join(socketFolder, "cache.json");
-  const cluster = new ClusterSource({ client, events, nodeName: node, cache, log });
+  const secretsMs = options.secretsRefresh * 1000;
+  const cluster = new ClusterSource({ client, events, nodeName: node, cache, secretsMs, log });
   watchReflectors(registry, cluster.reflectors);
   watchQueue(registry, "status", () => cluster.status.queue.depth);
   log.info({ server: client.server }, "the objects are in the cluster");

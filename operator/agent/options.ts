@@ -17,6 +17,7 @@ export interface Options {
   listen?: string;
   daemonset?: string;
   metricsSessions: number;
+  secretsRefresh: number;
   resync: number;
   logLevel: string;
   teardown: boolean;
@@ -64,6 +65,7 @@ export function readOptions(): Options {
     .option("--daemonset <namespace/name>", "whose end means: take all of ours off the node")
     .option("--listen <address>", "where /metrics, /healthz and /readyz are, as in :9402")
     .option("--metrics-sessions <n>", "sessions with metrics of their own", count, 1000)
+    .option("--secrets-refresh <seconds>", "between two looks at a cluster's Secrets", seconds, 60)
     .option("--resync <seconds>", "between two periodic passes", seconds, 5)
     .addOption(
       new Option("--log-level <level>", "least level to log")

@@ -59,7 +59,7 @@ export function decideOrphan(object: L2tpSession): Decision<L2tpSession> {
   const { name } = object.spec.tunnelRef;
   const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
   const nodeName = object.status?.nodeName ?? "";
-  const refusal = { reason: "NoTunnel", message };
+  const refusal = refuseForm(object) ?? { reason: "NoTunnel", message };
   return { object, refusal, nodeName, id: object.status?.sessionId ?? null, nodeAddress: null };
 }
 

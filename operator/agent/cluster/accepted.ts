@@ -92,5 +92,8 @@ function complete(object: L2tpObject, id: number): object {
   const { local = {} } = spec;
   const isOpen = local.address === undefined && local.interface === undefined;
   const address = isOpen && status?.nodeAddress ? { address: status.nodeAddress } : {};
-  return { ...common, spec: { ...spec, tunnelId: id, local: { ...local, ...address } } };
+  // Whose sessions may be in it the controller has decided, who knows the labels of namespaces.
+  const allowedNamespaces = { from: "All" };
+  const completed = { tunnelId: id, local: { ...local, ...address }, allowedNamespaces };
+  return { ...common, spec: { ...spec, ...completed } };
 }

@@ -18,6 +18,7 @@ interface Known {
 
 const READ_TIMEOUT_MS = 5000;
 const READS_AT_ONCE = 8;
+const MISSING_AT_ONCE = 16;
 
 /** A key of a Secret. */
 export interface SecretRef {
@@ -62,7 +63,9 @@ export class ClusterSecrets {
         !this.#known.has(id) || known === undefined || [...keys].some((key) => !known.has(key))
       );
     });
-    await this.#readAll(fresh.map(([id]) => id));
+    // Somebody waits for these.
+    const missing = [...wanted.keys()].filter((id) => this.#known.get(id)?.data === null);
+    await this.#readAll([...fresh.map(([id]) => id), ...missing.slice(0, MISSING_AT_ONCE)]);
   }
 
   /** Reads all of them again. @returns whether any has changed */

@@ -28,11 +28,11 @@ export interface ClusterOptions {
   readonly nodeName: string;
   /** Where the cache lies; it holds secrets. */
   readonly cache: string;
+  /** Secrets that have changed are seen after one to two times this. */
+  readonly secretsMs: number;
   readonly log: Logger;
 }
 
-/** Secrets that have changed are seen after one to two times this. */
-const SECRETS_MS = 60_000;
 const LOOK_UP_TIMEOUT_MS = 5000;
 
 export class ClusterSource implements ObjectSource {
@@ -178,7 +178,7 @@ export class ClusterSource implements ObjectSource {
 
   async #refreshSecrets(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await pause(SECRETS_MS * (1 + Math.random()), signal).catch(() => {});
+      await pause(this.#options.secretsMs * (1 + Math.random()), signal).catch(() => {});
       if (!signal.aborted && (await this.#secrets.refresh())) this.#changed();
     }
   }

@@ -1,0 +1,159 @@
+/** Every sample through an API server that has never heard of CEL: it rejects, or the controller refuses. */
+import { afterAll, describe, expect, it } from "vitest";
+import { manifestOf, SAMPLES, type Sample } from "../../operator/api/testdata.ts";
+import { KubeError } from "../../operator/kube/errors.ts";
+import type { KubeObject } from "../../operator/kube/object.ts";
+import { Cluster, type ClusterNode, sessionPair, tunnelPair } from "../harness/cluster.ts";
+import { until } from "../harness/wait.ts";
+
+const cluster = new Cluster();
+const [n1, n2] = cluster.nodes as [ClusterNode, ClusterNode];
+const named = SAMPLES.map((sample, index) => ({ ...sample, id: `sample-${index}` }));
+
+afterAll(() => cluster.close());
+
+async function verdict(sample: Sample & { id: string }): Promise<"rejected" | "taken"> {
+  try {
+    await cluster.create(manifestOf(sample, sample.id));
+    return "taken";
+  } catch (error) {
+    expect(error).toBeInstanceOf(KubeError);
+    expect((error as KubeError).status).toBe(422);
+    return "rejected";
+  }
+}
+
+async function remove(objects: readonly KubeObject[]): Promise<void> {
+  for (const { kind = "", metadata } of objects) {
+    await cluster.delete(kind, metadata.name, metadata.namespace);
+    await cluster.gone(kind, metadata.name, metadata.namespace);
+  }
+}
+
+describe("an API server without CEL", () => {
+  it.each(named.filter(({ fault }) => fault === "schema"))("rejects $name", async (sample) => {
+    expect(await verdict(sample)).toBe("rejected");
+  });
+
+  it.each(named.filter(({ fault }) => fault === "cel" || fault === "ours"))(
+    "lets $name through, and the controller refuses it",
+    async (sample) => {
+      expect(await verdict(sample)).toBe("taken");
+      const object = manifestOf(sample, sample.id) as KubeObject;
+      const condition = await cluster.condition(object, "Accepted", "False");
+      expect(condition).toMatchObject({
+        reason: "Invalid",
+        message: expect.stringMatching(/^spec\./),
+      });
+      // Nothing holds what never was anywhere.
+      const { metadata } = (await cluster.find(
+        sample.kind,
+        sample.id,
+        object.metadata.namespace,
+      )) as KubeObject;
+      expect(metadata.finalizers ?? []).toEqual([]);
+      await remove([object]);
+    },
+  );
+});
+
+describe("objects that contradict each other", () => {
+  it("leaves the first what it has, and tells the second", async () => {
+    const [tunnel] = tunnelPair(n1, n2, 5300) as [KubeObject & { spec: object }, KubeObject];
+    const rival = { ...tunnel, metadata: { name: "rival" } };
+    const [session] = sessionPair(n1, n2, 5300, 300) as [KubeObject, KubeObject];
+    const other = { ...session, metadata: { ...session.metadata, name: "rival" } };
+    await cluster.apply(tunnel, session);
+    await cluster.condition(tunnel, "Programmed", "True");
+    await cluster.condition(session, "Programmed", "True");
+    await cluster.apply(rival, other);
+    const conflict = await cluster.condition(rival, "Accepted", "False", "Conflict");
+    expect(conflict.message).toContain("L2tpTunnel n1-n2-5300 of this node has it");
+    const lost = await cluster.condition(other, "Accepted", "False", "Conflict");
+    expect(lost.message).toContain("L2tpSession default/s300-n1 of this node has it");
+    expect((await cluster.eventsOf("rival")).join()).toContain("Conflict");
+    await cluster.condition(tunnel, "Programmed", "True");
+    await remove([other, session, rival, tunnel]);
+  });
+
+  it("keeps a tunnel on its node", async () => {
+    const [tunnel] = tunnelPair(n1, n2, 5310) as [KubeObject & { spec: object }, KubeObject];
+    await cluster.apply(tunnel);
+    await cluster.condition(tunnel, "Programmed", "True");
+    await cluster.apply({ ...tunnel, spec: { ...tunnel.spec, nodeName: "n2" } });
+    const refused = await cluster.condition(tunnel, "Accepted", "False", "NodeImmutable");
+    expect(refused.message).toContain("stays on node n1");
+    expect(
+      (await cluster.ctl<{ name: string }[]>("n1", "tunnels")).map(({ name }) => name),
+    ).toEqual(["n1-n2-5310"]);
+    await remove([tunnel]);
+  });
+
+  it("wants to know the node", async () => {
+    const tunnel = {
+      ...(tunnelPair(n1, n2, 5320)[0] as KubeObject & { spec: object }),
+      metadata: { name: "elsewhere" },
+    };
+    await cluster.apply({ ...tunnel, spec: { ...tunnel.spec, nodeName: "n9" } });
+    const refused = await cluster.condition(tunnel, "Accepted", "False", "NoNode");
+    expect(refused.message).toContain("kubectl get nodes");
+    await remove([tunnel]);
+  });
+
+  it("lets in the namespaces that the tunnel's administrator has chosen", async () => {
+    const allowedNamespaces = { from: "Selector", selector: { matchLabels: { circuit: "yes" } } };
+    const [tunnel] = tunnelPair(n1, n2, 5330, { allowedNamespaces }) as [KubeObject, KubeObject];
+    const [session] = sessionPair(n1, n2, 5330, 330) as [KubeObject, KubeObject];
+    await cluster.apply(tunnel, session);
+    const refused = await cluster.condition(session, "Accepted", "False", "NamespaceNotAllowed");
+    expect(refused.message).toContain("lacks circuit=yes");
+    const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "default" } };
+    await cluster.apply({
+      ...namespace,
+      metadata: { name: "default", labels: { circuit: "yes" } },
+    });
+    await cluster.condition(session, "Programmed", "True");
+    // Taken back, it is taken down.
+    await cluster.apply(namespace);
+    await cluster.condition(session, "Programmed", "False", "NotAccepted");
+    expect(await cluster.ctl<object[]>("n1", "sessions")).toEqual([]);
+    await remove([session, tunnel]);
+  });
+});
+
+describe("cookies in a Secret", () => {
+  const [tunnel] = tunnelPair(n1, n2, 5340) as [KubeObject, KubeObject];
+  const cookies = { receive: { valueFrom: { secretKeyRef: { name: "lan", key: "rx" } } } };
+  const [session] = sessionPair(n1, n2, 5340, 340, { cookies }) as [KubeObject, KubeObject];
+  const secret = (rx: string) => ({
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: "lan", namespace: "default" },
+    stringData: { rx },
+  });
+
+  it("waits for the Secret, says what is wrong in it, and follows it", async () => {
+    await cluster.apply(tunnel, session);
+    const missing = await cluster.condition(session, "Programmed", "False", "NoSecret");
+    expect(missing.message).toContain("no Secret default/lan; create it");
+    await cluster.apply(secret("not hex"));
+    const wrong = await cluster.condition(session, "Programmed", "False", "NotAccepted");
+    expect(wrong.message).toContain("key rx of Secret default/lan: not hexadecimal");
+    expect(wrong.message).not.toContain("not hex;");
+    await cluster.apply(secret("a1b2c3d4"));
+    await cluster.condition(session, "Programmed", "True");
+    expect(await cookieBytes()).toBe("cookies=4/0");
+    // Rotated while in use; and then broken, which takes nothing away.
+    await cluster.apply(secret("a1b2c3d4e5f60718"));
+    await until("the new cookie is used", async () => (await cookieBytes()) === "cookies=8/0");
+    await cluster.apply(secret("gone"));
+    await cluster.condition(session, "Programmed", "False");
+    expect(await cookieBytes()).toBe("cookies=8/0");
+    await remove([session, tunnel, secret("") as KubeObject]);
+  });
+
+  async function cookieBytes(): Promise<string | undefined> {
+    const rows = await cluster.ctl<{ settings: string[] }[]>("n1", "dump");
+    return rows.flatMap(({ settings }) => settings).find((text) => text.startsWith("cookies="));
+  }
+});

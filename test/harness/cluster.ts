@@ -1,0 +1,304 @@
+/** The cluster of test/kube/kube-cluster as tests see it. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parse } from "yaml";
+import { type Condition, SESSIONS, TUNNELS } from "../../operator/api/types.ts";
+import { KubeClient, loadConfig } from "../../operator/kube/client.ts";
+import { KubeError } from "../../operator/kube/errors.ts";
+import { type KubeObject, objectPath, PODS, type Resource } from "../../operator/kube/object.ts";
+import { type Output, run, tryRun } from "./run.ts";
+import { until } from "./wait.ts";
+
+export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const PROGRAM = `${ROOT}test/kube/kube-cluster/kube-cluster`;
+const STATE = "/var/lib/kube-cluster";
+export const RELEASE = "l2tp-cni";
+export const CHART = `${ROOT}charts/l2tp-cni`;
+/** A cluster on two cores takes its time. */
+export const PATIENCE_MS = 120_000;
+
+export interface ClusterNode {
+  readonly name: string;
+  readonly address: string;
+  /** The node's whole file system, its mounts included. */
+  readonly root: string;
+}
+
+const DEPLOYMENTS: Resource = { apiVersion: "apps/v1", kind: "Deployment", plural: "deployments" };
+const KINDS: Readonly<Record<string, Resource>> = {
+  L2tpTunnel: TUNNELS,
+  L2tpSession: SESSIONS,
+  Pod: PODS,
+  Deployment: DEPLOYMENTS,
+  Secret: { apiVersion: "v1", kind: "Secret", plural: "secrets" },
+  Namespace: { apiVersion: "v1", kind: "Namespace", plural: "namespaces" },
+};
+
+export type Reported = KubeObject & {
+  readonly spec: Readonly<Record<string, unknown>>;
+  readonly status?: Readonly<Record<string, unknown>> & {
+    readonly conditions?: readonly Condition[];
+    readonly phase?: string;
+  };
+};
+
+/** Runs the harness's program. */
+export function kubeCluster(...args: string[]): Promise<string> {
+  return run([PROGRAM, ...args], { timeoutMs: 900_000 });
+}
+
+export class Cluster {
+  readonly client = new KubeClient(loadConfig(`${STATE}/admin.kubeconfig`), "test");
+  readonly nodes: readonly ClusterNode[] = ["n1", "n2"].map((name, index) => ({
+    name,
+    address: `10.99.0.${11 + index}`,
+    root: `${STATE}/${name}/root`,
+  }));
+
+  kubectl(...args: string[]): Promise<string> {
+    return kubeCluster("kubectl", ...args);
+  }
+
+  helm(...args: string[]): Promise<Output> {
+    return tryRun([PROGRAM, "helm", ...args], { timeoutMs: 300_000 });
+  }
+
+  onNode(node: string, ...command: string[]): Promise<string> {
+    return kubeCluster("exec-node", node, "--", ...command);
+  }
+
+  tryOnNode(node: string, command: readonly string[], input = ""): Promise<Output> {
+    return tryRun([PROGRAM, "exec-node", node, "--", ...command], { input, timeoutMs: 120_000 });
+  }
+
+  /** Makes the objects what is given, as `kubectl apply --server-side` does. */
+  async apply(...objects: object[]): Promise<void> {
+    for (const object of objects) await this.client.apply(pathOf(object), object, "test");
+  }
+
+  async create(object: object): Promise<void> {
+    const path = pathOf(object);
+    const collection = path.slice(0, path.lastIndexOf("/"));
+    await this.client.request({ method: "POST", path: collection, body: object });
+  }
+
+  /** Undefined where there is none. */
+  async find(kind: string, name: string, namespace?: string): Promise<Reported | undefined> {
+    try {
+      return await this.client.get<Reported>(path(kind, name, namespace));
+    } catch (error) {
+      if (error instanceof KubeError && error.isNotFound) return undefined;
+      throw error;
+    }
+  }
+
+  /** Asks for its deletion; what holds it may take its time. */
+  async delete(kind: string, name: string, namespace?: string): Promise<void> {
+    const body = { gracePeriodSeconds: 1, propagationPolicy: "Background" };
+    try {
+      await this.client.request({ method: "DELETE", path: path(kind, name, namespace), body });
+    } catch (error) {
+      if (!(error instanceof KubeError && error.isNotFound)) throw error;
+    }
+  }
+
+  gone(kind: string, name: string, namespace?: string): Promise<boolean> {
+    const what = `${kind} ${name} is gone`;
+    return until(what, async () => !(await this.find(kind, name, namespace)), PATIENCE_MS);
+  }
+
+  /** Waits for a condition of this very generation. */
+  condition(
+    { kind, metadata }: KubeObject,
+    type: string,
+    status: string,
+    reason?: string,
+  ): Promise<Condition> {
+    const { name, namespace } = metadata;
+    const what = `${kind} ${name} is ${type}=${status} ${reason ?? ""}`;
+    return until(
+      what,
+      async () => {
+        const object = await this.find(kind ?? "", name, namespace);
+        const found = object?.status?.conditions?.find((item) => item.type === type);
+        const isSo =
+          found?.status === status &&
+          (reason === undefined || found.reason === reason) &&
+          found.observedGeneration === object?.metadata.generation;
+        if (isSo) return found;
+        throw new Error(JSON.stringify(object?.status ?? "there is none"));
+      },
+      PATIENCE_MS,
+    );
+  }
+
+  podRuns(name: string, namespace = "default"): Promise<Reported> {
+    return until(
+      `pod ${name} runs`,
+      async () => {
+        const pod = await this.find("Pod", name, namespace);
+        if (pod?.status?.phase === "Running") return pod;
+        throw new Error((await this.eventsOf(name, namespace)).join("\n"));
+      },
+      PATIENCE_MS,
+    );
+  }
+
+  async eventsOf(name: string, namespace = "default"): Promise<string[]> {
+    const list = await this.client.get<{ items: { reason: string; message: string }[] }>(
+      `/api/v1/namespaces/${namespace}/events`,
+      { fieldSelector: `involvedObject.name=${name}` },
+    );
+    return list.items.map(({ reason, message }) => `${reason}: ${message}`);
+  }
+
+  inPod(name: string, ...command: string[]): Promise<string> {
+    return this.kubectl("exec", name, "--", ...command);
+  }
+
+  /** Waits until one pod reaches the other. @param from a pod of namespace default */
+  pings(from: string, address: string): Promise<string> {
+    return until(
+      `${from} reaches ${address}`,
+      () => this.inPod(from, "ping", "-c", "1", "-W", "1", address),
+      PATIENCE_MS,
+    );
+  }
+
+  /** What the agent of a node says. */
+  async ctl<T>(node: string, ...args: string[]): Promise<T> {
+    const pod = await this.#agentOf(node);
+    const text = await this.kubectl(
+      ...["--namespace", RELEASE, "exec", pod, "--container", "agent", "--"],
+      ...["l2tpctl", ...args, "-o", "json"],
+    );
+    return JSON.parse(text) as T;
+  }
+
+  async #agentOf(node: string): Promise<string> {
+    const list = await this.client.get<{ items: Reported[] }>(
+      `/api/v1/namespaces/${RELEASE}/pods`,
+      {
+        labelSelector: "app.kubernetes.io/component=agent",
+        fieldSelector: `spec.nodeName=${node}`,
+      },
+    );
+    const [pod] = list.items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
+    if (pod === undefined) throw new Error(`no agent on ${node}`);
+    return pod.metadata.name;
+  }
+
+  /** Devices of ours on a node, outside of pods. */
+  async devices(node: string): Promise<string[]> {
+    const text = await this.onNode(node, "ip", "-o", "link", "show");
+    return [...text.matchAll(/^\d+: (l2\w+-?\w*)[:@]/gm)].map(([, name = ""]) => name);
+  }
+
+  async installCrds(): Promise<void> {
+    const collection = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    for (const { plural } of [TUNNELS, SESSIONS]) {
+      const body = parse(readFileSync(`${ROOT}crds/${plural}.yaml`, "utf8"));
+      await this.client.apply(`${collection}/${plural}.l2tp.dev`, body, "test");
+    }
+  }
+
+  /** Installs the release, and waits until all of it runs. */
+  async install(...args: string[]): Promise<void> {
+    const where = ["--namespace", RELEASE, "--create-namespace"];
+    const answer = await this.helm("upgrade", "--install", RELEASE, CHART, ...where, ...args);
+    if (answer.status !== 0) throw new Error(answer.stderr);
+    await this.rolledOut();
+  }
+
+  async rolledOut(): Promise<void> {
+    for (const workload of [
+      "daemonset/l2tp-cni-agent",
+      "daemonset/l2tp-cni-datapath",
+      "deployment/l2tp-cni-controller",
+    ]) {
+      await this.kubectl(
+        ...["--namespace", RELEASE, "rollout", "status", workload, "--timeout=120s"],
+      );
+    }
+  }
+
+  close(): void {
+    this.client.close();
+  }
+}
+
+function path(kind: string, name: string, namespace: string | undefined): string {
+  const resource = KINDS[kind];
+  if (resource === undefined) throw new Error(`no path of ${kind}`);
+  return objectPath(resource, name, namespace);
+}
+
+function pathOf(object: object): string {
+  const { kind = "", metadata } = object as KubeObject;
+  return path(kind, metadata.name, metadata.namespace);
+}
+
+/** A pod of one container that sleeps. @param sessions the annotation */
+export function sleeper(name: string, node: string, sessions?: string | object): object {
+  const annotation =
+    sessions === undefined || typeof sessions === "string" ? sessions : JSON.stringify(sessions);
+  const metadata = {
+    name,
+    namespace: "default",
+    ...(annotation === undefined ? {} : { annotations: { "l2tp.dev/sessions": annotation } }),
+  };
+  return { apiVersion: "v1", kind: "Pod", metadata, spec: sleep(node) };
+}
+
+export function sleep(node: string): object {
+  return {
+    nodeName: node,
+    terminationGracePeriodSeconds: 1,
+    containers: [{ name: "main", image: "localhost/busybox:1", command: ["sleep", "1000000"] }],
+  };
+}
+
+/** Both ends of a tunnel between two nodes. */
+export function tunnelPair(
+  a: ClusterNode,
+  b: ClusterNode,
+  port: number,
+  change = {},
+): KubeObject[] {
+  const end = (mine: ClusterNode, other: ClusterNode) => ({
+    apiVersion: "l2tp.dev/v1alpha1",
+    kind: "L2tpTunnel",
+    metadata: { name: `${mine.name}-${other.name}-${port}` },
+    spec: {
+      nodeName: mine.name,
+      local: { port },
+      remote: { address: other.address, port },
+      tunnelId: port,
+      peerTunnelId: port,
+      ...change,
+    },
+  });
+  return [end(a, b), end(b, a)];
+}
+
+/** Both ends of a session in them. */
+export function sessionPair(
+  a: ClusterNode,
+  b: ClusterNode,
+  port: number,
+  id: number,
+  change: object = {},
+): KubeObject[] {
+  const end = (mine: ClusterNode, other: ClusterNode) => ({
+    apiVersion: "l2tp.dev/v1alpha1",
+    kind: "L2tpSession",
+    metadata: { name: `s${id}-${mine.name}`, namespace: "default" },
+    spec: {
+      tunnelRef: { name: `${mine.name}-${other.name}-${port}` },
+      sessionId: id,
+      peerSessionId: id,
+      ...change,
+    },
+  });
+  return [end(a, b), end(b, a)];
+}

@@ -23,13 +23,6 @@ async function verdict(sample: Sample & { id: string }): Promise<"rejected" | "t
   }
 }
 
-async function remove(objects: readonly KubeObject[]): Promise<void> {
-  for (const { kind = "", metadata } of objects) {
-    await cluster.delete(kind, metadata.name, metadata.namespace);
-    await cluster.gone(kind, metadata.name, metadata.namespace);
-  }
-}
-
 describe("an API server without CEL", () => {
   it.each(named.filter(({ fault }) => fault === "schema"))("rejects $name", async (sample) => {
     expect(await verdict(sample)).toBe("rejected");
@@ -52,7 +45,7 @@ describe("an API server without CEL", () => {
         object.metadata.namespace,
       )) as KubeObject;
       expect(metadata.finalizers ?? []).toEqual([]);
-      await remove([object]);
+      await cluster.remove(object);
     },
   );
 });
@@ -73,7 +66,7 @@ describe("objects that contradict each other", () => {
     expect(lost.message).toContain("L2tpSession default/s300-n1 of this node has it");
     expect((await cluster.eventsOf("rival")).join()).toContain("Conflict");
     await cluster.condition(tunnel, "Programmed", "True");
-    await remove([other, session, rival, tunnel]);
+    await cluster.remove(other, session, rival, tunnel);
   });
 
   it("keeps a tunnel on its node", async () => {
@@ -86,7 +79,7 @@ describe("objects that contradict each other", () => {
     expect(
       (await cluster.ctl<{ name: string }[]>("n1", "tunnels")).map(({ name }) => name),
     ).toEqual(["n1-n2-5310"]);
-    await remove([tunnel]);
+    await cluster.remove(tunnel);
   });
 
   it("wants to know the node", async () => {
@@ -97,7 +90,7 @@ describe("objects that contradict each other", () => {
     await cluster.apply({ ...tunnel, spec: { ...tunnel.spec, nodeName: "n9" } });
     const refused = await cluster.condition(tunnel, "Accepted", "False", "NoNode");
     expect(refused.message).toContain("kubectl get nodes");
-    await remove([tunnel]);
+    await cluster.remove(tunnel);
   });
 
   it("lets in the namespaces that the tunnel's administrator has chosen", async () => {
@@ -117,7 +110,7 @@ describe("objects that contradict each other", () => {
     await cluster.apply(namespace);
     await cluster.condition(session, "Programmed", "False", "NotAccepted");
     expect(await cluster.ctl<object[]>("n1", "sessions")).toEqual([]);
-    await remove([session, tunnel]);
+    await cluster.remove(session, tunnel);
   });
 });
 
@@ -149,7 +142,7 @@ describe("cookies in a Secret", () => {
     await cluster.apply(secret("gone"));
     await cluster.condition(session, "Programmed", "False");
     expect(await cookieBytes()).toBe("cookies=8/0");
-    await remove([session, tunnel, secret("") as KubeObject]);
+    await cluster.remove(session, tunnel, secret("") as KubeObject);
   });
 
   async function cookieBytes(): Promise<string | undefined> {

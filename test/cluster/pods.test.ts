@@ -23,16 +23,6 @@ const secretKeyRef = (key: string) => ({
   valueFrom: { secretKeyRef: { name: "cookies", key }, generate: true },
 });
 
-async function remove(...objects: readonly object[]): Promise<void> {
-  const all = objects as KubeObject[];
-  for (const { kind = "", metadata } of all) {
-    await cluster.delete(kind, metadata.name, metadata.namespace);
-  }
-  for (const { kind = "", metadata } of all) {
-    await cluster.gone(kind, metadata.name, metadata.namespace);
-  }
-}
-
 const tunnels = tunnelPair(n1, n2, PORT);
 
 beforeAll(async () => {
@@ -41,7 +31,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await remove(...tunnels);
+  await cluster.remove(...tunnels);
   for (const { name } of cluster.nodes) expect(await cluster.devices(name)).toEqual([]);
   cluster.close();
 });
@@ -75,7 +65,7 @@ describe("chained, by the annotation", () => {
       interface: "lan",
       attachedTo: [{ pod: "default/a", interface: "lan" }],
     });
-    await remove(...pods, ...sessions);
+    await cluster.remove(...pods, ...sessions);
     // Made for the session, it goes with it.
     await cluster.gone("Secret", "cookies", "default");
   });
@@ -86,7 +76,7 @@ describe("chained, by the annotation", () => {
     await cluster.podRuns("plain");
     const links = await cluster.inPod("plain", "ip", "-o", "link");
     expect(links.match(/^\d+: (\w+)/gm)).toEqual(["1: lo", expect.stringMatching(/eth0/)]);
-    await remove(pod);
+    await cluster.remove(pod);
   });
 
   it("tells a pod on the wrong node the right one", async () => {
@@ -98,7 +88,7 @@ describe("chained, by the annotation", () => {
         /L2tpTunnel n2-n1-5000 is on node n2; run the pod there/.test(event),
       ),
     );
-    await remove(pod, ...sessions);
+    await cluster.remove(pod, ...sessions);
   });
 
   it("says that there is no such session", async () => {
@@ -109,7 +99,7 @@ describe("chained, by the annotation", () => {
         /no L2tpSession default\/nothing on node n1: there is none of the name/.test(event),
       ),
     );
-    await remove(pod);
+    await cluster.remove(pod);
   });
 
   it("gives a Deployment's next pod the pseudowire of the last", async () => {
@@ -163,7 +153,7 @@ describe("chained, by the annotation", () => {
       60_000,
     );
     await cluster.pings("other", "10.120.0.1");
-    await remove(deployment, other, ...sessions);
+    await cluster.remove(deployment, other, ...sessions);
   });
 
   it("bridges several pods of a node", async () => {
@@ -179,7 +169,7 @@ describe("chained, by the annotation", () => {
     await cluster.pings("b1", "10.130.0.2");
     await cluster.pings("b1", "10.130.0.3");
     await cluster.pings("b3", "10.130.0.2");
-    await remove(...pods, ...sessions);
+    await cluster.remove(...pods, ...sessions);
   });
 });
 
@@ -195,7 +185,7 @@ describe("as a main plugin", () => {
     await cluster.podRuns("p");
     const session = sessions[0] as KubeObject;
     await cluster.condition(session, "Programmed", "True");
-    const netns = await netnsOf("m", n1);
+    const netns = await cluster.netnsOf("m", "n1");
     const config = JSON.stringify({
       cniVersion: "1.0.0",
       name: "branch-lan",
@@ -238,23 +228,9 @@ describe("as a main plugin", () => {
     await cluster.condition(session, "Attached", "True");
     expect(await call("DEL")).toMatchObject({ status: 0, stdout: "" });
     await cluster.condition(session, "Attached", "False", "NoPod");
-    await remove(...pods, ...sessions);
+    await cluster.remove(...pods, ...sessions);
   });
 });
-
-/** The path of a pod's network namespace on its node, by the address of its first interface. */
-async function netnsOf(pod: string, { name }: ClusterNode): Promise<string> {
-  const { status } = (await cluster.find("Pod", pod, "default")) as Reported & {
-    status: { podIP: string };
-  };
-  const list = await cluster.onNode(name, "sh", "-c", "ls /run/netns");
-  for (const entry of list.trim().split("\n")) {
-    const path = `/var/run/netns/${entry}`;
-    const addresses = await cluster.onNode(name, "nsenter", `--net=${path}`, "ip", "-o", "addr");
-    if (addresses.includes(`inet ${status.podIP}/`)) return path;
-  }
-  throw new Error(`no network namespace of ${pod}`);
-}
 
 describe("a peer outside of the cluster", () => {
   const qemu = new Background();
@@ -297,6 +273,6 @@ describe("a peer outside of the cluster", () => {
     await ip(outside.name, "link", "set", "kcqemu0", "up");
     await cluster.pings("q", "10.150.0.2");
     expect(await ping(outside.name, "10.150.0.1")).toBeTruthy();
-    await remove(pod, session, tunnel);
+    await cluster.remove(pod, session, tunnel);
   });
 });

@@ -5,12 +5,18 @@ import { parse } from "yaml";
 import { type Condition, SESSIONS, TUNNELS } from "../../operator/api/types.ts";
 import { KubeClient, loadConfig } from "../../operator/kube/client.ts";
 import { KubeError } from "../../operator/kube/errors.ts";
-import { type KubeObject, objectPath, PODS, type Resource } from "../../operator/kube/object.ts";
+import {
+  type KubeObject,
+  LEASES,
+  objectPath,
+  PODS,
+  type Resource,
+} from "../../operator/kube/object.ts";
 import { type Output, run, tryRun } from "./run.ts";
 import { until } from "./wait.ts";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const PROGRAM = `${ROOT}test/kube/kube-cluster/kube-cluster`;
+export const PROGRAM = `${ROOT}test/kube/kube-cluster/kube-cluster`;
 const STATE = "/var/lib/kube-cluster";
 export const RELEASE = "l2tp-cni";
 export const CHART = `${ROOT}charts/l2tp-cni`;
@@ -30,6 +36,7 @@ const KINDS: Readonly<Record<string, Resource>> = {
   L2tpSession: SESSIONS,
   Pod: PODS,
   Deployment: DEPLOYMENTS,
+  Lease: LEASES,
   Secret: { apiVersion: "v1", kind: "Secret", plural: "secrets" },
   Namespace: { apiVersion: "v1", kind: "Namespace", plural: "namespaces" },
 };
@@ -39,6 +46,7 @@ export type Reported = KubeObject & {
   readonly status?: Readonly<Record<string, unknown>> & {
     readonly conditions?: readonly Condition[];
     readonly phase?: string;
+    readonly podIP?: string;
   };
 };
 
@@ -100,6 +108,29 @@ export class Cluster {
     } catch (error) {
       if (!(error instanceof KubeError && error.isNotFound)) throw error;
     }
+  }
+
+  /** Deletes all, and waits until all have gone. */
+  async remove(...objects: readonly object[]): Promise<void> {
+    const all = objects as readonly KubeObject[];
+    for (const { kind = "", metadata } of all) {
+      await this.delete(kind, metadata.name, metadata.namespace);
+    }
+    for (const { kind = "", metadata } of all) {
+      await this.gone(kind, metadata.name, metadata.namespace);
+    }
+  }
+
+  /** The path of a pod's network namespace on its node, which the pod's address tells. */
+  async netnsOf(pod: string, node: string): Promise<string> {
+    const { status } = (await this.find("Pod", pod, "default")) as Reported;
+    const list = await this.onNode(node, "ls", "/run/netns");
+    for (const entry of list.trim().split("\n")) {
+      const path = `/var/run/netns/${entry}`;
+      const addresses = await this.onNode(node, "nsenter", `--net=${path}`, "ip", "-o", "addr");
+      if (addresses.includes(`inet ${status?.podIP}/`)) return path;
+    }
+    throw new Error(`no network namespace of ${pod}`);
   }
 
   gone(kind: string, name: string, namespace?: string): Promise<boolean> {

@@ -1,0 +1,61 @@
+/** Pings from a pod's network namespace that go on whatever happens to the cluster. */
+import type { ChildProcess } from "node:child_process";
+import type { Cluster } from "./cluster.ts";
+import { PROGRAM } from "./cluster.ts";
+import { Background } from "./run.ts";
+
+export interface PingCount {
+  readonly sent: number;
+  readonly received: number;
+  /** Pings in a row that were lost. */
+  readonly gaps: readonly Gap[];
+}
+
+export interface Gap {
+  readonly lost: number;
+  /** When the last one before the gap came back, in milliseconds since 1970. */
+  readonly since: number;
+}
+
+const INTERVAL = "0.02";
+
+export class ClusterPing {
+  readonly #background = new Background();
+  readonly #cluster: Cluster;
+  readonly #node: string;
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<void>;
+  #output = "";
+
+  /** @param netns of the pod, as its node has it */
+  constructor(cluster: Cluster, node: string, netns: string, address: string) {
+    this.#cluster = cluster;
+    this.#node = node;
+    const ping = ["ping", "-D", "-i", INTERVAL, address];
+    const command = [PROGRAM, "exec-node", node, "--", "nsenter", `--net=${netns}`, ...ping];
+    this.#child = this.#background.start(command, (text) => {
+      this.#output += text;
+    });
+    this.#ended = new Promise((resolve) => this.#child.once("exit", () => resolve()));
+  }
+
+  #gaps(): Gap[] {
+    const gaps: Gap[] = [];
+    let [last, since] = [0, 0];
+    for (const [, time, sequence] of this.#output.matchAll(/^\[([\d.]+)\].* icmp_seq=(\d+) /gm)) {
+      const lost = Number(sequence) - last - 1;
+      if (lost > 0) gaps.push({ lost, since });
+      [last, since] = [Number(sequence), Number(time) * 1000];
+    }
+    return gaps;
+  }
+
+  /** Ends it. */
+  async stop(): Promise<PingCount> {
+    await this.#cluster.onNode(this.#node, "pkill", "-INT", "-x", "ping");
+    await this.#ended;
+    const match = /(\d+) packets transmitted, (\d+) received/.exec(this.#output);
+    if (match === null) throw new Error(`ping says nothing: ${this.#output}`);
+    return { sent: Number(match[1]), received: Number(match[2]), gaps: this.#gaps() };
+  }
+}

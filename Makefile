@@ -3,7 +3,8 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 PACKAGES := iproute2 iputils-ping
 TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
 	python3 busybox-static kmod zstd procps
-.PHONY: help demo test bench check generate build setup clean
+CLUSTER_PACKAGES := $(PACKAGES) qemu-system-x86 procps dpkg-dev patch openssl curl ca-certificates
+.PHONY: help demo test test-cluster bench check generate build image setup clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +18,12 @@ test: ## all suites; needs root
 	@test/setup/install.sh $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory build
 	@node test/setup/run-suites.ts unit netns peer kernel
+
+test-cluster: ## the suites on Kubernetes; builds one, the first time
+	@test/setup/install.sh $(CLUSTER_PACKAGES)
+	@$(MAKE) --no-print-directory image
+	@test/setup/cluster-ready.sh
+	@node test/setup/run-suites.ts crds cluster
 
 bench: ## side by side with QEMU and the reference plugins; out/bench.json
 	@test/setup/install.sh $(TEST_PACKAGES) iperf3
@@ -35,13 +42,16 @@ generate: ## the types of the objects, from crds/
 
 build: dist/l2tp ## dist/l2tp, the CNI plugin in one file
 
+image: dist/l2tp ## dist/image.tar, for any container engine
+	@node image/build.ts
+
 dist/l2tp: $(shell find cni rpc operator/agent/protocol.ts -name '*.ts' ! -name '*.test.ts') package-lock.json
 	@test/setup/install.sh
 	@mkdir -p dist
 	@node test/setup/build-cni.ts
 
 setup: ## all Debian and npm packages
-	@test/setup/install.sh $(TEST_PACKAGES) iperf3
+	@test/setup/install.sh $(TEST_PACKAGES) $(CLUSTER_PACKAGES) iperf3
 
 clean: ## remove what was built
 	rm -rf dist out node_modules

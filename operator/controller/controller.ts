@@ -179,7 +179,9 @@ export class Controller {
     });
   }
 
+  /** What has been put off since there was no tunnel may find one by now. */
   #decideOrphans(tunnel: string): Decision[] {
+    if (this.tunnels.get(tunnel) !== undefined) return [];
     return this.#sessionsOf(tunnel).map(decideOrphan);
   }
 

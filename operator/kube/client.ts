@@ -113,10 +113,11 @@ export class KubeClient {
     const timeout = AbortSignal.timeout(request.timeoutMs ?? REQUEST_TIMEOUT_MS);
     const signal = request.signal ? AbortSignal.any([request.signal, timeout]) : timeout;
     const what = `${request.method} ${request.path}`;
-    const response = await this.#send({ ...request, signal });
     try {
+      const response = await this.#send({ ...request, signal });
       return JSON.parse(await readAll(response)) as T;
     } catch (error) {
+      if (timeout.aborted) throw new KubeError(0, "ETIMEDOUT", `${what}: no answer in time`);
       throw asKubeError(what, error);
     }
   }
@@ -243,6 +244,5 @@ function parseStatus(text: string): StatusBody {
 function asKubeError(what: string, error: unknown): KubeError {
   if (error instanceof KubeError) return error;
   const { name, code, message } = error as { name?: string; code?: string; message?: string };
-  if (name === "TimeoutError") return new KubeError(0, "ETIMEDOUT", `${what}: no answer in time`);
   return new KubeError(0, code ?? name ?? "EIO", `${what}: ${message ?? String(error)}`);
 }

@@ -17,7 +17,7 @@ import { until } from "../harness/wait.ts";
 
 const PORT = 5500;
 /** How often something is killed under the flood of pings. */
-const ROUNDS = Number(process.env.CHAOS_ROUNDS ?? 12);
+const ROUNDS = Number(process.env.CHAOS_ROUNDS ?? 60);
 const cluster = new Cluster();
 const [n1, n2] = cluster.nodes as [ClusterNode, ClusterNode];
 const objects = [...tunnelPair(n1, n2, PORT), ...sessionPair(n1, n2, PORT, 500)];

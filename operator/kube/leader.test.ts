@@ -1,0 +1,100 @@
+import { createServer, type Server } from "node:http";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import type { KubeClient } from "./client.ts";
+import { clientOf } from "./fake-server.ts";
+import { LeaderElection } from "./leader.ts";
+
+interface Stored {
+  metadata: { resourceVersion: string };
+  spec?: { holderIdentity?: string };
+}
+
+/** One Lease, with the API server's rule about resource versions. */
+let server: Server;
+let lease: Stored | null;
+let isAway: boolean;
+let client: KubeClient;
+
+beforeEach(async () => {
+  lease = null;
+  isAway = false;
+  server = createServer(async (request, response) => {
+    let text = "";
+    for await (const chunk of request) text += chunk;
+    const reply = (status: number, body: unknown) => {
+      response.writeHead(status).end(JSON.stringify(body));
+    };
+    if (isAway) return reply(500, { message: "away" });
+    if (request.method === "GET") return lease === null ? reply(404, {}) : reply(200, lease);
+    const body = JSON.parse(text) as Stored;
+    const isStale =
+      (lease?.metadata.resourceVersion ?? "") !== (body.metadata.resourceVersion ?? "");
+    if (isStale) return reply(409, { reason: "Conflict" });
+    const resourceVersion = String(Number(lease?.metadata.resourceVersion ?? 0) + 1);
+    lease = { ...body, metadata: { ...body.metadata, resourceVersion } };
+    reply(200, lease);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  client = clientOf(server);
+});
+
+afterEach(() => {
+  client.close();
+  server.closeAllConnections();
+  server.close();
+});
+
+const candidate = (identity: string) =>
+  new LeaderElection({
+    client,
+    namespace: "x",
+    name: "lease",
+    identity,
+    // Whole seconds are all that a lease can say.
+    durationMs: 1000,
+    renewWithinMs: 200,
+    retryMs: 20,
+    failed: () => {},
+  });
+const never = new AbortController().signal;
+
+it("lets one lead, and the next when that one lets go", async () => {
+  const [a, b] = [candidate("a"), candidate("b")];
+  await a.acquire(never);
+  expect(lease?.spec?.holderIdentity).toBe("a");
+  let isLeading = false;
+  const waiting = b.acquire(never).then(() => {
+    isLeading = true;
+  });
+  const stop = new AbortController();
+  const holding = a.hold(stop.signal);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(isLeading).toBe(false);
+  stop.abort(new Error("stopped"));
+  await holding;
+  await a.release();
+  await waiting;
+  expect(lease?.spec?.holderIdentity).toBe("b");
+});
+
+it("lets the next one lead when the first has died", async () => {
+  await candidate("a").acquire(never);
+  await candidate("b").acquire(never);
+  expect(lease?.spec?.holderIdentity).toBe("b");
+});
+
+it("stops leading when the API server is away for too long", async () => {
+  const a = candidate("a");
+  await a.acquire(never);
+  isAway = true;
+  await a.hold(never);
+});
+
+it("stops leading when somebody has taken the lease", async () => {
+  const [a, b] = [candidate("a"), candidate("b")];
+  await a.acquire(never);
+  const holding = a.hold(never);
+  await b.take(never);
+  await holding;
+  expect(lease?.spec?.holderIdentity).toBe("b");
+});

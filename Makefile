@@ -36,9 +36,9 @@ check: ## format, lint, types, unit tests; no root
 	tsc -p .
 	vitest run --project unit
 
-generate: ## the types of the objects, from crds/
+generate: ## the types and the API reference, from crds/
 	@test/setup/install.sh
-	@node operator/api/generate.ts
+	@node operator/api/generate/main.ts
 
 build: dist/l2tp ## dist/l2tp, the CNI plugin in one file
 

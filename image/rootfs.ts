@@ -63,7 +63,7 @@ function addSources(directory: string): void {
   for (const source of SOURCES) {
     cpSync(join(root, source), join(directory, APP, source), {
       recursive: true,
-      filter: (path) => !/\.test\.ts$|testdata\.ts$|fake-.*\.ts$/.test(path),
+      filter: (path) => !/\.test\.ts$|testdata\.ts$|fake-.*\.ts$|\/generate$/.test(path),
     });
   }
 }

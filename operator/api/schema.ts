@@ -2,23 +2,14 @@
  * Checks objects against the schemas of crds/, as the API server does, and strictly: unknown fields
  * are errors, and defaults are filled in.
  */
-import { readFileSync } from "node:fs";
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
-import { parse } from "yaml";
 import { parseAddress } from "../../l2tp/ip.ts";
 import type { FieldProblem } from "../../l2tp/problem.ts";
+import { readDefinitions } from "./crds.ts";
 import { API_VERSION, type L2tpObject } from "./types.ts";
 
 type Json = Record<string, unknown>;
-interface Crd {
-  spec: {
-    scope: "Cluster" | "Namespaced";
-    names: { kind: string };
-    versions: { name: string; schema: { openAPIV3Schema: Json } }[];
-  };
-}
 
-const FILES = ["l2tptunnels.yaml", "l2tpsessions.yaml"];
 /** RFC 1123 subdomain and label, as Kubernetes wants names. */
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
@@ -35,13 +26,9 @@ interface Kind {
 }
 
 const kinds: ReadonlyMap<string, Kind> = new Map(
-  FILES.map((file) => {
-    const text = readFileSync(new URL(`../../crds/${file}`, import.meta.url), "utf8");
-    const { spec } = parse(text) as Crd;
-    const version = spec.versions.find(({ name }) => API_VERSION.endsWith(`/${name}`));
-    if (version === undefined) throw new Error(`${file}: no version of ${API_VERSION}`);
-    const validate = ajv.compile(closed(version.schema.openAPIV3Schema));
-    return [spec.names.kind, { namespaced: spec.scope === "Namespaced", validate }];
+  readDefinitions().map(({ kind, scope, schema }) => {
+    const validate = ajv.compile(closed(schema as Json));
+    return [kind, { namespaced: scope === "Namespaced", validate }];
   }),
 );
 

@@ -1,0 +1,59 @@
+/** The definitions of crds/. */
+import { readFileSync } from "node:fs";
+import { parse } from "yaml";
+
+/** What of OpenAPI the definitions use. */
+export interface Schema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: Schema;
+  readonly items?: Schema;
+  readonly required?: readonly string[];
+  readonly enum?: readonly string[];
+  readonly default?: unknown;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly pattern?: string;
+  readonly anyOf?: readonly { readonly format?: string }[];
+  readonly "x-kubernetes-validations"?: readonly { readonly message?: string }[];
+}
+
+export interface Definition {
+  readonly kind: string;
+  readonly scope: string;
+  readonly plural: string;
+  readonly shortNames: readonly string[];
+  readonly version: string;
+  readonly group: string;
+  readonly schema: Schema;
+}
+
+const FILES = ["l2tptunnels.yaml", "l2tpsessions.yaml"];
+
+interface Crd {
+  readonly spec: {
+    readonly group: string;
+    readonly scope: string;
+    readonly names: {
+      readonly kind: string;
+      readonly plural: string;
+      readonly shortNames: readonly string[];
+    };
+    readonly versions: readonly {
+      readonly name: string;
+      readonly schema: { readonly openAPIV3Schema: Schema };
+    }[];
+  };
+}
+
+export function readDefinitions(): Definition[] {
+  return FILES.map((file) => {
+    const text = readFileSync(new URL(`../../crds/${file}`, import.meta.url), "utf8");
+    const { group, scope, names, versions } = (parse(text) as Crd).spec;
+    const [version] = versions;
+    if (version === undefined) throw new Error(`${file}: no version`);
+    const { openAPIV3Schema: schema } = version.schema;
+    return { ...names, group, scope, version: version.name, schema };
+  });
+}

@@ -4,7 +4,13 @@ import { dirname, join } from "node:path";
 import { pino } from "pino";
 import manifest from "../../package.json" with { type: "json" };
 import { isServed } from "../../rpc/server.ts";
-import { createRegistry, observeRequests, watchQueue, watchReflectors } from "../health/metrics.ts";
+import {
+  createRegistry,
+  observeProgramming,
+  observeRequests,
+  watchQueue,
+  watchReflectors,
+} from "../health/metrics.ts";
 import { serveHealth } from "../health/server.ts";
 import { isUninstalled } from "../install/uninstalled.ts";
 import { KubeClient, loadConfig } from "../kube/client.ts";
@@ -93,9 +99,15 @@ function clusterSource(client: KubeClient): ClusterSource {
   const events = new EventRecorder(client, "l2tp-agent", node, (error) =>
     log.warn(`an event is lost: ${(error as Error).message}`),
   );
-  const cache = join(socketFolder, "cache.json");
-  const secretsMs = options.secretsRefresh * 1000;
-  const cluster = new ClusterSource({ client, events, nodeName: node, cache, secretsMs, log });
+  const cluster = new ClusterSource({
+    client,
+    events,
+    nodeName: node,
+    cache: join(socketFolder, "cache.json"),
+    secretsMs: options.secretsRefresh * 1000,
+    programmed: observeProgramming(registry),
+    log,
+  });
   watchReflectors(registry, cluster.reflectors);
   watchQueue(registry, "status", () => cluster.status.queue.depth);
   log.info({ server: client.server }, "the objects are in the cluster");

@@ -23,7 +23,7 @@ import { makeCookies, wantedCookies } from "./cookies.ts";
 import { type Decision, decideNode, decideOrphan, isLeaving } from "./decide.ts";
 import { Ids } from "./ids.ts";
 import { decideLeaving, type NodeState } from "./leaving.ts";
-import { nameOf, release, type Writer, writeDecision } from "./write.ts";
+import { nameOf, release, type Writer, writeDecision, writeUnknown } from "./write.ts";
 
 export interface ControllerOptions {
   readonly client: KubeClient;
@@ -33,6 +33,8 @@ export interface ControllerOptions {
   readonly nodePatienceMs: number;
 }
 
+/** A node that is not ready for so long may do anything, and its agent says nothing. */
+const UNKNOWN_AFTER_MS = 10_000;
 /** Changes of one node come in bursts. */
 const SETTLE_MS = 50;
 const WRITES_AT_ONCE = 16;
@@ -55,6 +57,8 @@ export class Controller {
   /** Sessions, by uid and generation, whose cookies have been made. */
   readonly #cookiesMade = new Map<string, number>();
   readonly #failing = new Map<string, string>();
+  /** By uid, since when the node has not been ready of which this was said: once each time. */
+  readonly #saidUnknown = new Map<string, number>();
 
   constructor(options: ControllerOptions) {
     const { client, events, log } = options;
@@ -143,6 +147,7 @@ export class Controller {
     if (isWell) this.#notReadySince.delete(name);
     else if (!this.#notReadySince.has(name)) this.#notReadySince.set(name, performance.now());
     if (this.#index.tunnelsOf(name).length > 0) this.queue.addAfter(`node/${name}`, SETTLE_MS);
+    else if (node === undefined) this.#notReadySince.delete(name);
   }
 
   #namespaceChanged(): void {
@@ -197,6 +202,25 @@ export class Controller {
     const counts =
       object.kind === "L2tpTunnel" ? countSessions(this.#sessionsOf(object.metadata.name)) : null;
     await writeDecision(this.#writer, decision, counts);
+    await this.#doubt(key, decision);
+  }
+
+  /** Of what a node that does not answer has programmed, nobody can say whether it still has it. */
+  async #doubt(key: string, { object, nodeName }: Decision): Promise<void> {
+    const { uid = "" } = object.metadata;
+    const since = this.#notReadySince.get(nodeName);
+    if (since === undefined) {
+      this.#saidUnknown.delete(uid);
+      return;
+    }
+    const left = since + UNKNOWN_AFTER_MS - performance.now();
+    if (left > 0) return this.queue.addAfter(key, left + SETTLE_MS);
+    // An agent that is there after all has the last word.
+    if (this.#saidUnknown.get(uid) === since) return;
+    const what = this.#nodes.get(nodeName) === undefined ? "not in the cluster" : "not ready";
+    const message = `Node ${nodeName} is ${what}; what it had programmed may still run.`;
+    await writeUnknown(this.#writer, object, message);
+    this.#saidUnknown.set(uid, since);
   }
 
   async #cookies(session: L2tpSession): Promise<void> {
@@ -216,6 +240,7 @@ export class Controller {
     }
     await release(this.#options.client, object);
     this.#cookiesMade.delete(object.metadata.uid ?? "");
+    this.#saidUnknown.delete(object.metadata.uid ?? "");
     const { events, log } = this.#options;
     log.info({ object: nameOf(object), node: nodeName }, leave.abandoned ?? "released");
     if (leave.abandoned === null) return;

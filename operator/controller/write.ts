@@ -100,6 +100,27 @@ function saysSo(
   return isDeepStrictEqual({ ...known }, { ...accepted });
 }
 
+/** Says that nobody knows whether it is programmed: its node does not answer. */
+export async function writeUnknown(
+  { client, now }: Writer,
+  object: L2tpObject,
+  message: string,
+): Promise<void> {
+  if (conditionOf(object, "Programmed")?.status !== "True") return;
+  const identity = identityOf(object);
+  const condition: Condition = {
+    type: "Programmed",
+    status: "Unknown",
+    reason: "NodeNotReady",
+    message,
+    observedGeneration: object.metadata.generation ?? 0,
+    lastTransitionTime: now().toISOString(),
+  };
+  // In a name of its own: what the agent says when it is back takes its place.
+  const body = { ...identity, status: { conditions: [condition] } };
+  await client.apply(`${pathOf(object)}/status`, body, `${MANAGER}-node`);
+}
+
 /** Shows the object to its node's agent, and keeps it until that has taken it down. */
 async function handOver({ client }: Writer, { object, nodeName }: Decision): Promise<void> {
   const { labels, finalizers, deletionTimestamp } = object.metadata;

@@ -29,6 +29,17 @@ export function observeRequests(registry: Registry): RequestObserver {
   };
 }
 
+/** @returns takes how long it took from seeing an object until it was programmed, in seconds */
+export function observeProgramming(registry: Registry): (seconds: number) => void {
+  const histogram = new Histogram({
+    name: "l2tp_cni_programming_duration_seconds",
+    help: "From seeing a version of an object that was accepted until it was programmed.",
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+    registers: [registry],
+  });
+  return (seconds) => histogram.observe(seconds);
+}
+
 /** @param reflectors by the plural of their resource */
 export function watchReflectors(
   registry: Registry,

@@ -210,6 +210,9 @@ describe("a node that dies for good", () => {
   it("holds nothing for ever, and finds everything in order when it comes back after all", async () => {
     const onN2 = objects.filter(({ metadata }) => metadata.name.match(/n2(-n1-\d+)?$/));
     await kubeCluster("kill-node", "n2");
+    for (const object of onN2) {
+      await cluster.condition(object, "Programmed", "Unknown", "NodeNotReady");
+    }
     await cluster.kubectl("delete", "node", "n2");
     await cluster.remove(...onN2);
     const events = await Promise.all(

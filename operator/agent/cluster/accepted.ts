@@ -2,6 +2,7 @@
  * What the controller has handed to this node. Of an object that has changed, the version that was
  * accepted last counts until the controller has accepted the new one: nothing else is ever programmed.
  */
+import { isDeepStrictEqual } from "node:util";
 import { acceptanceOf, MEANT_REFUSALS, REMOVED } from "../../api/placement.ts";
 import type { L2tpObject } from "../../api/types.ts";
 import type { Document } from "../../convert/intake.ts";
@@ -26,13 +27,16 @@ export class AcceptedObjects {
     return [...this.#withdrawn.values()];
   }
 
-  /** The object as it is now in the cluster; undefined: it is not, or not this node's. */
-  take(kind: Kind, key: string, object: L2tpObject | undefined): void {
+  /**
+   * The object as it is now in the cluster; undefined: it is not, or not this node's.
+   * @returns whether there is a version to program that was not there before
+   */
+  take(kind: Kind, key: string, object: L2tpObject | undefined): boolean {
     const id = idOfObject(kind, key);
     if (object === undefined) {
       this.#documents.delete(id);
       this.#withdrawn.delete(id);
-      return;
+      return false;
     }
     const gone = this.#reasonToGo(object);
     if (gone !== null) {
@@ -40,13 +44,16 @@ export class AcceptedObjects {
       const { generation } = object.metadata;
       const verdict = { type: "Programmed", status: "False" as const, ...gone };
       this.#withdrawn.set(id, { kind, key, generation, verdict });
-      return;
+      return false;
     }
     this.#withdrawn.delete(id);
     const acceptance = acceptanceOf(object);
-    if (acceptance.state !== "accepted") return;
-    const document = { origin: `${kind} ${key}`, content: complete(object, acceptance.id) };
-    this.#documents.set(id, document);
+    if (acceptance.state !== "accepted") return false;
+    const content = complete(object, acceptance.id);
+    // What is the same stays the same: whoever has checked it need not do so again.
+    if (isDeepStrictEqual(this.#documents.get(id)?.content, content)) return false;
+    this.#documents.set(id, { origin: id, content });
+    return true;
   }
 
   /** What was known before the API server has said anything. @param known as `documents` gave it */

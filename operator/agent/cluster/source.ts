@@ -30,6 +30,8 @@ export interface ClusterOptions {
   readonly cache: string;
   /** Secrets that have changed are seen after one to two times this. */
   readonly secretsMs: number;
+  /** How long it took from seeing what is to be programmed until it was, in seconds. */
+  programmed(seconds: number): void;
   readonly log: Logger;
 }
 
@@ -52,6 +54,8 @@ export class ClusterSource implements ObjectSource {
   #isWhole = false;
   #changed: () => void = () => {};
   #problem = "";
+  /** By kind and key, by performance.now(). */
+  readonly #seenAt = new Map<string, number>();
 
   constructor(options: ClusterOptions) {
     const { client, nodeName, cache } = options;
@@ -82,6 +86,7 @@ export class ClusterSource implements ObjectSource {
     this.status = new ClusterStatus({
       ...options,
       find: (kind, key) => this.#find(kind, key),
+      programmed: (kind, key) => this.#programmed(`${kind} ${key}`),
     });
     this.#restore();
   }
@@ -153,9 +158,18 @@ export class ClusterSource implements ObjectSource {
 
   #take(kind: Kind, key: string, object: L2tpObject | undefined): void {
     this.#problem = "";
-    this.#accepted.take(kind, key, object);
+    const isNew = this.#accepted.take(kind, key, object);
+    if (isNew) this.#seenAt.set(`${kind} ${key}`, performance.now());
+    else if (object === undefined) this.#seenAt.delete(`${kind} ${key}`);
     this.status.check(kind, key);
     this.#changed();
+  }
+
+  #programmed(id: string): void {
+    const since = this.#seenAt.get(id);
+    if (since === undefined) return;
+    this.#seenAt.delete(id);
+    this.#options.programmed((performance.now() - since) / 1000);
   }
 
   #restore(): void {

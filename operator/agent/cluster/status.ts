@@ -14,6 +14,8 @@ export interface ClusterStatusOptions {
   readonly client: KubeClient;
   readonly events: EventRecorder;
   readonly log: Logger;
+  /** The pass has made the object what it is to be. */
+  programmed(kind: Kind, key: string): void;
   /** The object as the API server has it. */
   find(kind: Kind, key: string): L2tpObject | undefined;
 }
@@ -59,6 +61,7 @@ export class ClusterStatus implements StatusSink {
   write(inputs: readonly StatusInput[]): Error[] {
     const wanted = new Map<string, Wanted>();
     for (const input of inputs) {
+      if (isProgrammed(input)) this.#options.programmed(input.kind, input.key);
       const id = `${input.kind} ${input.key}`;
       const object = this.#options.find(input.kind, input.key);
       // Not in the cluster any more, or not seen since a restart: nobody to tell.
@@ -150,4 +153,10 @@ export class ClusterStatus implements StatusSink {
     this.#failing.set(id, message);
     this.#options.log.warn({ object: id }, `status: ${message}; it is tried again`);
   }
+}
+
+function isProgrammed({ status }: StatusInput): boolean {
+  return status.conditions.some(
+    ({ type, status: value }) => type === "Programmed" && value === "True",
+  );
 }

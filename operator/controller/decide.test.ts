@@ -1,0 +1,174 @@
+import { describe, expect, it } from "vitest";
+import {
+  API_VERSION,
+  type Condition,
+  type L2tpObject,
+  type L2tpSession,
+  type L2tpTunnel,
+} from "../api/types.ts";
+import { type Decision, decideNode, decideOrphan, homeOf, type NodeView } from "./decide.ts";
+
+const accepted: Condition = {
+  type: "Accepted",
+  status: "True",
+  reason: "Valid",
+  message: "",
+  lastTransitionTime: "2026-01-01T00:00:00Z",
+};
+
+function tunnel(name: string, spec: object = {}, rest: Partial<L2tpTunnel> = {}): L2tpTunnel {
+  return {
+    apiVersion: API_VERSION,
+    kind: "L2tpTunnel",
+    metadata: { name, uid: `uid-${name}`, generation: 1 },
+    spec: { nodeName: "n1", remote: { address: "198.51.100.7" }, peerTunnelId: 45, ...spec },
+    ...rest,
+  };
+}
+
+function session(name: string, spec: object = {}, rest: Partial<L2tpSession> = {}): L2tpSession {
+  return {
+    apiVersion: API_VERSION,
+    kind: "L2tpSession",
+    metadata: { name, namespace: "shop", uid: `uid-${name}`, generation: 1 },
+    spec: { tunnelRef: { name: "t" }, peerSessionId: 2, ...spec },
+    ...rest,
+  };
+}
+
+function decide(change: Partial<NodeView>): Map<string, Decision> {
+  let next = 1000;
+  const decisions = decideNode({
+    nodeName: "n1",
+    nodeAddresses: ["192.0.2.1", "2001:db8::1"],
+    tunnels: [],
+    sessions: [],
+    namespaceLabels: () => ({}),
+    allocate: (_object: L2tpObject, taken) => {
+      while (taken.has(next)) next++;
+      return next;
+    },
+    ...change,
+  });
+  return new Map(decisions.map((decision) => [decision.object.metadata.name, decision]));
+}
+
+const reasonOf = (decision: Decision | undefined) => decision?.refusal?.reason;
+
+describe("tunnels", () => {
+  it("get the id that they ask for, or one that nobody has", () => {
+    const decisions = decide({
+      tunnels: [
+        tunnel("t", { tunnelId: 1000 }),
+        tunnel("u", { remote: { address: "198.51.100.8" } }),
+      ],
+    });
+    expect(decisions.get("t")).toMatchObject({ refusal: null, id: 1000 });
+    expect(decisions.get("u")).toMatchObject({ refusal: null, id: 1001 });
+  });
+
+  it("keep the id that their status says", () => {
+    const known = tunnel("t", {}, { status: { tunnelId: 7, nodeName: "n1" } });
+    expect(decide({ tunnels: [known] }).get("t")?.id).toBe(7);
+  });
+
+  it("start from the node's address of the remote's family", () => {
+    const six = tunnel("t", { remote: { address: "2001:db8::7" } });
+    expect(decide({ tunnels: [six] }).get("t")?.nodeAddress).toBe("2001:db8::1");
+    expect(decide({ tunnels: [tunnel("t")] }).get("t")?.nodeAddress).toBe("192.0.2.1");
+    const none = decide({ tunnels: [six], nodeAddresses: ["192.0.2.1"] });
+    expect(none.get("t")).toMatchObject({ refusal: null, nodeAddress: null });
+  });
+
+  it("need a node, and stay on it", () => {
+    expect(reasonOf(decide({ tunnels: [tunnel("t")], nodeAddresses: null }).get("t"))).toBe(
+      "NoNode",
+    );
+    const moved = tunnel("t", { nodeName: "n2" }, { status: { nodeName: "n1" } });
+    expect(homeOf(moved)).toBe("n1");
+    expect(reasonOf(decide({ tunnels: [moved] }).get("t"))).toBe("NodeImmutable");
+  });
+
+  it("are refused for their form, without standing in anybody's way", () => {
+    const bad = tunnel("bad", { remote: { address: "224.0.0.1" } });
+    const decisions = decide({ tunnels: [bad, tunnel("good")] });
+    expect(decisions.get("bad")).toMatchObject({ id: null, refusal: { reason: "Invalid" } });
+    expect(decisions.get("good")?.refusal).toBeNull();
+  });
+
+  it.each([
+    ["the same id", { tunnelId: 5, remote: { address: "198.51.100.8" } }],
+    ["the same ends", {}],
+    ["the same ends, one of them given", { local: { address: "192.0.2.1" } }],
+  ])("cannot have %s; who was there first stays", (_name, spec) => {
+    const first = tunnel("z", { tunnelId: 5 }, { status: { tunnelId: 5, conditions: [accepted] } });
+    const decisions = decide({ tunnels: [tunnel("a", spec), first] });
+    expect(decisions.get("z")?.refusal).toBeNull();
+    expect(reasonOf(decisions.get("a"))).toBe("Conflict");
+  });
+
+  it("may share an interface, if their ports differ", () => {
+    const at = (port: number) => ({ local: { interface: "eth1", port } });
+    const decisions = decide({ tunnels: [tunnel("a", at(1)), tunnel("b", at(2))] });
+    expect([...decisions.values()].map(reasonOf)).toEqual([undefined, undefined]);
+  });
+});
+
+describe("sessions", () => {
+  const tunnels = [tunnel("t")];
+
+  it("get an id of their own in the whole node", () => {
+    const decisions = decide({
+      tunnels,
+      sessions: [session("a", { sessionId: 1000 }), session("b")],
+    });
+    expect(decisions.get("a")).toMatchObject({ refusal: null, id: 1000 });
+    expect(decisions.get("b")).toMatchObject({ refusal: null, id: 1001 });
+  });
+
+  it("cannot have an id that another has", () => {
+    const sessions = [session("a", { sessionId: 9 }), session("b", { sessionId: 9 })];
+    const decisions = decide({ tunnels, sessions });
+    expect(reasonOf(decisions.get("a"))).toBeUndefined();
+    expect(reasonOf(decisions.get("b"))).toBe("Conflict");
+  });
+
+  it("are let in by the labels of their namespace", () => {
+    const selector = { matchLabels: { circuit: "yes" } };
+    const closed = [tunnel("t", { allowedNamespaces: { from: "Selector", selector } })];
+    const sessions = [session("a")];
+    const refused = decide({ tunnels: closed, sessions });
+    expect(reasonOf(refused.get("a"))).toBe("NamespaceNotAllowed");
+    const namespaceLabels = () => ({ circuit: "yes", more: "too" });
+    expect(
+      reasonOf(decide({ tunnels: closed, sessions, namespaceLabels }).get("a")),
+    ).toBeUndefined();
+    // A namespace that is not there has no labels.
+    const unknown = decide({ tunnels: closed, sessions, namespaceLabels: () => undefined });
+    expect(reasonOf(unknown.get("a"))).toBe("NamespaceNotAllowed");
+  });
+
+  it("go with a tunnel that goes", () => {
+    const leaving = tunnel(
+      "t",
+      {},
+      {
+        metadata: { name: "t", deletionTimestamp: "2026-01-01T00:00:00Z" },
+      },
+    );
+    expect(reasonOf(decide({ tunnels: [leaving], sessions: [session("a")] }).get("a"))).toBe(
+      "NoTunnel",
+    );
+  });
+
+  it("stay in a tunnel that is refused: what was accepted runs on", () => {
+    const bad = [tunnel("t", { remote: { address: "224.0.0.1" } })];
+    expect(reasonOf(decide({ tunnels: bad, sessions: [session("a")] }).get("a"))).toBeUndefined();
+  });
+
+  it("without a tunnel are told first what is wrong with themselves", () => {
+    expect(decideOrphan(session("a")).refusal?.reason).toBe("NoTunnel");
+    const bad = session("a", { sequencing: { reorderTimeout: "50ms" } });
+    expect(decideOrphan(bad).refusal?.reason).toBe("Invalid");
+  });
+});

@@ -1,0 +1,71 @@
+import { expect, it } from "vitest";
+import { FINALIZER, NODE_LABEL, REMOVED } from "../api/placement.ts";
+import { API_VERSION, type Condition, type L2tpTunnel } from "../api/types.ts";
+import { decideLeaving, type NodeState } from "./leaving.ts";
+
+const PATIENCE_MS = 300_000;
+const WELL: NodeState = { exists: true, notReadyMs: 0 };
+
+function leaving(
+  change: Partial<L2tpTunnel["metadata"]> = {},
+  programmed: Partial<Condition> = {},
+) {
+  const condition: Condition = {
+    type: "Programmed",
+    status: "True",
+    reason: "Programmed",
+    message: "",
+    observedGeneration: 2,
+    lastTransitionTime: "2026-01-01T00:00:00Z",
+    ...programmed,
+  };
+  const object: L2tpTunnel = {
+    apiVersion: API_VERSION,
+    kind: "L2tpTunnel",
+    metadata: {
+      name: "t",
+      generation: 2,
+      deletionTimestamp: "2026-01-01T00:00:00Z",
+      finalizers: [FINALIZER],
+      labels: { [NODE_LABEL]: "n1" },
+      ...change,
+    },
+    spec: { nodeName: "n1", remote: { address: "192.0.2.2" }, peerTunnelId: 1 },
+    status: { conditions: [condition] },
+  };
+  return object;
+}
+
+it("waits until the node has taken it down", () => {
+  expect(decideLeaving(leaving(), WELL, PATIENCE_MS)).toEqual({ do: "wait", milliseconds: null });
+  const removed = leaving({}, { status: "False", reason: REMOVED });
+  expect(decideLeaving(removed, WELL, PATIENCE_MS)).toEqual({ do: "release", abandoned: null });
+});
+
+it("does not take an older report for it", () => {
+  const stale = leaving({}, { status: "False", reason: REMOVED, observedGeneration: 1 });
+  expect(decideLeaving(stale, WELL, PATIENCE_MS).do).toBe("wait");
+});
+
+it("lets go what never was on a node, and leaves alone what it does not hold", () => {
+  expect(decideLeaving(leaving({ labels: {} }), WELL, PATIENCE_MS).do).toBe("release");
+  expect(decideLeaving(leaving({ finalizers: ["other/x"] }), WELL, PATIENCE_MS).do).toBe("nothing");
+});
+
+it("does not wait for a node that is gone", () => {
+  const gone = { exists: false, notReadyMs: 0 };
+  expect(decideLeaving(leaving(), gone, PATIENCE_MS)).toEqual({
+    do: "release",
+    abandoned: expect.stringContaining("not in the cluster"),
+  });
+});
+
+it("waits for a node that is not ready, and not for ever", () => {
+  const ill = (notReadyMs: number) =>
+    decideLeaving(leaving(), { exists: true, notReadyMs }, PATIENCE_MS);
+  expect(ill(100_000)).toEqual({ do: "wait", milliseconds: 200_000 });
+  expect(ill(300_000)).toEqual({
+    do: "release",
+    abandoned: expect.stringContaining("5 minutes"),
+  });
+});

@@ -1,0 +1,236 @@
+/**
+ * Many agents and sessions against a real API server and a real controller. The agents are simulated:
+ * the real source of objects and the real status writer, without a node under them. Run against a
+ * cluster of test/kube that is up, with our chart installed:
+ *
+ *   node test/bench/cluster.ts AGENTS SESSIONS
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import pMap from "p-map";
+import { pino } from "pino";
+import { ClusterSource } from "../../operator/agent/cluster/source.ts";
+import { NODE_LABEL } from "../../operator/api/placement.ts";
+import type { L2tpObject } from "../../operator/api/types.ts";
+import { KubeClient, loadConfig } from "../../operator/kube/client.ts";
+import { EventRecorder } from "../../operator/kube/events.ts";
+import type { KubeObject } from "../../operator/kube/object.ts";
+import { Cluster, ROOT } from "../harness/cluster.ts";
+
+const [agents = 100, sessions = 10_000] = process.argv.slice(2).map(Number);
+const KUBECONFIG = "/var/lib/kube-cluster/admin.kubeconfig";
+const CACHES = `${ROOT}out/bench-agents`;
+const WRITES_AT_ONCE = 24;
+const log = pino({ level: "error" }, pino.destination(2));
+const cluster = new Cluster();
+let agentRequests = 0;
+let programmed = 0;
+
+/** A node's agent, as far as the API server can tell. */
+class SimulatedAgent {
+  readonly #source: ClusterSource;
+  readonly #stop: () => void;
+  #isPassing = false;
+  #isAgain = false;
+  readonly #said = new Set<string>();
+
+  constructor(nodeName: string) {
+    const client = new KubeClient(loadConfig(KUBECONFIG), "simulated", () => {
+      agentRequests++;
+    });
+    const events = new EventRecorder(client, "simulated", nodeName, () => {});
+    const cache = `${CACHES}/${nodeName}.json`;
+    const options = { client, events, nodeName, cache, secretsMs: 60_000, log };
+    this.#source = new ClusterSource({ ...options, programmed: () => {} });
+    this.#stop = this.#source.watch(() => this.#soon());
+  }
+
+  stop(): void {
+    this.#stop();
+  }
+
+  #soon(): void {
+    this.#isAgain = true;
+    if (this.#isPassing) return;
+    this.#isPassing = true;
+    setTimeout(() => void this.#pass(), 50);
+  }
+
+  async #pass(): Promise<void> {
+    this.#isAgain = false;
+    const found = await this.#source.read();
+    const objects = (found?.documents ?? []).map(({ content }) => content as L2tpObject);
+    for (const { kind, metadata } of objects) {
+      const id = `${kind} ${metadata.namespace}/${metadata.name}`;
+      if (!this.#said.has(id)) programmed++;
+      this.#said.add(id);
+    }
+    const verdict = {
+      type: "Programmed",
+      status: "True",
+      reason: "Programmed",
+      message: "",
+    } as const;
+    this.#source.status.write([
+      ...objects.map(({ kind, metadata: { name, namespace, generation }, spec }) => ({
+        kind,
+        key: namespace === undefined ? name : `${namespace}/${name}`,
+        spec,
+        generation,
+        status: { conditions: [verdict] },
+      })),
+      ...(found?.withdrawn ?? []).map(({ kind, key, generation, verdict: removed }) => ({
+        kind,
+        key,
+        spec: null,
+        generation,
+        status: { conditions: [removed] },
+      })),
+    ]);
+    this.#isPassing = false;
+    if (this.#isAgain) this.#soon();
+  }
+}
+
+/** Of the processes of that name: resident memory in MiB, and processor seconds so far. */
+function usage(pattern: string): { MiB: number; seconds: number } {
+  const pids = execFileSync("pgrep", ["-f", pattern], { encoding: "utf8" }).trim().split("\n");
+  let [MiB, seconds] = [0, 0];
+  for (const pid of pids) {
+    try {
+      const status = readFileSync(`/proc/${pid}/status`, "utf8");
+      MiB = Math.max(MiB, Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
+      const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+      seconds += (Number(fields[11]) + Number(fields[12])) / 100;
+    } catch {
+      // It has ended.
+    }
+  }
+  return { MiB: Math.round(MiB), seconds };
+}
+
+const CONTROLLER = "^/usr/bin/node .*l2tp-controller";
+const measure = () => ({
+  at: performance.now(),
+  controller: usage(CONTROLLER),
+  apiserver: usage("kube-apiserver"),
+  etcd: usage("etcd --name"),
+  own: process.memoryUsage().rss / 2 ** 20,
+});
+
+function between(before: ReturnType<typeof measure>, after: ReturnType<typeof measure>) {
+  const seconds = (after.at - before.at) / 1000;
+  const share = (name: "controller" | "apiserver" | "etcd") =>
+    Number(((after[name].seconds - before[name].seconds) / seconds).toFixed(2));
+  return {
+    seconds: Number(seconds.toFixed(1)),
+    processors: {
+      controller: share("controller"),
+      apiserver: share("apiserver"),
+      etcd: share("etcd"),
+    },
+    MiB: {
+      controller: after.controller.MiB,
+      apiserver: after.apiserver.MiB,
+      etcd: after.etcd.MiB,
+      simulation: Math.round(after.own),
+    },
+  };
+}
+
+const nodeName = (index: number): string => `sim-${index}`;
+const namespaced = (index: number) => ({
+  tunnel: { name: `sim-${index}` },
+  session: { name: `sim-${index}`, namespace: "default" },
+});
+
+function objects(): object[] {
+  const api = "l2tp.dev/v1alpha1";
+  const tunnels = Array.from({ length: agents }, (_, index) => ({
+    apiVersion: api,
+    kind: "L2tpTunnel",
+    metadata: namespaced(index).tunnel,
+    spec: { nodeName: nodeName(index), remote: { address: "198.51.100.7" }, peerTunnelId: 1 },
+  }));
+  const all = Array.from({ length: sessions }, (_, index) => ({
+    apiVersion: api,
+    kind: "L2tpSession",
+    metadata: namespaced(index).session,
+    spec: { tunnelRef: { name: `sim-${index % agents}` }, peerSessionId: index + 1 },
+  }));
+  return [...tunnels, ...all];
+}
+
+async function makeNodes(): Promise<void> {
+  const indices = Array.from({ length: agents }, (_, index) => index);
+  const body = (index: number) => ({
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name: nodeName(index), labels: { simulated: "true" } },
+    spec: { unschedulable: true },
+  });
+  const post = (index: number) =>
+    cluster.client
+      .request({ method: "POST", path: "/api/v1/nodes", body: body(index) })
+      .catch(() => {});
+  await pMap(indices, post, { concurrency: WRITES_AT_ONCE });
+}
+
+async function until(what: string, probe: () => boolean | Promise<boolean>): Promise<void> {
+  for (let waited = 0; !(await probe()); waited++) {
+    if (waited % 40 === 0) console.error(`${what}: ${programmed} programmed so far`);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+rmSync(CACHES, { recursive: true, force: true });
+mkdirSync(CACHES, { recursive: true });
+await makeNodes();
+const crowd: SimulatedAgent[] = [];
+const start = measure();
+for (let index = 0; index < agents; index++) crowd.push(new SimulatedAgent(nodeName(index)));
+await until("agents begin", () => agentRequests >= agents * 4);
+const begun = measure();
+
+const idleFrom = agentRequests;
+await new Promise((resolve) => setTimeout(resolve, 30_000));
+const idle = measure();
+const idleRequests = agentRequests - idleFrom;
+
+const from = agentRequests;
+const made = objects();
+await pMap(made, (object) => cluster.create(object), { concurrency: WRITES_AT_ONCE });
+const applied = measure();
+await until("all programmed", () => programmed >= agents + sessions);
+const done = measure();
+
+const table = {
+  agents,
+  sessions,
+  begin: between(start, begun),
+  idle: { ...between(begun, idle), requestsPerAgentAndMinute: (idleRequests / agents) * 2 },
+  apply: between(idle, applied),
+  converge: {
+    ...between(idle, done),
+    objectsPerSecond: Math.round(((agents + sessions) / (done.at - idle.at)) * 1000),
+    agentRequestsPerObject: Number(((agentRequests - from) / (agents + sessions)).toFixed(2)),
+  },
+};
+console.log(JSON.stringify(table, null, 2));
+writeFileSync(`${ROOT}out/cluster-scale.json`, `${JSON.stringify(table, null, 2)}\n`);
+
+for (const collection of [
+  "/apis/l2tp.dev/v1alpha1/namespaces/default/l2tpsessions",
+  "/apis/l2tp.dev/v1alpha1/l2tptunnels",
+]) {
+  await cluster.client.request({ method: "DELETE", path: collection, timeoutMs: 600_000 });
+}
+await until("all gone", async () => {
+  const query = { labelSelector: NODE_LABEL, limit: "1" };
+  const path = "/apis/l2tp.dev/v1alpha1/l2tpsessions";
+  const { items } = await cluster.client.get<{ items: KubeObject[] }>(path, query);
+  return items.length === 0;
+});
+for (const agent of crowd) agent.stop();
+await cluster.kubectl("delete", "nodes", "--selector", "simulated=true", "--wait=false");
+process.exit(0);

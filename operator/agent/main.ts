@@ -4,21 +4,10 @@ import { dirname, join } from "node:path";
 import { pino } from "pino";
 import manifest from "../../package.json" with { type: "json" };
 import { isServed } from "../../rpc/server.ts";
-import {
-  createRegistry,
-  observeProgramming,
-  observeRequests,
-  watchQueue,
-  watchReflectors,
-} from "../health/metrics.ts";
-import { serveHealth } from "../health/server.ts";
 import { isUninstalled } from "../install/uninstalled.ts";
-import { KubeClient, loadConfig } from "../kube/client.ts";
-import { EventRecorder } from "../kube/events.ts";
 import { Agent } from "./agent.ts";
-import { ClusterSource } from "./cluster/source.ts";
+import type { OpenCluster } from "./cluster/open.ts";
 import { FolderSource } from "./folder/source.ts";
-import { watchAgent } from "./metrics.ts";
 import { readOptions } from "./options.ts";
 import { TOMBSTONES } from "./protocol.ts";
 import { serveAgent } from "./serve.ts";
@@ -60,10 +49,8 @@ try {
 }
 
 const socketFolder = dirname(options.socket);
-const registry = createRegistry();
-const client = manifests === undefined && !options.teardown ? connect() : null;
-const source =
-  client === null ? folderSource(manifests ?? options.stateDir) : clusterSource(client);
+const cluster = manifests === undefined && !options.teardown ? await openClusterOrRefuse() : null;
+const source = cluster?.source ?? folderSource(manifests ?? options.stateDir);
 const agent = new Agent({
   version: manifest.version,
   nodeName: node,
@@ -85,33 +72,15 @@ function folderSource(folder: string): FolderSource {
   return new FolderSource({ manifests: folder, secrets, stateFolder });
 }
 
-function connect(): KubeClient {
+/** Loaded only where there is a cluster: on an edge box it would be half of the agent. */
+async function openClusterOrRefuse(): Promise<OpenCluster> {
+  const { openCluster } = await import("./cluster/open.ts");
   try {
-    const userAgent = `l2tp-agent/${manifest.version}`;
-    return new KubeClient(loadConfig(options.kubeconfig), userAgent, observeRequests(registry));
+    return openCluster({ ...options, node, cache: join(socketFolder, "cache.json"), log });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return refuse(`${reason}; give --manifests <dir>, or --kubeconfig <file>`);
   }
-}
-
-function clusterSource(client: KubeClient): ClusterSource {
-  const events = new EventRecorder(client, "l2tp-agent", node, (error) =>
-    log.warn(`an event is lost: ${(error as Error).message}`),
-  );
-  const cluster = new ClusterSource({
-    client,
-    events,
-    nodeName: node,
-    cache: join(socketFolder, "cache.json"),
-    secretsMs: options.secretsRefresh * 1000,
-    programmed: observeProgramming(registry),
-    log,
-  });
-  watchReflectors(registry, cluster.reflectors);
-  watchQueue(registry, "status", () => cluster.status.queue.depth);
-  log.info({ server: client.server }, "the objects are in the cluster");
-  return cluster;
 }
 
 if (options.teardown) await teardown();
@@ -137,7 +106,11 @@ async function run(): Promise<void> {
   const stop = async (signal: string) => {
     server.close();
     const { daemonset } = options;
-    if (client !== null && daemonset !== undefined && (await isUninstalled(client, daemonset))) {
+    const isGone =
+      cluster !== null &&
+      daemonset !== undefined &&
+      (await isUninstalled(cluster.client, daemonset));
+    if (isGone) {
       const { actions, failures } = await agent.teardown();
       log.info({ changes: actions, failed: failures.size }, "uninstalled from the node");
     } else {
@@ -148,11 +121,11 @@ async function run(): Promise<void> {
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void stop(signal));
   if (options.listen !== undefined) {
-    watchAgent(registry, agent, options.metricsSessions);
-    // The API server's absence makes no agent sick: what runs goes on without it.
-    const unready = () => (agent.state === null ? "the objects have not been read yet" : null);
-    const health = { address: options.listen, registry, sick: () => null, unready };
-    await serveHealth(health).catch((error: Error) => refuse(`--listen: ${error.message}`));
+    const { serveAgentHealth } = await import("./health.ts");
+    const { listen, metricsSessions } = options;
+    await serveAgentHealth(agent, { listen, metricsSessions, registry: cluster?.registry }).catch(
+      (error: Error) => refuse(`--listen: ${error.message}`),
+    );
   }
   await agent.start();
 }

@@ -4,7 +4,8 @@ import { Command } from "commander";
 import { pino } from "pino";
 import manifest from "../../package.json" with { type: "json" };
 import { DEFAULT_SOCKET } from "../agent/protocol.ts";
-import { KubeClient, loadConfig } from "../kube/client.ts";
+import { KubeClient } from "../kube/client.ts";
+import { loadConfig } from "../kube/config.ts";
 import { chain, installPlugin, type NodePaths, uninstall } from "./node.ts";
 import { isUninstalled } from "./uninstalled.ts";
 

@@ -1,7 +1,7 @@
 /** Requests to the API server, in plain JSON. The one place that knows of HTTP. */
 import http from "node:http";
 import https from "node:https";
-import { KubeConfig } from "@kubernetes/client-node";
+import type { KubeConfig } from "@kubernetes/client-node";
 import { LineSplitter } from "../../rpc/lines.ts";
 import { fromStatus, KubeError, type StatusBody } from "./errors.ts";
 
@@ -178,23 +178,6 @@ export class KubeClient {
       outgoing.end(payload);
     });
   }
-}
-
-/** What the library assumes where it finds nothing. */
-const ASSUMED_SERVER = "http://localhost:8080";
-
-/**
- * By a kubeconfig file; without one, as kubectl does, or by the pod's service account.
- * @throws Error where there is none
- */
-export function loadConfig(file: string | undefined): KubeConfig {
-  const config = new KubeConfig();
-  if (file !== undefined) config.loadFromFile(file);
-  else config.loadFromDefault();
-  if (file === undefined && config.getCurrentCluster()?.server === ASSUMED_SERVER) {
-    throw new Error("no cluster is known here: this is no pod, and there is no kubeconfig");
-  }
-  return config;
 }
 
 /** The object without the properties that are undefined. */

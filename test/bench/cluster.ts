@@ -12,7 +12,8 @@ import { pino } from "pino";
 import { ClusterSource } from "../../operator/agent/cluster/source.ts";
 import { NODE_LABEL } from "../../operator/api/placement.ts";
 import type { L2tpObject } from "../../operator/api/types.ts";
-import { KubeClient, loadConfig } from "../../operator/kube/client.ts";
+import { KubeClient } from "../../operator/kube/client.ts";
+import { loadConfig } from "../../operator/kube/config.ts";
 import { EventRecorder } from "../../operator/kube/events.ts";
 import type { KubeObject } from "../../operator/kube/object.ts";
 import { Cluster, ROOT } from "../harness/cluster.ts";
@@ -22,7 +23,7 @@ const KUBECONFIG = "/var/lib/kube-cluster/admin.kubeconfig";
 const CACHES = `${ROOT}out/bench-agents`;
 const WRITES_AT_ONCE = 24;
 const log = pino({ level: "error" }, pino.destination(2));
-const cluster = new Cluster();
+const cluster = await Cluster.open();
 let agentRequests = 0;
 let programmed = 0;
 

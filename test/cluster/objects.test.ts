@@ -6,7 +6,7 @@ import type { KubeObject } from "../../operator/kube/object.ts";
 import { Cluster, type ClusterNode, sessionPair, tunnelPair } from "../harness/cluster.ts";
 import { until } from "../harness/wait.ts";
 
-const cluster = new Cluster();
+const cluster = await Cluster.open();
 const [n1, n2] = cluster.nodes as [ClusterNode, ClusterNode];
 const named = SAMPLES.map((sample, index) => ({ ...sample, id: `sample-${index}` }));
 
@@ -61,9 +61,9 @@ describe("objects that contradict each other", () => {
     await cluster.condition(session, "Programmed", "True");
     await cluster.apply(rival, other);
     const conflict = await cluster.condition(rival, "Accepted", "False", "Conflict");
-    expect(conflict.message).toContain("L2tpTunnel n1-n2-5300 of this node has it");
+    expect(conflict.message).toContain("L2tpTunnel ab-5300 of this node has it");
     const lost = await cluster.condition(other, "Accepted", "False", "Conflict");
-    expect(lost.message).toContain("L2tpSession default/s300-n1 of this node has it");
+    expect(lost.message).toContain("L2tpSession default/s300-a of this node has it");
     expect((await cluster.eventsOf("rival")).join()).toContain("Conflict");
     await cluster.condition(tunnel, "Programmed", "True");
     await cluster.remove(other, session, rival, tunnel);
@@ -73,12 +73,12 @@ describe("objects that contradict each other", () => {
     const [tunnel] = tunnelPair(n1, n2, 5310) as [KubeObject & { spec: object }, KubeObject];
     await cluster.apply(tunnel);
     await cluster.condition(tunnel, "Programmed", "True");
-    await cluster.apply({ ...tunnel, spec: { ...tunnel.spec, nodeName: "n2" } });
+    await cluster.apply({ ...tunnel, spec: { ...tunnel.spec, nodeName: n2.name } });
     const refused = await cluster.condition(tunnel, "Accepted", "False", "NodeImmutable");
     expect(refused.message).toContain("stays on node n1");
     expect(
-      (await cluster.ctl<{ name: string }[]>("n1", "tunnels")).map(({ name }) => name),
-    ).toEqual(["n1-n2-5310"]);
+      (await cluster.ctl<{ name: string }[]>(n1.name, "tunnels")).map(({ name }) => name),
+    ).toEqual(["ab-5310"]);
     await cluster.remove(tunnel);
   });
 
@@ -109,7 +109,7 @@ describe("objects that contradict each other", () => {
     // Taken back, it is taken down.
     await cluster.apply(namespace);
     await cluster.condition(session, "Programmed", "False", "NotAccepted");
-    expect(await cluster.ctl<object[]>("n1", "sessions")).toEqual([]);
+    expect(await cluster.ctl<object[]>(n1.name, "sessions")).toEqual([]);
     await cluster.remove(session, tunnel);
   });
 });
@@ -146,7 +146,7 @@ describe("cookies in a Secret", () => {
   });
 
   async function cookieBytes(): Promise<string | undefined> {
-    const rows = await cluster.ctl<{ settings: string[] }[]>("n1", "dump");
+    const rows = await cluster.ctl<{ settings: string[] }[]>(n1.name, "dump");
     return rows.flatMap(({ settings }) => settings).find((text) => text.startsWith("cookies="));
   }
 });

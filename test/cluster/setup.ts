@@ -1,16 +1,27 @@
-/** Once for all files of the suite: a cluster, our image in it, and the chart installed. */
-import { Cluster, kubeCluster, ROOT } from "../harness/cluster.ts";
+/**
+ * Once for all files of the suite: a cluster, our image in it, and the chart installed. A cluster that
+ * KUBECONFIG names must be able to pull the image that L2TP_CNI_IMAGE names.
+ */
+import { Cluster, isForeign, kubeCluster, RELEASE, ROOT } from "../harness/cluster.ts";
 
 export async function setup(): Promise<void> {
-  await kubeCluster("down");
-  await kubeCluster("up");
-  await kubeCluster("image-import", `${ROOT}dist/image.tar`);
-  const cluster = new Cluster();
+  if (!isForeign) {
+    await kubeCluster("down");
+    await kubeCluster("up");
+    await kubeCluster("image-import", `${ROOT}dist/image.tar`);
+  }
+  const cluster = await Cluster.open();
   await cluster.install("--set", "agent.secretsRefresh=2");
   cluster.close();
 }
 
 export async function teardown(): Promise<void> {
-  // Of a run that has failed, this is what says why.
-  if (process.env.KEEP_CLUSTER === undefined) await kubeCluster("down");
+  if (isForeign) {
+    const cluster = await Cluster.open();
+    await cluster.helm("uninstall", RELEASE, "--namespace", RELEASE);
+    cluster.close();
+  } else if (process.env.KEEP_CLUSTER === undefined) {
+    // Kept, it says why a run has failed.
+    await kubeCluster("down");
+  }
 }

@@ -1,9 +1,13 @@
-/** The cluster of test/kube/kube-cluster as tests see it. */
+/**
+ * The cluster as tests see it: the one of test/kube/kube-cluster, or the one that KUBECONFIG names, to whose
+ * nodes there is no other way than the API server.
+ */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { type Condition, SESSIONS, TUNNELS } from "../../operator/api/types.ts";
-import { KubeClient, loadConfig } from "../../operator/kube/client.ts";
+import { KubeClient } from "../../operator/kube/client.ts";
+import { loadConfig } from "../../operator/kube/config.ts";
 import { KubeError } from "../../operator/kube/errors.ts";
 import {
   type KubeObject,
@@ -18,6 +22,11 @@ import { until } from "./wait.ts";
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export const PROGRAM = `${ROOT}test/kube/kube-cluster/kube-cluster`;
 const STATE = "/var/lib/kube-cluster";
+const { KUBECONFIG = "", L2TP_CNI_IMAGE } = process.env;
+/** It is not ours: it can be used, and not be hurt. */
+export const isForeign = KUBECONFIG !== "" && KUBECONFIG !== `${STATE}/admin.kubeconfig`;
+const kubeconfig = isForeign ? KUBECONFIG : `${STATE}/admin.kubeconfig`;
+const BUSYBOX = isForeign ? "busybox:1.36" : "localhost/busybox:1";
 export const RELEASE = "l2tp-cni";
 export const CHART = `${ROOT}charts/l2tp-cni`;
 /** A cluster on two cores takes its time. */
@@ -26,9 +35,17 @@ export const PATIENCE_MS = 120_000;
 export interface ClusterNode {
   readonly name: string;
   readonly address: string;
-  /** The node's whole file system, its mounts included. */
-  readonly root: string;
 }
+
+interface NodeItem {
+  readonly metadata: { readonly name: string };
+  readonly spec: { readonly unschedulable?: boolean; readonly taints?: readonly object[] };
+  readonly status: {
+    readonly addresses: readonly { readonly type: string; readonly address: string }[];
+  };
+}
+
+const PATIENT = { timeoutMs: 900_000 };
 
 const DEPLOYMENTS: Resource = { apiVersion: "apps/v1", kind: "Deployment", plural: "deployments" };
 const KINDS: Readonly<Record<string, Resource>> = {
@@ -52,23 +69,37 @@ export type Reported = KubeObject & {
 
 /** Runs the harness's program. */
 export function kubeCluster(...args: string[]): Promise<string> {
-  return run([PROGRAM, ...args], { timeoutMs: 900_000 });
+  return run([PROGRAM, ...args], PATIENT);
 }
 
 export class Cluster {
-  readonly client = new KubeClient(loadConfig(`${STATE}/admin.kubeconfig`), "test");
-  readonly nodes: readonly ClusterNode[] = ["n1", "n2"].map((name, index) => ({
-    name,
-    address: `10.99.0.${11 + index}`,
-    root: `${STATE}/${name}/root`,
-  }));
+  readonly client = new KubeClient(loadConfig(kubeconfig), "test");
+  /** Two of its nodes, those that run pods. */
+  readonly nodes: readonly ClusterNode[];
+
+  private constructor(nodes: readonly ClusterNode[]) {
+    this.nodes = nodes;
+  }
+
+  static async open(): Promise<Cluster> {
+    const client = new KubeClient(loadConfig(kubeconfig), "test");
+    const { items } = await client.get<{ items: NodeItem[] }>("/api/v1/nodes");
+    client.close();
+    const usable = items.filter(({ spec }) => !spec.unschedulable && !spec.taints?.length);
+    if (usable.length < 2) throw new Error("the cluster has no two nodes that take pods");
+    const nodes = usable.slice(0, 2).map(({ metadata: { name }, status }) => {
+      const internal = status.addresses.find(({ type }) => type === "InternalIP");
+      return { name, address: internal?.address ?? "" };
+    });
+    return new Cluster(nodes);
+  }
 
   kubectl(...args: string[]): Promise<string> {
-    return kubeCluster("kubectl", ...args);
+    return isForeign ? run(["kubectl", ...args], PATIENT) : kubeCluster("kubectl", ...args);
   }
 
   helm(...args: string[]): Promise<Output> {
-    return tryRun([PROGRAM, "helm", ...args], { timeoutMs: 300_000 });
+    return tryRun(isForeign ? ["helm", ...args] : [PROGRAM, "helm", ...args], PATIENT);
   }
 
   onNode(node: string, ...command: string[]): Promise<string> {
@@ -221,6 +252,10 @@ export class Cluster {
 
   /** Devices of ours on a node, outside of pods. */
   async devices(node: string): Promise<string[]> {
+    // There the agent is all that can tell.
+    if (isForeign) {
+      return (await this.ctl<{ name: string }[]>(node, "sessions")).map(({ name }) => name);
+    }
     const text = await this.onNode(node, "ip", "-o", "link", "show");
     return [...text.matchAll(/^\d+: (l2\w+-?\w*)[:@]/gm)].map(([, name = ""]) => name);
   }
@@ -236,7 +271,11 @@ export class Cluster {
   /** Installs the release, and waits until all of it runs. */
   async install(...args: string[]): Promise<void> {
     const where = ["--namespace", RELEASE, "--create-namespace"];
-    const answer = await this.helm("upgrade", "--install", RELEASE, CHART, ...where, ...args);
+    const [repository, tag] = L2TP_CNI_IMAGE?.split(/:(?=[^:/]+$)/) ?? [];
+    const image =
+      repository === undefined ? [] : ["--set", `image.repository=${repository},image.tag=${tag}`];
+    const all = [...where, ...image, ...args];
+    const answer = await this.helm("upgrade", "--install", RELEASE, CHART, ...all);
     if (answer.status !== 0) throw new Error(answer.stderr);
     await this.rolledOut();
   }
@@ -285,9 +324,11 @@ export function sleep(node: string): object {
   return {
     nodeName: node,
     terminationGracePeriodSeconds: 1,
-    containers: [{ name: "main", image: "localhost/busybox:1", command: ["sleep", "1000000"] }],
+    containers: [{ name: "main", image: BUSYBOX, command: ["sleep", "1000000"] }],
   };
 }
+
+const nameOfTunnel = (isFirst: boolean, port: number) => `${isFirst ? "ab" : "ba"}-${port}`;
 
 /** Both ends of a tunnel between two nodes. */
 export function tunnelPair(
@@ -299,7 +340,7 @@ export function tunnelPair(
   const end = (mine: ClusterNode, other: ClusterNode) => ({
     apiVersion: "l2tp.dev/v1alpha1",
     kind: "L2tpTunnel",
-    metadata: { name: `${mine.name}-${other.name}-${port}` },
+    metadata: { name: nameOfTunnel(mine === a, port) },
     spec: {
       nodeName: mine.name,
       local: { port },
@@ -320,16 +361,16 @@ export function sessionPair(
   id: number,
   change: object = {},
 ): KubeObject[] {
-  const end = (mine: ClusterNode, other: ClusterNode) => ({
+  const end = (mine: ClusterNode) => ({
     apiVersion: "l2tp.dev/v1alpha1",
     kind: "L2tpSession",
-    metadata: { name: `s${id}-${mine.name}`, namespace: "default" },
+    metadata: { name: `s${id}-${mine === a ? "a" : "b"}`, namespace: "default" },
     spec: {
-      tunnelRef: { name: `${mine.name}-${other.name}-${port}` },
+      tunnelRef: { name: nameOfTunnel(mine === a, port) },
       sessionId: id,
       peerSessionId: id,
       ...change,
     },
   });
-  return [end(a, b), end(b, a)];
+  return [end(a), end(b)];
 }

@@ -3,7 +3,8 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
-import { KubeClient, loadConfig } from "../../operator/kube/client.ts";
+import { KubeClient } from "../../operator/kube/client.ts";
+import { loadConfig } from "../../operator/kube/config.ts";
 import { until } from "./wait.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));

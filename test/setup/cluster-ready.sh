@@ -4,5 +4,5 @@ set -eu
 cd "$(dirname "$0")/../kube"
 
 echo "Setting up Kubernetes (minutes, the first time)"
-kube-cluster/kube-cluster setup --with-helm
+[ -n "${KUBECONFIG:-}" ] || kube-cluster/kube-cluster setup --with-helm
 crd-server/crd-server setup

@@ -47,6 +47,8 @@ export interface Invocation {
   readonly ifname: string;
   /** "namespace/name" of the pod, from CNI_ARGS. */
   readonly pod: string | null;
+  /** The pod's uid, where the runtime says. */
+  readonly podUid: string | null;
   readonly path: readonly string[];
   readonly config: Config;
   /** As it came, for delegated plugins. */
@@ -110,7 +112,7 @@ export function readInvocation(
     containerId: environment.CNI_CONTAINERID ?? "",
     netns: environment.CNI_NETNS ?? "",
     ifname: environment.CNI_IFNAME ?? "",
-    pod: readPod(environment.CNI_ARGS ?? ""),
+    ...readPod(environment.CNI_ARGS ?? ""),
     path: (environment.CNI_PATH ?? "").split(":").filter((part) => part !== ""),
     config,
     stdin,
@@ -119,13 +121,14 @@ export function readInvocation(
 }
 
 /** "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;…". */
-function readPod(args: string): string | null {
+function readPod(args: string): { pod: string | null; podUid: string | null } {
   const fields = new Map(
     args.split(";").map((part) => part.split("=", 2) as [string, string | undefined]),
   );
   const namespace = fields.get("K8S_POD_NAMESPACE");
   const name = fields.get("K8S_POD_NAME");
-  return namespace && name ? `${namespace}/${name}` : null;
+  const pod = namespace && name ? `${namespace}/${name}` : null;
+  return { pod, podUid: fields.get("K8S_POD_UID") ?? null };
 }
 
 function object(value: unknown, path: string): Json {

@@ -67,9 +67,9 @@ const HANDLERS: Readonly<Record<"ADD" | "DEL" | "CHECK" | "STATUS" | "GC", Handl
 
 /** With the pod's annotation, where the runtime has not passed it. */
 async function completed(invocation: Invocation, agent: AgentConnection): Promise<Invocation> {
-  const { config, pod } = invocation;
+  const { config, pod, podUid: uid } = invocation;
   if (!config.lacksAnnotations || pod === null) return invocation;
-  const annotation = await agent.ask({ op: "annotation", pod });
+  const annotation = await agent.ask({ op: "annotation", pod, uid });
   return { ...invocation, config: { ...config, annotation } };
 }
 

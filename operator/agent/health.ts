@@ -18,8 +18,8 @@ export function serveAgentHealth(
   agent: Agent,
   { listen, metricsSessions, registry = createRegistry() }: AgentHealthOptions,
 ): Promise<Server> {
-  watchAgent(registry, agent, metricsSessions);
+  const refresh = watchAgent(registry, agent, metricsSessions);
   // The API server's absence makes no agent sick: what runs goes on without it.
   const unready = () => (agent.state === null ? "the objects have not been read yet" : null);
-  return serveHealth({ address: listen, registry, sick: () => null, unready });
+  return serveHealth({ address: listen, registry, refresh, sick: () => null, unready });
 }

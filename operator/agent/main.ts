@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { pino } from "pino";
 import manifest from "../../package.json" with { type: "json" };
 import { isServed } from "../../rpc/server.ts";
-import { isUninstalled } from "../install/uninstalled.ts";
+import { UninstallWatch } from "../install/uninstalled.ts";
 import { Agent } from "./agent.ts";
 import type { OpenCluster } from "./cluster/open.ts";
 import { FolderSource } from "./folder/source.ts";
@@ -103,14 +103,15 @@ async function run(): Promise<void> {
   const server = await serveAgent(agent, options.socket).catch((error: Error) =>
     refuse(`${error.message}; stop that agent, or give this one --socket and --state-dir`),
   );
+  const { daemonset, marker } = options;
+  const uninstalling =
+    cluster === null || daemonset === undefined
+      ? null
+      : new UninstallWatch({ client: cluster.client, daemonSet: daemonset, marker });
+  void uninstalling?.run(new AbortController().signal);
   const stop = async (signal: string) => {
     server.close();
-    const { daemonset } = options;
-    const isGone =
-      cluster !== null &&
-      daemonset !== undefined &&
-      (await isUninstalled(cluster.client, daemonset));
-    if (isGone) {
+    if (await uninstalling?.isUninstalled()) {
       const { actions, failures } = await agent.teardown();
       log.info({ changes: actions, failed: failures.size }, "uninstalled from the node");
     } else {

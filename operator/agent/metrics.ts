@@ -16,10 +16,29 @@ const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = 
   ["rxNoDevice", "receive", "no_pod"],
 ];
 
-/** @param maxSessions how many sessions have figures of their own: the others only count in the sums */
-export function watchAgent(registry: Registry, agent: Agent, maxSessions: number): void {
+/**
+ * @param maxSessions how many sessions have figures of their own: the others only count in the sums
+ * @returns reads the figures, to be called before they are told
+ */
+export function watchAgent(
+  registry: Registry,
+  agent: Agent,
+  maxSessions: number,
+): () => Promise<void> {
   const registers = [registry];
   const perSession = ["namespace", "session", "direction"] as const;
+  const objects = new Gauge({
+    name: "l2tp_cni_objects",
+    help: "What the node's data planes have.",
+    labelNames: ["kind"],
+    registers,
+  });
+  const sums = new Counter({
+    name: "l2tp_cni_packets_total",
+    help: "Frames of all sessions of the node that there are now, by direction as the node sees it.",
+    labelNames: ["direction"],
+    registers,
+  });
   const packets = new Counter({
     name: "l2tp_cni_session_packets_total",
     help: "Frames of a session, by direction as the node sees it.",
@@ -38,29 +57,27 @@ export function watchAgent(registry: Registry, agent: Agent, maxSessions: number
     labelNames: [...perSession, "reason"] as const,
     registers,
   });
-  new Gauge({
-    name: "l2tp_cni_objects",
-    help: "What the node's data planes have.",
-    labelNames: ["kind"],
-    registers,
-    /** Once a scrape; what has gone is not told any more. */
-    async collect() {
-      const listing = await agent.listDatapath();
-      this.set({ kind: "tunnel" }, listing.tunnels.length);
-      this.set({ kind: "session" }, listing.sessions.length);
-      this.set({ kind: "attachment" }, [...agent.store.all()].length);
-      for (const counter of [packets, bytes, discards]) counter.reset();
-      for (const { session, counters } of listing.sessions.slice(0, maxSessions)) {
-        const [namespace = "", name = ""] = session.key.split("/");
-        const labels = { namespace, session: name };
-        packets.inc({ ...labels, direction: "transmit" }, counters.txPackets);
-        packets.inc({ ...labels, direction: "receive" }, counters.rxPackets);
-        bytes.inc({ ...labels, direction: "transmit" }, counters.txBytes);
-        bytes.inc({ ...labels, direction: "receive" }, counters.rxBytes);
-        for (const [field, direction, reason] of DISCARDS) {
-          discards.inc({ ...labels, direction, reason }, counters[field]);
-        }
+  return async () => {
+    // What has gone is not told any more, nor is anything that cannot be read.
+    for (const metric of [objects, sums, packets, bytes, discards]) metric.reset();
+    const { tunnels, sessions } = await agent.listDatapath();
+    objects.set({ kind: "tunnel" }, tunnels.length);
+    objects.set({ kind: "session" }, sessions.length);
+    objects.set({ kind: "attachment" }, [...agent.store.all()].length);
+    for (const { counters } of sessions) {
+      sums.inc({ direction: "transmit" }, counters.txPackets);
+      sums.inc({ direction: "receive" }, counters.rxPackets);
+    }
+    for (const { session, counters } of sessions.slice(0, maxSessions)) {
+      const [namespace = "", name = ""] = session.key.split("/");
+      const labels = { namespace, session: name };
+      packets.inc({ ...labels, direction: "transmit" }, counters.txPackets);
+      packets.inc({ ...labels, direction: "receive" }, counters.rxPackets);
+      bytes.inc({ ...labels, direction: "transmit" }, counters.txBytes);
+      bytes.inc({ ...labels, direction: "receive" }, counters.rxBytes);
+      for (const [field, direction, reason] of DISCARDS) {
+        discards.inc({ ...labels, direction, reason }, counters[field]);
       }
-    },
-  });
+    }
+  };
 }

@@ -16,6 +16,7 @@ export interface Options {
   kubeconfig?: string;
   listen?: string;
   daemonset?: string;
+  marker: string;
   metricsSessions: number;
   secretsRefresh: number;
   resync: number;
@@ -63,6 +64,7 @@ export function readOptions(): Options {
     .option("--datapath-socket <path>", "the datapath's control socket (default: beside --socket)")
     .option("--datapath-external", "never start the datapath: another container runs it", false)
     .option("--daemonset <namespace/name>", "whose end means: take all of ours off the node")
+    .option("--marker <name>", "the ConfigMap beside it that tells of the end", "l2tp-cni-release")
     .option("--listen <address>", "where /metrics, /healthz and /readyz are, as in :9402")
     .option("--metrics-sessions <n>", "sessions with metrics of their own", count, 1000)
     .option("--secrets-refresh <seconds>", "between two looks at a cluster's Secrets", seconds, 60)

@@ -81,7 +81,7 @@ export type AgentRequest =
       readonly before: string;
     }
   /** What a pod asks for, where the runtime does not say. */
-  | { readonly op: "annotation"; readonly pod: string }
+  | { readonly op: "annotation"; readonly pod: string; readonly uid: string | null }
   /** Ready for ADD? */
   | { readonly op: "ready" }
   | { readonly op: "tunnels" }

@@ -23,7 +23,11 @@ export function checkRequest(request: unknown): AgentRequest {
       return { op: "doctor", seconds };
     }
     case "annotation":
-      return { op: "annotation", pod: text(fields.pod, "pod", FORMS.pod) };
+      return {
+        op: "annotation",
+        pod: text(fields.pod, "pod", FORMS.pod),
+        uid: typeof fields.uid === "string" ? fields.uid.slice(0, 64) : null,
+      };
     case "detach":
       return { op: "detach", ...checkCall(fields) };
     case "check":

@@ -58,7 +58,7 @@ async function handle(
     case "dump":
       return dumpRows(await agent.listDatapath(), agent.node.datapaths.kernelObjects());
     case "annotation":
-      return agent.source.annotationOf(request.pod);
+      return agent.source.annotationOf(request.pod, request.uid);
     case "doctor":
       return examine(agent, request.seconds);
     default:

@@ -17,8 +17,12 @@ export interface ObjectSource {
   forget(): void;
   /** Calls `changed` when there may be something new, from now on. Returns how to stop. */
   watch(changed: () => void): () => void;
-  /** What a pod asks for by its annotation; null: nothing. @throws AgentError where nobody can say */
-  annotationOf(pod: string): Promise<string | null>;
+  /**
+   * What a pod asks for by its annotation; null: nothing.
+   * @param uid tells it from earlier ones of the name, where the runtime says
+   * @throws AgentError where nobody can say
+   */
+  annotationOf(pod: string, uid: string | null): Promise<string | null>;
   /** Where a session is that is not on this node, as a sentence; null: nobody knows. */
   whereabouts(session: string): Promise<string | null>;
 }

@@ -71,9 +71,9 @@ export interface TunnelSpec {
      */
     selector?: {
       /**
-       * Each label with its value.
+       * Each label with its value, one at least.
        */
-      matchLabels?: {
+      matchLabels: {
         [k: string]: string;
       };
     };

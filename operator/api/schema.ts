@@ -22,13 +22,17 @@ ajv.addFormat("ipv6", (text) => parseAddress(text)?.length === 16);
 
 interface Kind {
   readonly namespaced: boolean;
-  readonly validate: ValidateFunction;
+  /** Where unknown fields are errors: somebody has misspelt them. */
+  readonly strict: ValidateFunction;
+  /** Where they are not: an API server has checked them, by a newer definition than ours. */
+  readonly lenient: ValidateFunction;
 }
 
 const kinds: ReadonlyMap<string, Kind> = new Map(
   readDefinitions().map(({ kind, scope, schema }) => {
-    const validate = ajv.compile(closed(schema as Json));
-    return [kind, { namespaced: scope === "Namespaced", validate }];
+    const strict = ajv.compile(closed(schema as Json));
+    const lenient = ajv.compile(schema as Json);
+    return [kind, { namespaced: scope === "Namespaced", strict, lenient }];
   }),
 );
 
@@ -61,8 +65,11 @@ export function isOurs(document: unknown): document is Json {
   return String(apiVersion).startsWith("l2tp.dev/") || kinds.has(String(kind));
 }
 
-/** The object with its defaults, or everything that is wrong with its form. Changes `document`. */
-export function checkForm(document: Json): Checked {
+/**
+ * The object with its defaults, or everything that is wrong with its form. Changes `document`.
+ * @param isFromApi an API server has checked it already, perhaps by a newer definition
+ */
+export function checkForm(document: Json, isFromApi = false): Checked {
   const { apiVersion, kind } = document;
   if (apiVersion !== API_VERSION) {
     return refuse("apiVersion", apiVersion, "not a version that we know", `use ${API_VERSION}`);
@@ -74,8 +81,9 @@ export function checkForm(document: Json): Checked {
   const problems = checkMetadata(document, known.namespaced);
   // What `kubectl get -o yaml` has written is a manifest all the same.
   delete document.status;
-  if (!known.validate(document)) {
-    const errors = (known.validate.errors ?? []).filter(isOutermost);
+  const validate = isFromApi ? known.lenient : known.strict;
+  if (!validate(document)) {
+    const errors = (validate.errors ?? []).filter(isOutermost);
     problems.push(...errors.map(describeError));
   }
   return problems.length > 0 ? { problems } : { object: document as unknown as L2tpObject };

@@ -99,6 +99,12 @@ export const SAMPLES: readonly Sample[] = [
     "cel",
   ),
   tunnel("address and interface", { local: { address: "192.0.2.1", interface: "eth0" } }, "cel"),
+  tunnel("a selector of nothing", { allowedNamespaces: { selector: {} } }, "schema"),
+  tunnel(
+    "a selector without labels",
+    { allowedNamespaces: { selector: { matchLabels: {} } } },
+    "schema",
+  ),
   tunnel("no selector", { allowedNamespaces: { from: "Selector" } }, "cel"),
   tunnel("a field that is not there", { tunelId: 42 }, "strict"),
   tunnel("a deep field that is not there", { local: { adress: "192.0.2.1" } }, "strict"),

@@ -19,7 +19,7 @@ import {
   keepOfNode,
   type NodeObject,
 } from "./cluster.ts";
-import { makeCookies, wantedCookies } from "./cookies.ts";
+import { makeCookies, type Owner, wantedCookies } from "./cookies.ts";
 import { type Decision, decideNode, decideOrphan, isLeaving } from "./decide.ts";
 import { Ids } from "./ids.ts";
 import { decideLeaving, type NodeState } from "./leaving.ts";
@@ -31,6 +31,8 @@ export interface ControllerOptions {
   readonly log: Logger;
   /** How long a node that is not ready holds what is being deleted. */
   readonly nodePatienceMs: number;
+  /** Whether it may make Secrets. */
+  readonly makesCookies: boolean;
 }
 
 /** A node that is not ready for so long may do anything, and its agent says nothing. */
@@ -54,11 +56,16 @@ export class Controller {
   readonly #ids = new Ids();
   /** By performance.now(), since when the node has not been ready. */
   readonly #notReadySince = new Map<string, number>();
-  /** Sessions, by uid and generation, whose cookies have been made. */
+  /** By uid, the generation for which the session's cookies have been made. */
   readonly #cookiesMade = new Map<string, number>();
   readonly #failing = new Map<string, string>();
   /** By uid, since when the node has not been ready of which this was said: once each time. */
   readonly #saidUnknown = new Map<string, number>();
+  /** By uid, since when the object has been leaving, by performance.now(). */
+  readonly #leavingSince = new Map<string, number>();
+  /** By name, whether the node was there and ready. */
+  readonly #nodeStates = new Map<string, boolean>();
+  #leading: AbortSignal | null = null;
 
   constructor(options: ControllerOptions) {
     const { client, events, log } = options;
@@ -69,12 +76,12 @@ export class Controller {
     this.tunnels = new Reflector({
       ...common,
       path: collectionPath(TUNNELS),
-      changed: (name) => this.#tunnelChanged(name),
+      changed: (name, gone) => this.#tunnelChanged(name, gone),
     });
     this.sessions = new Reflector({
       ...common,
       path: collectionPath(SESSIONS),
-      changed: (key) => this.#sessionChanged(key),
+      changed: (key, gone) => this.#sessionChanged(key, gone),
     });
     this.#nodes = new Reflector({
       ...common,
@@ -117,6 +124,7 @@ export class Controller {
 
   /** Acts until the signal is aborted: for the leader only. */
   async lead(signal: AbortSignal): Promise<void> {
+    this.#leading = signal;
     await this.queue.run(signal);
   }
 
@@ -126,8 +134,15 @@ export class Controller {
     this.queue.addAfter(key, SETTLE_MS);
   }
 
-  #tunnelChanged(name: string): void {
+  /** Nothing is kept of an object that is gone. */
+  #forget({ metadata: { uid = "" } }: L2tpTunnel | L2tpSession): void {
+    this.#ids.forget(uid);
+    for (const map of [this.#cookiesMade, this.#saidUnknown, this.#leavingSince]) map.delete(uid);
+  }
+
+  #tunnelChanged(name: string, gone: L2tpTunnel | undefined): void {
     const tunnel = this.tunnels.get(name);
+    if (gone !== undefined) this.#forget(gone);
     if (tunnel?.status?.tunnelId !== undefined) this.#ids.forget(tunnel.metadata.uid ?? "");
     const nodes = this.#index.tunnel(name, tunnel);
     for (const node of nodes) this.queue.addAfter(`node/${node}`, SETTLE_MS);
@@ -135,8 +150,9 @@ export class Controller {
     if (tunnel === undefined) this.#enqueueTunnel(name);
   }
 
-  #sessionChanged(key: string): void {
+  #sessionChanged(key: string, gone: L2tpSession | undefined): void {
     const session = this.sessions.get(key);
+    if (gone !== undefined) this.#forget(gone);
     if (session?.status?.sessionId !== undefined) this.#ids.forget(session.metadata.uid ?? "");
     for (const tunnel of this.#index.session(key, session)) this.#enqueueTunnel(tunnel);
   }
@@ -148,6 +164,19 @@ export class Controller {
     else if (!this.#notReadySince.has(name)) this.#notReadySince.set(name, performance.now());
     if (this.#index.tunnelsOf(name).length > 0) this.queue.addAfter(`node/${name}`, SETTLE_MS);
     else if (node === undefined) this.#notReadySince.delete(name);
+    if (this.#nodeStates.get(name) === isWell && node !== undefined) return;
+    if (node === undefined) this.#nodeStates.delete(name);
+    else this.#nodeStates.set(name, isWell);
+    this.#enqueueLeaving(name);
+  }
+
+  /** What waits for the node, whosever tunnel it would be in now. */
+  #enqueueLeaving(node: string): void {
+    for (const session of this.sessions.values()) {
+      if (isLeaving(session) && session.status?.nodeName === node) {
+        this.#enqueueTunnel(session.spec.tunnelRef.name);
+      }
+    }
   }
 
   #namespaceChanged(): void {
@@ -196,13 +225,20 @@ export class Controller {
   }
 
   async #settle(key: string, decision: Decision): Promise<void> {
+    // Another one leads by now, and knows better.
+    this.#leading?.throwIfAborted();
     const { object } = decision;
     if (isLeaving(object)) return this.#letGo(key, decision);
-    if (decision.refusal === null && object.kind === "L2tpSession") await this.#cookies(object);
+    let problem: unknown;
+    if (decision.refusal === null && object.kind === "L2tpSession") {
+      // Without its cookies it is accepted all the same: its agent says what is missing.
+      problem = await this.#cookies(object).catch((error) => error);
+    }
     const counts =
       object.kind === "L2tpTunnel" ? countSessions(this.#sessionsOf(object.metadata.name)) : null;
     await writeDecision(this.#writer, decision, counts);
     await this.#doubt(key, decision);
+    if (problem !== undefined) throw problem;
   }
 
   /** Of what a node that does not answer has programmed, nobody can say whether it still has it. */
@@ -224,32 +260,40 @@ export class Controller {
   }
 
   async #cookies(session: L2tpSession): Promise<void> {
-    if (wantedCookies(session).size === 0) return;
+    if (!this.#options.makesCookies || wantedCookies(session).size === 0) return;
     const { uid = "", generation = 0 } = session.metadata;
     if (this.#cookiesMade.get(uid) === generation) return;
-    await makeCookies(this.#options.client, session);
+    const { namespace } = session.metadata;
+    const isLive = (owner: Owner) =>
+      this.sessions.get(`${namespace}/${owner.name}`)?.metadata.uid === owner.uid;
+    await makeCookies(this.#options.client, session, isLive);
     this.#cookiesMade.set(uid, generation);
   }
 
-  async #letGo(key: string, { object, nodeName }: Decision): Promise<void> {
-    const leave = decideLeaving(object, this.#stateOf(nodeName), this.#options.nodePatienceMs);
+  async #letGo(key: string, decision: Decision): Promise<void> {
+    const { object } = decision;
+    // The one that has it, which its tunnel may have left.
+    const nodeName = object.status?.nodeName ?? decision.nodeName;
+    const state = this.#stateOf(nodeName, object);
+    const leave = decideLeaving(object, state, this.#options.nodePatienceMs);
     if (leave.do === "nothing") return;
     if (leave.do === "wait") {
       if (leave.milliseconds !== null) this.queue.addAfter(key, leave.milliseconds + SETTLE_MS);
       return;
     }
     await release(this.#options.client, object);
-    this.#cookiesMade.delete(object.metadata.uid ?? "");
-    this.#saidUnknown.delete(object.metadata.uid ?? "");
     const { events, log } = this.#options;
     log.info({ object: nameOf(object), node: nodeName }, leave.abandoned ?? "released");
     if (leave.abandoned === null) return;
     events.record(object, "Warning", "NodeGone", `Let go without its node: ${leave.abandoned}.`);
   }
 
-  #stateOf(nodeName: string): NodeState {
+  #stateOf(nodeName: string, { metadata: { uid = "" } }: Decision["object"]): NodeState {
     const since = this.#notReadySince.get(nodeName);
+    const leavingSince = this.#leavingSince.get(uid) ?? performance.now();
+    this.#leavingSince.set(uid, leavingSince);
     return {
+      leavingMs: performance.now() - leavingSince,
       exists: this.#nodes.get(nodeName) !== undefined,
       notReadyMs: since === undefined ? 0 : Math.max(1, performance.now() - since),
     };

@@ -3,11 +3,25 @@ import { randomBytes } from "node:crypto";
 import { type CookieSpec, type L2tpSession, SESSIONS } from "../api/types.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { KubeError } from "../kube/errors.ts";
-import { collectionPath, type KubeObject, objectPath, SECRETS } from "../kube/object.ts";
+import {
+  collectionPath,
+  type KubeMeta,
+  type KubeObject,
+  objectPath,
+  SECRETS,
+} from "../kube/object.ts";
 
 const COOKIE_BYTES = 8;
 
+export interface Owner {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
 interface SecretObject extends KubeObject {
+  readonly metadata: KubeMeta & { readonly ownerReferences?: readonly Owner[] };
   readonly data?: Readonly<Record<string, string>>;
 }
 
@@ -24,17 +38,36 @@ export function wantedCookies({ spec }: L2tpSession): ReadonlyMap<string, Readon
   return wanted;
 }
 
-/** @throws KubeError; Conflict where somebody else writes the Secret at the same time */
-export async function makeCookies(client: KubeClient, session: L2tpSession): Promise<void> {
+/**
+ * @param isLive whether the owner is a session that is there
+ * @throws KubeError; Conflict where somebody else writes the Secret at the same time, or where it goes with
+ *   a session that is gone
+ */
+export async function makeCookies(
+  client: KubeClient,
+  session: L2tpSession,
+  isLive: (owner: Owner) => boolean,
+): Promise<void> {
   const { namespace } = session.metadata;
   for (const [name, keys] of wantedCookies(session)) {
     const secret = await find(client, namespace, name);
+    if (secret !== null && isGoing(secret, isLive)) {
+      const message = `Secret ${namespace}/${name} goes with a session that is gone`;
+      throw new KubeError(409, "Conflict", message);
+    }
     const missing = [...keys].filter((key) => secret?.data?.[key] === undefined);
-    if (missing.length === 0) continue;
     const data = Object.fromEntries(missing.map((key) => [key, newCookie()]));
     if (secret === null) await create(client, session, name, data);
-    else await addTo(client, secret, data);
+    else await addTo(client, session, secret, data);
   }
+}
+
+/** The garbage collector is about to take it, or has begun. */
+function isGoing({ metadata }: SecretObject, isLive: (owner: Owner) => boolean): boolean {
+  if (metadata.deletionTimestamp !== undefined) return true;
+  const owners = metadata.ownerReferences ?? [];
+  const isDead = (owner: Owner) => owner.kind === SESSIONS.kind && !isLive(owner);
+  return owners.length > 0 && owners.every(isDead);
 }
 
 /** Its hexadecimal digits, in base64 as a Secret holds them. */
@@ -55,35 +88,48 @@ async function find(
   }
 }
 
-/** It goes with the session that it was made for. */
+function ownerOf({ apiVersion, metadata }: L2tpSession): Owner {
+  return { apiVersion, kind: SESSIONS.kind, name: metadata.name, uid: metadata.uid ?? "" };
+}
+
+/** It goes with the last of the sessions that it was made for. */
 async function create(
   client: KubeClient,
-  { apiVersion, metadata }: L2tpSession,
+  session: L2tpSession,
   name: string,
   data: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const owner = { apiVersion, kind: SESSIONS.kind, name: metadata.name, uid: metadata.uid };
+  const { namespace } = session.metadata;
   const body = {
     apiVersion: SECRETS.apiVersion,
     kind: SECRETS.kind,
-    metadata: { name, namespace: metadata.namespace, ownerReferences: [owner] },
+    metadata: { name, namespace, ownerReferences: [ownerOf(session)] },
     type: "Opaque",
     data,
   };
-  const path = collectionPath(SECRETS, metadata.namespace);
+  const path = collectionPath(SECRETS, namespace);
   await client.request({ method: "POST", path, body });
 }
 
-/** Its resource version goes along, so that a key that somebody has put there meanwhile stays. */
+/**
+ * What a session has been the reason for has its sessions as owners; what a user has made stays his. Its
+ * resource version goes along, so that a key that somebody has put there meanwhile stays.
+ */
 async function addTo(
   client: KubeClient,
-  { metadata: { name, namespace, resourceVersion } }: SecretObject,
+  session: L2tpSession,
+  { metadata: { name, namespace, resourceVersion, ownerReferences = [] } }: SecretObject,
   data: Readonly<Record<string, string>>,
 ): Promise<void> {
+  const isMade = ownerReferences.some(({ kind }) => kind === SESSIONS.kind);
+  const isOwner = ownerReferences.some(({ uid }) => uid === session.metadata.uid);
+  const becomesOwner = isMade && !isOwner;
+  if (Object.keys(data).length === 0 && !becomesOwner) return;
+  const owners = becomesOwner ? { ownerReferences: [...ownerReferences, ownerOf(session)] } : {};
   await client.request({
     method: "PATCH",
     path: objectPath(SECRETS, name, namespace),
-    body: { metadata: { resourceVersion }, data },
+    body: { metadata: { resourceVersion, ...owners }, data },
     contentType: "application/merge-patch+json",
   });
 }

@@ -136,7 +136,7 @@ function refuseForm(object: L2tpObject): Decision["refusal"] {
 }
 
 function checkWhole(object: L2tpObject): Decision["refusal"] {
-  const checked = checkForm(structuredClone(object) as unknown as Record<string, unknown>);
+  const checked = checkForm(structuredClone(object) as unknown as Record<string, unknown>, true);
   const problems =
     "problems" in checked
       ? checked.problems

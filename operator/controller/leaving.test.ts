@@ -4,7 +4,7 @@ import { API_VERSION, type Condition, type L2tpTunnel } from "../api/types.ts";
 import { decideLeaving, type NodeState } from "./leaving.ts";
 
 const PATIENCE_MS = 300_000;
-const WELL: NodeState = { exists: true, notReadyMs: 0 };
+const WELL: NodeState = { exists: true, notReadyMs: 0, leavingMs: 1000 };
 
 function leaving(
   change: Partial<L2tpTunnel["metadata"]> = {},
@@ -53,7 +53,7 @@ it("lets go what never was on a node, and leaves alone what it does not hold", (
 });
 
 it("does not wait for a node that is gone", () => {
-  const gone = { exists: false, notReadyMs: 0 };
+  const gone = { ...WELL, exists: false };
   expect(decideLeaving(leaving(), gone, PATIENCE_MS)).toEqual({
     do: "release",
     abandoned: expect.stringContaining("not in the cluster"),
@@ -62,10 +62,20 @@ it("does not wait for a node that is gone", () => {
 
 it("waits for a node that is not ready, and not for ever", () => {
   const ill = (notReadyMs: number) =>
-    decideLeaving(leaving(), { exists: true, notReadyMs }, PATIENCE_MS);
+    decideLeaving(leaving(), { ...WELL, notReadyMs }, PATIENCE_MS);
   expect(ill(100_000)).toEqual({ do: "wait", milliseconds: 200_000 });
   expect(ill(300_000)).toEqual({
     do: "release",
     abandoned: expect.stringContaining("5 minutes"),
+  });
+});
+
+it("does not wait for ever for an agent that has never been there", () => {
+  const unseen = leaving({}, { type: "Accepted" });
+  const after = (leavingMs: number) => decideLeaving(unseen, { ...WELL, leavingMs }, PATIENCE_MS);
+  expect(after(100_000)).toEqual({ do: "wait", milliseconds: 200_000 });
+  expect(after(300_000)).toMatchObject({
+    do: "release",
+    abandoned: expect.stringMatching(/ever said/),
   });
 });

@@ -8,6 +8,8 @@ export interface NodeState {
   readonly exists: boolean;
   /** For how long the node has not been ready, in milliseconds; 0: it is. */
   readonly notReadyMs: number;
+  /** Since the object was seen to be leaving. */
+  readonly leavingMs: number;
 }
 
 export type Leave =
@@ -16,19 +18,31 @@ export type Leave =
   | { readonly do: "release"; readonly abandoned: string | null }
   | { readonly do: "wait"; readonly milliseconds: number | null };
 
-/** @param patienceMs how long a node that is not ready is waited for */
+/**
+ * @param node the one that has the object
+ * @param patienceMs how long a node is waited for that is not ready, or that has never said anything
+ */
 export function decideLeaving(object: L2tpObject, node: NodeState, patienceMs: number): Leave {
   const { finalizers, labels } = object.metadata;
   if (!finalizers?.includes(FINALIZER)) return { do: "nothing" };
   const wasHandedOver = labels?.[NODE_LABEL] !== undefined;
   if (!wasHandedOver || isTakenDown(object)) return { do: "release", abandoned: null };
   if (!node.exists) return { do: "release", abandoned: "its node is not in the cluster any more" };
-  if (node.notReadyMs === 0) return { do: "wait", milliseconds: null };
+  if (node.notReadyMs === 0 && hasBeenReported(object)) return { do: "wait", milliseconds: null };
+  if (node.notReadyMs === 0) {
+    const left = patienceMs - node.leavingMs;
+    if (left > 0) return { do: "wait", milliseconds: left };
+    return { do: "release", abandoned: "no agent has ever said anything about it" };
+  }
   const left = patienceMs - node.notReadyMs;
   if (left > 0) return { do: "wait", milliseconds: left };
   const minutes = Math.round(node.notReadyMs / 60_000);
   const abandoned = `its node has not been ready for ${minutes} minutes; should it come back, its agent takes it down then`;
   return { do: "release", abandoned };
+}
+
+function hasBeenReported({ status }: L2tpObject): boolean {
+  return status?.conditions?.some(({ type }) => type === "Programmed") ?? false;
 }
 
 /** Deleting counts as a generation of its own. */

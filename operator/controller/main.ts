@@ -6,6 +6,7 @@ import { Gauge } from "prom-client";
 import manifest from "../../package.json" with { type: "json" };
 import { createRegistry, observeRequests, watchQueue, watchReflectors } from "../health/metrics.ts";
 import { serveHealth } from "../health/server.ts";
+import { markUninstalled } from "../install/uninstalled.ts";
 import { KubeClient } from "../kube/client.ts";
 import { loadConfig } from "../kube/config.ts";
 import { EventRecorder } from "../kube/events.ts";
@@ -22,9 +23,12 @@ interface Options {
   listen?: string;
   logLevel: string;
   release: boolean;
+  marker?: string;
+  cookies: boolean;
 }
 
 const LEASE_DURATION_MS = 15_000;
+const RELEASE_DURATION_MS = 600_000;
 const RENEW_WITHIN_MS = 10_000;
 const RETRY_MS = 2000;
 /** A watch that has been silent for so long is not one. */
@@ -56,6 +60,11 @@ const program = new Command("l2tp-controller")
     new Option("--log-level <level>", "least level to log")
       .choices(["trace", "debug", "info", "warn", "error"])
       .default("info"),
+  )
+  .option("--no-cookies", "make no Secrets for cookies with generate: true")
+  .option(
+    "--marker <name>",
+    "with --release: the ConfigMap of the namespace that tells the nodes of the end",
   )
   .option("--release", "before uninstalling: end the leader, let all objects go, and exit", false)
   .showHelpAfterError("(see l2tp-controller --help)")
@@ -94,7 +103,8 @@ const election = new LeaderElection({
   namespace: options.namespace,
   name: options.lease,
   identity: options.release ? `${options.identity}-release` : options.identity,
-  durationMs: LEASE_DURATION_MS,
+  // Nobody is to lead any more until the controllers are gone.
+  durationMs: options.release ? RELEASE_DURATION_MS : LEASE_DURATION_MS,
   renewWithinMs: RENEW_WITHIN_MS,
   retryMs: RETRY_MS,
   failed: (error) => log.warn(`lease: ${(error as Error).message}`),
@@ -109,7 +119,8 @@ async function lead(): Promise<void> {
     log.warn(`an event is lost: ${(error as Error).message}`),
   );
   const nodePatienceMs = options.nodePatience * 1000;
-  const controller = new Controller({ client, events, log, nodePatienceMs });
+  const makesCookies = options.cookies;
+  const controller = new Controller({ client, events, log, nodePatienceMs, makesCookies });
   let isLeading = false;
   watchReflectors(registry, controller.reflectors);
   watchQueue(registry, "controller", () => controller.queue.depth);
@@ -155,6 +166,8 @@ async function lead(): Promise<void> {
 }
 
 async function letGo(): Promise<void> {
+  const { marker, namespace } = options;
+  if (marker !== undefined) await markUninstalled(client, namespace, marker);
   await election.take(stopped.signal);
   const count = await releaseAll(client, log);
   log.info({ objects: count }, "all objects may be deleted now");

@@ -8,6 +8,8 @@ export interface Document {
   /** Where it stands, for messages: "branch.yaml, document 2". */
   readonly origin: string;
   readonly content: unknown;
+  /** An API server has checked its form. */
+  readonly isFromApi?: boolean;
 }
 
 /**
@@ -40,13 +42,13 @@ export function takeIn(documents: readonly Document[]): Intake {
   const sessions = new Map<string, L2tpSession>();
   const rejections: Rejection[] = [];
   const origins = new Map<string, string>();
-  for (const { origin, content } of documents) {
+  for (const { origin, content, isFromApi = false } of documents) {
     if (content === null || content === undefined) continue;
     if (!isOurs(content)) {
       rejections.push({ origin, ...identify(content), problems: [notOurs(content)] });
       continue;
     }
-    const checked = checkOnce(content);
+    const checked = checkOnce(content, isFromApi);
     if ("problems" in checked) {
       rejections.push({ origin, ...identify(content), problems: checked.problems });
       continue;
@@ -68,10 +70,13 @@ export function takeIn(documents: readonly Document[]): Intake {
 /** By the document: the same one comes again with every pass, unless its file has changed. */
 const checkedBefore = new WeakMap<object, ReturnType<typeof checkForm>>();
 
-function checkOnce(content: Record<string, unknown>): ReturnType<typeof checkForm> {
+function checkOnce(
+  content: Record<string, unknown>,
+  isFromApi: boolean,
+): ReturnType<typeof checkForm> {
   const before = checkedBefore.get(content);
   if (before !== undefined) return before;
-  const checked = checkForm(structuredClone(content));
+  const checked = checkForm(structuredClone(content), isFromApi);
   checkedBefore.set(content, checked);
   return checked;
 }

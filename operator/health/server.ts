@@ -6,6 +6,8 @@ export interface HealthOptions {
   /** "127.0.0.1:9402", "[::1]:9402", ":9402". */
   readonly address: string;
   readonly registry: Registry;
+  /** Reads what is told by /metrics; where it fails, the rest is told all the same. */
+  refresh?(): Promise<void>;
   /** Why the process should be started anew; null: it should not. */
   sick(): string | null;
   /** Why it cannot do its work now; null: it can. */
@@ -15,7 +17,13 @@ export interface HealthOptions {
 const REQUEST_TIMEOUT_MS = 10_000;
 
 /** @throws Error where the address is none, or taken */
-export function serveHealth({ address, registry, sick, unready }: HealthOptions): Promise<Server> {
+export function serveHealth({
+  address,
+  registry,
+  refresh = async () => {},
+  sick,
+  unready,
+}: HealthOptions): Promise<Server> {
   const { host, port } = parseAddress(address);
   const server = createServer((request, response) => {
     const answer = (status: number, text: string, type = "text/plain; charset=utf-8") => {
@@ -29,7 +37,7 @@ export function serveHealth({ address, registry, sick, unready }: HealthOptions)
       case "/readyz":
         return verdict(sick() ?? unready());
       case "/metrics":
-        return void registry.metrics().then(
+        return void tell().then(
           (text) => answer(200, text, registry.contentType),
           (error) => answer(500, `${error}\n`),
         );
@@ -37,6 +45,15 @@ export function serveHealth({ address, registry, sick, unready }: HealthOptions)
         return answer(404, "There are /metrics, /healthz and /readyz.\n");
     }
   });
+  // One after the other: two who ask at once must not see half of each other's figures.
+  let last: Promise<string> = Promise.resolve("");
+  const tell = () => {
+    last = last
+      .catch(() => "")
+      .then(() => refresh().catch(() => {}))
+      .then(() => registry.metrics());
+    return last;
+  };
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   return new Promise((resolve, reject) => {
     server.once("error", reject);

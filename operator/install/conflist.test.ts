@@ -22,9 +22,10 @@ describe("addTo", () => {
   });
 
   it("brings an older one up to date, in its place", () => {
-    const edit = addTo(list({ type: "bridge" }, { type: "l2tp" }, { type: "tuning" }), plugin);
+    const old = { type: "l2tp", session: "shop/lan", socket: "/old.sock" };
+    const edit = addTo(list({ type: "bridge" }, old, { type: "tuning" }), plugin);
     const { plugins } = JSON.parse(text(edit));
-    expect(plugins).toEqual([{ type: "bridge" }, plugin, { type: "tuning" }]);
+    expect(plugins).toEqual([{ type: "bridge" }, { ...old, ...plugin }, { type: "tuning" }]);
   });
 
   it.each([

@@ -32,7 +32,7 @@ export function chainedPlugin(socket: string): Plugin {
   return { type: "l2tp", capabilities: { "io.kubernetes.cri.pod-annotations": true }, socket };
 }
 
-/** Adds `plugin` to the end of the list, or puts it in the place of the one that is there. */
+/** Adds `plugin` to the end of the list, or brings the one that is there up to date, its other fields kept. */
 export function addTo(text: string, plugin: Plugin): Edit {
   const list = parse(text);
   if (typeof list === "string") return { do: "leave", why: list };
@@ -42,7 +42,8 @@ export function addTo(text: string, plugin: Plugin): Edit {
     return { do: "leave", why };
   }
   const known = plugins.findIndex(({ type }) => type === plugin.type);
-  const changed = known < 0 ? [...plugins, plugin] : plugins.with(known, plugin);
+  const changed =
+    known < 0 ? [...plugins, plugin] : plugins.with(known, { ...plugins[known], ...plugin });
   return edit(list.whole, plugins, changed);
 }
 

@@ -4,22 +4,26 @@ import { Command } from "commander";
 import { pino } from "pino";
 import manifest from "../../package.json" with { type: "json" };
 import { DEFAULT_SOCKET } from "../agent/protocol.ts";
+import { Backoff } from "../kube/backoff.ts";
 import { KubeClient } from "../kube/client.ts";
 import { loadConfig } from "../kube/config.ts";
 import { chain, installPlugin, type NodePaths, uninstall } from "./node.ts";
-import { isUninstalled } from "./uninstalled.ts";
+import { UninstallWatch } from "./uninstalled.ts";
 
 interface Options extends NodePaths {
   chain: boolean;
   daemonset?: string;
+  marker: string;
   kubeconfig?: string;
   once: boolean;
   remove: boolean;
 }
 
 const AGAIN_MS = 30_000;
-/** Another installer writes its file in several steps. */
-const SETTLE_MS = 200;
+/** Another installer writes its file in several steps; one that takes us out again and again has the longer breath. */
+const FIRST_SETTLE_MS = 200;
+const MOST_SETTLE_MS = 300_000;
+const CALM_MS = 600_000;
 
 const program = new Command("l2tp-install")
   .description(
@@ -32,6 +36,7 @@ const program = new Command("l2tp-install")
   .option("--socket <path>", "the agent's socket, as the node has it", DEFAULT_SOCKET)
   .option("--no-chain", "leave the network configuration alone: Multus, or by hand")
   .option("--daemonset <namespace/name>", "whose end means that the plugin is uninstalled")
+  .option("--marker <name>", "the ConfigMap beside it that tells of the end", "l2tp-cni-release")
   .option("--kubeconfig <file>", "how to reach the API server (default: as a pod of the cluster)")
   .option("--once", "install, and exit", false)
   .option("--remove", "uninstall, and exit", false)
@@ -41,6 +46,9 @@ const program = new Command("l2tp-install")
 const options = program.opts<Options>();
 const log = pino({ name: "l2tp-install" }, pino.destination(2));
 let said = "";
+let times = 0;
+let chainedAt = 0;
+const settle = new Backoff(FIRST_SETTLE_MS, MOST_SETTLE_MS);
 
 if (options.remove) {
   remove();
@@ -59,12 +67,23 @@ function install(): void {
       return say(`${options.configs} has no network configuration yet; it is waited for`);
     }
     const { file, edit } = chained;
-    if (edit.do === "write") log.info({ file }, "chained the plugin");
+    if (edit.do === "write") chainedAgain(file);
     if (edit.do === "leave") say(`${file} is left alone: ${edit.why}`);
   } catch (error) {
     say(`${(error as Error).message}; it is tried again`);
     if (options.once) process.exitCode = 1;
   }
+}
+
+function chainedAgain(file: string): void {
+  if (performance.now() - chainedAt > CALM_MS) settle.reset();
+  chainedAt = performance.now();
+  times++;
+  const hint =
+    times > 3
+      ? "; somebody takes it out again and again: does another CNI own the folder (Cilium: cni.exclusive=false)?"
+      : "";
+  log.info({ file }, `chained the plugin${hint}`);
 }
 
 /** Once, until it is said otherwise. */
@@ -74,12 +93,17 @@ function say(line: string): void {
 }
 
 function remove(): void {
-  const files = uninstall(options);
-  log.info({ files }, "took the plugin off the node");
+  const { changed, stillIn } = uninstall(options);
+  if (stillIn.length === 0) log.info({ changed }, "took the plugin off the node");
+  else log.warn({ changed, stillIn }, "the plugin stays: these files still call it");
 }
 
 function keep(): void {
   const client = new KubeClient(loadConfig(options.kubeconfig), `l2tp-install/${manifest.version}`);
+  const { daemonset: daemonSet, marker } = options;
+  const uninstalling =
+    daemonSet === undefined ? null : new UninstallWatch({ client, daemonSet, marker });
+  void uninstalling?.run(new AbortController().signal);
   let timer = setTimeout(again, AGAIN_MS);
   function again(): void {
     install();
@@ -88,12 +112,11 @@ function keep(): void {
   }
   watch(options.configs, { ignoreInitial: true, depth: 0 }).on("all", () => {
     clearTimeout(timer);
-    timer = setTimeout(again, SETTLE_MS);
+    timer = setTimeout(again, settle.next());
   });
   const stop = async () => {
     clearTimeout(timer);
-    const { daemonset } = options;
-    if (daemonset !== undefined && (await isUninstalled(client, daemonset))) remove();
+    if (await uninstalling?.isUninstalled()) remove();
     else log.info("stopping; the plugin stays");
     process.exit(0);
   };

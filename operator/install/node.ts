@@ -72,15 +72,24 @@ export function chain({ configs, socket }: NodePaths): Chained | null {
   return { file, edit };
 }
 
-/** Takes the plugin out of every configuration, and then off the node. @returns the files that changed */
-export function uninstall({ binaries, configs }: NodePaths): readonly string[] {
-  const changed = networkConfigs(configs).filter((file) => {
-    const edit = removeFrom(readFileSync(join(configs, file), "utf8"), NAME);
+/**
+ * Takes the plugin out of every configuration, and then off the node, unless somebody else's configuration
+ * still calls it: Multus copies what it finds into its own.
+ */
+export function uninstall({ binaries, configs }: NodePaths): {
+  readonly changed: readonly string[];
+  readonly stillIn: readonly string[];
+} {
+  const files = networkConfigs(configs);
+  const read = (file: string) => readFileSync(join(configs, file), "utf8");
+  const changed = files.filter((file) => {
+    const edit = removeFrom(read(file), NAME);
     write(configs, file, edit);
     return edit.do === "write";
   });
-  rmSync(join(binaries, NAME), { force: true });
-  return changed;
+  const stillIn = files.filter((file) => new RegExp(`"type"\\s*:\\s*"${NAME}"`).test(read(file)));
+  if (stillIn.length === 0) rmSync(join(binaries, NAME), { force: true });
+  return { changed, stillIn };
 }
 
 function networkConfigs(folder: string): string[] {

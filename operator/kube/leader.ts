@@ -2,7 +2,7 @@
  * Who of several may act: the holder of a Lease, as client-go's leader election has it. Nobody compares
  * clocks: a lease has run out when it has not changed for its duration by one's own monotonic clock.
  */
-import { type KubeClient, pause } from "./client.ts";
+import { type KubeClient, optional, pause } from "./client.ts";
 import { KubeError } from "./errors.ts";
 import { type KubeMeta, LEASES, objectPath } from "./object.ts";
 
@@ -60,15 +60,21 @@ export class LeaderElection {
 
   /** Keeps the lease. Returns when it is lost, or the signal is aborted. */
   async hold(signal: AbortSignal): Promise<void> {
-    const { retryMs, renewWithinMs } = this.#options;
-    let renewedAt = performance.now();
-    while (!signal.aborted) {
-      await pause(retryMs, signal).catch(() => {});
-      if (signal.aborted) return;
-      if (await this.#tryOnce()) renewedAt = performance.now();
-      else if (this.#holder() !== this.#options.identity && this.#lease !== null) return;
-      else if (performance.now() - renewedAt > renewWithinMs) return;
+    const { retryMs, renewWithinMs, identity } = this.#options;
+    const lost = new AbortController();
+    const lose = () => lost.abort(new Error("the lease could not be renewed"));
+    // Not even a request that hangs may make it last longer.
+    let timer = setTimeout(lose, renewWithinMs);
+    const either = AbortSignal.any([signal, lost.signal]);
+    for (;;) {
+      await pause(retryMs, either).catch(() => {});
+      if (either.aborted) break;
+      if (await this.#tryOnce(false, either)) {
+        clearTimeout(timer);
+        timer = setTimeout(lose, renewWithinMs);
+      } else if (this.#lease !== null && this.#holder() !== identity) break;
     }
+    clearTimeout(timer);
   }
 
   /** Lets the next one lead at once. */
@@ -84,22 +90,25 @@ export class LeaderElection {
   }
 
   /** Takes the lease where it is free, renews it where it is ours. */
-  async #tryOnce(byForce = false): Promise<boolean> {
+  async #tryOnce(byForce = false, signal?: AbortSignal): Promise<boolean> {
     try {
-      const lease = await this.#read();
+      const lease = await this.#read(signal);
       const { identity, durationMs } = this.#options;
       const holder = this.#holder();
       const leftMs = (lease?.spec?.leaseDurationSeconds ?? 0) * 1000;
       const isFree = holder === "" || performance.now() - this.#seenAt > leftMs;
       if (holder !== identity && !isFree && !byForce) return false;
       const now = microTime();
-      await this.#write({
-        holderIdentity: identity,
-        leaseDurationSeconds: Math.ceil(durationMs / 1000),
-        acquireTime: holder === identity ? (lease?.spec?.acquireTime ?? now) : now,
-        renewTime: now,
-        leaseTransitions: (lease?.spec?.leaseTransitions ?? 0) + (holder === identity ? 0 : 1),
-      });
+      await this.#write(
+        {
+          holderIdentity: identity,
+          leaseDurationSeconds: Math.ceil(durationMs / 1000),
+          acquireTime: holder === identity ? (lease?.spec?.acquireTime ?? now) : now,
+          renewTime: now,
+          leaseTransitions: (lease?.spec?.leaseTransitions ?? 0) + (holder === identity ? 0 : 1),
+        },
+        signal,
+      );
       return true;
     } catch (error) {
       // Somebody else was faster: no failure.
@@ -108,12 +117,16 @@ export class LeaderElection {
     }
   }
 
-  async #read(): Promise<LeaseObject | null> {
+  async #read(signal?: AbortSignal): Promise<LeaseObject | null> {
     const timeoutMs = this.#options.retryMs * 2;
+    const request = {
+      method: "GET",
+      path: this.#path,
+      timeoutMs,
+      ...optional({ signal }),
+    } as const;
     try {
-      this.#note(
-        await this.#options.client.request({ method: "GET", path: this.#path, timeoutMs }),
-      );
+      this.#note(await this.#options.client.request(request));
     } catch (error) {
       if (!(error instanceof KubeError && error.isNotFound)) throw error;
       this.#lease = null;
@@ -129,7 +142,7 @@ export class LeaderElection {
     this.#seenAt = performance.now();
   }
 
-  async #write(spec: NonNullable<LeaseObject["spec"]>): Promise<void> {
+  async #write(spec: NonNullable<LeaseObject["spec"]>, signal?: AbortSignal): Promise<void> {
     const { client, namespace, name, retryMs } = this.#options;
     const timeoutMs = retryMs * 2;
     // The resource version that was read: a lease that somebody has taken meanwhile is a conflict.
@@ -138,7 +151,8 @@ export class LeaderElection {
     const isNew = this.#lease === null;
     const path = isNew ? this.#path.slice(0, this.#path.lastIndexOf("/")) : this.#path;
     const method = isNew ? ("POST" as const) : ("PUT" as const);
-    this.#note(await client.request<LeaseObject>({ method, path, body, timeoutMs }));
+    const request = { method, path, body, timeoutMs, ...optional({ signal }) };
+    this.#note(await client.request<LeaseObject>(request));
   }
 }
 

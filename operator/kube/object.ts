@@ -37,6 +37,7 @@ export const NAMESPACES = resource("v1", "Namespace", "namespaces");
 export const PODS = resource("v1", "Pod", "pods");
 export const SECRETS = resource("v1", "Secret", "secrets");
 export const EVENTS = resource("v1", "Event", "events");
+export const CONFIG_MAPS = resource("v1", "ConfigMap", "configmaps");
 export const LEASES = resource("coordination.k8s.io/v1", "Lease", "leases");
 export const DAEMON_SETS = resource("apps/v1", "DaemonSet", "daemonsets");
 

@@ -20,8 +20,11 @@ export interface ReflectorOptions<T extends KubeObject> {
   readonly fromCache?: boolean;
   /** Keeps of an object what is needed; managedFields are gone already. */
   keep?(object: T): T;
-  /** The object of the key has come, changed or gone. It should only take note: the watch waits. */
-  changed(key: string): void;
+  /**
+   * The object of the key has come, changed or gone. It should only take note: the watch waits.
+   * @param gone the object as it was, where it is no more
+   */
+  changed(key: string, gone?: T): void;
   /** What went wrong; the reflector goes on by itself. */
   failed(error: KubeError): void;
   readonly timing?: Partial<ReflectorTiming>;
@@ -146,7 +149,7 @@ export class Reflector<T extends KubeObject> {
       return page;
     } catch (error) {
       // Of the version that was asked for, or of the page that was to continue: the next list starts anew.
-      if (isExpired(error)) this.#isExpired = true;
+      if (isExpired(error) || isAhead(error)) this.#isExpired = true;
       throw error;
     }
   }
@@ -159,21 +162,21 @@ export class Reflector<T extends KubeObject> {
   }
 
   #replace(found: ReadonlyMap<string, T>): void {
-    const changed = new Set<string>();
-    for (const key of this.#objects.keys()) {
+    const changed = new Map<string, T | undefined>();
+    for (const [key, object] of this.#objects) {
       if (found.has(key)) continue;
       this.#objects.delete(key);
-      changed.add(key);
+      changed.set(key, object);
     }
     for (const [key, object] of found) {
       const before = this.#objects.get(key)?.metadata.resourceVersion;
       if (before !== undefined && before === object.metadata.resourceVersion) continue;
       this.#objects.set(key, object);
-      changed.add(key);
+      changed.set(key, undefined);
     }
     this.#synced = true;
     for (const waiter of this.#syncedWaiters.splice(0)) waiter();
-    for (const key of changed) this.#options.changed(key);
+    for (const [key, gone] of changed) this.#options.changed(key, gone);
   }
 
   /** One watch after the other. Returns when it is time to list again; a broken connection is none. */
@@ -237,9 +240,14 @@ export class Reflector<T extends KubeObject> {
     this.#resourceVersion = object.metadata.resourceVersion ?? this.#resourceVersion;
     if (type === "BOOKMARK") return;
     const key = keyOfMeta(object.metadata);
-    if (type === "DELETED") this.#objects.delete(key);
-    else this.#objects.set(key, this.#kept(object));
-    this.#options.changed(key);
+    if (type === "DELETED") {
+      const gone = this.#objects.get(key);
+      this.#objects.delete(key);
+      this.#options.changed(key, gone);
+    } else {
+      this.#objects.set(key, this.#kept(object));
+      this.#options.changed(key);
+    }
   }
 
   #kept(object: T): T {
@@ -252,6 +260,18 @@ export class Reflector<T extends KubeObject> {
     const known = error instanceof KubeError;
     this.#options.failed(known ? error : new KubeError(0, "Internal", String(error)));
   }
+}
+
+/**
+ * We have seen a version that the server has not reached: its database has been put back to an earlier
+ * state. Old servers say so in words alone.
+ */
+function isAhead(error: unknown): boolean {
+  return (
+    error instanceof KubeError &&
+    error.status === 504 &&
+    /too large resource version/i.test(error.message)
+  );
 }
 
 function isExpired(error: unknown): boolean {

@@ -26,6 +26,10 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ .Values.image.repository }}:{{ .Values.userspaceDatapath.tag | default .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{- define "l2tp-cni.marker" -}}
+{{ include "l2tp-cni.name" . }}-release
+{{- end }}
+
 {{- define "l2tp-cni.lease" -}}
 {{ include "l2tp-cni.name" . }}-controller
 {{- end }}

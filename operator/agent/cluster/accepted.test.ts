@@ -102,7 +102,16 @@ describe("what the controller has accepted", () => {
     const objects = new AcceptedObjects("n1");
     objects.restore(JSON.parse(JSON.stringify(before.documents)));
     expect(contents(objects)).toEqual(contents(before));
-    objects.prune((kind) => kind === "L2tpTunnel");
+    objects.prune((kind) => (kind === "L2tpTunnel" ? tunnel(1, accepted(1)) : undefined));
     expect(contents(objects).map(({ kind }) => kind)).toEqual(["L2tpTunnel"]);
+  });
+
+  it("is not inherited by another object of the same name", () => {
+    const objects = new AcceptedObjects("n1");
+    objects.take("L2tpTunnel", "t", tunnel(1, accepted(1)));
+    const metadata = { name: "t", uid: "another", generation: 1 };
+    const invalid = accepted(1, { status: "False", reason: "Invalid" });
+    objects.take("L2tpTunnel", "t", tunnel(1, invalid, { metadata }));
+    expect(objects.documents).toEqual([]);
   });
 });

@@ -33,6 +33,8 @@ export class AcceptedObjects {
    */
   take(kind: Kind, key: string, object: L2tpObject | undefined): boolean {
     const id = idOfObject(kind, key);
+    // Another object of the same name inherits nothing.
+    if (uidOf(this.#documents.get(id)) !== object?.metadata.uid) this.#documents.delete(id);
     if (object === undefined) {
       this.#documents.delete(id);
       this.#withdrawn.delete(id);
@@ -52,7 +54,7 @@ export class AcceptedObjects {
     const content = complete(object, acceptance.id);
     // What is the same stays the same: whoever has checked it need not do so again.
     if (isDeepStrictEqual(this.#documents.get(id)?.content, content)) return false;
-    this.#documents.set(id, { origin: id, content });
+    this.#documents.set(id, { origin: id, content, isFromApi: true });
     return true;
   }
 
@@ -61,11 +63,11 @@ export class AcceptedObjects {
     for (const document of known) this.#documents.set(document.origin, document);
   }
 
-  /** Forgets what is not in the cluster any more. @param isThere by kind and key */
-  prune(isThere: (kind: Kind, key: string) => boolean): void {
-    for (const id of this.#documents.keys()) {
+  /** Forgets what is not in the cluster any more. */
+  prune(find: (kind: Kind, key: string) => L2tpObject | undefined): void {
+    for (const [id, document] of this.#documents) {
       const [kind, key] = id.split(" ") as [Kind, string];
-      if (!isThere(kind, key)) this.#documents.delete(id);
+      if (find(kind, key)?.metadata.uid !== uidOf(document)) this.#documents.delete(id);
     }
   }
 
@@ -83,14 +85,17 @@ export class AcceptedObjects {
   }
 }
 
+const uidOf = (document: Document | undefined): string | undefined =>
+  (document?.content as L2tpObject | undefined)?.metadata.uid;
+
 /** The object as a manifest would have it that leaves nothing open. */
 function complete(object: L2tpObject, id: number): object {
   const { apiVersion, kind, metadata } = object;
-  const { name, namespace, generation } = metadata;
+  const { name, namespace, uid, generation } = metadata;
   const common = {
     apiVersion,
     kind,
-    metadata: { name, ...(namespace && { namespace }), generation },
+    metadata: { name, ...(namespace && { namespace }), uid, generation },
   };
   if (object.kind === "L2tpSession") {
     return { ...common, spec: { ...object.spec, sessionId: id } };

@@ -5,10 +5,11 @@
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { sync as writeFileAtomic } from "write-file-atomic";
+import type { Document } from "../../convert/intake.ts";
 
 export interface Cached {
   readonly nodeName: string;
-  readonly documents: readonly { readonly origin: string; readonly content: unknown }[];
+  readonly documents: readonly Document[];
   readonly secrets: unknown;
 }
 

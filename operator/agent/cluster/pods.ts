@@ -28,13 +28,15 @@ export class Pods {
   }
 
   /** @param signal ends the watch that the first call begins */
-  async annotationOf(pod: string, signal: AbortSignal): Promise<string | null> {
+  async annotationOf(pod: string, uid: string | null, signal: AbortSignal): Promise<string | null> {
     if (!this.#isWatching) {
       this.#isWatching = true;
       void this.#pods.run(signal);
     }
-    // One that has just been created is not seen yet.
-    const known = this.#pods.get(pod) ?? (await this.#read(pod));
+    // One that has just been created is not seen yet, and perhaps one of the same name still is.
+    const seen = this.#pods.get(pod);
+    const isSame = uid === null || seen?.metadata.uid === uid;
+    const known = seen !== undefined && isSame ? seen : await this.#read(pod);
     return known.metadata.annotations?.[ANNOTATION] ?? null;
   }
 
@@ -55,12 +57,13 @@ export class Pods {
 }
 
 function keepOfPod({ metadata }: KubeObject): KubeObject {
-  const { name, namespace, resourceVersion, annotations } = metadata;
+  const { name, namespace, uid, resourceVersion, annotations } = metadata;
   const asked = annotations?.[ANNOTATION];
   return {
     metadata: {
       name,
       ...(namespace && { namespace }),
+      ...(uid && { uid }),
       ...(resourceVersion && { resourceVersion }),
       ...(asked === undefined ? {} : { annotations: { [ANNOTATION]: asked } }),
     },

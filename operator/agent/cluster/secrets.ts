@@ -32,6 +32,7 @@ export class ClusterSecrets {
   /** By "namespace/name". */
   readonly #known = new Map<string, Known>();
   #wanted: ReadonlyMap<string, ReadonlySet<string>> = new Map();
+  readonly #reading = new Set<string>();
 
   constructor(client: KubeClient) {
     this.#client = client;
@@ -47,8 +48,11 @@ export class ClusterSecrets {
     throw new Error(`Secret ${namespace}/${name} has no key ${key}; put the cookie's digits there`);
   };
 
-  /** Reads those that are named now and were not before; forgets the others. */
-  async want(refs: Iterable<SecretRef>): Promise<void> {
+  /**
+   * Reads those that are named now and were not before, and some of those that were missing; forgets the
+   * others. @returns whether anything is known now that was not
+   */
+  async want(refs: Iterable<SecretRef>): Promise<boolean> {
     const wanted = new Map<string, Set<string>>();
     for (const { namespace, name, key } of refs) {
       const id = `${namespace}/${name}`;
@@ -59,20 +63,15 @@ export class ClusterSecrets {
     this.#wanted = wanted;
     const fresh = [...wanted].filter(([id, keys]) => {
       const known = before.get(id);
-      return (
-        !this.#known.has(id) || known === undefined || [...keys].some((key) => !known.has(key))
-      );
+      return known === undefined || [...keys].some((key) => !known.has(key));
     });
-    // Somebody waits for these.
     const missing = [...wanted.keys()].filter((id) => this.#known.get(id)?.data === null);
-    await this.#readAll([...fresh.map(([id]) => id), ...missing.slice(0, MISSING_AT_ONCE)]);
+    return this.#readAll([...fresh.map(([id]) => id), ...missing.slice(0, MISSING_AT_ONCE)]);
   }
 
   /** Reads all of them again. @returns whether any has changed */
-  async refresh(): Promise<boolean> {
-    const before = JSON.stringify([...this.#known]);
-    await this.#readAll([...this.#wanted.keys()]);
-    return JSON.stringify([...this.#known]) !== before;
+  refresh(): Promise<boolean> {
+    return this.#readAll([...this.#wanted.keys()]);
   }
 
   /** For a restart while the API server is away. */
@@ -87,20 +86,32 @@ export class ClusterSecrets {
     }
   }
 
-  async #readAll(ids: readonly string[]): Promise<void> {
-    await pMap(ids, (id) => this.#readOne(id), { concurrency: READS_AT_ONCE });
+  /** @returns whether any has changed */
+  async #readAll(ids: readonly string[]): Promise<boolean> {
+    const changed = await pMap([...new Set(ids)], (id) => this.#readOne(id), {
+      concurrency: READS_AT_ONCE,
+    });
+    return changed.includes(true);
   }
 
-  async #readOne(id: string): Promise<void> {
+  async #readOne(id: string): Promise<boolean> {
+    if (this.#reading.has(id)) return false;
+    this.#reading.add(id);
+    const before = JSON.stringify(this.#known.get(id));
+    await this.#ask(id);
+    this.#reading.delete(id);
+    // It may be named no more.
+    if (!this.#wanted.has(id)) this.#known.delete(id);
+    return JSON.stringify(this.#known.get(id)) !== before;
+  }
+
+  async #ask(id: string): Promise<void> {
     const [namespace = "", name = ""] = id.split("/");
     try {
       const path = objectPath(SECRETS, name, namespace);
-      const timeoutMs = READ_TIMEOUT_MS;
-      const { data = {} } = await this.#client.request<SecretObject>({
-        method: "GET",
-        path,
-        timeoutMs,
-      });
+      // A server that wants to be left alone is asked again the next time.
+      const signal = AbortSignal.timeout(READ_TIMEOUT_MS);
+      const { data = {} } = await this.#client.get<SecretObject>(path, undefined, signal);
       const keys = [...(this.#wanted.get(id) ?? [])].filter((key) => data[key] !== undefined);
       const decoded = keys.map((key) => [key, Buffer.from(data[key] ?? "", "base64").toString()]);
       this.#known.set(id, { data: Object.fromEntries(decoded), problem: null });

@@ -35,6 +35,7 @@ export interface ClusterOptions {
   readonly log: Logger;
 }
 
+const SECRETS_WAIT_MS = 1000;
 const LOOK_UP_TIMEOUT_MS = 5000;
 
 export class ClusterSource implements ObjectSource {
@@ -95,12 +96,12 @@ export class ClusterSource implements ObjectSource {
     const isSynced = this.#tunnels.isSynced && this.#sessions.isSynced;
     if (isSynced && !this.#isWhole) {
       this.#isWhole = true;
-      this.#accepted.prune((kind, key) => this.#find(kind, key) !== undefined);
+      this.#accepted.prune((kind, key) => this.#find(kind, key));
     }
     if (!isSynced && !this.#isRestored) return null;
     const { documents, withdrawn } = this.#accepted;
     if (isSynced) {
-      await this.#secrets.want(documents.flatMap(({ content }) => secretRefs(content)));
+      await this.#readSecrets(documents.flatMap(({ content }) => secretRefs(content)));
       this.#save();
     }
     return { documents, rejections: [], withdrawn };
@@ -108,6 +109,17 @@ export class ClusterSource implements ObjectSource {
 
   forget(): void {
     this.#cache.remove();
+  }
+
+  /** Others wait for the pass: what takes longer comes with another one. */
+  async #readSecrets(refs: readonly SecretRef[]): Promise<void> {
+    let isLate = false;
+    const reading = this.#secrets.want(refs);
+    await Promise.race([reading, pause(SECRETS_WAIT_MS)]);
+    void reading.then((isNew) => {
+      if (isNew && isLate) this.#changed();
+    });
+    isLate = true;
   }
 
   watch(changed: () => void): () => void {
@@ -121,8 +133,8 @@ export class ClusterSource implements ObjectSource {
     return () => this.#stopped.abort(new Error("stopped"));
   }
 
-  annotationOf(pod: string): Promise<string | null> {
-    return this.#pods.annotationOf(pod, this.#stopped.signal);
+  annotationOf(pod: string, uid: string | null): Promise<string | null> {
+    return this.#pods.annotationOf(pod, uid, this.#stopped.signal);
   }
 
   async whereabouts(key: string): Promise<string | null> {

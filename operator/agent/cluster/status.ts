@@ -69,6 +69,7 @@ export class ClusterStatus implements StatusSink {
       wanted.set(id, this.#wantedOf(input, this.#wanted.get(id), object));
     }
     this.#wanted = wanted;
+    for (const id of this.#failing.keys()) if (!wanted.has(id)) this.#failing.delete(id);
     for (const id of wanted.keys()) if (!this.#isSaid(id)) this.queue.add(id);
     return [];
   }

@@ -327,6 +327,7 @@ export class Agent {
   /** Said once, until it is said otherwise; with a stack where nobody has thought of it. */
   #reportFailedPass(error: unknown): void {
     const { message, code } = error as { message?: string; code?: unknown };
+    if (code === "NotReady") return this.log.info(`waiting: ${message}`);
     const line = `the pass failed: ${message ?? error}; it is tried again`;
     if (this.#reported.has(line)) return;
     this.log.error(typeof code === "string" ? {} : { err: error }, line);

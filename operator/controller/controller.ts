@@ -10,6 +10,7 @@ import { KubeError } from "../kube/errors.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { collectionPath, type KubeObject, NAMESPACES, NODES } from "../kube/object.ts";
 import { Reflector } from "../kube/reflector.ts";
+import { Said } from "../kube/said.ts";
 import { WorkQueue } from "../kube/work-queue.ts";
 import {
   countSessions,
@@ -58,7 +59,7 @@ export class Controller {
   readonly #notReadySince = new Map<string, number>();
   /** By uid, the generation for which the session's cookies have been made. */
   readonly #cookiesMade = new Map<string, number>();
-  readonly #failing = new Map<string, string>();
+  readonly #said = new Said();
   /** By uid, since when the node has not been ready of which this was said: once each time. */
   readonly #saidUnknown = new Map<string, number>();
   /** By uid, since when the object has been leaving, by performance.now(). */
@@ -71,7 +72,11 @@ export class Controller {
     const { client, events, log } = options;
     this.#options = options;
     this.#writer = { client, events, now: () => new Date() };
-    const failed = (error: KubeError) => log.warn({ reason: error.reason }, error.message);
+    const failed = (error: KubeError) => {
+      if (!this.#said.isNews(error.what, error.message)) return;
+      const hint = error.isNotFound ? "; are the CustomResourceDefinitions installed?" : "";
+      log.warn({ reason: error.reason }, `${error.message}${hint}; it is tried again`);
+    };
     const common = { client, failed };
     this.tunnels = new Reflector({
       ...common,
@@ -197,7 +202,7 @@ export class Controller {
     );
     const grave = errors.find((error) => !isPassing(error)) ?? errors[0];
     if (grave !== undefined) throw grave;
-    this.#failing.delete(key);
+    this.#said.forget(key);
   }
 
   #decideNode(nodeName: string): Decision[] {
@@ -303,8 +308,7 @@ export class Controller {
   #workFailed(key: string, error: unknown): void {
     if (isPassing(error)) return;
     const message = error instanceof Error ? error.message : String(error);
-    if (this.#failing.get(key) === message) return;
-    this.#failing.set(key, message);
+    if (!this.#said.isNews(key, message)) return;
     const detail = error instanceof KubeError ? {} : { err: error };
     this.#options.log.error({ key, ...detail }, `${message}; it is tried again`);
   }

@@ -11,6 +11,7 @@ import { KubeClient } from "../kube/client.ts";
 import { loadConfig } from "../kube/config.ts";
 import { EventRecorder } from "../kube/events.ts";
 import { LeaderElection } from "../kube/leader.ts";
+import { Said } from "../kube/said.ts";
 import { Controller } from "./controller.ts";
 import { releaseAll } from "./release.ts";
 
@@ -78,6 +79,7 @@ function refuse(error: unknown): never {
   process.exit(2);
 }
 
+const said = new Said();
 const registry = createRegistry();
 const client = connect();
 const stopped = new AbortController();
@@ -107,7 +109,10 @@ const election = new LeaderElection({
   durationMs: options.release ? RELEASE_DURATION_MS : LEASE_DURATION_MS,
   renewWithinMs: RENEW_WITHIN_MS,
   retryMs: RETRY_MS,
-  failed: (error) => log.warn(`lease: ${(error as Error).message}`),
+  failed: (error) => {
+    const line = `lease: ${(error as Error).message}; it is tried again`;
+    if (said.isNews("lease", line)) log.warn(line);
+  },
 });
 
 await (options.release ? letGo() : lead());

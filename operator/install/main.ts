@@ -7,6 +7,7 @@ import { DEFAULT_SOCKET } from "../agent/protocol.ts";
 import { Backoff } from "../kube/backoff.ts";
 import { KubeClient } from "../kube/client.ts";
 import { loadConfig } from "../kube/config.ts";
+import { Said } from "../kube/said.ts";
 import { chain, installPlugin, type NodePaths, uninstall } from "./node.ts";
 import { UninstallWatch } from "./uninstalled.ts";
 
@@ -45,7 +46,7 @@ const program = new Command("l2tp-install")
 
 const options = program.opts<Options>();
 const log = pino({ name: "l2tp-install" }, pino.destination(2));
-let said = "";
+const said = new Said();
 let times = 0;
 let chainedAt = 0;
 const settle = new Backoff(FIRST_SETTLE_MS, MOST_SETTLE_MS);
@@ -86,10 +87,8 @@ function chainedAgain(file: string): void {
   log.info({ file }, `chained the plugin${hint}`);
 }
 
-/** Once, until it is said otherwise. */
 function say(line: string): void {
-  if (line !== said) log.warn(line);
-  said = line;
+  if (said.isNews("install", line)) log.warn(line);
 }
 
 function remove(): void {

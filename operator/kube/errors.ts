@@ -16,6 +16,11 @@ export class KubeError extends Error {
   /** How long the server wants to be left alone; null where it does not say. */
   readonly retryAfterMs: number | null;
 
+  /** The request, as the message begins: "GET /api/v1/nodes". */
+  get what(): string {
+    return this.message.split(":")[0] ?? "";
+  }
+
   constructor(status: number, reason: string, message: string, retryAfterMs: number | null = null) {
     super(message);
     this.name = "KubeError";

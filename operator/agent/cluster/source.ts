@@ -15,6 +15,7 @@ import { KubeError } from "../../kube/errors.ts";
 import type { EventRecorder } from "../../kube/events.ts";
 import { collectionPath, objectPath } from "../../kube/object.ts";
 import { Reflector } from "../../kube/reflector.ts";
+import { Said } from "../../kube/said.ts";
 import type { Found, Kind, ObjectSource } from "../source.ts";
 import { AcceptedObjects } from "./accepted.ts";
 import { Cache } from "./cache.ts";
@@ -54,7 +55,7 @@ export class ClusterSource implements ObjectSource {
   #isRestored = false;
   #isWhole = false;
   #changed: () => void = () => {};
-  #problem = "";
+  readonly #said = new Said();
   /** By kind and key, by performance.now(). */
   readonly #seenAt = new Map<string, number>();
 
@@ -159,17 +160,11 @@ export class ClusterSource implements ObjectSource {
     }
   }
 
-  /** Why the API server is not to be had; null: it is. */
-  get problem(): string | null {
-    return this.#problem === "" ? null : this.#problem;
-  }
-
   #find(kind: Kind, key: string): L2tpObject | undefined {
     return kind === "L2tpTunnel" ? this.#tunnels.get(key) : this.#sessions.get(key);
   }
 
   #take(kind: Kind, key: string, object: L2tpObject | undefined): void {
-    this.#problem = "";
     const isNew = this.#accepted.take(kind, key, object);
     if (isNew) this.#seenAt.set(`${kind} ${key}`, performance.now());
     else if (object === undefined) this.#seenAt.delete(`${kind} ${key}`);
@@ -209,13 +204,10 @@ export class ClusterSource implements ObjectSource {
     }
   }
 
-  /** Said once, until it is said otherwise. */
   #failed(error: KubeError): void {
-    const said = error.message;
-    if (this.#problem === said) return;
-    this.#problem = said;
+    if (!this.#said.isNews(error.what, error.message)) return;
     const hint = error.isNotFound ? "; are the CustomResourceDefinitions installed?" : "";
-    this.#options.log.warn(`${said}${hint}; what runs goes on, and it is tried again`);
+    this.#options.log.warn(`${error.message}${hint}; what runs goes on, and it is tried again`);
   }
 }
 

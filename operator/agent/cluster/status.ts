@@ -7,6 +7,7 @@ import type { KubeClient } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
 import type { EventRecorder } from "../../kube/events.ts";
 import { objectPath } from "../../kube/object.ts";
+import { Said } from "../../kube/said.ts";
 import { WorkQueue } from "../../kube/work-queue.ts";
 import type { Kind, StatusInput, StatusSink } from "../source.ts";
 
@@ -37,7 +38,7 @@ export class ClusterStatus implements StatusSink {
   readonly #options: ClusterStatusOptions;
   /** By "kind key": what the status is to say. */
   #wanted = new Map<string, Wanted>();
-  readonly #failing = new Map<string, string>();
+  readonly #said = new Said();
 
   constructor(options: ClusterStatusOptions) {
     this.#options = options;
@@ -69,7 +70,7 @@ export class ClusterStatus implements StatusSink {
       wanted.set(id, this.#wantedOf(input, this.#wanted.get(id), object));
     }
     this.#wanted = wanted;
-    for (const id of this.#failing.keys()) if (!wanted.has(id)) this.#failing.delete(id);
+    for (const id of this.#said.subjects()) if (!wanted.has(id)) this.#said.forget(id);
     for (const id of wanted.keys()) if (!this.#isSaid(id)) this.queue.add(id);
     return [];
   }
@@ -133,7 +134,7 @@ export class ClusterStatus implements StatusSink {
     const identity = { apiVersion, kind, metadata: { name, ...(namespace && { namespace }), uid } };
     const body = { ...identity, status: wanted.status };
     await this.#options.client.apply(`${path}/status`, body, MANAGER);
-    this.#failing.delete(id);
+    this.#said.forget(id);
     this.#tell(object, wanted);
   }
 
@@ -150,8 +151,7 @@ export class ClusterStatus implements StatusSink {
     // Gone, or changed under our hands: what comes next says so.
     if (error instanceof KubeError && (error.isNotFound || error.isConflict)) return;
     const message = error instanceof Error ? error.message : String(error);
-    if (this.#failing.get(id) === message) return;
-    this.#failing.set(id, message);
+    if (!this.#said.isNews(id, message)) return;
     this.#options.log.warn({ object: id }, `status: ${message}; it is tried again`);
   }
 }

@@ -2,8 +2,8 @@
 import { ANNOTATION, DEFAULT_SOCKET, FORMS } from "../operator/agent/protocol.ts";
 import { CniCode, CniError } from "./errors.ts";
 
-/** The newest last. */
-export const VERSIONS = ["0.4.0", "1.0.0", "1.1.0"] as const;
+/** The newest last. Calico, Flannel and Cilium still write lists of 0.3.1. */
+export const VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
 export const NEWEST = "1.1.0";
 
 const COMMANDS = ["ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"] as const;
@@ -80,7 +80,11 @@ const EXAMPLES: Readonly<Record<string, string>> = {
 };
 
 /** Commands that came with a version; the others are in all of ours. */
-const SINCE_1_1_0: readonly Command[] = ["STATUS", "GC"];
+const SINCE: Partial<Record<Command, (typeof VERSIONS)[number]>> = {
+  CHECK: "0.4.0",
+  STATUS: "1.1.0",
+  GC: "1.1.0",
+};
 
 export function readCommand(environment: Environment): Command {
   const command = environment.CNI_COMMAND ?? "";
@@ -103,7 +107,8 @@ export function readInvocation(
     const remedy = `the container runtime must set it; ${EXAMPLES[name]} would be right`;
     throw new CniError(CniCode.InvalidEnvironment, `${name}: ${what}; ${remedy}`);
   }
-  if (SINCE_1_1_0.includes(command) && config.cniVersion !== "1.1.0") {
+  const since = SINCE[command];
+  if (since !== undefined && orderOf(config.cniVersion) < orderOf(since)) {
     const message = `${command} does not exist in version ${config.cniVersion}`;
     throw new CniError(CniCode.IncompatibleVersion, message);
   }
@@ -119,6 +124,8 @@ export function readInvocation(
     environment,
   };
 }
+
+const orderOf = (version: string): number => (VERSIONS as readonly string[]).indexOf(version);
 
 /** "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;…". */
 function readPod(args: string): { pod: string | null; podUid: string | null } {

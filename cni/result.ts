@@ -82,7 +82,7 @@ function ipsOf(cniVersion: string, attached: Attached, index: number): Json[] {
     const gateway = ips.find((ip) => ip.address === address)?.gateway;
     return {
       // A field until 0.4.0.
-      ...(cniVersion === "0.4.0" ? { version: isIpv6(address) ? "6" : "4" } : {}),
+      ...(cniVersion.startsWith("0.") ? { version: isIpv6(address) ? "6" : "4" } : {}),
       interface: index,
       address,
       ...(gateway === undefined ? {} : { gateway }),

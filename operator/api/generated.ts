@@ -101,7 +101,7 @@ export interface TunnelStatus {
    */
   datapath?: "Kernel" | "Userspace";
   /**
-   * Our id of the tunnel, the one that the peer sends.
+   * Our id of the tunnel.
    */
   tunnelId?: number;
   /**

@@ -13,6 +13,7 @@ const accepted: Condition = {
   status: "True",
   reason: "Valid",
   message: "",
+  observedGeneration: 1,
   lastTransitionTime: "2026-01-01T00:00:00Z",
 };
 
@@ -131,6 +132,25 @@ describe("sessions", () => {
     const decisions = decide({ tunnels, sessions });
     expect(reasonOf(decisions.get("a"))).toBeUndefined();
     expect(reasonOf(decisions.get("b"))).toBe("Conflict");
+  });
+
+  it("cannot take an id from another by a change", () => {
+    const holder = session(
+      "z",
+      { sessionId: 9 },
+      { status: { sessionId: 9, conditions: [accepted] } },
+    );
+    const taker = session(
+      "a",
+      { sessionId: 9 },
+      {
+        metadata: { name: "a", namespace: "other", uid: "uid-a", generation: 2 },
+        status: { sessionId: 5, conditions: [accepted] },
+      },
+    );
+    const decisions = decide({ tunnels, sessions: [taker, holder] });
+    expect(reasonOf(decisions.get("z"))).toBeUndefined();
+    expect(reasonOf(decisions.get("a"))).toBe("Conflict");
   });
 
   it("are let in by the labels of their namespace", () => {

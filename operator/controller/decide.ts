@@ -103,10 +103,13 @@ function idFor(object: L2tpObject, view: NodeView, taken: Set<number>): number {
   return id;
 }
 
-/** What was accepted once wins over what is new. */
+/** What was accepted as it is now wins over what is new, and over what has changed since. */
 function incumbents(objects: readonly L2tpObject[]): ReadonlySet<string> {
-  const accepted = objects.filter(({ status }) =>
-    status?.conditions?.some((item) => item.type === "Accepted" && item.status === "True"),
+  const accepted = objects.filter(({ metadata, status }) =>
+    status?.conditions?.some(
+      ({ type, status: value, observedGeneration }) =>
+        type === "Accepted" && value === "True" && observedGeneration === metadata.generation,
+    ),
   );
   return new Set(accepted.map(keyOf));
 }

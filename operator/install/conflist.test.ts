@@ -34,6 +34,11 @@ describe("addTo", () => {
     ["a single plugin", JSON.stringify({ name: "x", type: "bridge" }), /no list of plugins/],
     ["half a file", '{"name": "x", "plug', /not JSON/],
     ["an empty list", list(), /no list of plugins/],
+    [
+      "a list of an old version",
+      list({ type: "bridge" }).replace("0.4.0", "0.2.0"),
+      /cniVersion is "0.2.0"/,
+    ],
   ])("leaves %s alone", (_name, before, why) => {
     expect(addTo(before, plugin)).toEqual({ do: "leave", why: expect.stringMatching(why) });
   });

@@ -19,6 +19,9 @@ export type Edit =
   /** It is not for us to change. */
   | { readonly do: "leave"; readonly why: string };
 
+/** Versions of lists that the plugin speaks: in another one it would fail every pod. */
+const VERSIONS = new Set(["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]);
+
 /** What runtimes read of a folder, in their order: the first one counts. */
 export function isNetworkConfig(fileName: string): boolean {
   return /\.(conflist|conf|json)$/.test(fileName) && !fileName.startsWith(".");
@@ -39,6 +42,11 @@ export function addTo(text: string, plugin: Plugin): Edit {
   const { plugins } = list;
   if (plugins.some(({ type }) => META_PLUGINS.has(String(type)))) {
     const why = "Multus has the node; give pods a NetworkAttachmentDefinition with type l2tp";
+    return { do: "leave", why };
+  }
+  const { cniVersion } = list.whole;
+  if (!VERSIONS.has(String(cniVersion))) {
+    const why = `its cniVersion is ${JSON.stringify(cniVersion)}; there are ${[...VERSIONS].join(", ")}`;
     return { do: "leave", why };
   }
   const known = plugins.findIndex(({ type }) => type === plugin.type);

@@ -112,15 +112,18 @@ describe("as a main plugin", () => {
     expectOk(await call("DEL", podA));
   });
 
-  it.each(["0.4.0", "1.0.0", "1.1.0"])("answers in version %s", async (cniVersion) => {
-    const runtimeConfig = { ips: ["10.1.0.9/24"] };
-    const added = expectOk(await call("ADD", await pod(), { cniVersion, runtimeConfig }));
-    expect(added.json.cniVersion).toBe(cniVersion);
-    expect(added.json.ips[0].version).toBe(cniVersion === "0.4.0" ? "4" : undefined);
-    expect(added.json.interfaces[0].mtu).toBe(cniVersion === "1.1.0" ? 1446 : undefined);
-  });
+  it.each(["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])(
+    "answers in version %s",
+    async (cniVersion) => {
+      const runtimeConfig = { ips: ["10.1.0.9/24"] };
+      const added = expectOk(await call("ADD", await pod(), { cniVersion, runtimeConfig }));
+      expect(added.json.cniVersion).toBe(cniVersion);
+      expect(added.json.ips[0].version).toBe(cniVersion.startsWith("0.") ? "4" : undefined);
+      expect(added.json.interfaces[0].mtu).toBe(cniVersion === "1.1.0" ? 1446 : undefined);
+    },
+  );
 
-  it.each(["0.4.0", "1.0.0"])("delegates to IPAM in version %s", async (cniVersion) => {
+  it.each(["0.3.1", "0.4.0", "1.0.0"])("delegates to IPAM in version %s", async (cniVersion) => {
     const added = expectOk(await call("ADD", await pod(), { ...hostLocal(), cniVersion }));
     expect(added.json.ips[0]).toMatchObject({ address: "10.1.0.2/24", gateway: "10.1.0.1" });
   });
@@ -501,7 +504,7 @@ describe("what makes no sense", () => {
     const answer = await cni(net.a, { command: "VERSION", config: { cniVersion: "1.0.0" } });
     expect(answer.json).toEqual({
       cniVersion: "1.0.0",
-      supportedVersions: ["0.4.0", "1.0.0", "1.1.0"],
+      supportedVersions: ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
     });
   });
 });

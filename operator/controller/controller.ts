@@ -5,6 +5,7 @@
 import pMap from "p-map";
 import type { Logger } from "pino";
 import { type L2tpSession, type L2tpTunnel, SESSIONS, TUNNELS } from "../api/types.ts";
+import { Applied } from "../kube/applied.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { KubeError } from "../kube/errors.ts";
 import type { EventRecorder } from "../kube/events.ts";
@@ -24,7 +25,14 @@ import { makeCookies, type Owner, wantedCookies } from "./cookies.ts";
 import { type Decision, decideNode, decideOrphan, isLeaving } from "./decide.ts";
 import { Ids } from "./ids.ts";
 import { decideLeaving, type NodeState } from "./leaving.ts";
-import { nameOf, release, type Writer, writeDecision, writeUnknown } from "./write.ts";
+import {
+  forgetWrites,
+  nameOf,
+  release,
+  type Writer,
+  writeDecision,
+  writeUnknown,
+} from "./write.ts";
 
 export interface ControllerOptions {
   readonly client: KubeClient;
@@ -71,7 +79,7 @@ export class Controller {
   constructor(options: ControllerOptions) {
     const { client, events, log } = options;
     this.#options = options;
-    this.#writer = { client, events, now: () => new Date() };
+    this.#writer = { client, applied: new Applied(), events, now: () => new Date() };
     const failed = (error: KubeError) => {
       if (!this.#said.isNews(error.what, error.message)) return;
       const hint = error.isNotFound ? "; are the CustomResourceDefinitions installed?" : "";
@@ -140,7 +148,9 @@ export class Controller {
   }
 
   /** Nothing is kept of an object that is gone. */
-  #forget({ metadata: { uid = "" } }: L2tpTunnel | L2tpSession): void {
+  #forget(object: L2tpTunnel | L2tpSession): void {
+    const { uid = "" } = object.metadata;
+    forgetWrites(this.#writer, object);
     this.#ids.forget(uid);
     for (const map of [this.#cookiesMade, this.#saidUnknown, this.#leavingSince]) map.delete(uid);
   }

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { FINALIZER, NODE_LABEL, nodeLabel } from "../api/placement.ts";
 import { type Condition, keyOf, type L2tpObject, SESSIONS, TUNNELS } from "../api/types.ts";
+import type { Applied } from "../kube/applied.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { objectPath } from "../kube/object.ts";
@@ -12,6 +13,7 @@ const MANAGER = "l2tp-controller";
 
 export interface Writer {
   readonly client: KubeClient;
+  readonly applied: Applied;
   readonly events: EventRecorder;
   now(): Date;
 }
@@ -38,7 +40,7 @@ export async function writeDecision(
 }
 
 async function writeStatus(
-  { client, events, now }: Writer,
+  { client, applied, events, now }: Writer,
   { object, refusal, nodeName, id, nodeAddress }: Decision,
   counts: Counts | null,
 ): Promise<void> {
@@ -60,7 +62,11 @@ async function writeStatus(
   // Whoever gives an id must have seen that nobody else has.
   const { resourceVersion } = object.metadata;
   const metadata = hasId ? identity.metadata : { ...identity.metadata, resourceVersion };
+  // Not the time, which is another one with every look.
+  const saying = { ...status, conditions: [{ ...accepted, lastTransitionTime: "" }] };
+  if (applied.isUnderWay("status", object.metadata, saying)) return;
   await client.apply(`${pathOf(object)}/status`, { ...identity, metadata, status }, MANAGER);
+  applied.note("status", object.metadata, saying);
   const was = conditionOf(object, "Accepted");
   if (refusal !== null && (was?.status !== "False" || was.reason !== refusal.reason)) {
     events.record(object, "Warning", refusal.reason, refusal.message);
@@ -122,7 +128,10 @@ export async function writeUnknown(
 }
 
 /** Shows the object to its node's agent, and keeps it until that has taken it down. */
-async function handOver({ client }: Writer, { object, nodeName }: Decision): Promise<void> {
+async function handOver(
+  { client, applied }: Writer,
+  { object, nodeName }: Decision,
+): Promise<void> {
   const { labels, finalizers, deletionTimestamp } = object.metadata;
   const label = nodeLabel(nodeName);
   const isSaid = labels?.[NODE_LABEL] === label && finalizers?.includes(FINALIZER);
@@ -133,7 +142,14 @@ async function handOver({ client }: Writer, { object, nodeName }: Decision): Pro
     labels: { [NODE_LABEL]: label },
     finalizers: [FINALIZER],
   };
+  if (applied.isUnderWay("metadata", object.metadata, metadata)) return;
   await client.apply(pathOf(object), { ...identity, metadata }, MANAGER);
+  applied.note("metadata", object.metadata, metadata);
+}
+
+/** The object is gone. */
+export function forgetWrites({ applied }: Writer, { metadata }: L2tpObject): void {
+  for (const part of ["status", "metadata"]) applied.forget(part, metadata);
 }
 
 /** Lets the object go. Its label stays where it is being deleted: its agent need not see it vanish twice. */

@@ -22,6 +22,7 @@ const [agents = 100, sessions = 10_000] = process.argv.slice(2).map(Number);
 const KUBECONFIG = "/var/lib/kube-cluster/admin.kubeconfig";
 const CACHES = `${ROOT}out/bench-agents`;
 const WRITES_AT_ONCE = 24;
+const HEARTBEAT_MS = 8000;
 const log = pino({ level: "error" }, pino.destination(2));
 const cluster = await Cluster.open();
 let agentRequests = 0;
@@ -177,6 +178,23 @@ async function makeNodes(): Promise<void> {
   await pMap(indices, post, { concurrency: WRITES_AT_ONCE });
 }
 
+/** What a kubelet does: without it nodes are not ready, and the controller doubts what they say. */
+async function beat(): Promise<void> {
+  const indices = Array.from({ length: agents }, (_, index) => index);
+  const now = new Date().toISOString();
+  const ready = { type: "Ready", status: "True", reason: "Simulated", lastHeartbeatTime: now };
+  const patch = (index: number) =>
+    cluster.client
+      .request({
+        method: "PATCH",
+        path: `/api/v1/nodes/${nodeName(index)}/status`,
+        body: { status: { conditions: [ready] } },
+        contentType: "application/strategic-merge-patch+json",
+      })
+      .catch(() => {});
+  await pMap(indices, patch, { concurrency: WRITES_AT_ONCE });
+}
+
 async function until(what: string, probe: () => boolean | Promise<boolean>): Promise<void> {
   for (let waited = 0; !(await probe()); waited++) {
     if (waited % 40 === 0) console.error(`${what}: ${programmed} programmed so far`);
@@ -187,6 +205,8 @@ async function until(what: string, probe: () => boolean | Promise<boolean>): Pro
 rmSync(CACHES, { recursive: true, force: true });
 mkdirSync(CACHES, { recursive: true });
 await makeNodes();
+await beat();
+const heart = setInterval(() => void beat(), HEARTBEAT_MS);
 const crowd: SimulatedAgent[] = [];
 const start = measure();
 for (let index = 0; index < agents; index++) crowd.push(new SimulatedAgent(nodeName(index)));
@@ -220,18 +240,20 @@ const table = {
 console.log(JSON.stringify(table, null, 2));
 writeFileSync(`${ROOT}out/cluster-scale.json`, `${JSON.stringify(table, null, 2)}\n`);
 
-for (const collection of [
-  "/apis/l2tp.dev/v1alpha1/namespaces/default/l2tpsessions",
-  "/apis/l2tp.dev/v1alpha1/l2tptunnels",
-]) {
-  await cluster.client.request({ method: "DELETE", path: collection, timeoutMs: 600_000 });
-}
+// One by one: the API server gives up on a whole collection after half a minute.
+const inReverse = [...made].reverse() as KubeObject[];
+await pMap(
+  inReverse,
+  ({ kind = "", metadata }) => cluster.delete(kind, metadata.name, metadata.namespace),
+  { concurrency: WRITES_AT_ONCE },
+);
 await until("all gone", async () => {
   const query = { labelSelector: NODE_LABEL, limit: "1" };
   const path = "/apis/l2tp.dev/v1alpha1/l2tpsessions";
   const { items } = await cluster.client.get<{ items: KubeObject[] }>(path, query);
   return items.length === 0;
 });
+clearInterval(heart);
 for (const agent of crowd) agent.stop();
 await cluster.kubectl("delete", "nodes", "--selector", "simulated=true", "--wait=false");
 process.exit(0);

@@ -76,12 +76,12 @@ export class ClusterSource implements ObjectSource {
     this.#tunnels = new Reflector<L2tpTunnel>({
       ...common,
       path: collectionPath(TUNNELS),
-      changed: (key) => this.#take("L2tpTunnel", key, this.#tunnels.get(key)),
+      changed: (key, gone) => this.#take("L2tpTunnel", key, this.#tunnels.get(key), gone),
     });
     this.#sessions = new Reflector<L2tpSession>({
       ...common,
       path: collectionPath(SESSIONS),
-      changed: (key) => this.#take("L2tpSession", key, this.#sessions.get(key)),
+      changed: (key, gone) => this.#take("L2tpSession", key, this.#sessions.get(key), gone),
     });
     const reflectors = { l2tptunnels: this.#tunnels, l2tpsessions: this.#sessions };
     this.reflectors = reflectors as unknown as Record<string, Reflector<never>>;
@@ -164,11 +164,16 @@ export class ClusterSource implements ObjectSource {
     return kind === "L2tpTunnel" ? this.#tunnels.get(key) : this.#sessions.get(key);
   }
 
-  #take(kind: Kind, key: string, object: L2tpObject | undefined): void {
+  #take(
+    kind: Kind,
+    key: string,
+    object: L2tpObject | undefined,
+    gone: L2tpObject | undefined,
+  ): void {
     const isNew = this.#accepted.take(kind, key, object);
     if (isNew) this.#seenAt.set(`${kind} ${key}`, performance.now());
     else if (object === undefined) this.#seenAt.delete(`${kind} ${key}`);
-    this.status.check(kind, key);
+    this.status.check(kind, key, gone);
     this.#changed();
   }
 

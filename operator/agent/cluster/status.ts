@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { sameData } from "../../../l2tp/difference.ts";
 import { type Condition, type L2tpObject, SESSIONS, TUNNELS } from "../../api/types.ts";
 import type { Verdict } from "../../convert/status.ts";
+import { Applied } from "../../kube/applied.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
 import type { EventRecorder } from "../../kube/events.ts";
@@ -39,6 +40,7 @@ export class ClusterStatus implements StatusSink {
   /** By "kind key": what the status is to say. */
   #wanted = new Map<string, Wanted>();
   readonly #said = new Said();
+  readonly #applied = new Applied();
 
   constructor(options: ClusterStatusOptions) {
     this.#options = options;
@@ -75,8 +77,12 @@ export class ClusterStatus implements StatusSink {
     return [];
   }
 
-  /** The object has come or changed: somebody may have written what is ours. */
-  check(kind: Kind, key: string): void {
+  /**
+   * The object has come or changed: somebody may have written what is ours.
+   * @param gone the object as it was, where it is no more
+   */
+  check(kind: Kind, key: string, gone: L2tpObject | undefined): void {
+    if (gone !== undefined) this.#applied.forget("status", gone.metadata);
     const id = `${kind} ${key}`;
     if (this.#wanted.has(id) && !this.#isSaid(id)) this.queue.addAfter(id, 1000);
   }
@@ -114,6 +120,7 @@ export class ClusterStatus implements StatusSink {
     if (wanted === undefined) return true;
     const object = this.#options.find(wanted.kind, wanted.key);
     if (object === undefined) return true;
+    if (this.#applied.isUnderWay("status", object.metadata, wanted.status)) return true;
     const said = (object.status ?? {}) as Readonly<Record<string, unknown>>;
     const fields = Object.entries(wanted.status).filter(([name]) => name !== "conditions");
     if (!fields.every(([name, value]) => sameData(value, said[name] ?? null))) return false;
@@ -134,6 +141,7 @@ export class ClusterStatus implements StatusSink {
     const identity = { apiVersion, kind, metadata: { name, ...(namespace && { namespace }), uid } };
     const body = { ...identity, status: wanted.status };
     await this.#options.client.apply(`${path}/status`, body, MANAGER);
+    this.#applied.note("status", object.metadata, wanted.status);
     this.#said.forget(id);
     this.#tell(object, wanted);
   }

@@ -1,9 +1,7 @@
 /** What the runtime passes: environment and network configuration, checked. */
-import { ANNOTATION, DEFAULT_SOCKET, FORMS } from "../operator/agent/protocol.ts";
+import { ANNOTATION, CNI_VERSIONS, DEFAULT_SOCKET, FORMS } from "../operator/agent/protocol.ts";
 import { CniCode, CniError } from "./errors.ts";
 
-/** The newest last. Calico, Flannel and Cilium still write lists of 0.3.1. */
-export const VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
 export const NEWEST = "1.1.0";
 
 const COMMANDS = ["ADD", "DEL", "CHECK", "STATUS", "GC", "VERSION"] as const;
@@ -80,7 +78,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
 };
 
 /** Commands that came with a version; the others are in all of ours. */
-const SINCE: Partial<Record<Command, (typeof VERSIONS)[number]>> = {
+const SINCE: Partial<Record<Command, (typeof CNI_VERSIONS)[number]>> = {
   CHECK: "0.4.0",
   STATUS: "1.1.0",
   GC: "1.1.0",
@@ -125,7 +123,7 @@ export function readInvocation(
   };
 }
 
-const orderOf = (version: string): number => (VERSIONS as readonly string[]).indexOf(version);
+const orderOf = (version: string): number => (CNI_VERSIONS as readonly string[]).indexOf(version);
 
 /** "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;…". */
 function readPod(args: string): { pod: string | null; podUid: string | null } {
@@ -165,8 +163,8 @@ function readConfig(stdin: string): Config {
   }
   // The specification has it that none means 0.1.0.
   const cniVersion = String(json.cniVersion ?? "0.1.0");
-  if (!(VERSIONS as readonly string[]).includes(cniVersion)) {
-    const message = `cniVersion ${JSON.stringify(cniVersion)}: there are ${VERSIONS.join(", ")}`;
+  if (!(CNI_VERSIONS as readonly string[]).includes(cniVersion)) {
+    const message = `cniVersion ${JSON.stringify(cniVersion)}: there are ${CNI_VERSIONS.join(", ")}`;
     throw new CniError(CniCode.IncompatibleVersion, message);
   }
   const runtime = object(json.runtimeConfig, "runtimeConfig");

@@ -1,7 +1,7 @@
 /** l2tp: the CNI plugin. Environment and stdin in, a result on stdout. */
 import { readFileSync, writeSync } from "node:fs";
+import { CNI_VERSIONS } from "../operator/agent/protocol.ts";
 import manifest from "../package.json" with { type: "json" };
-import { VERSIONS } from "./config.ts";
 import { run } from "./plugin.ts";
 
 const USAGE = `l2tp is a CNI plugin: a container runtime calls it, with CNI_COMMAND and other
@@ -14,7 +14,7 @@ Install it in the runtime's CNI folder, /opt/cni/bin for most.
 `;
 
 if (process.env.CNI_COMMAND === undefined && process.argv.includes("--version")) {
-  writeSync(1, `l2tp-cni ${manifest.version}, CNI ${VERSIONS.join(", ")}\n`);
+  writeSync(1, `l2tp-cni ${manifest.version}, CNI ${CNI_VERSIONS.join(", ")}\n`);
   process.exit(0);
 }
 if (process.env.CNI_COMMAND === undefined) {

@@ -1,5 +1,5 @@
 /** The commands of the CNI specification. */
-import type { Attached } from "../operator/agent/protocol.ts";
+import { type Attached, CNI_VERSIONS } from "../operator/agent/protocol.ts";
 import { AgentConnection, AgentDownError } from "./agent.ts";
 import {
   type Environment,
@@ -7,7 +7,6 @@ import {
   NEWEST,
   readCommand,
   readInvocation,
-  VERSIONS,
 } from "./config.ts";
 import { type Delegate, delegate, startDelegate } from "./delegate.ts";
 import { CniCode, CniError, toCniError } from "./errors.ts";
@@ -51,7 +50,7 @@ function version(stdin: string): string {
     asked = undefined;
   }
   const cniVersion = typeof asked === "string" && asked !== "" ? asked : NEWEST;
-  return `${JSON.stringify({ cniVersion, supportedVersions: VERSIONS })}\n`;
+  return `${JSON.stringify({ cniVersion, supportedVersions: CNI_VERSIONS })}\n`;
 }
 
 type Handler = (invocation: Invocation, agent: AgentConnection) => Promise<string>;

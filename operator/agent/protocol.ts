@@ -6,6 +6,8 @@
 import { MAC_FORM } from "../../l2tp/mac.ts";
 
 export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
+/** Of the CNI specification, the newest last. Calico, Flannel and Cilium still write lists of 0.3.1. */
+export const CNI_VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
 /** The annotation by which a pod asks a chained plugin for sessions. */
 export const ANNOTATION = "l2tp.dev/sessions";
 /** Beside the socket: what CNI could not tell an agent that was down. */

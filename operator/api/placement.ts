@@ -4,7 +4,7 @@
  * means nothing.
  */
 import { createHash } from "node:crypto";
-import type { L2tpObject } from "./types.ts";
+import { conditionOf, type L2tpObject } from "./types.ts";
 
 /** Selects a node's objects; API servers select by labels in every version, and by fields since 1.31. */
 export const NODE_LABEL = "l2tp.dev/node";
@@ -30,7 +30,7 @@ export type Acceptance =
 
 export function acceptanceOf(object: L2tpObject): Acceptance {
   const { metadata, status } = object;
-  const accepted = status?.conditions?.find(({ type }) => type === "Accepted");
+  const accepted = conditionOf(object, "Accepted");
   if (accepted === undefined || accepted.observedGeneration !== metadata.generation) {
     return { state: "pending" };
   }

@@ -1,5 +1,5 @@
 /** The objects of l2tp.dev/v1alpha1, as plain JSON. */
-import { type KubeMeta, keyOfMeta } from "../kube/object.ts";
+import { type KubeMeta, keyOfMeta, objectPath } from "../kube/object.ts";
 import type { SessionSpec, SessionStatus, TunnelSpec, TunnelStatus } from "./generated.ts";
 
 export type { SessionSpec, SessionStatus, TunnelSpec, TunnelStatus } from "./generated.ts";
@@ -39,4 +39,23 @@ export type CookieSpec = NonNullable<NonNullable<SessionSpec["cookies"]>["receiv
 
 export function keyOf({ metadata }: { readonly metadata: KubeMeta }): string {
   return keyOfMeta(metadata);
+}
+
+/** Where an API server has the object. */
+export function pathOf({ kind, metadata }: L2tpObject): string {
+  const resource = kind === "L2tpTunnel" ? TUNNELS : SESSIONS;
+  return objectPath(resource, metadata.name, metadata.namespace);
+}
+
+/** Which object is meant: one of the same name that has come since is not. */
+export function identityOf({ apiVersion, kind, metadata }: L2tpObject) {
+  const { name, namespace, uid } = metadata;
+  return { apiVersion, kind, metadata: { name, ...(namespace && { namespace }), uid } };
+}
+
+export function conditionOf(
+  { status }: Pick<L2tpObject, "status">,
+  type: string,
+): Condition | undefined {
+  return status?.conditions?.find((condition) => condition.type === type);
 }

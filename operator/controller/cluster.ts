@@ -73,11 +73,6 @@ export class Index {
   sessionsOf(tunnel: string): readonly string[] {
     return [...(this.#sessionsByTunnel.get(tunnel) ?? [])].sort();
   }
-
-  /** Tunnels that sessions name, whether there are any or not. */
-  namedTunnels(): Iterable<string> {
-    return this.#sessionsByTunnel.keys();
-  }
 }
 
 function move(

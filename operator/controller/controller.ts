@@ -10,7 +10,7 @@ import type { KubeClient } from "../kube/client.ts";
 import { KubeError } from "../kube/errors.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { collectionPath, type KubeObject, NAMESPACES, NODES } from "../kube/object.ts";
-import { Reflector } from "../kube/reflector.ts";
+import { type AnyReflector, Reflector } from "../kube/reflector.ts";
 import { Said } from "../kube/said.ts";
 import { WorkQueue } from "../kube/work-queue.ts";
 import {
@@ -118,14 +118,13 @@ export class Controller {
     });
   }
 
-  get reflectors(): Readonly<Record<string, Reflector<never>>> {
-    const all = {
+  get reflectors(): Readonly<Record<string, AnyReflector>> {
+    return {
       l2tptunnels: this.tunnels,
       l2tpsessions: this.sessions,
       nodes: this.#nodes,
       namespaces: this.#namespaces,
     };
-    return all as unknown as Record<string, Reflector<never>>;
   }
 
   /** Follows the cluster, without changing anything. Resolves when all of it is known. */

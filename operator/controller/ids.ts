@@ -4,8 +4,7 @@
  * again, and nobody has to remember it.
  */
 import { randomInt } from "node:crypto";
-
-const MAX_ID = 0xffff_ffff;
+import { MAX_ID } from "../api/validate.ts";
 
 export class Ids {
   /** By the object's uid: what has been given until the status that says so comes back. */

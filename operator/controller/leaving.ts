@@ -1,6 +1,6 @@
 /** When an object that is being deleted may go. Pure. */
 import { FINALIZER, NODE_LABEL, REMOVED } from "../api/placement.ts";
-import type { L2tpObject } from "../api/types.ts";
+import { conditionOf, type L2tpObject } from "../api/types.ts";
 
 /** How the node is that has the object. */
 export interface NodeState {
@@ -41,12 +41,14 @@ export function decideLeaving(object: L2tpObject, node: NodeState, patienceMs: n
   return { do: "release", abandoned };
 }
 
-function hasBeenReported({ status }: L2tpObject): boolean {
-  return status?.conditions?.some(({ type }) => type === "Programmed") ?? false;
+function hasBeenReported(object: L2tpObject): boolean {
+  return conditionOf(object, "Programmed") !== undefined;
 }
 
 /** Deleting counts as a generation of its own. */
-function isTakenDown({ metadata, status }: L2tpObject): boolean {
-  const programmed = status?.conditions?.find(({ type }) => type === "Programmed");
-  return programmed?.reason === REMOVED && programmed.observedGeneration === metadata.generation;
+function isTakenDown(object: L2tpObject): boolean {
+  const programmed = conditionOf(object, "Programmed");
+  return (
+    programmed?.reason === REMOVED && programmed.observedGeneration === object.metadata.generation
+  );
 }

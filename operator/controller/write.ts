@@ -1,11 +1,17 @@
 /** Says to the API server what was decided, where it does not say so already. */
 import { isDeepStrictEqual } from "node:util";
 import { FINALIZER, NODE_LABEL, nodeLabel } from "../api/placement.ts";
-import { type Condition, keyOf, type L2tpObject, SESSIONS, TUNNELS } from "../api/types.ts";
+import {
+  type Condition,
+  conditionOf,
+  identityOf,
+  keyOf,
+  type L2tpObject,
+  pathOf,
+} from "../api/types.ts";
 import type { Applied } from "../kube/applied.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/events.ts";
-import { objectPath } from "../kube/object.ts";
 import type { Counts } from "./cluster.ts";
 import type { Decision } from "./decide.ts";
 
@@ -16,17 +22,6 @@ export interface Writer {
   readonly applied: Applied;
   readonly events: EventRecorder;
   now(): Date;
-}
-
-function pathOf({ kind, metadata }: L2tpObject): string {
-  const resource = kind === "L2tpTunnel" ? TUNNELS : SESSIONS;
-  return objectPath(resource, metadata.name, metadata.namespace);
-}
-
-/** Which object is meant: one of the same name that has come since is not. */
-function identityOf({ apiVersion, kind, metadata }: L2tpObject) {
-  const { name, namespace, uid } = metadata;
-  return { apiVersion, kind, metadata: { name, ...(namespace && { namespace }), uid } };
 }
 
 /** @param counts of a tunnel's sessions */
@@ -56,7 +51,7 @@ async function writeStatus(
     ...(counts === null ? {} : { sessions: counts }),
     conditions: [accepted],
   };
-  if (saysSo(before, status, accepted)) return;
+  if (saysSo(object, status, accepted)) return;
   const identity = identityOf(object);
   const hasId = (before as Record<string, unknown> | undefined)?.[idField] !== undefined;
   // Whoever gives an id must have seen that nobody else has.
@@ -71,10 +66,6 @@ async function writeStatus(
   if (refusal !== null && (was?.status !== "False" || was.reason !== refusal.reason)) {
     events.record(object, "Warning", refusal.reason, refusal.message);
   }
-}
-
-function conditionOf({ status }: L2tpObject, type: string): Condition | undefined {
-  return status?.conditions?.find((condition) => condition.type === type);
 }
 
 function acceptedCondition(object: L2tpObject, refusal: Decision["refusal"], now: Date): Condition {
@@ -94,16 +85,15 @@ function acceptedCondition(object: L2tpObject, refusal: Decision["refusal"], now
 
 /** Of conditions only ours is compared: the others are the agent's. */
 function saysSo(
-  before: L2tpObject["status"],
+  object: L2tpObject,
   status: Readonly<Record<string, unknown>>,
   accepted: Condition,
 ): boolean {
-  if (before === undefined) return false;
+  if (object.status === undefined) return false;
   const ours = Object.entries(status).filter(([field]) => field !== "conditions");
-  const fields = before as Readonly<Record<string, unknown>>;
+  const fields = object.status as Readonly<Record<string, unknown>>;
   if (!ours.every(([field, value]) => isDeepStrictEqual(fields[field], value))) return false;
-  const known = before.conditions?.find(({ type }) => type === "Accepted");
-  return isDeepStrictEqual({ ...known }, { ...accepted });
+  return isDeepStrictEqual({ ...conditionOf(object, "Accepted") }, { ...accepted });
 }
 
 /** Says that nobody knows whether it is programmed: its node does not answer. */
@@ -132,10 +122,9 @@ async function handOver(
   { client, applied }: Writer,
   { object, nodeName }: Decision,
 ): Promise<void> {
-  const { labels, finalizers, deletionTimestamp } = object.metadata;
+  const { labels, finalizers } = object.metadata;
   const label = nodeLabel(nodeName);
-  const isSaid = labels?.[NODE_LABEL] === label && finalizers?.includes(FINALIZER);
-  if (isSaid || deletionTimestamp !== undefined) return;
+  if (labels?.[NODE_LABEL] === label && finalizers?.includes(FINALIZER)) return;
   const identity = identityOf(object);
   const metadata = {
     ...identity.metadata,

@@ -1,7 +1,7 @@
 /** Metrics that every process with an API server has. Labels are bounded: by kinds and codes, never names. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { RequestObserver } from "../kube/client.ts";
-import type { Reflector } from "../kube/reflector.ts";
+import type { AnyReflector } from "../kube/reflector.ts";
 
 export function createRegistry(): Registry {
   const registry = new Registry();
@@ -43,7 +43,7 @@ export function observeProgramming(registry: Registry): (seconds: number) => voi
 /** @param reflectors by the plural of their resource */
 export function watchReflectors(
   registry: Registry,
-  reflectors: Readonly<Record<string, Pick<Reflector<never>, "size" | "silentMs">>>,
+  reflectors: Readonly<Record<string, AnyReflector>>,
 ): void {
   new Gauge({
     name: "l2tp_cni_watch_silence_seconds",

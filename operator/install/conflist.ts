@@ -1,5 +1,7 @@
 /** Our place in the network configuration of a node (CNI specification, section 1). Pure. */
 
+import { CNI_VERSIONS } from "../agent/protocol.ts";
+
 interface Plugin {
   readonly type?: unknown;
   readonly [field: string]: unknown;
@@ -18,9 +20,6 @@ export type Edit =
   | { readonly do: "nothing" }
   /** It is not for us to change. */
   | { readonly do: "leave"; readonly why: string };
-
-/** Versions of lists that the plugin speaks: in another one it would fail every pod. */
-const VERSIONS = new Set(["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]);
 
 /** What runtimes read of a folder, in their order: the first one counts. */
 export function isNetworkConfig(fileName: string): boolean {
@@ -45,8 +44,9 @@ export function addTo(text: string, plugin: Plugin): Edit {
     return { do: "leave", why };
   }
   const { cniVersion } = list.whole;
-  if (!VERSIONS.has(String(cniVersion))) {
-    const why = `its cniVersion is ${JSON.stringify(cniVersion)}; there are ${[...VERSIONS].join(", ")}`;
+  // In a version that the plugin does not speak it would fail every pod.
+  if (!(CNI_VERSIONS as readonly unknown[]).includes(cniVersion)) {
+    const why = `its cniVersion is ${JSON.stringify(cniVersion)}; there are ${CNI_VERSIONS.join(", ")}`;
     return { do: "leave", why };
   }
   const known = plugins.findIndex(({ type }) => type === plugin.type);

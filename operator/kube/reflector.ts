@@ -64,6 +64,12 @@ interface WatchEvent<T> {
   readonly object: T & StatusBody;
 }
 
+/** What of a reflector does not depend on what it holds. */
+export type AnyReflector = Pick<
+  Reflector<KubeObject>,
+  "isSynced" | "silentMs" | "size" | "synced" | "run"
+>;
+
 export class Reflector<T extends KubeObject> {
   readonly #options: ReflectorOptions<T>;
   readonly #timing: ReflectorTiming;

@@ -14,7 +14,7 @@ import { pause } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
 import type { EventRecorder } from "../../kube/events.ts";
 import { collectionPath, objectPath } from "../../kube/object.ts";
-import { Reflector } from "../../kube/reflector.ts";
+import { type AnyReflector, Reflector } from "../../kube/reflector.ts";
 import { Said } from "../../kube/said.ts";
 import type { Found, Kind, ObjectSource } from "../source.ts";
 import { AcceptedObjects } from "./accepted.ts";
@@ -43,7 +43,7 @@ export class ClusterSource implements ObjectSource {
   readonly folder = null;
   readonly secrets: SecretReader;
   readonly status: ClusterStatus;
-  readonly reflectors: Readonly<Record<string, Reflector<never>>>;
+  readonly reflectors: Readonly<Record<string, AnyReflector>>;
   readonly #options: ClusterOptions;
   readonly #tunnels: Reflector<L2tpTunnel>;
   readonly #sessions: Reflector<L2tpSession>;
@@ -83,8 +83,7 @@ export class ClusterSource implements ObjectSource {
       path: collectionPath(SESSIONS),
       changed: (key, gone) => this.#take("L2tpSession", key, this.#sessions.get(key), gone),
     });
-    const reflectors = { l2tptunnels: this.#tunnels, l2tpsessions: this.#sessions };
-    this.reflectors = reflectors as unknown as Record<string, Reflector<never>>;
+    this.reflectors = { l2tptunnels: this.#tunnels, l2tpsessions: this.#sessions };
     this.status = new ClusterStatus({
       ...options,
       find: (kind, key) => this.#find(kind, key),

@@ -1,13 +1,18 @@
 /** The agent's part of its objects' status: by server-side apply, in the background, only on change. */
 import type { Logger } from "pino";
 import { sameData } from "../../../l2tp/difference.ts";
-import { type Condition, type L2tpObject, SESSIONS, TUNNELS } from "../../api/types.ts";
+import {
+  type Condition,
+  conditionOf,
+  identityOf,
+  type L2tpObject,
+  pathOf,
+} from "../../api/types.ts";
 import type { Verdict } from "../../convert/status.ts";
 import { Applied } from "../../kube/applied.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
 import type { EventRecorder } from "../../kube/events.ts";
-import { objectPath } from "../../kube/object.ts";
 import { Said } from "../../kube/said.ts";
 import { WorkQueue } from "../../kube/work-queue.ts";
 import type { Kind, StatusInput, StatusSink } from "../source.ts";
@@ -125,7 +130,7 @@ export class ClusterStatus implements StatusSink {
     const fields = Object.entries(wanted.status).filter(([name]) => name !== "conditions");
     if (!fields.every(([name, value]) => sameData(value, said[name] ?? null))) return false;
     return wanted.status.conditions.every((condition) => {
-      const known = object.status?.conditions?.find(({ type }) => type === condition.type);
+      const known = conditionOf(object, condition.type);
       return known !== undefined && sameData({ ...condition }, { ...known });
     });
   }
@@ -135,12 +140,8 @@ export class ClusterStatus implements StatusSink {
     if (wanted === undefined || this.#isSaid(id)) return;
     const object = this.#options.find(wanted.kind, wanted.key);
     if (object === undefined) return;
-    const { apiVersion, kind, metadata } = object;
-    const { name, namespace, uid } = metadata;
-    const path = objectPath(kind === "L2tpTunnel" ? TUNNELS : SESSIONS, name, namespace);
-    const identity = { apiVersion, kind, metadata: { name, ...(namespace && { namespace }), uid } };
-    const body = { ...identity, status: wanted.status };
-    await this.#options.client.apply(`${path}/status`, body, MANAGER);
+    const body = { ...identityOf(object), status: wanted.status };
+    await this.#options.client.apply(`${pathOf(object)}/status`, body, MANAGER);
     this.#applied.note("status", object.metadata, wanted.status);
     this.#said.forget(id);
     this.#tell(object, wanted);
@@ -150,7 +151,7 @@ export class ClusterStatus implements StatusSink {
   #tell(object: L2tpObject, { status }: Wanted): void {
     const programmed = status.conditions.find(({ type }) => type === "Programmed");
     if (programmed?.status !== "False" || object.metadata.deletionTimestamp !== undefined) return;
-    const was = object.status?.conditions?.find(({ type }) => type === "Programmed");
+    const was = conditionOf(object, "Programmed");
     if (was?.status === "False" && was.reason === programmed.reason) return;
     this.#options.events.record(object, "Warning", programmed.reason, programmed.message);
   }

@@ -2,8 +2,8 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 PACKAGES := iproute2 iputils-ping
 TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
-	python3 busybox-static kmod zstd procps
-CLUSTER_PACKAGES := $(PACKAGES) qemu-system-x86 procps dpkg-dev patch openssl curl ca-certificates
+	python3 busybox-static kmod zstd procps libfaketime
+CLUSTER_PACKAGES := $(PACKAGES) qemu-system-x86 procps dpkg-dev patch openssl curl ca-certificates libfaketime
 .PHONY: help demo test test-cluster bench check generate build image setup clean
 
 help: ## what there is
@@ -36,9 +36,9 @@ check: ## format, lint, types, unit tests; no root
 	tsc -p .
 	vitest run --project unit
 
-generate: ## the types and the API reference, from crds/
+generate: ## the types and the references, from crds/ and cni/
 	@test/setup/install.sh
-	@node operator/api/generate/main.ts
+	@node test/setup/generate.ts
 
 build: dist/l2tp ## dist/l2tp, the CNI plugin in one file
 

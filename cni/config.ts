@@ -1,6 +1,7 @@
 /** What the runtime passes: environment and network configuration, checked. */
 import { ANNOTATION, CNI_VERSIONS, DEFAULT_SOCKET, FORMS } from "../operator/agent/protocol.ts";
 import { CniCode, CniError } from "./errors.ts";
+import { FIELDS, STANDARD_FIELDS } from "./schema.ts";
 
 export const NEWEST = "1.1.0";
 
@@ -78,7 +79,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
 };
 
 /** Commands that came with a version; the others are in all of ours. */
-const SINCE: Partial<Record<Command, (typeof CNI_VERSIONS)[number]>> = {
+export const SINCE: Partial<Record<Command, (typeof CNI_VERSIONS)[number]>> = {
   CHECK: "0.4.0",
   STATUS: "1.1.0",
   GC: "1.1.0",
@@ -150,7 +151,10 @@ function string(json: Json, field: string, pattern: RegExp, remedy: string): str
   throw new CniError(CniCode.InvalidConfig, `${field} ${shown} is not valid; ${remedy}`);
 }
 
-const SESSION = /^([a-z0-9][-a-z0-9]{0,62}\/)?[a-z0-9][-a-z0-9]{0,62}$/;
+function own(json: Json, field: keyof typeof FIELDS): string | null {
+  const { form, remedy } = FIELDS[field];
+  return string(json, field, form, remedy);
+}
 
 function readConfig(stdin: string): Config {
   let json: Json;
@@ -171,21 +175,16 @@ function readConfig(stdin: string): Config {
   const args = object(object(json.args, "args").cni, "args.cni");
   const annotations = object(runtime[POD_ANNOTATIONS], POD_ANNOTATIONS);
   const wantsAnnotations = object(json.capabilities, "capabilities")[POD_ANNOTATIONS] === true;
-  const macRemedy = "six bytes as 02:00:5e:00:53:01";
   return {
     cniVersion,
     name: string(json, "name", FORMS.network, "the network's name is needed") ?? missing("name"),
-    socket:
-      string(json, "socket", /^\/.+$/, "the absolute path of the agent's socket") ?? DEFAULT_SOCKET,
-    session: string(json, "session", SESSION, "the name of an L2tpSession, or NAMESPACE/NAME"),
-    namespace: string(json, "namespace", FORMS.label, "a namespace") ?? "default",
+    socket: own(json, "socket") ?? DEFAULT_SOCKET,
+    session: own(json, "session"),
+    namespace: own(json, "namespace") ?? "default",
     unknownFields: Object.keys(json).filter((field) => !KNOWN.has(field)),
-    ifname: string(json, "interface", FORMS.ifname, "up to 15 bytes"),
+    ifname: own(json, "interface"),
     ipam: string(object(json.ipam, "ipam"), "type", /^[^/]+$/, "the name of an IPAM plugin"),
-    mac:
-      string(runtime, "mac", FORMS.mac, macRemedy) ??
-      string(args, "mac", FORMS.mac, macRemedy) ??
-      string(json, "mac", FORMS.mac, macRemedy),
+    mac: own(runtime, "mac") ?? own(args, "mac") ?? own(json, "mac"),
     ips: strings(runtime.ips ?? args.ips, "ips"),
     prevResult: json.prevResult === undefined ? null : object(json.prevResult, "prevResult"),
     lacksAnnotations: wantsAnnotations && runtime[POD_ANNOTATIONS] === undefined,
@@ -196,9 +195,10 @@ function readConfig(stdin: string): Config {
 
 /** Fields of the specification, of libcni, and of ours. */
 const KNOWN = new Set([
-  ...["cniVersion", "cniVersions", "name", "type", "args", "ipMasq", "ipam", "dns", "prevResult"],
-  ...["capabilities", "runtimeConfig", "disableCheck", "disableGC", "loadOnlyInlinedPlugins"],
-  ...["socket", "session", "namespace", "interface", "mac", "cni.dev/valid-attachments"],
+  ...["cniVersion", "cniVersions", "name", "args", "ipMasq", "dns", "prevResult", "runtimeConfig"],
+  ...["disableCheck", "disableGC", "loadOnlyInlinedPlugins", "cni.dev/valid-attachments"],
+  ...Object.keys(STANDARD_FIELDS),
+  ...Object.keys(FIELDS),
 ]);
 
 function missing(field: string): never {

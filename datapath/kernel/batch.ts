@@ -75,10 +75,10 @@ export class Batch {
     attempt: (some: readonly T[]) => readonly (Error | null)[],
   ): Promise<ReadonlyMap<T, Error>> {
     const errors = new Map<T, Error>();
-    const deadline = Date.now() + LINGER_MS;
+    const deadline = performance.now() + LINGER_MS;
     let rest = items;
     for (let wait = FIRST_RETRY_MS; rest.length > 0; wait = Math.min(wait * 2, LAST_RETRY_MS)) {
-      const isLate = !this.#hasDeleted || Date.now() > deadline;
+      const isLate = !this.#hasDeleted || performance.now() > deadline;
       const results = attempt(rest);
       const again: T[] = [];
       for (const [index, item] of rest.entries()) {

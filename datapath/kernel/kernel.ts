@@ -242,7 +242,7 @@ export class KernelDatapath {
     } catch (error) {
       if (!isErrno(error, "ENODEV")) throw error;
     }
-    const deadline = Date.now() + DELETION_BASE_MS + sessions.length * DELETION_PER_SESSION_MS;
+    const deadline = performance.now() + DELETION_BASE_MS + sessions.length * DELETION_PER_SESSION_MS;
     await gone(`tunnel ${tunnelId}`, deadline, () => this.#l2tp.getTunnel(tunnelId) === undefined);
     for (const [key, { interface: device }] of sessions) {
       await gone(device, deadline, () => findLink(this.#links, device) === undefined);
@@ -355,7 +355,7 @@ function newSession(tunnelId: number, session: Session): NewKernelSession {
 
 async function gone(what: string, deadline: number, isGone: () => boolean): Promise<void> {
   for (let wait = FIRST_POLL_MS; !isGone(); wait = Math.min(wait * 2, LAST_POLL_MS)) {
-    if (Date.now() > deadline) throw new Error(`the kernel has not let go of ${what} yet`);
+    if (performance.now() > deadline) throw new Error(`the kernel has not let go of ${what} yet`);
     await sleep(wait);
   }
 }

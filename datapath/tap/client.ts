@@ -96,12 +96,12 @@ export class DatapathClient {
     child.once("exit", (code, signal) => {
       exit = `it ended with ${signal ?? `status ${code}`}`;
     });
-    const deadline = Date.now() + START_TIMEOUT_MS;
+    const deadline = performance.now() + START_TIMEOUT_MS;
     for (;;) {
       try {
         return { ...(await this.hello()), started: true };
       } catch (error) {
-        if (exit !== null || Date.now() > deadline) {
+        if (exit !== null || performance.now() > deadline) {
           const why = exit ?? (error instanceof Error ? error.message : String(error));
           throw new ConnectionError("EDATAPATH", `l2tp-datapath does not come up: ${why}`);
         }

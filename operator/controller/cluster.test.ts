@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
-import { Index, internalAddresses, isReady, keepOfNode } from "./cluster.ts";
+import { Index } from "./cluster.ts";
 
 const tunnel = (nodeName: string, given?: string): L2tpTunnel => ({
   apiVersion: API_VERSION,
@@ -37,24 +37,4 @@ describe("Index", () => {
     const index = new Index();
     expect(index.tunnel("t", tunnel("n2", "n1"))).toEqual(["n1"]);
   });
-});
-
-it("keeps of a node what matters", () => {
-  const node = keepOfNode({
-    metadata: { name: "n1", uid: "u", resourceVersion: "1", labels: { a: "b" } },
-    status: {
-      addresses: [
-        { type: "Hostname", address: "n1" },
-        { type: "InternalIP", address: "192.0.2.1" },
-      ],
-      conditions: [
-        { type: "MemoryPressure", status: "False" },
-        { type: "Ready", status: "True" },
-      ],
-    },
-  });
-  expect(node.metadata).toEqual({ name: "n1", uid: "u", resourceVersion: "1" });
-  expect(internalAddresses(node)).toEqual(["192.0.2.1"]);
-  expect(isReady(node)).toBe(true);
-  expect(isReady({ metadata: { name: "n2" } })).toBe(false);
 });

@@ -1,39 +1,6 @@
 /** The objects of the cluster as the controller knows them, and which of them belong together. */
 import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
-import type { KubeObject } from "../kube/object.ts";
 import { homeOf } from "./decide.ts";
-
-/** As much of a Node as matters here. */
-export interface NodeObject extends KubeObject {
-  readonly status?: {
-    readonly addresses?: readonly { readonly type: string; readonly address: string }[];
-    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
-  };
-}
-
-/** Drops what a kubelet reports many times an hour. */
-export function keepOfNode({ metadata, status }: NodeObject): NodeObject {
-  const { name, uid, resourceVersion } = metadata;
-  return {
-    metadata: { name, ...(uid && { uid }), ...(resourceVersion && { resourceVersion }) },
-    status: {
-      addresses: status?.addresses ?? [],
-      conditions: (status?.conditions ?? [])
-        .filter(({ type }) => type === "Ready")
-        .map(({ type, status: value }) => ({ type, status: value })),
-    },
-  };
-}
-
-export function isReady({ status }: NodeObject): boolean {
-  const conditions = status?.conditions ?? [];
-  return conditions.some(({ type, status: value }) => type === "Ready" && value === "True");
-}
-
-export function internalAddresses({ status }: NodeObject): string[] {
-  const internal = (status?.addresses ?? []).filter(({ type }) => type === "InternalIP");
-  return internal.map(({ address }) => address);
-}
 
 /** Which tunnels a node has, and which sessions a tunnel; kept up to date object by object. */
 export class Index {

@@ -9,22 +9,16 @@ import { Applied } from "../kube/applied.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { KubeError } from "../kube/errors.ts";
 import type { EventRecorder } from "../kube/events.ts";
-import { collectionPath, type KubeObject, NAMESPACES, NODES } from "../kube/object.ts";
+import { collectionPath, type KubeObject, NAMESPACES } from "../kube/object.ts";
 import { type AnyReflector, Reflector } from "../kube/reflector.ts";
 import { Said } from "../kube/said.ts";
 import { WorkQueue } from "../kube/work-queue.ts";
-import {
-  countSessions,
-  Index,
-  internalAddresses,
-  isReady,
-  keepOfNode,
-  type NodeObject,
-} from "./cluster.ts";
+import { countSessions, Index } from "./cluster.ts";
 import { makeCookies, type Owner, wantedCookies } from "./cookies.ts";
 import { type Decision, decideNode, decideOrphan, isLeaving } from "./decide.ts";
 import { Ids } from "./ids.ts";
 import { decideLeaving, type NodeState } from "./leaving.ts";
+import { NodeWatch } from "./nodes.ts";
 import {
   forgetWrites,
   nameOf,
@@ -56,15 +50,13 @@ const isPassing = (error: unknown) =>
 export class Controller {
   readonly tunnels: Reflector<L2tpTunnel>;
   readonly sessions: Reflector<L2tpSession>;
-  readonly #nodes: Reflector<NodeObject>;
+  readonly #nodes: NodeWatch;
   readonly #namespaces: Reflector<KubeObject>;
   readonly queue: WorkQueue;
   readonly #options: ControllerOptions;
   readonly #writer: Writer;
   readonly #index = new Index();
   readonly #ids = new Ids();
-  /** By performance.now(), since when the node has not been ready. */
-  readonly #notReadySince = new Map<string, number>();
   /** By uid, the generation for which the session's cookies have been made. */
   readonly #cookiesMade = new Map<string, number>();
   readonly #said = new Said();
@@ -72,8 +64,6 @@ export class Controller {
   readonly #saidUnknown = new Map<string, number>();
   /** By uid, since when the object has been leaving, by performance.now(). */
   readonly #leavingSince = new Map<string, number>();
-  /** By name, whether the node was there and ready. */
-  readonly #nodeStates = new Map<string, boolean>();
   #leading: AbortSignal | null = null;
 
   constructor(options: ControllerOptions) {
@@ -96,11 +86,9 @@ export class Controller {
       path: collectionPath(SESSIONS),
       changed: (key, gone) => this.#sessionChanged(key, gone),
     });
-    this.#nodes = new Reflector({
+    this.#nodes = new NodeWatch({
       ...common,
-      path: collectionPath(NODES),
-      keep: keepOfNode,
-      changed: (name) => this.#nodeChanged(name),
+      changed: (name, isTurned) => this.#nodeChanged(name, isTurned),
     });
     this.#namespaces = new Reflector({
       ...common,
@@ -122,7 +110,7 @@ export class Controller {
     return {
       l2tptunnels: this.tunnels,
       l2tpsessions: this.sessions,
-      nodes: this.#nodes,
+      nodes: this.#nodes.reflector,
       namespaces: this.#namespaces,
     };
   }
@@ -171,17 +159,10 @@ export class Controller {
     for (const tunnel of this.#index.session(key, session)) this.#enqueueTunnel(tunnel);
   }
 
-  #nodeChanged(name: string): void {
-    const node = this.#nodes.get(name);
-    const isWell = node !== undefined && isReady(node);
-    if (isWell) this.#notReadySince.delete(name);
-    else if (!this.#notReadySince.has(name)) this.#notReadySince.set(name, performance.now());
+  #nodeChanged(name: string, isTurned: boolean): void {
     if (this.#index.tunnelsOf(name).length > 0) this.queue.addAfter(`node/${name}`, SETTLE_MS);
-    else if (node === undefined) this.#notReadySince.delete(name);
-    if (this.#nodeStates.get(name) === isWell && node !== undefined) return;
-    if (node === undefined) this.#nodeStates.delete(name);
-    else this.#nodeStates.set(name, isWell);
-    this.#enqueueLeaving(name);
+    else this.#nodes.forgetGone(name);
+    if (isTurned) this.#enqueueLeaving(name);
   }
 
   /** What waits for the node, whosever tunnel it would be in now. */
@@ -215,11 +196,10 @@ export class Controller {
   }
 
   #decideNode(nodeName: string): Decision[] {
-    const node = this.#nodes.get(nodeName);
     const names = this.#index.tunnelsOf(nodeName);
     return decideNode({
       nodeName,
-      nodeAddresses: node === undefined ? null : internalAddresses(node),
+      nodeAddresses: this.#nodes.internalAddresses(nodeName),
       tunnels: names.map((name) => this.tunnels.get(name)).filter((item) => item !== undefined),
       sessions: names.flatMap((name) => this.#sessionsOf(name)),
       namespaceLabels: (name) => this.#namespaces.get(name)?.metadata.labels,
@@ -258,7 +238,7 @@ export class Controller {
   /** Of what a node that does not answer has programmed, nobody can say whether it still has it. */
   async #doubt(key: string, { object, nodeName }: Decision): Promise<void> {
     const { uid = "" } = object.metadata;
-    const since = this.#notReadySince.get(nodeName);
+    const since = this.#nodes.notReadySince(nodeName);
     if (since === undefined) {
       this.#saidUnknown.delete(uid);
       return;
@@ -267,7 +247,7 @@ export class Controller {
     if (left > 0) return this.queue.addAfter(key, left + SETTLE_MS);
     // An agent that is there after all has the last word.
     if (this.#saidUnknown.get(uid) === since) return;
-    const what = this.#nodes.get(nodeName) === undefined ? "not in the cluster" : "not ready";
+    const what = this.#nodes.exists(nodeName) ? "not ready" : "not in the cluster";
     const message = `Node ${nodeName} is ${what}; what it had programmed may still run.`;
     await writeUnknown(this.#writer, object, message);
     this.#saidUnknown.set(uid, since);
@@ -303,12 +283,12 @@ export class Controller {
   }
 
   #stateOf(nodeName: string, { metadata: { uid = "" } }: Decision["object"]): NodeState {
-    const since = this.#notReadySince.get(nodeName);
+    const since = this.#nodes.notReadySince(nodeName);
     const leavingSince = this.#leavingSince.get(uid) ?? performance.now();
     this.#leavingSince.set(uid, leavingSince);
     return {
       leavingMs: performance.now() - leavingSince,
-      exists: this.#nodes.get(nodeName) !== undefined,
+      exists: this.#nodes.exists(nodeName),
       notReadyMs: since === undefined ? 0 : Math.max(1, performance.now() - since),
     };
   }

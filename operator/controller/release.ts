@@ -2,7 +2,7 @@
 import pMap from "p-map";
 import type { Logger } from "pino";
 import { FINALIZER } from "../api/placement.ts";
-import { type L2tpObject, SESSIONS, TUNNELS } from "../api/types.ts";
+import { type L2tpObject, pathOf, SESSIONS, TUNNELS } from "../api/types.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { KubeError } from "../kube/errors.ts";
 import { collectionPath } from "../kube/object.ts";
@@ -34,12 +34,27 @@ export async function releaseAll(client: KubeClient, log: Logger): Promise<numbe
   return count;
 }
 
-async function releaseOne(client: KubeClient, object: L2tpObject): Promise<void> {
+/** Agents still write: until it is released as it is then, with whatever else holds it. */
+async function releaseOne(client: KubeClient, listed: L2tpObject): Promise<void> {
+  let object = listed;
+  for (;;) {
+    try {
+      return await release(client, object);
+    } catch (error) {
+      if (error instanceof KubeError && error.isNotFound) return;
+      if (!(error instanceof KubeError && error.isConflict)) throw error;
+    }
+    const now = await find(client, object);
+    if (now === undefined || now.metadata.uid !== listed.metadata.uid) return;
+    object = now;
+  }
+}
+
+async function find(client: KubeClient, object: L2tpObject): Promise<L2tpObject | undefined> {
   try {
-    // By the object as it is then, not as it was listed: agents still write.
-    const { resourceVersion: _, ...metadata } = object.metadata;
-    await release(client, { ...object, metadata } as L2tpObject);
+    return await client.get<L2tpObject>(pathOf(object));
   } catch (error) {
-    if (!(error instanceof KubeError && error.isNotFound)) throw error;
+    if (error instanceof KubeError && error.isNotFound) return undefined;
+    throw error;
   }
 }

@@ -1,5 +1,6 @@
 import { createServer, type Server } from "node:http";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { until } from "../../test/harness/wait.ts";
 import type { KubeClient } from "./client.ts";
 import { clientOf } from "./fake-server.ts";
 import { LeaderElection } from "./leader.ts";
@@ -82,6 +83,29 @@ it("lets the next one lead when the first has died", async () => {
   await candidate("b").acquire(never);
   expect(lease?.spec?.holderIdentity).toBe("b");
 });
+
+it.each([86_400_000, -86_400_000])(
+  "takes no notice of a clock that jumps by %d ms",
+  async (milliseconds) => {
+    const [a, b] = [candidate("a"), candidate("b")];
+    const stop = new AbortController();
+    await a.acquire(never);
+    const holding = a.hold(stop.signal);
+    const waiting = b.acquire(stop.signal).catch(() => "stopped");
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + milliseconds });
+    try {
+      const version = () => Number(lease?.metadata.resourceVersion);
+      const before = version();
+      await until("it has been renewed some times", () => version() > before + 5);
+      expect(lease?.spec?.holderIdentity).toBe("a");
+    } finally {
+      vi.useRealTimers();
+    }
+    stop.abort(new Error("stopped"));
+    await holding;
+    expect(await waiting).toBe("stopped");
+  },
+);
 
 it("stops leading when the API server is away for too long", async () => {
   const a = candidate("a");

@@ -156,6 +156,20 @@ describe("Reflector", () => {
     await until("it asks again", () => reflector.size === 1);
   });
 
+  it("asks a server that cuts watches short ever more rarely", async () => {
+    const times: number[] = [];
+    const cut: Answer = (asked, response) => {
+      times.push(performance.now());
+      watch([], "end")(asked, response);
+    };
+    await start([json(page([], "1")), cut], { timing: { firstBackoffMs: 5, mostBackoffMs: 1000 } });
+    await until("it has asked some times", () => times.length === 5);
+    const pauses = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    // A timer is never early but by what rounding takes.
+    for (const [index, pause] of pauses.entries())
+      expect(pause).toBeGreaterThan(5 * 2 ** index - 2);
+  });
+
   it("lists from the server's memory where it may, and never goes back in time", async () => {
     const { reflector } = await start(
       [
@@ -169,6 +183,16 @@ describe("Reflector", () => {
     await until("it has listed again", () => reflector.size === 2);
     expect(server.queries[0]).toBe("labelSelector=a=b&resourceVersion=0");
     expect(server.queries[2]).toBe("labelSelector=a=b&resourceVersion=8");
+  });
+
+  it("lists anew from the server's memory when a watch has come to nothing", async () => {
+    const { reflector } = await start(
+      [json(page([], "1")), watch([], "end"), json(page(["a"], "9")), watch([], "silence")],
+      { fromCache: true },
+    );
+    await until("it has listed again", () => reflector.size === 1);
+    await until("it watches from there", () => server.queries.length === 4);
+    expect(server.queries[3]).toContain("&resourceVersion=9&");
   });
 
   it("asks the database when the server's memory has nothing so new", async () => {

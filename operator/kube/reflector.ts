@@ -41,6 +41,8 @@ export interface ReflectorTiming {
   readonly relistMs: number;
   readonly firstBackoffMs: number;
   readonly mostBackoffMs: number;
+  /** A watch that has lasted for so long has gone well, however it ends. */
+  readonly calmMs: number;
 }
 
 const TIMING: ReflectorTiming = {
@@ -50,6 +52,7 @@ const TIMING: ReflectorTiming = {
   relistMs: 1_200_000,
   firstBackoffMs: 400,
   mostBackoffMs: 30_000,
+  calmMs: 30_000,
 };
 
 const PAGE = 500;
@@ -117,16 +120,17 @@ export class Reflector<T extends KubeObject> {
   /** Runs until the signal is aborted; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const { firstBackoffMs, mostBackoffMs } = this.#timing;
-    const backoff = new Backoff(firstBackoffMs, mostBackoffMs);
+    const listing = new Backoff(firstBackoffMs, mostBackoffMs);
+    const watching = new Backoff(firstBackoffMs, mostBackoffMs);
     while (!signal.aborted) {
       try {
         await this.#list(signal);
-        backoff.reset();
-        await this.#watchUntilRelist(signal, backoff);
+        listing.reset();
+        await this.#watchUntilRelist(signal, watching);
       } catch (error) {
         if (signal.aborted) return;
         this.#report(error);
-        await pause(backoff.next(), signal).catch(() => {});
+        await pause(listing.next(), signal).catch(() => {});
       }
     }
   }
@@ -185,25 +189,30 @@ export class Reflector<T extends KubeObject> {
     for (const [key, gone] of changed) this.#options.changed(key, gone);
   }
 
-  /** One watch after the other. Returns when it is time to list again; a broken connection is none. */
+  /**
+   * One watch after the other. Returns when it is time to list again; a broken connection is none.
+   * A server that cuts watches short has more to do than it can: it is asked ever more rarely.
+   */
   async #watchUntilRelist(signal: AbortSignal, backoff: Backoff): Promise<void> {
-    const relistAt = performance.now() + this.#timing.relistMs * (1 + Math.random());
-    while (!signal.aborted && performance.now() < relistAt) {
+    const { relistMs, calmMs } = this.#timing;
+    const relistAt = performance.now() + relistMs * (1 + Math.random());
+    while (!signal.aborted && !this.#isExpired && performance.now() < relistAt) {
       const started = performance.now();
+      const from = this.#resourceVersion;
       try {
         await this.#watch(signal);
-        // A server that ends each watch at once is not asked in a circle.
-        if (performance.now() - started < 1000) await pause(backoff.next(), signal);
-        else backoff.reset();
       } catch (error) {
         if (signal.aborted) return;
-        if (isExpired(error)) {
-          this.#isExpired = true;
-          return;
-        }
-        this.#report(error);
-        await pause(backoff.next(), signal).catch(() => {});
+        if (isExpired(error)) this.#isExpired = true;
+        else this.#report(error);
       }
+      if (performance.now() - started > calmMs) {
+        backoff.reset();
+        continue;
+      }
+      await pause(backoff.next(), signal).catch(() => {});
+      // The server goes through all that has happened since, for nothing, and each time there is more.
+      if (this.#options.fromCache && this.#resourceVersion === from) return;
     }
   }
 

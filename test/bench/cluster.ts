@@ -15,17 +15,20 @@ import type { L2tpObject } from "../../operator/api/types.ts";
 import { KubeClient } from "../../operator/kube/client.ts";
 import { loadConfig } from "../../operator/kube/config.ts";
 import { EventRecorder } from "../../operator/kube/events.ts";
-import type { KubeObject } from "../../operator/kube/object.ts";
+import { type KubeObject, LEASES, NODES, objectPath } from "../../operator/kube/object.ts";
 import { Cluster, ROOT } from "../harness/cluster.ts";
 
 const [agents = 100, sessions = 10_000] = process.argv.slice(2).map(Number);
 const KUBECONFIG = "/var/lib/kube-cluster/admin.kubeconfig";
 const CACHES = `${ROOT}out/bench-agents`;
 const WRITES_AT_ONCE = 24;
+const NODE = { apiVersion: NODES.apiVersion, kind: NODES.kind };
+const START_MS = 20;
 const HEARTBEAT_MS = 8000;
-const log = pino({ level: "error" }, pino.destination(2));
+const log = pino({ level: "warn" }, pino.destination(2));
 const cluster = await Cluster.open();
 let agentRequests = 0;
+let made = 0;
 let programmed = 0;
 
 /** A node's agent, as far as the API server can tell. */
@@ -45,6 +48,11 @@ class SimulatedAgent {
     const options = { client, events, nodeName, cache, secretsMs: 60_000, log };
     this.#source = new ClusterSource({ ...options, programmed: () => {} });
     this.#stop = this.#source.watch(() => this.#soon());
+  }
+
+  /** Statuses that are still to be written. */
+  get depth(): number {
+    return this.#source.status.queue.depth;
   }
 
   stop(): void {
@@ -71,7 +79,7 @@ class SimulatedAgent {
       type: "Programmed",
       status: "True",
       reason: "Programmed",
-      message: "",
+      message: "It is as it is to be.",
     } as const;
     this.#source.status.write([
       ...objects.map(({ kind, metadata: { name, namespace, generation }, spec }) => ({
@@ -154,50 +162,56 @@ function objects(): object[] {
     metadata: namespaced(index).tunnel,
     spec: { nodeName: nodeName(index), remote: { address: "198.51.100.7" }, peerTunnelId: 1 },
   }));
-  const all = Array.from({ length: sessions }, (_, index) => ({
+  const inThem = Array.from({ length: sessions }, (_, index) => ({
     apiVersion: api,
     kind: "L2tpSession",
     metadata: namespaced(index).session,
     spec: { tunnelRef: { name: `sim-${index % agents}` }, peerSessionId: index + 1 },
   }));
-  return [...tunnels, ...all];
+  return [...tunnels, ...inThem];
 }
 
+const indices = Array.from({ length: agents }, (_, index) => index);
+
 async function makeNodes(): Promise<void> {
-  const indices = Array.from({ length: agents }, (_, index) => index);
-  const body = (index: number) => ({
-    apiVersion: "v1",
-    kind: "Node",
-    metadata: { name: nodeName(index), labels: { simulated: "true" } },
-    spec: { unschedulable: true },
-  });
-  const post = (index: number) =>
-    cluster.client
-      .request({ method: "POST", path: "/api/v1/nodes", body: body(index) })
-      .catch(() => {});
-  await pMap(indices, post, { concurrency: WRITES_AT_ONCE });
+  const ready = { type: "Ready", status: "True", reason: "Simulated" };
+  const make = async (index: number) => {
+    const name = nodeName(index);
+    const metadata = { name, labels: { simulated: "true" } };
+    await cluster.create({ ...NODE, metadata, spec: { unschedulable: true } });
+    await cluster.client.request({
+      method: "PATCH",
+      path: `${objectPath(NODES, name)}/status`,
+      body: { status: { conditions: [ready] } },
+      contentType: "application/strategic-merge-patch+json",
+    });
+  };
+  await pMap(indices, make, { concurrency: WRITES_AT_ONCE });
 }
 
 /** What a kubelet does: without it nodes are not ready, and the controller doubts what they say. */
 async function beat(): Promise<void> {
-  const indices = Array.from({ length: agents }, (_, index) => index);
-  const now = new Date().toISOString();
-  const ready = { type: "Ready", status: "True", reason: "Simulated", lastHeartbeatTime: now };
-  const patch = (index: number) =>
-    cluster.client
-      .request({
-        method: "PATCH",
-        path: `/api/v1/nodes/${nodeName(index)}/status`,
-        body: { status: { conditions: [ready] } },
-        contentType: "application/strategic-merge-patch+json",
-      })
+  const spec = { renewTime: new Date().toISOString().replace("Z", "000Z") };
+  const renew = (index: number) => {
+    const name = nodeName(index);
+    const path = objectPath(LEASES, name, "kube-node-lease");
+    const metadata = { name, namespace: "kube-node-lease", labels: { simulated: "true" } };
+    const { apiVersion, kind } = LEASES;
+    return cluster.client
+      .apply(path, { apiVersion, kind, metadata, spec }, "simulated")
       .catch(() => {});
-  await pMap(indices, patch, { concurrency: WRITES_AT_ONCE });
+  };
+  await pMap(indices, renew, { concurrency: WRITES_AT_ONCE });
+}
+
+function progress(what: string): void {
+  const at = Math.round((performance.now() - start.at) / 1000);
+  console.error(`${at} s: ${what}; ${made} made, ${programmed} programmed`);
 }
 
 async function until(what: string, probe: () => boolean | Promise<boolean>): Promise<void> {
   for (let waited = 0; !(await probe()); waited++) {
-    if (waited % 40 === 0) console.error(`${what}: ${programmed} programmed so far`);
+    if (waited % 40 === 0) progress(what);
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
 }
@@ -209,7 +223,11 @@ await beat();
 const heart = setInterval(() => void beat(), HEARTBEAT_MS);
 const crowd: SimulatedAgent[] = [];
 const start = measure();
-for (let index = 0; index < agents; index++) crowd.push(new SimulatedAgent(nodeName(index)));
+for (let index = 0; index < agents; index++) {
+  crowd.push(new SimulatedAgent(nodeName(index)));
+  // Nodes do not start in the same moment.
+  await new Promise((resolve) => setTimeout(resolve, START_MS));
+}
 await until("agents begin", () => agentRequests >= agents * 4);
 const begun = measure();
 
@@ -219,10 +237,15 @@ const idle = measure();
 const idleRequests = agentRequests - idleFrom;
 
 const from = agentRequests;
-const made = objects();
-await pMap(made, (object) => cluster.create(object), { concurrency: WRITES_AT_ONCE });
+const toMake = objects();
+const make = async (object: object) => {
+  await cluster.create(object);
+  if (++made % 1000 === 0) progress("apply");
+};
+await pMap(toMake, make, { concurrency: WRITES_AT_ONCE });
 const applied = measure();
-await until("all programmed", () => programmed >= agents + sessions);
+const isQuiet = () => crowd.every(({ depth }) => depth === 0);
+await until("all programmed", () => programmed >= agents + sessions && isQuiet());
 const done = measure();
 
 const table = {
@@ -241,7 +264,7 @@ console.log(JSON.stringify(table, null, 2));
 writeFileSync(`${ROOT}out/cluster-scale.json`, `${JSON.stringify(table, null, 2)}\n`);
 
 // One by one: the API server gives up on a whole collection after half a minute.
-const inReverse = [...made].reverse() as KubeObject[];
+const inReverse = [...toMake].reverse() as KubeObject[];
 await pMap(
   inReverse,
   ({ kind = "", metadata }) => cluster.delete(kind, metadata.name, metadata.namespace),
@@ -255,5 +278,7 @@ await until("all gone", async () => {
 });
 clearInterval(heart);
 for (const agent of crowd) agent.stop();
-await cluster.kubectl("delete", "nodes", "--selector", "simulated=true", "--wait=false");
+const simulated = ["--selector", "simulated=true", "--wait=false"];
+await cluster.kubectl("delete", "nodes", ...simulated);
+await cluster.kubectl("delete", "leases", "--namespace", "kube-node-lease", ...simulated);
 process.exit(0);

@@ -1,6 +1,7 @@
 /** Whatever may happen to a cluster: what runs goes on, and all comes right again. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KubeObject } from "../../operator/kube/object.ts";
+import { JumpingClock } from "../harness/clock.ts";
 import {
   Cluster,
   type ClusterNode,
@@ -16,6 +17,7 @@ import { Random } from "../harness/random.ts";
 import { Background } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 
+const ADMIN = "/var/lib/kube-cluster/admin.kubeconfig";
 const PORT = 5500;
 /** How often something is killed under the flood of pings. */
 const ROUNDS = Number(process.env.CHAOS_ROUNDS ?? 60);
@@ -106,7 +108,7 @@ describe.skipIf(isForeign)("two controllers that both lead", () => {
       kind: "Lease",
       metadata: { name: "rival", namespace: "default" },
     });
-    const rival = ["bin/l2tp-controller", "--kubeconfig", "/var/lib/kube-cluster/admin.kubeconfig"];
+    const rival = ["bin/l2tp-controller", "--kubeconfig", ADMIN];
     let log = "";
     background.start([...rival, "--namespace", "default", "--lease", "rival"], (text) => {
       log += text;
@@ -135,6 +137,61 @@ describe.skipIf(isForeign)("two controllers that both lead", () => {
     await cluster.remove(...many);
     await background.stopAll();
     await cluster.kubectl("delete", "lease", "rival");
+  });
+});
+
+describe.skipIf(isForeign)("controllers whose clocks jump", () => {
+  const background = new Background();
+  const clocks = { first: new JumpingClock(), second: new JumpingClock() };
+  const lease = { kind: "Lease", metadata: { name: "jumping", namespace: "default" } };
+
+  afterAll(async () => {
+    await background.stopAll();
+    for (const clock of Object.values(clocks)) clock.remove();
+    await cluster.delete("Lease", "jumping", "default");
+  });
+
+  it("go on leading and waiting", async () => {
+    await cluster.apply({ apiVersion: "coordination.k8s.io/v1", ...lease });
+    const program = ["bin/l2tp-controller", "--kubeconfig", ADMIN, "--namespace", "default"];
+    const logs = { first: "", second: "" };
+    const start = (name: keyof typeof clocks) =>
+      background.start(
+        [...clocks[name].command, ...program, "--lease", "jumping", "--identity", name],
+        (text) => {
+          logs[name] += text;
+        },
+      );
+    start("first");
+    await until("the first leads", () => logs.first.includes('"leading"'), 60_000);
+    start("second");
+    await until("the second waits", () => logs.second.includes("waiting"), 60_000);
+    const found = async () => {
+      const object = await cluster.find("Lease", "jumping", "default");
+      return { ...object?.spec, version: object?.metadata.resourceVersion } as {
+        holderIdentity?: string;
+        leaseTransitions?: number;
+        version?: string;
+      };
+    };
+    const before = await found();
+    for (const [first, second] of [
+      ["+1d", "-1h"],
+      ["-1h", "+1d"],
+      ["+0", "+0"],
+    ] as const) {
+      clocks.first.jump(first);
+      clocks.second.jump(second);
+      for (let renewals = 0; renewals < 3; renewals++) {
+        const { version } = await found();
+        await until("it is renewed", async () => (await found()).version !== version, 30_000);
+      }
+      const { holderIdentity, leaseTransitions } = await found();
+      expect(holderIdentity).toBe("first");
+      expect(leaseTransitions).toBe(before.leaseTransitions);
+    }
+    expect(logs.second).not.toContain('"leading"');
+    await allProgrammed();
   });
 });
 

@@ -21,6 +21,8 @@ export class TestAgent {
   readonly socket: string;
   readonly secrets: string;
   log = "";
+  /** What its command begins with: another clock. */
+  prefix: readonly string[] = [];
   #child: ChildProcess | null = null;
   readonly #background = new Background();
 
@@ -54,7 +56,7 @@ export class TestAgent {
   command(...extra: string[]): string[] {
     const folders = ["--manifests", this.manifests, "--state-dir", this.state];
     const rest = ["--node", this.host.name, "--socket", this.socket, "--resync", "1"];
-    return inside(this.host.name, PROGRAM, ...folders, ...rest, ...extra);
+    return inside(this.host.name, ...this.prefix, PROGRAM, ...folders, ...rest, ...extra);
   }
 
   /** Starts it, and waits until it answers. */

@@ -12,9 +12,12 @@ import { KubeError } from "../../operator/kube/errors.ts";
 import {
   type KubeObject,
   LEASES,
+  NAMESPACES,
+  NODES,
   objectPath,
   PODS,
   type Resource,
+  SECRETS,
 } from "../../operator/kube/object.ts";
 import { type Output, run, tryRun } from "./run.ts";
 import { until } from "./wait.ts";
@@ -54,8 +57,9 @@ const KINDS: Readonly<Record<string, Resource>> = {
   Pod: PODS,
   Deployment: DEPLOYMENTS,
   Lease: LEASES,
-  Secret: { apiVersion: "v1", kind: "Secret", plural: "secrets" },
-  Namespace: { apiVersion: "v1", kind: "Namespace", plural: "namespaces" },
+  Secret: SECRETS,
+  Namespace: NAMESPACES,
+  Node: NODES,
 };
 
 export type Reported = KubeObject & {

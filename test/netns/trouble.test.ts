@@ -4,8 +4,9 @@ import { closeSync, openSync, rmSync, statSync, writeFileSync, writeSync } from 
 import { connect } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
+import { JumpingClock } from "../harness/clock.ts";
 import { cni } from "../harness/cni.ts";
 import { inside, link, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
@@ -32,6 +33,41 @@ const config = (session = "shop/lan") => ({
   type: "l2tp",
   session,
   socket: agent.socket,
+});
+
+describe("a clock that jumps", () => {
+  const clock = new JumpingClock();
+  afterAll(() => clock.remove());
+
+  it.each(["+3d", "-3d"])("by %s stops nothing", async (offset) => {
+    clock.jump("+0");
+    agent.prefix = clock.command;
+    await agent.start();
+    const pod = await net.addPod("one");
+    const attached = { netns: pod, config: config(), containerId: "c1" };
+    expect((await cni(net.a, { command: "ADD", ...attached })).status).toBe(0);
+    const before = agent.condition("l2tpsession", "shop/lan", "Programmed");
+    clock.jump(offset);
+    agent.write("more.yaml", [sessionObject("wan", "branch", { sessionId: 9, peerSessionId: 9 })]);
+    await until("the new session runs", () => agent.session("shop/wan"));
+    expect(await link(pod, "net1")).toBeDefined();
+    expect(agent.condition("l2tpsession", "shop/lan", "Programmed")).toEqual(before);
+    // What was attached before, by whatever clock, is what the runtime says it is.
+    const valid = { "cni.dev/valid-attachments": [{ containerID: "c1", ifname: "net1" }] };
+    const gc = await cni(net.a, { command: "GC", config: { ...config(), ...valid } });
+    expect(gc).toMatchObject({ status: 0 });
+    expect(await link(pod, "net1")).toBeDefined();
+    // With a new agent and a new datapath, too.
+    await agent.kill();
+    process.kill(await agent.datapathPid(), "SIGKILL");
+    await agent.start();
+    await until("the pod has its session", async () => {
+      const row = await agent.session("shop/lan");
+      return row?.attachedTo.length === 1;
+    });
+    expect((await cni(net.a, { command: "DEL", ...attached })).status).toBe(0);
+    expect(await link(pod, "net1")).toBeUndefined();
+  });
 });
 
 describe("a full disk", () => {

@@ -36,7 +36,7 @@ check: ## format, lint, types, unit tests; no root
 	tsc -p .
 	vitest run --project unit
 
-generate: ## the types and the references, from crds/ and cni/
+generate: ## what is made from crds/, cni/ and checksum.wat
 	@test/setup/install.sh
 	@node test/setup/generate.ts
 

@@ -187,14 +187,14 @@ describe.skipIf(isForeign)("as a main plugin", () => {
     const session = sessions[0] as KubeObject;
     await cluster.condition(session, "Programmed", "True");
     const netns = await cluster.netnsOf("m", n1.name);
-    const config = JSON.stringify({
+    const config = {
       cniVersion: "1.0.0",
       name: "branch-lan",
       type: "l2tp",
       session: "s140-a",
       ipam: { type: "static", addresses: [{ address: "10.140.0.1/24" }] },
-    });
-    const call = (command: string) =>
+    };
+    const call = (command: string, change: object = {}) =>
       cluster.tryOnNode(
         n1.name,
         [
@@ -207,7 +207,7 @@ describe.skipIf(isForeign)("as a main plugin", () => {
           "CNI_ARGS=IgnoreUnknown=true;K8S_POD_NAMESPACE=default;K8S_POD_NAME=m",
           "/opt/cni/bin/l2tp",
         ],
-        config,
+        JSON.stringify({ ...config, ...change }),
       );
     const added = await call("ADD");
     expect(added).toMatchObject({ status: 0 });
@@ -227,6 +227,7 @@ describe.skipIf(isForeign)("as a main plugin", () => {
     expect(await cluster.inPod("m", "ip", "link", "show", "net1")).toContain(inPod[0].mac);
     await cluster.pings("m", "10.140.0.2");
     await cluster.condition(session, "Attached", "True");
+    expect(await call("CHECK", { prevResult: result })).toMatchObject({ status: 0 });
     expect(await call("DEL")).toMatchObject({ status: 0, stdout: "" });
     await cluster.condition(session, "Attached", "False", "NoPod");
     await cluster.remove(...pods, ...sessions);

@@ -1,0 +1,49 @@
+;; The sum of the 16-bit words that checksums are made of (RFC 1071), 64 bytes a round. checksum.ts has
+;; the same in plain TypeScript, as tests compare it.
+(module
+  (import "arena" "memory" (memory 1))
+
+  ;; The sum of the little-endian words from $at on; a last odd byte counts as the low one of a word.
+  ;; Up to 128 KiB it fits 32 bits.
+  (func (export "sum") (param $at i32) (param $length i32) (result i32)
+    (local $end i32) (local $total i32) (local $one v128) (local $two v128)
+    (local.set $end (i32.add (local.get $at) (i32.and (local.get $length) (i32.const -64))))
+    (block $short
+      (loop $round
+        (br_if $short (i32.ge_u (local.get $at) (local.get $end)))
+        (local.set $one
+          (i32x4.add (local.get $one)
+            (i32x4.add
+              (i32x4.extadd_pairwise_i16x8_u (v128.load (local.get $at)))
+              (i32x4.extadd_pairwise_i16x8_u (v128.load offset=16 (local.get $at))))))
+        (local.set $two
+          (i32x4.add (local.get $two)
+            (i32x4.add
+              (i32x4.extadd_pairwise_i16x8_u (v128.load offset=32 (local.get $at)))
+              (i32x4.extadd_pairwise_i16x8_u (v128.load offset=48 (local.get $at))))))
+        (local.set $at (i32.add (local.get $at) (i32.const 64)))
+        (br $round)))
+    (local.set $end (i32.add (local.get $at) (i32.and (local.get $length) (i32.const 48))))
+    (block $shorter
+      (loop $vector
+        (br_if $shorter (i32.ge_u (local.get $at) (local.get $end)))
+        (local.set $one
+          (i32x4.add (local.get $one)
+            (i32x4.extadd_pairwise_i16x8_u (v128.load (local.get $at)))))
+        (local.set $at (i32.add (local.get $at) (i32.const 16)))
+        (br $vector)))
+    (local.set $one (i32x4.add (local.get $one) (local.get $two)))
+    (local.set $total
+      (i32.add
+        (i32.add (i32x4.extract_lane 0 (local.get $one)) (i32x4.extract_lane 1 (local.get $one)))
+        (i32.add (i32x4.extract_lane 2 (local.get $one)) (i32x4.extract_lane 3 (local.get $one)))))
+    (local.set $end (i32.add (local.get $at) (i32.and (local.get $length) (i32.const 14))))
+    (block $last
+      (loop $word
+        (br_if $last (i32.ge_u (local.get $at) (local.get $end)))
+        (local.set $total (i32.add (local.get $total) (i32.load16_u (local.get $at))))
+        (local.set $at (i32.add (local.get $at) (i32.const 2)))
+        (br $word)))
+    (if (i32.and (local.get $length) (i32.const 1))
+      (then (local.set $total (i32.add (local.get $total) (i32.load8_u (local.get $at))))))
+    (local.get $total)))

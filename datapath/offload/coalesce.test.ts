@@ -1,0 +1,213 @@
+import { describe, expect, it } from "vitest";
+import { Random } from "../../test/harness/random.ts";
+import { Coalescer, MAX_COALESCED } from "./coalesce.ts";
+import { Protocol } from "./frame.ts";
+import { createPacketMemory } from "./packet-memory.ts";
+import { Segmenter } from "./segment.ts";
+import { ACK, buildFrame, CWR, FIN, type Packet, PSH, referenceSegments } from "./testdata.ts";
+import { GsoType } from "./vnet-header.ts";
+
+const SLOT = 10_000;
+const WHOLE = 64 * SLOT;
+const OUT = WHOLE + 70_000;
+const memory = createPacketMemory(OUT + 1000);
+
+interface Large {
+  readonly frame: Buffer;
+  readonly frames: number;
+  readonly gsoType: number;
+  readonly gsoSize: number;
+  readonly checksumStart: number;
+}
+
+/** What the coalescer makes of frames that come one after the other. */
+function coalesce(frames: readonly Buffer[]): Large[] {
+  const coalescer = new Coalescer(memory);
+  const larges: Large[] = [];
+  const flush = () => {
+    const { frames: count, gsoType, segmentBytes, checksumStart } = coalescer;
+    if (count === 0) return;
+    coalescer.finish();
+    const pieces = Array.from({ length: count }, (_, index) => {
+      const at = coalescer.pieceAt[index] as number;
+      return memory.bytes.slice(at, at + (coalescer.pieceBytes[index] as number));
+    });
+    larges.push({
+      frame: Buffer.concat(pieces),
+      frames: count,
+      gsoType: count === 1 ? GsoType.None : gsoType,
+      gsoSize: segmentBytes,
+      checksumStart,
+    });
+  };
+  for (const [index, frame] of frames.entries()) {
+    const at = (index % 64) * SLOT + 2;
+    if (index % 64 === 0) flush();
+    memory.bytes.set(frame, at);
+    if (coalescer.frames > 0 && coalescer.join(at, at + frame.length)) continue;
+    flush();
+    coalescer.begin(at, at + frame.length);
+  }
+  flush();
+  return larges;
+}
+
+/** And what the kernel would make of that again. */
+function segmentAgain({ frame, frames, gsoType, gsoSize, checksumStart }: Large): Buffer[] {
+  if (frames === 1) return [frame];
+  memory.bytes.set(frame, WHOLE);
+  const segmenter = new Segmenter(memory);
+  const count = segmenter.start(WHOLE, WHOLE + frame.length, gsoType, gsoSize, checksumStart);
+  return Array.from({ length: count }, (_, index) => {
+    segmenter.write(index, OUT);
+    const { headerBytes, payloadAt, payloadBytes } = segmenter;
+    const header = memory.bytes.subarray(OUT, OUT + headerBytes);
+    return Buffer.concat([header, memory.bytes.subarray(payloadAt, payloadAt + payloadBytes)]);
+  });
+}
+
+const bytes = (random: Random, length: number) =>
+  Uint8Array.from({ length }, () => random.below(256));
+
+const FLOWS = [Protocol.Tcp, Protocol.Udp].flatMap((protocol) =>
+  [true, false].map((isIpv4): [string, Packet] => [
+    `${protocol === Protocol.Tcp ? "TCP" : "UDP"} over ${isIpv4 ? "IPv4" : "IPv6"}`,
+    { isIpv4, protocol, payload: new Uint8Array(4000).map((_, index) => index) },
+  ]),
+);
+
+describe.each(FLOWS)("a flow of %s", (_name, packet) => {
+  it("becomes one frame, and the same frames again", () => {
+    const frames = referenceSegments(packet, 1000);
+    const larges = coalesce(frames);
+    expect(larges).toMatchObject([{ frames: 4, gsoSize: 1000 }]);
+    // All but the last full, or none: what the kernel asks of a large frame.
+    expect(larges.flatMap(segmentAgain)).toEqual(frames);
+  });
+
+  it("ends with a short one", () => {
+    const frames = referenceSegments(packet, 900);
+    expect(
+      coalesce([...frames, ...referenceSegments({ ...packet, id: 6, sequence: 4001 }, 900)]),
+    ).toMatchObject([{ frames: 5 }, { frames: 5 }]);
+  });
+
+  it("keeps its VLAN tags", () => {
+    const frames = referenceSegments({ ...packet, tags: [5, 9] }, 1000);
+    const larges = coalesce(frames);
+    expect(larges).toHaveLength(1);
+    expect(larges.flatMap(segmentAgain)).toEqual(frames);
+  });
+
+  it.each<[string, Partial<Packet>]>([
+    ["another source", { source: 2 }],
+    ["another port", { ports: [40_001, 5201] }],
+    ["another TTL", { ttl: 63 }],
+    ["another DSCP or ECN", { tos: 1 }],
+    ["another tag", { tags: [1] }],
+    ...(packet.isIpv4
+      ? ([
+          ["a gap in the ids", { id: 9 }],
+          ["the same id again", { id: 1 }],
+          ["a fragment", { fragment: 0x2000 }],
+          ["leave to fragment", { fragment: 0 }],
+          ["options", { ipOptions: Uint8Array.of(1, 1, 1, 1) }],
+        ] as [string, Partial<Packet>][])
+      : []),
+    ...(packet.protocol === Protocol.Tcp
+      ? ([
+          ["a gap", { sequence: 1002 }],
+          ["the same again", { sequence: 1 }],
+          ["another acknowledgement", { acknowledgement: 78 }],
+          ["another window", { window: 502 }],
+          ["another option", { tcpOptions: Uint8Array.of(1, 1, 1, 1) }],
+          ["an urgent pointer", { urgent: 1 }],
+          ["FIN", { flags: ACK | FIN }],
+          ["CWR", { flags: ACK | CWR }],
+          ["ECE", { flags: ACK | 0x40 }],
+        ] as [string, Partial<Packet>][])
+      : []),
+  ])("does not take in what has %s", (_what, change) => {
+    const payload = new Uint8Array(1000);
+    const first = { ...packet, payload };
+    const next = { ...first, id: 2, sequence: 1001 };
+    expect(coalesce([buildFrame(first), buildFrame(next)])).toHaveLength(1);
+    expect(coalesce([buildFrame(first), buildFrame({ ...next, ...change })])).toHaveLength(2);
+  });
+
+  it.each(["first", "second"])("mends no checksum: of the %s", (which) => {
+    const payload = new Uint8Array(1000);
+    const frames = [
+      buildFrame({ ...packet, payload }),
+      buildFrame({ ...packet, payload, id: 2, sequence: 1001 }),
+    ];
+    const broken = frames[which === "first" ? 0 : 1] as Buffer;
+    broken[broken.length - 1] = 1;
+    expect(coalesce(frames).flatMap(segmentAgain)).toEqual(frames);
+    expect(coalesce(frames)).toHaveLength(2);
+  });
+
+  it("grows to what IP can hold, and no further", () => {
+    const frames = referenceSegments({ ...packet, payload: new Uint8Array(70_000) }, 8000);
+    const larges = coalesce(frames);
+    expect(larges.map(({ frames: count }) => count)).toEqual([8, 1]);
+    expect(larges.flatMap(segmentAgain)).toEqual(frames);
+  });
+
+  it("holds no more frames than one call may have", () => {
+    const frames = referenceSegments({ ...packet, payload: new Uint8Array(640) }, 10);
+    expect(coalesce(frames)).toMatchObject([{ frames: MAX_COALESCED }]);
+  });
+});
+
+it("takes in nothing after PSH, and keeps PSH", () => {
+  const packet: Packet = { isIpv4: true, protocol: Protocol.Tcp, payload: new Uint8Array(3000) };
+  const pushed = { ...packet, flags: ACK | PSH };
+  const next = { ...pushed, id: 4, sequence: 3001 };
+  const frames = [...referenceSegments(pushed, 1000), ...referenceSegments(next, 1000)];
+  const larges = coalesce(frames);
+  expect(larges.map(({ frames: count }) => count)).toEqual([3, 3]);
+  expect(larges.flatMap(segmentAgain)).toEqual(frames);
+});
+
+it("leaves UDP without a checksum alone", () => {
+  const packet: Packet = { isIpv4: true, protocol: Protocol.Udp, payload: new Uint8Array(200) };
+  const frames = referenceSegments(packet, 100);
+  for (const frame of frames) frame.writeUInt16BE(0, 40);
+  expect(coalesce(frames)).toHaveLength(2);
+});
+
+it("is undone by segmenting, whatever comes", () => {
+  const random = new Random(11);
+  let joined = 0;
+  for (let round = 0; round < 3000; round++) {
+    const isIpv4 = random.below(2) === 0;
+    const base: Packet = {
+      isIpv4,
+      protocol: random.pick([Protocol.Tcp, Protocol.Udp]),
+      payload: bytes(random, 1 + random.below(3000)),
+      tags: random.pick([[], [], [5], [100, 7]]),
+      tos: random.below(256),
+      id: random.pick([1, 0xfffe]),
+      sequence: random.pick([1, 0xffff_fc00]),
+      flags: ACK | random.pick([0, PSH, FIN, CWR]),
+      ...(isIpv4 ? { ipOptions: bytes(random, random.pick([0, 0, 8])) } : {}),
+      tcpOptions: bytes(random, random.pick([0, 12])),
+    };
+    const size = 1 + random.below(900);
+    const frames = referenceSegments(base, Math.max(size, base.payload.length >> 5)).flatMap(
+      (frame) => {
+        const dice = random.below(40);
+        if (dice === 0) return [];
+        if (dice === 1) return [frame, frame];
+        if (dice === 2) return [Buffer.from(random.mutate(frame, 20))];
+        return [frame];
+      },
+    );
+    const usual = frames.slice(0, 64).filter((frame) => frame.length < SLOT);
+    const larges = coalesce(usual);
+    for (const { frames: count } of larges) joined += count - 1;
+    expect(larges.flatMap(segmentAgain), `round ${round}`).toEqual(usual);
+  }
+  expect(joined).toBeGreaterThan(3000);
+});

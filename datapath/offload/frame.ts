@@ -1,0 +1,118 @@
+/** What is where in an Ethernet frame that holds a TCP segment or a UDP datagram. */
+
+export const ETHERNET_HEADER_BYTES = 14;
+const VLAN_TAG_BYTES = 4;
+const MAX_VLAN_TAGS = 2;
+const ETHERTYPE = { ipv4: 0x0800, ipv6: 0x86dd, vlan: 0x8100, serviceVlan: 0x88a8 } as const;
+export const IPV6_HEADER_BYTES = 40;
+export const UDP_HEADER_BYTES = 8;
+export const MIN_IPV4_HEADER_BYTES = 20;
+export const MIN_TCP_HEADER_BYTES = 20;
+/** More fragments, and the offset; "don't fragment" may be. */
+const FRAGMENT_BITS = 0x3fff;
+
+export const Protocol = { Tcp: 6, Udp: 17 } as const;
+
+/** Fields' places in their headers. */
+export const IPV4 = {
+  length: 2,
+  id: 4,
+  fragment: 6,
+  protocol: 9,
+  checksum: 10,
+  addresses: 12,
+} as const;
+export const IPV6 = { length: 4, nextHeader: 6, addresses: 8 } as const;
+export const TCP = {
+  sequence: 4,
+  acknowledgement: 8,
+  offset: 12,
+  flags: 13,
+  checksum: 16,
+} as const;
+export const UDP = { length: 4, checksum: 6 } as const;
+
+/** Offsets in memory; one is made at start and used for every frame. */
+export interface FrameShape {
+  at: number;
+  /** Of the IP header. */
+  ip: number;
+  isIpv4: boolean;
+  /** TCP or UDP. */
+  protocol: number;
+  /** Of its header. */
+  transport: number;
+  payload: number;
+  end: number;
+}
+
+export function createFrameShape(): FrameShape {
+  return { at: 0, ip: 0, isIpv4: true, protocol: 0, transport: 0, payload: 0, end: 0 };
+}
+
+/**
+ * Where the IP header of the frame begins, behind its VLAN tags.
+ * @returns 0 where there is none, or it is cut off
+ */
+export function findIp(view: DataView, at: number, end: number): number {
+  let type = at + ETHERNET_HEADER_BYTES - 2;
+  for (let tags = 0; ; tags++) {
+    if (type + 2 > end) return 0;
+    const value = view.getUint16(type);
+    const ip = type + 2;
+    if (value === ETHERTYPE.ipv4) return ip + MIN_IPV4_HEADER_BYTES > end ? 0 : ip;
+    if (value === ETHERTYPE.ipv6) return ip + IPV6_HEADER_BYTES > end ? 0 : ip;
+    if (value !== ETHERTYPE.vlan && value !== ETHERTYPE.serviceVlan) return 0;
+    if (tags === MAX_VLAN_TAGS) return 0;
+    type += VLAN_TAG_BYTES;
+  }
+}
+
+/** 4 or 6, or what else stands there. */
+export const ipVersionAt = (view: DataView, ip: number): number => view.getUint8(ip) >> 4;
+
+/**
+ * Finds a whole TCP segment or UDP datagram that fills its frame to the end: no fragment, no extension
+ * header, no padding.
+ * @returns whether it is one; if not, `out` is void
+ */
+export function findTransport(view: DataView, at: number, end: number, out: FrameShape): boolean {
+  const ip = findIp(view, at, end);
+  if (ip === 0) return false;
+  out.at = at;
+  out.ip = ip;
+  out.end = end;
+  const version = ipVersionAt(view, ip);
+  out.isIpv4 = version === 4;
+  if (version === 4) {
+    const headerBytes = (view.getUint8(ip) & 0x0f) * 4;
+    if (headerBytes < MIN_IPV4_HEADER_BYTES) return false;
+    if (view.getUint16(ip + IPV4.length) !== end - ip) return false;
+    if ((view.getUint16(ip + IPV4.fragment) & FRAGMENT_BITS) !== 0) return false;
+    out.protocol = view.getUint8(ip + IPV4.protocol);
+    out.transport = ip + headerBytes;
+  } else {
+    if (version !== 6) return false;
+    if (view.getUint16(ip + IPV6.length) !== end - ip - IPV6_HEADER_BYTES) return false;
+    out.protocol = view.getUint8(ip + IPV6.nextHeader);
+    out.transport = ip + IPV6_HEADER_BYTES;
+  }
+  return findPayload(view, out);
+}
+
+function findPayload(view: DataView, shape: FrameShape): boolean {
+  const { protocol, transport, end } = shape;
+  if (protocol === Protocol.Udp) {
+    if (transport + UDP_HEADER_BYTES > end) return false;
+    shape.payload = transport + UDP_HEADER_BYTES;
+    return view.getUint16(transport + UDP.length) === end - transport;
+  }
+  if (protocol !== Protocol.Tcp || transport + MIN_TCP_HEADER_BYTES > end) return false;
+  const headerBytes = tcpHeaderBytes(view, transport);
+  shape.payload = transport + headerBytes;
+  return headerBytes >= MIN_TCP_HEADER_BYTES && shape.payload <= end;
+}
+
+export function tcpHeaderBytes(view: DataView, transport: number): number {
+  return (view.getUint8(transport + TCP.offset) >> 4) * 4;
+}

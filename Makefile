@@ -26,7 +26,7 @@ test-cluster: ## the suites on Kubernetes; builds one, the first time
 	@node test/setup/run-suites.ts crds cluster
 
 bench: ## side by side with QEMU and the reference plugins; out/bench.json
-	@test/setup/install.sh $(TEST_PACKAGES) iperf3
+	@test/setup/install.sh $(TEST_PACKAGES) iperf3 fastd openvpn
 	@$(MAKE) --no-print-directory build
 	@node test/bench/main.ts
 

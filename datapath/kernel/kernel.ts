@@ -242,7 +242,8 @@ export class KernelDatapath {
     } catch (error) {
       if (!isErrno(error, "ENODEV")) throw error;
     }
-    const deadline = performance.now() + DELETION_BASE_MS + sessions.length * DELETION_PER_SESSION_MS;
+    const deadline =
+      performance.now() + DELETION_BASE_MS + sessions.length * DELETION_PER_SESSION_MS;
     await gone(`tunnel ${tunnelId}`, deadline, () => this.#l2tp.getTunnel(tunnelId) === undefined);
     for (const [key, { interface: device }] of sessions) {
       await gone(device, deadline, () => findLink(this.#links, device) === undefined);

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { Random } from "../../test/harness/random.ts";
 import { fold, wordOf } from "./checksum.ts";
-import { GENERATED, generateChecksum } from "./generate.ts";
+import { GENERATED, generateChecksum } from "./generate/checksum.ts";
 import { createPacketMemory } from "./packet-memory.ts";
 import { referenceSum } from "./testdata.ts";
 

@@ -18,6 +18,8 @@ interface LibC {
   close(fd: number): number;
   /** Not declared variadic: both of our ABIs pass the third argument alike either way. */
   ioctl(fd: number, request: number, argument: Buf): number;
+  /** Of the few whose argument is a number. */
+  ioctlNumber(fd: number, request: number, argument: number): number;
   setns(fd: number, kind: number): number;
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Buf, length: number): number;
@@ -49,7 +51,7 @@ interface LibC {
  */
 interface PacketLibC {
   read(fd: number, at: Address, length: number): number;
-  write(fd: number, at: Address, length: number): number;
+  writev(fd: number, vectors: Address, count: number): number;
   sendmmsg(fd: number, messages: Address, count: number, flags: number): number;
   recvmmsg(fd: number, messages: Address, count: number, flags: number, timeout: null): number;
   epoll_wait(epoll: number, events: Address, max: number, timeoutMs: number): number;
@@ -61,6 +63,7 @@ export const c = {
   open: bind("int open(const char *path, int flags, uint32_t mode)"),
   close: bind("int close(int fd)"),
   ioctl: bind("int ioctl(int fd, uint64_t request, void *argument)"),
+  ioctlNumber: bind("int ioctl(int fd, uint64_t request, uintptr_t argument)"),
   setns: bind("int setns(int fd, int kind)"),
   socket: bind("int socket(int domain, int type, int protocol)"),
   bind: bind("int bind(int fd, void *address, uint32_t length)"),
@@ -82,7 +85,7 @@ export const c = {
 
 export const packet = {
   read: bind("int read(int fd, uintptr_t at, size_t length)"),
-  write: bind("int write(int fd, uintptr_t at, size_t length)"),
+  writev: bind("int writev(int fd, uintptr_t vectors, int count)"),
   sendmmsg: bind("int sendmmsg(int fd, uintptr_t messages, uint32_t count, int flags)"),
   recvmmsg: bind(
     "int recvmmsg(int fd, uintptr_t messages, uint32_t count, int flags, void *timeout)",
@@ -117,6 +120,18 @@ export const background = {
 /** errno of the last call that failed, on this thread. */
 export function lastErrno(): number {
   return koffi.errno();
+}
+
+const memset = bind("uintptr_t memset(void *at, int byte, size_t length)") as (
+  at: Uint8Array,
+  byte: number,
+  length: number,
+) => number | bigint;
+
+/** Where the memory of a buffer is. Whoever asks knows that it stays there. */
+export function addressOfBuffer(bytes: Uint8Array): Address {
+  // Sets nothing, and returns what it is given.
+  return Number(memset(bytes, 0, 0));
 }
 
 /** Zeroed memory that never moves and is never freed. */

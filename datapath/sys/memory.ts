@@ -1,4 +1,4 @@
-import { type Address, allocate } from "./ffi.ts";
+import { type Address, addressOfBuffer, allocate } from "./ffi.ts";
 
 /** Memory at a fixed address, seen from JavaScript and from the kernel. */
 export interface Memory {
@@ -19,6 +19,11 @@ export function createMemory(size: number): Memory {
     bytes: new Uint8Array(buffer, skip, size),
     view: new DataView(buffer, skip, size),
   };
+}
+
+/** The address of memory that the engine never moves: WebAssembly's, of a size that cannot change. */
+export function pinnedAddress(bytes: Uint8Array): Address {
+  return addressOfBuffer(bytes);
 }
 
 /** The address of `offset`; throws where `length` bytes from there are not inside the memory. */

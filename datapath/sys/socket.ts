@@ -23,6 +23,8 @@ const IPV6_MTU_DISCOVER = 23;
 /** Fragment what is too large, as the kernel's L2TP does: never set "don't fragment". */
 const PMTUDISC_DONT = 0;
 const IPV6_V6ONLY = 26;
+const UDP_SEGMENT = 103;
+const UDP_GRO = 104;
 const UDP_NO_CHECK6_TX = 101;
 const UDP_NO_CHECK6_RX = 102;
 /**
@@ -70,6 +72,11 @@ function setOption(fd: number, level: number, option: number, value: number, nam
   checked(c.setsockopt(fd, level, option, optionValue, optionValue.length), "setsockopt", name);
 }
 
+function trySetOption(fd: number, level: number, option: number, value: number): boolean {
+  optionValue.writeInt32LE(value);
+  return c.setsockopt(fd, level, option, optionValue, optionValue.length) === 0;
+}
+
 /**
  * A non-blocking, unconnected socket for L2TPv3 data messages, bound to `local`.
  * @throws SystemError, EADDRNOTAVAIL where the address is not the node's, EADDRINUSE
@@ -99,6 +106,16 @@ export function openTunnelSocket(encapsulation: "UDP" | "IP", local: SocketAddre
     closeFd(fd);
     throw error;
   }
+}
+
+/** Whether the kernel cuts messages of the UDP socket into datagrams (Linux 4.18). */
+export function canSegment(fd: number): boolean {
+  return trySetOption(fd, SOL_UDP, UDP_SEGMENT, 0);
+}
+
+/** Has datagrams of one flow handed over in one message, where the kernel can (Linux 5.0). */
+export function joinReceived(fd: number): void {
+  trySetOption(fd, SOL_UDP, UDP_GRO, 1);
 }
 
 /** A socket of the kernel's own L2TP over IP (net/l2tp/l2tp_ip.c). @throws SystemError where it has none */

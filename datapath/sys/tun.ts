@@ -6,17 +6,33 @@ import { inNetns } from "./netns.ts";
 
 const TUNSETIFF = 0x4004_54ca;
 const TUNSETPERSIST = 0x4004_54cb;
+const TUNSETOFFLOAD = 0x4004_54d0;
+const TUNSETVNETHDRSZ = 0x4004_54d8;
 const IFF_TAP = 0x0002;
 const IFF_NO_PI = 0x1000;
+/** Each frame comes and goes behind a struct virtio_net_hdr. */
+const IFF_VNET_HDR = 0x4000;
+const VNET_HDR_BYTES = 10;
+/** Checksums may be left to us, and frames larger than the MTU. UDP's since Linux 6.2. */
+const TUN_F = { csum: 0x01, tso4: 0x02, tso6: 0x04, ecn: 0x08, uso4: 0x20, uso6: 0x40 } as const;
+const TCP_OFFLOADS = TUN_F.csum | TUN_F.tso4 | TUN_F.tso6 | TUN_F.ecn;
 const IFNAMSIZ = 16;
 const IFREQ_BYTES = 40;
 
+/** What a device leaves to us: all that its kernel knows, or nothing. */
+export type DeviceOffload = "all" | "none";
+const OFFLOADS: Readonly<Record<DeviceOffload, readonly number[]>> = {
+  all: [TCP_OFFLOADS | TUN_F.uso4 | TUN_F.uso6, TCP_OFFLOADS, 0],
+  none: [0],
+};
+
 /**
- * A non-blocking descriptor of the TAP device `name` in the namespace `netns` (null: our own). The
- * device is made where there is none, and stays when the descriptor is closed.
+ * A non-blocking descriptor of the TAP device `name` in the namespace `netns` (null: our own), whose frames
+ * come and go behind a struct virtio_net_hdr. The device is made where there is none, and stays when the
+ * descriptor is closed.
  * @throws SystemError, EBUSY where another process has the device, EINVAL where it is no TAP device
  */
-export function openTap(netns: string | null, name: string): number {
+export function openTap(netns: string | null, name: string, offload: DeviceOffload): number {
   if (name === "" || Buffer.byteLength(name) >= IFNAMSIZ) {
     throw new RangeError(`interface name ${JSON.stringify(name)}: 1 to 15 bytes are allowed`);
   }
@@ -24,8 +40,12 @@ export function openTap(netns: string | null, name: string): number {
   try {
     const request = Buffer.alloc(IFREQ_BYTES);
     request.write(name);
-    request.writeUInt16LE(IFF_TAP | IFF_NO_PI, IFNAMSIZ);
+    request.writeUInt16LE(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, IFNAMSIZ);
     checked(c.ioctl(fd, TUNSETIFF, request), "ioctl TUNSETIFF", name);
+    const size = Buffer.alloc(4);
+    size.writeInt32LE(VNET_HDR_BYTES);
+    checked(c.ioctl(fd, TUNSETVNETHDRSZ, size), "ioctl TUNSETVNETHDRSZ", name);
+    setOffload(fd, name, OFFLOADS[offload]);
     // Any argument but null: it stays when the descriptor is closed.
     checked(c.ioctl(fd, TUNSETPERSIST, Buffer.alloc(1)), "ioctl TUNSETPERSIST", name);
     return fd;
@@ -33,4 +53,12 @@ export function openTap(netns: string | null, name: string): number {
     closeFd(fd);
     throw error;
   }
+}
+
+/** The first of them that the kernel knows. The argument is a number where others have a pointer. */
+function setOffload(fd: number, name: string, offloads: readonly number[]): void {
+  for (const flags of offloads) {
+    if (c.ioctlNumber(fd, TUNSETOFFLOAD, flags) === 0) return;
+  }
+  checked(-1, "ioctl TUNSETOFFLOAD", name);
 }

@@ -1,26 +1,32 @@
 /** Devices and sockets in memory, for tests of the packet path. They stand beside the real ones. */
+import { VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { encodeSockaddr, type SocketAddress } from "../sys/socket.ts";
-import { BATCH_SIZE, type PacketBatch } from "./batch.ts";
+import type { Arena } from "./arena.ts";
+import type { FrameVector } from "./frame-vector.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
+import type { MessageVectors } from "./vectors.ts";
 
 export class FakeDevice implements FrameDevice {
   /** Frames that wait to be read. */
   readonly toRead: Uint8Array[] = [];
+  /** What the device says of the next frame (virtio_net_hdr). */
+  readonly header = new DataView(new ArrayBuffer(VNET_HEADER_BYTES));
   /** Frames that were written. */
   readonly written: Uint8Array[] = [];
   /** errno that writing meets; 0: none. */
   writeErrno = 0;
 
-  read(batch: PacketBatch, offset: number): number {
+  read(arena: Arena, at: number): number {
     const frame = this.toRead.shift();
     if (frame === undefined) return 0;
-    batch.bytes.set(frame, offset);
+    arena.bytes.set(new Uint8Array(this.header.buffer), at - VNET_HEADER_BYTES);
+    arena.bytes.set(frame, at);
     return frame.length;
   }
 
-  write(batch: PacketBatch, offset: number, length: number): number {
+  write(frame: FrameVector): number {
     if (this.writeErrno !== 0) return -this.writeErrno;
-    this.written.push(batch.bytes.slice(offset, offset + length));
+    this.written.push(frame.copy().frame);
     return 0;
   }
 }
@@ -28,33 +34,40 @@ export class FakeDevice implements FrameDevice {
 export interface FakeDatagram {
   readonly from: SocketAddress;
   readonly bytes: Uint8Array;
+  /** Of each datagram, where the kernel has joined some. */
+  readonly segment?: number;
 }
 
 export class FakeSocket implements DatagramSocket {
+  readonly canSegment = true;
   /** Datagrams that wait to be received. */
   readonly toReceive: FakeDatagram[] = [];
   readonly sent: Uint8Array[] = [];
+  /** Datagrams of each message that was sent. */
+  readonly messages: number[] = [];
   /** errno that the next message meets. */
   sendErrno = 0;
 
-  receive(batch: PacketBatch): number {
-    const count = Math.min(BATCH_SIZE, this.toReceive.length);
-    for (let slot = 0; slot < count; slot++) {
-      const { from, bytes } = this.toReceive.shift() as FakeDatagram;
-      batch.bytes.set(bytes, batch.frameOffset(slot));
-      batch.pretendReceived(slot, bytes.length, encodeSockaddr(from));
+  receive(messages: MessageVectors): number {
+    const count = Math.min(messages.count, this.toReceive.length);
+    for (let index = 0; index < count; index++) {
+      const { from, bytes, segment = 0 } = this.toReceive.shift() as FakeDatagram;
+      messages.pretendReceived(index, bytes, segment, encodeSockaddr(from));
     }
     return count;
   }
 
-  send(batch: PacketBatch, first: number, count: number): number {
+  send(messages: MessageVectors, first: number, count: number): number {
     if (this.sendErrno !== 0) {
       const errno = this.sendErrno;
       this.sendErrno = 0;
       return -errno;
     }
-    for (let slot = first; slot < first + count; slot++)
-      this.sent.push(batch.payload(slot).slice());
+    for (let index = first; index < first + count; index++) {
+      const datagrams = messages.datagrams(index);
+      this.messages.push(datagrams.length);
+      this.sent.push(...datagrams);
+    }
     return count;
   }
 

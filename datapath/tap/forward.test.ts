@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { Session, Tunnel } from "../../l2tp/model.ts";
 import { session as sessionOf, tunnel as tunnelOf } from "../../l2tp/testdata.ts";
 import { Random } from "../../test/harness/random.ts";
+import { buildFrame, referenceSegments } from "../offload/testdata.ts";
+import { GsoType, NEEDS_CHECKSUM, VNET } from "../offload/vnet-header.ts";
 import { FakeDevice, FakeSocket } from "./fake-ports.ts";
 import { Forwarder } from "./forward.ts";
 import { type Ports, Table } from "./table.ts";
@@ -9,7 +11,11 @@ import type { LocalEndpoint } from "./tunnel.ts";
 
 /** A datapath over devices and sockets in memory. */
 class Bench implements Ports {
-  readonly forwarder = new Forwarder();
+  readonly refused: [number, number][] = [];
+  readonly forwarder = new Forwarder({
+    coalesces: true,
+    segmentRefused: (_tunnel, bytes, errno) => this.refused.push([bytes, errno]),
+  });
   readonly table = new Table(this, this.forwarder);
   readonly devices = new Map<string, FakeDevice>();
   readonly sockets = new Map<string, FakeSocket>();
@@ -59,6 +65,7 @@ class Bench implements Ports {
   }
 }
 
+const SEND = { send: true, receive: false, reorderTimeoutMs: 0 };
 const PEER = { address: "192.0.2.2", port: 5000 };
 const FRAME = `ffffffffffff020000000001 0800 ${"00".repeat(46)}`.replaceAll(" ", "");
 const HEADER = "00030000 00000001 00000000".replaceAll(" ", "");
@@ -84,10 +91,93 @@ describe("from the device to the socket", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     bench.endpoint().socket.sendErrno = 101;
-    for (let i = 0; i < 3; i++) device.toRead.push(new Uint8Array(60));
+    // Each is larger than the one before, and so a message of its own.
+    for (let i = 0; i < 3; i++) device.toRead.push(new Uint8Array(60 + i));
     bench.forwarder.readDevice(state);
     bench.forwarder.flush();
     expect(state.counters).toMatchObject({ txPackets: 2, txErrors: 1 });
+  });
+
+  it("sends what goes the same way in one message, and the rest in others", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const remote = { address: "192.0.2.3", port: 9 };
+    const other = bench.put({ name: "t2", remote }, { key: "d/s2", tunnel: "t2", sessionId: 2 });
+    const sizes = [60, 60, 60, 40, 60, 61, 61];
+    for (const size of sizes) device.toRead.push(new Uint8Array(size));
+    bench.forwarder.readDevice(state);
+    other.device.toRead.push(new Uint8Array(61));
+    bench.forwarder.readDevice(other.state);
+    bench.forwarder.flush();
+    const { sent, messages } = bench.endpoint().socket;
+    expect(messages).toEqual([4, 1, 2, 1]);
+    expect(sent.map(({ length }) => length - 12)).toEqual([...sizes, 61]);
+    expect(other.state.counters).toMatchObject({ txPackets: 1, txBytes: 61 });
+  });
+
+  it("sends singly what the kernel does not cut, and then no other way", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const { socket } = bench.endpoint();
+    const send = (count: number) => {
+      for (let i = 0; i < count; i++) device.toRead.push(new Uint8Array(60));
+      bench.forwarder.readDevice(state);
+      bench.forwarder.flush();
+    };
+    send(2);
+    socket.sendErrno = 22;
+    send(3);
+    send(2);
+    expect(socket.messages).toEqual([2, 1, 1, 1, 1, 1]);
+    expect(state.counters).toMatchObject({ txPackets: 7, txErrors: 0 });
+    expect(bench.refused).toEqual([[72, 22]]);
+    // The path may take others by now.
+    bench.table.apply({ op: "putTunnel", tunnel: tunnelOf({}) });
+    send(2);
+    expect(socket.messages.at(-1)).toBe(2);
+  });
+
+  it("sends no two without a checksum together: the kernel does not", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({ udpChecksum: false }, {});
+    for (let i = 0; i < 2; i++) device.toRead.push(new Uint8Array(60));
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(bench.endpoint().socket.messages).toEqual([1, 1]);
+  });
+
+  it.each([8, 1448])(
+    "cuts what the device leaves to be cut, in segments of %d bytes",
+    (gsoSize) => {
+      const bench = new Bench();
+      const { state, device } = bench.put({}, { sequencing: SEND, txCookie: "a1b2c3d4" });
+      const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(20_000).fill(7), id: 9 };
+      device.toRead.push(buildFrame({ ...packet, isPartial: true }));
+      device.header.setUint8(VNET.flags, NEEDS_CHECKSUM);
+      device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+      device.header.setUint16(VNET.gsoSize, gsoSize, true);
+      device.header.setUint16(VNET.checksumStart, 34, true);
+      device.header.setUint16(VNET.checksumOffset, 16, true);
+      bench.forwarder.readDevice(state);
+      bench.forwarder.flush();
+      const { sent } = bench.endpoint().socket;
+      expect(sent.map((bytes) => bytes.subarray(16))).toEqual(referenceSegments(packet, gsoSize));
+      expect(sent.map((bytes) => Buffer.from(bytes).readUInt32BE(12) - 0x40000000)).toEqual(
+        Array.from({ length: sent.length }, (_, index) => index),
+      );
+      const count = Math.ceil(20_000 / gsoSize);
+      expect(state.counters).toMatchObject({ txPackets: count, txBytes: 20_000 + count * 54 });
+    },
+  );
+
+  it("drops what a device cannot mean", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    device.toRead.push(new Uint8Array(2000));
+    device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(state.counters).toMatchObject({ txPackets: 0, txErrors: 1 });
   });
 });
 
@@ -145,6 +235,37 @@ describe("from the socket to the device", () => {
     expect(state.counters).toMatchObject({ rxSourceMismatch: 2, rxPackets: 0 });
     bench.receive(PEER, [HEADER + FRAME]);
     expect(state.counters.rxPackets).toBe(1);
+  });
+
+  it("takes the datagrams of a message one by one, and delivers a flow in one piece", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(5000).fill(7) };
+    const datagrams = referenceSegments(packet, 1200).map((frame) =>
+      Buffer.concat([Buffer.from(HEADER, "hex"), frame]),
+    );
+    const { socket, endpoint } = bench.endpoint();
+    const segment = datagrams[0]?.length ?? 0;
+    socket.toReceive.push({ from: PEER, bytes: Buffer.concat(datagrams), segment });
+    bench.forwarder.readEndpoint(endpoint, 1);
+    expect(state.counters).toMatchObject({ rxPackets: 5, rxBytes: 5 * 54 + 5000, rxErrors: 0 });
+    expect(endpoint.counters.rxPackets).toBe(5);
+    expect(device.written.map(({ length }) => length)).toEqual([54 + 5000]);
+    // From a stranger they are as strange.
+    const stranger = { ...PEER, port: 9 };
+    socket.toReceive.push({ from: stranger, bytes: Buffer.concat(datagrams), segment });
+    bench.forwarder.readEndpoint(endpoint, 1);
+    expect(state.counters).toMatchObject({ rxPackets: 5, rxSourceMismatch: 5 });
+  });
+
+  it("counts all frames of a piece that the device refuses", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    device.writeErrno = 5;
+    const packet = { isIpv4: true, protocol: 17, payload: new Uint8Array(3000) };
+    const hexes = referenceSegments(packet, 1000).map((frame) => HEADER + frame.toString("hex"));
+    bench.receive(PEER, hexes);
+    expect(state.counters).toMatchObject({ rxPackets: 0, rxBytes: 0, rxErrors: 3 });
   });
 
   it("tells tunnels on one port apart", () => {

@@ -1,10 +1,13 @@
 /** The kernel's TAP devices and sockets as ports of the packet path. */
+import { VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { Errno } from "../sys/errno.ts";
 import { lastErrno, packet } from "../sys/ffi.ts";
 import { addressOf } from "../sys/memory.ts";
 import { setTransmitChecksum } from "../sys/socket.ts";
-import { BATCH_SIZE, type PacketBatch } from "./batch.ts";
+import type { Arena } from "./arena.ts";
+import type { FrameVector } from "./frame-vector.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
+import type { MessageVectors } from "./vectors.ts";
 
 const MSG_DONTWAIT = 0x40;
 
@@ -15,13 +18,14 @@ export class TapDevice implements FrameDevice {
     this.fd = fd;
   }
 
-  read(batch: PacketBatch, offset: number, length: number): number {
-    const bytes = packet.read(this.fd, addressOf(batch.slots, offset, length), length);
-    return bytes >= 0 ? bytes : failure();
+  read(arena: Arena, at: number, length: number): number {
+    const all = length + VNET_HEADER_BYTES;
+    const bytes = packet.read(this.fd, addressOf(arena, at - VNET_HEADER_BYTES, all), all);
+    return bytes >= 0 ? bytes - VNET_HEADER_BYTES : failure();
   }
 
-  write(batch: PacketBatch, offset: number, length: number): number {
-    const bytes = packet.write(this.fd, addressOf(batch.slots, offset, length), length);
+  write(frame: FrameVector): number {
+    const bytes = packet.writev(this.fd, frame.address, frame.count);
     return bytes >= 0 ? 0 : -lastErrno();
   }
 }
@@ -29,23 +33,24 @@ export class TapDevice implements FrameDevice {
 export class TunnelSocket implements DatagramSocket {
   readonly fd: number;
   readonly family: number;
+  readonly canSegment: boolean;
   #checksum = true;
 
-  constructor(fd: number, family: number) {
+  constructor(fd: number, family: number, canSegment: boolean) {
     this.fd = fd;
     this.family = family;
+    this.canSegment = canSegment;
   }
 
-  receive(batch: PacketBatch): number {
-    batch.resetNames(BATCH_SIZE);
-    const messages = batch.messagesAt(0, BATCH_SIZE);
-    const count = packet.recvmmsg(this.fd, messages, BATCH_SIZE, MSG_DONTWAIT, null);
+  receive(messages: MessageVectors): number {
+    const at = messages.addressOf(0, messages.count);
+    const count = packet.recvmmsg(this.fd, at, messages.count, MSG_DONTWAIT, null);
     return count >= 0 ? count : failure();
   }
 
-  send(batch: PacketBatch, first: number, count: number): number {
-    const messages = batch.messagesAt(first, count);
-    const sent = packet.sendmmsg(this.fd, messages, count, MSG_DONTWAIT);
+  send(messages: MessageVectors, first: number, count: number): number {
+    const at = messages.addressOf(first, count);
+    const sent = packet.sendmmsg(this.fd, at, count, MSG_DONTWAIT);
     return sent >= 0 ? sent : -lastErrno();
   }
 

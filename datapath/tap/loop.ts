@@ -7,8 +7,16 @@
 import type { Tunnel } from "../../l2tp/model.ts";
 import type { DevicePlace } from "../datapath.ts";
 import { EPOLLIN, Epoll } from "../sys/epoll.ts";
+import { errnoName } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
-import { AF_INET, AF_INET6, openTunnelSocket, setReceiveZeroChecksum } from "../sys/socket.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  canSegment,
+  joinReceived,
+  openTunnelSocket,
+  setReceiveZeroChecksum,
+} from "../sys/socket.ts";
 import { openTap } from "../sys/tun.ts";
 import { Forwarder } from "./forward.ts";
 import { TapDevice, TunnelSocket } from "./kernel-ports.ts";
@@ -24,13 +32,32 @@ export interface Handler {
   readonly queues: boolean;
 }
 
+export interface LoopOptions {
+  /** Large frames and messages, which devices and kernel cut and join. */
+  readonly offload: boolean;
+  log(line: string): void;
+}
+
 export class Loop implements Ports {
   readonly epoll = new Epoll();
-  readonly forwarder = new Forwarder();
-  readonly table = new Table(this, this.forwarder);
+  readonly forwarder: Forwarder;
+  readonly table: Table;
+  readonly #offload: boolean;
   /** By descriptor. */
   readonly #handlers: (Handler | undefined)[] = [];
   #stopping = false;
+
+  constructor({ offload, log }: LoopOptions) {
+    this.#offload = offload;
+    this.forwarder = new Forwarder({
+      coalesces: offload,
+      segmentRefused: ({ config }, segmentBytes, errno) =>
+        log(
+          `tunnel ${config.name}: the kernel does not cut datagrams of ${segmentBytes} bytes (${errnoName(errno)}); larger ones go one by one from now on`,
+        ),
+    });
+    this.table = new Table(this, this.forwarder);
+  }
 
   /** Runs until `stop`. */
   run(): void {
@@ -77,7 +104,10 @@ export class Loop implements Ports {
 
   openSocket(tunnel: Tunnel): DatagramSocket {
     const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
-    return new TunnelSocket(openTunnelSocket(tunnel.encapsulation, tunnel.local), family);
+    const fd = openTunnelSocket(tunnel.encapsulation, tunnel.local);
+    const hasOffload = this.#offload && tunnel.encapsulation === "UDP";
+    if (hasOffload) joinReceived(fd);
+    return new TunnelSocket(fd, family, hasOffload && canSegment(fd));
   }
 
   startEndpoint(endpoint: LocalEndpoint): void {
@@ -99,7 +129,7 @@ export class Loop implements Ports {
   }
 
   openDevice({ netns, name }: DevicePlace): FrameDevice {
-    return new TapDevice(openTap(netns, name));
+    return new TapDevice(openTap(netns, name, this.#offload ? "all" : "none"));
   }
 
   startDevice(session: SessionState, device: FrameDevice): void {

@@ -1,21 +1,31 @@
 /** l2tp-datapath: the process that moves the packets. */
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { serveControl } from "./control.ts";
 import { Loop } from "./loop.ts";
 
-const { socket } = new Command("l2tp-datapath")
+const { socket, offload } = new Command("l2tp-datapath")
   .description("Moves Ethernet frames between TAP devices and L2TPv3 sessions.")
   .version(manifest.version)
   .requiredOption("--socket <path>", "the control socket to listen on (mode 0600)")
+  .addOption(
+    new Option(
+      "--offload <on|off>",
+      "large frames and messages, which devices and kernel cut and join",
+    )
+      .choices(["on", "off"])
+      .env("L2TP_DATAPATH_OFFLOAD")
+      .default("on"),
+  )
   .parse()
-  .opts<{ socket: string }>();
+  .opts<{ socket: string; offload: "on" | "off" }>();
 
-const loop = new Loop();
+const log = (line: string) => process.stderr.write(`l2tp-datapath: ${line}\n`);
+const loop = new Loop({ offload: offload === "on", log });
 try {
   serveControl(loop, socket, manifest.version);
 } catch (error) {
-  process.stderr.write(`l2tp-datapath: ${error instanceof Error ? error.message : error}\n`);
+  log(error instanceof Error ? error.message : String(error));
   process.exit(1);
 }
 loop.run();

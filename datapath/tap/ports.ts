@@ -1,20 +1,27 @@
 /** The two sides of the packet path as it sees them: a frame device, and a datagram socket. */
-import type { PacketBatch } from "./batch.ts";
+import type { Arena } from "./arena.ts";
+import type { FrameVector } from "./frame-vector.ts";
+import type { MessageVectors } from "./vectors.ts";
 
 /** A TAP device, or one in memory. Never blocks, never throws. */
 export interface FrameDevice {
-  /** One frame to `offset`. Returns its bytes, 0 where none waits, −errno where the device failed. */
-  read(batch: PacketBatch, offset: number, length: number): number;
-  /** One frame from `offset`. Returns 0, or −errno. */
-  write(batch: PacketBatch, offset: number, length: number): number;
+  /**
+   * One frame to `at`, with its virtio_net_hdr in front of that. Returns the frame's bytes, 0 where none
+   * waits, −errno where the device failed.
+   */
+  read(arena: Arena, at: number, length: number): number;
+  /** One frame. Returns 0, or −errno. */
+  write(frame: FrameVector): number;
 }
 
 /** A tunnel socket, or one in memory. Never blocks, never throws. */
 export interface DatagramSocket {
-  /** Fills slots from the first on. Returns how many, 0 where nothing waits, −errno. */
-  receive(batch: PacketBatch): number;
-  /** Sends `count` messages from slot `first` on. Returns how many went, or −errno of the first. */
-  send(batch: PacketBatch, first: number, count: number): number;
+  /** Whether a message may be cut into datagrams by the kernel (UDP_SEGMENT). */
+  readonly canSegment: boolean;
+  /** Fills messages from the first on. Returns how many, 0 where nothing waits, −errno. */
+  receive(messages: MessageVectors): number;
+  /** Sends `count` messages from the first on. Returns how many went, or −errno of the first. */
+  send(messages: MessageVectors, first: number, count: number): number;
   /** Whether the datagrams that follow carry a UDP checksum. */
   setTransmitChecksum(on: boolean): void;
 }

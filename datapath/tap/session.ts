@@ -1,10 +1,10 @@
 import { cookieWords, type SessionRx, type SessionTx } from "../../l2tp/codec.ts";
 import { createSessionCounters, type Session, type SessionCounters } from "../../l2tp/model.ts";
 import { ReceiveOrder } from "../../l2tp/reorder.ts";
+import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
 import type { FrameDevice } from "./ports.ts";
 import type { TunnelState } from "./tunnel.ts";
 
-const ETHERNET_HEADER_BYTES = 14;
 const VLAN_TAG_BYTES = 4;
 
 /** A session as the packet path uses it. */

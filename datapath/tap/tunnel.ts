@@ -3,6 +3,8 @@ import { encodeSockaddr, SOCKADDR_BYTES } from "../sys/socket.ts";
 import type { DatagramSocket } from "./ports.ts";
 import type { SessionState } from "./session.ts";
 
+const MAX_DATAGRAM_BYTES = 65_535;
+
 /** A local address (and port): one socket for all the tunnels on it. */
 export class LocalEndpoint {
   readonly key: string;
@@ -41,6 +43,8 @@ export class TunnelState {
   /** The remote as a struct sockaddr, by 32-bit words. */
   remote: Uint32Array;
   readonly sessions = new Set<SessionState>();
+  /** The largest datagrams that the kernel is asked to cut a message into; 0: none. */
+  segmentLimit: number;
   /** errno of the last datagram that did not go out; 0 when the last one did. */
   lastSendErrno = 0;
   /** The struct sockaddr of the last datagram that claimed one of our sessions from elsewhere. */
@@ -51,13 +55,20 @@ export class TunnelState {
     this.config = config;
     this.endpoint = endpoint;
     this.remote = sockaddrWords(config);
+    this.segmentLimit = segmentLimit(config, endpoint);
   }
 
   configure(config: Tunnel, endpoint: LocalEndpoint): void {
     this.config = config;
     this.endpoint = endpoint;
     this.remote = sockaddrWords(config);
+    this.segmentLimit = segmentLimit(config, endpoint);
   }
+}
+
+/** The kernel cuts nothing that goes without a checksum (udp_send_skb). */
+function segmentLimit({ udpChecksum }: Tunnel, { socket }: LocalEndpoint): number {
+  return socket.canSegment && udpChecksum ? MAX_DATAGRAM_BYTES : 0;
 }
 
 function sockaddrWords({ remote }: Tunnel): Uint32Array {

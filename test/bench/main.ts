@@ -10,7 +10,7 @@ import { benchCni } from "./cni.ts";
 import { benchKernel } from "./kernel.ts";
 import { Report } from "./report.ts";
 import { benchScale } from "./scale.ts";
-import { benchTraffic } from "./traffic.ts";
+import { benchTraffic } from "./traffic/traffic.ts";
 
 /** Processes first: shared machines slow down after minutes of traffic. */
 const PARTS = {

@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import wabt from "wabt";
 
-export const GENERATED = new URL("checksum.generated.ts", import.meta.url);
-const SOURCE = new URL("checksum.wat", import.meta.url);
+export const GENERATED = new URL("../checksum.generated.ts", import.meta.url);
+const SOURCE = new URL("../checksum.wat", import.meta.url);
 
 /** What checksum.generated.ts is to hold. */
 export async function generateChecksum(): Promise<string> {

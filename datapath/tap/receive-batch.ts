@@ -1,0 +1,24 @@
+/** Messages that one system call receives, each into a slot of its own. */
+import { type Arena, FRAME_CAPACITY, Slots } from "./arena.ts";
+import { IoVectors, MessageVectors } from "./vectors.ts";
+
+export const RECEIVE_MESSAGES = 64;
+
+export class ReceiveBatch {
+  readonly messages: MessageVectors;
+  readonly slots: Slots;
+
+  static readonly BYTES = Slots.bytes(RECEIVE_MESSAGES);
+
+  /** @param base of ReceiveBatch.BYTES in the arena */
+  constructor(arena: Arena, base: number) {
+    this.slots = new Slots(base);
+    const vectors = new IoVectors(arena, RECEIVE_MESSAGES);
+    this.messages = new MessageVectors(vectors, RECEIVE_MESSAGES);
+    for (let slot = 0; slot < RECEIVE_MESSAGES; slot++) {
+      vectors.set(slot, this.slots.at(slot), FRAME_CAPACITY);
+      this.messages.setPieces(slot, slot, 1);
+    }
+    this.messages.expect(RECEIVE_MESSAGES);
+  }
+}

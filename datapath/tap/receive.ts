@@ -1,0 +1,240 @@
+/** From sockets to sessions: whose datagram it is, whether it may be, and in which order its frame is due. */
+import {
+  createHeaderOut,
+  DecodeStatus,
+  decodeSessionHeader,
+  decodeSessionId,
+} from "../../l2tp/codec.ts";
+import { type ReceiveOrder, Verdict } from "../../l2tp/reorder.ts";
+import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
+import { type Arena, Slots } from "./arena.ts";
+import type { Delivery } from "./deliver.ts";
+import { ReceiveBatch } from "./receive-batch.ts";
+import { HELD_FRAMES, type SessionState } from "./session.ts";
+import { looksMisaligned } from "./sublayer.ts";
+import type { LocalEndpoint, TunnelState } from "./tunnel.ts";
+
+/** Frames that all sessions together may hold for reordering. */
+const HOLD_POOL_SLOTS = 16 * HELD_FRAMES;
+
+export class Receiver {
+  readonly #arena: Arena;
+  readonly #batch: ReceiveBatch;
+  readonly #holds: Slots;
+  readonly #delivery: Delivery;
+  readonly #header = createHeaderOut();
+  /** The tunnel that the message at hand is known to have come from. */
+  #knownSource: TunnelState | null = null;
+  /** A stack of the free slots of the hold pool. */
+  readonly #freeHolds = Int32Array.from({ length: HOLD_POOL_SLOTS }, (_, slot) => slot);
+  #freeHoldCount = HOLD_POOL_SLOTS;
+  readonly #waiting = new Set<SessionState>();
+
+  /** What it takes of the arena. */
+  static readonly BYTES = ReceiveBatch.BYTES + Slots.bytes(HOLD_POOL_SLOTS);
+
+  /** @param base of Receiver.BYTES in the arena */
+  constructor(arena: Arena, base: number, delivery: Delivery) {
+    this.#arena = arena;
+    this.#batch = new ReceiveBatch(arena, base);
+    this.#holds = new Slots(base + ReceiveBatch.BYTES);
+    this.#delivery = delivery;
+  }
+
+  /** Takes at most a batch of the messages that wait at the endpoint. */
+  readEndpoint(endpoint: LocalEndpoint, now: number): void {
+    const { messages, slots } = this.#batch;
+    const count = endpoint.socket.receive(messages);
+    if (count < 0) {
+      endpoint.counters.rxErrors++;
+      return;
+    }
+    for (let slot = 0; slot < count; slot++) {
+      const length = messages.receivedBytes(slot);
+      const segment = messages.receivedSegment(slot);
+      const at = slots.at(slot);
+      this.#knownSource = null;
+      if (segment === 0 || segment >= length) this.#receive(endpoint, slot, at, length, now);
+      else {
+        for (let done = 0; done < length; done += segment) {
+          this.#receive(endpoint, slot, at + done, Math.min(segment, length - done), now);
+        }
+      }
+    }
+    this.#delivery.flush();
+    messages.expect(count);
+  }
+
+  /** Delivers held frames that have waited long enough. */
+  expire(now: number): void {
+    for (const session of this.#waiting) this.#drain(session, now);
+    this.#delivery.flush();
+  }
+
+  /** When `expire` has something to do; Infinity where nothing waits. */
+  nextDeadline(): number {
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const { order } of this.#waiting) {
+      if (order !== null) earliest = Math.min(earliest, order.deadline());
+    }
+    return earliest;
+  }
+
+  /** Delivers all that the session holds: it goes away, or its sequencing changes. */
+  release(session: SessionState): void {
+    const { order, counters } = session;
+    if (order === null) return;
+    const skippedBefore = order.skipped;
+    while (order.held > 0) this.#deliverHeld(session, order.release());
+    this.#delivery.flush();
+    counters.rxOosPackets += order.skipped - skippedBefore;
+    this.#waiting.delete(session);
+  }
+
+  /** One datagram, of the message in the slot. */
+  #receive(endpoint: LocalEndpoint, slot: number, at: number, length: number, now: number): void {
+    const { view } = this.#arena;
+    const { messages } = this.#batch;
+    const header = this.#header;
+    endpoint.counters.rxPackets++;
+    let offset = at;
+    const end = at + length;
+    if (messages.wasTruncated(slot)) {
+      endpoint.counters.rxTruncated++;
+      return;
+    }
+    if (endpoint.receivesIpHeader) {
+      if (length < 20) {
+        endpoint.counters.rxShort++;
+        return;
+      }
+      offset += (view.getUint8(offset) & 0x0f) * 4;
+    }
+    const status = decodeSessionId(view, offset, end, endpoint.overUdp, header);
+    if (status !== DecodeStatus.Ok) {
+      if (status === DecodeStatus.Short) endpoint.counters.rxShort++;
+      else if (status === DecodeStatus.Control) endpoint.counters.rxControl++;
+      else endpoint.counters.rxWrongVersion++;
+      return;
+    }
+    const session = endpoint.sessionOf(header.sessionId);
+    if (session === undefined) {
+      endpoint.counters.rxUnknownSession++;
+      endpoint.lastUnknownSession = header.sessionId;
+      return;
+    }
+    const { tunnel } = session;
+    if (tunnel !== this.#knownSource) {
+      if (!messages.isFrom(slot, tunnel.remote, !endpoint.overUdp)) {
+        session.counters.rxSourceMismatch++;
+        messages.copyName(slot, tunnel.strangerName);
+        tunnel.strangers++;
+        return;
+      }
+      this.#knownSource = tunnel;
+    }
+    this.#receiveForSession(session, end, now);
+  }
+
+  /** The rest of the message, from where the session id ended. */
+  #receiveForSession(session: SessionState, end: number, now: number): void {
+    const { counters } = session;
+    const header = this.#header;
+    const status = decodeSessionHeader(this.#arena.view, end, session.rx, header);
+    if (status !== DecodeStatus.Ok) {
+      counters.rxErrors++;
+      if (status === DecodeStatus.BadCookie) counters.rxCookieDiscards++;
+      else counters.rxInvalid++;
+      return;
+    }
+    session.lastReceivedMs = now;
+    const bytes = end - header.next;
+    if (bytes < ETHERNET_HEADER_BYTES) {
+      counters.rxInvalid++;
+      counters.rxErrors++;
+      return;
+    }
+    if (looksMisaligned(this.#arena.view, header.next, bytes, session.rx.sublayer)) {
+      counters.rxSublayerSuspect++;
+    }
+    if (bytes > session.maxFrameBytes) {
+      counters.rxOversize++;
+      counters.rxErrors++;
+      return;
+    }
+    if (session.order === null) this.#delivery.deliver(session, header.next, bytes);
+    else if (header.sequence < 0) counters.rxSeqDiscards++;
+    else this.#sequence(session, header.sequence, header.next, bytes, now);
+  }
+
+  #sequence(
+    session: SessionState,
+    sequence: number,
+    offset: number,
+    bytes: number,
+    now: number,
+  ): void {
+    const order = session.order;
+    if (order === null) return;
+    const skippedBefore = order.skipped;
+    let verdict = order.offer(sequence, now);
+    while (verdict === Verdict.MakeRoom) {
+      this.#deliverHeld(session, order.release());
+      verdict = order.offer(sequence, now);
+    }
+    if (verdict === Verdict.Deliver) this.#delivery.deliver(session, offset, bytes);
+    else if (verdict === Verdict.Late) session.counters.rxSeqDiscards++;
+    else this.#hold(session, order.slotOf(sequence), offset, bytes);
+    session.counters.rxOosPackets += order.skipped - skippedBefore;
+    this.#drain(session, now);
+  }
+
+  #hold(session: SessionState, orderSlot: number, offset: number, bytes: number): void {
+    this.#waiting.add(session);
+    if (this.#freeHoldCount === 0)
+      return this.#deliverWithoutRoom(session, orderSlot, offset, bytes);
+    this.#freeHoldCount--;
+    const poolSlot = this.#freeHolds[this.#freeHoldCount] as number;
+    session.held[orderSlot] = poolSlot;
+    session.heldBytes[orderSlot] = bytes;
+    // What is pending may lie in a slot that has been given back.
+    this.#delivery.flush();
+    this.#arena.bytes.copyWithin(this.#holds.at(poolSlot), offset, offset + bytes);
+  }
+
+  /** No room to wait in: the session gives up what it waits for, and so gives room to others. */
+  #deliverWithoutRoom(
+    session: SessionState,
+    orderSlot: number,
+    offset: number,
+    bytes: number,
+  ): void {
+    const order = session.order as ReceiveOrder;
+    for (let slot = order.release(); slot >= 0; slot = order.release()) {
+      if (slot === orderSlot) this.#delivery.deliver(session, offset, bytes);
+      else this.#deliverHeld(session, slot);
+    }
+  }
+
+  #drain(session: SessionState, now: number): void {
+    const order = session.order;
+    if (order === null || order.held === 0) {
+      this.#waiting.delete(session);
+      return;
+    }
+    const skippedBefore = order.skipped;
+    for (let slot = order.next(now); slot >= 0; slot = order.next(now)) {
+      this.#deliverHeld(session, slot);
+    }
+    session.counters.rxOosPackets += order.skipped - skippedBefore;
+    if (order.held === 0) this.#waiting.delete(session);
+  }
+
+  #deliverHeld(session: SessionState, orderSlot: number): void {
+    const poolSlot = session.held[orderSlot] as number;
+    const at = this.#holds.at(poolSlot);
+    this.#delivery.deliver(session, at, session.heldBytes[orderSlot] as number);
+    this.#freeHolds[this.#freeHoldCount] = poolSlot;
+    this.#freeHoldCount++;
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * Datagrams on their way to a socket: as many as may be in one system call, and of those that go the same way
+ * as many as the kernel takes in one message, to cut it apart behind its own stack (UDP_SEGMENT, udp(7)).
+ */
+import { Errno } from "../sys/errno.ts";
+import { type Arena, Slots } from "./arena.ts";
+import type { SessionState } from "./session.ts";
+import type { TunnelState } from "./tunnel.ts";
+import { IoVectors, MessageVectors } from "./vectors.ts";
+
+const MAX_MESSAGES = 64;
+const MAX_DATAGRAMS = 512;
+/** A header, and a payload that lies elsewhere. */
+const MAX_PIECES = 2;
+/** UDP_MAX_SEGMENTS of all kernels (include/linux/udp.h). */
+const MAX_SEGMENTS = 64;
+/** What IPv4 can hold behind its header and UDP's. */
+const MAX_MESSAGE_BYTES = 65_507;
+/** Frames that wait to be sent. */
+const FRAME_SLOTS = 64;
+/** What waits should still be in the cache when it is sent. */
+const FLUSH_BYTES = 512 * 1024;
+/** Room for the headers of a datagram. */
+const HEADER_SLOT_BYTES = 256;
+
+/** A device or a kernel that does not segment; the datagrams go one by one from then on. */
+export type SegmentRefused = (tunnel: TunnelState, segmentBytes: number, errno: number) => void;
+
+export class SendQueue {
+  readonly #frames: Slots;
+  readonly #headers: number;
+  readonly #refused: SegmentRefused;
+  readonly #vectors: IoVectors;
+  readonly #messages: MessageVectors;
+  /** For datagrams of a message that was refused. */
+  readonly #single: MessageVectors;
+  /** By datagram: who sent it, the frame's bytes, and the first of its pieces. */
+  readonly #senders: (SessionState | null)[] = new Array(MAX_DATAGRAMS).fill(null);
+  readonly #frameBytes = new Int32Array(MAX_DATAGRAMS);
+  readonly #firstPiece = new Int32Array(MAX_DATAGRAMS + 1);
+  /** By message: the first of its datagrams, and the bytes of each but the last. */
+  readonly #firstDatagram = new Int32Array(MAX_MESSAGES + 1);
+  readonly #segmentBytes = new Int32Array(MAX_MESSAGES);
+  #usedFrames = 0;
+  #pieces = 0;
+  #datagrams = 0;
+  #messageCount = 0;
+  #queuedBytes = 0;
+  /** Where the last message goes, whether it may grow, and its bytes. */
+  #tunnel: TunnelState | null = null;
+  #isOpen = false;
+  #messageBytes = 0;
+
+  /** @param base of SendQueue.BYTES in the arena */
+  constructor(arena: Arena, base: number, refused: SegmentRefused) {
+    this.#vectors = new IoVectors(arena, MAX_DATAGRAMS * MAX_PIECES);
+    this.#messages = new MessageVectors(this.#vectors, MAX_MESSAGES);
+    this.#single = new MessageVectors(this.#vectors, 1);
+    this.#frames = new Slots(base);
+    this.#headers = base + Slots.bytes(FRAME_SLOTS);
+    this.#refused = refused;
+  }
+
+  /** What it takes of the arena. */
+  static readonly BYTES = Slots.bytes(FRAME_SLOTS) + MAX_DATAGRAMS * HEADER_SLOT_BYTES;
+
+  /** Where the next frame may be read to. Nothing that was read before is overwritten until it is sent. */
+  frameAt(): number {
+    if (this.#usedFrames === FRAME_SLOTS || this.#queuedBytes >= FLUSH_BYTES) this.flush();
+    return this.#frames.at(this.#usedFrames);
+  }
+
+  /** The frame at `frameAt` is there to be sent. */
+  keepFrame(): void {
+    this.#usedFrames++;
+  }
+
+  /** Where the headers of the next datagram may be written to, before `begin`. */
+  headerAt(): number {
+    if (this.#datagrams === MAX_DATAGRAMS) this.#send();
+    return this.#headers + this.#datagrams * HEADER_SLOT_BYTES;
+  }
+
+  /** A datagram of so many bytes begins, and a frame in it; `add` says where they are. */
+  begin(session: SessionState, bytes: number, frameBytes: number): void {
+    if (this.#datagrams === MAX_DATAGRAMS) this.#send();
+    if (!this.#joins(session.tunnel, bytes)) this.#open(session.tunnel, bytes);
+    this.#isOpen = bytes === this.#segmentBytes[this.#messageCount - 1];
+    this.#messageBytes += bytes;
+    this.#queuedBytes += bytes;
+    this.#senders[this.#datagrams] = session;
+    this.#frameBytes[this.#datagrams] = frameBytes;
+    this.#firstPiece[this.#datagrams] = this.#pieces;
+    this.#datagrams++;
+  }
+
+  add(at: number, length: number): void {
+    this.#vectors.set(this.#pieces, at, length);
+    this.#pieces++;
+  }
+
+  /** Sends all. */
+  flush(): void {
+    this.#send();
+    this.#usedFrames = 0;
+  }
+
+  #joins(tunnel: TunnelState, bytes: number): boolean {
+    if (!this.#isOpen || tunnel !== this.#tunnel) return false;
+    const last = this.#messageCount - 1;
+    const segmentBytes = this.#segmentBytes[last] as number;
+    return (
+      bytes <= segmentBytes &&
+      segmentBytes <= tunnel.segmentLimit &&
+      this.#datagrams - (this.#firstDatagram[last] as number) < MAX_SEGMENTS &&
+      this.#messageBytes + bytes <= MAX_MESSAGE_BYTES
+    );
+  }
+
+  #open(tunnel: TunnelState, bytes: number): void {
+    if (this.#messageCount === MAX_MESSAGES || !goesWith(this.#tunnel, tunnel)) this.#send();
+    this.#tunnel = tunnel;
+    this.#messages.setDestination(this.#messageCount, tunnel.remote);
+    this.#firstDatagram[this.#messageCount] = this.#datagrams;
+    this.#segmentBytes[this.#messageCount] = bytes;
+    this.#messageBytes = 0;
+    this.#messageCount++;
+  }
+
+  #send(): void {
+    const tunnel = this.#tunnel;
+    const count = this.#messageCount;
+    if (tunnel === null || count === 0) return;
+    this.#firstPiece[this.#datagrams] = this.#pieces;
+    this.#firstDatagram[count] = this.#datagrams;
+    for (let index = 0; index < count; index++) this.#seal(index);
+    const { socket } = tunnel.endpoint;
+    socket.setTransmitChecksum(tunnel.config.udpChecksum);
+    for (let first = 0; first < count; ) {
+      const sent = socket.send(this.#messages, first, count - first);
+      if (sent > 0) {
+        this.#countSent(
+          this.#firstDatagram[first] as number,
+          this.#firstDatagram[first + sent] as number,
+        );
+        first += sent;
+      } else {
+        this.#fail(first, -sent);
+        first++;
+      }
+    }
+    this.#pieces = 0;
+    this.#datagrams = 0;
+    this.#messageCount = 0;
+    this.#queuedBytes = 0;
+    this.#isOpen = false;
+    this.#tunnel = null;
+  }
+
+  #seal(index: number): void {
+    const first = this.#firstDatagram[index] as number;
+    const end = this.#firstDatagram[index + 1] as number;
+    this.#setPieces(this.#messages, index, first, end);
+    this.#messages.setSegment(index, end - first > 1 ? (this.#segmentBytes[index] as number) : 0);
+  }
+
+  #setPieces(messages: MessageVectors, index: number, first: number, end: number): void {
+    const piece = this.#firstPiece[first] as number;
+    messages.setPieces(index, piece, (this.#firstPiece[end] as number) - piece);
+  }
+
+  #fail(index: number, errno: number): void {
+    const first = this.#firstDatagram[index] as number;
+    const end = this.#firstDatagram[index + 1] as number;
+    const { tunnel } = this.#senders[first] as SessionState;
+    if (end - first > 1 && isRefusal(errno)) {
+      this.#refused(tunnel, this.#segmentBytes[index] as number, errno);
+      this.#sendSingly(tunnel, first, end);
+    } else {
+      for (let datagram = first; datagram < end; datagram++) this.#countUnsent(datagram, errno);
+    }
+  }
+
+  #sendSingly(tunnel: TunnelState, first: number, end: number): void {
+    this.#single.setDestination(0, tunnel.remote);
+    for (let datagram = first; datagram < end; datagram++) {
+      this.#setPieces(this.#single, 0, datagram, datagram + 1);
+      const sent = tunnel.endpoint.socket.send(this.#single, 0, 1);
+      if (sent > 0) this.#countSent(datagram, datagram + 1);
+      else this.#countUnsent(datagram, -sent);
+    }
+  }
+
+  #countSent(first: number, end: number): void {
+    for (let datagram = first; datagram < end; datagram++) {
+      const session = this.#senders[datagram] as SessionState;
+      session.counters.txPackets++;
+      session.counters.txBytes += this.#frameBytes[datagram] as number;
+      session.tunnel.lastSendErrno = 0;
+    }
+  }
+
+  #countUnsent(datagram: number, errno: number): void {
+    const session = this.#senders[datagram] as SessionState;
+    session.counters.txErrors++;
+    session.tunnel.lastSendErrno = errno;
+  }
+}
+
+/** A call goes to one socket with one checksum setting. */
+function goesWith(one: TunnelState | null, other: TunnelState): boolean {
+  return (
+    one === null ||
+    (one.endpoint === other.endpoint && one.config.udpChecksum === other.config.udpChecksum)
+  );
+}
+
+/** Of the kernel: no checksum offload in the device; larger than the path takes, or not supported. */
+function isRefusal(errno: number): boolean {
+  return errno === Errno.EIO || errno === Errno.EINVAL || errno === Errno.EMSGSIZE;
+}

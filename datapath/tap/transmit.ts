@@ -1,0 +1,98 @@
+/** From devices to sockets: frames get their headers, large ones are cut, and all are queued. */
+import { dataHeaderBytes, encodeDataHeader } from "../../l2tp/codec.ts";
+import { Segmenter } from "../offload/segment.ts";
+import { completeChecksum } from "../offload/transport-checksum.ts";
+import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
+import { type Arena, FRAME_CAPACITY } from "./arena.ts";
+import type { SendQueue } from "./send-queue.ts";
+import type { SessionState } from "./session.ts";
+
+/** Of one device in a row, so that others have their turn. */
+const MAX_FRAMES = 64;
+const MAX_BYTES = 256 * 1024;
+
+export class Transmitter {
+  readonly #arena: Arena;
+  readonly #queue: SendQueue;
+  readonly #segmenter: Segmenter;
+
+  constructor(arena: Arena, queue: SendQueue) {
+    this.#arena = arena;
+    this.#queue = queue;
+    this.#segmenter = new Segmenter(arena);
+  }
+
+  /** Queues some of the frames that wait in the session's device. False: device lost. */
+  readDevice(session: SessionState): boolean {
+    const { device } = session;
+    if (device === null) return true;
+    for (let frames = 0, total = 0; frames < MAX_FRAMES && total < MAX_BYTES; frames++) {
+      const at = this.#queue.frameAt();
+      const bytes = device.read(this.#arena, at, FRAME_CAPACITY);
+      if (bytes === 0) break;
+      if (bytes < 0) return false;
+      total += bytes;
+      this.#take(session, at, bytes);
+    }
+    return true;
+  }
+
+  #take(session: SessionState, at: number, bytes: number): void {
+    const { view } = this.#arena;
+    const header = at - VNET_HEADER_BYTES;
+    const gsoType = view.getUint8(header + VNET.gsoType);
+    const start = view.getUint16(header + VNET.checksumStart, true);
+    let isSound = true;
+    if (gsoType !== GsoType.None) {
+      const gsoSize = view.getUint16(header + VNET.gsoSize, true);
+      isSound = this.#takeLarge(session, at, at + bytes, gsoType, gsoSize, start);
+    } else {
+      if ((view.getUint8(header + VNET.flags) & NEEDS_CHECKSUM) !== 0) {
+        const field = view.getUint16(header + VNET.checksumOffset, true);
+        isSound = completeChecksum(this.#arena, at, at + bytes, start, field);
+      }
+      isSound &&= this.#takePlain(session, at, bytes);
+    }
+    if (isSound) this.#queue.keepFrame();
+    else session.counters.txErrors++;
+  }
+
+  #takePlain(session: SessionState, at: number, bytes: number): boolean {
+    const { tx } = session;
+    const headerBytes = dataHeaderBytes(tx);
+    if (headerBytes + bytes > MAX_DATAGRAM_BYTES) return false;
+    // In front of the frame, over what the device said of it.
+    encodeDataHeader(this.#arena.view, at - headerBytes, tx);
+    this.#queue.begin(session, headerBytes + bytes, bytes);
+    this.#queue.add(at - headerBytes, headerBytes + bytes);
+    return true;
+  }
+
+  #takeLarge(
+    session: SessionState,
+    at: number,
+    end: number,
+    gsoType: number,
+    gsoSize: number,
+    checksumStart: number,
+  ): boolean {
+    const segmenter = this.#segmenter;
+    const queue = this.#queue;
+    const { tx } = session;
+    const count = segmenter.start(at, end, gsoType, gsoSize, checksumStart);
+    for (let index = 0; index < count; index++) {
+      const to = queue.headerAt();
+      const headerBytes = encodeDataHeader(this.#arena.view, to, tx);
+      segmenter.write(index, to + headerBytes);
+      const { payloadAt, payloadBytes } = segmenter;
+      const frameBytes = segmenter.headerBytes + payloadBytes;
+      queue.begin(session, headerBytes + frameBytes, frameBytes);
+      queue.add(to, headerBytes + segmenter.headerBytes);
+      queue.add(payloadAt, payloadBytes);
+    }
+    return count > 0;
+  }
+}
+
+/** What UDP over IPv6 can hold; IPv4's socket refuses what it cannot. */
+const MAX_DATAGRAM_BYTES = 65_527;

@@ -1,0 +1,194 @@
+/** What is measured side by side: layer-2 tunnels between the same two hosts, each set up as its users do. */
+import type { TestAgent } from "../../harness/agent.ts";
+import { cni } from "../../harness/cni.ts";
+import { inside, ip, nameOf, ping, type TestNet } from "../../harness/net.ts";
+import { sessionObject, tunnelObject } from "../../harness/objects.ts";
+import { startQemu } from "../../harness/qemu.ts";
+import type { Background } from "../../harness/run.ts";
+import { run } from "../../harness/run.ts";
+import { until } from "../../harness/wait.ts";
+
+/** Where traffic starts, and where to. */
+export interface Side {
+  readonly name: string;
+  readonly from: string;
+  readonly to: string;
+  readonly address: string;
+  /** What hears the flood of small frames, where there is something. */
+  readonly flooded?: Flooded;
+}
+
+/** A session without sublayer and cookie. */
+export interface Flooded {
+  readonly namespace: string;
+  readonly device: string;
+  readonly port: number;
+  readonly sessionId: number;
+}
+
+export interface Place {
+  readonly net: TestNet;
+  readonly background: Background;
+  /** Of all devices: what the least of the tunnels carries. */
+  readonly mtu: number;
+}
+
+/** The flood's own port: those of the datapaths are in use. */
+export const FLOOD_PORT = 7000;
+const QEMU_PORT = 6000;
+
+const pairs = ({ a, b }: TestNet) =>
+  [
+    [a, b],
+    [b, a],
+  ] as const;
+
+type Encapsulation = "UDP" | "IP";
+
+export async function startOurs(
+  { net, mtu }: Place,
+  agents: readonly [TestAgent, TestAgent],
+  encapsulation: Encapsulation,
+): Promise<Side> {
+  const pods: string[] = [];
+  const id = encapsulation === "UDP" ? 1 : 3;
+  const port = 5000;
+  const name = encapsulation.toLowerCase();
+  for (const [index, [local, remote]] of pairs(net).entries()) {
+    const agent = agents[index] as TestAgent;
+    const ends =
+      encapsulation === "UDP"
+        ? {}
+        : { encapsulation, local: { address: local.ipv4 }, remote: { address: remote.ipv4 } };
+    agent.write(`${name}.yaml`, [
+      tunnelObject(name, local, remote, { tunnelId: id, peerTunnelId: id, ...ends }),
+      sessionObject(name, name, {
+        ...{ sessionId: id, peerSessionId: id, mtu },
+        l2SpecificSublayer: "None",
+      }),
+    ]);
+    await until("the session is there", () => agent.session(`shop/${name}`));
+    const pod = await net.addPod(`${name}${index}`);
+    pods.push(pod);
+    await attach(agent, pod, `shop/${name}`, [`10.${id}.0.${index + 1}/24`]);
+  }
+  const [from = "", to = ""] = pods;
+  const side = { name: `ours, ${encapsulation}`, from, to, address: `10.${id}.0.2` };
+  if (encapsulation === "IP") return side;
+  return { ...side, flooded: await hearFlood(net, agents[1], port + 1) };
+}
+
+/** A tunnel whose other end is the flood. */
+async function hearFlood(net: TestNet, agent: TestAgent, port: number): Promise<Flooded> {
+  const pod = await net.addPod("flooded");
+  const sessionId = 8;
+  agent.write("flood.yaml", [
+    tunnelObject("flood", net.b, net.a, {
+      ...{ tunnelId: 2, peerTunnelId: 2 },
+      local: { address: net.b.ipv4, port },
+      remote: { address: net.a.ipv4, port: FLOOD_PORT },
+    }),
+    sessionObject("flood", "flood", {
+      ...{ sessionId, peerSessionId: sessionId },
+      l2SpecificSublayer: "None",
+    }),
+  ]);
+  await until("the flood's session is there", () => agent.session("shop/flood"));
+  await attach(agent, pod, "shop/flood", []);
+  return { namespace: pod, device: "net1", port, sessionId };
+}
+
+async function attach(agent: TestAgent, netns: string, session: string, ips: readonly string[]) {
+  const rest = { socket: agent.socket, runtimeConfig: { ips } };
+  const config = { cniVersion: "1.0.0", name: "bench", type: "l2tp", session, ...rest };
+  const containerId = nameOf(netns);
+  const { status, stdout } = await cni(agent.host, { command: "ADD", netns, config, containerId });
+  if (status !== 0) throw new Error(stdout);
+}
+
+export async function startQemus(
+  { net, background, mtu }: Place,
+  encapsulation: Encapsulation,
+): Promise<Side> {
+  const device = `q${encapsulation.toLowerCase()}`;
+  const subnet = encapsulation === "UDP" ? 7 : 8;
+  for (const [local, remote] of pairs(net)) {
+    const ports = `,srcport=${QEMU_PORT},dstport=${QEMU_PORT}`;
+    const wire = `src=${local.ipv4},dst=${remote.ipv4},udp=${encapsulation === "UDP" ? `on${ports}` : "off"},rxsession=${subnet},txsession=${subnet},counter=off`;
+    await startQemu(background, local, device, wire);
+  }
+  const side = await address(net, device, subnet, mtu, `QEMU l2tpv3, ${encapsulation}`);
+  if (encapsulation === "IP") return side;
+  const flooded = { namespace: net.b.name, device, port: QEMU_PORT, sessionId: subnet };
+  return { ...side, flooded };
+}
+
+/** The kernel's own, with all that it can leave to the wire. */
+export async function startVxlan({ net, mtu }: Place): Promise<Side> {
+  for (const [local, remote] of pairs(net)) {
+    const ends = ["remote", remote.ipv4, "local", local.ipv4, "dstport", "4789"];
+    await ip(local.name, "link", "add", "vx", "type", "vxlan", "id", "7", ...ends);
+  }
+  return address(net, "vx", 9, mtu, "kernel VXLAN");
+}
+
+/** fastd in its L2TP-like mode without a cipher. */
+export async function startFastd({ net, background, mtu }: Place): Promise<Side> {
+  const keys = [await fastdKey(), await fastdKey()] as const;
+  for (const [index, [local, remote]] of pairs(net).entries()) {
+    const [mine, theirs] = index === 0 ? keys : ([keys[1], keys[0]] as const);
+    const config = [
+      'interface "fd";',
+      "mode tap;",
+      `mtu ${mtu};`,
+      'method "null@l2tp";',
+      // The kernel's L2TP would be no user-space program.
+      "offload l2tp no;",
+      `bind ${local.ipv4}:8100;`,
+      `secret "${mine.secret}";`,
+      `peer "other" { remote ${remote.ipv4}:8100; key "${theirs.public}"; }`,
+    ].join(" ");
+    const command = ["sh", "-c", `echo '${config}' | exec fastd --config -`];
+    background.start(inside(local.name, ...command));
+    await until("fastd has its device", () => ip(local.name, "link", "show", "fd"));
+  }
+  return address(net, "fd", 10, mtu, "fastd null@l2tp");
+}
+
+async function fastdKey(): Promise<{ secret: string; public: string }> {
+  const text = await run(["fastd", "--generate-key"]);
+  const field = (name: string) => new RegExp(`${name}: ([0-9a-f]+)`).exec(text)?.[1] ?? "";
+  return { secret: field("Secret"), public: field("Public") };
+}
+
+export async function startOpenVpn({ net, background, mtu }: Place): Promise<Side> {
+  for (const [local, remote] of pairs(net)) {
+    const ends = ["--local", local.ipv4, "--remote", remote.ipv4, "--port", "1195"];
+    const device = ["--dev", "ov", "--dev-type", "tap", "--tun-mtu", String(mtu)];
+    const plain = ["--cipher", "none", "--auth", "none", "--fragment", "0", "--mssfix", "0"];
+    background.start(inside(local.name, "openvpn", ...device, ...ends, ...plain));
+    await until("OpenVPN has its device", () => ip(local.name, "link", "show", "ov"));
+  }
+  return address(net, "ov", 11, mtu, "OpenVPN, no cipher");
+}
+
+async function address(
+  { a, b }: TestNet,
+  device: string,
+  subnet: number,
+  mtu: number,
+  name: string,
+): Promise<Side> {
+  for (const [index, host] of [a, b].entries()) {
+    await ip(host.name, "addr", "add", `10.${subnet}.0.${index + 1}/24`, "dev", device);
+    await ip(host.name, "link", "set", device, "mtu", String(mtu), "up");
+  }
+  return { name, from: a.name, to: b.name, address: `10.${subnet}.0.2` };
+}
+
+/** Waits until frames cross, and something listens. */
+export async function ready({ from, to, address: at }: Side, background: Background) {
+  background.start(inside(to, "iperf3", "-s"));
+  await until("frames cross", () => ping(from, at));
+  await until("iperf3 listens", () => run(inside(from, "iperf3", "-c", at, "-n", "1")));
+}

@@ -3,7 +3,7 @@
  * (net/ipv4/tcp_offload.c): only what segmenting would take apart into the very same frames. Payloads stay
  * where they are; the large frame is a list of pieces.
  */
-import { fold } from "./checksum.ts";
+import { fold, wordOf } from "./checksum.ts";
 import {
   createFrameShape,
   type FrameShape,
@@ -35,6 +35,9 @@ export class Coalescer {
   #isOpen = false;
   /** Whether the first frame's checksums have been looked at. */
   #isVerified = false;
+  /** Sums of what is the same in all frames: of the IPv4 header, and of the pseudo-header. */
+  #ipSum = 0;
+  #pseudoSum = 0;
   #nextSequence = 0;
   #nextId = 0;
   #hasPsh = false;
@@ -93,14 +96,8 @@ export class Coalescer {
     if (!this.#isOpen || this.frames === MAX_COALESCED) return false;
     const next = this.#next;
     if (!findTransport(this.#memory.view, at, end, next) || !this.#follows(next)) return false;
-    if (!this.#isVerified) {
-      if (!isIntact(this.#memory, this.#first)) {
-        this.#isOpen = false;
-        return false;
-      }
-      this.#isVerified = true;
-    }
-    if (!isIntact(this.#memory, next)) return false;
+    if (!this.#isVerified && !this.#verify()) return false;
+    if (!this.#isIntact(next)) return false;
     const bytes = end - next.payload;
     this.pieceAt[this.frames] = next.payload;
     this.pieceBytes[this.frames] = bytes;
@@ -136,6 +133,35 @@ export class Coalescer {
     }
     const pseudo = pseudoHeaderSum(this.#memory, ip, isIpv4, protocol, transportBytes);
     view.setUint16(checksumField(this.#first), fold(pseudo), true);
+  }
+
+  /** Whether the first frame is intact; if not, none may join it. */
+  #verify(): boolean {
+    const { view, sum } = this.#memory;
+    const first = this.#first;
+    this.#isVerified = true;
+    if (!isIntact(this.#memory, first)) {
+      this.#isOpen = false;
+      return false;
+    }
+    const { ip, isIpv4, protocol, transport } = first;
+    this.#pseudoSum = pseudoHeaderSum(this.#memory, ip, isIpv4, protocol, 0);
+    if (isIpv4) this.#ipSum = sum(ip, transport - ip) - changingWords(view, ip);
+    return true;
+  }
+
+  /** As isIntact, of a frame whose headers are the first one's but for lengths and numbers. */
+  #isIntact(next: FrameShape): boolean {
+    const { view, sum } = this.#memory;
+    const { ip, isIpv4, protocol, transport, end } = next;
+    if (isIpv4) {
+      if (view.getUint16(ip + IPV4.checksum) === 0xffff) return false;
+      if (fold(this.#ipSum + changingWords(view, ip)) !== 0xffff) return false;
+    }
+    const known = view.getUint16(checksumField(next));
+    if (known === (protocol === Protocol.Tcp ? 0xffff : 0)) return false;
+    const bytes = end - transport;
+    return fold(this.#pseudoSum + wordOf(bytes) + sum(transport, bytes)) === 0xffff;
   }
 
   /** Whether the frame could be the pending one's next segment: all but lengths, numbers and PSH is the same. */
@@ -205,4 +231,13 @@ export class Coalescer {
     }
     return at === length || view.getUint16(one + at) === view.getUint16(two + at);
   }
+}
+
+/** The sum of an IPv4 header's length, id and checksum. */
+function changingWords(view: DataView, ip: number): number {
+  return (
+    view.getUint16(ip + IPV4.length, true) +
+    view.getUint16(ip + IPV4.id, true) +
+    view.getUint16(ip + IPV4.checksum, true)
+  );
 }

@@ -1,7 +1,9 @@
 /**
  * Cuts what a device hands over as one large frame into the frames that it stands for, as the kernel would
- * (net/ipv4/tcp_offload.c, udp_offload.c). Headers are written anew; payloads stay where they are.
+ * (net/ipv4/tcp_offload.c, udp_offload.c). Headers are written anew; payloads stay where they are. The large
+ * frame's own headers are spent in that.
  */
+import { fold, wordOf } from "./checksum.ts";
 import {
   createFrameShape,
   findIp,
@@ -18,12 +20,7 @@ import {
   UDP_HEADER_BYTES,
 } from "./frame.ts";
 import type { PacketMemory } from "./packet-memory.ts";
-import {
-  checksumField,
-  checksumOf,
-  pseudoHeaderSum,
-  setIpv4Checksum,
-} from "./transport-checksum.ts";
+import { checksumField, checksumOf, pseudoHeaderSum } from "./transport-checksum.ts";
 import { GSO_ECN, GsoType } from "./vnet-header.ts";
 
 /** Ethernet with two tags, IPv6, TCP with all its options, and as much again of IP options. */
@@ -34,10 +31,11 @@ const CWR = 0x80;
 
 export class Segmenter {
   readonly #memory: PacketMemory;
-  /** The large frame, and in `write` the segment. */
   readonly #whole = createFrameShape();
-  readonly #part = createFrameShape();
   #gsoSize = 0;
+  /** Sums of what is the same in all segments: of the IPv4 header, and of what the other checksum covers. */
+  #ipSum = 0;
+  #transportSum = 0;
   #firstId = 0;
   #firstSequence = 0;
   #lastFlags = 0;
@@ -69,12 +67,32 @@ export class Segmenter {
     this.headerBytes = whole.payload - at;
     if (whole.payload > end || this.headerBytes > MAX_FRAME_HEADER_BYTES) return 0;
     this.#gsoSize = gsoSize;
-    if (whole.isIpv4) this.#firstId = view.getUint16(ip + IPV4.id);
-    if (whole.protocol === Protocol.Tcp) {
-      this.#firstSequence = view.getUint32(whole.transport + TCP.sequence);
-      this.#lastFlags = view.getUint8(whole.transport + TCP.flags);
-    }
+    this.#prepare();
     return Math.max(1, Math.ceil((end - whole.payload) / gsoSize));
+  }
+
+  /** Takes out of the headers what differs from segment to segment, and sums up the rest. */
+  #prepare(): void {
+    const { view, sum } = this.#memory;
+    const { ip, isIpv4, protocol, transport, payload } = this.#whole;
+    if (isIpv4) {
+      this.#firstId = view.getUint16(ip + IPV4.id);
+      view.setUint16(ip + IPV4.length, 0);
+      view.setUint16(ip + IPV4.id, 0);
+      view.setUint16(ip + IPV4.checksum, 0);
+      this.#ipSum = sum(ip, transport - ip);
+    }
+    if (protocol === Protocol.Tcp) {
+      this.#firstSequence = view.getUint32(transport + TCP.sequence);
+      this.#lastFlags = view.getUint8(transport + TCP.flags);
+      view.setUint32(transport + TCP.sequence, 0);
+      view.setUint8(transport + TCP.flags, 0);
+    } else {
+      view.setUint16(transport + UDP.length, 0);
+    }
+    view.setUint16(checksumField(this.#whole), 0);
+    this.#transportSum =
+      pseudoHeaderSum(this.#memory, ip, isIpv4, protocol, 0) + sum(transport, payload - transport);
   }
 
   /** By the device's word; whether the headers agree with that. */
@@ -85,7 +103,9 @@ export class Segmenter {
     const version = ipVersionAt(view, ip);
     whole.isIpv4 = version === 4;
     if (version !== 4 && version !== 6) return false;
-    if (transport < ip + (whole.isIpv4 ? MIN_IPV4_HEADER_BYTES : IPV6_HEADER_BYTES)) return false;
+    if (whole.isIpv4 ? !endsIpv4Header(view, ip, transport) : !endsIpv6Header(ip, transport)) {
+      return false;
+    }
     if (type === GsoType.Udp) {
       whole.protocol = Protocol.Udp;
       whole.payload = transport + UDP_HEADER_BYTES;
@@ -103,43 +123,75 @@ export class Segmenter {
 
   /** Writes the headers of a segment, and says where its payload is. */
   write(index: number, to: number): void {
-    const { bytes, view, sum } = this.#memory;
+    const { view, sum } = this.#memory;
     const whole = this.#whole;
-    const part = this.#part;
     const skipped = index * this.#gsoSize;
     this.payloadAt = whole.payload + skipped;
     this.payloadBytes = Math.min(this.#gsoSize, whole.end - this.payloadAt);
-    bytes.copyWithin(to, whole.at, whole.payload);
-    part.protocol = whole.protocol;
-    part.ip = to + whole.ip - whole.at;
-    part.transport = to + whole.transport - whole.at;
-    const { ip, transport, protocol } = part;
-    const transportHeader = whole.payload - whole.transport;
-    const transportBytes = transportHeader + this.payloadBytes;
+    this.#copyHeader(to);
+    const ip = to + whole.ip - whole.at;
+    const transport = to + whole.transport - whole.at;
+    const transportBytes = whole.payload - whole.transport + this.payloadBytes;
     if (whole.isIpv4) {
-      view.setUint16(ip + IPV4.length, transport - ip + transportBytes);
-      view.setUint16(ip + IPV4.id, this.#firstId + index);
-      setIpv4Checksum(this.#memory, ip, transport - ip);
+      const length = transport - ip + transportBytes;
+      const id = (this.#firstId + index) & 0xffff;
+      view.setUint16(ip + IPV4.length, length);
+      view.setUint16(ip + IPV4.id, id);
+      const checksum = ~fold(this.#ipSum + wordOf(length) + wordOf(id)) & 0xffff;
+      view.setUint16(ip + IPV4.checksum, checksum, true);
     } else {
       view.setUint16(ip + IPV6.length, transport - ip - IPV6_HEADER_BYTES + transportBytes);
     }
-    if (protocol === Protocol.Udp) view.setUint16(transport + UDP.length, transportBytes);
-    else this.#writeTcp(transport, skipped, this.payloadAt + this.payloadBytes === whole.end);
-    const field = checksumField(part);
-    view.setUint16(field, 0);
     const all =
-      pseudoHeaderSum(this.#memory, ip, whole.isIpv4, protocol, transportBytes) +
-      sum(transport, transportHeader) +
+      this.#transportSum +
+      wordOf(transportBytes) +
+      (whole.protocol === Protocol.Udp
+        ? this.#writeUdp(transport, transportBytes)
+        : this.#writeTcp(transport, skipped)) +
       sum(this.payloadAt, this.payloadBytes);
-    view.setUint16(field, checksumOf(all, protocol), true);
+    const field = transport + checksumField(whole) - whole.transport;
+    view.setUint16(field, checksumOf(all, whole.protocol), true);
   }
 
-  #writeTcp(transport: number, skipped: number, isLast: boolean): void {
+  /** By words: a call of copyWithin costs more than so few of them. */
+  #copyHeader(to: number): void {
     const { view } = this.#memory;
-    view.setUint32(transport + TCP.sequence, this.#firstSequence + skipped);
+    const { at, payload } = this.#whole;
+    const bytes = payload - at;
+    let done = 0;
+    for (; done + 4 <= bytes; done += 4) {
+      view.setUint32(to + done, view.getUint32(at + done, true), true);
+    }
+    if (done < bytes) view.setUint16(to + done, view.getUint16(at + done, true), true);
+  }
+
+  /** @returns the sum of what it has written */
+  #writeUdp(transport: number, bytes: number): number {
+    this.#memory.view.setUint16(transport + UDP.length, bytes);
+    return wordOf(bytes);
+  }
+
+  /** @returns the sum of what it has written */
+  #writeTcp(transport: number, skipped: number): number {
+    const { view } = this.#memory;
+    const sequence = (this.#firstSequence + skipped) >>> 0;
+    view.setUint32(transport + TCP.sequence, sequence);
     let flags = this.#lastFlags;
-    if (!isLast) flags &= ~FIN_PSH;
+    if (this.payloadAt + this.payloadBytes !== this.#whole.end) flags &= ~FIN_PSH;
     if (skipped > 0) flags &= ~CWR;
     view.setUint8(transport + TCP.flags, flags);
+    // The flags are the second byte of their word.
+    return wordOf(sequence >>> 16) + wordOf(sequence & 0xffff) + (flags << 8);
   }
+}
+
+function endsIpv4Header(view: DataView, ip: number, transport: number): boolean {
+  const bytes = (view.getUint8(ip) & 0x0f) * 4;
+  return bytes >= MIN_IPV4_HEADER_BYTES && transport === ip + bytes;
+}
+
+/** Extension headers are of eight bytes each, or more of them (RFC 8200 §4). */
+function endsIpv6Header(ip: number, transport: number): boolean {
+  const extensions = transport - ip - IPV6_HEADER_BYTES;
+  return extensions >= 0 && extensions % 8 === 0;
 }

@@ -32,14 +32,30 @@ if (NAME_BYTES < SOCKADDR_BYTES) throw new RangeError("NAME_BYTES");
 export class IoVectors {
   readonly arena: Arena;
   readonly #memory: Memory;
+  /** By 32-bit words: address (2), length (2). */
+  readonly #words: Uint32Array;
+  readonly #arenaLow: number;
+  readonly #arenaHigh: number;
 
   constructor(arena: Arena, count: number) {
     this.arena = arena;
     this.#memory = createMemory(count * IOVEC_BYTES);
+    const { buffer, byteOffset } = this.#memory.bytes;
+    this.#words = new Uint32Array(buffer, byteOffset, (count * IOVEC_BYTES) / 4);
+    this.#arenaLow = arena.address % 0x1_0000_0000;
+    this.#arenaHigh = (arena.address - this.#arenaLow) / 0x1_0000_0000;
   }
 
+  /** @throws RangeError where it is not inside of the arena */
   set(index: number, at: number, length: number): void {
-    this.setAddress(index, addressOf(this.arena, at, length), length);
+    if (at < 0 || length < 0 || at + length > this.arena.bytes.length) {
+      throw new RangeError(`${length} bytes at ${at}`);
+    }
+    const low = this.#arenaLow + at;
+    const word = index * (IOVEC_BYTES / 4);
+    this.#words[word] = low;
+    this.#words[word + 1] = low < 0x1_0000_0000 ? this.#arenaHigh : this.#arenaHigh + 1;
+    this.#words[word + 2] = length;
   }
 
   /** Of a piece that lies elsewhere. */

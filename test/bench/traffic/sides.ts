@@ -79,8 +79,8 @@ export async function startOurs(
 }
 
 /** A tunnel whose other end is the flood. */
-async function hearFlood(net: TestNet, agent: TestAgent, port: number): Promise<Flooded> {
-  const pod = await net.addPod("flooded");
+export async function hearFlood(net: TestNet, agent: TestAgent, port: number): Promise<Flooded> {
+  const pod = await net.addPod(`flooded${port}`);
   const sessionId = 8;
   agent.write("flood.yaml", [
     tunnelObject("flood", net.b, net.a, {

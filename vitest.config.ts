@@ -11,6 +11,13 @@ const system = (name: string, timeoutMs: number) => ({
   },
 });
 
+/** Again what carries frames, in a datapath that joins and cuts none. */
+const withoutOffload = (timeoutMs: number) => {
+  const { test } = system("plain", timeoutMs);
+  const include = ["test/peer/**/*.test.ts", "test/netns/{datapath,fuzz}.test.ts"];
+  return { test: { ...test, include, env: { L2TP_DATAPATH_OFFLOAD: "off" } } };
+};
+
 /** One cluster for all files. */
 const cluster = (name: string, timeoutMs: number) => {
   const { test } = system(name, timeoutMs);
@@ -23,6 +30,7 @@ export default defineConfig({
       { test: { name: "unit", include: ["{l2tp,datapath,operator,cni,cli,rpc}/**/*.test.ts"] } },
       system("netns", 60_000),
       system("peer", 120_000),
+      withoutOffload(120_000),
       // Against the API server of test/kube/crd-server.
       system("crds", 60_000),
       // On the cluster of test/kube/kube-cluster.

@@ -22,6 +22,23 @@ it("sums as the reference does, whatever the place and the length", () => {
   }
 });
 
+it("copies what it sums, over what lies behind, too", () => {
+  const random = new Random(9);
+  const { bytes, copySum } = createPacketMemory(200_000);
+  for (let round = 0; round < 5000; round++) {
+    const at = 200 + random.below(1000);
+    const length = round < 300 ? round : random.below(3000);
+    const to = random.pick([at - 1 - random.below(200), 100_000 + random.below(100)]);
+    for (let i = 0; i < 4300; i++) bytes[i] = random.below(256);
+    const source = bytes.slice(at, at + length);
+    const before = bytes[to + length];
+    const total = fold(copySum(at, to, length));
+    expect(total, `${length} bytes at ${at}`).toBe(wordOf(referenceSum(source)));
+    expect(bytes.slice(to, to + length)).toEqual(source);
+    expect(bytes[to + length]).toBe(before);
+  }
+});
+
 it("holds the largest sum that it may be asked for", () => {
   const { bytes, sum } = createPacketMemory(131_072);
   bytes.fill(0xff);

@@ -4,15 +4,18 @@
  */
 import { CHECKSUM_WASM } from "./checksum.generated.ts";
 
-/** The unfolded sum of `length` bytes from `at` on; at most 128 KiB. */
-export type Summer = (at: number, length: number) => number;
+/** With vector instructions, over the memory that packets are in; of at most 128 KiB. */
+export interface Summer {
+  /** The unfolded sum of the bytes. */
+  sum(at: number, length: number): number;
+  /** The same, and copies them; they may overlap where `to` is below `at`. */
+  copySum(at: number, to: number, length: number): number;
+}
 
-/** With vector instructions, over the memory that packets are in. */
 export function createSummer(memory: WebAssembly.Memory): Summer {
   const module = new WebAssembly.Module(Buffer.from(CHECKSUM_WASM, "base64"));
-  const instance = new WebAssembly.Instance(module, { arena: { memory } });
-  const { sum } = instance.exports as { sum: Summer };
-  return sum;
+  const { exports } = new WebAssembly.Instance(module, { arena: { memory } });
+  return exports as unknown as Summer;
 }
 
 /** The carries of a sum added back, until it is a word (never 0 but for a sum of 0). */

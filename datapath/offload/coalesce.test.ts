@@ -7,10 +7,10 @@ import { Segmenter } from "./segment.ts";
 import { ACK, buildFrame, CWR, FIN, type Packet, PSH, referenceSegments } from "./testdata.ts";
 import { GsoType } from "./vnet-header.ts";
 
-const SLOT = 10_000;
+const SLOT = 70_000;
 const WHOLE = 64 * SLOT;
 const OUT = WHOLE + 70_000;
-const memory = createPacketMemory(OUT + 1000);
+const memory = createPacketMemory(OUT + 20_000);
 
 interface Large {
   readonly frame: Buffer;
@@ -20,33 +20,38 @@ interface Large {
   readonly checksumStart: number;
 }
 
+/** In slots of their own, or one behind the other with a header between, as in one message. */
+type Layout = "slots" | "message";
+
 /** What the coalescer makes of frames that come one after the other. */
-function coalesce(frames: readonly Buffer[]): Large[] {
+function coalesce(frames: readonly Buffer[], layout: Layout = "slots"): Large[] {
   const coalescer = new Coalescer(memory);
   const larges: Large[] = [];
   const flush = () => {
     const { frames: count, gsoType, segmentBytes, checksumStart } = coalescer;
     if (count === 0) return;
     coalescer.finish();
-    const pieces = Array.from({ length: count }, (_, index) => {
-      const at = coalescer.pieceAt[index] as number;
-      return memory.bytes.slice(at, at + (coalescer.pieceBytes[index] as number));
-    });
     larges.push({
-      frame: Buffer.concat(pieces),
+      frame: Buffer.from(memory.bytes.slice(coalescer.at, coalescer.end)),
       frames: count,
       gsoType: count === 1 ? GsoType.None : gsoType,
       gsoSize: segmentBytes,
       checksumStart,
     });
   };
+  const places: number[] = [];
+  let next = 2;
   for (const [index, frame] of frames.entries()) {
-    const at = (index % 64) * SLOT + 2;
-    if (index % 64 === 0) flush();
+    const at = layout === "slots" ? (index % 64) * SLOT + 2 : next;
+    places.push(at);
     memory.bytes.set(frame, at);
+    next = at + frame.length + 12;
+  }
+  for (const [index, frame] of frames.entries()) {
+    const at = places[index] as number;
     if (coalescer.frames > 0 && coalescer.join(at, at + frame.length)) continue;
     flush();
-    coalescer.begin(at, at + frame.length);
+    coalescer.begin(at, at + frame.length, layout === "slots" ? at + SLOT : WHOLE);
   }
   flush();
   return larges;
@@ -60,9 +65,8 @@ function segmentAgain({ frame, frames, gsoType, gsoSize, checksumStart }: Large)
   const count = segmenter.start(WHOLE, WHOLE + frame.length, gsoType, gsoSize, checksumStart);
   return Array.from({ length: count }, (_, index) => {
     segmenter.write(index, OUT);
-    const { headerBytes, payloadAt, payloadBytes } = segmenter;
-    const header = memory.bytes.subarray(OUT, OUT + headerBytes);
-    return Buffer.concat([header, memory.bytes.subarray(payloadAt, payloadAt + payloadBytes)]);
+    const bytes = segmenter.headerBytes + segmenter.payloadBytes(index);
+    return Buffer.from(memory.bytes.slice(OUT, OUT + bytes));
   });
 }
 
@@ -143,8 +147,11 @@ describe.each(FLOWS)("a flow of %s", (_name, packet) => {
     ];
     const broken = frames[which === "first" ? 0 : 1] as Buffer;
     broken[broken.length - 1] = 1;
-    expect(coalesce(frames).flatMap(segmentAgain)).toEqual(frames);
-    expect(coalesce(frames)).toHaveLength(2);
+    for (const layout of ["slots", "message"] as const) {
+      const larges = coalesce(frames, layout);
+      expect(larges).toHaveLength(2);
+      expect(larges.flatMap(segmentAgain)).toEqual(frames);
+    }
   });
 
   it("grows to what IP can hold, and no further", () => {
@@ -152,6 +159,18 @@ describe.each(FLOWS)("a flow of %s", (_name, packet) => {
     const larges = coalesce(frames);
     expect(larges.map(({ frames: count }) => count)).toEqual([8, 1]);
     expect(larges.flatMap(segmentAgain)).toEqual(frames);
+  });
+
+  it("grows to where it may, and no further", () => {
+    const coalescer = new Coalescer(memory);
+    const [one, two] = referenceSegments({ ...packet, payload: new Uint8Array(2000) }, 1000);
+    memory.bytes.set(one as Buffer, 2);
+    memory.bytes.set(two as Buffer, 5000);
+    const end = 2 + (one as Buffer).length;
+    coalescer.begin(2, end, end + 999);
+    expect(coalescer.join(5000, 5000 + (two as Buffer).length)).toBe(false);
+    coalescer.begin(2, end, end + 1000);
+    expect(coalescer.join(5000, 5000 + (two as Buffer).length)).toBe(true);
   });
 
   it("holds no more frames than one call may have", () => {
@@ -205,7 +224,7 @@ it("is undone by segmenting, whatever comes", () => {
       },
     );
     const usual = frames.slice(0, 64).filter((frame) => frame.length < SLOT);
-    const larges = coalesce(usual);
+    const larges = coalesce(usual, random.pick(["slots", "message"]));
     for (const { frames: count } of larges) joined += count - 1;
     expect(larges.flatMap(segmentAgain), `round ${round}`).toEqual(usual);
   }

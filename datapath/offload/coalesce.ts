@@ -1,7 +1,7 @@
 /**
  * Joins frames that follow each other in one TCP or UDP flow into one large frame, as the kernel's GRO does
- * (net/ipv4/tcp_offload.c): only what segmenting would take apart into the very same frames. Payloads stay
- * where they are; the large frame is a list of pieces.
+ * (net/ipv4/tcp_offload.c): only what segmenting would take apart into the very same frames. The large frame
+ * grows in the place of the first one.
  */
 import { fold, wordOf } from "./checksum.ts";
 import {
@@ -19,9 +19,11 @@ import type { PacketMemory } from "./packet-memory.ts";
 import { checksumField, isIntact, pseudoHeaderSum, setIpv4Checksum } from "./transport-checksum.ts";
 import { GsoType } from "./vnet-header.ts";
 
-/** Frames in one, and so pieces. */
+/** What segmenting may make of one frame again, with any device. */
 export const MAX_COALESCED = 64;
 const MAX_IP_BYTES = 65_535;
+/** Ethernet with two tags, IPv4 and TCP with all their options. */
+const MAX_HEADER_BYTES = 22 + 60 + 60;
 const FLAG = { psh: 0x08, ack: 0x10 } as const;
 /** In the word of offset, flags and window. */
 const PSH_IN_WORD = 0x0008_0000;
@@ -41,11 +43,15 @@ export class Coalescer {
   #nextSequence = 0;
   #nextId = 0;
   #hasPsh = false;
+  /** The headers of the frame at hand. */
+  readonly #saved = new Uint8Array(MAX_HEADER_BYTES);
   #payloadBytes = 0;
   /** Frames in the pending one; 0: none is pending. */
   frames = 0;
-  readonly pieceAt = new Int32Array(MAX_COALESCED);
-  readonly pieceBytes = new Int32Array(MAX_COALESCED);
+  /** Where the large frame is. */
+  at = 0;
+  end = 0;
+  #limit = 0;
   /** Payload of a segment; the last may have less. */
   segmentBytes = 0;
 
@@ -71,13 +77,17 @@ export class Coalescer {
     return checksumField(this.#first) - this.#first.transport;
   }
 
-  /** Makes the frame the pending one. Whatever was pending must be out. */
-  begin(at: number, end: number): void {
+  /**
+   * Makes the frame the pending one. Whatever was pending must be out.
+   * @param limit until where it may grow
+   */
+  begin(at: number, end: number, limit: number): void {
     const first = this.#first;
     const { view } = this.#memory;
     this.frames = 1;
-    this.pieceAt[0] = at;
-    this.pieceBytes[0] = end - at;
+    this.at = at;
+    this.end = end;
+    this.#limit = limit;
     this.#isOpen = findTransport(view, at, end, first) && first.payload < end;
     if (!this.#isOpen) return;
     this.#isVerified = false;
@@ -91,22 +101,23 @@ export class Coalescer {
     this.#nextSequence = view.getUint32(first.transport + TCP.sequence) + this.segmentBytes;
   }
 
-  /** Whether the frame has joined the pending one. */
+  /** Whether the frame has joined the pending one. It lies behind that, or elsewhere. */
   join(at: number, end: number): boolean {
     if (!this.#isOpen || this.frames === MAX_COALESCED) return false;
     const next = this.#next;
     if (!findTransport(this.#memory.view, at, end, next) || !this.#follows(next)) return false;
-    if (!this.#isVerified && !this.#verify()) return false;
-    if (!this.#isIntact(next)) return false;
     const bytes = end - next.payload;
-    this.pieceAt[this.frames] = next.payload;
-    this.pieceBytes[this.frames] = bytes;
+    if (this.end + bytes > this.#limit) return false;
+    if (!this.#isVerified && !this.#verify()) return false;
+    const flags = this.#memory.view.getUint8(next.transport + TCP.flags);
+    if (!this.#takePayload(next)) return false;
+    this.end += bytes;
     this.frames++;
     this.#payloadBytes += bytes;
     this.#nextId = (this.#nextId + 1) & 0xffff;
     this.#nextSequence += bytes;
     if (next.protocol === Protocol.Tcp) {
-      this.#hasPsh = (this.#memory.view.getUint8(next.transport + TCP.flags) & FLAG.psh) !== 0;
+      this.#hasPsh = (flags & FLAG.psh) !== 0;
     }
     this.#isOpen = bytes === this.segmentBytes && !this.#hasPsh;
     return true;
@@ -150,18 +161,30 @@ export class Coalescer {
     return true;
   }
 
-  /** As isIntact, of a frame whose headers are the first one's but for lengths and numbers. */
-  #isIntact(next: FrameShape): boolean {
-    const { view, sum } = this.#memory;
-    const { ip, isIpv4, protocol, transport, end } = next;
+  /**
+   * Puts the payload behind the pending frame, where its checksums are right: as isIntact, of a frame whose
+   * headers are the first one's but for lengths and numbers. One pass over the payload does both; where it
+   * shows that it is not intact, all is put back.
+   */
+  #takePayload(next: FrameShape): boolean {
+    const { bytes: memory, view, sum, copySum } = this.#memory;
+    const { at, ip, isIpv4, protocol, transport, payload, end } = next;
     if (isIpv4) {
       if (view.getUint16(ip + IPV4.checksum) === 0xffff) return false;
       if (fold(this.#ipSum + changingWords(view, ip)) !== 0xffff) return false;
     }
     const known = view.getUint16(checksumField(next));
     if (known === (protocol === Protocol.Tcp ? 0xffff : 0)) return false;
-    const bytes = end - transport;
-    return fold(this.#pseudoSum + wordOf(bytes) + sum(transport, bytes)) === 0xffff;
+    const headers = this.#pseudoSum + wordOf(end - transport) + sum(transport, payload - transport);
+    // Right behind the pending frame the payload moves over its own headers.
+    const isNear = this.end + end - payload > at && this.end < end;
+    if (isNear) this.#saved.set(memory.subarray(at, payload));
+    if (fold(headers + copySum(payload, this.end, end - payload)) === 0xffff) return true;
+    if (isNear) {
+      memory.copyWithin(payload, this.end, this.end + end - payload);
+      memory.set(this.#saved.subarray(0, payload - at), at);
+    }
+    return false;
   }
 
   /** Whether the frame could be the pending one's next segment: all but lengths, numbers and PSH is the same. */

@@ -1,11 +1,9 @@
 /** The memory that packets are in, as the offloads work on it. */
 import { createSummer, type Summer } from "./checksum.ts";
 
-export interface PacketMemory {
+export interface PacketMemory extends Summer {
   readonly bytes: Uint8Array;
   readonly view: DataView;
-  /** Over the same memory, at the same offsets. */
-  readonly sum: Summer;
 }
 
 /** Bytes of a page of WebAssembly's memory. */
@@ -18,6 +16,6 @@ export function createPacketMemory(size: number): PacketMemory {
   return {
     bytes: new Uint8Array(memory.buffer),
     view: new DataView(memory.buffer),
-    sum: createSummer(memory),
+    ...createSummer(memory),
   };
 }

@@ -1,7 +1,6 @@
 /**
  * Cuts what a device hands over as one large frame into the frames that it stands for, as the kernel would
- * (net/ipv4/tcp_offload.c, udp_offload.c). Headers are written anew; payloads stay where they are. The large
- * frame's own headers are spent in that.
+ * (net/ipv4/tcp_offload.c, udp_offload.c). The large frame's own headers are spent in that.
  */
 import { fold, wordOf } from "./checksum.ts";
 import {
@@ -41,9 +40,6 @@ export class Segmenter {
   #lastFlags = 0;
   /** Bytes of a segment's headers, the same for all. */
   headerBytes = 0;
-  /** Of the segment that was written last. */
-  payloadAt = 0;
-  payloadBytes = 0;
 
   constructor(memory: PacketMemory) {
     this.#memory = memory;
@@ -121,17 +117,22 @@ export class Segmenter {
     );
   }
 
-  /** Writes the headers of a segment, and says where its payload is. */
+  /** Bytes of a segment's payload. */
+  payloadBytes(index: number): number {
+    const { payload, end } = this.#whole;
+    return Math.min(this.#gsoSize, end - payload - index * this.#gsoSize);
+  }
+
+  /** Writes a segment, which is a whole frame. */
   write(index: number, to: number): void {
-    const { view, sum } = this.#memory;
+    const { view, copySum } = this.#memory;
     const whole = this.#whole;
     const skipped = index * this.#gsoSize;
-    this.payloadAt = whole.payload + skipped;
-    this.payloadBytes = Math.min(this.#gsoSize, whole.end - this.payloadAt);
+    const payloadBytes = this.payloadBytes(index);
     this.#copyHeader(to);
     const ip = to + whole.ip - whole.at;
     const transport = to + whole.transport - whole.at;
-    const transportBytes = whole.payload - whole.transport + this.payloadBytes;
+    const transportBytes = whole.payload - whole.transport + payloadBytes;
     if (whole.isIpv4) {
       const length = transport - ip + transportBytes;
       const id = (this.#firstId + index) & 0xffff;
@@ -147,8 +148,12 @@ export class Segmenter {
       wordOf(transportBytes) +
       (whole.protocol === Protocol.Udp
         ? this.#writeUdp(transport, transportBytes)
-        : this.#writeTcp(transport, skipped)) +
-      sum(this.payloadAt, this.payloadBytes);
+        : this.#writeTcp(
+            transport,
+            skipped,
+            skipped + payloadBytes === whole.end - whole.payload,
+          )) +
+      copySum(whole.payload + skipped, to + this.headerBytes, payloadBytes);
     const field = transport + checksumField(whole) - whole.transport;
     view.setUint16(field, checksumOf(all, whole.protocol), true);
   }
@@ -172,12 +177,12 @@ export class Segmenter {
   }
 
   /** @returns the sum of what it has written */
-  #writeTcp(transport: number, skipped: number): number {
+  #writeTcp(transport: number, skipped: number, isLast: boolean): number {
     const { view } = this.#memory;
     const sequence = (this.#firstSequence + skipped) >>> 0;
     view.setUint32(transport + TCP.sequence, sequence);
     let flags = this.#lastFlags;
-    if (this.payloadAt + this.payloadBytes !== this.#whole.end) flags &= ~FIN_PSH;
+    if (!isLast) flags &= ~FIN_PSH;
     if (skipped > 0) flags &= ~CWR;
     view.setUint8(transport + TCP.flags, flags);
     // The flags are the second byte of their word.

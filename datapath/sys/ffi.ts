@@ -51,7 +51,7 @@ interface LibC {
  */
 interface PacketLibC {
   read(fd: number, at: Address, length: number): number;
-  writev(fd: number, vectors: Address, count: number): number;
+  write(fd: number, at: Address, length: number): number;
   sendmmsg(fd: number, messages: Address, count: number, flags: number): number;
   recvmmsg(fd: number, messages: Address, count: number, flags: number, timeout: null): number;
   epoll_wait(epoll: number, events: Address, max: number, timeoutMs: number): number;
@@ -85,7 +85,7 @@ export const c = {
 
 export const packet = {
   read: bind("int read(int fd, uintptr_t at, size_t length)"),
-  writev: bind("int writev(int fd, uintptr_t vectors, int count)"),
+  write: bind("int write(int fd, uintptr_t at, size_t length)"),
   sendmmsg: bind("int sendmmsg(int fd, uintptr_t messages, uint32_t count, int flags)"),
   recvmmsg: bind(
     "int recvmmsg(int fd, uintptr_t messages, uint32_t count, int flags, void *timeout)",

@@ -5,7 +5,6 @@ import { lastErrno, packet } from "../sys/ffi.ts";
 import { addressOf } from "../sys/memory.ts";
 import { setTransmitChecksum } from "../sys/socket.ts";
 import type { Arena } from "./arena.ts";
-import type { FrameVector } from "./frame-vector.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
 import type { MessageVectors } from "./vectors.ts";
 
@@ -24,8 +23,9 @@ export class TapDevice implements FrameDevice {
     return bytes >= 0 ? bytes - VNET_HEADER_BYTES : failure();
   }
 
-  write(frame: FrameVector): number {
-    const bytes = packet.writev(this.fd, frame.address, frame.count);
+  write(arena: Arena, at: number, length: number): number {
+    const all = length + VNET_HEADER_BYTES;
+    const bytes = packet.write(this.fd, addressOf(arena, at - VNET_HEADER_BYTES, all), all);
     return bytes >= 0 ? 0 : -lastErrno();
   }
 }

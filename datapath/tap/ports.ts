@@ -1,6 +1,5 @@
 /** The two sides of the packet path as it sees them: a frame device, and a datagram socket. */
 import type { Arena } from "./arena.ts";
-import type { FrameVector } from "./frame-vector.ts";
 import type { MessageVectors } from "./vectors.ts";
 
 /** A TAP device, or one in memory. Never blocks, never throws. */
@@ -10,8 +9,8 @@ export interface FrameDevice {
    * waits, −errno where the device failed.
    */
   read(arena: Arena, at: number, length: number): number;
-  /** One frame. Returns 0, or −errno. */
-  write(frame: FrameVector): number;
+  /** One frame from `at`, with its virtio_net_hdr in front of that. Returns 0, or −errno. */
+  write(arena: Arena, at: number, length: number): number;
 }
 
 /** A tunnel socket, or one in memory. Never blocks, never throws. */

@@ -7,7 +7,7 @@ import {
 } from "../../l2tp/codec.ts";
 import { type ReceiveOrder, Verdict } from "../../l2tp/reorder.ts";
 import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
-import { type Arena, Slots } from "./arena.ts";
+import { type Arena, FRAME_CAPACITY, Slots } from "./arena.ts";
 import type { Delivery } from "./deliver.ts";
 import { ReceiveBatch } from "./receive-batch.ts";
 import { HELD_FRAMES, type SessionState } from "./session.ts";
@@ -23,6 +23,8 @@ export class Receiver {
   readonly #holds: Slots;
   readonly #delivery: Delivery;
   readonly #header = createHeaderOut();
+  /** Until where the frame at hand may grow: the end of its slot. */
+  #limit = 0;
   /** The tunnel that the message at hand is known to have come from. */
   #knownSource: TunnelState | null = null;
   /** A stack of the free slots of the hold pool. */
@@ -54,6 +56,7 @@ export class Receiver {
       const segment = messages.receivedSegment(slot);
       const at = slots.at(slot);
       this.#knownSource = null;
+      this.#limit = at + FRAME_CAPACITY;
       if (segment === 0 || segment >= length) this.#receive(endpoint, slot, at, length, now);
       else {
         for (let done = 0; done < length; done += segment) {
@@ -162,7 +165,7 @@ export class Receiver {
       counters.rxErrors++;
       return;
     }
-    if (session.order === null) this.#delivery.deliver(session, header.next, bytes);
+    if (session.order === null) this.#delivery.deliver(session, header.next, bytes, this.#limit);
     else if (header.sequence < 0) counters.rxSeqDiscards++;
     else this.#sequence(session, header.sequence, header.next, bytes, now);
   }
@@ -182,7 +185,7 @@ export class Receiver {
       this.#deliverHeld(session, order.release());
       verdict = order.offer(sequence, now);
     }
-    if (verdict === Verdict.Deliver) this.#delivery.deliver(session, offset, bytes);
+    if (verdict === Verdict.Deliver) this.#delivery.deliver(session, offset, bytes, this.#limit);
     else if (verdict === Verdict.Late) session.counters.rxSeqDiscards++;
     else this.#hold(session, order.slotOf(sequence), offset, bytes);
     session.counters.rxOosPackets += order.skipped - skippedBefore;
@@ -211,7 +214,7 @@ export class Receiver {
   ): void {
     const order = session.order as ReceiveOrder;
     for (let slot = order.release(); slot >= 0; slot = order.release()) {
-      if (slot === orderSlot) this.#delivery.deliver(session, offset, bytes);
+      if (slot === orderSlot) this.#delivery.deliver(session, offset, bytes, this.#limit);
       else this.#deliverHeld(session, slot);
     }
   }
@@ -233,7 +236,12 @@ export class Receiver {
   #deliverHeld(session: SessionState, orderSlot: number): void {
     const poolSlot = session.held[orderSlot] as number;
     const at = this.#holds.at(poolSlot);
-    this.#delivery.deliver(session, at, session.heldBytes[orderSlot] as number);
+    this.#delivery.deliver(
+      session,
+      at,
+      session.heldBytes[orderSlot] as number,
+      at + FRAME_CAPACITY,
+    );
     this.#freeHolds[this.#freeHoldCount] = poolSlot;
     this.#freeHoldCount++;
   }

@@ -10,8 +10,6 @@ import { IoVectors, MessageVectors } from "./vectors.ts";
 
 const MAX_MESSAGES = 64;
 const MAX_DATAGRAMS = 512;
-/** A header, and a payload that lies elsewhere. */
-const MAX_PIECES = 2;
 /** UDP_MAX_SEGMENTS of all kernels (include/linux/udp.h). */
 const MAX_SEGMENTS = 64;
 /** What IPv4 can hold behind its header and UDP's. */
@@ -20,28 +18,31 @@ const MAX_MESSAGE_BYTES = 65_507;
 const FRAME_SLOTS = 64;
 /** What waits should still be in the cache when it is sent. */
 const FLUSH_BYTES = 512 * 1024;
-/** Room for the headers of a datagram. */
-const HEADER_SLOT_BYTES = 256;
+/** Where datagrams are written that a large frame is cut into, one behind the other. */
+const WRITE_BYTES = 2 * FLUSH_BYTES;
 
 /** A device or a kernel that does not segment; the datagrams go one by one from then on. */
 export type SegmentRefused = (tunnel: TunnelState, segmentBytes: number, errno: number) => void;
 
 export class SendQueue {
   readonly #frames: Slots;
-  readonly #headers: number;
+  readonly #writeBase: number;
   readonly #refused: SegmentRefused;
   readonly #vectors: IoVectors;
   readonly #messages: MessageVectors;
   /** For datagrams of a message that was refused. */
   readonly #single: MessageVectors;
-  /** By datagram: who sent it, the frame's bytes, and the first of its pieces. */
+  /** By datagram: who sent it, the frame's bytes, and where it is. */
   readonly #senders: (SessionState | null)[] = new Array(MAX_DATAGRAMS).fill(null);
   readonly #frameBytes = new Int32Array(MAX_DATAGRAMS);
-  readonly #firstPiece = new Int32Array(MAX_DATAGRAMS + 1);
-  /** By message: the first of its datagrams, and the bytes of each but the last. */
+  readonly #at = new Int32Array(MAX_DATAGRAMS);
+  readonly #bytes = new Int32Array(MAX_DATAGRAMS);
+  /** By message: the first of its datagrams and pieces, and the bytes of each datagram but the last. */
   readonly #firstDatagram = new Int32Array(MAX_MESSAGES + 1);
+  readonly #firstPiece = new Int32Array(MAX_MESSAGES + 1);
   readonly #segmentBytes = new Int32Array(MAX_MESSAGES);
   #usedFrames = 0;
+  #written = 0;
   #pieces = 0;
   #datagrams = 0;
   #messageCount = 0;
@@ -50,19 +51,23 @@ export class SendQueue {
   #tunnel: TunnelState | null = null;
   #isOpen = false;
   #messageBytes = 0;
+  /** Its last piece. */
+  #pieceAt = 0;
+  #pieceEnd = 0;
 
   /** @param base of SendQueue.BYTES in the arena */
   constructor(arena: Arena, base: number, refused: SegmentRefused) {
-    this.#vectors = new IoVectors(arena, MAX_DATAGRAMS * MAX_PIECES);
+    // One more, for datagrams that go singly.
+    this.#vectors = new IoVectors(arena, MAX_DATAGRAMS + 1);
     this.#messages = new MessageVectors(this.#vectors, MAX_MESSAGES);
     this.#single = new MessageVectors(this.#vectors, 1);
     this.#frames = new Slots(base);
-    this.#headers = base + Slots.bytes(FRAME_SLOTS);
+    this.#writeBase = base + Slots.bytes(FRAME_SLOTS);
     this.#refused = refused;
   }
 
   /** What it takes of the arena. */
-  static readonly BYTES = Slots.bytes(FRAME_SLOTS) + MAX_DATAGRAMS * HEADER_SLOT_BYTES;
+  static readonly BYTES = Slots.bytes(FRAME_SLOTS) + WRITE_BYTES;
 
   /** Where the next frame may be read to. Nothing that was read before is overwritten until it is sent. */
   frameAt(): number {
@@ -75,34 +80,45 @@ export class SendQueue {
     this.#usedFrames++;
   }
 
-  /** Where the headers of the next datagram may be written to, before `begin`. */
-  headerAt(): number {
-    if (this.#datagrams === MAX_DATAGRAMS) this.#send();
-    return this.#headers + this.#datagrams * HEADER_SLOT_BYTES;
+  /** Where a datagram of so many bytes may be written to, before `add`: behind the one before it. */
+  writeAt(bytes: number): number {
+    if (this.#written + bytes > WRITE_BYTES) {
+      this.#send();
+      this.#written = 0;
+    }
+    const at = this.#writeBase + this.#written;
+    this.#written += bytes;
+    return at;
   }
 
-  /** A datagram of so many bytes begins, and a frame in it; `add` says where they are. */
-  begin(session: SessionState, bytes: number, frameBytes: number): void {
+  /** Queues a datagram that is at `at`, and has a frame of so many bytes in it. */
+  add(session: SessionState, at: number, bytes: number, frameBytes: number): void {
     if (this.#datagrams === MAX_DATAGRAMS) this.#send();
     if (!this.#joins(session.tunnel, bytes)) this.#open(session.tunnel, bytes);
+    const index = this.#datagrams;
     this.#isOpen = bytes === this.#segmentBytes[this.#messageCount - 1];
-    this.#messageBytes += bytes;
     this.#queuedBytes += bytes;
-    this.#senders[this.#datagrams] = session;
-    this.#frameBytes[this.#datagrams] = frameBytes;
-    this.#firstPiece[this.#datagrams] = this.#pieces;
+    this.#senders[index] = session;
+    this.#frameBytes[index] = frameBytes;
+    this.#at[index] = at;
+    this.#bytes[index] = bytes;
     this.#datagrams++;
-  }
-
-  add(at: number, length: number): void {
-    this.#vectors.set(this.#pieces, at, length);
-    this.#pieces++;
+    if (this.#messageBytes > 0 && at === this.#pieceEnd) {
+      this.#vectors.set(this.#pieces - 1, this.#pieceAt, at + bytes - this.#pieceAt);
+    } else {
+      this.#vectors.set(this.#pieces, at, bytes);
+      this.#pieceAt = at;
+      this.#pieces++;
+    }
+    this.#pieceEnd = at + bytes;
+    this.#messageBytes += bytes;
   }
 
   /** Sends all. */
   flush(): void {
     this.#send();
     this.#usedFrames = 0;
+    this.#written = 0;
   }
 
   #joins(tunnel: TunnelState, bytes: number): boolean {
@@ -122,6 +138,7 @@ export class SendQueue {
     this.#tunnel = tunnel;
     this.#messages.setDestination(this.#messageCount, tunnel.remote);
     this.#firstDatagram[this.#messageCount] = this.#datagrams;
+    this.#firstPiece[this.#messageCount] = this.#pieces;
     this.#segmentBytes[this.#messageCount] = bytes;
     this.#messageBytes = 0;
     this.#messageCount++;
@@ -131,7 +148,7 @@ export class SendQueue {
     const tunnel = this.#tunnel;
     const count = this.#messageCount;
     if (tunnel === null || count === 0) return;
-    this.#firstPiece[this.#datagrams] = this.#pieces;
+    this.#firstPiece[count] = this.#pieces;
     this.#firstDatagram[count] = this.#datagrams;
     for (let index = 0; index < count; index++) this.#seal(index);
     const { socket } = tunnel.endpoint;
@@ -158,15 +175,11 @@ export class SendQueue {
   }
 
   #seal(index: number): void {
-    const first = this.#firstDatagram[index] as number;
-    const end = this.#firstDatagram[index + 1] as number;
-    this.#setPieces(this.#messages, index, first, end);
-    this.#messages.setSegment(index, end - first > 1 ? (this.#segmentBytes[index] as number) : 0);
-  }
-
-  #setPieces(messages: MessageVectors, index: number, first: number, end: number): void {
-    const piece = this.#firstPiece[first] as number;
-    messages.setPieces(index, piece, (this.#firstPiece[end] as number) - piece);
+    const datagrams =
+      (this.#firstDatagram[index + 1] as number) - (this.#firstDatagram[index] as number);
+    const piece = this.#firstPiece[index] as number;
+    this.#messages.setPieces(index, piece, (this.#firstPiece[index + 1] as number) - piece);
+    this.#messages.setSegment(index, datagrams > 1 ? (this.#segmentBytes[index] as number) : 0);
   }
 
   #fail(index: number, errno: number): void {
@@ -183,8 +196,13 @@ export class SendQueue {
 
   #sendSingly(tunnel: TunnelState, first: number, end: number): void {
     this.#single.setDestination(0, tunnel.remote);
+    this.#single.setPieces(0, MAX_DATAGRAMS, 1);
     for (let datagram = first; datagram < end; datagram++) {
-      this.#setPieces(this.#single, 0, datagram, datagram + 1);
+      this.#vectors.set(
+        MAX_DATAGRAMS,
+        this.#at[datagram] as number,
+        this.#bytes[datagram] as number,
+      );
       const sent = tunnel.endpoint.socket.send(this.#single, 0, 1);
       if (sent > 0) this.#countSent(datagram, datagram + 1);
       else this.#countUnsent(datagram, -sent);

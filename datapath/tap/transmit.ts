@@ -63,8 +63,7 @@ export class Transmitter {
     if (headerBytes + bytes > MAX_DATAGRAM_BYTES) return false;
     // In front of the frame, over what the device said of it.
     encodeDataHeader(this.#arena.view, at - headerBytes, tx);
-    this.#queue.begin(session, headerBytes + bytes, bytes);
-    this.#queue.add(at - headerBytes, headerBytes + bytes);
+    this.#queue.add(session, at - headerBytes, headerBytes + bytes, bytes);
     return true;
   }
 
@@ -80,15 +79,13 @@ export class Transmitter {
     const queue = this.#queue;
     const { tx } = session;
     const count = segmenter.start(at, end, gsoType, gsoSize, checksumStart);
+    const headerBytes = dataHeaderBytes(tx);
     for (let index = 0; index < count; index++) {
-      const to = queue.headerAt();
-      const headerBytes = encodeDataHeader(this.#arena.view, to, tx);
+      const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(index);
+      const to = queue.writeAt(headerBytes + frameBytes);
+      encodeDataHeader(this.#arena.view, to, tx);
       segmenter.write(index, to + headerBytes);
-      const { payloadAt, payloadBytes } = segmenter;
-      const frameBytes = segmenter.headerBytes + payloadBytes;
-      queue.begin(session, headerBytes + frameBytes, frameBytes);
-      queue.add(to, headerBytes + segmenter.headerBytes);
-      queue.add(payloadAt, payloadBytes);
+      queue.add(session, to, headerBytes + frameBytes, frameBytes);
     }
     return count > 0;
   }

@@ -58,12 +58,6 @@ export class IoVectors {
     this.#words[word + 2] = length;
   }
 
-  /** Of a piece that lies elsewhere. */
-  setAddress(index: number, address: number, length: number): void {
-    setWord64(this.#memory.view, index * IOVEC_BYTES, address);
-    this.#memory.view.setUint32(index * IOVEC_BYTES + 8, length, true);
-  }
-
   addressOf(index: number, count: number): number {
     return addressOf(this.#memory, index * IOVEC_BYTES, count * IOVEC_BYTES);
   }

@@ -9,6 +9,7 @@ import { expectEverySize, experimentalFrame, FramePort } from "../harness/frames
 import { inside, ip, link, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { Background } from "../harness/run.ts";
+import { type End, streamTcp, streamUdp, wrongChecksums } from "../harness/streams.ts";
 import { until } from "../harness/wait.ts";
 
 const FLOOD = fileURLToPath(new URL("../harness/flood.ts", import.meta.url));
@@ -108,6 +109,22 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
     await expectEverySize(from, to, mtu + 14);
     from.close();
     to.close();
+    for (const addresses of [
+      ["10.1.0.1", "10.1.0.2"],
+      ["fd00::1", "fd00::2"],
+    ] as const) {
+      const [near, far] = [one, two].map((netns, index) => ({
+        netns,
+        address: addresses[index] ?? "",
+      })) as [End, End];
+      for (const { sent, received } of [
+        await streamTcp(near, far, 20_000_000),
+        await streamUdp(far, near, 1_000_000),
+      ]) {
+        expect(received).toEqual(sent);
+      }
+    }
+    for (const netns of [one, two]) expect(await wrongChecksums(netns)).toBe(0);
     expect(await errors()).toEqual(before);
   });
 });

@@ -9,6 +9,7 @@ import { ip, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { startQemu } from "../harness/qemu.ts";
 import { Background } from "../harness/run.ts";
+import { streamTcp, wrongChecksums } from "../harness/streams.ts";
 import { COOKIES, VARIANTS, type Variant } from "../harness/variants.ts";
 import { until } from "../harness/wait.ts";
 
@@ -117,6 +118,22 @@ describe.each(VARIANTS)(
       await expectEverySize(theirs, ours, mtu + ETHERNET_HEADER_BYTES);
       ours.close();
       theirs.close();
+      // Its stack is the kernel's: what we cut and join is what a sender without offload makes and takes.
+      for (const [near, far] of [
+        ["10.1.0.1", "10.1.0.2"],
+        ["fd00::1", "fd00::2"],
+      ] as const) {
+        const end = { netns: pod, address: near };
+        const other = { netns: net.b.netns, address: far };
+        for (const [from, to] of [
+          [end, other],
+          [other, end],
+        ] as const) {
+          const { sent, received } = await streamTcp(from, to, 2_000_000);
+          expect(received).toEqual(sent);
+        }
+      }
+      expect(await wrongChecksums(pod)).toBe(0);
       const { counters } = (await agent.session(`shop/${name}`)) ?? { counters: {} };
       expect(counters).toMatchObject({ rxErrors: 0, txErrors: 0, rxSourceMismatch: 0 });
       await qemu.stopAll();

@@ -37,7 +37,7 @@ export interface Place {
 export const FLOOD_PORT = 7000;
 const QEMU_PORT = 6000;
 
-const pairs = ({ a, b }: TestNet) =>
+const pairs = ({ a, b }: Pick<TestNet, "a" | "b">) =>
   [
     [a, b],
     [b, a],
@@ -112,7 +112,8 @@ export async function startQemus(
 ): Promise<Side> {
   const device = `q${encapsulation.toLowerCase()}`;
   const subnet = encapsulation === "UDP" ? 7 : 8;
-  for (const [local, remote] of pairs(net)) {
+  const hosts = encapsulation === "UDP" ? net : await withOtherAddresses(net);
+  for (const [local, remote] of pairs(hosts)) {
     const ports = `,srcport=${QEMU_PORT},dstport=${QEMU_PORT}`;
     const wire = `src=${local.ipv4},dst=${remote.ipv4},udp=${encapsulation === "UDP" ? `on${ports}` : "off"},rxsession=${subnet},txsession=${subnet},counter=off`;
     await startQemu(background, local, device, wire);
@@ -121,6 +122,17 @@ export async function startQemus(
   if (encapsulation === "IP") return side;
   const flooded = { namespace: net.b.name, device, port: QEMU_PORT, sessionId: subnet };
   return { ...side, flooded };
+}
+
+/** Every raw socket of an address gets a copy of all that comes for it: QEMU's and ours must not share one. */
+async function withOtherAddresses({ a, b }: TestNet): Promise<Pick<TestNet, "a" | "b">> {
+  const others = [a, b].map((host, index) => ({ ...host, ipv4: `192.0.2.${index + 11}` }));
+  for (const { name, device, ipv4 } of others) {
+    await ip(name, "addr", "add", `${ipv4}/24`, "dev", device);
+  }
+  const [one, two] = others;
+  if (one === undefined || two === undefined) throw new Error("no hosts");
+  return { a: one, b: two };
 }
 
 /** The kernel's own, with all that it can leave to the wire. */
@@ -165,7 +177,7 @@ export async function startOpenVpn({ net, background, mtu }: Place): Promise<Sid
   for (const [local, remote] of pairs(net)) {
     const ends = ["--local", local.ipv4, "--remote", remote.ipv4, "--port", "1195"];
     const device = ["--dev", "ov", "--dev-type", "tap", "--tun-mtu", String(mtu)];
-    const plain = ["--cipher", "none", "--auth", "none", "--fragment", "0", "--mssfix", "0"];
+    const plain = ["--cipher", "none", "--auth", "none", "--mssfix", "0"];
     background.start(inside(local.name, "openvpn", ...device, ...ends, ...plain));
     await until("OpenVPN has its device", () => ip(local.name, "link", "show", "ov"));
   }

@@ -137,6 +137,22 @@ describe("from the device to the socket", () => {
     expect(socket.messages.at(-1)).toBe(2);
   });
 
+  it("asks no more where the device makes no checksums", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const { socket } = bench.endpoint();
+    socket.sendErrno = 5;
+    for (const size of [80, 80, 60, 60, 40, 40]) device.toRead.push(new Uint8Array(size));
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    for (let i = 0; i < 2; i++) device.toRead.push(new Uint8Array(40));
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(socket.messages.slice(-2)).toEqual([1, 1]);
+    expect(bench.refused).toEqual([[92, 5]]);
+    expect(state.counters).toMatchObject({ txPackets: 8, txErrors: 0 });
+  });
+
   it("sends no two without a checksum together: the kernel does not", () => {
     const bench = new Bench();
     const { state, device } = bench.put({ udpChecksum: false }, {});

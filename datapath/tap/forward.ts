@@ -2,6 +2,7 @@
  * The packet path: frames from devices into datagrams, and back. It never allocates, throws or logs; it
  * counts. Frames travel device → Transmitter → SendQueue → socket, and socket → Receiver → Delivery → device.
  */
+import { Errno } from "../sys/errno.ts";
 import { createArena } from "./arena.ts";
 import { Delivery } from "./deliver.ts";
 import { Receiver } from "./receive.ts";
@@ -25,7 +26,10 @@ export class Forwarder {
   constructor({ coalesces, segmentRefused }: ForwarderOptions) {
     const arena = createArena(SendQueue.BYTES + Receiver.BYTES);
     this.#queue = new SendQueue(arena, 0, (tunnel, segmentBytes, errno) => {
-      tunnel.segmentLimit = segmentBytes - 1;
+      // Others of the size may have been under way.
+      if (segmentBytes > tunnel.segmentLimit) return;
+      // Without checksums by the device, it never does.
+      tunnel.segmentLimit = errno === Errno.EIO ? 0 : segmentBytes - 1;
       segmentRefused(tunnel, segmentBytes, errno);
     });
     this.#transmitter = new Transmitter(arena, this.#queue);

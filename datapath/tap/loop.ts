@@ -53,7 +53,7 @@ export class Loop implements Ports {
       coalesces: offload,
       segmentRefused: ({ config }, segmentBytes, errno) =>
         log(
-          `tunnel ${config.name}: the kernel does not cut datagrams of ${segmentBytes} bytes (${errnoName(errno)}); larger ones go one by one from now on`,
+          `tunnel ${config.name}: the kernel does not cut messages into datagrams of ${segmentBytes} bytes (${errnoName(errno)}); such go one by one from now on`,
         ),
     });
     this.table = new Table(this, this.forwarder);

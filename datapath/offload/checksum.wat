@@ -1,5 +1,5 @@
-;; The sum of the 16-bit words that checksums are made of (RFC 1071), 64 bytes a round. checksum.ts has
-;; the same in plain TypeScript, as tests compare it.
+;; The sum of the 16-bit words that checksums are made of (RFC 1071), 64 bytes a round. testdata.ts has the
+;; same in plain TypeScript, to compare with.
 (module
   (import "arena" "memory" (memory 1))
 

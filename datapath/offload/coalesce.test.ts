@@ -51,7 +51,7 @@ function coalesce(frames: readonly Buffer[], layout: Layout = "slots"): Large[] 
     const at = places[index] as number;
     if (coalescer.frames > 0 && coalescer.join(at, at + frame.length)) continue;
     flush();
-    coalescer.begin(at, at + frame.length, layout === "slots" ? at + SLOT : WHOLE);
+    coalescer.begin(at, at + frame.length, layout === "slots" ? at + SLOT : WHOLE, true);
   }
   flush();
   return larges;
@@ -167,9 +167,9 @@ describe.each(FLOWS)("a flow of %s", (_name, packet) => {
     memory.bytes.set(one as Buffer, 2);
     memory.bytes.set(two as Buffer, 5000);
     const end = 2 + (one as Buffer).length;
-    coalescer.begin(2, end, end + 999);
+    coalescer.begin(2, end, end + 999, true);
     expect(coalescer.join(5000, 5000 + (two as Buffer).length)).toBe(false);
-    coalescer.begin(2, end, end + 1000);
+    coalescer.begin(2, end, end + 1000, true);
     expect(coalescer.join(5000, 5000 + (two as Buffer).length)).toBe(true);
   });
 
@@ -187,6 +187,16 @@ it("takes in nothing after PSH, and keeps PSH", () => {
   const larges = coalesce(frames);
   expect(larges.map(({ frames: count }) => count)).toEqual([3, 3]);
   expect(larges.flatMap(segmentAgain)).toEqual(frames);
+});
+
+it("joins no UDP where the device cannot say so", () => {
+  const packet: Packet = { isIpv4: false, protocol: Protocol.Udp, payload: new Uint8Array(2000) };
+  const [one, two] = referenceSegments(packet, 1000) as [Buffer, Buffer];
+  memory.bytes.set(one, 2);
+  memory.bytes.set(two, 5000);
+  const coalescer = new Coalescer(memory);
+  coalescer.begin(2, 2 + one.length, SLOT, false);
+  expect(coalescer.join(5000, 5000 + two.length)).toBe(false);
 });
 
 it("leaves UDP without a checksum alone", () => {

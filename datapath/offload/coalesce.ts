@@ -79,9 +79,10 @@ export class Coalescer {
 
   /**
    * Makes the frame the pending one. Whatever was pending must be out.
-   * @param limit until where it may grow
+   * @param limit until where it may grow; nothing that is still needed may be there
+   * @param takesUdp whether UDP may be joined, too
    */
-  begin(at: number, end: number, limit: number): void {
+  begin(at: number, end: number, limit: number, takesUdp: boolean): void {
     const first = this.#first;
     const { view } = this.#memory;
     this.frames = 1;
@@ -95,13 +96,16 @@ export class Coalescer {
     this.segmentBytes = end - first.payload;
     this.#payloadBytes = this.segmentBytes;
     if (first.isIpv4) this.#nextId = (view.getUint16(first.ip + IPV4.id) + 1) & 0xffff;
-    if (first.protocol === Protocol.Udp) return;
+    if (first.protocol === Protocol.Udp) {
+      this.#isOpen = takesUdp;
+      return;
+    }
     // A sender that pushes has no more for now.
     this.#isOpen = view.getUint8(first.transport + TCP.flags) === FLAG.ack;
     this.#nextSequence = view.getUint32(first.transport + TCP.sequence) + this.segmentBytes;
   }
 
-  /** Whether the frame has joined the pending one. It lies behind that, or elsewhere. */
+  /** Whether the frame has joined the pending one. It may lie behind that, where all between has been read. */
   join(at: number, end: number): boolean {
     if (!this.#isOpen || this.frames === MAX_COALESCED) return false;
     const next = this.#next;

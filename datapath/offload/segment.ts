@@ -19,12 +19,14 @@ import {
   UDP_HEADER_BYTES,
 } from "./frame.ts";
 import type { PacketMemory } from "./packet-memory.ts";
-import { checksumField, checksumOf, pseudoHeaderSum } from "./transport-checksum.ts";
+import { checksumField, checksumOf } from "./transport-checksum.ts";
 import { GSO_ECN, GsoType } from "./vnet-header.ts";
 
 /** Ethernet with two tags, IPv6, TCP with all its options, and as much again of IP options. */
 export const MAX_FRAME_HEADER_BYTES = 192;
 
+/** With the smallest segments that TCP makes: 48 bytes, less 12 of options (net.ipv4.tcp_min_snd_mss). */
+const MAX_SEGMENTS = 2048;
 const FIN_PSH = 0x09;
 const CWR = 0x80;
 
@@ -62,15 +64,17 @@ export class Segmenter {
     if (!this.#findPayload(gsoType & ~GSO_ECN)) return 0;
     this.headerBytes = whole.payload - at;
     if (whole.payload > end || this.headerBytes > MAX_FRAME_HEADER_BYTES) return 0;
+    const count = Math.max(1, Math.ceil((end - whole.payload) / gsoSize));
+    if (count > MAX_SEGMENTS) return 0;
     this.#gsoSize = gsoSize;
     this.#prepare();
-    return Math.max(1, Math.ceil((end - whole.payload) / gsoSize));
+    return count;
   }
 
   /** Takes out of the headers what differs from segment to segment, and sums up the rest. */
   #prepare(): void {
     const { view, sum } = this.#memory;
-    const { ip, isIpv4, protocol, transport, payload } = this.#whole;
+    const { ip, isIpv4, protocol, transport, payload, end } = this.#whole;
     if (isIpv4) {
       this.#firstId = view.getUint16(ip + IPV4.id);
       view.setUint16(ip + IPV4.length, 0);
@@ -86,9 +90,12 @@ export class Segmenter {
     } else {
       view.setUint16(transport + UDP.length, 0);
     }
-    view.setUint16(checksumField(this.#whole), 0);
-    this.#transportSum =
-      pseudoHeaderSum(this.#memory, ip, isIpv4, protocol, 0) + sum(transport, payload - transport);
+    // The pseudo-header's sum stands there, with the length of the whole taken out again: who else may have made
+    // it knows the final destination behind a routing header.
+    const field = checksumField(this.#whole);
+    const pseudo = view.getUint16(field, true) + 0xffff - wordOf((end - transport) & 0xffff);
+    view.setUint16(field, 0);
+    this.#transportSum = pseudo + sum(transport, payload - transport);
   }
 
   /** By the device's word; whether the headers agree with that. */

@@ -30,9 +30,14 @@ const OFFLOADS: Readonly<Record<DeviceOffload, readonly number[]>> = {
  * A non-blocking descriptor of the TAP device `name` in the namespace `netns` (null: our own), whose frames
  * come and go behind a struct virtio_net_hdr. The device is made where there is none, and stays when the
  * descriptor is closed.
+ * `hasUdp`: the device knows large frames of UDP.
  * @throws SystemError, EBUSY where another process has the device, EINVAL where it is no TAP device
  */
-export function openTap(netns: string | null, name: string, offload: DeviceOffload): number {
+export function openTap(
+  netns: string | null,
+  name: string,
+  offload: DeviceOffload,
+): { fd: number; hasUdp: boolean } {
   if (name === "" || Buffer.byteLength(name) >= IFNAMSIZ) {
     throw new RangeError(`interface name ${JSON.stringify(name)}: 1 to 15 bytes are allowed`);
   }
@@ -45,10 +50,10 @@ export function openTap(netns: string | null, name: string, offload: DeviceOfflo
     const size = Buffer.alloc(4);
     size.writeInt32LE(VNET_HDR_BYTES);
     checked(c.ioctl(fd, TUNSETVNETHDRSZ, size), "ioctl TUNSETVNETHDRSZ", name);
-    setOffload(fd, name, OFFLOADS[offload]);
+    const accepted = setOffload(fd, name, OFFLOADS[offload]);
     // Any argument but null: it stays when the descriptor is closed.
     checked(c.ioctl(fd, TUNSETPERSIST, Buffer.alloc(1)), "ioctl TUNSETPERSIST", name);
-    return fd;
+    return { fd, hasUdp: (accepted & TUN_F.uso4) !== 0 };
   } catch (error) {
     closeFd(fd);
     throw error;
@@ -56,9 +61,7 @@ export function openTap(netns: string | null, name: string, offload: DeviceOfflo
 }
 
 /** The first of them that the kernel knows. The argument is a number where others have a pointer. */
-function setOffload(fd: number, name: string, offloads: readonly number[]): void {
-  for (const flags of offloads) {
-    if (c.ioctlNumber(fd, TUNSETOFFLOAD, flags) === 0) return;
-  }
-  checked(-1, "ioctl TUNSETOFFLOAD", name);
+function setOffload(fd: number, name: string, offloads: readonly number[]): number {
+  const accepted = offloads.find((flags) => c.ioctlNumber(fd, TUNSETOFFLOAD, flags) === 0);
+  return accepted ?? checked(-1, "ioctl TUNSETOFFLOAD", name);
 }

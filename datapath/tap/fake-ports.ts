@@ -1,11 +1,12 @@
 /** Devices and sockets in memory, for tests of the packet path. They stand beside the real ones. */
-import { VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
+import { GsoType, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { encodeSockaddr, type SocketAddress } from "../sys/socket.ts";
 import type { Arena } from "./arena.ts";
-import type { DatagramSocket, FrameDevice } from "./ports.ts";
+import type { DatagramSocket, FrameDevice, Joins } from "./ports.ts";
 import type { MessageVectors } from "./vectors.ts";
 
 export class FakeDevice implements FrameDevice {
+  joins: Joins = "all";
   /** Frames that wait to be read. */
   readonly toRead: Uint8Array[] = [];
   /** What the device says of the next frame (virtio_net_hdr). */
@@ -14,6 +15,8 @@ export class FakeDevice implements FrameDevice {
   readonly written: Uint8Array[] = [];
   /** errno that writing meets; 0: none. */
   writeErrno = 0;
+  /** As an old kernel: large frames are refused. */
+  refusesLarge = false;
 
   read(arena: Arena, at: number): number {
     const frame = this.toRead.shift();
@@ -25,6 +28,8 @@ export class FakeDevice implements FrameDevice {
 
   write(arena: Arena, at: number, length: number): number {
     if (this.writeErrno !== 0) return -this.writeErrno;
+    const isLarge = arena.view.getUint8(at - VNET_HEADER_BYTES + VNET.gsoType) !== GsoType.None;
+    if (isLarge && this.refusesLarge) return -22;
     this.written.push(arena.bytes.slice(at, at + length));
     return 0;
   }

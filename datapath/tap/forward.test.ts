@@ -12,8 +12,9 @@ import type { LocalEndpoint } from "./tunnel.ts";
 /** A datapath over devices and sockets in memory. */
 class Bench implements Ports {
   readonly refused: [number, number][] = [];
+  joinsRefused = 0;
   readonly forwarder = new Forwarder({
-    coalesces: true,
+    joinRefused: () => this.joinsRefused++,
     segmentRefused: (_tunnel, bytes, errno) => this.refused.push([bytes, errno]),
   });
   readonly table = new Table(this, this.forwarder);
@@ -162,7 +163,7 @@ describe("from the device to the socket", () => {
     expect(bench.endpoint().socket.messages).toEqual([1, 1]);
   });
 
-  it.each([8, 1448])(
+  it.each([40, 1400])(
     "cuts what the device leaves to be cut, in segments of %d bytes",
     (gsoSize) => {
       const bench = new Bench();
@@ -185,6 +186,34 @@ describe("from the device to the socket", () => {
       expect(state.counters).toMatchObject({ txPackets: count, txBytes: 20_000 + count * 54 });
     },
   );
+
+  it.each([8, 9000])(
+    "cuts nothing into segments of %d bytes, which no stack here makes",
+    (gsoSize) => {
+      const bench = new Bench();
+      const { state, device } = bench.put({}, {});
+      const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(60_000) };
+      device.toRead.push(buildFrame({ ...packet, isPartial: true }));
+      device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+      device.header.setUint16(VNET.gsoSize, gsoSize, true);
+      device.header.setUint16(VNET.checksumStart, 34, true);
+      bench.forwarder.readDevice(state);
+      bench.forwarder.flush();
+      expect(state.counters).toMatchObject({ txPackets: 0, txErrors: 1 });
+    },
+  );
+
+  it("gives others their turn after some datagrams, however large the frames are", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(60_000) };
+    for (let i = 0; i < 10; i++) device.toRead.push(buildFrame({ ...packet, isPartial: true }));
+    device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+    device.header.setUint16(VNET.gsoSize, 40, true);
+    device.header.setUint16(VNET.checksumStart, 34, true);
+    bench.forwarder.readDevice(state);
+    expect(device.toRead).toHaveLength(8);
+  });
 
   it("drops what a device cannot mean", () => {
     const bench = new Bench();
@@ -309,6 +338,54 @@ describe("from the socket to the device", () => {
     expect(state.counters).toMatchObject({ rxSeqDiscards: 1, rxOosPackets: 1, rxPackets: 6 });
     expect(bench.forwarder.nextDeadline()).toBe(Number.POSITIVE_INFINITY);
   });
+});
+
+it("loses nothing of a message whose datagrams are out of order", () => {
+  const sequencing = { send: false, receive: true, reorderTimeoutMs: 50 };
+  const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(6000).fill(7) };
+  const frames = referenceSegments(packet, 1000);
+  const datagram = (sequence: number) =>
+    Buffer.concat([
+      Buffer.from(`0003000000000001${(0x40000000 + sequence).toString(16)}`, "hex"),
+      frames[sequence] ?? Buffer.alloc(0),
+    ]);
+  for (const order of [
+    [0, 2, 1, 3, 4, 5],
+    [0, 3, 2, 1, 5, 4],
+    [2, 1, 0, 5, 4, 3],
+  ]) {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { sequencing });
+    const datagrams = order.map(datagram);
+    const { socket, endpoint } = bench.endpoint();
+    const segment = datagrams[0]?.length ?? 0;
+    socket.toReceive.push({ from: PEER, bytes: Buffer.concat(datagrams), segment });
+    bench.forwarder.readEndpoint(endpoint, 1);
+    bench.forwarder.release(state);
+    const payload = device.written.map((frame) => frame.subarray(54));
+    const bytes = payload.reduce((sum, { length }) => sum + length, 0);
+    const first = order[0] ?? 0;
+    expect(bytes, order.join()).toBe((6 - first) * 1000);
+    expect(endpoint.counters).toMatchObject({ rxPackets: 6, rxWrongVersion: 0 });
+    expect(state.counters.rxPackets + state.counters.rxSeqDiscards).toBe(6);
+  }
+});
+
+it("cuts again what an old kernel's device refuses, and joins no more", () => {
+  const bench = new Bench();
+  const { state, device } = bench.put({}, {});
+  device.refusesLarge = true;
+  const packet = { isIpv4: false, protocol: 17, payload: new Uint8Array(3500).fill(5) };
+  const frames = referenceSegments(packet, 1000);
+  for (let round = 0; round < 2; round++) {
+    bench.receive(
+      PEER,
+      frames.map((frame) => HEADER + frame.toString("hex")),
+    );
+  }
+  expect(device.written.map((frame) => Buffer.from(frame))).toEqual([...frames, ...frames]);
+  expect(state.counters).toMatchObject({ rxPackets: 8, rxErrors: 0 });
+  expect(bench.joinsRefused).toBe(1);
 });
 
 it("drops nothing for want of room to reorder in", () => {

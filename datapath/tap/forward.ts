@@ -1,6 +1,6 @@
 /**
- * The packet path: frames from devices into datagrams, and back. It never allocates, throws or logs; it
- * counts. Frames travel device → Transmitter → SendQueue → socket, and socket → Receiver → Delivery → device.
+ * The packet path: frames from devices into datagrams, and back. It never allocates for a frame, nor throws; it
+ * counts, and says once what the kernel refuses. Frames travel device → Transmitter → SendQueue → socket, and socket → Receiver → Delivery → device.
  */
 import { Errno } from "../sys/errno.ts";
 import { createArena } from "./arena.ts";
@@ -12,8 +12,8 @@ import { Transmitter } from "./transmit.ts";
 import type { LocalEndpoint, TunnelState } from "./tunnel.ts";
 
 export interface ForwarderOptions {
-  /** Whether frames of a flow go into devices as one. */
-  readonly coalesces: boolean;
+  /** The session's device takes no large frames. */
+  joinRefused(session: SessionState, errno: number): void;
   /** The kernel does not cut messages of so many bytes into datagrams for the tunnel. */
   segmentRefused(tunnel: TunnelState, segmentBytes: number, errno: number): void;
 }
@@ -23,17 +23,20 @@ export class Forwarder {
   readonly #transmitter: Transmitter;
   readonly #receiver: Receiver;
 
-  constructor({ coalesces, segmentRefused }: ForwarderOptions) {
-    const arena = createArena(SendQueue.BYTES + Receiver.BYTES);
+  constructor({ joinRefused, segmentRefused }: ForwarderOptions) {
+    const arena = createArena(SendQueue.BYTES + Receiver.BYTES + Delivery.BYTES);
     this.#queue = new SendQueue(arena, 0, (tunnel, segmentBytes, errno) => {
       // Others of the size may have been under way.
       if (segmentBytes > tunnel.segmentLimit) return;
       // Without checksums by the device, it never does.
       tunnel.segmentLimit = errno === Errno.EIO ? 0 : segmentBytes - 1;
-      segmentRefused(tunnel, segmentBytes, errno);
+      // Once: pods choose the sizes.
+      if (!tunnel.hasRefused) segmentRefused(tunnel, segmentBytes, errno);
+      tunnel.hasRefused = true;
     });
     this.#transmitter = new Transmitter(arena, this.#queue);
-    this.#receiver = new Receiver(arena, SendQueue.BYTES, new Delivery(arena, coalesces));
+    const delivery = new Delivery(arena, SendQueue.BYTES + Receiver.BYTES, joinRefused);
+    this.#receiver = new Receiver(arena, SendQueue.BYTES, delivery);
   }
 
   /** Queues some of the frames that wait in the session's device. False: device lost. */

@@ -5,16 +5,18 @@ import { lastErrno, packet } from "../sys/ffi.ts";
 import { addressOf } from "../sys/memory.ts";
 import { setTransmitChecksum } from "../sys/socket.ts";
 import type { Arena } from "./arena.ts";
-import type { DatagramSocket, FrameDevice } from "./ports.ts";
+import type { DatagramSocket, FrameDevice, Joins } from "./ports.ts";
 import type { MessageVectors } from "./vectors.ts";
 
 const MSG_DONTWAIT = 0x40;
 
 export class TapDevice implements FrameDevice {
   readonly fd: number;
+  joins: Joins;
 
-  constructor(fd: number) {
+  constructor(fd: number, joins: Joins) {
     this.fd = fd;
+    this.joins = joins;
   }
 
   read(arena: Arena, at: number, length: number): number {

@@ -50,7 +50,10 @@ export class Loop implements Ports {
   constructor({ offload, log }: LoopOptions) {
     this.#offload = offload;
     this.forwarder = new Forwarder({
-      coalesces: offload,
+      joinRefused: ({ config }, errno) =>
+        log(
+          `session ${config.key}: its device takes no large frames (${errnoName(errno)}); all go one by one from now on`,
+        ),
       segmentRefused: ({ config }, segmentBytes, errno) =>
         log(
           `tunnel ${config.name}: the kernel does not cut messages into datagrams of ${segmentBytes} bytes (${errnoName(errno)}); such go one by one from now on`,
@@ -129,7 +132,9 @@ export class Loop implements Ports {
   }
 
   openDevice({ netns, name }: DevicePlace): FrameDevice {
-    return new TapDevice(openTap(netns, name, this.#offload ? "all" : "none"));
+    if (!this.#offload) return new TapDevice(openTap(netns, name, "none").fd, "none");
+    const { fd, hasUdp } = openTap(netns, name, "all");
+    return new TapDevice(fd, hasUdp ? "all" : "TCP");
   }
 
   startDevice(session: SessionState, device: FrameDevice): void {

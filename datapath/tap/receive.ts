@@ -234,6 +234,8 @@ export class Receiver {
   }
 
   #deliverHeld(session: SessionState, orderSlot: number): void {
+    // It comes out of turn: behind what is pending there may be datagrams that nobody has read yet.
+    this.#delivery.flush();
     const poolSlot = session.held[orderSlot] as number;
     const at = this.#holds.at(poolSlot);
     this.#delivery.deliver(

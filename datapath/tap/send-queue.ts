@@ -75,7 +75,7 @@ export class SendQueue {
     return this.#frames.at(this.#usedFrames);
   }
 
-  /** The frame at `frameAt` is there to be sent. */
+  /** The frame at `frameAt` is sent from where it is. */
   keepFrame(): void {
     this.#usedFrames++;
   }
@@ -151,8 +151,8 @@ export class SendQueue {
     this.#firstPiece[count] = this.#pieces;
     this.#firstDatagram[count] = this.#datagrams;
     for (let index = 0; index < count; index++) this.#seal(index);
-    const { socket } = tunnel.endpoint;
-    socket.setTransmitChecksum(tunnel.config.udpChecksum);
+    const { socket, overUdp } = tunnel.endpoint;
+    if (overUdp) socket.setTransmitChecksum(tunnel.config.udpChecksum);
     for (let first = 0; first < count; ) {
       const sent = socket.send(this.#messages, first, count - first);
       if (sent > 0) {

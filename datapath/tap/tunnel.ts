@@ -45,6 +45,8 @@ export class TunnelState {
   readonly sessions = new Set<SessionState>();
   /** The largest datagrams that the kernel is asked to cut a message into; 0: none. */
   segmentLimit: number;
+  /** Whether it has refused some since the tunnel was configured. */
+  hasRefused = false;
   /** errno of the last datagram that did not go out; 0 when the last one did. */
   lastSendErrno = 0;
   /** The struct sockaddr of the last datagram that claimed one of our sessions from elsewhere. */
@@ -63,6 +65,7 @@ export class TunnelState {
     this.endpoint = endpoint;
     this.remote = sockaddrWords(config);
     this.segmentLimit = segmentLimit(config, endpoint);
+    this.hasRefused = false;
   }
 }
 

@@ -8,7 +8,7 @@ import { GsoType, VNET, VNET_HEADER_BYTES } from "../../datapath/offload/vnet-he
 import { encodeSockaddr } from "../../datapath/sys/socket.ts";
 import type { Arena } from "../../datapath/tap/arena.ts";
 import { Forwarder } from "../../datapath/tap/forward.ts";
-import type { DatagramSocket, FrameDevice } from "../../datapath/tap/ports.ts";
+import type { DatagramSocket, FrameDevice, Joins } from "../../datapath/tap/ports.ts";
 import { Table } from "../../datapath/tap/table.ts";
 import type { LocalEndpoint } from "../../datapath/tap/tunnel.ts";
 import type { MessageVectors } from "../../datapath/tap/vectors.ts";
@@ -31,6 +31,7 @@ let isLarge = false;
 let written = 0;
 
 class SteadyDevice implements FrameDevice {
+  joins: Joins = "all";
   #left = 0;
   read(arena: Arena, at: number): number {
     if (this.#left === 0) {
@@ -70,7 +71,7 @@ class SteadySocket implements DatagramSocket {
 }
 
 let endpoint: LocalEndpoint | null = null;
-const forwarder = new Forwarder({ coalesces: true, segmentRefused: () => {} });
+const forwarder = new Forwarder({ joinRefused: () => {}, segmentRefused: () => {} });
 const table = new Table(
   {
     openSocket: () => new SteadySocket(),

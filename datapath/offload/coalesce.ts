@@ -16,7 +16,13 @@ import {
   UDP,
 } from "./frame.ts";
 import type { PacketMemory } from "./packet-memory.ts";
-import { checksumField, isIntact, pseudoHeaderSum, setIpv4Checksum } from "./transport-checksum.ts";
+import {
+  areChecksumsCanonical,
+  checksumField,
+  isIntact,
+  pseudoHeaderSum,
+  setIpv4Checksum,
+} from "./transport-checksum.ts";
 import { GsoType } from "./vnet-header.ts";
 
 /** What segmenting may make of one frame again, with any device. */
@@ -31,8 +37,8 @@ const PSH_IN_WORD = 0x0008_0000;
 export class Coalescer {
   readonly #memory: PacketMemory;
   /** The first frame; its headers become those of all. */
-  #first = createFrameShape();
-  #next = createFrameShape();
+  readonly #first = createFrameShape();
+  readonly #next = createFrameShape();
   /** Whether frames may still join. */
   #isOpen = false;
   /** Whether the first frame's checksums have been looked at. */
@@ -120,9 +126,7 @@ export class Coalescer {
     this.#payloadBytes += bytes;
     this.#nextId = (this.#nextId + 1) & 0xffff;
     this.#nextSequence += bytes;
-    if (next.protocol === Protocol.Tcp) {
-      this.#hasPsh = (flags & FLAG.psh) !== 0;
-    }
+    this.#hasPsh = next.protocol === Protocol.Tcp && (flags & FLAG.psh) !== 0;
     this.#isOpen = bytes === this.segmentBytes && !this.#hasPsh;
     return true;
   }
@@ -172,13 +176,9 @@ export class Coalescer {
    */
   #takePayload(next: FrameShape): boolean {
     const { bytes: memory, view, sum, copySum } = this.#memory;
-    const { at, ip, isIpv4, protocol, transport, payload, end } = next;
-    if (isIpv4) {
-      if (view.getUint16(ip + IPV4.checksum) === 0xffff) return false;
-      if (fold(this.#ipSum + changingWords(view, ip)) !== 0xffff) return false;
-    }
-    const known = view.getUint16(checksumField(next));
-    if (known === (protocol === Protocol.Tcp ? 0xffff : 0)) return false;
+    const { at, ip, isIpv4, transport, payload, end } = next;
+    if (!areChecksumsCanonical(view, next)) return false;
+    if (isIpv4 && fold(this.#ipSum + changingWords(view, ip)) !== 0xffff) return false;
     const headers = this.#pseudoSum + wordOf(end - transport) + sum(transport, payload - transport);
     // Right behind the pending frame the payload moves over its own headers.
     const isNear = this.end + end - payload > at && this.end < end;

@@ -34,18 +34,21 @@ export function setIpv4Checksum({ view, sum }: PacketMemory, ip: number, headerB
 }
 
 /**
- * Whether all checksums are there and right, and written as everybody writes them: all ones stands for zero
- * nowhere but in UDP.
+ * Whether the checksums are there, and written as everybody writes them: all ones stands for zero nowhere but in
+ * UDP, whose zero means none.
  */
+export function areChecksumsCanonical(view: DataView, shape: FrameShape): boolean {
+  const { ip, isIpv4, protocol } = shape;
+  if (isIpv4 && view.getUint16(ip + IPV4.checksum) === 0xffff) return false;
+  return view.getUint16(checksumField(shape)) !== (protocol === Protocol.Tcp ? 0xffff : 0);
+}
+
+/** Whether all checksums are canonical, and right. */
 export function isIntact(memory: PacketMemory, shape: FrameShape): boolean {
   const { view, sum } = memory;
   const { ip, isIpv4, protocol, transport, end } = shape;
-  if (isIpv4) {
-    if (view.getUint16(ip + IPV4.checksum) === 0xffff) return false;
-    if (fold(sum(ip, transport - ip)) !== 0xffff) return false;
-  }
-  const known = view.getUint16(checksumField(shape));
-  if (known === (protocol === Protocol.Tcp ? 0xffff : 0)) return false;
+  if (!areChecksumsCanonical(view, shape)) return false;
+  if (isIpv4 && fold(sum(ip, transport - ip)) !== 0xffff) return false;
   const bytes = end - transport;
   const pseudo = pseudoHeaderSum(memory, ip, isIpv4, protocol, bytes);
   return fold(pseudo + sum(transport, bytes)) === 0xffff;

@@ -13,7 +13,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const IPPROTO_L2TP = 115;
 const SOL_SOCKET = 1;
 const SOL_IP = 0;
-const SOL_UDP = 17;
+export const SOL_UDP = 17;
 const SOL_IPV6 = 41;
 const SO_NO_CHECK = 11;
 const SO_SNDBUFFORCE = 32;
@@ -23,7 +23,7 @@ const IPV6_MTU_DISCOVER = 23;
 /** Fragment what is too large, as the kernel's L2TP does: never set "don't fragment". */
 const PMTUDISC_DONT = 0;
 const IPV6_V6ONLY = 26;
-const UDP_SEGMENT = 103;
+export const UDP_SEGMENT = 103;
 const UDP_GRO = 104;
 const UDP_NO_CHECK6_TX = 101;
 const UDP_NO_CHECK6_RX = 102;

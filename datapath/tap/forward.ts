@@ -1,6 +1,7 @@
 /**
- * The packet path: frames from devices into datagrams, and back. It never allocates for a frame, nor throws; it
- * counts, and says once what the kernel refuses. Frames travel device → Transmitter → SendQueue → socket, and socket → Receiver → Delivery → device.
+ * The packet path: frames from devices into datagrams, and back. It never allocates for a frame, nor
+ * throws; it counts, and says once what the kernel refuses. Frames travel device → Transmitter → SendQueue →
+ * socket, and socket → Receiver → Delivery → device.
  */
 import { Errno } from "../sys/errno.ts";
 import { createArena } from "./arena.ts";

@@ -2,7 +2,7 @@
 import { type Arena, FRAME_CAPACITY, Slots } from "./arena.ts";
 import { IoVectors, MessageVectors } from "./vectors.ts";
 
-export const RECEIVE_MESSAGES = 64;
+const RECEIVE_MESSAGES = 64;
 
 export class ReceiveBatch {
   readonly messages: MessageVectors;

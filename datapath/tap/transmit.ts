@@ -13,6 +13,8 @@ const MAX_FRAMES = 64;
 const MAX_COST = 256 * 1024;
 /** In bytes. */
 const DATAGRAM_COST = 128;
+/** What UDP over IPv6 can hold; IPv4's socket refuses what it cannot. */
+const MAX_DATAGRAM_BYTES = 65_527;
 
 export class Transmitter {
   readonly #arena: Arena;
@@ -99,6 +101,3 @@ export class Transmitter {
     return count;
   }
 }
-
-/** What UDP over IPv6 can hold; IPv4's socket refuses what it cannot. */
-const MAX_DATAGRAM_BYTES = 65_527;

@@ -1,6 +1,6 @@
-/** The kernel's message vectors and I/O vectors (sendmsg(2), recvmmsg(2), writev(2)), in place. */
+/** The kernel's message vectors and I/O vectors (sendmmsg(2), recvmmsg(2)), in place. */
 import { addressOf, createMemory, type Memory, setWord64 } from "../sys/memory.ts";
-import { SOCKADDR_BYTES } from "../sys/socket.ts";
+import { SOCKADDR_BYTES, SOL_UDP, UDP_SEGMENT } from "../sys/socket.ts";
 import type { Arena } from "./arena.ts";
 
 /** struct mmsghdr of LP64: the msghdr, then the length of the message. */
@@ -23,8 +23,6 @@ const IOVEC_BYTES = 16;
 const CONTROL_BYTES = 24;
 const CMSG = { length: 0, level: 8, type: 12, data: 16 } as const;
 const CMSG_HEADER_BYTES = 16;
-const SOL_UDP = 17;
-const UDP_SEGMENT = 103;
 
 if (NAME_BYTES < SOCKADDR_BYTES) throw new RangeError("NAME_BYTES");
 
@@ -32,30 +30,17 @@ if (NAME_BYTES < SOCKADDR_BYTES) throw new RangeError("NAME_BYTES");
 export class IoVectors {
   readonly arena: Arena;
   readonly #memory: Memory;
-  /** By 32-bit words: address (2), length (2). */
-  readonly #words: Uint32Array;
-  readonly #arenaLow: number;
-  readonly #arenaHigh: number;
 
   constructor(arena: Arena, count: number) {
     this.arena = arena;
     this.#memory = createMemory(count * IOVEC_BYTES);
-    const { buffer, byteOffset } = this.#memory.bytes;
-    this.#words = new Uint32Array(buffer, byteOffset, (count * IOVEC_BYTES) / 4);
-    this.#arenaLow = arena.address % 0x1_0000_0000;
-    this.#arenaHigh = (arena.address - this.#arenaLow) / 0x1_0000_0000;
   }
 
   /** @throws RangeError where it is not inside of the arena */
   set(index: number, at: number, length: number): void {
-    if (at < 0 || length < 0 || at + length > this.arena.bytes.length) {
-      throw new RangeError(`${length} bytes at ${at}`);
-    }
-    const low = this.#arenaLow + at;
-    const word = index * (IOVEC_BYTES / 4);
-    this.#words[word] = low;
-    this.#words[word + 1] = low < 0x1_0000_0000 ? this.#arenaHigh : this.#arenaHigh + 1;
-    this.#words[word + 2] = length;
+    const { view } = this.#memory;
+    setWord64(view, index * IOVEC_BYTES, addressOf(this.arena, at, length));
+    view.setUint32(index * IOVEC_BYTES + 8, length, true);
   }
 
   addressOf(index: number, count: number): number {

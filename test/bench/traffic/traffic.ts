@@ -1,7 +1,6 @@
 /** Our datapath beside other layer-2 tunnels, on one wire. */
 import { TestAgent } from "../../harness/agent.ts";
-import type { TestNet } from "../../harness/net.ts";
-import { TestNet as Net } from "../../harness/net.ts";
+import { TestNet } from "../../harness/net.ts";
 import { Background } from "../../harness/run.ts";
 import type { Bound, Report } from "../report.ts";
 import {
@@ -32,7 +31,7 @@ const JUMBO_BYTES = 9000;
 
 export async function benchTraffic(net: TestNet, report: Report): Promise<void> {
   await compare(net, 1500, report);
-  const jumbo = await Net.create({ mtu: JUMBO_BYTES });
+  const jumbo = await TestNet.create({ mtu: JUMBO_BYTES });
   try {
     await compare(jumbo, JUMBO_BYTES, report);
   } finally {

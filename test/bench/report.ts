@@ -66,27 +66,50 @@ function describe({ least, most }: Bound): string {
   return most === undefined ? "-" : `≤ ${most}`;
 }
 
-const LINE = 34;
-const LEFT = 330;
-/** Pixels of a ratio of 1. */
-const ONE = 110;
-const WIDTH = 800;
+const LINE = 26;
+const LEFT = 380;
+const RIGHT = 770;
+const WIDTH = 880;
+const HEAD = 24;
+/** Ratios' logarithms are as far apart as the ratios are in effect: twice, and half. */
+const GRID = [0.125, 0.25, 0.5, 1, 2, 4, 8, 16];
+const LEAST = GRID[0] as number;
+const MOST = GRID.at(-1) as number;
 
-/** A bar for each ratio, and a mark where it must end or reach. */
+function place(ratio: number): number {
+  const clamped = Math.min(Math.max(ratio, LEAST), MOST);
+  return LEFT + ((RIGHT - LEFT) * Math.log2(clamped / LEAST)) / Math.log2(MOST / LEAST);
+}
+
+/** A bar from 1 to each ratio, and a mark where it must be. */
 function picture(rows: readonly Row[]): string {
-  const height = (rows.length + 1) * LINE;
-  const bars = rows.map(({ work, against, ratio, bound, met }, index) => {
-    const y = index * LINE + 12;
-    const width = Math.min(ratio * ONE, WIDTH - LEFT - 70);
-    const mark = LEFT + (bound.least ?? bound.most ?? 1) * ONE;
+  const height = HEAD + rows.length * LINE + 8;
+  const grid = GRID.map((ratio) => {
+    const x = place(ratio).toFixed(1);
     return [
-      `<text x="${LEFT - 8}" y="${y + 14}" text-anchor="end">${escapeXml(`${work} / ${against}`)}</text>`,
-      `<rect x="${LEFT}" y="${y}" width="${width.toFixed(1)}" height="18" fill="${met ? "#2a7" : "#c53"}"/>`,
-      `<line x1="${mark}" x2="${mark}" y1="${y - 3}" y2="${y + 21}" stroke="#222" stroke-dasharray="3 2"/>`,
-      `<text x="${LEFT + width + 6}" y="${y + 14}">${ratio.toFixed(2)} × (${describe(bound)})</text>`,
+      `<line x1="${x}" x2="${x}" y1="${HEAD - 4}" y2="${height}" stroke="${ratio === 1 ? "#444" : "#ddd"}"/>`,
+      `<text x="${x}" y="14" text-anchor="middle" fill="#666">${ratio} ×</text>`,
     ].join("\n");
   });
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" font-family="sans-serif" font-size="12">\n${bars.join("\n")}\n</svg>\n`;
+  const bars = rows.map(({ work, against, ratio, bound, met }, index) => {
+    const y = HEAD + index * LINE + 4;
+    const [from, to] = [place(1), place(ratio)].sort((a, b) => a - b) as [number, number];
+    const must = bound.least ?? bound.most;
+    const mark = place(must ?? 1).toFixed(1);
+    return [
+      `<text x="${LEFT - 8}" y="${y + 13}" text-anchor="end">${escapeXml(`${work} / ${against}`)}</text>`,
+      `<rect x="${from.toFixed(1)}" y="${y}" width="${(to - from).toFixed(1)}" height="18" fill="${colour(must, met)}"/>`,
+      ...(must ? [`<path d="M${mark} ${y - 3}v24" stroke="#222" stroke-dasharray="3 2"/>`] : []),
+      `<text x="${RIGHT + 8}" y="${y + 13}">${ratio.toFixed(2)} × (${escapeXml(describe(bound))})</text>`,
+    ].join("\n");
+  });
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" font-family="sans-serif" font-size="12">\n<rect width="100%" height="100%" fill="#fff"/>\n${[...grid, ...bars].join("\n")}\n</svg>\n`;
+}
+
+/** What need not be anything is neither good nor bad. */
+function colour(must: number | undefined, met: boolean): string {
+  if (must === undefined) return "#68a";
+  return met ? "#2a7" : "#c53";
 }
 
 function escapeXml(text: string): string {

@@ -6,6 +6,7 @@ import { TestAgent } from "../harness/agent.ts";
 import { TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { until } from "../harness/wait.ts";
+import { attachAll } from "./attach.ts";
 import { idlePasses, passes } from "./passes.ts";
 import { median, type Report } from "./report.ts";
 
@@ -97,16 +98,6 @@ function writeManifests(agent: TestAgent, { a, b }: TestNet, sessions: number): 
     agent.write(`t${id}.yaml`, [tunnel, ...own]);
   }
   return keys;
-}
-
-async function attachAll(agent: TestAgent, netns: string, keys: readonly string[]): Promise<void> {
-  for (const [index, session] of keys.entries()) {
-    const name = `l2tp${index}`;
-    const whose = { containerId: "all", cniIfname: name, ifname: name, netns, pod: null };
-    const addresses = [`10.${index >> 8}.${index & 255}.1/24`];
-    const rest = { network: "bench", mac: null, addresses, routes: [], ipam: null };
-    await agent.ask({ op: "attach", ...whose, session, ...rest });
-  }
 }
 
 async function deleteDevices(netns: string): Promise<void> {

@@ -1,6 +1,8 @@
 /**
- * Sends one UDP payload as fast as it can: node flood.ts LOCAL PORT REMOTE PORT PAYLOAD-HEX SECONDS.
- * By segmentation offload (udp(7), UDP_SEGMENT), so that one processor floods any receiver.
+ * Sends an L2TPv3 data message over UDP as fast as it can:
+ * node flood.ts LOCAL PORT REMOTE PORT PAYLOAD-HEX SECONDS [SESSIONS].
+ * By segmentation offload (udp(7), UDP_SEGMENT), so that one processor floods any receiver. With several
+ * sessions, a burst each in turn; their ids follow the payload's.
  */
 import { checked, isErrno } from "../../datapath/sys/errno.ts";
 import { c } from "../../datapath/sys/ffi.ts";
@@ -12,10 +14,16 @@ const SO_SNDBUFFORCE = 32;
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;
 const SEGMENTS = 44;
+const SESSION_ID_AT = 4;
 
-const [local, localPort, remote, remotePort, hex = "", seconds] = process.argv.slice(2);
+const [local, localPort, remote, remotePort, hex = "", seconds, sessions = "1"] =
+  process.argv.slice(2);
 const payload = Buffer.from(hex, "hex");
-const burst = Buffer.concat(Array.from({ length: SEGMENTS }, () => payload));
+const bursts = Array.from({ length: Number(sessions) }, (_, index) => {
+  const message = Buffer.from(payload);
+  message.writeUInt32BE(payload.readUInt32BE(SESSION_ID_AT) + index, SESSION_ID_AT);
+  return Buffer.concat(Array.from({ length: SEGMENTS }, () => message));
+});
 
 function sockaddr(address = "", port = ""): Buffer {
   const bytes = Buffer.alloc(16);
@@ -37,8 +45,9 @@ checked(c.setsockopt(fd, SOL_UDP, UDP_SEGMENT, int32(payload.length), 4), "setso
 checked(c.bind(fd, sockaddr(local, localPort), 16), "bind", `${local}:${localPort}`);
 const to = sockaddr(remote, remotePort);
 const end = Date.now() + Number(seconds) * 1000;
-while (Date.now() < end) {
-  for (let i = 0; i < 64; i++) {
+for (let turn = 0; Date.now() < end; ) {
+  for (let i = 0; i < 64; i++, turn++) {
+    const burst = bursts[turn % bursts.length] as Buffer;
     try {
       checked(c.sendto(fd, burst, burst.length, 0, to, to.length), "send");
     } catch (error) {

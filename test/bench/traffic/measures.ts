@@ -1,5 +1,5 @@
 /** One measurement of one side. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { inside, ip, nameOf, type TestNet } from "../../harness/net.ts";
 import { Background, run } from "../../harness/run.ts";
@@ -7,6 +7,8 @@ import { FLOOD_PORT, type Flooded, type Side } from "./sides.ts";
 
 const SECONDS = 2;
 const FRAME_BYTES = 64;
+/** Of all our machines. */
+const PAGE_BYTES = 4096;
 const FLOOD = fileURLToPath(new URL("../../harness/flood.ts", import.meta.url));
 
 interface Iperf {
@@ -44,14 +46,36 @@ const LEAST_MBITS = 50;
 const MOST_MBITS = 12_800;
 const STEPS = 7;
 const MAX_LOST_PERCENT = 0.1;
+/** As far as the machine allows; iperf3 does not run with less than it asks for. */
+const SOCKET_BUFFER = String(
+  Math.min(
+    2 << 20,
+    ...["rmem_max", "wmem_max"].map((name) =>
+      Number(readFileSync(`/proc/sys/net/core/${name}`, "utf8")),
+    ),
+  ),
+);
 
-/** Thousands of datagrams a second that arrive, all but one in a thousand: the highest rate found by halving. */
+/**
+ * Thousands of datagrams a second that arrive, all but one in a thousand: the highest rate found by halving. iperf3
+ * has large buffers, lest its own pauses be what loses.
+ */
 export async function losslessDatagrams(side: Side): Promise<number> {
   let [low, high] = [LEAST_MBITS, MOST_MBITS];
   let best = 0;
   for (let step = 0; step < STEPS; step++) {
     const rate = Math.sqrt(low * high);
-    const args = ["-u", "-b", `${Math.round(rate)}M`, "-l", String(UDP_BYTES), "-t", "1"];
+    const args = [
+      "-u",
+      "-b",
+      `${Math.round(rate)}M`,
+      "-l",
+      String(UDP_BYTES),
+      "-t",
+      "1",
+      "-w",
+      SOCKET_BUFFER,
+    ];
     const { end } = await iperf(side, ...args);
     // A sender that cannot send so much proves nothing about more.
     if (end.sum.lost_percent <= MAX_LOST_PERCENT) {
@@ -90,21 +114,49 @@ export async function roundTripsUnderLoad(side: Side): Promise<Trips> {
   }
 }
 
-/** Frames per second that reach the device of the second host, while the first floods it. */
+/** Mebibytes of the side's programs together. */
+export function residentMebibytes({ processes = [] }: Side): number {
+  const pages = processes.map((pid) =>
+    Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]),
+  );
+  return (pages.reduce((sum, count) => sum + count, 0) * PAGE_BYTES) / 2 ** 20;
+}
+
+/** The part of a processor that the side's programs take while nothing crosses. */
+export async function idleShare({ processes = [] }: Side): Promise<number> {
+  const before = processes.map(runNanoseconds);
+  await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
+  const spent = processes.map((pid, index) => runNanoseconds(pid) - (before[index] ?? 0));
+  return spent.reduce((sum, time) => sum + time, 0) / 1e9 / SECONDS;
+}
+
+/** Of all threads. */
+function runNanoseconds(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`)
+    .map((task) =>
+      Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, "utf8").split(" ")[0]),
+    )
+    .reduce((sum, time) => sum + time, 0);
+}
+
+/** Frames per second that reach the devices of the second host, while the first floods its sessions. */
 export async function smallFrames(net: TestNet, flooded: Flooded): Promise<number> {
-  const { namespace, device, port, sessionId } = flooded;
+  const { namespace, device, port, sessionId, sessions = 1 } = flooded;
   const header = `00030000${sessionId.toString(16).padStart(8, "0")}`;
   // Nobody's address, so that neither stack has work with it.
   const frame = `02000000000102000000000288b5${"00".repeat(FRAME_BYTES - 14)}`;
   const ends = [net.a.ipv4, String(FLOOD_PORT), net.b.ipv4, String(port)];
   const before = await receivedBy(namespace, device);
-  const flood = [process.execPath, FLOOD, ...ends, header + frame, String(SECONDS)];
-  await run(inside(net.a.name, ...flood));
+  const what = [header + frame, String(SECONDS), String(sessions)];
+  await run(inside(net.a.name, process.execPath, FLOOD, ...ends, ...what));
   return ((await receivedBy(namespace, device)) - before) / SECONDS;
 }
 
+/** @param device its name; or the beginning of the names of several */
 async function receivedBy(namespace: string, device: string): Promise<number> {
-  const json = await ip(nameOf(namespace), "-j", "-s", "link", "show", device);
-  const [link] = JSON.parse(json) as [{ stats64: { rx: { packets: number } } }];
-  return link.stats64.rx.packets;
+  const json = await ip(nameOf(namespace), "-j", "-s", "link", "show");
+  const links = JSON.parse(json) as { ifname: string; stats64: { rx: { packets: number } } }[];
+  return links
+    .filter(({ ifname }) => ifname.startsWith(device))
+    .reduce((sum, { stats64 }) => sum + stats64.rx.packets, 0);
 }

@@ -14,16 +14,21 @@ export interface Side {
   readonly from: string;
   readonly to: string;
   readonly address: string;
+  /** The programs that move the frames, where it is known. */
+  readonly processes?: readonly number[];
   /** What hears the flood of small frames, where there is something. */
   readonly flooded?: Flooded;
 }
 
-/** A session without sublayer and cookie. */
+/** A session without sublayer and cookie; or several. */
 export interface Flooded {
   readonly namespace: string;
+  /** With several, what their names begin with. */
   readonly device: string;
   readonly port: number;
+  /** The first one's; the others follow. */
   readonly sessionId: number;
+  readonly sessions?: number;
 }
 
 export interface Place {
@@ -75,7 +80,8 @@ export async function startOurs(
   const [from = "", to = ""] = pods;
   const side = { name: `ours, ${encapsulation}`, from, to, address: `10.${id}.0.2` };
   if (encapsulation === "IP") return side;
-  return { ...side, flooded: await hearFlood(net, agents[1], port + 1) };
+  const processes = await Promise.all(agents.map((agent) => agent.datapathPid()));
+  return { ...side, processes, flooded: await hearFlood(net, agents[1], port + 1) };
 }
 
 /** A tunnel whose other end is the flood. */
@@ -113,15 +119,16 @@ export async function startQemus(
   const device = `q${encapsulation.toLowerCase()}`;
   const subnet = encapsulation === "UDP" ? 7 : 8;
   const hosts = encapsulation === "UDP" ? net : await withOtherAddresses(net);
+  const processes: number[] = [];
   for (const [local, remote] of pairs(hosts)) {
     const ports = `,srcport=${QEMU_PORT},dstport=${QEMU_PORT}`;
     const wire = `src=${local.ipv4},dst=${remote.ipv4},udp=${encapsulation === "UDP" ? `on${ports}` : "off"},rxsession=${subnet},txsession=${subnet},counter=off`;
-    await startQemu(background, local, device, wire);
+    processes.push(await startQemu(background, local, device, wire));
   }
   const side = await address(net, device, subnet, mtu, `QEMU l2tpv3, ${encapsulation}`);
   if (encapsulation === "IP") return side;
   const flooded = { namespace: net.b.name, device, port: QEMU_PORT, sessionId: subnet };
-  return { ...side, flooded };
+  return { ...side, processes, flooded };
 }
 
 /** Every raw socket of an address gets a copy of all that comes for it: QEMU's and ours must not share one. */

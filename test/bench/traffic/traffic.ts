@@ -2,16 +2,19 @@
 import { TestAgent } from "../../harness/agent.ts";
 import { TestNet } from "../../harness/net.ts";
 import { Background } from "../../harness/run.ts";
-import type { Bound, Report } from "../report.ts";
+import { type Bound, median, type Report } from "../report.ts";
 import {
+  idleShare,
   losslessDatagrams,
   processorsPerGigabyte,
+  residentMebibytes,
   roundTrips,
   roundTripsUnderLoad,
   smallFrames,
   type Trips,
   tcp,
 } from "./measures.ts";
+import { benchSessions } from "./sessions.ts";
 import {
   type Place,
   ready,
@@ -22,15 +25,15 @@ import {
   startQemus,
   startVxlan,
 } from "./sides.ts";
+import { alternate } from "./turns.ts";
 
-/** BENCH_RUNS=1 for a first look. */
-const RUNS = Number(process.env.BENCH_RUNS ?? 5);
 /** What the least of the tunnels leaves of the wire's. */
 const OVERHEAD_BYTES = 100;
 const JUMBO_BYTES = 9000;
 
 export async function benchTraffic(net: TestNet, report: Report): Promise<void> {
   await compare(net, 1500, report);
+  await benchSessions(net, report);
   const jumbo = await TestNet.create({ mtu: JUMBO_BYTES });
   try {
     await compare(jumbo, JUMBO_BYTES, report);
@@ -51,8 +54,8 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
     const vxlan = await startVxlan(place);
     const rivals: Rival[] = [
       { side: vxlan, bound: { least: 0.6 } },
-      { side: await startFastd(place), bound: { least: isJumbo ? 0 : 8 } },
-      { side: await startOpenVpn(place), bound: { least: isJumbo ? 0 : 8 } },
+      { side: await startFastd(place), bound: isJumbo ? {} : { least: 8 } },
+      { side: await startOpenVpn(place), bound: isJumbo ? {} : { least: 8 } },
     ];
     // Its buffers are of 2 KiB.
     const qemus = isJumbo
@@ -66,6 +69,7 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
     const overIp = await alternate([oursIp, qemus.ip], (side) => tcp(side, 1));
     report.add("TCP over IP", qemus.ip.name, pairOf(overIp), { least: 2 }, "Gbit/s");
     await frames(net, ours, qemus.udp, report);
+    await footprint(ours, qemus.udp, report);
   } finally {
     await background.stopAll();
     for (const agent of agents) await agent.destroy();
@@ -118,19 +122,13 @@ async function frames(net: TestNet, ours: Side, qemu: Side, report: Report): Pro
   }
 }
 
-const pairOf = <T>([one = [], two = []]: readonly T[][]) => [one, two] as const;
-
-/** In turns, so that the machine's moods meet all; and not always in the same order. */
-async function alternate<T>(
-  sides: readonly Side[],
-  measure: (side: Side) => Promise<T>,
-): Promise<T[][]> {
-  const results: T[][] = sides.map(() => []);
-  const order = sides.map((_, index) => index);
-  for (let run = 0; run < RUNS; run++) {
-    for (const index of run % 2 === 0 ? order : [...order].reverse()) {
-      results[index]?.push(await measure(sides[index] as Side));
-    }
-  }
-  return results;
+/** What they take, with all the traffic behind them. */
+async function footprint(ours: Side, qemu: Side, report: Report): Promise<void> {
+  const [memory, theirs] = [ours, qemu].map(residentMebibytes) as [number, number];
+  report.add("memory of both ends", qemu.name, [[memory], [theirs]], {}, "MiB");
+  const [idle = [], theirIdle = []] = await alternate([ours, qemu], idleShare);
+  const note = `QEMU's: ${median(theirIdle).toFixed(5)}`;
+  report.addRatio("idle CPU of both ends", "a processor", median(idle), { most: 0.001 }, note);
 }
+
+const pairOf = <T>([one = [], two = []]: readonly T[][]) => [one, two] as const;

@@ -36,7 +36,7 @@ check: ## format, lint, types, unit tests; no root
 	tsc -p .
 	vitest run --project unit
 
-generate: ## what is made from crds/, cni/ and checksum.wat
+generate: ## what is made from crds/, cni/ and *.wat
 	@test/setup/install.sh
 	@node test/setup/generate.ts
 

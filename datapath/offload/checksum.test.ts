@@ -2,12 +2,12 @@ import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { Random } from "../../test/harness/random.ts";
 import { fold, wordOf } from "./checksum.ts";
-import { GENERATED, generateChecksum } from "./generate/checksum.ts";
+import { GENERATED, generatePackets } from "./generate/packets.ts";
 import { createPacketMemory } from "./packet-memory.ts";
 import { referenceSum } from "./testdata.ts";
 
-it("is what checksum.generated.ts holds, which is stale unless `make generate` has run", async () => {
-  expect(readFileSync(GENERATED, "utf8")).toBe(await generateChecksum());
+it("is what packets.generated.ts holds, which is stale unless `make generate` has run", async () => {
+  expect(readFileSync(GENERATED, "utf8")).toBe(await generatePackets());
 });
 
 it("sums as the reference does, whatever the place and the length", () => {

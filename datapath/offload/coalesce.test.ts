@@ -8,9 +8,12 @@ import { ACK, buildFrame, CWR, FIN, type Packet, PSH, referenceSegments } from "
 import { GsoType } from "./vnet-header.ts";
 
 const SLOT = 70_000;
+const PREFIX_BYTES = 12;
 const WHOLE = 64 * SLOT;
 const OUT = WHOLE + 70_000;
 const memory = createPacketMemory(OUT + 20_000);
+const segmenter = new Segmenter(memory);
+const coalescer = new Coalescer(memory);
 
 interface Large {
   readonly frame: Buffer;
@@ -20,12 +23,13 @@ interface Large {
   readonly checksumStart: number;
 }
 
-/** In slots of their own, or one behind the other with a header between, as in one message. */
+/** In slots of their own; or one behind the other, each behind a header, as in one message. */
 type Layout = "slots" | "message";
 
 /** What the coalescer makes of frames that come one after the other. */
 function coalesce(frames: readonly Buffer[], layout: Layout = "slots"): Large[] {
-  const coalescer = new Coalescer(memory);
+  // What the test before has left.
+  coalescer.finish();
   const larges: Large[] = [];
   const flush = () => {
     const { frames: count, gsoType, segmentBytes, checksumStart } = coalescer;
@@ -40,31 +44,49 @@ function coalesce(frames: readonly Buffer[], layout: Layout = "slots"): Large[] 
     });
   };
   const places: number[] = [];
-  let next = 2;
+  let next = PREFIX_BYTES + 2;
   for (const [index, frame] of frames.entries()) {
     const at = layout === "slots" ? (index % 64) * SLOT + 2 : next;
     places.push(at);
+    memory.bytes.fill(7, at - PREFIX_BYTES, at);
     memory.bytes.set(frame, at);
-    next = at + frame.length + 12;
+    next = at + frame.length + PREFIX_BYTES;
   }
-  for (const [index, frame] of frames.entries()) {
+  for (let index = 0; index < frames.length; ) {
     const at = places[index] as number;
-    if (coalescer.frames > 0 && coalescer.join(at, at + frame.length)) continue;
+    const { length } = frames[index] as Buffer;
+    const joined = coalescer.frames === 0 ? 0 : join(frames, places, index, layout);
+    index += joined;
+    if (joined > 0) continue;
     flush();
-    coalescer.begin(at, at + frame.length, layout === "slots" ? at + SLOT : WHOLE, true);
+    coalescer.begin(at, at + length, layout === "slots" ? at + SLOT : WHOLE, true);
+    index++;
   }
   flush();
   return larges;
+}
+
+/** In a message: as many at once as the kernel may have joined, of one length, and a shorter one. */
+function join(frames: readonly Buffer[], places: number[], index: number, layout: Layout): number {
+  const at = places[index] as number;
+  const { length } = frames[index] as Buffer;
+  let end = at + length;
+  if (layout === "slots") return Number(coalescer.join(at, end));
+  for (let i = index; frames[i]?.length === length; i++) {
+    end = (places[i] as number) + length;
+    const following = frames[i + 1]?.length ?? length;
+    if (following < length) end = (places[i + 1] as number) + following;
+  }
+  return coalescer.joinMany(PREFIX_BYTES, at - PREFIX_BYTES, PREFIX_BYTES + length, end);
 }
 
 /** And what the kernel would make of that again. */
 function segmentAgain({ frame, frames, gsoType, gsoSize, checksumStart }: Large): Buffer[] {
   if (frames === 1) return [frame];
   memory.bytes.set(frame, WHOLE);
-  const segmenter = new Segmenter(memory);
   const count = segmenter.start(WHOLE, WHOLE + frame.length, gsoType, gsoSize, checksumStart);
   return Array.from({ length: count }, (_, index) => {
-    segmenter.write(index, OUT);
+    segmenter.write(index, 1, OUT, 0);
     const bytes = segmenter.headerBytes + segmenter.payloadBytes(index);
     return Buffer.from(memory.bytes.slice(OUT, OUT + bytes));
   });
@@ -162,7 +184,6 @@ describe.each(FLOWS)("a flow of %s", (_name, packet) => {
   });
 
   it("grows to where it may, and no further", () => {
-    const coalescer = new Coalescer(memory);
     const [one, two] = referenceSegments({ ...packet, payload: new Uint8Array(2000) }, 1000);
     memory.bytes.set(one as Buffer, 2);
     memory.bytes.set(two as Buffer, 5000);
@@ -177,6 +198,28 @@ describe.each(FLOWS)("a flow of %s", (_name, packet) => {
     const frames = referenceSegments({ ...packet, payload: new Uint8Array(640) }, 10);
     expect(coalesce(frames)).toMatchObject([{ frames: MAX_COALESCED }]);
   });
+});
+
+it("joins as many as lie behind each other, until one has another prefix", () => {
+  const packet: Packet = { isIpv4: true, protocol: Protocol.Tcp, payload: new Uint8Array(5000) };
+  const frames = referenceSegments(packet, 1000);
+  const size = PREFIX_BYTES + (frames[0] as Buffer).length;
+  const put = () => {
+    for (const [index, frame] of frames.entries()) {
+      memory.bytes.fill(7, index * size, index * size + PREFIX_BYTES);
+      memory.bytes.set(frame, index * size + PREFIX_BYTES);
+    }
+    coalescer.begin(PREFIX_BYTES, size, SLOT, true);
+  };
+  put();
+  expect(coalescer.joinMany(PREFIX_BYTES, size, size, 5 * size)).toBe(4);
+  for (let place = 0; place < PREFIX_BYTES; place++) {
+    put();
+    memory.bytes[3 * size + place] = 8;
+    expect(coalescer.joinMany(PREFIX_BYTES, size, size, 5 * size), `at ${place}`).toBe(2);
+    expect(coalescer.frames).toBe(3);
+  }
+  coalescer.finish();
 });
 
 it("takes in nothing after PSH, and keeps PSH", () => {
@@ -194,7 +237,6 @@ it("joins no UDP where the device cannot say so", () => {
   const [one, two] = referenceSegments(packet, 1000) as [Buffer, Buffer];
   memory.bytes.set(one, 2);
   memory.bytes.set(two, 5000);
-  const coalescer = new Coalescer(memory);
   coalescer.begin(2, 2 + one.length, SLOT, false);
   expect(coalescer.join(5000, 5000 + two.length)).toBe(false);
 });

@@ -9,7 +9,9 @@ import { GSO_ECN, GsoType } from "./vnet-header.ts";
 
 const AT = 66;
 const OUT = 80_000;
-const memory = createPacketMemory(100_000);
+const SIZE = 100_000;
+const memory = createPacketMemory(SIZE);
+const segmenter = new Segmenter(memory);
 
 function gsoTypeOf({ isIpv4, protocol, flags = 0 }: Packet): number {
   if (protocol === Protocol.Udp) return GsoType.Udp;
@@ -24,11 +26,10 @@ function transportOf({ isIpv4, tags = [], ipOptions }: Packet): number {
 function segment(packet: Packet, gsoSize: number): Buffer[] {
   const frame = buildFrame({ ...packet, isPartial: true });
   memory.bytes.set(frame, AT);
-  const segmenter = new Segmenter(memory);
   const end = AT + frame.length;
   const count = segmenter.start(AT, end, gsoTypeOf(packet), gsoSize, transportOf(packet));
   return Array.from({ length: count }, (_, index) => {
-    segmenter.write(index, OUT);
+    segmenter.write(index, 1, OUT, 0);
     const bytes = segmenter.headerBytes + segmenter.payloadBytes(index);
     return Buffer.from(memory.bytes.slice(OUT, OUT + bytes));
   });
@@ -73,7 +74,6 @@ describe("Segmenter", () => {
   it("refuses what makes no sense", () => {
     const frame = buildFrame({ isIpv4: true, protocol: Protocol.Tcp, payload: new Uint8Array(99) });
     memory.bytes.set(frame, AT);
-    const segmenter = new Segmenter(memory);
     const end = AT + frame.length;
     const start = (gsoType: number, gsoSize: number, checksumStart: number, until = end) =>
       segmenter.start(AT, until, gsoType, gsoSize, checksumStart);
@@ -89,7 +89,6 @@ describe("Segmenter", () => {
 
   it("survives whatever a device may say, and never writes outside of its place", () => {
     const random = new Random(3);
-    const segmenter = new Segmenter(memory);
     const corpus = [Protocol.Tcp, Protocol.Udp].flatMap((protocol) =>
       [true, false].map((isIpv4) => buildFrame({ isIpv4, protocol, payload: new Uint8Array(300) })),
     );
@@ -104,14 +103,14 @@ describe("Segmenter", () => {
       const end = AT + frame.length;
       const count = segmenter.start(AT, end, type, 1 + random.below(400), start);
       for (let index = 0; index < count; index++) {
-        segmenter.write(index, OUT);
+        segmenter.write(index, 1, OUT, 0);
         segments++;
         expect(segmenter.headerBytes).toBeLessThanOrEqual(MAX_FRAME_HEADER_BYTES);
         most = Math.max(most, segmenter.headerBytes + segmenter.payloadBytes(index));
       }
     }
     expect(segments).toBeGreaterThan(10_000);
-    expect(memory.bytes.subarray(OUT + most).every((byte) => byte === 0)).toBe(true);
+    expect(memory.bytes.subarray(OUT + most, SIZE).every((byte) => byte === 0)).toBe(true);
   });
 });
 

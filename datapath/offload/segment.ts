@@ -1,13 +1,12 @@
 /**
  * Cuts what a device hands over as one large frame into the frames that it stands for, as the kernel would
- * (net/ipv4/tcp_offload.c, udp_offload.c). The large frame's own headers are spent in that.
+ * (net/ipv4/tcp_offload.c, udp_offload.c).
  */
 import { fold, wordOf } from "./checksum.ts";
 import {
   createFrameShape,
   findIp,
   IPV4,
-  IPV6,
   IPV6_HEADER_BYTES,
   ipVersionAt,
   MIN_IPV4_HEADER_BYTES,
@@ -19,7 +18,6 @@ import {
   UDP_HEADER_BYTES,
 } from "./frame.ts";
 import type { PacketMemory } from "./packet-memory.ts";
-import { checksumField, checksumOf } from "./transport-checksum.ts";
 import { GSO_ECN, GsoType } from "./vnet-header.ts";
 
 /** Ethernet with two tags, IPv6, TCP with all its options, and as much again of IP options. */
@@ -27,28 +25,49 @@ export const MAX_FRAME_HEADER_BYTES = 192;
 
 /** With the smallest segments that TCP makes: 48 bytes, less 12 of options (net.ipv4.tcp_min_snd_mss). */
 const MAX_SEGMENTS = 2048;
-const FIN_PSH = 0x09;
-const CWR = 0x80;
+
+/** What the caller may have in front of each segment. */
+export const MAX_PREFIX_BYTES = 32;
+
+/** Places in the plan that segment.wat works from. */
+const PLAN = {
+  headers: 0,
+  headerBytes: 1,
+  payload: 2,
+  payloadBytes: 3,
+  segmentBytes: 4,
+  ip: 5,
+  isIpv4: 6,
+  transport: 7,
+  isTcp: 8,
+  ipSum: 9,
+  transportSum: 10,
+  id: 11,
+  sequence: 12,
+  flags: 13,
+  length: 14,
+} as const;
 
 export class Segmenter {
   readonly #memory: PacketMemory;
   readonly #whole = createFrameShape();
-  #gsoSize = 0;
-  /** Sums of what is the same in all segments: of the IPv4 header, and of what the other checksum covers. */
-  #ipSum = 0;
-  #transportSum = 0;
-  #firstId = 0;
-  #firstSequence = 0;
-  #lastFlags = 0;
+  readonly #planAt: number;
+  readonly #plan: Int32Array;
+  /** Where the headers of all segments are. The caller may put a prefix of its own in front. */
+  readonly headersAt: number;
   /** Bytes of a segment's headers, the same for all. */
   headerBytes = 0;
 
   constructor(memory: PacketMemory) {
     this.#memory = memory;
+    this.#planAt = memory.reserve(PLAN.length * 4);
+    this.#plan = new Int32Array(memory.bytes.buffer, this.#planAt, PLAN.length);
+    this.headersAt = memory.reserve(MAX_PREFIX_BYTES + MAX_FRAME_HEADER_BYTES) + MAX_PREFIX_BYTES;
+    this.#plan[PLAN.headers] = this.headersAt;
   }
 
   /**
-   * Takes a frame.
+   * Takes a frame, which stays as it is.
    * @param checksumStart where its TCP or UDP header begins
    * @returns how many segments there are; 0 where what the device says makes no sense
    */
@@ -66,25 +85,38 @@ export class Segmenter {
     if (whole.payload > end || this.headerBytes > MAX_FRAME_HEADER_BYTES) return 0;
     const count = Math.max(1, Math.ceil((end - whole.payload) / gsoSize));
     if (count > MAX_SEGMENTS) return 0;
-    this.#gsoSize = gsoSize;
-    this.#prepare();
+    this.#prepare(gsoSize);
     return count;
   }
 
-  /** Takes out of the headers what differs from segment to segment, and sums up the rest. */
-  #prepare(): void {
-    const { view, sum } = this.#memory;
-    const { ip, isIpv4, protocol, transport, payload, end } = this.#whole;
+  /** Copies the headers, takes out what differs from segment to segment, and sums up the rest. */
+  #prepare(gsoSize: number): void {
+    const { bytes, view, sum } = this.#memory;
+    const { at, isIpv4, protocol, payload, end } = this.#whole;
+    const plan = this.#plan;
+    const isTcp = protocol === Protocol.Tcp;
+    const to = this.headersAt;
+    const ip = to + this.#whole.ip - at;
+    const transport = to + this.#whole.transport - at;
+    bytes.copyWithin(to, at, payload);
+    plan[PLAN.headerBytes] = payload - at;
+    plan[PLAN.payload] = payload;
+    plan[PLAN.payloadBytes] = end - payload;
+    plan[PLAN.segmentBytes] = gsoSize;
+    plan[PLAN.ip] = ip - to;
+    plan[PLAN.isIpv4] = isIpv4 ? 1 : 0;
+    plan[PLAN.transport] = transport - to;
+    plan[PLAN.isTcp] = isTcp ? 1 : 0;
     if (isIpv4) {
-      this.#firstId = view.getUint16(ip + IPV4.id);
+      plan[PLAN.id] = view.getUint16(ip + IPV4.id);
       view.setUint16(ip + IPV4.length, 0);
       view.setUint16(ip + IPV4.id, 0);
       view.setUint16(ip + IPV4.checksum, 0);
-      this.#ipSum = sum(ip, transport - ip);
+      plan[PLAN.ipSum] = sum(ip, transport - ip);
     }
-    if (protocol === Protocol.Tcp) {
-      this.#firstSequence = view.getUint32(transport + TCP.sequence);
-      this.#lastFlags = view.getUint8(transport + TCP.flags);
+    if (isTcp) {
+      plan[PLAN.sequence] = view.getInt32(transport + TCP.sequence);
+      plan[PLAN.flags] = view.getUint8(transport + TCP.flags);
       view.setUint32(transport + TCP.sequence, 0);
       view.setUint8(transport + TCP.flags, 0);
     } else {
@@ -92,10 +124,11 @@ export class Segmenter {
     }
     // The pseudo-header's sum stands there, with the length of the whole taken out again: who else may have made
     // it knows the final destination behind a routing header.
-    const field = checksumField(this.#whole);
-    const pseudo = view.getUint16(field, true) + 0xffff - wordOf((end - transport) & 0xffff);
+    const field = transport + (isTcp ? TCP.checksum : UDP.checksum);
+    const length = (end - this.#whole.transport) & 0xffff;
+    const pseudo = view.getUint16(field, true) + 0xffff - wordOf(length);
     view.setUint16(field, 0);
-    this.#transportSum = pseudo + sum(transport, payload - transport);
+    plan[PLAN.transportSum] = fold(pseudo + sum(transport, payload - this.#whole.transport));
   }
 
   /** By the device's word; whether the headers agree with that. */
@@ -126,74 +159,16 @@ export class Segmenter {
 
   /** Bytes of a segment's payload. */
   payloadBytes(index: number): number {
-    const { payload, end } = this.#whole;
-    return Math.min(this.#gsoSize, end - payload - index * this.#gsoSize);
+    const gsoSize = this.#plan[PLAN.segmentBytes] as number;
+    return Math.min(gsoSize, (this.#plan[PLAN.payloadBytes] as number) - index * gsoSize);
   }
 
-  /** Writes a segment, which is a whole frame. */
-  write(index: number, to: number): void {
-    const { view, copySum } = this.#memory;
-    const whole = this.#whole;
-    const skipped = index * this.#gsoSize;
-    const payloadBytes = this.payloadBytes(index);
-    this.#copyHeader(to);
-    const ip = to + whole.ip - whole.at;
-    const transport = to + whole.transport - whole.at;
-    const transportBytes = whole.payload - whole.transport + payloadBytes;
-    if (whole.isIpv4) {
-      const length = transport - ip + transportBytes;
-      const id = (this.#firstId + index) & 0xffff;
-      view.setUint16(ip + IPV4.length, length);
-      view.setUint16(ip + IPV4.id, id);
-      const checksum = ~fold(this.#ipSum + wordOf(length) + wordOf(id)) & 0xffff;
-      view.setUint16(ip + IPV4.checksum, checksum, true);
-    } else {
-      view.setUint16(ip + IPV6.length, transport - ip - IPV6_HEADER_BYTES + transportBytes);
-    }
-    const all =
-      this.#transportSum +
-      wordOf(transportBytes) +
-      (whole.protocol === Protocol.Udp
-        ? this.#writeUdp(transport, transportBytes)
-        : this.#writeTcp(
-            transport,
-            skipped,
-            skipped + payloadBytes === whole.end - whole.payload,
-          )) +
-      copySum(whole.payload + skipped, to + this.headerBytes, payloadBytes);
-    const field = transport + checksumField(whole) - whole.transport;
-    view.setUint16(field, checksumOf(all, whole.protocol), true);
-  }
-
-  /** By words: a call of copyWithin costs more than so few of them. */
-  #copyHeader(to: number): void {
-    const { view } = this.#memory;
-    const { at, payload } = this.#whole;
-    const bytes = payload - at;
-    let done = 0;
-    for (; done + 4 <= bytes; done += 4) {
-      view.setUint32(to + done, view.getUint32(at + done, true), true);
-    }
-    if (done < bytes) view.setUint16(to + done, view.getUint16(at + done, true), true);
-  }
-
-  /** @returns the sum of what it has written */
-  #writeUdp(transport: number, bytes: number): number {
-    this.#memory.view.setUint16(transport + UDP.length, bytes);
-    return wordOf(bytes);
-  }
-
-  /** @returns the sum of what it has written */
-  #writeTcp(transport: number, skipped: number, isLast: boolean): number {
-    const { view } = this.#memory;
-    const sequence = (this.#firstSequence + skipped) >>> 0;
-    view.setUint32(transport + TCP.sequence, sequence);
-    let flags = this.#lastFlags;
-    if (!isLast) flags &= ~FIN_PSH;
-    if (skipped > 0) flags &= ~CWR;
-    view.setUint8(transport + TCP.flags, flags);
-    // The flags are the second byte of their word.
-    return wordOf(sequence >>> 16) + wordOf(sequence & 0xffff) + (flags << 8);
+  /**
+   * Writes segments, each of which is a whole frame, one behind the other.
+   * @param prefixBytes of what is in front of `headersAt`, and in front of each
+   */
+  write(first: number, count: number, to: number, prefixBytes: number): void {
+    this.#memory.segment(this.#planAt, prefixBytes, first, count, to);
   }
 }
 

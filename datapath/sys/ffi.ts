@@ -43,6 +43,9 @@ interface LibC {
   sendEvent(fd: number, data: Buf, length: number): number;
   epoll_create1(flags: number): number;
   epoll_ctl(epoll: number, operation: number, fd: number, event: Buf): number;
+  sched_setscheduler(pid: number, policy: number, parameters: Buf): number;
+  /** By number: the C library has no name for it. */
+  io_uring_setup(call: number, entries: number, params: Buf): number;
 }
 
 /**
@@ -55,6 +58,15 @@ interface PacketLibC {
   sendmmsg(fd: number, messages: Address, count: number, flags: number): number;
   recvmmsg(fd: number, messages: Address, count: number, flags: number, timeout: null): number;
   epoll_wait(epoll: number, events: Address, max: number, timeoutMs: number): number;
+  io_uring_enter(
+    call: number,
+    fd: number,
+    submit: number,
+    complete: number,
+    flags: number,
+    set: Address,
+    setLength: number,
+  ): number;
 }
 
 const bind = (definition: string): unknown => libc.func(definition);
@@ -81,6 +93,8 @@ export const c = {
   eventfd: bind("int eventfd(uint32_t initial, int flags)"),
   epoll_create1: bind("int epoll_create1(int flags)"),
   epoll_ctl: bind("int epoll_ctl(int epoll, int operation, int fd, void *event)"),
+  sched_setscheduler: bind("int sched_setscheduler(int pid, int policy, void *parameters)"),
+  io_uring_setup: bind("int syscall(long call, uint32_t entries, void *params)"),
 } as LibC;
 
 export const packet = {
@@ -91,6 +105,9 @@ export const packet = {
     "int recvmmsg(int fd, uintptr_t messages, uint32_t count, int flags, void *timeout)",
   ),
   epoll_wait: bind("int epoll_wait(int epoll, uintptr_t events, int max, int timeout)"),
+  io_uring_enter: bind(
+    "int syscall(long call, int fd, uint32_t submit, uint32_t complete, uint32_t flags, uintptr_t set, size_t setLength)",
+  ),
 } as PacketLibC;
 
 /** The same function on a thread of libuv's pool, for calls that wait. */
@@ -138,4 +155,16 @@ export function addressOfBuffer(bytes: Uint8Array): Address {
 export function allocate(bytes: number): { address: Address; buffer: ArrayBuffer } {
   const pointer = koffi.alloc("uint8_t", bytes) as unknown as bigint;
   return { address: Number(pointer), buffer: koffi.view(pointer, bytes) };
+}
+
+const PROT_READ_WRITE = 3;
+const MAP_SHARED_POPULATE = 0x8001;
+const mmap = bind(
+  "intptr_t mmap(void *at, size_t length, int protection, int flags, int fd, int64_t offset)",
+) as (...args: unknown[]) => number | bigint;
+
+/** What a descriptor shares with the kernel, for as long as the process lives. Null: it cannot be mapped; errno. */
+export function map(fd: number, offset: number, bytes: number): ArrayBuffer | null {
+  const at = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED_POPULATE, fd, offset);
+  return Number(at) === -1 ? null : koffi.view(BigInt(at), bytes);
 }

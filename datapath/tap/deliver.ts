@@ -4,10 +4,25 @@ import { Segmenter } from "../offload/segment.ts";
 import { NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { Errno } from "../sys/errno.ts";
 import { type Arena, Slots } from "./arena.ts";
+import type { FrameBatch } from "./ports.ts";
 import type { SessionState } from "./session.ts";
+
+/** Frames that wait to be written. */
+const MAX_QUEUED = 64;
+/** Of frames that are staged; larger ones are written where they are, before the next. */
+const STAGE_BYTES = 2048;
 
 export class Delivery {
   readonly #arena: Arena;
+  /** Null: each frame is written alone. */
+  readonly #batch: FrameBatch | null;
+  /** Frames that wait to be written: whose, and their bytes. */
+  readonly #sessions: SessionState[] = [];
+  readonly #bytes: Int32Array;
+  #queued = 0;
+  /** Where the last of them ends. */
+  #queuedEnd = 0;
+  readonly #stage: number;
   readonly #coalescer: Coalescer;
   readonly #segmenter: Segmenter;
   /** Where a large frame is cut again that its device has refused. */
@@ -18,11 +33,19 @@ export class Delivery {
   #pendingBytes = 0;
 
   /** What it takes of the arena. */
-  static readonly BYTES = Slots.bytes(1);
+  static readonly BYTES = Slots.bytes(1) + MAX_QUEUED * STAGE_BYTES;
 
   /** @param base of Delivery.BYTES in the arena */
-  constructor(arena: Arena, base: number, refused: (session: SessionState, errno: number) => void) {
+  constructor(
+    arena: Arena,
+    base: number,
+    batch: FrameBatch | null,
+    refused: (session: SessionState, errno: number) => void,
+  ) {
     this.#arena = arena;
+    this.#batch = batch;
+    this.#bytes = new Int32Array(MAX_QUEUED);
+    this.#stage = base + Slots.bytes(1);
     this.#coalescer = new Coalescer(arena);
     this.#segmenter = new Segmenter(arena);
     this.#cutAt = new Slots(base).at(0);
@@ -44,15 +67,32 @@ export class Delivery {
       this.#pendingBytes += bytes;
       return;
     }
-    this.flush();
+    this.#writePending();
     if (device.joins === "none") return this.#writePlain(session, at, bytes);
     coalescer.begin(at, at + bytes, limit, device.joins === "all");
     this.#pendingFor = session;
     this.#pendingBytes = bytes;
   }
 
-  /** Writes what is pending. */
+  /**
+   * The same for frames of one message that lie one behind the other, for as long as they continue what is
+   * pending: see Coalescer.
+   * @returns how many have been taken
+   */
+  deliverMany(session: SessionState, headerBytes: number, at: number, size: number, end: number) {
+    if (session !== this.#pendingFor) return 0;
+    const joined = this.#coalescer.joinMany(headerBytes, at, size, end);
+    this.#pendingBytes += Math.min(end - at, joined * size) - joined * headerBytes;
+    return joined;
+  }
+
+  /** Writes all. */
   flush(): void {
+    this.#writePending();
+    this.#writeQueued();
+  }
+
+  #writePending(): void {
     const session = this.#pendingFor;
     if (session === null) return;
     this.#pendingFor = null;
@@ -60,6 +100,8 @@ export class Delivery {
     const { at, end, frames } = coalescer;
     coalescer.finish();
     if (frames === 1) return this.#writePlain(session, at, end - at);
+    // What is queued may lie where the header goes.
+    this.#writeQueued();
     const { view } = this.#arena;
     const header = at - VNET_HEADER_BYTES;
     view.setUint8(header + VNET.flags, NEEDS_CHECKSUM);
@@ -102,24 +144,74 @@ export class Delivery {
     const segmenter = this.#segmenter;
     const count = segmenter.start(at, end, gsoType, segmentBytes, checksumStart);
     for (let index = 0; index < count; index++) {
-      segmenter.write(index, this.#cutAt);
+      segmenter.write(index, 1, this.#cutAt, 0);
       const bytes = segmenter.headerBytes + segmenter.payloadBytes(index);
       this.#writePlain(session, this.#cutAt, bytes);
+      this.#writeQueued();
     }
   }
 
   /** As it stands; the device is told nothing of it. */
   #writePlain(session: SessionState, at: number, bytes: number): void {
+    const { device } = session;
+    if (device === null) {
+      session.counters.rxNoDevice++;
+      return;
+    }
+    const batch = this.#batch;
+    if (batch === null) {
+      this.#clearHeader(at);
+      count(session, bytes, device.write(this.#arena, at, bytes));
+      return;
+    }
+    const from = this.#place(at, bytes);
+    this.#clearHeader(from);
+    const index = this.#queued;
+    batch.setWrite(index, device, from, bytes);
+    this.#sessions[index] = session;
+    this.#bytes[index] = bytes;
+    this.#queued++;
+    this.#queuedEnd = at + bytes;
+    if (this.#queued === MAX_QUEUED) this.#writeQueued();
+  }
+
+  /** Where the frame is to be written from: not where its header would go over the end of the one queued before. */
+  #place(at: number, bytes: number): number {
+    if (this.#queued === 0 || at - VNET_HEADER_BYTES >= this.#queuedEnd || at < this.#queuedEnd) {
+      return at;
+    }
+    if (bytes + VNET_HEADER_BYTES > STAGE_BYTES) {
+      this.#writeQueued();
+      return at;
+    }
+    const to = this.#stage + this.#queued * STAGE_BYTES + VNET_HEADER_BYTES;
+    this.#arena.copySum(at, to, bytes);
+    return to;
+  }
+
+  #writeQueued(): void {
+    const queued = this.#queued;
+    if (queued === 0 || this.#batch === null) return;
+    this.#queued = 0;
+    this.#batch.run(queued);
+    for (let index = 0; index < queued; index++) {
+      const session = this.#sessions[index] as SessionState;
+      count(session, this.#bytes[index] as number, this.#batch.result(index));
+    }
+  }
+
+  #clearHeader(at: number): void {
     const { view } = this.#arena;
     const header = at - VNET_HEADER_BYTES;
     view.setFloat64(header, 0);
     view.setUint16(header + 8, 0);
-    const { device, counters } = session;
-    if (device === null) counters.rxNoDevice++;
-    else if (device.write(this.#arena, at, bytes) < 0) counters.rxErrors++;
-    else {
-      counters.rxPackets++;
-      counters.rxBytes += bytes;
-    }
+  }
+}
+
+function count({ counters }: SessionState, bytes: number, status: number): void {
+  if (status < 0) counters.rxErrors++;
+  else {
+    counters.rxPackets++;
+    counters.rxBytes += bytes;
   }
 }

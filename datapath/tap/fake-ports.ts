@@ -2,7 +2,7 @@
 import { GsoType, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { encodeSockaddr, type SocketAddress } from "../sys/socket.ts";
 import type { Arena } from "./arena.ts";
-import type { DatagramSocket, FrameDevice, Joins } from "./ports.ts";
+import type { DatagramSocket, FrameBatch, FrameDevice, Joins } from "./ports.ts";
 import type { MessageVectors } from "./vectors.ts";
 
 export class FakeDevice implements FrameDevice {
@@ -32,6 +32,39 @@ export class FakeDevice implements FrameDevice {
     if (isLarge && this.refusesLarge) return -22;
     this.written.push(arena.bytes.slice(at, at + length));
     return 0;
+  }
+}
+
+/** As io_uring does it: nothing is read or written before the call. */
+export class FakeBatch implements FrameBatch {
+  readonly size = 64;
+  /** Requests of each call. */
+  readonly calls: number[] = [];
+  readonly #requests: (() => number)[] = [];
+  readonly #results: number[] = [];
+  readonly #arena: Arena;
+
+  constructor(arena: Arena) {
+    this.#arena = arena;
+  }
+
+  setRead(index: number, device: FakeDevice, at: number): void {
+    this.#requests[index] = () => device.read(this.#arena, at);
+  }
+
+  setWrite(index: number, device: FakeDevice, at: number, length: number): void {
+    this.#requests[index] = () => device.write(this.#arena, at, length);
+  }
+
+  run(count: number): void {
+    this.calls.push(count);
+    for (let index = 0; index < count; index++) {
+      this.#results[index] = this.#requests[index]?.() ?? 0;
+    }
+  }
+
+  result(index: number): number {
+    return this.#results[index] as number;
   }
 }
 

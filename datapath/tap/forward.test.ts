@@ -4,7 +4,7 @@ import { session as sessionOf, tunnel as tunnelOf } from "../../l2tp/testdata.ts
 import { Random } from "../../test/harness/random.ts";
 import { buildFrame, referenceSegments } from "../offload/testdata.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET } from "../offload/vnet-header.ts";
-import { FakeDevice, FakeSocket } from "./fake-ports.ts";
+import { FakeBatch, FakeDevice, FakeSocket } from "./fake-ports.ts";
 import { Forwarder } from "./forward.ts";
 import { type Ports, Table } from "./table.ts";
 import type { LocalEndpoint } from "./tunnel.ts";
@@ -13,9 +13,14 @@ import type { LocalEndpoint } from "./tunnel.ts";
 class Bench implements Ports {
   readonly refused: [number, number][] = [];
   joinsRefused = 0;
+  batch: FakeBatch | null = null;
   readonly forwarder = new Forwarder({
     joinRefused: () => this.joinsRefused++,
     segmentRefused: (_tunnel, bytes, errno) => this.refused.push([bytes, errno]),
+    createBatch: (arena) => {
+      this.batch = new FakeBatch(arena);
+      return this.batch;
+    },
   });
   readonly table = new Table(this, this.forwarder);
   readonly devices = new Map<string, FakeDevice>();
@@ -203,6 +208,28 @@ describe("from the device to the socket", () => {
     },
   );
 
+  it("reads small frames in one call, once it has seen some", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { txCookie: "", l2SpecificSublayer: "None" });
+    const frame = (index: number) => Buffer.alloc(60, index);
+    const frames = Array.from({ length: 50 }, (_, index) => frame(index + 1));
+    const rounds = [10, 10, 20, 4, 6].map((count) => frames.splice(0, count));
+    for (const round of rounds) {
+      device.toRead.push(...round);
+      expect(bench.forwarder.readDevice(state)).toBe(true);
+      bench.forwarder.flush();
+    }
+    // Ten alone, then ten together and perhaps more; of twenty, all, and again perhaps more.
+    expect(bench.batch?.calls).toEqual([10, 20, 40, 4]);
+    while (device.toRead.length > 0) bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    const { socket } = bench.endpoint();
+    expect(socket.sent.map((datagram) => datagram.at(-1))).toEqual(
+      Array.from({ length: 50 }, (_, index) => index + 1),
+    );
+    expect(state.counters).toMatchObject({ txPackets: 50, txBytes: 3000, txErrors: 0 });
+  });
+
   it("gives others their turn after some datagrams, however large the frames are", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
@@ -301,6 +328,50 @@ describe("from the socket to the device", () => {
     socket.toReceive.push({ from: stranger, bytes: Buffer.concat(datagrams), segment });
     bench.forwarder.readEndpoint(endpoint, 1);
     expect(state.counters).toMatchObject({ rxPackets: 5, rxSourceMismatch: 5 });
+  });
+
+  it("writes frames of several sessions in one call, each as it came", () => {
+    const bench = new Bench();
+    const one = bench.put(
+      {},
+      { key: "a/one", sessionId: 1, rxCookie: "", l2SpecificSublayer: "None" },
+    );
+    const two = bench.put(
+      {},
+      { key: "a/two", sessionId: 2, rxCookie: "", l2SpecificSublayer: "None" },
+    );
+    const { socket, endpoint } = bench.endpoint();
+    // One behind the other with only eight bytes between, less than a virtio_net_hdr has.
+    const frames = Array.from({ length: 40 }, (_, index) => Buffer.alloc(70, index + 1));
+    const datagrams = frames.map((frame, index) =>
+      Buffer.concat([Buffer.from(`000300000000000${(index % 2) + 1}`, "hex"), frame]),
+    );
+    const from = tunnelOf({}).remote;
+    socket.toReceive.push({ from, bytes: Buffer.concat(datagrams), segment: 78 });
+    const large = Buffer.alloc(5000, 200);
+    const header = Buffer.from("0003000000000001", "hex");
+    const both = Buffer.concat([header, large, header, large]);
+    one.state.maxFrameBytes = 5000;
+    socket.toReceive.push({ from, bytes: both, segment: 5008 });
+    bench.forwarder.readEndpoint(endpoint, 0);
+    const even = frames.filter((_, index) => index % 2 === 0);
+    expect(one.device.written.map((frame) => Buffer.from(frame))).toEqual([...even, large, large]);
+    expect(two.device.written).toHaveLength(20);
+    expect(one.state.counters).toMatchObject({ rxPackets: 22, rxBytes: 20 * 70 + 10_000 });
+    expect(bench.batch?.calls).toEqual([41, 1]);
+  });
+
+  it("counts what a device refuses of a call", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { rxCookie: "", l2SpecificSublayer: "None" });
+    const { socket, endpoint } = bench.endpoint();
+    const header = `00030000${state.config.sessionId.toString(16).padStart(8, "0")}`;
+    const bytes = Buffer.concat([Buffer.from(header, "hex"), Buffer.alloc(60)]);
+    const from = tunnelOf({}).remote;
+    device.writeErrno = 5;
+    socket.toReceive.push({ from, bytes }, { from, bytes }, { from, bytes });
+    bench.forwarder.readEndpoint(endpoint, 0);
+    expect(state.counters).toMatchObject({ rxPackets: 0, rxErrors: 3 });
   });
 
   it("counts all frames of a piece that the device refuses", () => {

@@ -4,8 +4,9 @@
  * socket, and socket → Receiver → Delivery → device.
  */
 import { Errno } from "../sys/errno.ts";
-import { createArena } from "./arena.ts";
+import { type Arena, createArena } from "./arena.ts";
 import { Delivery } from "./deliver.ts";
+import type { FrameBatch } from "./ports.ts";
 import { Receiver } from "./receive.ts";
 import { SendQueue } from "./send-queue.ts";
 import type { SessionState } from "./session.ts";
@@ -17,6 +18,8 @@ export interface ForwarderOptions {
   joinRefused(session: SessionState, errno: number): void;
   /** The kernel does not cut messages of so many bytes into datagrams for the tunnel. */
   segmentRefused(tunnel: TunnelState, segmentBytes: number, errno: number): void;
+  /** Several frames in one system call, where there is such a thing. */
+  createBatch(arena: Arena): FrameBatch | null;
 }
 
 export class Forwarder {
@@ -24,7 +27,7 @@ export class Forwarder {
   readonly #transmitter: Transmitter;
   readonly #receiver: Receiver;
 
-  constructor({ joinRefused, segmentRefused }: ForwarderOptions) {
+  constructor({ joinRefused, segmentRefused, createBatch }: ForwarderOptions) {
     const arena = createArena(SendQueue.BYTES + Receiver.BYTES + Delivery.BYTES);
     this.#queue = new SendQueue(arena, 0, (tunnel, segmentBytes, errno) => {
       // Others of the size may have been under way.
@@ -35,8 +38,10 @@ export class Forwarder {
       if (!tunnel.hasRefused) segmentRefused(tunnel, segmentBytes, errno);
       tunnel.hasRefused = true;
     });
-    this.#transmitter = new Transmitter(arena, this.#queue);
-    const delivery = new Delivery(arena, SendQueue.BYTES + Receiver.BYTES, joinRefused);
+    // One for both: neither leaves anything in it.
+    const batch = createBatch(arena);
+    this.#transmitter = new Transmitter(arena, this.#queue, batch);
+    const delivery = new Delivery(arena, SendQueue.BYTES + Receiver.BYTES, batch, joinRefused);
     this.#receiver = new Receiver(arena, SendQueue.BYTES, delivery);
   }
 

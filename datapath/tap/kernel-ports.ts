@@ -4,8 +4,9 @@ import { Errno } from "../sys/errno.ts";
 import { lastErrno, packet } from "../sys/ffi.ts";
 import { addressOf } from "../sys/memory.ts";
 import { setTransmitChecksum } from "../sys/socket.ts";
+import { type Uring, UringOperation } from "../sys/uring.ts";
 import type { Arena } from "./arena.ts";
-import type { DatagramSocket, FrameDevice, Joins } from "./ports.ts";
+import type { DatagramSocket, FrameBatch, FrameDevice, Joins } from "./ports.ts";
 import type { MessageVectors } from "./vectors.ts";
 
 const MSG_DONTWAIT = 0x40;
@@ -22,7 +23,7 @@ export class TapDevice implements FrameDevice {
   read(arena: Arena, at: number, length: number): number {
     const all = length + VNET_HEADER_BYTES;
     const bytes = packet.read(this.fd, addressOf(arena, at - VNET_HEADER_BYTES, all), all);
-    return bytes >= 0 ? bytes - VNET_HEADER_BYTES : failure();
+    return bytes >= 0 ? bytes - VNET_HEADER_BYTES : nothingOr(lastErrno());
   }
 
   write(arena: Arena, at: number, length: number): number {
@@ -47,7 +48,7 @@ export class TunnelSocket implements DatagramSocket {
   receive(messages: MessageVectors): number {
     const at = messages.addressOf(0, messages.count);
     const count = packet.recvmmsg(this.fd, at, messages.count, MSG_DONTWAIT, null);
-    return count >= 0 ? count : failure();
+    return count >= 0 ? count : nothingOr(lastErrno());
   }
 
   send(messages: MessageVectors, first: number, count: number): number {
@@ -63,8 +64,95 @@ export class TunnelSocket implements DatagramSocket {
   }
 }
 
-/** 0 where the call would only have had to wait. */
-function failure(): number {
-  const errno = lastErrno();
+/** By io_uring; one by one, once the kernel has refused. */
+export class KernelFrameBatch implements FrameBatch {
+  readonly size: number;
+  readonly #arena: Arena;
+  readonly #uring: Uring;
+  readonly #refused: (errno: number) => void;
+  #isRefused = false;
+  readonly #devices: TapDevice[] = [];
+  readonly #isWrite: Uint8Array;
+  readonly #at: Int32Array;
+  readonly #length: Int32Array;
+  readonly #results: Int32Array;
+
+  /** @param refused is called once */
+  constructor(arena: Arena, uring: Uring, refused: (errno: number) => void) {
+    this.#arena = arena;
+    this.#uring = uring;
+    this.#refused = refused;
+    this.size = uring.size;
+    this.#isWrite = new Uint8Array(uring.size);
+    this.#at = new Int32Array(uring.size);
+    this.#length = new Int32Array(uring.size);
+    this.#results = new Int32Array(uring.size);
+  }
+
+  setRead(index: number, device: TapDevice, at: number, length: number): void {
+    this.#set(index, device, at, length, UringOperation.Read);
+  }
+
+  setWrite(index: number, device: TapDevice, at: number, length: number): void {
+    this.#set(index, device, at, length, UringOperation.Write);
+  }
+
+  run(count: number): void {
+    // A lone one has the shorter way.
+    if (count === 1) return this.#doAlone(0);
+    const done = this.#isRefused ? 0 : this.#uring.run(count);
+    for (let index = 0; index < done; index++) {
+      const result = this.#uring.result(index);
+      const isWrite = this.#isWrite[index] !== 0;
+      // Its devices cannot be told not to wait; none of them.
+      if (result === -Errno.EOPNOTSUPP) this.#refuse(-result);
+      if (result === -Errno.EOPNOTSUPP || (isWrite && result === -Errno.EAGAIN)) {
+        this.#doAlone(index);
+      } else if (isWrite) this.#results[index] = Math.min(result, 0);
+      else this.#results[index] = result > 0 ? result - VNET_HEADER_BYTES : nothingOr(-result);
+    }
+    if (done === count) return;
+    if (!this.#isRefused) this.#refuse(lastErrno());
+    for (let index = done; index < count; index++) this.#doAlone(index);
+  }
+
+  result(index: number): number {
+    return this.#results[index] as number;
+  }
+
+  #set(
+    index: number,
+    device: TapDevice,
+    at: number,
+    length: number,
+    operation: UringOperation,
+  ): void {
+    this.#devices[index] = device;
+    this.#isWrite[index] = operation === UringOperation.Write ? 1 : 0;
+    this.#at[index] = at;
+    this.#length[index] = length;
+    const all = length + VNET_HEADER_BYTES;
+    const address = addressOf(this.#arena, at - VNET_HEADER_BYTES, all);
+    this.#uring.prepare(index, operation, device.fd, address, all);
+  }
+
+  #refuse(errno: number): void {
+    if (!this.#isRefused) this.#refused(errno);
+    this.#isRefused = true;
+  }
+
+  #doAlone(index: number): void {
+    const device = this.#devices[index] as TapDevice;
+    const at = this.#at[index] as number;
+    const length = this.#length[index] as number;
+    this.#results[index] =
+      this.#isWrite[index] !== 0
+        ? device.write(this.#arena, at, length)
+        : device.read(this.#arena, at, length);
+  }
+}
+
+/** 0 where the call would only have had to wait; otherwise −errno. */
+function nothingOr(errno: number): number {
   return errno === Errno.EAGAIN || errno === Errno.EINTR ? 0 : -errno;
 }

@@ -9,6 +9,7 @@ import type { DevicePlace } from "../datapath.ts";
 import { EPOLLIN, Epoll } from "../sys/epoll.ts";
 import { errnoName } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
+import { Policy, setPolicy } from "../sys/scheduler.ts";
 import {
   AF_INET,
   AF_INET6,
@@ -18,12 +19,17 @@ import {
   setReceiveZeroChecksum,
 } from "../sys/socket.ts";
 import { openTap } from "../sys/tun.ts";
+import { Uring } from "../sys/uring.ts";
+import type { Arena } from "./arena.ts";
+import { Busyness } from "./busyness.ts";
 import { Forwarder } from "./forward.ts";
-import { TapDevice, TunnelSocket } from "./kernel-ports.ts";
-import type { DatagramSocket, FrameDevice } from "./ports.ts";
+import { KernelFrameBatch, TapDevice, TunnelSocket } from "./kernel-ports.ts";
+import type { DatagramSocket, FrameBatch, FrameDevice } from "./ports.ts";
 import type { SessionState } from "./session.ts";
 import { type Ports, Table } from "./table.ts";
 import type { LocalEndpoint } from "./tunnel.ts";
+
+const BATCH_FRAMES = 64;
 
 /** What a descriptor's readiness leads to. */
 export interface Handler {
@@ -45,6 +51,7 @@ export class Loop implements Ports {
   readonly #offload: boolean;
   /** By descriptor. */
   readonly #handlers: (Handler | undefined)[] = [];
+  readonly #busyness = new Busyness((isBusy) => setPolicy(isBusy ? Policy.Batch : Policy.Other));
   #stopping = false;
 
   constructor({ offload, log }: LoopOptions) {
@@ -58,6 +65,7 @@ export class Loop implements Ports {
         log(
           `tunnel ${config.name}: the kernel does not cut messages into datagrams of ${segmentBytes} bytes (${errnoName(errno)}); such go one by one from now on`,
         ),
+      createBatch: (arena) => (offload ? createBatch(arena, log) : null),
     });
     this.table = new Table(this, this.forwarder);
   }
@@ -87,8 +95,10 @@ export class Loop implements Ports {
   }
 
   #round(timeoutMs: number): void {
+    const before = this.now();
     const count = this.epoll.wait(timeoutMs);
     const now = this.now();
+    this.#busyness.waited(before, now);
     for (let i = 0; i < count; i++) {
       const handler = this.#handlers[this.epoll.readyFd(i)];
       if (handler === undefined) continue;
@@ -150,5 +160,18 @@ export class Loop implements Ports {
     const { fd } = device as TapDevice;
     this.unwatch(fd);
     closeFd(fd);
+  }
+}
+
+/** Null where the kernel has no io_uring, or a container's seccomp profile does not permit it. */
+function createBatch(arena: Arena, log: LoopOptions["log"]): FrameBatch | null {
+  const without = (why: string) =>
+    log(`no io_uring (${why}): devices read and write frames one by one`);
+  try {
+    const uring = new Uring(BATCH_FRAMES);
+    return new KernelFrameBatch(arena, uring, (errno) => without(errnoName(errno)));
+  } catch (error) {
+    without(error instanceof Error ? error.message : String(error));
+    return null;
   }
 }

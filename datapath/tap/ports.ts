@@ -18,6 +18,20 @@ export interface FrameDevice {
   write(arena: Arena, at: number, length: number): number;
 }
 
+/** Reads and writes of several devices in one system call, in order. Never blocks, never throws. */
+export interface FrameBatch {
+  /** Places of one call. */
+  readonly size: number;
+  /** Sets what FrameDevice.read is to do in place `index`. */
+  setRead(index: number, device: FrameDevice, at: number, length: number): void;
+  /** Sets what FrameDevice.write is to do in place `index`. */
+  setWrite(index: number, device: FrameDevice, at: number, length: number): void;
+  /** Does the first `count`. */
+  run(count: number): void;
+  /** What FrameDevice's method would have returned. */
+  result(index: number): number;
+}
+
 /** A tunnel socket, or one in memory. Never blocks, never throws. */
 export interface DatagramSocket {
   /** Whether a message may be cut into datagrams by the kernel (UDP_SEGMENT). */

@@ -27,6 +27,8 @@ export class Receiver {
   #limit = 0;
   /** The tunnel that the message at hand is known to have come from. */
   #knownSource: TunnelState | null = null;
+  /** Whose the datagram at hand was, where its sequence number does not count. */
+  #inOrder: SessionState | null = null;
   /** A stack of the free slots of the hold pool. */
   readonly #freeHolds = Int32Array.from({ length: HOLD_POOL_SLOTS }, (_, slot) => slot);
   #freeHoldCount = HOLD_POOL_SLOTS;
@@ -58,11 +60,7 @@ export class Receiver {
       this.#knownSource = null;
       this.#limit = at + FRAME_CAPACITY;
       if (segment === 0 || segment >= length) this.#receive(endpoint, slot, at, length, now);
-      else {
-        for (let done = 0; done < length; done += segment) {
-          this.#receive(endpoint, slot, at + done, Math.min(segment, length - done), now);
-        }
-      }
+      else this.#receiveMany(endpoint, slot, at, length, segment, now);
     }
     this.#delivery.flush();
     messages.expect(count);
@@ -92,6 +90,34 @@ export class Receiver {
     this.#delivery.flush();
     counters.rxOosPackets += order.skipped - skippedBefore;
     this.#waiting.delete(session);
+  }
+
+  /** Datagrams of one sender that the kernel has joined; all are of one size, but the last may be shorter. */
+  #receiveMany(
+    endpoint: LocalEndpoint,
+    slot: number,
+    at: number,
+    length: number,
+    size: number,
+    now: number,
+  ): void {
+    for (let done = 0; done < length; ) {
+      this.#inOrder = null;
+      this.#receive(endpoint, slot, at + done, Math.min(size, length - done), now);
+      const headerBytes = this.#header.next - at - done;
+      done += size;
+      if (this.#inOrder === null) continue;
+      // Those with the same header would be found just as right.
+      const more = this.#delivery.deliverMany(
+        this.#inOrder,
+        headerBytes,
+        at + done,
+        size,
+        at + length,
+      );
+      endpoint.counters.rxPackets += more;
+      done += more * size;
+    }
   }
 
   /** One datagram, of the message in the slot. */
@@ -165,8 +191,10 @@ export class Receiver {
       counters.rxErrors++;
       return;
     }
-    if (session.order === null) this.#delivery.deliver(session, header.next, bytes, this.#limit);
-    else if (header.sequence < 0) counters.rxSeqDiscards++;
+    if (session.order === null) {
+      this.#inOrder = session;
+      this.#delivery.deliver(session, header.next, bytes, this.#limit);
+    } else if (header.sequence < 0) counters.rxSeqDiscards++;
     else this.#sequence(session, header.sequence, header.next, bytes, now);
   }
 

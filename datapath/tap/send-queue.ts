@@ -75,12 +75,30 @@ export class SendQueue {
     return this.#frames.at(this.#usedFrames);
   }
 
-  /** The frame at `frameAt` is sent from where it is. */
-  keepFrame(): void {
-    this.#usedFrames++;
+  /** The frame at `at` is sent from where it is. */
+  keepFrame(at: number): void {
+    if (at === this.#frames.at(this.#usedFrames)) this.#usedFrames++;
   }
 
-  /** Where a datagram of so many bytes may be written to, before `add`: behind the one before it. */
+  /** Room for as many frames at once as FRAME_SLOTS; they count as kept. */
+  reserveFrames(count: number): number {
+    if (this.#usedFrames + count > FRAME_SLOTS || this.#queuedBytes >= FLUSH_BYTES) this.flush();
+    const first = this.#usedFrames;
+    this.#usedFrames += count;
+    return first;
+  }
+
+  /** Where a frame of those may be read to. */
+  reservedAt(index: number): number {
+    return this.#frames.at(index);
+  }
+
+  /** How many datagrams of so many bytes `writeAt` has room for, at most. */
+  fitting(bytes: number): number {
+    return Math.min(MAX_DATAGRAMS, Math.floor(WRITE_BYTES / bytes));
+  }
+
+  /** Where datagrams of so many bytes may be written to, before `add`: behind the ones before. */
   writeAt(bytes: number): number {
     if (this.#written + bytes > WRITE_BYTES) {
       this.#send();

@@ -24,6 +24,8 @@ export class SessionState {
   readonly counters: SessionCounters = createSessionCounters();
   /** When the last frame came in, by the loop's clock; −1: none yet. */
   lastReceivedMs = -1;
+  /** Small frames that its device is likely to have next: about as many as the last time. */
+  expectedFrames = 0;
 
   constructor(config: Session, tunnel: TunnelState) {
     this.config = config;

@@ -5,6 +5,7 @@ import { completeChecksum } from "../offload/transport-checksum.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { Errno } from "../sys/errno.ts";
 import { type Arena, FRAME_CAPACITY } from "./arena.ts";
+import type { FrameBatch, FrameDevice } from "./ports.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { SessionState } from "./session.ts";
 
@@ -16,14 +17,20 @@ const DATAGRAM_COST = 128;
 /** What UDP over IPv6 can hold; IPv4's socket refuses what it cannot. */
 const MAX_DATAGRAM_BYTES = 65_527;
 
+/** Fewer frames in one system call are not worth it, nor are large ones. */
+const LEAST_BATCH = 4;
+const MAX_BATCHED_COST = 4096;
+
 export class Transmitter {
   readonly #arena: Arena;
   readonly #queue: SendQueue;
+  readonly #batch: FrameBatch | null;
   readonly #segmenter: Segmenter;
 
-  constructor(arena: Arena, queue: SendQueue) {
+  constructor(arena: Arena, queue: SendQueue, batch: FrameBatch | null) {
     this.#arena = arena;
     this.#queue = queue;
+    this.#batch = batch;
     this.#segmenter = new Segmenter(arena);
   }
 
@@ -31,20 +38,68 @@ export class Transmitter {
   readDevice(session: SessionState): boolean {
     const { device } = session;
     if (device === null) return true;
-    for (let frames = 0, cost = 0; frames < MAX_FRAMES && cost < MAX_COST; frames++) {
+    const expected = session.expectedFrames;
+    return this.#batch !== null && expected >= LEAST_BATCH
+      ? this.#readMany(session, device, this.#batch, Math.min(expected, this.#batch.size))
+      : this.#readEach(session, device);
+  }
+
+  #readEach(session: SessionState, device: FrameDevice): boolean {
+    let frames = 0;
+    let cost = 0;
+    for (; frames < MAX_FRAMES && cost < MAX_COST; frames++) {
       const at = this.#queue.frameAt();
       const bytes = device.read(this.#arena, at, FRAME_CAPACITY);
       if (bytes === 0) break;
-      // One that the kernel cannot express is gone; the next may do.
-      if (bytes === -Errno.EINVAL) session.counters.txErrors++;
-      else if (bytes < 0) return false;
-      else cost += this.#take(session, at, bytes);
+      const taken = this.#take(session, at, bytes);
+      if (taken < 0) return false;
+      cost += taken;
     }
+    session.expectedFrames = cost < frames * MAX_BATCHED_COST ? frames : 0;
     return true;
   }
 
-  /** @returns bytes of what is sent now, and as many as a datagram costs beside them */
+  /** As many as are expected, in one system call. */
+  #readMany(
+    session: SessionState,
+    device: FrameDevice,
+    batch: FrameBatch,
+    expected: number,
+  ): boolean {
+    const first = this.#queue.reserveFrames(expected);
+    for (let index = 0; index < expected; index++) {
+      batch.setRead(index, device, this.#queue.reservedAt(first + index), FRAME_CAPACITY);
+    }
+    batch.run(expected);
+    let frames = 0;
+    let cost = 0;
+    for (let index = 0; index < expected; index++) {
+      const bytes = batch.result(index);
+      if (bytes === 0) continue;
+      const taken = this.#take(session, this.#queue.reservedAt(first + index), bytes);
+      if (taken < 0) return false;
+      cost += taken;
+      frames++;
+    }
+    // With all of them there, there may be more.
+    const next = frames === expected ? 2 * frames : frames;
+    session.expectedFrames = cost < frames * MAX_BATCHED_COST ? next : 0;
+    return true;
+  }
+
+  /**
+   * What the device has read to `at`, or how it has failed.
+   * @returns bytes of what is sent now, and as many as a datagram costs beside them; −1: device lost
+   */
   #take(session: SessionState, at: number, bytes: number): number {
+    if (bytes > 0) return this.#takeFrame(session, at, bytes);
+    if (bytes !== -Errno.EINVAL) return -1;
+    // One that the kernel cannot express is gone; the next may do.
+    session.counters.txErrors++;
+    return 0;
+  }
+
+  #takeFrame(session: SessionState, at: number, bytes: number): number {
     const { view } = this.#arena;
     const header = at - VNET_HEADER_BYTES;
     const gsoType = view.getUint8(header + VNET.gsoType);
@@ -71,7 +126,7 @@ export class Transmitter {
     // In front of the frame, over what the device said of it.
     encodeDataHeader(this.#arena.view, at - headerBytes, tx);
     this.#queue.add(session, at - headerBytes, headerBytes + bytes, bytes);
-    this.#queue.keepFrame();
+    this.#queue.keepFrame(at);
     return true;
   }
 
@@ -91,13 +146,29 @@ export class Transmitter {
     // Larger than any frame that the session takes: no stack of the device's MTU makes such.
     if (segmenter.headerBytes + segmenter.payloadBytes(0) > session.maxFrameBytes) return 0;
     const headerBytes = dataHeaderBytes(tx);
-    for (let index = 0; index < count; index++) {
-      const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(index);
-      const to = queue.writeAt(headerBytes + frameBytes);
-      encodeDataHeader(this.#arena.view, to, tx);
-      segmenter.write(index, to + headerBytes);
-      queue.add(session, to, headerBytes + frameBytes, frameBytes);
+    const most = headerBytes + segmenter.headerBytes + segmenter.payloadBytes(0);
+    const batch = queue.fitting(most);
+    for (let first = 0; first < count; first += batch) {
+      this.#takeSegments(session, first, Math.min(batch, count - first), headerBytes);
     }
     return count;
+  }
+
+  #takeSegments(session: SessionState, first: number, count: number, headerBytes: number): void {
+    const { view } = this.#arena;
+    const segmenter = this.#segmenter;
+    const { tx } = session;
+    const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(first);
+    const lastBytes = segmenter.headerBytes + segmenter.payloadBytes(first + count - 1);
+    const size = headerBytes + frameBytes;
+    const at = this.#queue.writeAt((count - 1) * size + headerBytes + lastBytes);
+    encodeDataHeader(view, segmenter.headersAt - headerBytes, tx);
+    segmenter.write(first, count, at, headerBytes);
+    for (let index = 0; index < count; index++) {
+      const to = at + index * size;
+      if (index > 0 && tx.sequencing) encodeDataHeader(view, to, tx);
+      const bytes = index === count - 1 ? lastBytes : frameBytes;
+      this.#queue.add(session, to, headerBytes + bytes, bytes);
+    }
   }
 }

@@ -8,7 +8,7 @@ import { GsoType, VNET, VNET_HEADER_BYTES } from "../../datapath/offload/vnet-he
 import { encodeSockaddr } from "../../datapath/sys/socket.ts";
 import type { Arena } from "../../datapath/tap/arena.ts";
 import { Forwarder } from "../../datapath/tap/forward.ts";
-import type { DatagramSocket, FrameDevice, Joins } from "../../datapath/tap/ports.ts";
+import type { DatagramSocket, FrameBatch, FrameDevice, Joins } from "../../datapath/tap/ports.ts";
 import { Table } from "../../datapath/tap/table.ts";
 import type { LocalEndpoint } from "../../datapath/tap/tunnel.ts";
 import type { MessageVectors } from "../../datapath/tap/vectors.ts";
@@ -70,8 +70,47 @@ class SteadySocket implements DatagramSocket {
   setTransmitChecksum(): void {}
 }
 
+class SteadyBatch implements FrameBatch {
+  readonly size = 64;
+  readonly #arena: Arena;
+  readonly #at = new Int32Array(this.size);
+  readonly #results = new Int32Array(this.size);
+  #device: SteadyDevice | null = null;
+  #isWrite = false;
+  constructor(arena: Arena) {
+    this.#arena = arena;
+  }
+  setRead(index: number, device: SteadyDevice, at: number): void {
+    this.#isWrite = false;
+    this.#set(index, device, at);
+  }
+  setWrite(index: number, device: SteadyDevice, at: number): void {
+    this.#isWrite = true;
+    this.#set(index, device, at);
+  }
+  #set(index: number, device: SteadyDevice, at: number): void {
+    this.#device = device;
+    this.#at[index] = at;
+  }
+  run(count: number): void {
+    const device = this.#device as SteadyDevice;
+    for (let i = 0; i < count; i++) {
+      this.#results[i] = this.#isWrite
+        ? device.write()
+        : device.read(this.#arena, this.#at[i] as number);
+    }
+  }
+  result(index: number): number {
+    return this.#results[index] as number;
+  }
+}
+
 let endpoint: LocalEndpoint | null = null;
-const forwarder = new Forwarder({ joinRefused: () => {}, segmentRefused: () => {} });
+const forwarder = new Forwarder({
+  joinRefused: () => {},
+  segmentRefused: () => {},
+  createBatch: (arena) => new SteadyBatch(arena),
+});
 const table = new Table(
   {
     openSocket: () => new SteadySocket(),

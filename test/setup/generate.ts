@@ -1,14 +1,11 @@
 /** `make generate`: writes all that is made from something else. */
 import { writeFileSync } from "node:fs";
 import { REFERENCE as CNI_REFERENCE, generateCniReference } from "../../cni/reference.ts";
-import {
-  GENERATED as CHECKSUM,
-  generateChecksum,
-} from "../../datapath/offload/generate/checksum.ts";
+import { generatePackets, GENERATED as PACKETS } from "../../datapath/offload/generate/packets.ts";
 import { generateReference, REFERENCE } from "../../operator/api/generate/reference.ts";
 import { generateTypes, TYPES } from "../../operator/api/generate/types.ts";
 
 writeFileSync(TYPES, await generateTypes());
 writeFileSync(REFERENCE, generateReference());
 writeFileSync(CNI_REFERENCE, generateCniReference());
-writeFileSync(CHECKSUM, await generateChecksum());
+writeFileSync(PACKETS, await generatePackets());

@@ -361,6 +361,25 @@ describe("from the socket to the device", () => {
     expect(bench.batch?.calls).toEqual([41, 1]);
   });
 
+  it("keeps nothing of a socket or a device that cannot be watched", () => {
+    const bench = new Bench();
+    const fail = () => {
+      throw new Error("epoll_ctl: ENOSPC");
+    };
+    const { startEndpoint, startDevice } = bench;
+    bench.startEndpoint = fail;
+    const put = () => bench.put({}, { key: "a/one" });
+    expect(put).toThrow("ENOSPC");
+    expect(bench.table.tunnels.size).toBe(0);
+    bench.startEndpoint = startEndpoint;
+    bench.startDevice = fail;
+    expect(put).toThrow("ENOSPC");
+    expect(bench.table.sessions.size).toBe(0);
+    bench.startDevice = startDevice;
+    expect(put().state.device).not.toBeNull();
+    expect(bench.endpoints.size).toBe(1);
+  });
+
   it("counts what a device refuses of a call", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, { rxCookie: "", l2SpecificSublayer: "None" });

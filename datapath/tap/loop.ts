@@ -84,6 +84,16 @@ export class Loop implements Ports {
     this.#handlers[fd] = handler;
   }
 
+  /** Closes what cannot be watched. */
+  #watchOrClose(fd: number, handler: Handler): void {
+    try {
+      this.watch(fd, EPOLLIN, handler);
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
+  }
+
   unwatch(fd: number): void {
     this.epoll.remove(fd);
     this.#handlers[fd] = undefined;
@@ -124,7 +134,7 @@ export class Loop implements Ports {
   }
 
   startEndpoint(endpoint: LocalEndpoint): void {
-    this.watch((endpoint.socket as TunnelSocket).fd, EPOLLIN, {
+    this.#watchOrClose((endpoint.socket as TunnelSocket).fd, {
       queues: false,
       ready: (now) => this.forwarder.readEndpoint(endpoint, now),
     });
@@ -148,7 +158,7 @@ export class Loop implements Ports {
   }
 
   startDevice(session: SessionState, device: FrameDevice): void {
-    this.watch((device as TapDevice).fd, EPOLLIN, {
+    this.#watchOrClose((device as TapDevice).fd, {
       queues: true,
       ready: () => {
         if (!this.forwarder.readDevice(session)) this.table.loseDevice(session);

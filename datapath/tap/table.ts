@@ -9,12 +9,13 @@ import { LocalEndpoint, TunnelState } from "./tunnel.ts";
 /** What the table needs of the operating system; an open that fails throws, and changed nothing. */
 export interface Ports {
   openSocket(tunnel: Tunnel): DatagramSocket;
-  /** From now on datagrams of the endpoint are to be read. */
+  /** From now on datagrams of the endpoint are to be read. Where that fails its socket is closed. */
   startEndpoint(endpoint: LocalEndpoint): void;
   stopEndpoint(endpoint: LocalEndpoint): void;
   /** Whether the socket takes datagrams without a checksum (IPv6). */
   allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void;
   openDevice(place: DevicePlace): FrameDevice;
+  /** From now on frames of the device are to be read. Where that fails it is closed. */
   startDevice(session: SessionState, device: FrameDevice): void;
   /** Closes the device, which stays. */
   stopDevice(device: FrameDevice): void;
@@ -127,8 +128,8 @@ export class Table {
     this.loseDevice(session);
     if (place === null) return;
     const device = this.#ports.openDevice(place);
-    session.device = device;
     this.#ports.startDevice(session, device);
+    session.device = device;
   }
 
   #deleteSession(key: string): void {
@@ -153,8 +154,8 @@ export class Table {
     const known = this.#endpoints.get(key);
     if (known !== undefined) return known;
     const endpoint = new LocalEndpoint(key, config, this.#ports.openSocket(config));
-    this.#endpoints.set(key, endpoint);
     this.#ports.startEndpoint(endpoint);
+    this.#endpoints.set(key, endpoint);
     return endpoint;
   }
 

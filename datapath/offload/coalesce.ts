@@ -10,6 +10,7 @@ import {
   IPV4,
   IPV6,
   IPV6_HEADER_BYTES,
+  MAX_PREFIX_BYTES,
   Protocol,
   TCP,
   UDP,
@@ -22,8 +23,6 @@ import { GsoType } from "./vnet-header.ts";
 export const MAX_COALESCED = 64;
 /** Ethernet with two tags, IPv4 and TCP with all their options. */
 const MAX_HEADER_BYTES = 22 + 60 + 60;
-/** Of what may be in front of a frame, and be compared with it. */
-const MAX_PREFIX_BYTES = 32;
 /** The last vector of a comparison may reach so far. */
 const VECTOR_BYTES = 16;
 const FLAG = { psh: 0x08, ack: 0x10 } as const;

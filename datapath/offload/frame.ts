@@ -13,6 +13,9 @@ const FRAGMENT_BITS = 0x3fff;
 
 export const Protocol = { Tcp: 6, Udp: 17 } as const;
 
+/** What a caller may have of its own in front of a frame that is cut or joined. */
+export const MAX_PREFIX_BYTES = 32;
+
 /** Fields' places in their headers. */
 export const IPV4 = {
   length: 2,

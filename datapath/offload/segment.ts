@@ -9,6 +9,7 @@ import {
   IPV4,
   IPV6_HEADER_BYTES,
   ipVersionAt,
+  MAX_PREFIX_BYTES,
   MIN_IPV4_HEADER_BYTES,
   MIN_TCP_HEADER_BYTES,
   Protocol,
@@ -25,9 +26,6 @@ export const MAX_FRAME_HEADER_BYTES = 192;
 
 /** With the smallest segments that TCP makes: 48 bytes, less 12 of options (net.ipv4.tcp_min_snd_mss). */
 const MAX_SEGMENTS = 2048;
-
-/** What the caller may have in front of each segment. */
-export const MAX_PREFIX_BYTES = 32;
 
 /** Places in the plan that segment.wat works from. */
 const PLAN = {

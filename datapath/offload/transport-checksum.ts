@@ -22,7 +22,7 @@ export function checksumField({ protocol, transport }: FrameShape): number {
 }
 
 /** What stands in the field for a sum. UDP's 0 means that there is no checksum. */
-export function checksumOf(sum: number, protocol: number): number {
+function checksumOf(sum: number, protocol: number): number {
   const value = ~fold(sum) & 0xffff;
   return value === 0 && protocol === Protocol.Udp ? 0xffff : value;
 }
@@ -37,7 +37,7 @@ export function setIpv4Checksum({ view, sum }: PacketMemory, ip: number, headerB
  * Whether the checksums are there, and written as everybody writes them: all ones stands for zero nowhere but in
  * UDP, whose zero means none.
  */
-export function areChecksumsCanonical(view: DataView, shape: FrameShape): boolean {
+function areChecksumsCanonical(view: DataView, shape: FrameShape): boolean {
   const { ip, isIpv4, protocol } = shape;
   if (isIpv4 && view.getUint16(ip + IPV4.checksum) === 0xffff) return false;
   return view.getUint16(checksumField(shape)) !== (protocol === Protocol.Tcp ? 0xffff : 0);

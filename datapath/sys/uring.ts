@@ -4,6 +4,7 @@
  */
 import { checked, Errno, SystemError } from "./errno.ts";
 import { type Address, c, lastErrno, map, packet } from "./ffi.ts";
+import { setWord64 } from "./memory.ts";
 
 /** Numbers of all architectures that came after 2018. */
 const SYS_IO_URING_SETUP = 425;
@@ -39,7 +40,6 @@ const ENTRY = {
   operation: 0,
   fd: 1,
   address: 4,
-  addressHigh: 5,
   length: 6,
   flags: 7,
   userData: 8,
@@ -59,6 +59,7 @@ export class Uring {
   readonly #fd: number;
   readonly #rings: Int32Array;
   readonly #entries: Int32Array;
+  readonly #entriesView: DataView;
   /** Words of #rings. */
   readonly #submissionTail: number;
   readonly #completionHead: number;
@@ -84,6 +85,7 @@ export class Uring {
     );
     this.#rings = mapped(fd, OFFSET_OF_RINGS, bytes);
     this.#entries = mapped(fd, OFFSET_OF_ENTRIES, size * ENTRY_WORDS * 4);
+    this.#entriesView = new DataView(this.#entries.buffer);
     this.#submissionTail = word(PARAMS.submissionTail) / 4;
     this.#completionHead = word(PARAMS.completionHead) / 4;
     this.#completionTail = word(PARAMS.completionTail) / 4;
@@ -107,8 +109,7 @@ export class Uring {
     const entries = this.#entries;
     entries[at + ENTRY.operation] = operation;
     entries[at + ENTRY.fd] = fd;
-    entries[at + ENTRY.address] = address | 0;
-    entries[at + ENTRY.addressHigh] = address / 0x1_0000_0000;
+    setWord64(this.#entriesView, (at + ENTRY.address) * 4, address);
     entries[at + ENTRY.length] = length;
     entries[at + ENTRY.flags] = RWF_NOWAIT;
     entries[at + ENTRY.userData] = index;

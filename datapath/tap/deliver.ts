@@ -4,11 +4,9 @@ import { Segmenter } from "../offload/segment.ts";
 import { NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { Errno } from "../sys/errno.ts";
 import { type Arena, Slots } from "./arena.ts";
-import type { FrameBatch } from "./ports.ts";
+import { BATCH_FRAMES, type FrameBatch } from "./ports.ts";
 import type { SessionState } from "./session.ts";
 
-/** Frames that wait to be written. */
-const MAX_QUEUED = 64;
 /** Of frames that are staged; larger ones are written where they are, before the next. */
 const STAGE_BYTES = 2048;
 
@@ -33,7 +31,7 @@ export class Delivery {
   #pendingBytes = 0;
 
   /** What it takes of the arena. */
-  static readonly BYTES = Slots.bytes(1) + MAX_QUEUED * STAGE_BYTES;
+  static readonly BYTES = Slots.bytes(1) + BATCH_FRAMES * STAGE_BYTES;
 
   /** @param base of Delivery.BYTES in the arena */
   constructor(
@@ -44,7 +42,7 @@ export class Delivery {
   ) {
     this.#arena = arena;
     this.#batch = batch;
-    this.#bytes = new Int32Array(MAX_QUEUED);
+    this.#bytes = new Int32Array(BATCH_FRAMES);
     this.#stage = base + Slots.bytes(1);
     this.#coalescer = new Coalescer(arena);
     this.#segmenter = new Segmenter(arena);
@@ -126,16 +124,13 @@ export class Delivery {
       return;
     }
     const status = device.write(this.#arena, at, length);
-    if (status === 0) {
-      counters.rxPackets += frames;
-      counters.rxBytes += bytes;
-    } else if (status === -Errno.EINVAL) {
+    if (status === -Errno.EINVAL) {
       // What it does not know it never will.
       if (device.joins !== "none") this.#refused(session, Errno.EINVAL);
       device.joins = "none";
       this.#writeCut(session, at, at + length);
     } else {
-      counters.rxErrors += frames;
+      count(session, frames, bytes, status);
     }
   }
 
@@ -161,7 +156,7 @@ export class Delivery {
     const batch = this.#batch;
     if (batch === null) {
       this.#clearHeader(at);
-      count(session, bytes, device.write(this.#arena, at, bytes));
+      count(session, 1, bytes, device.write(this.#arena, at, bytes));
       return;
     }
     const from = this.#place(at, bytes);
@@ -172,7 +167,7 @@ export class Delivery {
     this.#bytes[index] = bytes;
     this.#queued++;
     this.#queuedEnd = at + bytes;
-    if (this.#queued === MAX_QUEUED) this.#writeQueued();
+    if (this.#queued === BATCH_FRAMES) this.#writeQueued();
   }
 
   /** Where the frame is to be written from: not where its header would go over the end of the one queued before. */
@@ -196,7 +191,7 @@ export class Delivery {
     this.#batch.run(queued);
     for (let index = 0; index < queued; index++) {
       const session = this.#sessions[index] as SessionState;
-      count(session, this.#bytes[index] as number, this.#batch.result(index));
+      count(session, 1, this.#bytes[index] as number, this.#batch.result(index));
     }
   }
 
@@ -208,10 +203,11 @@ export class Delivery {
   }
 }
 
-function count({ counters }: SessionState, bytes: number, status: number): void {
-  if (status < 0) counters.rxErrors++;
+/** @param status of the write: 0, or −errno */
+function count({ counters }: SessionState, frames: number, bytes: number, status: number): void {
+  if (status < 0) counters.rxErrors += frames;
   else {
-    counters.rxPackets++;
+    counters.rxPackets += frames;
     counters.rxBytes += bytes;
   }
 }

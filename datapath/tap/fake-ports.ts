@@ -37,7 +37,6 @@ export class FakeDevice implements FrameDevice {
 
 /** As io_uring does it: nothing is read or written before the call. */
 export class FakeBatch implements FrameBatch {
-  readonly size = 64;
   /** Requests of each call. */
   readonly calls: number[] = [];
   readonly #requests: (() => number)[] = [];

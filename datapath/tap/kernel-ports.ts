@@ -66,7 +66,6 @@ export class TunnelSocket implements DatagramSocket {
 
 /** By io_uring; one by one, once the kernel has refused. */
 export class KernelFrameBatch implements FrameBatch {
-  readonly size: number;
   readonly #arena: Arena;
   readonly #uring: Uring;
   readonly #refused: (errno: number) => void;
@@ -82,7 +81,6 @@ export class KernelFrameBatch implements FrameBatch {
     this.#arena = arena;
     this.#uring = uring;
     this.#refused = refused;
-    this.size = uring.size;
     this.#isWrite = new Uint8Array(uring.size);
     this.#at = new Int32Array(uring.size);
     this.#length = new Int32Array(uring.size);

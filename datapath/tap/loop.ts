@@ -24,12 +24,10 @@ import type { Arena } from "./arena.ts";
 import { Busyness } from "./busyness.ts";
 import { Forwarder } from "./forward.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "./kernel-ports.ts";
-import type { DatagramSocket, FrameBatch, FrameDevice } from "./ports.ts";
+import { BATCH_FRAMES, type DatagramSocket, type FrameBatch, type FrameDevice } from "./ports.ts";
 import type { SessionState } from "./session.ts";
 import { type Ports, Table } from "./table.ts";
 import type { LocalEndpoint } from "./tunnel.ts";
-
-const BATCH_FRAMES = 64;
 
 /** What a descriptor's readiness leads to. */
 export interface Handler {

@@ -18,10 +18,11 @@ export interface FrameDevice {
   write(arena: Arena, at: number, length: number): number;
 }
 
+/** Places of a FrameBatch. */
+export const BATCH_FRAMES = 64;
+
 /** Reads and writes of several devices in one system call, in order. Never blocks, never throws. */
 export interface FrameBatch {
-  /** Places of one call. */
-  readonly size: number;
   /** Sets what FrameDevice.read is to do in place `index`. */
   setRead(index: number, device: FrameDevice, at: number, length: number): void;
   /** Sets what FrameDevice.write is to do in place `index`. */

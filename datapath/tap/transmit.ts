@@ -5,7 +5,7 @@ import { completeChecksum } from "../offload/transport-checksum.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { Errno } from "../sys/errno.ts";
 import { type Arena, FRAME_CAPACITY } from "./arena.ts";
-import type { FrameBatch, FrameDevice } from "./ports.ts";
+import { BATCH_FRAMES, type FrameBatch, type FrameDevice } from "./ports.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { SessionState } from "./session.ts";
 
@@ -40,7 +40,7 @@ export class Transmitter {
     if (device === null) return true;
     const expected = session.expectedFrames;
     return this.#batch !== null && expected >= LEAST_BATCH
-      ? this.#readMany(session, device, this.#batch, Math.min(expected, this.#batch.size))
+      ? this.#readMany(session, device, this.#batch, Math.min(expected, BATCH_FRAMES))
       : this.#readEach(session, device);
   }
 
@@ -144,10 +144,10 @@ export class Transmitter {
     const count = segmenter.start(at, end, gsoType, gsoSize, checksumStart);
     if (count === 0) return 0;
     // Larger than any frame that the session takes: no stack of the device's MTU makes such.
-    if (segmenter.headerBytes + segmenter.payloadBytes(0) > session.maxFrameBytes) return 0;
+    const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(0);
+    if (frameBytes > session.maxFrameBytes) return 0;
     const headerBytes = dataHeaderBytes(tx);
-    const most = headerBytes + segmenter.headerBytes + segmenter.payloadBytes(0);
-    const batch = queue.fitting(most);
+    const batch = queue.fitting(headerBytes + frameBytes);
     for (let first = 0; first < count; first += batch) {
       this.#takeSegments(session, first, Math.min(batch, count - first), headerBytes);
     }

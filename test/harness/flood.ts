@@ -6,17 +6,15 @@
  */
 import { checked, isErrno } from "../../datapath/sys/errno.ts";
 import { c } from "../../datapath/sys/ffi.ts";
+import { AF_INET, encodeSockaddr, SOL_UDP, UDP_SEGMENT } from "../../datapath/sys/socket.ts";
 
-const AF_INET = 2;
 const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
 const SO_SNDBUFFORCE = 32;
-const SOL_UDP = 17;
-const UDP_SEGMENT = 103;
 const SEGMENTS = 44;
 const SESSION_ID_AT = 4;
 
-const [local, localPort, remote, remotePort, hex = "", seconds, sessions = "1"] =
+const [local = "", localPort, remote = "", remotePort, hex = "", seconds, sessions = "1"] =
   process.argv.slice(2);
 const payload = Buffer.from(hex, "hex");
 const bursts = Array.from({ length: Number(sessions) }, (_, index) => {
@@ -24,14 +22,6 @@ const bursts = Array.from({ length: Number(sessions) }, (_, index) => {
   message.writeUInt32BE(payload.readUInt32BE(SESSION_ID_AT) + index, SESSION_ID_AT);
   return Buffer.concat(Array.from({ length: SEGMENTS }, () => message));
 });
-
-function sockaddr(address = "", port = ""): Buffer {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUInt16LE(AF_INET, 0);
-  bytes.writeUInt16BE(Number(port), 2);
-  bytes.set(address.split(".").map(Number), 4);
-  return bytes;
-}
 
 function int32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
@@ -42,8 +32,12 @@ function int32(value: number): Buffer {
 const fd = checked(c.socket(AF_INET, SOCK_DGRAM, 0), "socket");
 checked(c.setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, int32(8 << 20), 4), "setsockopt");
 checked(c.setsockopt(fd, SOL_UDP, UDP_SEGMENT, int32(payload.length), 4), "setsockopt UDP_SEGMENT");
-checked(c.bind(fd, sockaddr(local, localPort), 16), "bind", `${local}:${localPort}`);
-const to = sockaddr(remote, remotePort);
+checked(
+  c.bind(fd, encodeSockaddr({ address: local, port: Number(localPort) }), 16),
+  "bind",
+  `${local}:${localPort}`,
+);
+const to = encodeSockaddr({ address: remote, port: Number(remotePort) });
 const end = Date.now() + Number(seconds) * 1000;
 for (let turn = 0; Date.now() < end; ) {
   for (let i = 0; i < 64; i++, turn++) {

@@ -8,7 +8,13 @@ import { GsoType, VNET, VNET_HEADER_BYTES } from "../../datapath/offload/vnet-he
 import { encodeSockaddr } from "../../datapath/sys/socket.ts";
 import type { Arena } from "../../datapath/tap/arena.ts";
 import { Forwarder } from "../../datapath/tap/forward.ts";
-import type { DatagramSocket, FrameBatch, FrameDevice, Joins } from "../../datapath/tap/ports.ts";
+import {
+  BATCH_FRAMES,
+  type DatagramSocket,
+  type FrameBatch,
+  type FrameDevice,
+  type Joins,
+} from "../../datapath/tap/ports.ts";
 import { Table } from "../../datapath/tap/table.ts";
 import type { LocalEndpoint } from "../../datapath/tap/tunnel.ts";
 import type { MessageVectors } from "../../datapath/tap/vectors.ts";
@@ -71,10 +77,9 @@ class SteadySocket implements DatagramSocket {
 }
 
 class SteadyBatch implements FrameBatch {
-  readonly size = 64;
   readonly #arena: Arena;
-  readonly #at = new Int32Array(this.size);
-  readonly #results = new Int32Array(this.size);
+  readonly #at = new Int32Array(BATCH_FRAMES);
+  readonly #results = new Int32Array(BATCH_FRAMES);
   #device: SteadyDevice | null = null;
   #isWrite = false;
   constructor(arena: Arena) {

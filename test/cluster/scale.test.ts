@@ -151,8 +151,11 @@ it.skipIf(isForeign)(
     // Ten times the objects take ten times as long, and not a hundred times.
     expect(growth).toBeLessThan(2);
     for (const { name } of nodes) {
-      await until(`${name} is clean`, async () => (await cluster.devices(name)).length === 0);
-      expect(await cluster.ctl<object[]>(name, "sessions")).toEqual([]);
+      await until(`${name} is clean`, async () => {
+        expect(await cluster.devices(name)).toEqual([]);
+        expect(await cluster.ctl<object[]>(name, "sessions")).toEqual([]);
+        return true;
+      });
     }
   },
   PATIENCE_MS * 10,

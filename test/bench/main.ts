@@ -5,6 +5,7 @@
  * there is none; `--out FOLDER` for the files.
  */
 import { parseArgs } from "node:util";
+import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";
 import { TestNet } from "../harness/net.ts";
 import { benchCni } from "./cni.ts";
 import { benchKernel } from "./kernel.ts";
@@ -30,6 +31,7 @@ if (unknown !== undefined) {
   console.error(`no bench ${unknown}; there are ${Object.keys(PARTS).join(", ")}`);
   process.exit(2);
 }
+cleanUpWhenInterrupted();
 const report = new Report();
 for (const name of asked.length > 0 ? asked : Object.keys(PARTS)) {
   const net = await TestNet.create();

@@ -2,6 +2,7 @@
 
 import { TestAgent } from "../harness/agent.ts";
 import { type CniAnswer, cni } from "../harness/cni.ts";
+import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";
 import { inside, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { Background, run, tryRun } from "../harness/run.ts";
@@ -14,6 +15,7 @@ if (process.geteuid?.() !== 0) {
 const say = (text: string) => console.log(`\n▸ ${text}`);
 const show = (text: string) => console.log(text.trimEnd().replaceAll(/^/gm, "    "));
 
+cleanUpWhenInterrupted();
 const net = await TestNet.create();
 const agents = [new TestAgent(net.a), new TestAgent(net.b)] as const;
 const servers = new Background();

@@ -1,5 +1,5 @@
 /** Network namespaces of our own, as hosts and pods. */
-import { statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { run, tryRun } from "./run.ts";
 
 let count = 0;
@@ -18,7 +18,7 @@ export interface Host {
 export class TestNet {
   readonly a: Host;
   readonly b: Host;
-  readonly #prefix = `lt${process.pid}x${count++}`;
+  readonly #prefix = `${prefixOf(process.pid)}${count++}`;
   readonly #names: string[] = [];
 
   private constructor(aIsInitial: boolean) {
@@ -66,6 +66,15 @@ export class TestNet {
   }
 }
 
+const NAMESPACES = "/run/netns";
+const prefixOf = (pid: number): string => `lt${pid}x`;
+
+/** Names of all that the TestNets of a process have made, and that are still there. */
+export function namespacesOf(pid: number): string[] {
+  const all = exists(NAMESPACES) ? readdirSync(NAMESPACES) : [];
+  return all.filter((name) => name.startsWith(prefixOf(pid)));
+}
+
 const INITIAL = "initial";
 
 /** Gives the initial namespace a name, as others have. */
@@ -84,7 +93,7 @@ function host(name: string, number: string): Host {
   };
 }
 
-const netnsPath = (name: string): string => `/run/netns/${name}`;
+const netnsPath = (name: string): string => `${NAMESPACES}/${name}`;
 
 export function nameOf(netns: string): string {
   return netns.split("/").at(-1) ?? "";

@@ -17,7 +17,7 @@ demo: ## two nodes in network namespaces, a pseudowire between two pods
 test: ## all suites; needs root
 	@test/setup/install.sh $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory build
-	@node test/setup/run-suites.ts unit netns peer plain kernel
+	@node test/setup/run-suites.ts unit netns peer plain threads kernel
 
 test-cluster: ## the suites on Kubernetes; builds one, the first time
 	@test/setup/install.sh $(CLUSTER_PACKAGES)

@@ -11,12 +11,12 @@ const system = (name: string, timeoutMs: number) => ({
   },
 });
 
-/** Again what carries frames, in a datapath that joins and cuts none. */
-const withoutOffload = (timeoutMs: number) => {
-  const { test } = system("plain", timeoutMs);
-  const include = ["test/peer/**/*.test.ts", "test/netns/{datapath,fuzz}.test.ts"];
-  return { test: { ...test, include, env: { L2TP_DATAPATH_OFFLOAD: "off" } } };
+/** Again what carries frames, in another datapath. */
+const again = (name: string, timeoutMs: number, include: string[], env: Record<string, string>) => {
+  const { test } = system(name, timeoutMs);
+  return { test: { ...test, include, env } };
 };
+const CARRYING = "test/netns/{datapath,fuzz}.test.ts";
 
 /** One cluster for all files. */
 const cluster = (name: string, timeoutMs: number) => {
@@ -30,7 +30,13 @@ export default defineConfig({
       { test: { name: "unit", include: ["{l2tp,datapath,operator,cni,cli,rpc}/**/*.test.ts"] } },
       system("netns", 60_000),
       system("peer", 120_000),
-      withoutOffload(120_000),
+      // Joins and cuts no frames.
+      again("plain", 120_000, ["test/peer/**/*.test.ts", CARRYING], {
+        L2TP_DATAPATH_OFFLOAD: "off",
+      }),
+      again("threads", 120_000, ["test/threads/**/*.test.ts", "test/netns/fuzz.test.ts"], {
+        L2TP_DATAPATH_THREADS: "3",
+      }),
       // Against the API server of test/kube/crd-server.
       system("crds", 60_000),
       // On the cluster of test/kube/kube-cluster.

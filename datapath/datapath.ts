@@ -31,6 +31,12 @@ export type Change =
   /** A TAP device stays: whoever has moved it removes it, and need not stop the packets for that. */
   | { readonly op: "deleteSession"; readonly key: string };
 
+/** Who sent something that nobody expected from there. */
+export interface Stranger extends SocketAddress {
+  /** Milliseconds since the last of it. */
+  readonly msAgo: number;
+}
+
 export interface TunnelState {
   readonly tunnel: Tunnel;
   /** Of its local endpoint, which in userspace it may share with other tunnels. */
@@ -40,7 +46,7 @@ export interface TunnelState {
   /** The last session id that came to its endpoint and that nobody has here; null: none yet. */
   readonly lastUnknownSession: number | null;
   /** Who else sent to one of its sessions last. */
-  readonly lastStranger: SocketAddress | null;
+  readonly lastStranger: Stranger | null;
 }
 
 export interface SessionState {

@@ -1,15 +1,14 @@
 /** Notices that links, addresses or L2TP of the node change. */
 
-import { checked } from "../sys/errno.ts";
+import { createEvent, signalEvent } from "../sys/event.ts";
 import { closeFd } from "../sys/fd.ts";
-import { background, c } from "../sys/ffi.ts";
+import { background } from "../sys/ffi.ts";
 import { L2tpNetlink } from "./l2tp.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "./socket.ts";
 
 const RTMGRP_LINK = 0x1;
 const RTMGRP_IPV4_IFADDR = 0x10;
 const RTMGRP_IPV6_IFADDR = 0x100;
-const EFD_CLOEXEC_NONBLOCK = 0o2000000 | 0o4000;
 const POLLIN = 1;
 const POLLFD_BYTES = 8;
 
@@ -33,7 +32,7 @@ export function monitorNode(hearsL2tp: boolean, changed: () => void): Monitor {
 }
 
 function monitor(sockets: readonly NetlinkSocket[], changed: () => void): Monitor {
-  const wake = checked(c.eventfd(0, EFD_CLOEXEC_NONBLOCK), "eventfd");
+  const wake = createEvent();
   let open = true;
 
   const watched = [...sockets.map(({ fd }) => fd), wake];
@@ -56,9 +55,7 @@ function monitor(sockets: readonly NetlinkSocket[], changed: () => void): Monito
     close() {
       if (!open) return;
       open = false;
-      const one = Buffer.alloc(8);
-      one.writeUInt32LE(1);
-      c.sendEvent(wake, one, one.length);
+      signalEvent(wake);
     },
   };
 }

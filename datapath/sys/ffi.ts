@@ -39,8 +39,9 @@ interface LibC {
   poll(fds: Buf, count: number, timeoutMs: number): number;
   flock(fd: number, operation: number): number;
   eventfd(initial: number, flags: number): number;
-  /** write(2), named for the only use that a buffer has for it. */
+  /** write(2) and read(2), named for the only use that a buffer has for them. */
   sendEvent(fd: number, data: Buf, length: number): number;
+  readEvent(fd: number, data: Buf, length: number): number;
   epoll_create1(flags: number): number;
   epoll_ctl(epoll: number, operation: number, fd: number, event: Buf): number;
   sched_setscheduler(pid: number, policy: number, parameters: Buf): number;
@@ -90,6 +91,7 @@ export const c = {
   poll: bind("int poll(void *fds, uint64_t count, int timeout)"),
   flock: bind("int flock(int fd, int operation)"),
   sendEvent: bind("int64_t write(int fd, void *data, size_t length)"),
+  readEvent: bind("int64_t read(int fd, void *data, size_t length)"),
   eventfd: bind("int eventfd(uint32_t initial, int flags)"),
   epoll_create1: bind("int epoll_create1(int flags)"),
   epoll_ctl: bind("int epoll_ctl(int epoll, int operation, int fd, void *event)"),

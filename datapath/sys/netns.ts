@@ -32,7 +32,8 @@ export function inNetns<T>(path: string | null, work: () => T): T {
       if (result instanceof Promise) throw new TypeError("inNetns: the work is asynchronous");
       return result;
     } finally {
-      if (c.setns(own, CLONE_NEWNET) < 0) process.abort();
+      // process.abort() is not for threads.
+      if (c.setns(own, CLONE_NEWNET) < 0) process.kill(process.pid, "SIGKILL");
     }
   } finally {
     closeFd(own);

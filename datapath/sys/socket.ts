@@ -16,6 +16,7 @@ const SOL_IP = 0;
 export const SOL_UDP = 17;
 const SOL_IPV6 = 41;
 const SO_NO_CHECK = 11;
+const SO_REUSEPORT = 15;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const IP_MTU_DISCOVER = 10;
@@ -77,11 +78,21 @@ function trySetOption(fd: number, level: number, option: number, value: number):
   return c.setsockopt(fd, level, option, optionValue, optionValue.length) === 0;
 }
 
+/** Lets several sockets have one address and port (socket(7)). */
+export function sharePort(fd: number): void {
+  setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
+}
+
 /**
  * A non-blocking, unconnected socket for L2TPv3 data messages, bound to `local`.
+ * @param prepare what is to be done to it before that
  * @throws SystemError, EADDRNOTAVAIL where the address is not the node's, EADDRINUSE
  */
-export function openTunnelSocket(encapsulation: "UDP" | "IP", local: SocketAddress): number {
+export function openTunnelSocket(
+  encapsulation: "UDP" | "IP",
+  local: SocketAddress,
+  prepare: (fd: number) => void = () => {},
+): number {
   const sockaddr = encodeSockaddr(local);
   const isIpv4 = sockaddr.length === 16;
   const [type, protocol] = encapsulation === "UDP" ? [SOCK_DGRAM, 0] : [SOCK_RAW, IPPROTO_L2TP];
@@ -99,6 +110,7 @@ export function openTunnelSocket(encapsulation: "UDP" | "IP", local: SocketAddre
     }
     setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER_BYTES, "SO_RCVBUFFORCE");
     setOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER_BYTES, "SO_SNDBUFFORCE");
+    prepare(fd);
     const where = `${local.address} port ${local.port}`;
     checked(c.bind(fd, sockaddr, sockaddr.length), "bind", where);
     return fd;

@@ -3,21 +3,23 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Reply, toWireError } from "../../rpc/errors.ts";
 import { LineSplitter } from "../../rpc/lines.ts";
-import type { Change } from "../datapath.ts";
 import { EPOLLIN, EPOLLOUT } from "../sys/epoll.ts";
 import { isErrno } from "../sys/errno.ts";
 import { closeFd, lockFile } from "../sys/fd.ts";
 import { acceptUnix, listenUnix, receive, send } from "../sys/unix.ts";
-import { listing } from "./listing.ts";
 import type { Handler, Loop } from "./loop.ts";
 import { MAX_MESSAGE_BYTES, type Request, type Results } from "./protocol.ts";
+import type { Served } from "./shard.ts";
 
 /** Connections at once: an agent, its successor, and a few curious people. */
 const MAX_CONNECTIONS = 16;
 const READ_BYTES = 256 * 1024;
 
-/** Serves `loop` on `path`. @throws SystemError; Error where another datapath lives, however it is doing */
-export function serveControl(loop: Loop, path: string, version: string): void {
+/**
+ * Serves on `path`, by handlers of `loop`.
+ * @throws SystemError; Error where another datapath lives, however it is doing
+ */
+export function serveControl(loop: Loop, served: Served, path: string, version: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   try {
     lockFile(`${path}.lock`);
@@ -34,7 +36,7 @@ export function serveControl(loop: Loop, path: string, version: string): void {
       if (fd < 0) return;
       if (connections >= MAX_CONNECTIONS) return closeFd(fd);
       connections++;
-      const connection = new Connection(loop, fd, version, () => connections--);
+      const connection = new Connection(loop, served, fd, version, () => connections--);
       loop.watch(fd, EPOLLIN, connection);
     },
   });
@@ -43,6 +45,7 @@ export function serveControl(loop: Loop, path: string, version: string): void {
 class Connection implements Handler {
   readonly queues = false;
   readonly #loop: Loop;
+  readonly #served: Served;
   readonly #fd: number;
   readonly #version: string;
   readonly #closed: () => void;
@@ -51,8 +54,9 @@ class Connection implements Handler {
   /** What the peer has not taken yet. While there is any, its requests wait. */
   #unsent: Uint8Array | null = null;
 
-  constructor(loop: Loop, fd: number, version: string, closed: () => void) {
+  constructor(loop: Loop, served: Served, fd: number, version: string, closed: () => void) {
     this.#loop = loop;
+    this.#served = served;
     this.#fd = fd;
     this.#version = version;
     this.#closed = closed;
@@ -94,8 +98,7 @@ class Connection implements Handler {
   }
 
   #close(): void {
-    this.#loop.unwatch(this.#fd);
-    closeFd(this.#fd);
+    this.#loop.unwatchAndClose(this.#fd);
     this.#closed();
   }
 
@@ -112,23 +115,14 @@ class Connection implements Handler {
       case "hello":
         return { version: this.#version, pid: process.pid };
       case "list":
-        return listing(this.#loop.table, this.#loop.now(), request.sessions);
+        return this.#served.list(request.sessions);
       case "apply":
-        return request.changes.map((change) => this.#apply(change));
+        return request.changes.map((change) => this.#served.apply(change));
       case "shutdown":
         this.#loop.stop();
         return null;
       default:
         throw new TypeError(`unknown request ${JSON.stringify(request).slice(0, 200)}`);
-    }
-  }
-
-  #apply(change: Change): Reply<null> {
-    try {
-      this.#loop.table.apply(change);
-      return { result: null };
-    } catch (error) {
-      return { error: toWireError(error) };
     }
   }
 }

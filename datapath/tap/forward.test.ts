@@ -45,6 +45,7 @@ class Bench implements Ports {
     return device;
   }
   startDevice(): void {}
+  pauseDevice(): void {}
   stopDevice(): void {}
 
   put(tunnel: Partial<Tunnel>, session: Partial<Session>) {

@@ -1,4 +1,4 @@
-import type { Listing } from "../datapath.ts";
+import type { Listing, Stranger } from "../datapath.ts";
 import { errnoName } from "../sys/errno.ts";
 import { decodeSockaddr } from "../sys/socket.ts";
 import type { Table } from "./table.ts";
@@ -16,7 +16,7 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       endpoint: tunnel.endpoint.counters,
       lastSendError: tunnel.lastSendErrno === 0 ? null : errnoName(tunnel.lastSendErrno),
       lastUnknownSession: tunnel.endpoint.lastUnknownSession || null,
-      lastStranger: tunnel.strangers === 0 ? null : decodeSockaddr(tunnel.strangerName),
+      lastStranger: strangerOf(tunnel.strangerName, tunnel.strangerMs, now),
     })),
     sessions: sessions.map((session) => ({
       session: session.config,
@@ -24,9 +24,17 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       deviceOpen: session.device !== null,
       receiving: table.isReceiving(session),
       counters: session.counters,
-      lastReceivedMsAgo:
-        session.lastReceivedMs < 0 ? null : Math.round(now - session.lastReceivedMs),
+      lastReceivedMsAgo: session.lastReceivedMs < 0 ? null : msAgo(session.lastReceivedMs, now),
       resyncs: session.order?.resyncs ?? 0,
     })),
   };
+}
+
+/** @param sockaddr of the last one that came, at `lastMs`; −1: none yet */
+export function strangerOf(sockaddr: Uint8Array, lastMs: number, now: number): Stranger | null {
+  return lastMs < 0 ? null : { ...decodeSockaddr(sockaddr), msAgo: msAgo(lastMs, now) };
+}
+
+function msAgo(ms: number, now: number): number {
+  return Math.round(now - ms);
 }

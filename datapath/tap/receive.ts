@@ -150,6 +150,8 @@ export class Receiver {
     if (session === undefined) {
       endpoint.counters.rxUnknownSession++;
       endpoint.lastUnknownSession = header.sessionId;
+      messages.copyName(slot, endpoint.lastUnknownName);
+      endpoint.lastUnknownMs = now;
       return;
     }
     const { tunnel } = session;
@@ -157,7 +159,7 @@ export class Receiver {
       if (!messages.isFrom(slot, tunnel.remote, !endpoint.overUdp)) {
         session.counters.rxSourceMismatch++;
         messages.copyName(slot, tunnel.strangerName);
-        tunnel.strangers++;
+        tunnel.strangerMs = now;
         return;
       }
       this.#knownSource = tunnel;

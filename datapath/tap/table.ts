@@ -17,6 +17,8 @@ export interface Ports {
   openDevice(place: DevicePlace): FrameDevice;
   /** From now on frames of the device are to be read. Where that fails it is closed. */
   startDevice(session: SessionState, device: FrameDevice): void;
+  /** Its frames are no longer read; it stays open. */
+  pauseDevice(device: FrameDevice): void;
   /** Closes the device, which stays. */
   stopDevice(device: FrameDevice): void;
 }
@@ -32,10 +34,20 @@ export class ChangeError extends Error {
   }
 }
 
+export function noTunnel({ key, tunnel }: Session): ChangeError {
+  return new ChangeError("NoTunnel", `session ${key}: no tunnel ${tunnel}`);
+}
+
+/** A session on its way from one table to another, with its open device. */
+export interface Moving {
+  readonly session: Session;
+  readonly device: FrameDevice | null;
+}
+
 export class Table {
   readonly tunnels = new Map<string, TunnelState>();
   readonly sessions = new Map<string, SessionState>();
-  readonly #endpoints = new Map<string, LocalEndpoint>();
+  readonly endpoints = new Map<string, LocalEndpoint>();
   readonly #ports: Ports;
   readonly #forwarder: Forwarder;
 
@@ -58,6 +70,41 @@ export class Table {
       case "deleteSession":
         return this.#deleteSession(change.key);
     }
+  }
+
+  /** Opens the tunnel's local endpoint, and keeps it open until `release`. @throws SystemError */
+  hold(tunnel: Tunnel): void {
+    this.#endpointFor(tunnel).users++;
+  }
+
+  release(tunnel: Tunnel): void {
+    const endpoint = this.endpoints.get(LocalEndpoint.keyOf(tunnel));
+    if (endpoint === undefined) return;
+    endpoint.users--;
+    this.#settleEndpoint(endpoint);
+  }
+
+  /** Takes the sessions out; those of them that there are. Their devices stay open. */
+  handOver(keys: readonly string[]): Moving[] {
+    this.#forwarder.flush();
+    return keys.flatMap((key) => {
+      const state = this.sessions.get(key);
+      if (state === undefined) return [];
+      const { config: session, device } = state;
+      if (device !== null) this.#ports.pauseDevice(device);
+      state.device = null;
+      this.#deleteSession(key);
+      return [{ session, device }];
+    });
+  }
+
+  /** Takes in what another table has handed over. A device that cannot be watched is lost. */
+  takeOver({ session, device }: Moving): void {
+    this.#putSession(session, null);
+    const state = this.sessions.get(session.key);
+    if (state === undefined || device === null) return;
+    this.#ports.startDevice(state, device);
+    state.device = device;
   }
 
   isReceiving(session: SessionState): boolean {
@@ -106,9 +153,7 @@ export class Table {
 
   #putSession(config: Session, place: DevicePlace | "keep" | null): void {
     const tunnel = this.tunnels.get(config.tunnel);
-    if (tunnel === undefined) {
-      throw new ChangeError("NoTunnel", `session ${config.key}: no tunnel ${config.tunnel}`);
-    }
+    if (tunnel === undefined) throw noTunnel(config);
     const known = this.sessions.get(config.key);
     const session = known ?? new SessionState(config, tunnel);
     if (place !== "keep") this.#changeDevice(session, place);
@@ -151,11 +196,11 @@ export class Table {
 
   #endpointFor(config: Tunnel): LocalEndpoint {
     const key = LocalEndpoint.keyOf(config);
-    const known = this.#endpoints.get(key);
+    const known = this.endpoints.get(key);
     if (known !== undefined) return known;
     const endpoint = new LocalEndpoint(key, config, this.#ports.openSocket(config));
     this.#ports.startEndpoint(endpoint);
-    this.#endpoints.set(key, endpoint);
+    this.endpoints.set(key, endpoint);
     return endpoint;
   }
 
@@ -163,7 +208,7 @@ export class Table {
   #settleEndpoint(endpoint: LocalEndpoint): void {
     if (endpoint.users === 0) {
       this.#ports.stopEndpoint(endpoint);
-      this.#endpoints.delete(endpoint.key);
+      this.endpoints.delete(endpoint.key);
       return;
     }
     if (!endpoint.overUdp) return;

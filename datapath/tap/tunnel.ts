@@ -17,7 +17,11 @@ export class LocalEndpoint {
   readonly sessions = new Map<number, SessionState>();
   /** The last session id that came and that nobody has here; 0: none yet. */
   lastUnknownSession = 0;
-  /** Tunnels on it. */
+  /** The struct sockaddr that it came from. */
+  readonly lastUnknownName = new Uint8Array(SOCKADDR_BYTES);
+  /** When, by the loop's clock. */
+  lastUnknownMs = -1;
+  /** Tunnels on it, and who else holds it. */
   users = 0;
 
   constructor(key: string, tunnel: Tunnel, socket: DatagramSocket) {
@@ -51,7 +55,8 @@ export class TunnelState {
   lastSendErrno = 0;
   /** The struct sockaddr of the last datagram that claimed one of our sessions from elsewhere. */
   readonly strangerName = new Uint8Array(SOCKADDR_BYTES);
-  strangers = 0;
+  /** When, by the loop's clock; −1: none yet. */
+  strangerMs = -1;
 
   constructor(config: Tunnel, endpoint: LocalEndpoint) {
     this.config = config;

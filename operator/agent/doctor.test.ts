@@ -127,8 +127,20 @@ it.each<[string, Case, RegExp, RegExp]>([
   [
     "a stranger",
     {
-      tunnel: { lastStranger: { address: "192.0.2.9", port: 77 } },
+      tunnel: { lastStranger: { address: "192.0.2.9", port: 77, msAgo: 5 } },
       grown: { rxSourceMismatch: 6 },
+    },
+    /^6 frames came from 192\.0\.2\.9 port 77, which is not the remote/,
+    /spec\.remote/,
+  ],
+  [
+    "a stranger that another thread heard",
+    {
+      tunnel: {
+        lastStranger: { address: "192.0.2.9", port: 77, msAgo: 5 },
+        lastUnknownSession: null,
+      },
+      endpoint: { rxUnknownSession: 6 },
     },
     /^6 frames came from 192\.0\.2\.9 port 77, which is not the remote/,
     /spec\.remote/,

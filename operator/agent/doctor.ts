@@ -1,5 +1,5 @@
 /** Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters. */
-import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
+import type { Listing, SessionState, Stranger, TunnelState } from "../../datapath/datapath.ts";
 import type { SessionCounters } from "../../l2tp/model.ts";
 import type { Finding } from "./protocol.ts";
 
@@ -46,7 +46,7 @@ function difference(before: SessionCounters | undefined, after: SessionCounters)
 }
 
 function diagnoseTunnel(
-  { tunnel, lastSendError, lastUnknownSession, endpoint }: TunnelState,
+  { tunnel, lastSendError, lastUnknownSession, lastStranger, endpoint }: TunnelState,
   before: TunnelState | undefined,
   around: Surroundings,
 ): Finding[] {
@@ -61,9 +61,12 @@ function diagnoseTunnel(
   }
   const earlier = before?.endpoint;
   const unknown = endpoint.rxUnknownSession - (earlier?.rxUnknownSession ?? 0);
-  if (unknown > 0) {
-    const last = lastUnknownSession ?? null;
-    const finding = `${unknown} messages came for session ids that nobody has here${last === null ? "" : `, the last one for ${last}`}`;
+  if (unknown > 0 && lastUnknownSession === null && lastStranger !== null) {
+    // Another thread's sender wanted a session of this one's.
+    found.push(strangersCame(unknown, lastStranger));
+  } else if (unknown > 0) {
+    const last = lastUnknownSession === null ? "" : `, the last one for ${lastUnknownSession}`;
+    const finding = `${unknown} messages came for session ids that nobody has here${last}`;
     const remedy = "compare the session id that the peer sends with spec.sessionId";
     found.push(warning(finding, remedy));
   }
@@ -128,13 +131,14 @@ const sublayerRule: Rule = ({ state, grown }) => {
   return error(finding, `set the same at both ends; ours is ${ours}`);
 };
 
-const sourceRule: Rule = ({ tunnel, grown: { rxSourceMismatch } }) => {
-  if (rxSourceMismatch === 0) return null;
-  const from = tunnel?.lastStranger;
-  const whom = from ? ` from ${from.address} port ${from.port}` : "";
-  const finding = `${rxSourceMismatch} frames came${whom}, which is not the remote`;
+const sourceRule: Rule = ({ tunnel, grown: { rxSourceMismatch } }) =>
+  rxSourceMismatch === 0 ? null : strangersCame(rxSourceMismatch, tunnel?.lastStranger ?? null);
+
+function strangersCame(count: number, last: Stranger | null) {
+  const whom = last === null ? "" : ` from ${last.address} port ${last.port}`;
+  const finding = `${count} frames came${whom}, which is not the remote`;
   return error(finding, "correct the tunnel's spec.remote, or the peer's source address and port");
-};
+}
 
 const sequenceRule: Rule = ({ grown: { rxSeqDiscards, rxOosPackets } }) =>
   rxSeqDiscards + rxOosPackets === 0

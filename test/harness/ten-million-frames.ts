@@ -126,6 +126,7 @@ const table = new Table(
     allowZeroChecksum: () => {},
     openDevice: () => new SteadyDevice(),
     startDevice: () => {},
+    pauseDevice: () => {},
     stopDevice: () => {},
   },
   forwarder,

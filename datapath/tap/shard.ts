@@ -1,0 +1,146 @@
+/** All that one thread has: tunnels, the packet path between their sockets and devices, and the loop that serves it. */
+
+import type { Tunnel } from "../../l2tp/model.ts";
+import { type Reply, toWireError } from "../../rpc/errors.ts";
+import type { Change, DevicePlace, Listing } from "../datapath.ts";
+import { errnoName } from "../sys/errno.ts";
+import { closeFd } from "../sys/fd.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  canSegment,
+  joinReceived,
+  openTunnelSocket,
+  setReceiveZeroChecksum,
+} from "../sys/socket.ts";
+import { openTap } from "../sys/tun.ts";
+import { Uring } from "../sys/uring.ts";
+import type { Arena } from "./arena.ts";
+import { Forwarder } from "./forward.ts";
+import { KernelFrameBatch, TapDevice, TunnelSocket } from "./kernel-ports.ts";
+import { listing } from "./listing.ts";
+import { Loop } from "./loop.ts";
+import { BATCH_FRAMES, type DatagramSocket, type FrameBatch, type FrameDevice } from "./ports.ts";
+import type { SessionState } from "./session.ts";
+import { type Share, steer } from "./shards/steering.ts";
+import { type Ports, Table } from "./table.ts";
+import type { LocalEndpoint } from "./tunnel.ts";
+
+/** What the control socket serves: one shard, or several as one. */
+export interface Served {
+  apply(change: Change): Reply<null>;
+  /** @param sessions keys of those to list; undefined: all, and all tunnels */
+  list(sessions?: readonly string[]): Listing;
+}
+
+export interface ShardOptions {
+  /** Large frames and messages, which devices and kernel cut and join. */
+  readonly offload: boolean;
+  log(line: string): void;
+}
+
+export class Shard implements Ports, Served {
+  readonly loop: Loop;
+  readonly table: Table;
+  readonly #forwarder: Forwarder;
+  readonly #offload: boolean;
+  readonly #share: Share | null;
+
+  /** @param share null: there is no other */
+  constructor({ offload, log }: ShardOptions, share: Share | null = null) {
+    this.#offload = offload;
+    this.#share = share;
+    this.#forwarder = new Forwarder({
+      joinRefused: ({ config }, errno) =>
+        log(
+          `session ${config.key}: its device takes no large frames (${errnoName(errno)}); all go one by one from now on`,
+        ),
+      segmentRefused: ({ config }, segmentBytes, errno) =>
+        log(
+          `tunnel ${config.name}: the kernel does not cut messages into datagrams of ${segmentBytes} bytes (${errnoName(errno)}); such go one by one from now on`,
+        ),
+      createBatch: (arena) => (offload ? createBatch(arena, log) : null),
+    });
+    this.loop = new Loop(this.#forwarder);
+    this.table = new Table(this, this.#forwarder);
+  }
+
+  apply(change: Change): Reply<null> {
+    try {
+      this.table.apply(change);
+      return { result: null };
+    } catch (error) {
+      return { error: toWireError(error) };
+    }
+  }
+
+  list(sessions?: readonly string[]): Listing {
+    return listing(this.table, this.loop.now(), sessions);
+  }
+
+  openSocket(tunnel: Tunnel): DatagramSocket {
+    const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
+    const { encapsulation, local } = tunnel;
+    const share = this.#share;
+    // Nobody is to share the port but our own: where somebody has it, this fails.
+    if (share?.index === 0) closeFd(openTunnelSocket(encapsulation, local));
+    const fd = openTunnelSocket(encapsulation, local, (unbound) => {
+      if (share !== null) steer(unbound, encapsulation, family, share);
+    });
+    const hasOffload = this.#offload && encapsulation === "UDP";
+    if (hasOffload) joinReceived(fd);
+    return new TunnelSocket(fd, family, hasOffload && canSegment(fd));
+  }
+
+  startEndpoint(endpoint: LocalEndpoint): void {
+    this.loop.watchOrClose((endpoint.socket as TunnelSocket).fd, {
+      queues: false,
+      ready: (now) => this.#forwarder.readEndpoint(endpoint, now),
+    });
+  }
+
+  stopEndpoint(endpoint: LocalEndpoint): void {
+    this.loop.unwatchAndClose((endpoint.socket as TunnelSocket).fd);
+  }
+
+  allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void {
+    const { fd, family } = socket as TunnelSocket;
+    if (family === AF_INET6) setReceiveZeroChecksum(fd, allowed);
+  }
+
+  openDevice({ netns, name }: DevicePlace): FrameDevice {
+    if (!this.#offload) return new TapDevice(openTap(netns, name, "none").fd, "none");
+    const { fd, hasUdp } = openTap(netns, name, "all");
+    return new TapDevice(fd, hasUdp ? "all" : "TCP");
+  }
+
+  startDevice(session: SessionState, device: FrameDevice): void {
+    this.loop.watchOrClose((device as TapDevice).fd, {
+      queues: true,
+      ready: () => {
+        if (!this.#forwarder.readDevice(session)) this.table.loseDevice(session);
+      },
+    });
+  }
+
+  pauseDevice(device: FrameDevice): void {
+    this.loop.unwatch((device as TapDevice).fd);
+  }
+
+  stopDevice(device: FrameDevice): void {
+    this.loop.unwatchAndClose((device as TapDevice).fd);
+  }
+}
+
+/** Null where the kernel has no io_uring, or a container's seccomp profile does not permit it. */
+function createBatch(arena: Arena, log: ShardOptions["log"]): FrameBatch | null {
+  const without = (why: string) =>
+    log(`no io_uring (${why}): devices read and write frames one by one`);
+  try {
+    const uring = new Uring(BATCH_FRAMES);
+    return new KernelFrameBatch(arena, uring, (errno) => without(errnoName(errno)));
+  } catch (error) {
+    without(error instanceof Error ? error.message : String(error));
+    return null;
+  }
+}

@@ -116,8 +116,12 @@ async function round(tunnels: number, sessions: number) {
   await until(
     "all have gone",
     async () => {
-      const path = "/apis/l2tp.dev/v1alpha1/l2tptunnels";
-      return (await cluster.client.get<{ items: object[] }>(path)).items.length === 0;
+      const left = await Promise.all(
+        ["l2tptunnels", "l2tpsessions"].map((plural) =>
+          cluster.client.get<{ items: object[] }>(`/apis/l2tp.dev/v1alpha1/${plural}`),
+        ),
+      );
+      return left.every(({ items }) => items.length === 0);
     },
     PATIENCE_MS * 3,
   );

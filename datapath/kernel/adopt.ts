@@ -71,16 +71,24 @@ export function adopt(
   };
 }
 
-/** The keys of our sessions; one without a label, or with that of another, gets one that nobody wants. */
+/**
+ * The keys of our sessions; one without a label, or with that of another, gets one that nobody wants. So do all of
+ * several with one id: Linux 6.12 allows that, and only one of them gets the frames.
+ */
 function sessionKeys(ours: readonly KernelSession[], names: Names): Map<KernelSession, string> {
+  const namesakes = Map.groupBy(ours, ({ tunnelId, sessionId }) => `${tunnelId} ${sessionId}`);
   const taken = new Set<string>();
   const keys = new Map<KernelSession, string>();
-  for (const raw of ours) {
-    const labelled = names.sessions.get(raw.sessionId);
-    const isFree = labelled !== undefined && !taken.has(labelled);
-    const key = isFree ? labelled : `kernel session ${raw.tunnelId} ${raw.sessionId}`;
-    taken.add(key);
-    keys.set(raw, key);
+  for (const [ids, raws] of namesakes) {
+    for (const [index, raw] of raws.entries()) {
+      const labelled = raws.length === 1 ? names.sessions.get(raw.sessionId) : undefined;
+      const isFree = labelled !== undefined && !taken.has(labelled);
+      const key = isFree
+        ? labelled
+        : `kernel session ${ids}${index === 0 ? "" : ` (${index + 1})`}`;
+      taken.add(key);
+      keys.set(raw, key);
+    }
   }
   return keys;
 }

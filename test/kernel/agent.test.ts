@@ -155,6 +155,19 @@ describe("repairs", () => {
     await repaired("it is made again");
   });
 
+  it("a session beside which somebody has made another of its id", async () => {
+    await ip(
+      net.a.name,
+      ...["l2tp", "add", "session", "tunnel_id", "1", "session_id", "128"],
+      ...["peer_session_id", "77", "name", "l2tp-128"],
+    ).catch(() => "Linux 6.1 takes none");
+    await until("there is one again", async () => {
+      const sessions = await ip(net.a.name, "l2tp", "show", "session", "tunnel_id", "1");
+      return sessions.match(/Session 128 /g)?.length === 1 && !sessions.includes("peer session 77");
+    });
+    await repaired("it carries frames");
+  });
+
   it("a tunnel that was deleted", async () => {
     await ip(net.a.name, "l2tp", "del", "tunnel", "tunnel_id", "1");
     await repaired("it is made again");

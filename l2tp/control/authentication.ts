@@ -1,0 +1,61 @@
+/** Message digests (RFC 3931, 4.3 and 5.4.1): who has the shared secret sent the message, and nobody changed it. */
+import type { DigestHash, Hashes } from "./hashes.ts";
+import { concat, NO_OCTETS, type Octets, sameOctets } from "./octets.ts";
+
+/** Digest types by their hash. */
+export const DIGEST_TYPES: Readonly<Record<DigestHash, number>> = { md5: 0, sha1: 1 };
+export const DIGEST_BYTES: Readonly<Record<DigestHash, number>> = { md5: 16, sha1: 20 };
+
+export function digestHashOf(type: number): DigestHash | undefined {
+  return type === DIGEST_TYPES.md5 ? "md5" : type === DIGEST_TYPES.sha1 ? "sha1" : undefined;
+}
+
+/** A digest in a message: its hash, and where in the message it stands. */
+export interface DigestPlace {
+  readonly hash: DigestHash;
+  readonly at: number;
+}
+
+/** The key for digests that a shared secret gives. */
+export function digestKey(hashes: Hashes, secret: Uint8Array): Octets {
+  return hashes.hmac("md5", secret, Uint8Array.of(2));
+}
+
+/** Nonces of a control connection: who sends a message puts its own first. None in an SCCRQ. */
+export interface Nonces {
+  readonly sender: Octets;
+  readonly receiver: Octets;
+}
+
+export const NO_NONCES: Nonces = { sender: NO_OCTETS, receiver: NO_OCTETS };
+
+/** Writes the digests of a message into their places, which hold zeros. @param keys one for each */
+export function sign(
+  hashes: Hashes,
+  message: Octets,
+  places: readonly DigestPlace[],
+  keys: readonly Octets[],
+  nonces: Nonces,
+): void {
+  const signed = concat(nonces.sender, nonces.receiver, message);
+  for (const [index, { hash, at }] of places.entries()) {
+    message.set(hashes.hmac(hash, keys[index] as Octets, signed), at);
+  }
+}
+
+/** Whether any of the digests is right by any of the keys. */
+export function isSigned(
+  hashes: Hashes,
+  message: Octets,
+  places: readonly DigestPlace[],
+  keys: readonly Octets[],
+  nonces: Nonces,
+): boolean {
+  const blank = Uint8Array.from(message);
+  for (const { hash, at } of places) blank.fill(0, at, at + DIGEST_BYTES[hash]);
+  const signed = concat(nonces.sender, nonces.receiver, blank);
+  return places.some(({ hash, at }) => {
+    const digest = message.subarray(at, at + DIGEST_BYTES[hash]);
+    return keys.some((key) => sameOctets(digest, hashes.hmac(hash, key, signed)));
+  });
+}

@@ -1,0 +1,417 @@
+import { describe, expect, it } from "vitest";
+import { DEFAULT_DELIVERY } from "./delivery.ts";
+import { decodeMessage } from "./message.ts";
+import { toHex } from "./octets.ts";
+import type { SessionConfig } from "./session.ts";
+import { type End, fitsTogether, Simulation, TUNNEL } from "./simulation.ts";
+import { sessionConfig } from "./testdata.ts";
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const secret = (text: string) => [new TextEncoder().encode(text)];
+
+function lan(change: Partial<SessionConfig> = {}): SessionConfig[] {
+  return [sessionConfig(change)];
+}
+
+/** Both ends have the session, and it is the same one. */
+function isJoined(...[one, other]: [End, End]): boolean {
+  return one.sessions.size > 0 && fitsTogether(one, other);
+}
+
+/** The types of all messages that were sent; acknowledgements are left out. */
+function said({ trace }: Simulation): string[] {
+  return trace.flatMap((octets) => {
+    const message = decodeMessage(octets);
+    if ("undecodable" in message || message.type === "ACK") return [];
+    return [String(message.type)];
+  });
+}
+
+describe("a managed tunnel", () => {
+  it("is established by three messages, and each session by three", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1);
+    const other = simulation.add(2, { initiates: false });
+    other.start(lan({ places: null, sessionId: 7 }));
+    one.start(lan());
+    simulation.run(MINUTE / 2);
+    expect(said(simulation)).toEqual(["SCCRQ", "SCCRP", "SCCCN", "ICRQ", "ICRP", "ICCN"]);
+    expect(isJoined(one, other)).toBe(true);
+    expect(one.sessions.get("shop/lan")).toMatchObject({ sessionId: 128, peerSessionId: 7 });
+    expect(one.peering.established?.peer).toMatchObject({ hostName: "node-1" });
+  });
+
+  it.each([
+    ["with MD5", { secrets: secret("a"), digest: "md5" }, {}],
+    ["with SHA-1", { secrets: secret("a"), digest: "sha1" }, {}],
+    ["with hidden values", { secrets: secret("a"), hidesValues: true }, {}],
+    [
+      "while the secret changes",
+      { secrets: [...secret("new"), ...secret("old")] },
+      { secrets: secret("old") },
+    ],
+  ] as const)("authenticates %s", (_, mine, theirs) => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, mine);
+    const other = simulation.add(2, { initiates: false }, { ...mine, ...theirs });
+    other.start(lan({ places: null }));
+    one.start(lan());
+    simulation.run(MINUTE / 2);
+    expect(isJoined(one, other)).toBe(true);
+    // The name is there in clear text or not.
+    const text = simulation.trace.map((octets) => Buffer.from(octets).toString("latin1")).join("");
+    const cookie = Buffer.from(one.sessions.get("shop/lan")?.rxCookie ?? "", "hex");
+    expect(text.includes(cookie.toString("latin1"))).toBe(!("hidesValues" in mine));
+  });
+
+  it("is not established with another secret, and what came is counted", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, { secrets: secret("a") });
+    const other = simulation.add(2, { initiates: false }, { secrets: secret("b") });
+    other.start();
+    one.start();
+    simulation.run(5 * MINUTE);
+    expect([...one.ups, ...other.ups]).toEqual([]);
+    expect(new Set(said(simulation))).toEqual(new Set(["SCCRQ"]));
+  });
+
+  it.each([
+    ["we", secret("a"), []],
+    ["the peer", [], secret("a")],
+  ])("says so where only %s authenticate", (_, mine, theirs) => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, { secrets: mine });
+    const other = simulation.add(2, { initiates: false }, { secrets: theirs });
+    other.start();
+    one.start();
+    simulation.run(MINUTE);
+    expect([...one.ups, ...other.ups]).toEqual([]);
+  });
+
+  it("is one where both begin at once", () => {
+    for (let seed = 1; seed < 50; seed++) {
+      const simulation = new Simulation();
+      const one = simulation.add(seed);
+      const other = simulation.add(seed + 100);
+      one.start(lan());
+      other.start(lan({ sessionId: 7 }));
+      simulation.run(MINUTE / 2);
+      expect(isJoined(one, other), `seed ${seed}`).toBe(true);
+      expect([one.ups.length, other.ups.length]).toEqual([1, 1]);
+      const established = [one, other].map(({ peering }) => peering.established);
+      expect(established[0]?.peer.connectionId).toBe(established[1]?.localId);
+    }
+  });
+
+  it("begins anew where both have drawn the same tie breaker", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1);
+    const other = simulation.add(1);
+    one.start(lan());
+    other.start(lan());
+    simulation.run(10 * MINUTE, () => isJoined(one, other));
+    // The same chance gives the same choices for ever; all that counts is that nobody is stuck.
+    expect(one.peering.connections.length).toBeLessThan(20);
+  });
+
+  it("says why it has no pseudowire type in common", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, { pseudowireTypes: [4] });
+    const other = simulation.add(2, { initiates: false }, { pseudowireTypes: [5] });
+    other.start();
+    one.start();
+    simulation.run(500);
+    expect(one.peering.lastEnding).toMatchObject({
+      by: "peer",
+      why: "general error: a value is out of range (no pseudowire type in common: 5)",
+    });
+  });
+
+  it("gives the same octets for the same course of things", () => {
+    const traces = [1, 2].map(() => {
+      const simulation = new Simulation();
+      const one = simulation.add(1, {}, { secrets: secret("a"), hidesValues: true });
+      const other = simulation.add(2, {}, { secrets: secret("a"), hidesValues: true });
+      one.start(lan());
+      other.start(lan());
+      simulation.run(10 * MINUTE);
+      return simulation.trace.map(toHex);
+    });
+    expect(traces[0]).toEqual(traces[1]);
+    expect(traces[0]?.length).toBeGreaterThan(15);
+  });
+});
+
+describe("sessions", () => {
+  /** Two ends with a tunnel. */
+  function joined(mine: SessionConfig[], theirs: SessionConfig[]): [Simulation, End, End] {
+    const simulation = new Simulation();
+    const one = simulation.add(1);
+    const other = simulation.add(2, { initiates: false });
+    other.start(theirs);
+    one.start(mine);
+    simulation.run(SECOND / 2);
+    return [simulation, one, other];
+  }
+
+  it.each([
+    ["the sublayer of one", { l2SpecificSublayer: "Default" }, {}, "Default", false, false],
+    ["the sublayer of the other", {}, { l2SpecificSublayer: "Default" }, "Default", false, false],
+    ["none", {}, {}, "None", false, false],
+    ["numbers one way", { receiveSequencing: true }, {}, "Default", false, true],
+    ["numbers the other way", {}, { receiveSequencing: true }, "Default", true, false],
+    [
+      "numbers both ways",
+      { receiveSequencing: true },
+      { receiveSequencing: true },
+      "Default",
+      true,
+      true,
+    ],
+  ] as const)("agree on %s", (_, mine, theirs, sublayer, send, receive) => {
+    const [, one, other] = joined(lan(mine), lan({ places: null, ...theirs }));
+    expect(isJoined(one, other)).toBe(true);
+    expect(one.sessions.get("shop/lan")).toMatchObject({
+      l2SpecificSublayer: sublayer,
+      sequencing: { send, receive },
+    });
+  });
+
+  it("have the cookies that they are told, or one by chance, or none", () => {
+    const [, one, other] = joined(
+      lan({ rxCookie: "01020304" }),
+      lan({ places: null, rxCookie: "" }),
+    );
+    expect(one.sessions.get("shop/lan")).toMatchObject({ rxCookie: "01020304", txCookie: "" });
+    expect(isJoined(one, other)).toBe(true);
+  });
+
+  it("are asked for by an outgoing call, too", () => {
+    const [simulation, one, other] = joined(lan({ places: "OCRQ" }), lan({ places: null }));
+    expect(isJoined(one, other)).toBe(true);
+    expect(said(simulation).slice(3)).toEqual(["OCRQ", "OCRP", "OCCN"]);
+  });
+
+  it("are one where both ask for it at once", () => {
+    for (const places of ["ICRQ", "OCRQ"] as const) {
+      const [simulation, one, other] = joined(lan({ places }), lan({ places, sessionId: 7 }));
+      simulation.run(MINUTE / 2);
+      expect(isJoined(one, other)).toBe(true);
+      expect(said(simulation)).toContain("CDN");
+      expect(one.endings.length + other.endings.length).toBeGreaterThan(0);
+    }
+  });
+
+  it("are refused in words where nobody has the Remote End ID, and come when somebody has", () => {
+    const [simulation, one, other] = joined(lan(), []);
+    expect(one.peering.lastEndingOf("shop/lan")).toEqual({
+      by: "peer",
+      result: 5,
+      why: 'no facilities (no session with the Remote End ID "lan")',
+    });
+    other.peering.putSession(sessionConfig({ places: null }), simulation.now);
+    simulation.run(MINUTE);
+    expect(isJoined(one, other)).toBe(true);
+    expect(one.peering.lastEndingOf("shop/lan")).toBeNull();
+  });
+
+  it("are refused with another pseudowire type", () => {
+    const [, one] = joined(lan({ pseudowireType: 4 }), lan({ places: null }));
+    expect(one.peering.lastEndingOf("shop/lan")).toMatchObject({ result: 14 });
+  });
+
+  it("end at both ends when one is deleted, and come back with it", () => {
+    const [simulation, one, other] = joined(lan(), lan({ places: null }));
+    other.peering.deleteSession("shop/lan", simulation.now);
+    simulation.run(simulation.now + 100);
+    expect([one.sessions.size, other.sessions.size]).toEqual([0, 0]);
+    expect(one.endings.at(-1)?.why).toContain("the session was deleted");
+    other.peering.putSession(sessionConfig({ places: null }), simulation.now);
+    simulation.run(simulation.now + 2 * MINUTE);
+    expect(isJoined(one, other)).toBe(true);
+  });
+
+  it("tell of the circuits, and of their changes", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1);
+    const other = simulation.add(2, { initiates: false });
+    other.start(lan({ places: null }));
+    one.start(lan());
+    one.peering.setCircuit("shop/lan", { active: true, standby: false }, 0);
+    simulation.run(500);
+    expect(other.sessions.get("shop/lan")?.peerCircuit).toEqual({ active: true, standby: false });
+    expect(one.sessions.get("shop/lan")?.peerCircuit.active).toBe(false);
+    other.peering.setCircuit("shop/lan", { active: true, standby: true }, simulation.now);
+    one.peering.setCircuit("shop/lan", { active: false, standby: false }, simulation.now);
+    simulation.run(simulation.now + 100);
+    expect(one.circuits).toEqual([["shop/lan", { active: true, standby: true }]]);
+    expect(other.circuits).toEqual([["shop/lan", { active: false, standby: false }]]);
+  });
+});
+
+describe("a peer that is gone", () => {
+  const FAST = { helloMs: 5 * SECOND, deadAfterMs: 8 * SECOND };
+
+  it("is missed within the bound, and welcome when it is back", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, FAST);
+    const other = simulation.add(2, { initiates: false }, FAST);
+    other.start(lan({ places: null }));
+    one.start(lan());
+    simulation.run(MINUTE);
+    expect(one.downs).toEqual([]);
+    other.isOn = false;
+    const gone = simulation.now;
+    simulation.run(gone + 2 * MINUTE, () => !one.isUp);
+    expect(simulation.now - gone).toBeLessThanOrEqual(FAST.deadAfterMs);
+    expect(one.sessions.size).toBe(0);
+    expect(one.downs[0]?.why).toMatch(/^nothing heard for \d+ ms$/);
+    other.isOn = true;
+    other.reboot();
+    simulation.run(simulation.now + 2 * MINUTE);
+    expect(isJoined(one, other)).toBe(true);
+  });
+
+  it("that has restarted is taken back at once, long before it is missed", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1);
+    const other = simulation.add(2);
+    other.start(lan());
+    one.start(lan());
+    simulation.run(MINUTE / 4);
+    const before = one.peering.established;
+    other.reboot();
+    simulation.run(simulation.now + 5 * SECOND);
+    expect(one.peering.established).not.toBe(before);
+    expect(isJoined(one, other)).toBe(true);
+  });
+
+  it("is not asked while its frames come", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, FAST);
+    const other = simulation.add(2, { initiates: false }, FAST);
+    other.start();
+    one.start();
+    for (let at = SECOND; at < MINUTE; at += SECOND) {
+      simulation.run(at);
+      for (const { peering } of [one, other]) peering.hear(at);
+    }
+    expect(said(simulation)).not.toContain("HELLO");
+  });
+
+  it("is told when the tunnel is deleted, and all is forgotten", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1);
+    const other = simulation.add(2, { initiates: false });
+    other.start(lan({ places: null }));
+    one.start(lan());
+    simulation.run(SECOND);
+    one.lcce.delete(TUNNEL, simulation.now);
+    simulation.run(simulation.now + SECOND);
+    expect(other.downs[0]).toMatchObject({ by: "peer", result: 6 });
+    simulation.run(simulation.now + 10 * MINUTE);
+    expect(one.lcce.deadline()).toBe(Number.POSITIVE_INFINITY);
+    expect(other.peering.connections).toEqual([]);
+  });
+
+  it("is given up when it does not acknowledge, and asked again ever more seldom", () => {
+    const simulation = new Simulation();
+    const delivery = { ...DEFAULT_DELIVERY, maxRetransmits: 2 };
+    const one = simulation.add(1, {}, { delivery });
+    simulation.add(2).isOn = false;
+    one.start();
+    simulation.run(20 * MINUTE);
+    const count = said(simulation).length;
+    expect(count).toBeGreaterThan(60);
+    expect(count).toBeLessThan(120);
+    expect(one.peering.lastEnding?.why).toBe("the peer does not acknowledge");
+  });
+});
+
+describe("a quiescent tunnel", () => {
+  const QUIESCENT = { mode: "Quiescent" } as const;
+  const FAST = { helloMs: 5 * SECOND, deadAfterMs: 8 * SECOND };
+
+  function pair(): [Simulation, End, End] {
+    const simulation = new Simulation();
+    const one = simulation.add(1, { ...QUIESCENT, tunnelId: 5, peerTunnelId: 6 }, FAST);
+    const other = simulation.add(2, { ...QUIESCENT, tunnelId: 6, peerTunnelId: 5 }, FAST);
+    other.start();
+    one.start();
+    simulation.run(MINUTE);
+    return [simulation, one, other];
+  }
+
+  it("says HELLO and nothing else, and is up while it is heard", () => {
+    const [simulation, one, other] = pair();
+    expect(new Set(said(simulation))).toEqual(new Set(["HELLO"]));
+    expect([one.isUp, other.isUp]).toEqual([true, true]);
+    expect([one.downs, other.downs]).toEqual([[], []]);
+  });
+
+  it("misses a peer within the bound, and finds it again, whoever has restarted", () => {
+    const [simulation, one, other] = pair();
+    other.isOn = false;
+    const gone = simulation.now;
+    simulation.run(gone + MINUTE, () => !one.isUp);
+    expect(simulation.now - gone).toBeLessThanOrEqual(FAST.deadAfterMs);
+    simulation.run(simulation.now + MINUTE);
+    other.isOn = true;
+    simulation.run(simulation.now + MINUTE);
+    expect([one.isUp, other.isUp]).toEqual([true, true]);
+    other.reboot();
+    simulation.run(simulation.now + 2 * MINUTE);
+    expect([one.isUp, other.isUp]).toEqual([true, true]);
+    const downs = one.downs.length;
+    simulation.run(simulation.now + 10 * MINUTE);
+    expect(one.downs).toHaveLength(downs);
+  });
+
+  it("is not up where nobody answers", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, QUIESCENT, FAST);
+    one.start();
+    simulation.run(10 * MINUTE);
+    expect([one.ups, one.downs]).toEqual([[], []]);
+  });
+});
+
+describe("strangers", () => {
+  it("are not answered, and counted", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, { initiates: false });
+    one.start();
+    const request = (() => {
+      const other = new Simulation();
+      other.add(9).start();
+      return other.trace[0] as Uint8Array<ArrayBuffer>;
+    })();
+    const from = (address: string) => ({ address, port: 1701 });
+    expect(one.lcce.receive("UDP", from("203.0.113.9"), request, 0)).toBe("unknown peer");
+    expect(one.lcce.receive("other", from("192.0.2.2"), request, 0)).toBe("unknown peer");
+    const data = new Uint8Array(64);
+    expect(one.lcce.receive("UDP", from("192.0.2.2"), data, 0)).toBe("undecodable");
+    const large = new Uint8Array(10_000);
+    large.set(request);
+    expect(one.lcce.receive("UDP", from("192.0.2.2"), large, 0)).toBe("undecodable");
+    expect(simulation.trace).toEqual([]);
+  });
+
+  it("have no more half-open connections than a few, whatever they send", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, { initiates: false });
+    one.start();
+    for (let seed = 0; seed < 500; seed++) {
+      const other = new Simulation();
+      other.add(seed + 7).start();
+      const [request] = other.trace as [Uint8Array<ArrayBuffer>];
+      one.lcce.receive("UDP", { address: "192.0.2.2", port: 1701 }, request, seed);
+    }
+    expect(one.peering.connections.length).toBeLessThanOrEqual(4);
+    expect(one.lcce.verdicts.limited).toBeGreaterThan(400);
+    // And they are forgotten.
+    simulation.run(20 * MINUTE);
+    expect(one.peering.connections).toEqual([]);
+  });
+});

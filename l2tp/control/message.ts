@@ -1,0 +1,314 @@
+/**
+ * The L2TPv3 control message (RFC 3931, 3.2.1 and 5.1), without the four zero octets that stand in front of it
+ * over IP:
+ *
+ *     T L x x S x x x x x x x Ver=3 (2) | length (2) | control connection id (4) | Ns (2) | Nr (2) | AVPs
+ *     AVP:  M H rsvd length (2) | vendor (2) | attribute type (2) | value
+ *
+ * What is read from a message is not to be believed before its digest was checked: see authentication.ts.
+ */
+import {
+  ATTRIBUTE_KEYS,
+  ATTRIBUTES,
+  type Attribute,
+  type AttributeKey,
+  type Attributes,
+  attributeOf,
+  REQUIRED,
+} from "./attributes.ts";
+import { DIGEST_BYTES, DIGEST_TYPES, type DigestPlace, digestHashOf } from "./authentication.ts";
+import type { DigestHash } from "./hashes.ts";
+import { type Hiding, hide, unhide } from "./hiding.ts";
+import { MESSAGE_TYPES, type MessageType, messageTypeOf } from "./message-type.ts";
+import { concat, type Octets } from "./octets.ts";
+import { UINT16 } from "./value-formats.ts";
+
+/** T, L and S bits, version 3. */
+const FLAGS = 0xc803;
+const REQUIRED_FLAGS = 0xc800;
+const VERSION_MASK = 0x000f;
+export const HEADER_BYTES = 12;
+const AVP_HEADER_BYTES = 6;
+const MANDATORY = 0x8000;
+const HIDDEN = 0x4000;
+const LENGTH_MASK = 0x03ff;
+const TYPE_MESSAGE_TYPE = 0;
+const TYPE_RANDOM_VECTOR = 36;
+const TYPE_DIGEST = 59;
+/** Of L2TPv2 alone (RFC 2661): in an SCCRQ for both versions they say nothing to us (4.7.3). */
+const VERSION_2_ATTRIBUTES: ReadonlySet<number> = new Set([
+  2, 3, 4, 6, 9, 11, 12, 13, 14, 16, 17, 18, 19, 21, 22, 23, 24, 26, 27, 28, 29, 30, 31, 32, 33, 35,
+  37, 38, 39,
+]);
+
+export interface Header {
+  /** The receiver's; 0 while it is not known. */
+  readonly connectionId: number;
+  readonly ns: number;
+  readonly nr: number;
+}
+
+/** A message as its sender means it. */
+export interface Body {
+  readonly type: MessageType;
+  readonly attributes: Attributes;
+}
+
+/** A body in octets: everything of a message that is the same each time it is sent. */
+export interface EncodedBody {
+  readonly type: MessageType;
+  /** All AVPs but the message's type and digest. */
+  readonly avps: Octets;
+}
+
+/** @param hiding hides what may be hidden; `padding` of each value */
+export function encodeBody(
+  { type, attributes }: Body,
+  hiding: (Hiding & { readonly padding: Uint8Array }) | null = null,
+): EncodedBody {
+  const avps = ATTRIBUTE_KEYS.flatMap((key) => {
+    const value = attributes[key];
+    if (value === undefined) return [];
+    const { type: number, format, mandatory, mayBeHidden } = ATTRIBUTES[key] as Attribute<unknown>;
+    const octets = format.encode(value);
+    if (hiding === null || !mayBeHidden) return [avp(number, octets, mandatory)];
+    return [avp(number, hide(hiding, number, octets, hiding.padding), mandatory, HIDDEN)];
+  });
+  const vector = hiding === null ? [] : [avp(TYPE_RANDOM_VECTOR, hiding.vector, true)];
+  return { type, avps: concat(...vector, ...avps) };
+}
+
+/** A message, and where its digests go. @param hashes of the digests that it is to have */
+export function encodeMessage(
+  { connectionId, ns, nr }: Header,
+  { type, avps }: EncodedBody,
+  hashes: readonly DigestHash[] = [],
+): { readonly octets: Octets; readonly digests: readonly DigestPlace[] } {
+  const head = new Uint8Array(HEADER_BYTES);
+  const typeAvp = avp(TYPE_MESSAGE_TYPE, UINT16.encode(MESSAGE_TYPES[type]), true);
+  const digestAvps = hashes.map((hash) => {
+    const value = new Uint8Array(1 + DIGEST_BYTES[hash]);
+    value[0] = DIGEST_TYPES[hash];
+    return avp(TYPE_DIGEST, value, true);
+  });
+  const octets = concat(head, typeAvp, ...digestAvps, avps);
+  const view = new DataView(octets.buffer);
+  view.setUint16(0, FLAGS);
+  view.setUint16(2, octets.length);
+  view.setUint32(4, connectionId);
+  view.setUint16(8, ns);
+  view.setUint16(10, nr);
+  let at = HEADER_BYTES + typeAvp.length;
+  const digests = hashes.map((hash, index) => {
+    const place = { hash, at: at + AVP_HEADER_BYTES + 1 };
+    at += (digestAvps[index] as Octets).length;
+    return place;
+  });
+  return { octets, digests };
+}
+
+function avp(type: number, value: Uint8Array, mandatory: boolean, more = 0): Octets {
+  const head = new Uint8Array(AVP_HEADER_BYTES);
+  const view = new DataView(head.buffer);
+  const length = AVP_HEADER_BYTES + value.length;
+  if (length > LENGTH_MASK) throw new RangeError(`an AVP ${type} of ${length} octets`);
+  view.setUint16(0, (mandatory ? MANDATORY : 0) | more | length);
+  view.setUint16(4, type);
+  return concat(head, value);
+}
+
+/** What is wrong with a message that can be told apart from others. */
+export interface Flaw {
+  readonly what: "unknown" | "malformed" | "missing";
+  readonly vendor: number;
+  /** The attribute type; the message's own where `isMessageType`. */
+  readonly type: number;
+  /** As the RFC calls it; null: unknown. */
+  readonly name: string | null;
+  /** Whether the session or the control connection must end for it (5.2, 7.1). */
+  readonly isFatal: boolean;
+}
+
+export interface Decoded {
+  readonly header: Header;
+  /** null: without any AVP (ZLB), which acknowledges only. */
+  readonly type: MessageType | "unknown" | null;
+  readonly attributes: Attributes;
+  readonly flaws: readonly Flaw[];
+  readonly digests: readonly DigestPlace[];
+}
+
+/** Why a datagram is no control message; it is to be dropped. */
+export interface Undecodable {
+  readonly undecodable: string;
+}
+
+/** @param hiding null: hidden values cannot be read */
+export function decodeMessage(
+  octets: Octets,
+  hiding: Omit<Hiding, "vector"> | null = null,
+): Decoded | Undecodable {
+  if (octets.length < HEADER_BYTES) return undecodable(`only ${octets.length} octets`);
+  const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
+  const flags = view.getUint16(0);
+  if ((flags & REQUIRED_FLAGS) !== REQUIRED_FLAGS) return undecodable("no control message");
+  const version = flags & VERSION_MASK;
+  if (version !== 3 && version !== 2) return undecodable(`version ${version}`);
+  const length = view.getUint16(2);
+  if (length < HEADER_BYTES || length > octets.length) {
+    return undecodable(`length ${length} of ${octets.length}`);
+  }
+  const header = {
+    connectionId: view.getUint32(4),
+    ns: view.getUint16(8),
+    nr: view.getUint16(10),
+  };
+  const reader = new AvpReader(octets.subarray(0, length), hiding, version === 2);
+  const failure = reader.readAll();
+  if (failure !== null) return undecodable(failure);
+  const { type, attributes, flaws, digests } = reader;
+  if (version === 2 && type !== "SCCRQ") return undecodable("version 2");
+  return { header, type, attributes, flaws: [...flaws, ...missing(type, attributes)], digests };
+}
+
+const undecodable = (why: string): Undecodable => ({ undecodable: why });
+
+function missing(type: Decoded["type"], attributes: Attributes): Flaw[] {
+  if (type === null || type === "unknown") return [];
+  return REQUIRED[type]
+    .filter((key) => attributes[key] === undefined)
+    .map((key) => flaw("missing", ATTRIBUTES[key].type, key, true));
+}
+
+function flaw(
+  what: Flaw["what"],
+  type: number,
+  key: AttributeKey | undefined,
+  isFatal: boolean,
+  vendor = 0,
+): Flaw {
+  return { what, vendor, type, name: key === undefined ? null : ATTRIBUTES[key].name, isFatal };
+}
+
+interface Avp {
+  readonly mandatory: boolean;
+  readonly hidden: boolean;
+  readonly vendor: number;
+  readonly type: number;
+  /** Where in the message the value begins. */
+  readonly at: number;
+  readonly value: Octets;
+}
+
+class AvpReader {
+  type: Decoded["type"] = null;
+  attributes: Attributes = {};
+  readonly flaws: Flaw[] = [];
+  readonly digests: DigestPlace[] = [];
+  readonly #octets: Octets;
+  readonly #view: DataView;
+  readonly #hiding: Omit<Hiding, "vector"> | null;
+  readonly #forBothVersions: boolean;
+  /** Of the last Random Vector AVP. */
+  #vector: Octets | null = null;
+
+  constructor(octets: Octets, hiding: Omit<Hiding, "vector"> | null, forBothVersions: boolean) {
+    this.#octets = octets;
+    this.#view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
+    this.#hiding = hiding;
+    this.#forBothVersions = forBothVersions;
+  }
+
+  /** Why the message cannot be taken apart; null: it can. */
+  readAll(): string | null {
+    let at = HEADER_BYTES;
+    for (let index = 0; at < this.#octets.length; index++) {
+      const found = this.#next(at);
+      if (typeof found === "string") return found;
+      at = found.at + found.value.length;
+      if (index > 0) this.#read(found, index);
+      else if (!this.#readType(found)) return "no message type in front";
+    }
+    return null;
+  }
+
+  #next(at: number): Avp | string {
+    const left = this.#octets.length - at;
+    if (left < AVP_HEADER_BYTES) return `${left} octets behind the last AVP`;
+    const bits = this.#view.getUint16(at);
+    const length = bits & LENGTH_MASK;
+    if (length < AVP_HEADER_BYTES || length > left) return `an AVP of ${length} octets in ${left}`;
+    return {
+      mandatory: (bits & MANDATORY) !== 0,
+      hidden: (bits & HIDDEN) !== 0,
+      vendor: this.#view.getUint16(at + 2),
+      type: this.#view.getUint16(at + 4),
+      at: at + AVP_HEADER_BYTES,
+      value: this.#octets.subarray(at + AVP_HEADER_BYTES, at + length),
+    };
+  }
+
+  #readType({ vendor, type, value, hidden, mandatory }: Avp): boolean {
+    if (type !== TYPE_MESSAGE_TYPE || hidden || value.length !== 2) return false;
+    const number = UINT16.decode(value) as number;
+    this.type = (vendor === 0 ? messageTypeOf(number) : undefined) ?? "unknown";
+    if (this.type === "unknown") {
+      this.flaws.push({
+        what: "unknown",
+        vendor,
+        type: TYPE_MESSAGE_TYPE,
+        name: `Message Type ${number}`,
+        isFatal: mandatory,
+      });
+    }
+    return true;
+  }
+
+  #read(avp: Avp, index: number): void {
+    const { mandatory, vendor, type, value } = avp;
+    if (vendor === 0 && type === TYPE_DIGEST) return this.#readDigest(avp, index);
+    if (vendor === 0 && type === TYPE_RANDOM_VECTOR) {
+      this.#vector = value;
+      return;
+    }
+    const key = vendor === 0 ? attributeOf(type) : undefined;
+    if (key === undefined) {
+      const isOfVersion2 = this.#forBothVersions && vendor === 0 && VERSION_2_ATTRIBUTES.has(type);
+      if (!isOfVersion2) this.flaws.push(flaw("unknown", type, undefined, mandatory, vendor));
+      return;
+    }
+    const decoded = this.#decode(key, avp);
+    if (decoded === undefined) this.flaws.push(flaw("malformed", type, key, mandatory));
+    // Of several the first counts.
+    else if (this.attributes[key] === undefined) {
+      this.attributes = { ...this.attributes, [key]: decoded };
+    }
+  }
+
+  #decode(key: AttributeKey, { hidden, type, value }: Avp): unknown {
+    const { format, mayBeHidden } = ATTRIBUTES[key] as Attribute<unknown>;
+    if (!hidden) return format.decode(value);
+    if (!mayBeHidden || this.#hiding === null || this.#vector === null) return undefined;
+    const clear = unhide({ ...this.#hiding, vector: this.#vector }, type, value);
+    return clear === undefined ? undefined : format.decode(clear);
+  }
+
+  /** Directly behind the message type, or behind another digest there; elsewhere it is none. */
+  #readDigest({ at, value, mandatory }: Avp, index: number): void {
+    const hash = digestHashOf(value[0] ?? -1);
+    const isRight = hash !== undefined && value.length === 1 + DIGEST_BYTES[hash];
+    if (isRight && index === this.digests.length + 1 && index <= MAX_DIGESTS) {
+      this.digests.push({ hash, at: at + 1 });
+    } else {
+      this.flaws.push({
+        what: "malformed",
+        vendor: 0,
+        type: TYPE_DIGEST,
+        name: "Message Digest",
+        isFatal: mandatory,
+      });
+    }
+  }
+}
+
+const MAX_DIGESTS = 2;

@@ -1,0 +1,348 @@
+/**
+ * All that goes on between us and the peer of one tunnel: the connection that counts, those that are begun or are
+ * ending, and the sessions that are wanted, for as long as they are.
+ */
+import type { Attributes } from "./attributes.ts";
+import { Backoff, type BackoffSettings } from "./backoff.ts";
+import type { CircuitStatus } from "./circuit-status.ts";
+import { type ConnectionSettings, ControlConnection, type Surroundings } from "./connection.ts";
+import type { Octets } from "./octets.ts";
+import { DisconnectResult, GeneralError, StopResult } from "./result-code.ts";
+import type { ControlSession, Ending, EstablishedSession, SessionConfig } from "./session.ts";
+import type { ResultCode } from "./value-formats.ts";
+
+/** An address and port; 0 where the protocol has none. */
+export interface Source {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** "Quiescent": both ends know all of each other, and only ask whether the other lives. */
+export type PeeringMode = "Managed" | "Quiescent";
+
+export interface PeeringConfig {
+  /** Of the tunnel. */
+  readonly name: string;
+  readonly mode: PeeringMode;
+  /** Names the local endpoint where its datagrams come. */
+  readonly local: string;
+  readonly remote: Source;
+  /** Whether we begin; a peer's SCCRQ is welcome anyway. */
+  readonly initiates: boolean;
+  readonly connection: ConnectionSettings;
+  readonly retry: BackoffSettings;
+  /** The ids of a quiescent connection. */
+  readonly tunnelId: number;
+  readonly peerTunnelId: number;
+}
+
+/** What happens to a peering, for its owner. */
+export interface PeeringListener {
+  up(name: string): void;
+  down(name: string, ending: Ending): void;
+  sessionUp(name: string, session: EstablishedSession): void;
+  peerCircuit(name: string, key: string, circuit: CircuitStatus): void;
+  sessionDown(name: string, key: string, ending: Ending): void;
+}
+
+export interface PeeringContext extends Pick<Surroundings, "hashes" | "random"> {
+  transmit(peering: Peering, octets: Octets): void;
+  /** An id that no connection has. */
+  newId(): number;
+  forget(connection: ControlConnection): void;
+  remember(connection: ControlConnection, peering: Peering): void;
+  readonly listener: PeeringListener;
+}
+
+/** Begun by the peer, and not confirmed by it. */
+const MAX_HALF_OPEN = 4;
+const NOT_ACTIVE: CircuitStatus = { active: false, standby: false };
+
+interface WantedSession {
+  readonly config: SessionConfig;
+  readonly backoff: Backoff;
+  /** When its call is placed again; Infinity: it is not. */
+  retryAt: number;
+  /** Why it was not established the last time, or is no longer. */
+  lastEnding: Ending | null;
+}
+
+export class Peering {
+  readonly config: PeeringConfig;
+  /** Whom we send to: a peer may answer from another port than it listens on (RFC 3931, 4.1.2.1). */
+  remote: Source;
+  /** The one that carries sessions; null: none is established. */
+  established: ControlConnection | null = null;
+  /** Why there is none any more, or not yet. */
+  lastEnding: Ending | null = null;
+  readonly #context: PeeringContext;
+  readonly #connections = new Set<ControlConnection>();
+  readonly #sessions = new Map<string, WantedSession>();
+  readonly #circuits = new Map<string, CircuitStatus>();
+  readonly #backoff: Backoff;
+  #openAt = Number.POSITIVE_INFINITY;
+  #isClosing = false;
+  #now = 0;
+
+  constructor(config: PeeringConfig, context: PeeringContext, now: number) {
+    this.config = config;
+    this.remote = config.remote;
+    this.#context = context;
+    this.#backoff = new Backoff(config.retry, context.random);
+    if (config.initiates || config.mode === "Quiescent") this.#openAt = now;
+    this.#now = now;
+  }
+
+  get connections(): readonly ControlConnection[] {
+    return [...this.#connections];
+  }
+
+  /** Forgotten sessions end; new ones begin as soon as there is a connection. */
+  putSession(config: SessionConfig, now: number): void {
+    this.#now = now;
+    const known = this.#sessions.get(config.key);
+    if (known !== undefined && sameSession(known.config, config)) return;
+    if (known !== undefined) this.#closeSession(config.key, "its configuration has changed");
+    const backoff = new Backoff(this.config.retry, this.#context.random);
+    this.#sessions.set(config.key, { config, backoff, retryAt: now, lastEnding: null });
+    this.poll(now);
+  }
+
+  deleteSession(key: string, now: number): void {
+    this.#now = now;
+    this.#sessions.delete(key);
+    this.#circuits.delete(key);
+    this.#closeSession(key, "the session was deleted");
+  }
+
+  setCircuit(key: string, circuit: CircuitStatus, now: number): void {
+    this.#now = now;
+    this.#circuits.set(key, circuit);
+    this.established?.setCircuit(key, circuit, now);
+  }
+
+  sessionOf(key: string): ControlSession | undefined {
+    return this.established?.sessions.find(({ config }) => config.key === key);
+  }
+
+  /** Why the session is not established; null: it is, or nothing has gone wrong yet. */
+  lastEndingOf(key: string): Ending | null {
+    return this.#sessions.get(key)?.lastEnding ?? null;
+  }
+
+  /** Something else than a control message came from the peer. */
+  hear(at: number): void {
+    this.established?.hear(at);
+  }
+
+  /** Whether a datagram that came there from there may be about it. */
+  isWith(local: string, from: Source): boolean {
+    return this.config.local === local && this.config.remote.address === from.address;
+  }
+
+  /** The connection that the peer has begun under that id. */
+  begunBy(peerConnectionId: number | undefined): ControlConnection | undefined {
+    if (peerConnectionId === undefined) return undefined;
+    return this.connections.find(({ peer }) => peer.connectionId === peerConnectionId);
+  }
+
+  receive(connection: ControlConnection, from: Source, octets: Octets, now: number): void {
+    this.#now = now;
+    if (connection.receive(octets, now)) this.remote = from;
+    if (connection.isOver(now)) this.#drop(connection);
+  }
+
+  /** An SCCRQ that none of our connections has begun with. False: too many have begun. */
+  receiveRequest(from: Source, octets: Octets, now: number): boolean {
+    this.#now = now;
+    if (this.config.mode === "Quiescent" || this.#isClosing) return false;
+    const halfOpen = this.connections.filter(({ state }) => state === "wait-ctl-conn");
+    if (halfOpen.length >= MAX_HALF_OPEN) return false;
+    const connection = this.#connect(this.#context.newId());
+    // Before the answer goes out.
+    const before = this.remote;
+    this.remote = from;
+    if (!connection.receive(octets, now)) {
+      this.remote = before;
+      this.#drop(connection);
+    }
+    return true;
+  }
+
+  /** Says farewell; `isOver` when that is through. */
+  close(why: string, now: number): void {
+    this.#now = now;
+    this.#isClosing = true;
+    this.#openAt = Number.POSITIVE_INFINITY;
+    for (const connection of this.connections) {
+      if (this.config.mode === "Quiescent") connection.discard(why, now);
+      else connection.close(why, StopResult.ShuttingDown, now);
+    }
+    this.poll(now);
+  }
+
+  get isOver(): boolean {
+    return this.#isClosing && this.#connections.size === 0;
+  }
+
+  poll(now: number): void {
+    this.#now = now;
+    for (const connection of this.connections) {
+      connection.poll(now);
+      if (connection.isOver(now)) this.#drop(connection);
+    }
+    if (now >= this.#openAt) this.#open();
+    if (this.established !== null) this.#placeCalls(this.established);
+  }
+
+  deadline(): number {
+    let earliest = this.#openAt;
+    for (const connection of this.#connections) {
+      earliest = Math.min(earliest, connection.deadline());
+    }
+    if (this.established === null) return earliest;
+    for (const { retryAt } of this.#sessions.values()) earliest = Math.min(earliest, retryAt);
+    return earliest;
+  }
+
+  #open(): void {
+    this.#openAt = Number.POSITIVE_INFINITY;
+    // What has begun opens, or closes and has us try again.
+    const isBegun = this.connections.some(({ state }) => state !== "idle");
+    if (isBegun) return;
+    if (this.config.mode === "Quiescent") {
+      const connection = this.#connect(this.config.tunnelId);
+      connection.assumeEstablished(this.config.peerTunnelId, this.#now);
+      return;
+    }
+    this.#connect(this.#context.newId()).open(this.#now);
+  }
+
+  #placeCalls(connection: ControlConnection): void {
+    for (const wanted of this.#sessions.values()) {
+      if (this.#now < wanted.retryAt) continue;
+      wanted.retryAt = Number.POSITIVE_INFINITY;
+      if (this.sessionOf(wanted.config.key) === undefined) {
+        connection.openSession(wanted.config, this.#now);
+      }
+    }
+  }
+
+  #closeSession(key: string, why: string): void {
+    this.established?.closeSession(key, why, this.#now);
+  }
+
+  #connect(id: number): ControlConnection {
+    const { hashes, random, transmit, listener } = this.#context;
+    const { name } = this.config;
+    const connection = new ControlConnection(
+      id,
+      this.config.connection,
+      {
+        hashes,
+        random,
+        transmit: (octets) => transmit(this, octets),
+        match: (said) => this.#match(said),
+        admit: (said) => this.#admit(said),
+        circuit: (key) => this.#circuits.get(key) ?? NOT_ACTIVE,
+      },
+      {
+        opened: (it) => this.#opened(it),
+        closed: (it, ending) => this.#closed(it, ending),
+        sessionOpened: (_, session) => this.#sessionOpened(session),
+        circuitChanged: (_, { config, peer }) =>
+          listener.peerCircuit(name, config.key, peer.circuit),
+        sessionClosed: (it, session, ending) => this.#sessionClosed(it, session, ending),
+      },
+      this.#now,
+    );
+    this.#connections.add(connection);
+    this.#context.remember(connection, this);
+    return connection;
+  }
+
+  #drop(connection: ControlConnection): void {
+    this.#connections.delete(connection);
+    this.#context.forget(connection);
+  }
+
+  /** Two that were begun at once: the lower tie breaker counts (5.4.3). */
+  #admit({ tieBreaker }: Attributes): ResultCode | null {
+    const ours = this.connections.find(({ state }) => state === "wait-ctl-reply");
+    if (ours === undefined) return null;
+    const lost: ResultCode = {
+      result: StopResult.AlreadyExists,
+      error: GeneralError.None,
+      message: "lost the tie breaker",
+    };
+    const mine = ours.tieBreaker ?? "";
+    if (tieBreaker === undefined || mine < tieBreaker) return lost;
+    ours.discard("the peer's connection has won", this.#now);
+    return mine === tieBreaker ? lost : null;
+  }
+
+  #match({ remoteEndId = "" }: Attributes): SessionConfig | ResultCode {
+    for (const { config } of this.#sessions.values()) {
+      if (config.remoteEndId === remoteEndId) return config;
+    }
+    const message = `no session with the Remote End ID ${JSON.stringify(remoteEndId)}`;
+    return { result: DisconnectResult.NoFacilities, error: GeneralError.None, message };
+  }
+
+  #opened(connection: ControlConnection): void {
+    const before = this.established;
+    this.established = connection;
+    this.#openAt = Number.POSITIVE_INFINITY;
+    this.#backoff.succeeded();
+    this.lastEnding = null;
+    for (const other of this.connections) {
+      // A peer that has restarted knows nothing of the one before.
+      if (other !== connection && (other === before || other.state === "wait-ctl-reply")) {
+        other.close("a newer connection has taken its place", StopResult.AlreadyExists, this.#now);
+      }
+    }
+    this.#context.listener.up(this.config.name);
+    for (const wanted of this.#sessions.values()) wanted.retryAt = this.#now;
+    this.#placeCalls(connection);
+  }
+
+  #closed(connection: ControlConnection, ending: Ending): void {
+    const wasOurs = connection === this.established;
+    if (!wasOurs && this.established !== null) return;
+    this.established = null;
+    this.lastEnding = ending;
+    if (wasOurs) this.#context.listener.down(this.config.name, ending);
+    if (this.#isClosing) return;
+    if (this.config.initiates || this.config.mode === "Quiescent") {
+      this.#openAt = Math.min(this.#openAt, this.#now + this.#backoff.next());
+    }
+  }
+
+  #sessionOpened(session: ControlSession): void {
+    const wanted = this.#sessions.get(session.config.key);
+    if (wanted !== undefined) {
+      wanted.lastEnding = null;
+      wanted.retryAt = Number.POSITIVE_INFINITY;
+      wanted.backoff.succeeded();
+    }
+    this.#context.listener.sessionUp(this.config.name, session.established());
+  }
+
+  #sessionClosed(connection: ControlConnection, { config }: ControlSession, ending: Ending): void {
+    // Of a connection that another has replaced.
+    if (this.established !== null && this.established !== connection) return;
+    const wanted = this.#sessions.get(config.key);
+    if (wanted?.config === config) {
+      wanted.lastEnding = ending;
+      if (connection.state === "established") {
+        wanted.retryAt = this.#now + wanted.backoff.next();
+      }
+    }
+    this.#context.listener.sessionDown(this.config.name, config.key, ending);
+  }
+}
+
+function sameSession(one: SessionConfig, other: SessionConfig): boolean {
+  const names = Object.keys(one) as (keyof SessionConfig)[];
+  return names.every((name) => one[name] === other[name]);
+}

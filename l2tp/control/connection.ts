@@ -45,6 +45,8 @@ export interface ConnectionSettings {
   readonly helloMs: number;
   /** Without a word for so long, though we have asked, the peer is gone; Infinity: when retransmission ends. */
   readonly deadAfterMs: number;
+  /** Whatever is begun, a connection or a session, is to be established within that. */
+  readonly setupMs: number;
 }
 
 /** What a connection has of the world outside. */
@@ -52,6 +54,8 @@ export interface Surroundings {
   readonly hashes: Hashes;
   /** Octets that nobody can guess. */
   random(count: number): Octets;
+  /** A session id that nobody has at the local endpoint. */
+  newSessionId(): number;
   /** A datagram to the peer. */
   transmit(octets: Octets): void;
   /** The session that an ICRQ or OCRQ is for; or why there is none. */
@@ -103,6 +107,8 @@ export class ControlConnection {
   /** When the peer was last heard. */
   heardAt: number;
   readonly #sessions = new Map<number, ControlSession>();
+  /** Not established yet, and when they are to be. */
+  readonly #pending = new Map<ControlSession, number>();
   readonly #settings: ConnectionSettings;
   readonly #surroundings: Surroundings;
   readonly #listener: ConnectionListener;
@@ -121,6 +127,8 @@ export class ControlConnection {
   #isAnnounced = false;
   /** Over, but what is on its way is delivered and acknowledged until then. */
   #lingersUntil = Number.POSITIVE_INFINITY;
+  /** When it is to be established. */
+  readonly #setupUntil: number;
   /** HELLOs of several connections shall not go out at once: a part of the interval, from chance. */
   readonly #jitter: number;
   #serialNumber = 0;
@@ -140,6 +148,7 @@ export class ControlConnection {
     this.#delivery = new Delivery(settings.delivery);
     this.#now = now;
     this.heardAt = now;
+    this.#setupUntil = now + settings.setupMs;
     const { hashes } = surroundings;
     const secrets = settings.secrets.slice(0, 2);
     this.#digestKeys = secrets.map((secret) => digestKey(hashes, secret));
@@ -268,6 +277,10 @@ export class ControlConnection {
   /** Does what is due by now. */
   poll(now: number): void {
     this.#now = now;
+    if (this.#isBegun && now >= this.#setupUntil) this.#abort(timeout());
+    for (const [session, until] of this.#pending) {
+      if (now >= until) session.abort(timeout(DisconnectResult.StateMachine));
+    }
     if (this.state === "established") {
       // As the deadline has it: fractions of milliseconds are not to differ.
       if (now >= this.heardAt + this.#settings.deadAfterMs && !this.#delivery.isIdle) {
@@ -281,11 +294,18 @@ export class ControlConnection {
   /** When `poll` has something to do. */
   deadline(): number {
     const { deadline } = this.#delivery;
-    if (this.state !== "established") return Math.min(deadline, this.#lingersUntil);
+    if (this.#isBegun) return Math.min(deadline, this.#setupUntil);
+    if (this.state === "idle") return Math.min(deadline, this.#lingersUntil);
     const next = this.#delivery.isIdle
       ? this.#helloAt()
       : this.heardAt + this.#settings.deadAfterMs;
-    return Math.min(deadline, next);
+    // The first is the oldest.
+    const [pending = Number.POSITIVE_INFINITY] = this.#pending.values();
+    return Math.min(deadline, next, pending);
+  }
+
+  get #isBegun(): boolean {
+    return this.state === "wait-ctl-reply" || this.state === "wait-ctl-conn";
   }
 
   #helloAt(): number {
@@ -379,7 +399,6 @@ export class ControlConnection {
       if (type !== "CDN" && type !== "WEN" && type !== "SLI") this.#refuse(said, unknownSession());
       return;
     }
-    if (type === "CDN" && isOfEarlier(session, said)) return;
     if (fatal !== undefined && type !== "CDN") return session.abort(complaint(fatal));
     session.receive(type, said);
   }
@@ -425,32 +444,40 @@ export class ControlConnection {
     return lost;
   }
 
-  #refuse({ localSessionId = 0 }: Attributes, resultCode: ResultCode): void {
-    this.#send("CDN", { resultCode, localSessionId: 0, remoteSessionId: localSessionId });
+  /** The ids as the peer has said them, the other way round. */
+  #refuse({ localSessionId, remoteSessionId }: Attributes, resultCode: ResultCode): void {
+    const ids = { localSessionId: remoteSessionId ?? 0, remoteSessionId: localSessionId ?? 0 };
+    this.#send("CDN", { resultCode, ...ids });
   }
 
   #createSession(config: SessionConfig, role: SessionRole, asks: boolean): ControlSession {
-    const { random, circuit } = this.#surroundings;
+    const { random, circuit, newSessionId } = this.#surroundings;
     const session = new ControlSession(
       config,
       role,
       circuit(config.key),
       {
+        localId: newSessionId(),
         rxCookie: config.rxCookie ?? toHex(random(COOKIE_OCTETS)),
         tieBreaker: asks ? toHex(random(TIE_BREAKER_OCTETS)) : null,
         serialNumber: ++this.#serialNumber,
       },
       {
         send: (type, attributes) => this.#send(type, attributes),
-        established: (it) => this.#listener.sessionOpened(this, it),
+        established: (it) => {
+          this.#pending.delete(it);
+          this.#listener.sessionOpened(this, it);
+        },
         circuitChanged: (it) => this.#listener.circuitChanged(this, it),
         over: (it, ending) => {
-          if (this.#sessions.get(config.sessionId) === it) this.#sessions.delete(config.sessionId);
+          this.#sessions.delete(it.localId);
+          this.#pending.delete(it);
           this.#listener.sessionClosed(this, it, ending);
         },
       },
     );
-    this.#sessions.set(config.sessionId, session);
+    this.#sessions.set(session.localId, session);
+    this.#pending.set(session, this.#now + this.#settings.setupMs);
     return session;
   }
 
@@ -588,15 +615,14 @@ export class ControlConnection {
 
 const ACKNOWLEDGEMENT: EncodedBody = { type: "ACK", avps: NO_OCTETS };
 
-/** A refusal that has crossed the peer's own request: our ids are the same each time. */
-function isOfEarlier({ peer }: ControlSession, { localSessionId }: Attributes): boolean {
-  return peer.sessionId !== 0 && localSessionId !== peer.sessionId;
-}
-
 function complaint({ what, type, name }: Flaw): ResultCode {
   const message = `${what}: ${name ?? `AVP ${type}`}`;
   const error = what === "unknown" ? GeneralError.UnknownMandatory : GeneralError.OutOfRange;
   return { result: StopResult.GeneralError, error, message };
+}
+
+function timeout(result: number = StopResult.StateMachine): ResultCode {
+  return { result, error: GeneralError.None, message: "not established in time" };
 }
 
 function invalidId(message: string): ResultCode {

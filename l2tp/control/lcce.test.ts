@@ -33,12 +33,11 @@ describe("a managed tunnel", () => {
     const simulation = new Simulation();
     const one = simulation.add(1);
     const other = simulation.add(2, { initiates: false });
-    other.start(lan({ places: null, sessionId: 7 }));
+    other.start(lan({ places: null }));
     one.start(lan());
     simulation.run(MINUTE / 2);
     expect(said(simulation)).toEqual(["SCCRQ", "SCCRP", "SCCCN", "ICRQ", "ICRP", "ICCN"]);
     expect(isJoined(one, other)).toBe(true);
-    expect(one.sessions.get("shop/lan")).toMatchObject({ sessionId: 128, peerSessionId: 7 });
     expect(one.peering.established?.peer).toMatchObject({ hostName: "node-1" });
   });
 
@@ -95,7 +94,7 @@ describe("a managed tunnel", () => {
       const one = simulation.add(seed);
       const other = simulation.add(seed + 100);
       one.start(lan());
-      other.start(lan({ sessionId: 7 }));
+      other.start(lan());
       simulation.run(MINUTE / 2);
       expect(isJoined(one, other), `seed ${seed}`).toBe(true);
       expect([one.ups.length, other.ups.length]).toEqual([1, 1]);
@@ -195,7 +194,7 @@ describe("sessions", () => {
 
   it("are one where both ask for it at once", () => {
     for (const places of ["ICRQ", "OCRQ"] as const) {
-      const [simulation, one, other] = joined(lan({ places }), lan({ places, sessionId: 7 }));
+      const [simulation, one, other] = joined(lan({ places }), lan({ places }));
       simulation.run(MINUTE / 2);
       expect(isJoined(one, other)).toBe(true);
       expect(said(simulation)).toContain("CDN");

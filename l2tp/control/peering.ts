@@ -45,7 +45,7 @@ export interface PeeringListener {
   sessionDown(name: string, key: string, ending: Ending): void;
 }
 
-export interface PeeringContext extends Pick<Surroundings, "hashes" | "random"> {
+export interface PeeringContext extends Pick<Surroundings, "hashes" | "random" | "newSessionId"> {
   transmit(peering: Peering, octets: Octets): void;
   /** An id that no connection has. */
   newId(): number;
@@ -233,7 +233,7 @@ export class Peering {
   }
 
   #connect(id: number): ControlConnection {
-    const { hashes, random, transmit, listener } = this.#context;
+    const { hashes, random, newSessionId, transmit, listener } = this.#context;
     const { name } = this.config;
     const connection = new ControlConnection(
       id,
@@ -241,6 +241,7 @@ export class Peering {
       {
         hashes,
         random,
+        newSessionId,
         transmit: (octets) => transmit(this, octets),
         match: (said) => this.#match(said),
         admit: (said) => this.#admit(said),
@@ -290,16 +291,14 @@ export class Peering {
   }
 
   #opened(connection: ControlConnection): void {
-    const before = this.established;
     this.established = connection;
     this.#openAt = Number.POSITIVE_INFINITY;
     this.#backoff.succeeded();
     this.lastEnding = null;
+    // Those before it: a peer that has restarted knows nothing of them, and what it said before may still come.
     for (const other of this.connections) {
-      // A peer that has restarted knows nothing of the one before.
-      if (other !== connection && (other === before || other.state === "wait-ctl-reply")) {
-        other.close("a newer connection has taken its place", StopResult.AlreadyExists, this.#now);
-      }
+      if (other === connection) break;
+      other.close("a newer connection has taken its place", StopResult.AlreadyExists, this.#now);
     }
     this.#context.listener.up(this.config.name);
     for (const wanted of this.#sessions.values()) wanted.retryAt = this.#now;

@@ -26,8 +26,6 @@ import type { ResultCode } from "./value-formats.ts";
 export interface SessionConfig extends SessionTerms {
   /** Unique among the sessions of the endpoint. */
   readonly key: string;
-  /** What we receive on; unique at the local endpoint. */
-  readonly sessionId: number;
   /** Which call we place; null: we wait for the peer's. */
   readonly places: "ICRQ" | "OCRQ" | null;
   /** What frames that come must carry: 0, 8 or 16 hexadecimal digits; null: chosen by chance. */
@@ -70,6 +68,8 @@ const NAMES = {
 export class ControlSession {
   readonly config: SessionConfig;
   readonly role: SessionRole;
+  /** What we receive on. Each attempt has another: nobody mixes up what is said of one with the next. */
+  readonly localId: number;
   readonly rxCookie: string;
   /** 16 hexadecimal digits; null: we have asked for nothing. */
   readonly tieBreaker: string | null;
@@ -87,6 +87,7 @@ export class ControlSession {
     role: SessionRole,
     circuit: CircuitStatus,
     chance: {
+      readonly localId: number;
       readonly rxCookie: string;
       readonly tieBreaker: string | null;
       readonly serialNumber: number;
@@ -95,6 +96,7 @@ export class ControlSession {
   ) {
     this.config = config;
     this.role = role;
+    this.localId = chance.localId;
     this.rxCookie = config.rxCookie ?? chance.rxCookie;
     this.tieBreaker = chance.tieBreaker;
     this.#serialNumber = chance.serialNumber;
@@ -196,7 +198,7 @@ export class ControlSession {
     if (this.phase !== "established") throw new RangeError(`session ${this.config.key}`);
     return {
       key: this.config.key,
-      sessionId: this.config.sessionId,
+      sessionId: this.localId,
       peerSessionId: this.peer.sessionId,
       rxCookie: this.rxCookie,
       txCookie: this.peer.cookie,
@@ -265,7 +267,7 @@ export class ControlSession {
   }
 
   #ids(): Attributes {
-    return { localSessionId: this.config.sessionId, remoteSessionId: this.peer.sessionId };
+    return { localSessionId: this.localId, remoteSessionId: this.peer.sessionId };
   }
 
   #agreement(): Attributes {

@@ -86,9 +86,11 @@ export class End {
   }
 
   #create(): Lcce {
+    const random = chance(this.#seed + 1000 * this.#boots++);
     return new Lcce({
       hashes,
-      random: chance(this.#seed + 1000 * this.#boots++),
+      random,
+      newSessionId: () => new DataView(random(4).buffer).getUint32(0) || 1,
       transmit: (peering, octets) => this.#simulation.send(this, peering.remote.address, octets),
       listener: {
         up: () => {

@@ -32,6 +32,7 @@ export function connectionSettings(change: Partial<ConnectionSettings> = {}): Co
     delivery: DEFAULT_DELIVERY,
     helloMs: 60_000,
     deadAfterMs: Number.POSITIVE_INFINITY,
+    setupMs: 30_000,
     ...change,
   };
 }
@@ -40,7 +41,6 @@ export function sessionConfig(change: Partial<SessionConfig> = {}): SessionConfi
   return {
     key: "shop/lan",
     remoteEndId: "lan",
-    sessionId: 128,
     places: "ICRQ",
     pseudowireType: 5,
     l2SpecificSublayer: "None",

@@ -1,5 +1,5 @@
 /** Message digests (RFC 3931, 4.3 and 5.4.1): who has the shared secret sent the message, and nobody changed it. */
-import type { DigestHash, Hashes } from "./hashes.ts";
+import { type DigestHash, hmac } from "./hashes.ts";
 import { concat, NO_OCTETS, type Octets, sameOctets } from "./octets.ts";
 
 /** Digest types by their hash. */
@@ -17,8 +17,8 @@ export interface DigestPlace {
 }
 
 /** The key for digests that a shared secret gives. */
-export function digestKey(hashes: Hashes, secret: Uint8Array): Octets {
-  return hashes.hmac("md5", secret, Uint8Array.of(2));
+export function digestKey(secret: Uint8Array): Octets {
+  return hmac("md5", secret, Uint8Array.of(2));
 }
 
 /** Nonces of a control connection: who sends a message puts its own first. None in an SCCRQ. */
@@ -31,7 +31,6 @@ export const NO_NONCES: Nonces = { sender: NO_OCTETS, receiver: NO_OCTETS };
 
 /** Writes the digests of a message into their places, which hold zeros. @param keys one for each */
 export function sign(
-  hashes: Hashes,
   message: Octets,
   places: readonly DigestPlace[],
   keys: readonly Octets[],
@@ -39,13 +38,12 @@ export function sign(
 ): void {
   const signed = concat(nonces.sender, nonces.receiver, message);
   for (const [index, { hash, at }] of places.entries()) {
-    message.set(hashes.hmac(hash, keys[index] as Octets, signed), at);
+    message.set(hmac(hash, keys[index] as Octets, signed), at);
   }
 }
 
 /** Whether any of the digests is right by any of the keys. */
 export function isSigned(
-  hashes: Hashes,
   message: Octets,
   places: readonly DigestPlace[],
   keys: readonly Octets[],
@@ -56,6 +54,6 @@ export function isSigned(
   const signed = concat(nonces.sender, nonces.receiver, blank);
   return places.some(({ hash, at }) => {
     const digest = message.subarray(at, at + DIGEST_BYTES[hash]);
-    return keys.some((key) => sameOctets(digest, hashes.hmac(hash, key, signed)));
+    return keys.some((key) => sameOctets(digest, hmac(hash, key, signed)));
   });
 }

@@ -3,7 +3,6 @@
  * input or output, and has no clock and no chance of its own: the same calls give the same octets.
  */
 import type { Attributes } from "./attributes.ts";
-import { digestKey, isSigned, NO_NONCES, type Nonces, sign } from "./authentication.ts";
 import type { CircuitStatus } from "./circuit-status.ts";
 import {
   CONNECTION_TABLE,
@@ -12,34 +11,22 @@ import {
   type ConnectionState,
 } from "./connection-table.ts";
 import { DEFAULT_WINDOW, Delivery, type DeliverySettings } from "./delivery.ts";
-import type { DigestHash, Hashes } from "./hashes.ts";
-import { hidingKey } from "./hiding.ts";
-import {
-  type Decoded,
-  decodeMessage,
-  type EncodedBody,
-  encodeBody,
-  encodeMessage,
-  type Flaw,
-} from "./message.ts";
+import { complaint } from "./flaw.ts";
+import { type Decoded, decodeMessage, type EncodedBody } from "./message.ts";
+import { MessageSecurity, type SecuritySettings } from "./message-security.ts";
 import { isOfSession, type MessageType } from "./message-type.ts";
 import { NO_OCTETS, type Octets, toHex } from "./octets.ts";
-import { DisconnectResult, describeResult, GeneralError, StopResult } from "./result-code.ts";
-import { ControlSession, type Ending, type SessionConfig } from "./session.ts";
-import type { SessionRole } from "./session-tables.ts";
+import { describeResult, GeneralError, StopResult } from "./result-code.ts";
+import type { ControlSession, Ending, SessionConfig, SessionHost } from "./session.ts";
+import { type SessionSurroundings, Sessions } from "./sessions.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 /** How a connection is to be held. */
-export interface ConnectionSettings {
+export interface ConnectionSettings extends SecuritySettings {
   readonly hostName: string;
   readonly routerId: number;
   /** Pseudowire types that we carry. */
   readonly pseudowireTypes: readonly number[];
-  /** None: without authentication. The first two count; a second is for a change of the secret. */
-  readonly secrets: readonly Octets[];
-  readonly digest: DigestHash;
-  /** Whether values that may be hidden are; only with a secret. */
-  readonly hidesValues: boolean;
   readonly delivery: DeliverySettings;
   /** Without a word from the peer for so long we ask for one (HELLO). */
   readonly helloMs: number;
@@ -50,20 +37,11 @@ export interface ConnectionSettings {
 }
 
 /** What a connection has of the world outside. */
-export interface Surroundings {
-  readonly hashes: Hashes;
-  /** Octets that nobody can guess. */
-  random(count: number): Octets;
-  /** A session id that nobody has at the local endpoint. */
-  newSessionId(): number;
+export interface Surroundings extends SessionSurroundings {
   /** A datagram to the peer. */
   transmit(octets: Octets): void;
-  /** The session that an ICRQ or OCRQ is for; or why there is none. */
-  match(said: Attributes): SessionConfig | ResultCode;
   /** Whether an SCCRQ that we could accept may be; or why not. */
   admit(said: Attributes): ResultCode | null;
-  /** The circuit of one of our sessions, now. */
-  circuit(key: string): CircuitStatus;
 }
 
 /** What a connection tells. */
@@ -75,10 +53,6 @@ export interface ConnectionListener {
   sessionClosed(connection: ControlConnection, session: ControlSession, ending: Ending): void;
 }
 
-const NONCE_OCTETS = 16;
-const VECTOR_OCTETS = 16;
-const MAX_PADDING_OCTETS = 15;
-const COOKIE_OCTETS = 8;
 const TIE_BREAKER_OCTETS = 8;
 const VENDOR = "l2tp-cni";
 
@@ -106,17 +80,12 @@ export class ControlConnection {
   readonly counters: MessageCounters = { unauthenticated: 0, undecodable: 0 };
   /** When the peer was last heard. */
   heardAt: number;
-  readonly #sessions = new Map<number, ControlSession>();
-  /** Not established yet, and when they are to be. */
-  readonly #pending = new Map<ControlSession, number>();
+  readonly #sessions: Sessions;
   readonly #settings: ConnectionSettings;
   readonly #surroundings: Surroundings;
   readonly #listener: ConnectionListener;
   #delivery: Delivery<EncodedBody, Decoded>;
-  readonly #digestKeys: readonly Octets[];
-  readonly #hidingKey: Octets | null;
-  #nonce: Octets = NO_OCTETS;
-  #peerNonce: Octets = NO_OCTETS;
+  readonly #security: MessageSecurity;
   #reason: ResultCode = { result: StopResult.Clear };
   #ending: Ending | null = null;
   /** Whether it has ever left the idle state. */
@@ -131,7 +100,6 @@ export class ControlConnection {
   readonly #setupUntil: number;
   /** HELLOs of several connections shall not go out at once: a part of the interval, from chance. */
   readonly #jitter: number;
-  #serialNumber = 0;
   #now: number;
 
   constructor(
@@ -149,20 +117,19 @@ export class ControlConnection {
     this.#now = now;
     this.heardAt = now;
     this.#setupUntil = now + settings.setupMs;
-    const { hashes } = surroundings;
-    const secrets = settings.secrets.slice(0, 2);
-    this.#digestKeys = secrets.map((secret) => digestKey(hashes, secret));
-    const [first] = secrets;
-    this.#hidingKey = first === undefined ? null : hidingKey(hashes, first);
+    this.#security = new MessageSecurity(settings, surroundings.random);
+    const host: SessionHost = {
+      send: (type, attributes) => this.#send(type, attributes),
+      established: (session) => listener.sessionOpened(this, session),
+      circuitChanged: (session) => listener.circuitChanged(this, session),
+      over: (session, ending) => listener.sessionClosed(this, session, ending),
+    };
+    this.#sessions = new Sessions(surroundings, host, settings.setupMs);
     this.#jitter = 1 - ((surroundings.random(1)[0] ?? 0) / 255) * 0.1;
   }
 
-  get authenticates(): boolean {
-    return this.#digestKeys.length > 0;
-  }
-
   get sessions(): readonly ControlSession[] {
-    return [...this.#sessions.values()];
+    return this.#sessions.all;
   }
 
   describeDelivery() {
@@ -214,23 +181,22 @@ export class ControlConnection {
 
   /** Places the call of a session. */
   openSession(config: SessionConfig, now: number): void {
-    if (this.state !== "established" || config.places === null) return;
+    if (this.state !== "established") return;
     this.#now = now;
-    const role = `${config.places} sender` as const;
-    this.#createSession(config, role, true).open();
+    this.#sessions.open(config, now);
     this.#flush();
   }
 
   /** The sessions of a key end. */
   closeSession(key: string, why: string, now: number): void {
     this.#now = now;
-    for (const session of this.#sessionsOf(key)) session.close(why);
+    for (const session of this.#sessions.of(key)) session.close(why);
     this.#flush();
   }
 
   setCircuit(key: string, circuit: CircuitStatus, now: number): void {
     this.#now = now;
-    for (const session of this.#sessionsOf(key)) session.setCircuit(circuit);
+    for (const session of this.#sessions.of(key)) session.setCircuit(circuit);
     this.#flush();
   }
 
@@ -242,14 +208,12 @@ export class ControlConnection {
   /** A datagram for this connection; or the SCCRQ that it begins with. False: it is not to be believed. */
   receive(octets: Octets, now: number): boolean {
     this.#now = now;
-    const { hashes } = this.#surroundings;
-    const hiding = this.#hidingKey === null ? null : { hashes, key: this.#hidingKey };
-    const message = decodeMessage(octets, hiding);
+    const message = decodeMessage(octets, this.#security.hiding);
     if ("undecodable" in message) {
       this.counters.undecodable++;
       return false;
     }
-    if (!this.#isAuthentic(octets, message)) {
+    if (!this.#security.isAuthentic(octets.subarray(0, message.length), message)) {
       this.counters.unauthenticated++;
       return false;
     }
@@ -277,10 +241,8 @@ export class ControlConnection {
   /** Does what is due by now. */
   poll(now: number): void {
     this.#now = now;
-    if (this.#isBegun && now >= this.#setupUntil) this.#abort(timeout());
-    for (const [session, until] of this.#pending) {
-      if (now >= until) session.abort(timeout(DisconnectResult.StateMachine));
-    }
+    if (this.#isBegun && now >= this.#setupUntil) this.#abort(OVERDUE);
+    this.#sessions.poll(now);
     if (this.state === "established") {
       // As the deadline has it: fractions of milliseconds are not to differ.
       if (now >= this.heardAt + this.#settings.deadAfterMs && !this.#delivery.isIdle) {
@@ -299,9 +261,7 @@ export class ControlConnection {
     const next = this.#delivery.isIdle
       ? this.#helloAt()
       : this.heardAt + this.#settings.deadAfterMs;
-    // The first is the oldest.
-    const [pending = Number.POSITIVE_INFINITY] = this.#pending.values();
-    return Math.min(deadline, next, pending);
+    return Math.min(deadline, next, this.#sessions.deadline());
   }
 
   get #isBegun(): boolean {
@@ -312,33 +272,14 @@ export class ControlConnection {
     return this.heardAt + this.#settings.helloMs * this.#jitter;
   }
 
-  /** Whether a message is by who shares our secret; without one: whether it is as it was sent. */
-  #isAuthentic(octets: Octets, message: Decoded): boolean {
-    const { hashes } = this.#surroundings;
-    const { digests, type, attributes } = message;
-    if (!this.authenticates) {
-      if (digests.length === 0) return true;
-      return isSigned(hashes, octets, digests, [NO_OCTETS], NO_NONCES);
-    }
-    if (digests.length === 0) return false;
-    const nonces: Nonces =
-      type === "SCCRQ"
-        ? NO_NONCES
-        : {
-            sender: type === "SCCRP" ? (attributes.nonce ?? NO_OCTETS) : this.#peerNonce,
-            receiver: this.#nonce,
-          };
-    const length = new DataView(octets.buffer, octets.byteOffset).getUint16(2);
-    return isSigned(hashes, octets.subarray(0, length), digests, this.#digestKeys, nonces);
-  }
-
   #take(message: Decoded): void {
     const { type, attributes } = message;
     // All has been said.
     if (this.#isClosed) return;
     const fatal = message.flaws.find(({ isFatal }) => isFatal);
     if (type !== "unknown" && type !== null && isOfSession(type)) {
-      return this.#takeSessionMessage(type, attributes, fatal);
+      if (this.state !== "established") return;
+      return this.#sessions.receive(type, attributes, fatal, this.#now);
     }
     // What ends the connection is not to end by its own flaws.
     if (fatal !== undefined && type !== "StopCCN") return this.#abort(complaint(fatal));
@@ -367,7 +308,7 @@ export class ControlConnection {
         routerId: said.routerId ?? null,
         vendorName: said.vendorName ?? null,
       };
-      this.#peerNonce = said.nonce ?? NO_OCTETS;
+      this.#security.peerNonce = said.nonce ?? NO_OCTETS;
       this.#delivery.setPeerWindow(said.receiveWindowSize ?? DEFAULT_WINDOW);
     }
     if (why !== null) this.#reason = why;
@@ -377,112 +318,17 @@ export class ControlConnection {
   #objection(said: Attributes): ResultCode | null {
     const theirs = said.pseudowireCapabilities ?? [];
     const error = GeneralError.None;
-    if (said.nonce !== undefined && !this.authenticates) {
+    if (said.nonce !== undefined && !this.#security.authenticates) {
       const message = "authentication is asked for, and no secret is configured here";
       return { result: StopResult.NotAuthorized, error, message };
     }
-    if (this.authenticates && said.nonce === undefined) {
+    if (this.#security.authenticates && said.nonce === undefined) {
       const message = "authentication is required here";
       return { result: StopResult.NotAuthorized, error, message };
     }
     if (this.#settings.pseudowireTypes.some((type) => theirs.includes(type))) return null;
     const message = `no pseudowire type in common: ${this.#settings.pseudowireTypes.join(", ")}`;
     return { result: StopResult.GeneralError, error: GeneralError.OutOfRange, message };
-  }
-
-  #takeSessionMessage(type: MessageType, said: Attributes, fatal: Flaw | undefined): void {
-    if (this.state !== "established") return;
-    if (type === "ICRQ" || type === "OCRQ") return this.#takeRequest(type, said, fatal);
-    const session = this.#find(said);
-    if (session === undefined) {
-      // Whoever talks of what is gone is told so, and a CDN is never answered.
-      if (type !== "CDN" && type !== "WEN" && type !== "SLI") this.#refuse(said, unknownSession());
-      return;
-    }
-    if (fatal !== undefined && type !== "CDN") return session.abort(complaint(fatal));
-    session.receive(type, said);
-  }
-
-  /** By our id; and by the peer's while it does not know ours (5.4.4, Remote Session ID). */
-  #find({ localSessionId, remoteSessionId }: Attributes): ControlSession | undefined {
-    if (remoteSessionId) return this.#sessions.get(remoteSessionId);
-    if (!localSessionId) return undefined;
-    return this.sessions.find(({ peer }) => peer.sessionId === localSessionId);
-  }
-
-  #takeRequest(type: "ICRQ" | "OCRQ", said: Attributes, fatal: Flaw | undefined): void {
-    if (fatal !== undefined) return this.#refuse(said, complaint(fatal));
-    if (!said.localSessionId) return this.#refuse(said, invalidId("a local session id of 0"));
-    const config = this.#surroundings.match(said);
-    if (!("key" in config)) return this.#refuse(said, config);
-    for (const session of this.#sessionsOf(config.key)) {
-      const refusal = this.#tie(session, said);
-      if (refusal !== null) return this.#refuse(said, refusal);
-    }
-    this.#createSession(config, `${type} recipient`, false).accept(said);
-  }
-
-  /**
-   * What becomes of a request for a circuit that we have a session for (5.4.4, Session Tie Breaker). null: the
-   * request counts, and the session is gone.
-   */
-  #tie(session: ControlSession, { tieBreaker }: Attributes): ResultCode | null {
-    const lost = { result: DisconnectResult.LostTieBreaker };
-    if (session.phase !== "wait-reply") {
-      const message = "there is a session for this Remote End ID";
-      return { result: DisconnectResult.NoFacilitiesNow, error: GeneralError.None, message };
-    }
-    const ours = session.tieBreaker;
-    if (tieBreaker === undefined) {
-      if (ours !== null) return lost;
-    } else if (ours === null || tieBreaker < ours) {
-      session.loseTie();
-      return null;
-    } else if (ours < tieBreaker) return lost;
-    // Neither wins: both give up, and begin anew.
-    session.abort(lost);
-    return lost;
-  }
-
-  /** The ids as the peer has said them, the other way round. */
-  #refuse({ localSessionId, remoteSessionId }: Attributes, resultCode: ResultCode): void {
-    const ids = { localSessionId: remoteSessionId ?? 0, remoteSessionId: localSessionId ?? 0 };
-    this.#send("CDN", { resultCode, ...ids });
-  }
-
-  #createSession(config: SessionConfig, role: SessionRole, asks: boolean): ControlSession {
-    const { random, circuit, newSessionId } = this.#surroundings;
-    const session = new ControlSession(
-      config,
-      role,
-      circuit(config.key),
-      {
-        localId: newSessionId(),
-        rxCookie: config.rxCookie ?? toHex(random(COOKIE_OCTETS)),
-        tieBreaker: asks ? toHex(random(TIE_BREAKER_OCTETS)) : null,
-        serialNumber: ++this.#serialNumber,
-      },
-      {
-        send: (type, attributes) => this.#send(type, attributes),
-        established: (it) => {
-          this.#pending.delete(it);
-          this.#listener.sessionOpened(this, it);
-        },
-        circuitChanged: (it) => this.#listener.circuitChanged(this, it),
-        over: (it, ending) => {
-          this.#sessions.delete(it.localId);
-          this.#pending.delete(it);
-          this.#listener.sessionClosed(this, it, ending);
-        },
-      },
-    );
-    this.#sessions.set(session.localId, session);
-    this.#pending.set(session, this.#now + this.#settings.setupMs);
-    return session;
-  }
-
-  #sessionsOf(key: string): ControlSession[] {
-    return this.sessions.filter(({ config }) => config.key === key);
   }
 
   #handle(event: ConnectionEvent): void {
@@ -511,9 +357,8 @@ export class ControlConnection {
 
   #introduce(type: "SCCRQ" | "SCCRP"): void {
     const { hostName, routerId, pseudowireTypes, delivery } = this.#settings;
-    if (this.authenticates) this.#nonce = this.#surroundings.random(NONCE_OCTETS);
     this.#send(type, {
-      ...(this.authenticates ? { nonce: this.#nonce } : {}),
+      ...(this.#security.authenticates ? { nonce: this.#security.drawNonce() } : {}),
       hostName,
       routerId,
       vendorName: VENDOR,
@@ -562,8 +407,7 @@ export class ControlConnection {
     if (this.#isClosed) return;
     this.#isClosed = true;
     const { why } = this.#ending ?? { why: describeResult("StopCCN", this.#reason) };
-    for (const session of this.sessions) session.lose(why);
-    this.#sessions.clear();
+    this.#sessions.lose(why);
     const { result } = this.#reason;
     this.#listener.closed(this, this.#ending ?? { by: "us", why, result });
   }
@@ -576,20 +420,7 @@ export class ControlConnection {
   }
 
   #send(type: MessageType, attributes: Attributes): void {
-    this.#delivery.send(encodeBody({ type, attributes }, this.#hidingFor(type)));
-  }
-
-  /** Nothing is hidden from who has not said that it authenticates. */
-  #hidingFor(type: MessageType) {
-    if (!this.#settings.hidesValues || this.#hidingKey === null || type === "SCCRQ") return null;
-    const { hashes, random } = this.#surroundings;
-    const padding = (random(1)[0] ?? 0) % (MAX_PADDING_OCTETS + 1);
-    return {
-      hashes,
-      key: this.#hidingKey,
-      vector: random(VECTOR_OCTETS),
-      padding: random(padding),
-    };
+    this.#delivery.send(this.#security.encode({ type, attributes }));
   }
 
   #flush(): void {
@@ -602,34 +433,15 @@ export class ControlConnection {
   }
 
   #transmit(ns: number, nr: number, body: EncodedBody): void {
-    const { hashes, transmit } = this.#surroundings;
     const { connectionId } = this.peer;
-    const digests = this.#digestKeys.map(() => this.#settings.digest);
-    const { octets, digests: places } = encodeMessage({ connectionId, ns, nr }, body, digests);
-    const nonces =
-      body.type === "SCCRQ" ? NO_NONCES : { sender: this.#nonce, receiver: this.#peerNonce };
-    sign(hashes, octets, places, this.#digestKeys, nonces);
-    transmit(octets);
+    this.#surroundings.transmit(this.#security.seal({ connectionId, ns, nr }, body));
   }
 }
 
 const ACKNOWLEDGEMENT: EncodedBody = { type: "ACK", avps: NO_OCTETS };
 
-function complaint({ what, type, name }: Flaw): ResultCode {
-  const message = `${what}: ${name ?? `AVP ${type}`}`;
-  const error = what === "unknown" ? GeneralError.UnknownMandatory : GeneralError.OutOfRange;
-  return { result: StopResult.GeneralError, error, message };
-}
-
-function timeout(result: number = StopResult.StateMachine): ResultCode {
-  return { result, error: GeneralError.None, message: "not established in time" };
-}
-
-function invalidId(message: string): ResultCode {
-  const result = DisconnectResult.GeneralError;
-  return { result, error: GeneralError.InvalidSessionId, message };
-}
-
-function unknownSession(): ResultCode {
-  return invalidId("nobody has this session");
-}
+const OVERDUE: ResultCode = {
+  result: StopResult.StateMachine,
+  error: GeneralError.None,
+  message: "not established in time",
+};

@@ -1,11 +1,15 @@
-/** What control messages are authenticated and hidden with: given from outside, for this folder does no input or output. */
+/** What control messages are authenticated and hidden with. */
+import { createHash, createHmac } from "node:crypto";
 import type { Octets } from "./octets.ts";
 
-export interface Hashes {
-  /** RFC 1321. */
-  md5(octets: Uint8Array): Octets;
-  /** RFC 2104. */
-  hmac(hash: DigestHash, key: Uint8Array, octets: Uint8Array): Octets;
+export type DigestHash = "md5" | "sha1";
+
+/** RFC 1321. */
+export function md5(octets: Uint8Array): Octets {
+  return Uint8Array.from(createHash("md5").update(octets).digest());
 }
 
-export type DigestHash = "md5" | "sha1";
+/** RFC 2104. */
+export function hmac(hash: DigestHash, key: Uint8Array, octets: Uint8Array): Octets {
+  return Uint8Array.from(createHmac(hash, key).update(octets).digest());
+}

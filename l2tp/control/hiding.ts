@@ -1,5 +1,5 @@
 /** Values of AVPs that only who has the shared secret can read (RFC 3931, 5.3). */
-import type { Hashes } from "./hashes.ts";
+import { hmac, md5 } from "./hashes.ts";
 import { concat, type Octets } from "./octets.ts";
 import { UINT16 } from "./value-formats.ts";
 
@@ -7,12 +7,11 @@ const BLOCK_BYTES = 16;
 const LENGTH_BYTES = 2;
 
 /** The key for hiding that a shared secret gives. */
-export function hidingKey(hashes: Hashes, secret: Uint8Array): Octets {
-  return hashes.hmac("md5", secret, Uint8Array.of(1));
+export function hidingKey(secret: Uint8Array): Octets {
+  return hmac("md5", secret, Uint8Array.of(1));
 }
 
 export interface Hiding {
-  readonly hashes: Hashes;
   readonly key: Octets;
   /** Of the last Random Vector AVP in front of the hidden one. */
   readonly vector: Uint8Array;
@@ -20,32 +19,28 @@ export interface Hiding {
 
 /** @param padding hides how long the value is */
 export function hide(
-  { hashes, key, vector }: Hiding,
+  { key, vector }: Hiding,
   type: number,
   value: Octets,
   padding: Uint8Array,
 ): Octets {
   const octets = concat(UINT16.encode(value.length), value, padding);
-  let mask = hashes.md5(concat(UINT16.encode(type), key, vector));
+  let mask = md5(concat(UINT16.encode(type), key, vector));
   for (let at = 0; at < octets.length; at += BLOCK_BYTES) {
     const block = octets.subarray(at, at + BLOCK_BYTES);
     applyMask(block, mask);
-    mask = hashes.md5(concat(key, block));
+    mask = md5(concat(key, block));
   }
   return octets;
 }
 
 /** undefined: the length inside cannot be; the key is another one, or it was garbled. */
-export function unhide(
-  { hashes, key, vector }: Hiding,
-  type: number,
-  hidden: Octets,
-): Octets | undefined {
+export function unhide({ key, vector }: Hiding, type: number, hidden: Octets): Octets | undefined {
   const octets = Uint8Array.from(hidden);
-  let mask = hashes.md5(concat(UINT16.encode(type), key, vector));
+  let mask = md5(concat(UINT16.encode(type), key, vector));
   for (let at = 0; at < octets.length; at += BLOCK_BYTES) {
     applyMask(octets.subarray(at, at + BLOCK_BYTES), mask);
-    mask = hashes.md5(concat(key, hidden.subarray(at, at + BLOCK_BYTES)));
+    mask = md5(concat(key, hidden.subarray(at, at + BLOCK_BYTES)));
   }
   const length = UINT16.decode(octets.subarray(0, LENGTH_BYTES));
   if (length === undefined || LENGTH_BYTES + length > octets.length) return undefined;

@@ -7,7 +7,6 @@ import { hide, hidingKey, unhide } from "./hiding.ts";
 import { type Body, type Decoded, decodeMessage, encodeBody, encodeMessage } from "./message.ts";
 import { MESSAGE_TYPES, type MessageType } from "./message-type.ts";
 import { concat, fromHex, type Octets, toHex } from "./octets.ts";
-import { hashes } from "./testdata.ts";
 
 /** From the RFC's figures, by hand and by another language's hashes; secret "s3cret", nonces 00..0f and 10..1f. */
 const VECTORS: readonly (readonly [
@@ -75,7 +74,7 @@ const SIGNED_HELLO =
   "c803002f0000002a000300058008000000000006801b0000003b0153701dc05dd4b3fe9d1ef009cfb403ab1973a595";
 
 const secret = new TextEncoder().encode("s3cret");
-const key = digestKey(hashes, secret);
+const key = digestKey(secret);
 const nonce = fromHex("000102030405060708090a0b0c0d0e0f");
 const peerNonce = fromHex("101112131415161718191a1b1c1d1e1f");
 
@@ -89,7 +88,8 @@ describe("vectors", () => {
   it.each(VECTORS)("%s", (_, header, body, hex) => {
     const { octets } = encodeMessage(header, encodeBody(body));
     expect(toHex(octets)).toBe(hex);
-    const { flaws, digests, ...decoded } = decode(fromHex(hex));
+    const { flaws, digests, length, ...decoded } = decode(fromHex(hex));
+    expect(length).toBe(hex.length / 2);
     expect(decoded).toEqual({ header, ...body });
     expect(flaws).toEqual([]);
     expect(digests).toEqual([]);
@@ -98,9 +98,9 @@ describe("vectors", () => {
   it("a signed SCCRQ, without nonces in the digest", () => {
     const octets = fromHex(SIGNED_SCCRQ);
     const { digests, attributes, header } = decode(octets);
-    expect(isSigned(hashes, octets, digests, [key], NO_NONCES)).toBe(true);
+    expect(isSigned(octets, digests, [key], NO_NONCES)).toBe(true);
     const again = encodeMessage(header, encodeBody({ type: "SCCRQ", attributes }), ["md5"]);
-    sign(hashes, again.octets, again.digests, [key], NO_NONCES);
+    sign(again.octets, again.digests, [key], NO_NONCES);
     expect(toHex(again.octets)).toBe(SIGNED_SCCRQ);
   });
 
@@ -108,9 +108,9 @@ describe("vectors", () => {
     const octets = fromHex(SIGNED_HELLO);
     const { digests } = decode(octets);
     const nonces = { sender: nonce, receiver: peerNonce };
-    expect(isSigned(hashes, octets, digests, [key], nonces)).toBe(true);
+    expect(isSigned(octets, digests, [key], nonces)).toBe(true);
     const swapped = { sender: peerNonce, receiver: nonce };
-    expect(isSigned(hashes, octets, digests, [key], swapped)).toBe(false);
+    expect(isSigned(octets, digests, [key], swapped)).toBe(false);
     // Any octet that is changed.
     for (const at of octets.keys()) {
       const changed = Uint8Array.from(octets);
@@ -119,14 +119,14 @@ describe("vectors", () => {
       const passes =
         !("undecodable" in message) &&
         message.digests.length > 0 &&
-        isSigned(hashes, changed, message.digests, [key], nonces);
+        isSigned(changed, message.digests, [key], nonces);
       expect(passes, `octet ${at}`).toBe(false);
     }
   });
 
   it("hidden values, in one block and in several", () => {
     const vector = fromHex("00112233445566778899aabbccddeeff");
-    const hiding = { hashes, key: hidingKey(hashes, secret), vector };
+    const hiding = { key: hidingKey(secret), vector };
     const cookie = fromHex("a1b2c3d4e5f60718");
     const hidden = hide(hiding, 65, cookie, fromHex("aaaaaa"));
     expect(toHex(hidden)).toBe("ce8e5e445dfcabdfbed1c8e654");
@@ -191,7 +191,7 @@ const anyHeader = fc.record({ connectionId: uint32, ns: uint16, nr: uint16 });
 
 describe("any message", () => {
   it("is read as it was written, hidden or not, signed or not", () => {
-    const hidingSecret = { hashes, key: hidingKey(hashes, secret) };
+    const hidingSecret = { key: hidingKey(secret) };
     fc.assert(
       fc.property(
         anyHeader,
@@ -306,7 +306,7 @@ describe("a message that is not as it should be", () => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
       return Math.floor((state / 2 ** 32) * bound);
     };
-    const hiding = { hashes, key };
+    const hiding = { key };
     let read = 0;
     for (let round = 0; round < 1_000_000; round++) {
       const octets = Uint8Array.from(all[below(all.length)] as Octets);

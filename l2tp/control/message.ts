@@ -17,6 +17,7 @@ import {
   REQUIRED,
 } from "./attributes.ts";
 import { DIGEST_BYTES, DIGEST_TYPES, type DigestPlace, digestHashOf } from "./authentication.ts";
+import type { Flaw } from "./flaw.ts";
 import type { DigestHash } from "./hashes.ts";
 import { type Hiding, hide, unhide } from "./hiding.ts";
 import { MESSAGE_TYPES, type MessageType, messageTypeOf } from "./message-type.ts";
@@ -117,20 +118,10 @@ function avp(type: number, value: Uint8Array, mandatory: boolean, more = 0): Oct
   return concat(head, value);
 }
 
-/** What is wrong with a message that can be told apart from others. */
-export interface Flaw {
-  readonly what: "unknown" | "malformed" | "missing";
-  readonly vendor: number;
-  /** The attribute type; the message's own where `isMessageType`. */
-  readonly type: number;
-  /** As the RFC calls it; null: unknown. */
-  readonly name: string | null;
-  /** Whether the session or the control connection must end for it (5.2, 7.1). */
-  readonly isFatal: boolean;
-}
-
 export interface Decoded {
   readonly header: Header;
+  /** Octets of it; what stands behind is not of it. */
+  readonly length: number;
   /** null: without any AVP (ZLB), which acknowledges only. */
   readonly type: MessageType | "unknown" | null;
   readonly attributes: Attributes;
@@ -168,7 +159,14 @@ export function decodeMessage(
   if (failure !== null) return undecodable(failure);
   const { type, attributes, flaws, digests } = reader;
   if (version === 2 && type !== "SCCRQ") return undecodable("version 2");
-  return { header, type, attributes, flaws: [...flaws, ...missing(type, attributes)], digests };
+  return {
+    header,
+    length,
+    type,
+    attributes,
+    flaws: [...flaws, ...missing(type, attributes)],
+    digests,
+  };
 }
 
 const undecodable = (why: string): Undecodable => ({ undecodable: why });

@@ -45,7 +45,7 @@ export interface PeeringListener {
   sessionDown(name: string, key: string, ending: Ending): void;
 }
 
-export interface PeeringContext extends Pick<Surroundings, "hashes" | "random" | "newSessionId"> {
+export interface PeeringContext extends Pick<Surroundings, "random" | "newSessionId"> {
   transmit(peering: Peering, octets: Octets): void;
   /** An id that no connection has. */
   newId(): number;
@@ -233,13 +233,12 @@ export class Peering {
   }
 
   #connect(id: number): ControlConnection {
-    const { hashes, random, newSessionId, transmit, listener } = this.#context;
+    const { random, newSessionId, transmit, listener } = this.#context;
     const { name } = this.config;
     const connection = new ControlConnection(
       id,
       this.config.connection,
       {
-        hashes,
         random,
         newSessionId,
         transmit: (octets) => transmit(this, octets),

@@ -5,7 +5,7 @@ import { Lcce } from "./lcce.ts";
 import type { Octets } from "./octets.ts";
 import type { Peering, PeeringConfig } from "./peering.ts";
 import type { Ending, EstablishedSession, SessionConfig } from "./session.ts";
-import { chance, connectionSettings, hashes } from "./testdata.ts";
+import { chance, connectionSettings } from "./testdata.ts";
 
 export const TUNNEL = "branch";
 const LOCAL = "UDP";
@@ -88,7 +88,6 @@ export class End {
   #create(): Lcce {
     const random = chance(this.#seed + 1000 * this.#boots++);
     return new Lcce({
-      hashes,
       random,
       newSessionId: () => new DataView(random(4).buffer).getUint32(0) || 1,
       transmit: (peering, octets) => this.#simulation.send(this, peering.remote.address, octets),

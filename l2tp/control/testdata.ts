@@ -1,15 +1,8 @@
-/** Connections and sessions for tests; what is pure elsewhere gets its hashes here. */
-import { createHash, createHmac } from "node:crypto";
+/** Ordinary connections and sessions, for tests to vary. */
 import type { ConnectionSettings } from "./connection.ts";
 import { DEFAULT_DELIVERY } from "./delivery.ts";
-import type { Hashes } from "./hashes.ts";
 import type { Octets } from "./octets.ts";
 import type { SessionConfig } from "./session.ts";
-
-export const hashes: Hashes = {
-  md5: (octets) => Uint8Array.from(createHash("md5").update(octets).digest()),
-  hmac: (hash, key, octets) => Uint8Array.from(createHmac(hash, key).update(octets).digest()),
-};
 
 /** Chance that can be had again. */
 export function chance(seed: number): (count: number) => Octets {

@@ -1,4 +1,5 @@
 /** l2tpctl: what the agent of this node has programmed, and what is wrong with it. */
+import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import {
   type AgentRequest,
@@ -71,7 +72,48 @@ program
     if (examination.findings.some(({ severity }) => severity === "error")) process.exitCode = 1;
   });
 
+program
+  .command("decode")
+  .argument("<capture>", "a file of tcpdump or wireshark (pcap, pcapng); - reads from a pipe")
+  .description("the L2TPv3 control messages of a capture, in words; status 1 where there is none")
+  .option(
+    "--secret-file <path>",
+    "the shared secret, in a file: checks who has signed, and reads what is hidden",
+  )
+  .action(decode);
+
 await program.parseAsync();
+
+async function decode(path: string, { secretFile }: { secretFile?: string }): Promise<void> {
+  const { decodeCapture, renderDatagram } = await import("./capture/decode.ts");
+  try {
+    const secret = secretFile === undefined ? null : readSecret(secretFile);
+    const file = readFileSync(path === "-" ? 0 : path);
+    const datagrams = decodeCapture(Uint8Array.from(file), secret);
+    let count = 0;
+    if (program.opts<Options>().output === "json") {
+      const all = [...datagrams];
+      count = all.length;
+      print(all);
+    } else {
+      for (const datagram of datagrams) {
+        count++;
+        print(renderDatagram(datagram));
+      }
+    }
+    if (count > 0) return;
+    process.stderr.write(`l2tpctl: ${path}: no L2TPv3 control message is in it\n`);
+    process.exitCode = 1;
+  } catch (error) {
+    process.stderr.write(`l2tpctl: ${path}: ${(error as Error).message}\n`);
+    process.exitCode = 2;
+  }
+}
+
+/** As it stands there, but for a line's end. */
+function readSecret(path: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(readFileSync(path, "utf8").replace(/\r?\n$/, ""));
+}
 
 function seconds(text: string): number {
   const value = Number(text);

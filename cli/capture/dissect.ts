@@ -1,0 +1,101 @@
+/** Finds L2TPv3 control messages in captured packets. */
+import { formatAddress } from "../../l2tp/ip.ts";
+import type { CapturedPacket } from "./pcap.ts";
+
+/** A control message, without the four octets that stand in front of it over IP. */
+export interface ControlDatagram {
+  readonly seconds: number;
+  /** "192.0.2.1" over IP, "192.0.2.1:1701" and "[2001:db8::1]:1701" over UDP. */
+  readonly from: string;
+  readonly to: string;
+  /** Without ports: of whom it came from, and of whom it is for. */
+  readonly hosts: readonly [from: string, to: string];
+  readonly octets: Uint8Array<ArrayBuffer>;
+}
+
+const ETHERTYPE = { ipv4: 0x0800, ipv6: 0x86dd, vlan: 0x8100, serviceVlan: 0x88a8 } as const;
+const PROTOCOL = { udp: 17, l2tp: 115 } as const;
+/** T, L and S bits, version 3; a data message has no T bit. */
+const CONTROL_MASK = 0xc80f;
+const CONTROL = 0xc803;
+
+/** Bytes in front of the EtherType, by LINKTYPE_*; those of plain IP have none. */
+const ETHERTYPE_AT: Readonly<Record<number, number>> = { 1: 12, 113: 14, 276: 0 };
+const NETWORK_AT: Readonly<Record<number, number>> = { 1: 14, 113: 16, 276: 20 };
+const PLAIN_IP: Readonly<Record<number, number>> = { 12: 0, 14: 0, 101: 0, 228: 0, 229: 0, 0: 4 };
+
+/** null: it is something else. */
+export function dissect(packet: CapturedPacket): ControlDatagram | null {
+  const { octets, linkType } = packet;
+  const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
+  try {
+    const at = PLAIN_IP[linkType] ?? networkHeader(view, linkType);
+    return at === null ? null : dissectIp(packet, view, at);
+  } catch (error) {
+    // Cut short by the capture's snapshot length.
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+function networkHeader(view: DataView, linkType: number): number | null {
+  let typeAt = ETHERTYPE_AT[linkType];
+  let at = NETWORK_AT[linkType];
+  if (typeAt === undefined || at === undefined) return null;
+  for (;;) {
+    const type = view.getUint16(typeAt);
+    if (type === ETHERTYPE.ipv4 || type === ETHERTYPE.ipv6) return at;
+    if (type !== ETHERTYPE.vlan && type !== ETHERTYPE.serviceVlan) return null;
+    typeAt = at + 2;
+    at += 4;
+  }
+}
+
+function dissectIp(packet: CapturedPacket, view: DataView, at: number): ControlDatagram | null {
+  const version = view.getUint8(at) >> 4;
+  if (version === 4) {
+    // Of a fragment only the first has the message's head, and not its end.
+    if ((view.getUint16(at + 6) & 0x3fff) !== 0) return null;
+    const payload = at + (view.getUint8(at) & 0x0f) * 4;
+    const addresses = [at + 12, at + 16].map((start) => address(packet, start, 4));
+    return dissectPayload(packet, view, view.getUint8(at + 9), payload, addresses);
+  }
+  if (version !== 6) return null;
+  const addresses = [at + 8, at + 24].map((start) => address(packet, start, 16));
+  return dissectPayload(packet, view, view.getUint8(at + 6), at + 40, addresses);
+}
+
+function address({ octets }: CapturedPacket, at: number, length: number): string {
+  return formatAddress(octets.slice(at, at + length));
+}
+
+function dissectPayload(
+  { seconds, octets }: CapturedPacket,
+  view: DataView,
+  protocol: number,
+  at: number,
+  [from = "", to = ""]: readonly string[],
+): ControlDatagram | null {
+  if (protocol === PROTOCOL.l2tp) {
+    if (view.getUint32(at) !== 0 || !isControl(view, at + 4)) return null;
+    return { seconds, from, to, hosts: [from, to], octets: octets.subarray(at + 4) };
+  }
+  if (protocol !== PROTOCOL.udp || !isControl(view, at + 8)) return null;
+  const [source, destination] = [view.getUint16(at), view.getUint16(at + 2)];
+  return {
+    seconds,
+    from: withPort(from, source),
+    to: withPort(to, destination),
+    hosts: [from, to],
+    octets: octets.subarray(at + 8),
+  };
+}
+
+/** On whatever port: L2TP is used on others than 1701. */
+function isControl(view: DataView, at: number): boolean {
+  return (view.getUint16(at) & CONTROL_MASK) === CONTROL;
+}
+
+function withPort(host: string, port: number): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}

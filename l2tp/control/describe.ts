@@ -1,0 +1,92 @@
+/** Control messages in words, for people who look at captures and logs. */
+import { formatAddress } from "../ip.ts";
+import { ATTRIBUTES, type AttributeKey, type Attributes } from "./attributes.ts";
+import { describeCircuitStatus } from "./circuit-status.ts";
+import type { Flaw } from "./flaw.ts";
+import type { Decoded } from "./message.ts";
+import { toHex } from "./octets.ts";
+import { describeResult } from "./result-code.ts";
+import { UINT32 } from "./value-formats.ts";
+
+const PSEUDOWIRE_TYPES: Readonly<Record<number, string>> = {
+  1: "Frame Relay DLCI",
+  4: "Ethernet VLAN",
+  5: "Ethernet",
+  6: "HDLC",
+  7: "PPP",
+  11: "IP",
+};
+const SUBLAYERS: Readonly<Record<number, string>> = { 0: "none", 1: "default" };
+const SEQUENCING: Readonly<Record<number, string>> = { 0: "none", 1: "non-IP", 2: "all" };
+
+type Words = { readonly [K in AttributeKey]?: (value: NonNullable<Attributes[K]>) => string };
+
+/** Where the value alone says too little. */
+const WORDS: Words = {
+  hostName: quote,
+  vendorName: quote,
+  preferredLanguage: quote,
+  remoteEndId: quote,
+  routerId: (id) => formatAddress(UINT32.encode(id)),
+  nonce: toHex,
+  pseudowireType: pseudowire,
+  pseudowireCapabilities: (types) => types.map(pseudowire).join(", "),
+  l2SpecificSublayer: (type) => named(type, SUBLAYERS),
+  dataSequencing: (level) => named(level, SEQUENCING),
+  circuitStatus: describeCircuitStatus,
+  assignedCookie: (cookie) => cookie || "none",
+  circuitErrors: (counters) =>
+    Object.entries(counters)
+      .map(([name, count]) => `${name} ${count}`)
+      .join(", "),
+};
+
+function quote(text: string): string {
+  return JSON.stringify(text);
+}
+
+function pseudowire(type: number): string {
+  return named(type, PSEUDOWIRE_TYPES);
+}
+
+function named(value: number, names: Readonly<Record<number, string>>): string {
+  const name = names[value];
+  return name === undefined ? String(value) : `${value} (${name})`;
+}
+
+/** "ICRQ": the type, or what else it is. */
+export function describeType({ type, flaws }: Decoded): string {
+  if (type === null) return "ZLB";
+  if (type !== "unknown") return type;
+  return flaws.find(({ name }) => name?.startsWith("Message Type"))?.name ?? "unknown";
+}
+
+/** "Host Name "node-1"", one for each attribute. */
+export function describeAttributes({ type, attributes }: Decoded): string[] {
+  return (Object.keys(attributes) as AttributeKey[]).map((key) => {
+    const { name } = ATTRIBUTES[key];
+    return `${name} ${describeValue(type, key, attributes)}`;
+  });
+}
+
+function describeValue<K extends AttributeKey>(
+  type: Decoded["type"],
+  key: K,
+  attributes: Attributes,
+): string {
+  const value = attributes[key] as NonNullable<Attributes[K]>;
+  if (key === "resultCode" && attributes.resultCode !== undefined) {
+    const { resultCode } = attributes;
+    const of = type === "StopCCN" ? "StopCCN" : "CDN";
+    return `${resultCode.result} (${describeResult(of, resultCode)})`;
+  }
+  const words = WORDS[key] as ((value: NonNullable<Attributes[K]>) => string) | undefined;
+  return words === undefined ? String(value) : words(value);
+}
+
+/** "missing: Host Name". */
+export function describeFlaw({ what, name, type, vendor, isFatal }: Flaw): string {
+  const whose = vendor === 0 ? "" : ` of vendor ${vendor}`;
+  const must = what === "unknown" && isFatal ? ", and mandatory" : "";
+  return `${what}: ${name ?? `AVP ${type}${whose}`}${must}`;
+}

@@ -120,6 +120,14 @@ export function openTunnelSocket(
   }
 }
 
+const MSG_DONTWAIT = 0x40;
+
+/** One datagram to a struct sockaddr. False: it did not go out. */
+export function sendTo(fd: number, datagram: Uint8Array, sockaddr: Uint8Array): boolean {
+  const { length } = datagram;
+  return c.sendto(fd, datagram, length, MSG_DONTWAIT, sockaddr, sockaddr.length) === length;
+}
+
 /** Whether the kernel cuts messages of the UDP socket into datagrams (Linux 4.18). */
 export function canSegment(fd: number): boolean {
   return trySetOption(fd, SOL_UDP, UDP_SEGMENT, 0);

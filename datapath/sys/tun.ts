@@ -19,6 +19,15 @@ const TCP_OFFLOADS = TUN_F.csum | TUN_F.tso4 | TUN_F.tso6 | TUN_F.ecn;
 const IFNAMSIZ = 16;
 const IFREQ_BYTES = 40;
 
+const TUNSETCARRIER = 0x4004_54e2;
+
+/** Whether the device's stack finds a carrier (Linux 5.0); an older kernel's always does. */
+export function setCarrier(fd: number, on: boolean): void {
+  const value = Buffer.alloc(4);
+  value.writeInt32LE(on ? 1 : 0);
+  c.ioctl(fd, TUNSETCARRIER, value);
+}
+
 /** What a device leaves to us: all that its kernel knows, or nothing. */
 export type DeviceOffload = "all" | "none";
 const OFFLOADS: Readonly<Record<DeviceOffload, readonly number[]>> = {

@@ -119,6 +119,7 @@ class Connection implements Handler {
       case "apply":
         return request.changes.map((change) => this.#served.apply(change));
       case "shutdown":
+        this.#served.stop();
         this.#loop.stop();
         return null;
       default:

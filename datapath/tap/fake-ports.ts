@@ -107,5 +107,9 @@ export class FakeSocket implements DatagramSocket {
     return count;
   }
 
+  sendTo(datagram: Uint8Array): void {
+    this.sent.push(Uint8Array.from(datagram));
+  }
+
   setTransmitChecksum(): void {}
 }

@@ -13,10 +13,12 @@ import type { LocalEndpoint } from "./tunnel.ts";
 class Bench implements Ports {
   readonly refused: [number, number][] = [];
   joinsRefused = 0;
+  readonly control: Uint8Array[] = [];
   batch: FakeBatch | null = null;
   readonly forwarder = new Forwarder({
     joinRefused: () => this.joinsRefused++,
     segmentRefused: (_tunnel, bytes, errno) => this.refused.push([bytes, errno]),
+    control: (_endpoint, _sender, octets) => this.control.push(octets.slice()),
     createBatch: (arena) => {
       this.batch = new FakeBatch(arena);
       return this.batch;
@@ -45,6 +47,7 @@ class Bench implements Ports {
     return device;
   }
   startDevice(): void {}
+  setCarrier(): void {}
   pauseDevice(): void {}
   stopDevice(): void {}
 

@@ -7,7 +7,7 @@ import { Errno } from "../sys/errno.ts";
 import { type Arena, createArena } from "./arena.ts";
 import { Delivery } from "./deliver.ts";
 import type { FrameBatch } from "./ports.ts";
-import { Receiver } from "./receive.ts";
+import { type ControlReceiver, Receiver } from "./receive.ts";
 import { SendQueue } from "./send-queue.ts";
 import type { SessionState } from "./session.ts";
 import { Transmitter } from "./transmit.ts";
@@ -18,6 +18,8 @@ export interface ForwarderOptions {
   joinRefused(session: SessionState, errno: number): void;
   /** The kernel does not cut messages of so many bytes into datagrams for the tunnel. */
   segmentRefused(tunnel: TunnelState, segmentBytes: number, errno: number): void;
+  /** What is no frame of a session. */
+  control: ControlReceiver;
   /** Several frames in one system call, where there is such a thing. */
   createBatch(arena: Arena): FrameBatch | null;
 }
@@ -27,7 +29,7 @@ export class Forwarder {
   readonly #transmitter: Transmitter;
   readonly #receiver: Receiver;
 
-  constructor({ joinRefused, segmentRefused, createBatch }: ForwarderOptions) {
+  constructor({ joinRefused, segmentRefused, control, createBatch }: ForwarderOptions) {
     const arena = createArena(SendQueue.BYTES + Receiver.BYTES + Delivery.BYTES);
     this.#queue = new SendQueue(arena, 0, (tunnel, segmentBytes, errno) => {
       // Others of the size may have been under way.
@@ -42,7 +44,7 @@ export class Forwarder {
     const batch = createBatch(arena);
     this.#transmitter = new Transmitter(arena, this.#queue, batch);
     const delivery = new Delivery(arena, SendQueue.BYTES + Receiver.BYTES, batch, joinRefused);
-    this.#receiver = new Receiver(arena, SendQueue.BYTES, delivery);
+    this.#receiver = new Receiver(arena, SendQueue.BYTES, delivery, control);
   }
 
   /** Queues some of the frames that wait in the session's device. False: device lost. */

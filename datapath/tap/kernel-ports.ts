@@ -3,7 +3,7 @@ import { VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { Errno } from "../sys/errno.ts";
 import { lastErrno, packet } from "../sys/ffi.ts";
 import { addressOf } from "../sys/memory.ts";
-import { setTransmitChecksum } from "../sys/socket.ts";
+import { sendTo, setTransmitChecksum } from "../sys/socket.ts";
 import { type Uring, UringOperation } from "../sys/uring.ts";
 import type { Arena } from "./arena.ts";
 import type { DatagramSocket, FrameBatch, FrameDevice, Joins } from "./ports.ts";
@@ -55,6 +55,10 @@ export class TunnelSocket implements DatagramSocket {
     const at = messages.addressOf(first, count);
     const sent = packet.sendmmsg(this.fd, at, count, MSG_DONTWAIT);
     return sent >= 0 ? sent : -lastErrno();
+  }
+
+  sendTo(datagram: Uint8Array, sockaddr: Uint8Array): void {
+    sendTo(this.fd, datagram, sockaddr);
   }
 
   setTransmitChecksum(on: boolean): void {

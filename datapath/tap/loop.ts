@@ -16,7 +16,7 @@ export interface Handler {
   readonly queues: boolean;
 }
 
-/** What handlers leave for the rounds: see Forwarder. */
+/** What handlers leave for the rounds, and what is due by time. */
 export interface Batches {
   flush(): void;
   expire(now: number): void;

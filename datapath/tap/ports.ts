@@ -41,6 +41,8 @@ export interface DatagramSocket {
   receive(messages: MessageVectors): number;
   /** Sends `count` messages from the first on. Returns how many went, or −errno of the first. */
   send(messages: MessageVectors, first: number, count: number): number;
+  /** One datagram, to a struct sockaddr; whether it goes out is not told. */
+  sendTo(datagram: Uint8Array, sockaddr: Uint8Array): void;
   /** Whether the datagrams that follow carry a UDP checksum. */
   setTransmitChecksum(on: boolean): void;
 }

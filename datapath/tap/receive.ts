@@ -7,6 +7,7 @@ import {
 } from "../../l2tp/codec.ts";
 import { type ReceiveOrder, Verdict } from "../../l2tp/reorder.ts";
 import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
+import { SOCKADDR_BYTES } from "../sys/socket.ts";
 import { type Arena, FRAME_CAPACITY, Slots } from "./arena.ts";
 import type { Delivery } from "./deliver.ts";
 import { ReceiveBatch } from "./receive-batch.ts";
@@ -17,11 +18,21 @@ import type { LocalEndpoint, TunnelState } from "./tunnel.ts";
 /** Frames that all sessions together may hold for reordering. */
 const HOLD_POOL_SLOTS = 16 * HELD_FRAMES;
 
+/** Takes a control message; the octets, from behind the UDP or IP header on, are only there until it returns. */
+export type ControlReceiver = (
+  endpoint: LocalEndpoint,
+  sockaddr: Uint8Array,
+  octets: Uint8Array,
+) => void;
+
 export class Receiver {
   readonly #arena: Arena;
   readonly #batch: ReceiveBatch;
   readonly #holds: Slots;
   readonly #delivery: Delivery;
+  readonly #control: ControlReceiver;
+  /** The struct sockaddr of a control message's sender. */
+  readonly #sender = new Uint8Array(SOCKADDR_BYTES);
   readonly #header = createHeaderOut();
   /** Until where the frame at hand may grow: the end of its slot. */
   #limit = 0;
@@ -38,8 +49,9 @@ export class Receiver {
   static readonly BYTES = ReceiveBatch.BYTES + Slots.bytes(HOLD_POOL_SLOTS);
 
   /** @param base of Receiver.BYTES in the arena */
-  constructor(arena: Arena, base: number, delivery: Delivery) {
+  constructor(arena: Arena, base: number, delivery: Delivery, control: ControlReceiver) {
     this.#arena = arena;
+    this.#control = control;
     this.#batch = new ReceiveBatch(arena, base);
     this.#holds = new Slots(base + ReceiveBatch.BYTES);
     this.#delivery = delivery;
@@ -142,8 +154,11 @@ export class Receiver {
     const status = decodeSessionId(view, offset, end, endpoint.overUdp, header);
     if (status !== DecodeStatus.Ok) {
       if (status === DecodeStatus.Short) endpoint.counters.rxShort++;
-      else if (status === DecodeStatus.Control) endpoint.counters.rxControl++;
-      else endpoint.counters.rxWrongVersion++;
+      else if (status === DecodeStatus.Control) {
+        endpoint.counters.rxControl++;
+        messages.copyName(slot, this.#sender);
+        this.#control(endpoint, this.#sender, this.#arena.bytes.subarray(offset, end));
+      } else endpoint.counters.rxWrongVersion++;
       return;
     }
     const session = endpoint.sessionOf(header.sessionId);

@@ -21,6 +21,8 @@ export class SessionState {
   readonly held: Int32Array;
   readonly heldBytes: Int32Array;
   device: FrameDevice | null = null;
+  /** What its device shows. */
+  hasCarrier = true;
   readonly counters: SessionCounters = createSessionCounters();
   /** When the last frame came in, by the loop's clock; −1: none yet. */
   lastReceivedMs = -1;

@@ -2,6 +2,7 @@
 
 import type { Tunnel } from "../../l2tp/model.ts";
 import { type Reply, toWireError } from "../../rpc/errors.ts";
+import { ControlPlane } from "../control/control-plane.ts";
 import type { Change, DevicePlace, Listing } from "../datapath.ts";
 import { errnoName } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
@@ -13,17 +14,17 @@ import {
   openTunnelSocket,
   setReceiveZeroChecksum,
 } from "../sys/socket.ts";
-import { openTap } from "../sys/tun.ts";
+import { openTap, setCarrier } from "../sys/tun.ts";
 import { Uring } from "../sys/uring.ts";
 import type { Arena } from "./arena.ts";
 import { Forwarder } from "./forward.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "./kernel-ports.ts";
 import { listing } from "./listing.ts";
-import { Loop } from "./loop.ts";
+import { type Batches, Loop } from "./loop.ts";
 import { BATCH_FRAMES, type DatagramSocket, type FrameBatch, type FrameDevice } from "./ports.ts";
 import type { SessionState } from "./session.ts";
 import { type Share, steer } from "./shards/steering.ts";
-import { type Ports, Table } from "./table.ts";
+import { type Moving, type Ports, Table } from "./table.ts";
 import type { LocalEndpoint } from "./tunnel.ts";
 
 /** What the control socket serves: one shard, or several as one. */
@@ -31,6 +32,8 @@ export interface Served {
   apply(change: Change): Reply<null>;
   /** @param sessions keys of those to list; undefined: all, and all tunnels */
   list(sessions?: readonly string[]): Listing;
+  /** The process ends. */
+  stop(): void;
 }
 
 export interface ShardOptions {
@@ -39,10 +42,11 @@ export interface ShardOptions {
   log(line: string): void;
 }
 
-export class Shard implements Ports, Served {
+export class Shard implements Ports, Batches, Served {
   readonly loop: Loop;
   readonly table: Table;
   readonly #forwarder: Forwarder;
+  readonly #control: ControlPlane;
   readonly #offload: boolean;
   readonly #share: Share | null;
 
@@ -59,15 +63,17 @@ export class Shard implements Ports, Served {
         log(
           `tunnel ${config.name}: the kernel does not cut messages into datagrams of ${segmentBytes} bytes (${errnoName(errno)}); such go one by one from now on`,
         ),
+      control: (endpoint, sockaddr, octets) => this.#control.receive(endpoint, sockaddr, octets),
       createBatch: (arena) => (offload ? createBatch(arena, log) : null),
     });
-    this.loop = new Loop(this.#forwarder);
+    this.loop = new Loop(this);
     this.table = new Table(this, this.#forwarder);
+    this.#control = new ControlPlane(this.table, () => this.loop.now());
   }
 
   apply(change: Change): Reply<null> {
     try {
-      this.table.apply(change);
+      this.#control.apply(change);
       return { result: null };
     } catch (error) {
       return { error: toWireError(error) };
@@ -75,7 +81,36 @@ export class Shard implements Ports, Served {
   }
 
   list(sessions?: readonly string[]): Listing {
-    return listing(this.table, this.loop.now(), sessions);
+    const listed = listing(this.table, this.loop.now(), sessions);
+    return {
+      tunnels: listed.tunnels.map((state) => this.#control.describeTunnel(state)),
+      sessions: listed.sessions.map((state) => this.#control.describeSession(state)),
+    };
+  }
+
+  /** Takes sessions out, for another shard. */
+  handOver(keys: readonly string[]): Moving[] {
+    for (const key of keys) this.#control.forgetSession(key);
+    return this.table.handOver(keys);
+  }
+
+  /** Ends the loop, and says farewell to peers. */
+  stop(): void {
+    this.#control.close();
+    this.loop.stop();
+  }
+
+  flush(): void {
+    this.#forwarder.flush();
+  }
+
+  expire(now: number): void {
+    this.#forwarder.expire(now);
+    this.#control.poll(now);
+  }
+
+  nextDeadline(): number {
+    return Math.min(this.#forwarder.nextDeadline(), this.#control.deadline());
   }
 
   openSocket(tunnel: Tunnel): DatagramSocket {
@@ -121,6 +156,10 @@ export class Shard implements Ports, Served {
         if (!this.#forwarder.readDevice(session)) this.table.loseDevice(session);
       },
     });
+  }
+
+  setCarrier(device: FrameDevice, on: boolean): void {
+    setCarrier((device as TapDevice).fd, on);
   }
 
   pauseDevice(device: FrameDevice): void {

@@ -17,6 +17,8 @@ export interface Ports {
   openDevice(place: DevicePlace): FrameDevice;
   /** From now on frames of the device are to be read. Where that fails it is closed. */
   startDevice(session: SessionState, device: FrameDevice): void;
+  /** Whether the device's stack finds a carrier. */
+  setCarrier(device: FrameDevice, on: boolean): void;
   /** Its frames are no longer read; it stays open. */
   pauseDevice(device: FrameDevice): void;
   /** Closes the device, which stays. */
@@ -107,6 +109,14 @@ export class Table {
     state.device = device;
   }
 
+  /** Whether the peer's circuit is there, as the session's device shows it. */
+  setCarrier(key: string, on: boolean): void {
+    const session = this.sessions.get(key);
+    if (session === undefined || session.hasCarrier === on) return;
+    session.hasCarrier = on;
+    if (session.device !== null) this.#ports.setCarrier(session.device, on);
+  }
+
   isReceiving(session: SessionState): boolean {
     return session.tunnel.endpoint.sessionOf(session.config.sessionId) === session;
   }
@@ -135,7 +145,8 @@ export class Table {
       tunnel.configure(config, endpoint);
       for (const session of tunnel.sessions) {
         session.configure(session.config, tunnel);
-        if (moves) endpoint.sessions.set(session.config.sessionId | 0, session);
+        const { sessionId } = session.config;
+        if (moves && sessionId !== 0) endpoint.sessions.set(sessionId | 0, session);
       }
     }
     this.#settleEndpoint(endpoint);
@@ -165,7 +176,7 @@ export class Table {
     }
     this.sessions.set(config.key, session);
     tunnel.sessions.add(session);
-    tunnel.endpoint.sessions.set(config.sessionId | 0, session);
+    if (config.sessionId !== 0) tunnel.endpoint.sessions.set(config.sessionId | 0, session);
   }
 
   /** The old one is closed before: a device has one descriptor at a time. */
@@ -175,6 +186,7 @@ export class Table {
     const device = this.#ports.openDevice(place);
     this.#ports.startDevice(session, device);
     session.device = device;
+    if (!session.hasCarrier) this.#ports.setCarrier(device, false);
   }
 
   #deleteSession(key: string): void {

@@ -100,6 +100,11 @@ export class Transmitter {
   }
 
   #takeFrame(session: SessionState, at: number, bytes: number): number {
+    // Nobody is there to send it to, yet or any more.
+    if (session.tx.sessionId === 0) {
+      session.counters.txErrors++;
+      return 0;
+    }
     const { view } = this.#arena;
     const header = at - VNET_HEADER_BYTES;
     const gsoType = view.getUint8(header + VNET.gsoType);

@@ -73,6 +73,7 @@ class SteadySocket implements DatagramSocket {
   send(_messages: MessageVectors, _first: number, count: number): number {
     return count;
   }
+  sendTo(): void {}
   setTransmitChecksum(): void {}
 }
 
@@ -114,6 +115,7 @@ let endpoint: LocalEndpoint | null = null;
 const forwarder = new Forwarder({
   joinRefused: () => {},
   segmentRefused: () => {},
+  control: () => {},
   createBatch: (arena) => new SteadyBatch(arena),
 });
 const table = new Table(
@@ -126,6 +128,7 @@ const table = new Table(
     allowZeroChecksum: () => {},
     openDevice: () => new SteadyDevice(),
     startDevice: () => {},
+    setCarrier: () => {},
     pauseDevice: () => {},
     stopDevice: () => {},
   },

@@ -1,10 +1,13 @@
 /** What the first thread asks of a shard's. Each request has one reply before the next. */
-import type { EndpointCounters, Session, Tunnel } from "../../../l2tp/model.ts";
+import type { EndpointCounters, Tunnel } from "../../../l2tp/model.ts";
 import type { Reply } from "../../../rpc/errors.ts";
 import type { Change, Listing, Stranger } from "../../datapath.ts";
 import type { Joins } from "../ports.ts";
 import type { ShardOptions } from "../shard.ts";
 import type { Share } from "./steering.ts";
+
+export type PutTunnel = Extract<Change, { op: "putTunnel" }>;
+export type PutSession = Extract<Change, { op: "putSession" }>;
 
 export type ShardRequest =
   | { readonly op: "apply"; readonly change: Change }
@@ -13,7 +16,8 @@ export type ShardRequest =
   | { readonly op: "release"; readonly tunnel: Tunnel }
   /** Takes sessions out; they come back with their devices, which stay open. */
   | { readonly op: "handOver"; readonly sessions: readonly string[] }
-  | { readonly op: "takeOver"; readonly session: Session; readonly device: OpenDevice | null }
+  /** Takes a session in, with its open device. */
+  | { readonly op: "takeOver"; readonly change: PutSession; readonly device: OpenDevice | null }
   | { readonly op: "list"; readonly sessions?: readonly string[] }
   /** Ends the thread, after the reply. */
   | { readonly op: "stop" };
@@ -25,7 +29,7 @@ export interface OpenDevice {
 }
 
 export interface MovingSession {
-  readonly session: Session;
+  readonly key: string;
   readonly device: OpenDevice | null;
 }
 

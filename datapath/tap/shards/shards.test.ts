@@ -13,7 +13,7 @@ class RecordingShard implements CalledShard {
   call<R extends ShardRequest>(request: R): ShardResults[R["op"]] {
     this.requests.push(request);
     if (request.op === this.refuses) throw new Error(`no ${request.op}`);
-    const result = request.op === "handOver" ? [{ session: sessionOf({}), device: null }] : null;
+    const result = request.op === "handOver" ? [{ key: sessionOf({}).key, device: null }] : null;
     return result as ShardResults[R["op"]];
   }
 

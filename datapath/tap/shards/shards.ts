@@ -9,7 +9,9 @@ import { noTunnel } from "../table.ts";
 import { LocalEndpoint } from "../tunnel.ts";
 import type {
   EndpointShare,
-  MovingSession,
+  OpenDevice,
+  PutSession,
+  PutTunnel,
   ShardListing,
   ShardRequest,
   ShardResults,
@@ -29,15 +31,15 @@ interface KnownTunnel {
 }
 
 export class Shards implements Served {
-  readonly #shards: readonly CalledShard[];
+  readonly #shards: CalledShard[];
   readonly #tunnels = new Map<string, KnownTunnel>();
-  /** The tunnel of each session. */
-  readonly #sessions = new Map<string, string>();
+  /** As they were put last. */
+  readonly #sessions = new Map<string, PutSession>();
   /** How many tunnels are on each local endpoint; all shards have it open. */
   readonly #endpoints = new Map<string, number>();
 
   constructor(shards: readonly CalledShard[]) {
-    this.#shards = shards;
+    this.#shards = [...shards];
   }
 
   /** @throws SystemError where there cannot be so many */
@@ -52,7 +54,7 @@ export class Shards implements Served {
   }
 
   stop(): void {
-    for (const shard of this.#shards) shard.call({ op: "stop" });
+    for (const shard of this.#shards.splice(0)) shard.call({ op: "stop" });
   }
 
   apply(change: Change): Reply<null> {
@@ -78,7 +80,7 @@ export class Shards implements Served {
   #change(change: Change): void {
     switch (change.op) {
       case "putTunnel":
-        return this.#putTunnel(change.tunnel);
+        return this.#putTunnel(change);
       case "deleteTunnel":
         return this.#deleteTunnel(change.name);
       case "putSession":
@@ -89,12 +91,13 @@ export class Shards implements Served {
     }
   }
 
-  #putTunnel(config: Tunnel): void {
+  #putTunnel(change: PutTunnel): void {
+    const { tunnel: config } = change;
     const shard = this.#shards[shardOf(config.remote.address, this.#shards.length)] as CalledShard;
     const known = this.#tunnels.get(config.name);
     this.#hold(config);
     try {
-      shard.call({ op: "apply", change: { op: "putTunnel", tunnel: config } });
+      shard.call({ op: "apply", change });
     } catch (error) {
       this.#release(config);
       throw error;
@@ -105,7 +108,10 @@ export class Shards implements Served {
       const sessions = this.#sessionsOf(config.name);
       const moving = known.shard.call({ op: "handOver", sessions });
       known.shard.call({ op: "apply", change: { op: "deleteTunnel", name: config.name } });
-      for (const session of moving) takeOver(shard, session);
+      for (const { key, device } of moving) {
+        const put = this.#sessions.get(key);
+        if (put !== undefined) takeOver(shard, put, device);
+      }
     }
     this.#release(known.config);
   }
@@ -119,7 +125,7 @@ export class Shards implements Served {
     this.#release(known.config);
   }
 
-  #putSession(change: Extract<Change, { op: "putSession" }>): void {
+  #putSession(change: PutSession): void {
     const { session } = change;
     const shard = this.#tunnels.get(session.tunnel)?.shard;
     if (shard === undefined) throw noTunnel(session);
@@ -127,18 +133,20 @@ export class Shards implements Served {
     if (before !== undefined && before !== shard) {
       const [moving] = before.call({ op: "handOver", sessions: [session.key] });
       this.#sessions.delete(session.key);
-      if (moving !== undefined) takeOver(shard, { session, device: moving.device });
+      if (moving !== undefined) takeOver(shard, change, moving.device);
     }
     shard.call({ op: "apply", change });
-    this.#sessions.set(session.key, session.tunnel);
+    this.#sessions.set(session.key, change);
   }
 
   #shardOfSession(key: string): CalledShard | undefined {
-    return this.#tunnels.get(this.#sessions.get(key) ?? "")?.shard;
+    return this.#tunnels.get(this.#sessions.get(key)?.session.tunnel ?? "")?.shard;
   }
 
   #sessionsOf(tunnel: string): string[] {
-    return [...this.#sessions].flatMap(([key, name]) => (name === tunnel ? [key] : []));
+    return [...this.#sessions].flatMap(([key, { session }]) =>
+      session.tunnel === tunnel ? [key] : [],
+    );
   }
 
   /** All shards open it, in order, or none. @throws Error what the first said that could not */
@@ -171,9 +179,9 @@ export class Shards implements Served {
 }
 
 /** A device that the shard cannot watch is lost, and its listing says so. */
-function takeOver(shard: CalledShard, moving: MovingSession): void {
+function takeOver(shard: CalledShard, change: PutSession, device: OpenDevice | null): void {
   try {
-    shard.call({ op: "takeOver", ...moving });
+    shard.call({ op: "takeOver", change, device });
   } catch {}
 }
 

@@ -53,24 +53,25 @@ function execute(shard: Shard, request: ShardRequest): ShardReply {
       table.release(request.tunnel);
       break;
     case "handOver": {
-      const moving = table.handOver(request.sessions);
+      const moving = shard.handOver(request.sessions);
       return {
-        result: moving.map(({ session, device }) => {
-          if (device === null) return { session, device };
+        result: moving.map(({ session: { key }, device }) => {
+          if (device === null) return { key, device };
           const { fd, joins } = device as TapDevice;
-          return { session, device: { fd, joins } };
+          return { key, device: { fd, joins } };
         }),
       };
     }
     case "takeOver": {
-      const { session, device } = request;
+      const { change, device } = request;
+      const { session } = change;
       table.takeOver({ session, device: device && new TapDevice(device.fd, device.joins) });
-      break;
+      return shard.apply({ ...change, device: "keep" });
     }
     case "list":
       return { result: { ...shard.list(request.sessions), endpoints: endpointShares(shard) } };
     case "stop":
-      shard.loop.stop();
+      shard.stop();
       break;
   }
   return { result: null };

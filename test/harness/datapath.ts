@@ -1,0 +1,93 @@
+/** A datapath process on a test host, with nobody between it and the test. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { SessionControl, TunnelControl } from "../../datapath/control/config.ts";
+import type { Change, Listing } from "../../datapath/datapath.ts";
+import { DatapathClient } from "../../datapath/tap/client.ts";
+import { type Host, inside } from "./net.ts";
+import { Background } from "./run.ts";
+import { until } from "./wait.ts";
+
+const PROGRAM = fileURLToPath(new URL("../../bin/l2tp-datapath", import.meta.url));
+
+export class TestDatapath {
+  readonly host: Host;
+  log = "";
+  readonly #folder = mkdtempSync(join(tmpdir(), "l2tp-datapath-"));
+  readonly #socket = join(this.#folder, "datapath.sock");
+  readonly #background = new Background();
+  #client = new DatapathClient(this.#socket);
+
+  constructor(host: Host) {
+    this.host = host;
+  }
+
+  async start(): Promise<void> {
+    this.#background.start(inside(this.host.name, PROGRAM, "--socket", this.#socket), (text) => {
+      this.log += text;
+    });
+    await until(`the datapath of ${this.host.name} answers: ${this.log}`, () =>
+      this.#client.hello(),
+    );
+  }
+
+  /** Without a word to anybody. */
+  async kill(): Promise<void> {
+    await this.#background.stopAll();
+    this.#client.close();
+    this.#client = new DatapathClient(this.#socket);
+  }
+
+  /** @throws Error where a change fails */
+  async apply(...changes: readonly Change[]): Promise<void> {
+    for (const reply of await this.#client.apply(changes)) {
+      if ("error" in reply) throw new Error(reply.error.message);
+    }
+  }
+
+  list(): Promise<Listing> {
+    return this.#client.list();
+  }
+
+  shutdown(): Promise<void> {
+    return this.#client.shutdown();
+  }
+
+  async destroy(): Promise<void> {
+    await this.kill();
+    this.#client.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Fast, so that tests need not wait. */
+export function tunnelControl(change: Partial<TunnelControl> = {}): TunnelControl {
+  return {
+    mode: "Managed",
+    initiates: true,
+    hostName: "node",
+    routerId: 1,
+    secrets: [],
+    digest: "md5",
+    hidesValues: false,
+    helloMs: 500,
+    deadAfterMs: 1500,
+    retransmitMs: 200,
+    retransmitCapMs: 800,
+    maxRetransmits: 10,
+    ...change,
+  };
+}
+
+export function sessionControl(change: Partial<SessionControl> = {}): SessionControl {
+  return {
+    remoteEndId: "lan",
+    places: "ICRQ",
+    pseudowireType: 5,
+    rxCookie: null,
+    circuit: { active: true, standby: false },
+    ...change,
+  };
+}

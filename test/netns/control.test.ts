@@ -1,0 +1,253 @@
+/** Managed tunnels between two datapath processes: real sockets, real devices, real frames. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { SessionControl, TunnelControl } from "../../datapath/control/config.ts";
+import type { Change } from "../../datapath/datapath.ts";
+import type { Encapsulation, Session, Tunnel } from "../../l2tp/model.ts";
+import { sessionControl, TestDatapath, tunnelControl } from "../harness/datapath.ts";
+import { type Host, ip, ping, TestNet } from "../harness/net.ts";
+import { until } from "../harness/wait.ts";
+
+const KEY = "shop/lan";
+let net: TestNet;
+let ends: [TestDatapath, TestDatapath];
+
+beforeEach(async () => {
+  net = await TestNet.create();
+  ends = [new TestDatapath(net.a), new TestDatapath(net.b)];
+  for (const end of ends) await end.start();
+});
+
+afterEach(async (context) => {
+  if (context.task.result?.state === "fail") console.log(...ends.map(({ log }) => log));
+  for (const end of ends) await end.destroy();
+  await net.remove();
+});
+
+interface Shape {
+  readonly encapsulation?: Encapsulation;
+  readonly family?: "ipv4" | "ipv6";
+  readonly control?: Partial<TunnelControl>;
+  readonly session?: Partial<Session>;
+  readonly sessionControl?: Partial<SessionControl>;
+}
+
+function tunnelOf(
+  local: Host,
+  remote: Host,
+  { encapsulation = "UDP", family = "ipv4" }: Shape,
+): Tunnel {
+  const port = encapsulation === "UDP" ? 1701 : 0;
+  return {
+    name: "branch",
+    datapath: "Userspace",
+    tunnelId: 1,
+    peerTunnelId: 1,
+    encapsulation,
+    local: { address: local[family], port },
+    remote: { address: remote[family], port },
+    udpChecksum: true,
+  };
+}
+
+function changes(local: Host, remote: Host, shape: Shape): Change[] {
+  const session: Session = {
+    key: KEY,
+    tunnel: "branch",
+    sessionId: 0,
+    peerSessionId: 0,
+    l2SpecificSublayer: "None",
+    rxCookie: "",
+    txCookie: "",
+    sequencing: { send: false, receive: false, reorderTimeoutMs: 0 },
+    mtu: 1400,
+    ...shape.session,
+  };
+  return [
+    {
+      op: "putTunnel",
+      tunnel: tunnelOf(local, remote, shape),
+      control: tunnelControl(shape.control),
+    },
+    {
+      op: "putSession",
+      session,
+      device: { netns: null, name: "tap0" },
+      control: sessionControl(shape.sessionControl),
+    },
+  ];
+}
+
+/** Both ends as they are to be; the second one waits for the first. */
+async function configure(mine: Shape, theirs: Shape = {}): Promise<void> {
+  const waits = { ...mine, ...theirs };
+  const control = { ...mine.control, initiates: false, ...theirs.control };
+  const call = { ...mine.sessionControl, places: null, ...theirs.sessionControl };
+  await ends[1].apply(...changes(net.b, net.a, { ...waits, control, sessionControl: call }));
+  await ends[0].apply(...changes(net.a, net.b, mine));
+  for (const [index, { name }] of [net.a, net.b].entries()) {
+    await ip(name, "addr", "replace", `10.1.0.${index + 1}/24`, "dev", "tap0");
+    await ip(name, "link", "set", "tap0", "up");
+  }
+}
+
+async function tunnel(end: TestDatapath) {
+  const { tunnels } = await end.list();
+  const [state] = tunnels;
+  if (state?.control === undefined) throw new Error("no control connection");
+  return state.control;
+}
+
+async function session(end: TestDatapath) {
+  const { sessions } = await end.list();
+  const [state] = sessions;
+  if (state?.control === undefined) throw new Error("no session");
+  return state.control;
+}
+
+async function hasCarrier({ name }: Host): Promise<boolean> {
+  const [link] = JSON.parse(await ip(name, "-j", "link", "show", "tap0")) as [{ flags: string[] }];
+  return !link.flags.includes("NO-CARRIER");
+}
+
+const crosses = () => until("frames cross", () => ping(net.a.name, "10.1.0.2"));
+
+describe("a managed tunnel", () => {
+  it.each<[string, Shape]>([
+    ["over UDP", {}],
+    ["over UDP and IPv6", { family: "ipv6" }],
+    ["over IP", { encapsulation: "IP" }],
+    ["over IP and IPv6", { encapsulation: "IP", family: "ipv6" }],
+    [
+      "authenticated, with hidden values",
+      { control: { secrets: ["733363726574"], hidesValues: true } },
+    ],
+    [
+      "with SHA-1, sublayer and sequence numbers",
+      {
+        control: { secrets: ["733363726574"], digest: "sha1" },
+        session: { sequencing: { send: false, receive: true, reorderTimeoutMs: 0 } },
+      },
+    ],
+    ["by an outgoing call", { sessionControl: { places: "OCRQ" } }],
+  ])(
+    "%s: is set up without an id or a cookie in any configuration, and carries frames",
+    async (_, shape) => {
+      await configure(shape);
+      await crosses();
+      const [one, other] = [await session(ends[0]), await session(ends[1])];
+      expect(one.phase).toBe("established");
+      expect(one.established?.peerSessionId).toBe(other.established?.sessionId);
+      expect(one.established?.rxCookie).toBe(other.established?.txCookie);
+      expect(one.established?.rxCookie).toHaveLength(16);
+      expect(one.established?.sequencing.receive).toBe(other.established?.sequencing.send);
+      const { sessions } = await ends[0].list();
+      expect(sessions[0]).toMatchObject({ session: { sessionId: 0 }, receiving: true });
+      expect(sessions[0]?.counters).toMatchObject({ rxErrors: 0, rxCookieDiscards: 0 });
+      expect(await tunnel(ends[0])).toMatchObject({ state: "established", peerHostName: "node" });
+    },
+  );
+
+  it("is one where both begin", async () => {
+    await configure({}, { control: { initiates: true }, sessionControl: { places: "ICRQ" } });
+    await crosses();
+    const [one, other] = [await tunnel(ends[0]), await tunnel(ends[1])];
+    expect(one.localConnectionId).toBe(other.peerConnectionId);
+  });
+
+  it("has no carrier before it is set up, and none after", async () => {
+    await ends[0].apply(...changes(net.a, net.b, {}));
+    await ip(net.a.name, "link", "set", "tap0", "up");
+    expect(await hasCarrier(net.a)).toBe(false);
+    await configure({});
+    await crosses();
+    expect(await hasCarrier(net.a)).toBe(true);
+    await ends[1].apply({ op: "deleteSession", key: KEY });
+    await until("the carrier is gone", async () => !(await hasCarrier(net.a)));
+    expect((await session(ends[0])).lastEnding).toMatchObject({ by: "peer", result: 3 });
+  });
+
+  it("shows the peer's circuit in the carrier", async () => {
+    await configure({});
+    await crosses();
+    const [, put] = changes(net.b, net.a, {
+      control: { initiates: false },
+      sessionControl: { places: null, circuit: { active: false, standby: false } },
+    }) as [Change, Extract<Change, { op: "putSession" }>];
+    await ends[1].apply({ ...put, device: "keep" });
+    await until("the carrier is gone", async () => !(await hasCarrier(net.a)));
+    expect((await session(ends[0])).phase).toBe("established");
+    const active = { ...put.control, circuit: { active: true, standby: false } } as SessionControl;
+    await ends[1].apply({ ...put, device: "keep", control: active });
+    await until("the carrier is back", () => hasCarrier(net.a));
+    await crosses();
+  });
+
+  it("misses a dead peer, and is there again when the peer is", async () => {
+    await configure({});
+    await crosses();
+    await ends[1].kill();
+    await until("it is missed", async () => (await tunnel(ends[0])).state !== "established");
+    const { lastEnding, heardMsAgo } = await tunnel(ends[0]);
+    expect(lastEnding?.why).toMatch(/nothing heard|does not acknowledge/);
+    expect(heardMsAgo).toBeNull();
+    expect(await hasCarrier(net.a)).toBe(false);
+    await ends[1].start();
+    await configure({});
+    await crosses();
+  });
+
+  it("takes back a peer that has restarted, and it by itself", async () => {
+    await configure({}, { control: { initiates: true } });
+    await crosses();
+    const before = (await tunnel(ends[0])).peerConnectionId;
+    await ends[1].kill();
+    await ends[1].start();
+    await configure({}, { control: { initiates: true } });
+    await crosses();
+    expect((await tunnel(ends[0])).peerConnectionId).not.toBe(before);
+  });
+
+  it("tells the peer when its process ends in order", async () => {
+    await configure({ control: { helloMs: 60_000, deadAfterMs: null } });
+    await crosses();
+    await ends[1].shutdown();
+    await until("it has heard", async () => (await tunnel(ends[0])).state !== "established");
+    expect((await tunnel(ends[0])).lastEnding).toMatchObject({ by: "peer" });
+  });
+
+  it("is refused with another secret, and says so", async () => {
+    await configure({ control: { secrets: ["61"] } }, { control: { secrets: ["62"] } });
+    const { tunnels } = await ends[1].list();
+    expect(tunnels).toHaveLength(1);
+    await until("messages have been refused", async () => {
+      const [state] = (await ends[1].list()).tunnels;
+      return (state?.endpoint.rxControl ?? 0) > 1;
+    });
+    expect((await tunnel(ends[1])).state).toBe("idle");
+    expect((await session(ends[0])).phase).toBe("idle");
+  });
+
+  it("says in words why a session is refused", async () => {
+    await configure({}, { sessionControl: { remoteEndId: "other" } });
+    await until("it is refused", async () => (await session(ends[0])).lastEnding !== null);
+    expect((await session(ends[0])).lastEnding?.why).toBe(
+      'no facilities (no session with the Remote End ID "lan")',
+    );
+  });
+});
+
+describe("a quiescent tunnel", () => {
+  const QUIESCENT = { mode: "Quiescent" } as const;
+
+  it("asks whether the peer lives, and nothing else", async () => {
+    await configure({ control: QUIESCENT });
+    for (const end of ends) {
+      await until("it is up", async () => (await tunnel(end)).state === "established");
+    }
+    await ends[1].kill();
+    await until("the peer is missed", async () => (await tunnel(ends[0])).state !== "established");
+    await ends[1].start();
+    await configure({ control: QUIESCENT });
+    await until("it is up again", async () => (await tunnel(ends[0])).state === "established");
+  });
+});

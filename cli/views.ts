@@ -71,6 +71,30 @@ const nonZero = (counters: Readonly<Record<string, number>>): string =>
     .map(([name, value]) => `${name}=${value}`)
     .join(" ");
 
+/** State, when the peer was heard, and the windows: what may be sent, what is on its way, what was sent again. */
+function controlOf({ control }: TunnelRow): string[] {
+  if (control === null) return ["-", "-", "-"];
+  const { state, localConnectionId, peerConnectionId, heardMsAgo } = control;
+  const { window, peerWindow, unacknowledged, retransmitted } = control;
+  const ids = state === "established" ? ` ${localConnectionId}/${peerConnectionId}` : "";
+  return [
+    `${state}${ids}`,
+    heardMsAgo === null ? "-" : ago(heardMsAgo),
+    `${unacknowledged} of ${window}/${peerWindow}, ${retransmitted} again`,
+  ];
+}
+
+/** What the ends have agreed on; cookies are nobody's business. */
+function agreementOf({ control }: SessionRow): string {
+  if (control === null) return "-";
+  if (control.established === null) return control.phase;
+  const { sessionId, peerSessionId, l2SpecificSublayer, sequencing } = control.established;
+  const numbered = [sequencing.send ? "send" : "", sequencing.receive ? "receive" : ""];
+  const sequence = numbered.filter((way) => way !== "").join(",");
+  const sublayer = l2SpecificSublayer === "None" ? "no sublayer" : "sublayer";
+  return `${sessionId}/${peerSessionId}, ${sublayer}${sequence === "" ? "" : `, seq ${sequence}`}`;
+}
+
 export const TUNNELS: View<TunnelRow> = {
   head: ["NAME", "STATE", "ENCAP", "LOCAL", "REMOTE", "ID", "PEER", "SESSIONS"],
   row: (item) => [
@@ -83,9 +107,10 @@ export const TUNNELS: View<TunnelRow> = {
     or(item.peerTunnelId),
     String(item.sessions),
   ],
-  wideHead: ["DATAPATH", "PATH-MTU", "ENDPOINT-DROPS", "COUNTERS"],
+  wideHead: ["DATAPATH", "CONTROL", "HEARD", "WINDOW", "PATH-MTU", "ENDPOINT-DROPS", "COUNTERS"],
   wideRow: (item) => [
     item.datapath,
+    ...controlOf(item),
     or(item.underlayMtu),
     String(sum(item.counters, ENDPOINT_DROPS)),
     nonZero(item.counters),
@@ -113,8 +138,8 @@ export const SESSIONS: View<SessionRow> = {
     String(sum(item.counters, DROPS)),
     ago(item.lastReceivedMsAgo),
   ],
-  wideHead: ["MODE", "COUNTERS"],
-  wideRow: (item) => [item.mode, nonZero(item.counters)],
+  wideHead: ["MODE", "AGREED", "COUNTERS"],
+  wideRow: (item) => [item.mode, agreementOf(item), nonZero(item.counters)],
   trouble: troubleOf,
   none: "No sessions on this node; l2tpctl doctor says why.",
 };

@@ -6,12 +6,7 @@ import type {
   SessionCounters,
   Tunnel,
 } from "../l2tp/model.ts";
-import type {
-  SessionControl,
-  SessionControlState,
-  TunnelControl,
-  TunnelControlState,
-} from "./control/config.ts";
+import type { SessionControlState, TunnelControlState } from "./control/state.ts";
 import type { SocketAddress } from "./sys/socket.ts";
 
 /** Where a device stands: a namespace by path (null: the node's), and its name there. */
@@ -22,12 +17,7 @@ export interface DevicePlace {
 
 /** One change. Putting again or deleting what is gone does nothing. */
 export type Change =
-  | {
-      readonly op: "putTunnel";
-      readonly tunnel: Tunnel;
-      /** Of a tunnel with a control connection, in userspace only. */
-      readonly control?: TunnelControl;
-    }
+  | { readonly op: "putTunnel"; readonly tunnel: Tunnel }
   /** With its sessions. */
   | { readonly op: "deleteTunnel"; readonly name: string }
   /**
@@ -38,11 +28,6 @@ export type Change =
       readonly op: "putSession";
       readonly session: Session;
       readonly device: DevicePlace | "keep" | null;
-      /**
-       * Of a session that is signalled: its ids, cookies, sublayer and sequencing are what the ends agree on, and not
-       * those of `session`. Until then its device is without a carrier.
-       */
-      readonly control?: SessionControl;
     }
   /** A TAP device stays: whoever has moved it removes it, and need not stop the packets for that. */
   | { readonly op: "deleteSession"; readonly key: string };

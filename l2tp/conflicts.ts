@@ -46,7 +46,10 @@ function settle<T>(
 }
 
 /** What tunnels have in common, if they do. */
-export type TunnelClaim = Pick<Tunnel, "name" | "tunnelId" | "encapsulation" | "local" | "remote">;
+export type TunnelClaim = Pick<
+  Tunnel,
+  "name" | "tunnelId" | "encapsulation" | "local" | "remote" | "control"
+>;
 
 /** @param incumbents names of the tunnels that are programmed */
 export function settleTunnels<T extends TunnelClaim>(
@@ -73,6 +76,19 @@ export function settleTunnels<T extends TunnelClaim>(
         value: remote,
         reason: `L2tpTunnel ${holder} runs between the same addresses and ports`,
         remedy: `choose another local or remote port than ${local.port} and ${remote.port}`,
+      }),
+    },
+    {
+      // A peer's first message says no more than where it comes from.
+      of: ({ name, encapsulation, local, remote, control }) =>
+        control === undefined
+          ? `none ${name}`
+          : `${encapsulation} ${local.address} ${local.port} ${remote.address}`,
+      problem: ({ remote, local }, holder) => ({
+        path: "spec.control",
+        value: undefined,
+        reason: `L2tpTunnel ${holder} has the control connection between ${local.address} and ${remote.address}`,
+        remedy: "put the sessions into that one, or choose another local port",
       }),
     },
   ]);

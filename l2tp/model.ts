@@ -14,6 +14,39 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** How a tunnel's control connection is held (RFC 3931; control/). */
+export interface TunnelControl {
+  /** "Quiescent": both ends know all of each other, and only ask whether the other lives. */
+  readonly mode: "Managed" | "Quiescent";
+  /** Whether we send the SCCRQ. */
+  readonly initiates: boolean;
+  readonly hostName: string;
+  readonly routerId: number;
+  /** In hexadecimal digits; none: without authentication. A second is for a change of the secret. */
+  readonly secrets: readonly string[];
+  readonly digest: "md5" | "sha1";
+  readonly hidesValues: boolean;
+  readonly helloMs: number;
+  /** null: when retransmission has ended. */
+  readonly deadAfterMs: number | null;
+  readonly retransmitMs: number;
+  readonly retransmitCapMs: number;
+  readonly maxRetransmits: number;
+}
+
+/** How a session of a managed tunnel is signalled. */
+export interface SessionControl {
+  readonly remoteEndId: string;
+  /** Which call we place; null: we wait for the peer's. */
+  readonly places: "ICRQ" | "OCRQ" | null;
+  /** 4: Ethernet VLAN, 5: Ethernet (RFC 4719). */
+  readonly pseudowireType: number;
+  /** Hexadecimal digits; null: by chance. */
+  readonly rxCookie: string | null;
+  /** Of the pod's interface. */
+  readonly circuit: { readonly active: boolean; readonly standby: boolean };
+}
+
 export interface Tunnel {
   /** Unique on the node. */
   readonly name: string;
@@ -25,6 +58,8 @@ export interface Tunnel {
   readonly remote: Endpoint;
   /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
   readonly udpChecksum: boolean;
+  /** In userspace only; without one both ends are configured alike. */
+  readonly control?: TunnelControl;
 }
 
 export interface Sequencing {
@@ -51,6 +86,11 @@ export interface Session {
   readonly sequencing: Sequencing;
   /** Of the pseudowire's device: the largest frame is this, an Ethernet header and a VLAN tag. */
   readonly mtu: number;
+  /**
+   * Of a managed tunnel's session: the peer's id, cookies, sublayer and sequencing are what the ends agree on, and not
+   * those above; ours is but a name for it here. Until then its device is without a carrier.
+   */
+  readonly control?: SessionControl;
 }
 
 /** Counters of a session, by the kernel's names (L2TP_ATTR_STATS) where it has one. */

@@ -8,17 +8,12 @@ import { fromHex, type Octets } from "../../l2tp/control/octets.ts";
 import type { Peering, PeeringConfig } from "../../l2tp/control/peering.ts";
 import type { EstablishedSession, SessionConfig } from "../../l2tp/control/session.ts";
 import { sameData } from "../../l2tp/difference.ts";
-import type { Session, Tunnel } from "../../l2tp/model.ts";
+import type { Session, SessionControl, Tunnel, TunnelControl } from "../../l2tp/model.ts";
 import type { Change, DevicePlace, SessionState, TunnelState } from "../datapath.ts";
 import { decodeSockaddr, encodeSockaddr, type SocketAddress } from "../sys/socket.ts";
 import type { Table } from "../tap/table.ts";
 import { LocalEndpoint } from "../tap/tunnel.ts";
-import type {
-  SessionControl,
-  SessionControlState,
-  TunnelControl,
-  TunnelControlState,
-} from "./config.ts";
+import type { SessionControlState, TunnelControlState } from "./state.ts";
 
 /** In front of a control message over IP (RFC 3931, 4.1.1.2). */
 const ZERO_SESSION_ID = new Uint8Array(4);
@@ -29,20 +24,16 @@ const RECEIVE_WINDOW = 8;
 const SETUP_MS = 30_000;
 const RETRY = { firstMs: 1000, capMs: 30_000 };
 
-/** A session as the agent has put it. */
-interface Wanted {
-  readonly session: Session;
-  readonly control: SessionControl;
-}
+/** A session that is signalled, as the agent has put it. */
+type Wanted = Session & { readonly control: SessionControl };
+/** A tunnel with a control connection. */
+type Controlled = Tunnel & { readonly control: TunnelControl };
 
 export class ControlPlane {
   readonly #table: Table;
   readonly #now: () => number;
   readonly #lcce: Lcce;
-  readonly #tunnels = new Map<
-    string,
-    { readonly tunnel: Tunnel; readonly control: TunnelControl }
-  >();
+  readonly #tunnels = new Map<string, Controlled>();
   readonly #sessions = new Map<string, Wanted>();
   readonly #inbox: {
     readonly local: string;
@@ -73,13 +64,13 @@ export class ControlPlane {
   apply(change: Change): void {
     switch (change.op) {
       case "putTunnel":
-        return this.#putTunnel(change.tunnel, change.control);
+        return this.#putTunnel(change.tunnel);
       case "deleteTunnel":
         // The peer is told while there is a socket to tell it by.
         this.#forgetTunnel(change.name);
         return this.#table.apply(change);
       case "putSession":
-        return this.#putSession(change.session, change.device, change.control);
+        return this.#putSession(change.session, change.device);
       case "deleteSession":
         this.forgetSession(change.key);
         return this.#table.apply(change);
@@ -89,11 +80,14 @@ export class ControlPlane {
   /**
    * A control message came; `poll` takes it in, when the packet path has done with its batch.
    * @param octets from behind the UDP or IP header on
+   * @returns false: nobody here has a control connection
    */
-  receive(endpoint: LocalEndpoint, sockaddr: Uint8Array, octets: Uint8Array): void {
-    if (this.#tunnels.size === 0 || this.#inbox.length >= MAX_INBOX) return;
+  receive(endpoint: LocalEndpoint, sockaddr: Uint8Array, octets: Uint8Array): boolean {
+    if (this.#tunnels.size === 0) return false;
+    if (this.#inbox.length >= MAX_INBOX) return true;
     const message = Uint8Array.from(endpoint.overUdp ? octets : octets.subarray(4));
     this.#inbox.push({ local: endpoint.key, from: decodeSockaddr(sockaddr), message });
+    return true;
   }
 
   /** When `poll` has something to do by itself. */
@@ -132,8 +126,7 @@ export class ControlPlane {
   describeSession(state: SessionState): SessionState {
     const wanted = this.#sessions.get(state.session.key);
     if (wanted === undefined) return state;
-    const control = this.#describeControl(wanted.session);
-    return { ...state, session: wanted.session, receiving: true, control };
+    return { ...state, session: wanted, receiving: true, control: this.#describeControl(wanted) };
   }
 
   #describeControl({ key, tunnel }: Session): SessionControlState {
@@ -146,56 +139,47 @@ export class ControlPlane {
     };
   }
 
-  #putTunnel(tunnel: Tunnel, control: TunnelControl | undefined): void {
+  #putTunnel(tunnel: Tunnel): void {
     this.#table.apply({ op: "putTunnel", tunnel });
-    const known = this.#tunnels.get(tunnel.name);
-    if (control === undefined) {
-      if (known !== undefined) this.#forgetTunnel(tunnel.name);
-      return;
-    }
-    if (known !== undefined && sameData(known, { tunnel, control })) return;
-    this.#tunnels.set(tunnel.name, { tunnel, control });
-    const peering = this.#lcce.put(peeringConfig(tunnel, control), this.#now());
+    if (!hasControl(tunnel)) return this.#forgetTunnel(tunnel.name);
+    if (sameData(this.#tunnels.get(tunnel.name), tunnel)) return;
+    this.#tunnels.set(tunnel.name, tunnel);
+    const peering = this.#lcce.put(peeringConfig(tunnel), this.#now());
     for (const wanted of this.#sessions.values()) {
-      if (wanted.session.tunnel === tunnel.name) this.#want(peering, wanted);
+      if (wanted.tunnel === tunnel.name) this.#want(peering, wanted);
     }
   }
 
   #forgetTunnel(name: string): void {
     if (!this.#tunnels.delete(name)) return;
     // First: what ends with the connection is not to be put again.
-    for (const [key, { session }] of this.#sessions) {
-      if (session.tunnel === name) this.#sessions.delete(key);
+    for (const [key, { tunnel }] of this.#sessions) {
+      if (tunnel === name) this.#sessions.delete(key);
     }
     this.#lcce.delete(name, this.#now());
   }
 
-  #putSession(
-    session: Session,
-    device: DevicePlace | "keep" | null,
-    control: SessionControl | undefined,
-  ): void {
-    if (control === undefined) {
+  #putSession(session: Session, device: DevicePlace | "keep" | null): void {
+    if (!isSignalled(session)) {
       this.forgetSession(session.key);
       return this.#table.apply({ op: "putSession", session, device });
     }
-    const wanted = { session, control };
     const established = this.#established(session);
     const config = established === undefined ? dormant(session) : agreed(session, established);
     this.#table.apply({ op: "putSession", session: config, device });
     if (established === undefined) this.#table.setCarrier(session.key, false);
     const before = this.#sessions.get(session.key);
-    if (before !== undefined && before.session.tunnel !== session.tunnel) {
-      this.#lcce.peeringOf(before.session.tunnel)?.deleteSession(session.key, this.#now());
+    if (before !== undefined && before.tunnel !== session.tunnel) {
+      this.#lcce.peeringOf(before.tunnel)?.deleteSession(session.key, this.#now());
     }
-    this.#sessions.set(session.key, wanted);
+    this.#sessions.set(session.key, session);
     const peering = this.#lcce.peeringOf(session.tunnel);
-    if (peering !== undefined) this.#want(peering, wanted);
+    if (peering !== undefined) this.#want(peering, session);
   }
 
-  #want(peering: Peering, { session, control }: Wanted): void {
-    peering.setCircuit(session.key, control.circuit, this.#now());
-    peering.putSession(sessionConfig(session, control), this.#now());
+  #want(peering: Peering, wanted: Wanted): void {
+    peering.setCircuit(wanted.key, wanted.control.circuit, this.#now());
+    peering.putSession(sessionConfig(wanted), this.#now());
   }
 
   /** The session goes to another thread; the peer is told that this one is over. */
@@ -203,7 +187,7 @@ export class ControlPlane {
     const known = this.#sessions.get(key);
     if (known === undefined) return;
     this.#sessions.delete(key);
-    this.#lcce.peeringOf(known.session.tunnel)?.deleteSession(key, this.#now());
+    this.#lcce.peeringOf(known.tunnel)?.deleteSession(key, this.#now());
   }
 
   #established({ key, tunnel }: Session): EstablishedSession | undefined {
@@ -214,7 +198,7 @@ export class ControlPlane {
   #sessionUp(established: EstablishedSession): void {
     const wanted = this.#sessions.get(established.key);
     if (wanted === undefined) return;
-    const session = agreed(wanted.session, established);
+    const session = agreed(wanted, established);
     this.#table.apply({ op: "putSession", session, device: "keep" });
     const { active, standby } = established.peerCircuit;
     this.#table.setCarrier(established.key, active && !standby);
@@ -223,9 +207,9 @@ export class ControlPlane {
   #sessionDown(key: string): void {
     const wanted = this.#sessions.get(key);
     // Another of that key may have been established before this one was through.
-    if (wanted === undefined || this.#established(wanted.session) !== undefined) return;
+    if (wanted === undefined || this.#established(wanted) !== undefined) return;
     this.#table.setCarrier(key, false);
-    this.#table.apply({ op: "putSession", session: dormant(wanted.session), device: "keep" });
+    this.#table.apply({ op: "putSession", session: dormant(wanted), device: "keep" });
   }
 
   #transmit({ config, remote }: Peering, octets: Octets): void {
@@ -245,6 +229,14 @@ export class ControlPlane {
       if (id !== 0 && !isTaken) return id;
     }
   }
+}
+
+function hasControl(tunnel: Tunnel): tunnel is Controlled {
+  return tunnel.control !== undefined;
+}
+
+function isSignalled(session: Session): session is Wanted {
+  return session.control !== undefined;
 }
 
 function random(count: number): Octets {
@@ -270,7 +262,7 @@ function agreed(session: Session, established: EstablishedSession): Session {
   };
 }
 
-function sessionConfig(session: Session, control: SessionControl): SessionConfig {
+function sessionConfig({ control, ...session }: Wanted): SessionConfig {
   const { remoteEndId, places, pseudowireType, rxCookie } = control;
   return {
     key: session.key,
@@ -284,7 +276,7 @@ function sessionConfig(session: Session, control: SessionControl): SessionConfig
   };
 }
 
-function peeringConfig(tunnel: Tunnel, control: TunnelControl): PeeringConfig {
+function peeringConfig({ control, ...tunnel }: Controlled): PeeringConfig {
   const { retransmitMs, retransmitCapMs, maxRetransmits } = control;
   return {
     name: tunnel.name,

@@ -18,7 +18,10 @@ class Bench implements Ports {
   readonly forwarder = new Forwarder({
     joinRefused: () => this.joinsRefused++,
     segmentRefused: (_tunnel, bytes, errno) => this.refused.push([bytes, errno]),
-    control: (_endpoint, _sender, octets) => this.control.push(octets.slice()),
+    control: (_endpoint, _sender, octets) => {
+      this.control.push(octets.slice());
+      return false;
+    },
     createBatch: (arena) => {
       this.batch = new FakeBatch(arena);
       return this.batch;

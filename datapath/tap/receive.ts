@@ -18,12 +18,12 @@ import type { LocalEndpoint, TunnelState } from "./tunnel.ts";
 /** Frames that all sessions together may hold for reordering. */
 const HOLD_POOL_SLOTS = 16 * HELD_FRAMES;
 
-/** Takes a control message; the octets, from behind the UDP or IP header on, are only there until it returns. */
+/** Takes a control message, or has nothing to do with such; the octets, from behind the UDP or IP header on, are only there until it returns. */
 export type ControlReceiver = (
   endpoint: LocalEndpoint,
   sockaddr: Uint8Array,
   octets: Uint8Array,
-) => void;
+) => boolean;
 
 export class Receiver {
   readonly #arena: Arena;
@@ -155,9 +155,9 @@ export class Receiver {
     if (status !== DecodeStatus.Ok) {
       if (status === DecodeStatus.Short) endpoint.counters.rxShort++;
       else if (status === DecodeStatus.Control) {
-        endpoint.counters.rxControl++;
         messages.copyName(slot, this.#sender);
-        this.#control(endpoint, this.#sender, this.#arena.bytes.subarray(offset, end));
+        const octets = this.#arena.bytes.subarray(offset, end);
+        if (!this.#control(endpoint, this.#sender, octets)) endpoint.counters.rxControl++;
       } else endpoint.counters.rxWrongVersion++;
       return;
     }

@@ -32,6 +32,7 @@ import { tunnelNamer } from "../convert/tunnel-names.ts";
 import { Attacher, type AttachStep } from "./attach.ts";
 import { AttachmentStore } from "./attachments.ts";
 import { aboutNode } from "./complaints.ts";
+import { ControlWatch } from "./control-watch.ts";
 import { Datapaths } from "./datapaths.ts";
 import { AgentError } from "./errors.ts";
 import { Node } from "./node.ts";
@@ -74,6 +75,8 @@ export interface PassState {
   readonly resolved: Resolved;
   readonly failures: Failures;
   readonly programmed: Programmed;
+  /** As it was before the pass. */
+  readonly listing: Listing;
 }
 
 export class Agent {
@@ -83,6 +86,7 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #datapath: DatapathClient;
   readonly #datapaths: Datapaths;
+  readonly #control: ControlWatch;
   readonly #serial = new Serial();
   #state: PassState | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -102,6 +106,10 @@ export class Agent {
       log.error({ path, err: error }, "an attachment's file cannot be read; it is left alone"),
     );
     this.#datapaths = new Datapaths(this.#datapath);
+    this.#control = new ControlWatch(
+      () => this.#datapath.list(),
+      () => this.trigger(0),
+    );
     this.node = new Node(nodeName, this.#datapaths, this.store);
     this.attacher = new Attacher({
       nodeName,
@@ -148,6 +156,7 @@ export class Agent {
   stop(): void {
     this.#stopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#control.stop();
     for (const close of this.#closers) close();
     this.node.close();
   }
@@ -254,7 +263,11 @@ export class Agent {
       const figures = { tunnels: resolved.tunnels.size, sessions: resolved.sessions.size };
       this.log.info({ node: nodeName, manifests: this.folder, ...figures }, "ready");
     }
-    this.#state = { intake, rejections, withdrawn, resolved, failures, programmed };
+    this.#state = { intake, rejections, withdrawn, resolved, failures, programmed, listing };
+    const matters = [...resolved.tunnels.values()].some(
+      ({ tunnel }) => tunnel.control !== undefined,
+    );
+    this.#control.saw(listing, matters);
     this.#writeStatus(spared);
     this.#report(actions.length, failures, Math.round(performance.now() - started));
     return this.#state;

@@ -2,6 +2,7 @@
  * The agent's socket protocol: newline-delimited JSON, one reply a request (rpc/). The CNI plugin and
  * l2tpctl speak it, and know of the rest of the operator nothing but this file.
  */
+import type { SessionControlState, TunnelControlState } from "../../datapath/control/state.ts";
 
 import { MAC_FORM } from "../../l2tp/mac.ts";
 
@@ -149,8 +150,18 @@ export interface TunnelRow {
   readonly datapath: string;
   readonly underlayMtu: number | null;
   readonly sessions: number;
+  /** null: it has no control connection. */
+  readonly control: TunnelControlState | null;
   readonly conditions: readonly ConditionRow[];
   readonly counters: Readonly<Record<string, number>>;
+}
+
+/** What is signalled of a session, without its cookies. */
+export interface SessionControlRow extends Omit<SessionControlState, "established"> {
+  readonly established: Omit<
+    NonNullable<SessionControlState["established"]>,
+    "rxCookie" | "txCookie"
+  > | null;
 }
 
 export interface SessionRow {
@@ -164,6 +175,8 @@ export interface SessionRow {
   readonly mode: string;
   readonly attachedTo: readonly string[];
   readonly lastReceivedMsAgo: number | null;
+  /** null: it is not signalled. */
+  readonly control: SessionControlRow | null;
   readonly conditions: readonly ConditionRow[];
   readonly counters: Readonly<Record<string, number>>;
 }

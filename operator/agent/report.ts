@@ -1,4 +1,5 @@
 /** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
+import type { SessionControlState } from "../../datapath/control/state.ts";
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
 import { formatEndpoint } from "../../l2tp/ip.ts";
 import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
@@ -13,7 +14,13 @@ import {
 import type { PassState } from "./agent.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import { isAlive } from "./pod-netns.ts";
-import type { AttachmentRow, ConditionRow, SessionRow, TunnelRow } from "./protocol.ts";
+import type {
+  AttachmentRow,
+  ConditionRow,
+  SessionControlRow,
+  SessionRow,
+  TunnelRow,
+} from "./protocol.ts";
 import type { Kind, StatusInput, StatusSink, Withdrawn } from "./source.ts";
 
 /** The status of every object of the node, the broken ones too. */
@@ -22,17 +29,21 @@ export function statusInputs(
   store: AttachmentStore,
   spared: Spared,
 ): StatusInput[] {
-  const { resolved, failures } = state;
+  const { resolved, failures, listing } = state;
   const inputs: StatusInput[] = [];
+  const tunnels = new Map(listing.tunnels.map((item) => [item.tunnel.name, item.control]));
+  const sessions = new Map(listing.sessions.map((item) => [item.session.key, item.control]));
   for (const [key, tunnel] of resolved.tunnels) {
-    const status = { ...tunnelStatus(tunnel, failures) };
+    const status = { ...tunnelStatus(tunnel, failures, tunnels.get(key)) };
     inputs.push({ kind: "L2tpTunnel", key, ...specOf(tunnel.object), status });
   }
   for (const [key, session] of resolved.sessions) {
     const attachments = store
       .ofSession(key)
       .map((attachment) => ({ attachment, alive: isAlive(attachment) }));
-    const status = { ...sessionStatus(session, failures, attachments) };
+    const status = {
+      ...sessionStatus(session, failures, attachments, sessions.get(key)),
+    };
     inputs.push({ kind: "L2tpSession", key, ...specOf(session.object), status });
   }
   inputs.push(...refusedInputs("L2tpTunnel", state, spared.tunnels));
@@ -140,6 +151,7 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSin
       underlayMtu: known?.underlayMtu ?? null,
       sessions: sessions.get(name)?.length ?? 0,
       conditions: conditionsOf(status, "L2tpTunnel", name),
+      control: live?.control ?? null,
       counters: counters(live?.endpoint),
     };
   });
@@ -174,9 +186,16 @@ export function sessionRows(
       attachedTo: attachments.map(({ pod, ifname }) => `${pod}:${ifname}`),
       lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,
       conditions: conditionsOf(status, "L2tpSession", key),
+      control: live?.control === undefined ? null : withoutCookies(live.control),
       counters: counters(live?.counters),
     };
   }
+}
+
+function withoutCookies({ established, ...control }: SessionControlState): SessionControlRow {
+  if (established === null) return { ...control, established };
+  const { rxCookie: _, txCookie: __, ...rest } = established;
+  return { ...control, established: rest };
 }
 
 export function attachmentRows(state: PassState, store: AttachmentStore): AttachmentRow[] {

@@ -47,9 +47,9 @@ export interface TunnelSpec {
    */
   tunnelId?: number;
   /**
-   * The peer's id of the tunnel.
+   * The peer's id of the tunnel; not of a Managed one.
    */
-  peerTunnelId: number;
+  peerTunnelId?: number;
   /**
    * Who moves the frames. Auto takes the kernel where it can.
    */
@@ -58,6 +58,61 @@ export interface TunnelSpec {
    * Whether UDP datagrams carry a checksum.
    */
   udpChecksum?: boolean;
+  /**
+   * The control connection, where there is one (RFC 3931 section 3.3). It is the userspace datapath's.
+   */
+  control?: {
+    /**
+     * Static has none: both ends are configured alike. Quiescent is static, and asks whether the peer lives. Managed lets the ends agree on ids and cookies, and tell of their circuits.
+     */
+    mode?: "Static" | "Quiescent" | "Managed";
+    /**
+     * Whether the node opens the connection. It takes the peer's in any case.
+     */
+    initiate?: boolean;
+    /**
+     * A LAC asks for its sessions (ICRQ); an LNS waits until the peer asks. Both ends may be LACs.
+     */
+    role?: "LAC" | "LNS";
+    /**
+     * The secret that both ends share; messages are then authenticated.
+     */
+    secretRef?: {
+      /**
+       * The namespace of the Secret.
+       */
+      namespace: string;
+      /**
+       * The name of the Secret.
+       */
+      name: string;
+      /**
+       * The key in it.
+       */
+      key: string;
+    };
+    /**
+     * The hash of the authentication.
+     */
+    digest?: "HMAC-MD5" | "HMAC-SHA1";
+    /**
+     * Whether cookies, ids and names are hidden from who does not have the secret.
+     */
+    hideValues?: boolean;
+    /**
+     * How a silent peer is asked, and when it counts as gone.
+     */
+    hello?: {
+      /**
+       * After so much silence a HELLO is sent.
+       */
+      interval?: string;
+      /**
+       * After so much silence the peer is gone; if left out, when it has not acknowledged ten times.
+       */
+      deadAfter?: string;
+    };
+  };
   /**
    * Whose sessions may run in the tunnel.
    */
@@ -130,7 +185,7 @@ export interface TunnelStatus {
    */
   observedGeneration?: number;
   /**
-   * Accepted: the object is valid, and nothing else has what it asks for. Programmed: this generation runs on the node.
+   * Accepted: the object is valid, and nothing else has what it asks for. Programmed: this generation runs on the node. Alive: the peer is there, as far as the control connection knows.
    *
    * @maxItems 8
    *
@@ -138,7 +193,7 @@ export interface TunnelStatus {
    */
   conditions?: {
     /**
-     * Accepted or Programmed.
+     * Accepted, Programmed or Alive.
      */
     type: string;
     /**
@@ -182,9 +237,13 @@ export interface SessionSpec {
    */
   sessionId?: number;
   /**
-   * The session id that we send, the peer's.
+   * The session id that we send, the peer's; not in a Managed tunnel.
    */
-  peerSessionId: number;
+  peerSessionId?: number;
+  /**
+   * What the peer knows the pseudowire by, in a Managed tunnel; the session's name if left out.
+   */
+  remoteEndId?: string;
   /**
    * What the session carries.
    */

@@ -41,6 +41,9 @@ const session = (name: string, change: object, fault: Fault | null = null): Samp
 const remote = (address: string) => ({ local: {}, remote: { address } });
 const cookie = (receive: object) => ({ cookies: { receive } });
 const secretKeyRef = { name: "cookies", key: "rx" };
+const secretRef = { namespace: "infra", name: "branch", key: "secret" };
+const managed = (name: string, control: object, fault: Fault | null = null): Sample =>
+  tunnel(name, { peerTunnelId: undefined, control }, fault);
 
 export const SAMPLES: readonly Sample[] = [
   tunnel("a tunnel", {}),
@@ -60,7 +63,32 @@ export const SAMPLES: readonly Sample[] = [
   { name: "no remote", kind: "L2tpTunnel", spec: WITHOUT_REMOTE, fault: "schema" },
   tunnel("no node", { nodeName: undefined }, "schema"),
   tunnel("an empty node", { nodeName: "" }, "schema"),
-  tunnel("no peer's id", { peerTunnelId: undefined }, "schema"),
+  managed("a managed tunnel", {}),
+  managed("a managed tunnel, and all that can be said of it", {
+    mode: "Managed",
+    initiate: false,
+    role: "LNS",
+    secretRef,
+    digest: "HMAC-SHA1",
+    hideValues: true,
+    hello: { interval: "5s", deadAfter: "15s" },
+  }),
+  tunnel("a quiescent tunnel", { control: { mode: "Quiescent", hello: { interval: "1s" } } }),
+  tunnel("a static tunnel by name", { control: { mode: "Static" } }),
+  tunnel("no peer's id", { peerTunnelId: undefined }, "cel"),
+  tunnel("the peer's id in a managed tunnel", { control: {} }, "cel"),
+  managed("another mode", { mode: "Dynamic" }, "schema"),
+  managed("another role", { role: "PE" }, "schema"),
+  managed("a secret of nowhere", { secretRef: secretKeyRef }, "schema"),
+  tunnel("a secret for HELLO alone", { control: { mode: "Quiescent", secretRef } }, "cel"),
+  tunnel(
+    "a control connection in the kernel",
+    { peerTunnelId: undefined, control: {}, datapath: "Kernel" },
+    "cel",
+  ),
+  managed("HELLO all the time", { hello: { interval: "10ms" } }, "cel"),
+  managed("dead before it is asked", { hello: { interval: "10s", deadAfter: "5s" } }, "cel"),
+  managed("no time", { hello: { interval: "soon" } }, "schema"),
   tunnel("id 0", { tunnelId: 0 }, "schema"),
   tunnel("an id of 33 bits", { peerTunnelId: 4294967296 }, "schema"),
   tunnel("half an id", { peerTunnelId: 1.5 }, "schema"),
@@ -119,7 +147,8 @@ export const SAMPLES: readonly Sample[] = [
   session("a bridge", { attachment: { mode: "Bridge" }, mtu: 1400 }),
   session("no tunnel", { tunnelRef: undefined }, "schema"),
   session("an unnamed tunnel", { tunnelRef: {} }, "schema"),
-  session("no peer's session id", { peerSessionId: undefined }, "schema"),
+  session("a session of a managed tunnel", { peerSessionId: undefined, remoteEndId: "lan" }),
+  session("an empty Remote End ID", { remoteEndId: "" }, "schema"),
   session("session id 0", { sessionId: 0 }, "schema"),
   session("a negative id", { peerSessionId: -1 }, "schema"),
   session("another pseudowire", { pseudowireType: "PPP" }, "schema"),

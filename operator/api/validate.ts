@@ -26,6 +26,7 @@ export function validateTunnel(spec: TunnelSpec): FieldProblem[] {
   const problems = new Problems();
   checkId(problems, "spec.tunnelId", spec.tunnelId);
   checkId(problems, "spec.peerTunnelId", spec.peerTunnelId);
+  checkControl(problems, spec);
   checkAddress(problems, "spec.remote.address", spec.remote.address);
   checkLocal(problems, spec);
   checkPorts(problems, spec);
@@ -37,6 +38,45 @@ export function validateTunnel(spec: TunnelSpec): FieldProblem[] {
     problems.add(path, undefined, "Selector needs one", "give it matchLabels, or use from: All");
   }
   return problems.found;
+}
+
+function checkControl(problems: Problems, { control, peerTunnelId, datapath }: TunnelSpec): void {
+  const mode = control === undefined ? "Static" : (control.mode ?? "Managed");
+  if (mode === "Managed" && peerTunnelId !== undefined) {
+    const reason = "in a Managed tunnel the peer tells its id";
+    problems.add("spec.peerTunnelId", peerTunnelId, reason, "leave it out");
+  } else if (mode !== "Managed" && peerTunnelId === undefined) {
+    const remedy = "give the peer's id of the tunnel, or use spec.control.mode: Managed";
+    problems.add("spec.peerTunnelId", undefined, "missing", remedy);
+  }
+  if (control === undefined || mode === "Static") return;
+  if (datapath === "Kernel") {
+    const reason = "a control connection is the userspace datapath's";
+    problems.add("spec.datapath", datapath, reason, "leave it out");
+  }
+  if (mode !== "Managed" && control.secretRef !== undefined) {
+    const path = "spec.control.secretRef";
+    problems.add(path, undefined, "only a Managed tunnel authenticates", "leave it out");
+  }
+  checkHello(problems, control);
+}
+
+const MIN_HELLO_MS = 1000;
+const MAX_HELLO_MS = 3_600_000;
+const MAX_DEAD_AFTER_MS = 86_400_000;
+
+function checkHello(problems: Problems, { hello }: NonNullable<TunnelSpec["control"]>): void {
+  const interval = parseDuration(hello?.interval ?? "60s");
+  if (interval === undefined || interval < MIN_HELLO_MS || interval > MAX_HELLO_MS) {
+    const path = "spec.control.hello.interval";
+    problems.add(path, hello?.interval, "not an interval", "from 1s to 3600s");
+  }
+  if (hello?.deadAfter === undefined) return;
+  const deadAfter = parseDuration(hello.deadAfter);
+  if (deadAfter === undefined || deadAfter <= (interval ?? 0) || deadAfter > MAX_DEAD_AFTER_MS) {
+    const remedy = "longer than hello.interval, and 86400s at most";
+    problems.add("spec.control.hello.deadAfter", hello.deadAfter, "not a bound", remedy);
+  }
 }
 
 function checkId(problems: Problems, path: string, id: number | undefined): void {

@@ -77,10 +77,11 @@ export function chooseDatapath(
 }
 
 function whyNotKernel(
-  { name, encapsulation, local }: Tunnel,
+  { name, encapsulation, local, control }: Tunnel,
   shared: SharedEndpoints,
   kernel: KernelSupport,
 ): string | null {
+  if (control !== undefined) return "its control connection is the userspace datapath's";
   const family = local.address.includes(":") ? "IPv6" : "IPv4";
   const lack = encapsulation === "UDP" ? kernel.UDP : kernel[family];
   if (lack !== null) return lack;

@@ -13,6 +13,7 @@ import type {
   PortPair,
 } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "./attachment.ts";
+import { withCircuit } from "./control.ts";
 import type { ResolvedSession } from "./resolve.ts";
 
 export function bridgeName(sessionId: number): string {
@@ -61,12 +62,16 @@ export function desireSession(
     addresses: [],
     routes: [],
   };
-  const desired: DesiredSession = { session, datapath, link: id };
   const [first] = attachments;
+  const desired: DesiredSession = {
+    session: withCircuit(session, first !== undefined),
+    datapath,
+    link: id,
+  };
   if (first === undefined) {
     // The kernel makes a device with each session.
     if (datapath === "Kernel") return { session: desired, links: [device], pairs: [] };
-    return { session: { session, datapath, link: null }, links: [], pairs: [] };
+    return { session: { ...desired, link: null }, links: [], pairs: [] };
   }
   if (mode === "Direct") {
     return { session: desired, links: [{ ...device, ...inPod(first) }], pairs: [] };

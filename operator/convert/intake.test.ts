@@ -69,7 +69,7 @@ it.each<[string, unknown, RegExp]>([
     tunnel({}, { nodename: "n" }),
     /spec\.nodename: no such field; there are .*nodeName/,
   ],
-  ["a field too few", tunnel({}, { peerTunnelId: undefined }), /spec\.peerTunnelId: missing/],
+  ["a field too few", session({}, { tunnelRef: undefined }), /spec\.tunnelRef: missing/],
   [
     "a wrong type",
     tunnel({}, { peerTunnelId: "7" }),

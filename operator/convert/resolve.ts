@@ -24,6 +24,7 @@ import {
   validateSession,
   validateTunnel,
 } from "../api/validate.ts";
+import { requireFitting, sessionControl, tunnelControl } from "./control.ts";
 import {
   chooseDatapath,
   type DatapathContext,
@@ -224,7 +225,7 @@ function resolveTunnel(
     name: metadata.name,
     datapath: "Userspace",
     tunnelId,
-    peerTunnelId: spec.peerTunnelId,
+    peerTunnelId: spec.peerTunnelId ?? 0,
     encapsulation: spec.encapsulation ?? "UDP",
     local: { address: local, port: port(spec.local?.port) },
     remote: {
@@ -233,6 +234,7 @@ function resolveTunnel(
     },
     // Over IP there is none to leave out.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
+    ...optional("control", tunnelControl(spec, local, context.secrets)),
   };
   // The local address may have been looked up, and only now turn out to be the remote's.
   const found = { address: local, ...(tunnel.local.port === 0 ? {} : { port: tunnel.local.port }) };
@@ -293,22 +295,26 @@ function resolveSession(
 ): ResolvedSession {
   const { metadata, spec } = object;
   requireValid(validateSession(spec));
-  const { tunnel, underlayMtu } = requireTunnel(object, intake, tunnels);
+  const { tunnel, underlayMtu, object: tunnelObject } = requireTunnel(object, intake, tunnels);
+  requireFitting(object, tunnel);
   const key = keyOf(object);
   const sessionId = spec.sessionId ?? programmed.sessions.get(key) ?? allocateId(key, ids);
   ids.add(sessionId);
   const cookie = (field: "receive" | "transmit") =>
     readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], secrets);
   const txCookie = cookie("transmit");
+  const rxCookie = cookie("receive");
+  const control = sessionControl(object, tunnelObject, tunnel, rxCookie);
   const l2SpecificSublayer = spec.l2SpecificSublayer ?? "Default";
-  const computedMtu = sessionMtu(underlayMtu, tunnel, { l2SpecificSublayer, txCookie });
+  const header = control === null ? { l2SpecificSublayer, txCookie } : LARGEST_HEADER;
+  const computedMtu = sessionMtu(underlayMtu, tunnel, header);
   const session: Session = {
     key,
     tunnel: tunnel.name,
     sessionId,
-    peerSessionId: spec.peerSessionId,
+    peerSessionId: spec.peerSessionId ?? 0,
     l2SpecificSublayer,
-    rxCookie: cookie("receive"),
+    rxCookie: control === null ? rxCookie : "",
     txCookie,
     sequencing: {
       send: spec.sequencing?.send ?? false,
@@ -316,8 +322,16 @@ function resolveSession(
       reorderTimeoutMs: parseDuration(spec.sequencing?.reorderTimeout ?? "0ms") ?? 0,
     },
     mtu: spec.mtu ?? Math.min(MAX_MTU, Math.max(MIN_MTU, computedMtu)),
+    ...optional("control", control),
   };
   return { object, session, tunnel, mode: spec.attachment?.mode ?? "Direct" };
+}
+
+/** What the ends may come to agree on. */
+const LARGEST_HEADER = { l2SpecificSublayer: "Default", txCookie: "0".repeat(16) } as const;
+
+function optional<K extends string, T>(key: K, value: T | null): { [key in K]?: T } {
+  return (value === null ? {} : { [key]: value }) as { [key in K]?: T };
 }
 
 function requireTunnel(

@@ -1,5 +1,6 @@
 /** What the objects' status says of what the agent found. */
 
+import type { SessionControlState, TunnelControlState } from "../../datapath/control/state.ts";
 import type { Datapath } from "../../l2tp/model.ts";
 import type { FieldProblem } from "../../l2tp/problem.ts";
 import { describeProblem } from "../../l2tp/problem.ts";
@@ -89,6 +90,7 @@ function served(what: string, datapath: Datapath, notInKernel: string | null): s
 export function tunnelStatus(
   { object, tunnel, notInKernel, underlayMtu, noRoute }: ResolvedTunnel,
   failures: Failures,
+  control?: TunnelControlState,
 ): Omit<TunnelStatus, "conditions"> & { conditions: Verdict[] } {
   const failure = failures.get(`tunnel ${tunnel.name}`);
   const programmed: Verdict = {
@@ -106,7 +108,11 @@ export function tunnelStatus(
     datapath: tunnel.datapath,
     tunnelId: tunnel.tunnelId,
     mtu: underlayMtu,
-    conditions: [ACCEPTED, failure === undefined ? programmed : failed(failure)],
+    conditions: [
+      ACCEPTED,
+      failure === undefined ? programmed : failed(failure),
+      ...(tunnel.control === undefined ? [] : [alive(control)]),
+    ],
   };
 }
 
@@ -114,6 +120,7 @@ export function sessionStatus(
   resolved: ResolvedSession,
   failures: Failures,
   attachments: readonly { attachment: Attachment; alive: boolean }[],
+  control?: SessionControlState,
 ): Omit<SessionStatus, "conditions"> & { conditions: Verdict[] } {
   const { session, tunnel } = resolved;
   const failure =
@@ -135,8 +142,44 @@ export function sessionStatus(
       ACCEPTED,
       failure === undefined ? programmed : failed(failure),
       attached(living, attachments.length),
+      ...(session.control === undefined ? [] : [established(control)]),
     ],
   };
+}
+
+/** The ages are l2tpctl's: a status that changes each second is written each second. */
+function alive(control: TunnelControlState | undefined): Verdict {
+  const type = "Alive";
+  if (control?.state === "established") {
+    const who = control.peerHostName === null ? "The peer" : `The peer ${control.peerHostName}`;
+    return { type, status: "True", reason: "Established", message: `${who} is there.` };
+  }
+  if (!control?.lastEnding) {
+    const message = "The peer has not answered yet; it is asked again and again.";
+    return { type, status: "False", reason: "Connecting", message };
+  }
+  const { by, why } = control.lastEnding;
+  const reason = by === "peer" ? "Refused" : by === "us" ? "Closed" : "PeerLost";
+  const message = `The control connection is down: ${why}; it is tried again.`;
+  return { type, status: "False", reason, message };
+}
+
+function established(control: SessionControlState | undefined): Verdict {
+  const type = "Established";
+  if (control?.established) {
+    const { active, standby } = control.established.peerCircuit;
+    if (active && !standby) {
+      return { type, status: "True", reason: "Active", message: "The peer's circuit is active." };
+    }
+    const message = standby
+      ? "The session stands, and the peer's circuit is on standby."
+      : "The session stands, but the peer's circuit is not active: nobody is attached there, or its link is down.";
+    return { type, status: "False", reason: standby ? "Standby" : "NotActive", message };
+  }
+  const why = control?.lastEnding?.why;
+  return why === undefined
+    ? { type, status: "False", reason: "Connecting", message: "The ends have not agreed yet." }
+    : { type, status: "False", reason: "Down", message: `The session is down: ${why}.` };
 }
 
 function attached(living: readonly Attachment[], total: number): Verdict {

@@ -115,7 +115,7 @@ let endpoint: LocalEndpoint | null = null;
 const forwarder = new Forwarder({
   joinRefused: () => {},
   segmentRefused: () => {},
-  control: () => {},
+  control: () => false,
   createBatch: (arena) => new SteadyBatch(arena),
 });
 const table = new Table(

@@ -1,8 +1,13 @@
 /** Managed tunnels between two datapath processes: real sockets, real devices, real frames. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { SessionControl, TunnelControl } from "../../datapath/control/config.ts";
 import type { Change } from "../../datapath/datapath.ts";
-import type { Encapsulation, Session, Tunnel } from "../../l2tp/model.ts";
+import type {
+  Encapsulation,
+  Session,
+  SessionControl,
+  Tunnel,
+  TunnelControl,
+} from "../../l2tp/model.ts";
 import { sessionControl, TestDatapath, tunnelControl } from "../harness/datapath.ts";
 import { type Host, ip, ping, TestNet } from "../harness/net.ts";
 import { until } from "../harness/wait.ts";
@@ -34,7 +39,7 @@ interface Shape {
 function tunnelOf(
   local: Host,
   remote: Host,
-  { encapsulation = "UDP", family = "ipv4" }: Shape,
+  { encapsulation = "UDP", family = "ipv4", control }: Shape,
 ): Tunnel {
   const port = encapsulation === "UDP" ? 1701 : 0;
   return {
@@ -46,6 +51,7 @@ function tunnelOf(
     local: { address: local[family], port },
     remote: { address: remote[family], port },
     udpChecksum: true,
+    control: tunnelControl(control),
   };
 }
 
@@ -53,27 +59,20 @@ function changes(local: Host, remote: Host, shape: Shape): Change[] {
   const session: Session = {
     key: KEY,
     tunnel: "branch",
-    sessionId: 0,
+    // Ours is a name for it; on the wire there is another.
+    sessionId: 77,
     peerSessionId: 0,
     l2SpecificSublayer: "None",
     rxCookie: "",
     txCookie: "",
     sequencing: { send: false, receive: false, reorderTimeoutMs: 0 },
     mtu: 1400,
+    control: sessionControl(shape.sessionControl),
     ...shape.session,
   };
   return [
-    {
-      op: "putTunnel",
-      tunnel: tunnelOf(local, remote, shape),
-      control: tunnelControl(shape.control),
-    },
-    {
-      op: "putSession",
-      session,
-      device: { netns: null, name: "tap0" },
-      control: sessionControl(shape.sessionControl),
-    },
+    { op: "putTunnel", tunnel: tunnelOf(local, remote, shape) },
+    { op: "putSession", session, device: { netns: null, name: "tap0" } },
   ];
 }
 
@@ -141,7 +140,7 @@ describe("a managed tunnel", () => {
       expect(one.established?.rxCookie).toHaveLength(16);
       expect(one.established?.sequencing.receive).toBe(other.established?.sequencing.send);
       const { sessions } = await ends[0].list();
-      expect(sessions[0]).toMatchObject({ session: { sessionId: 0 }, receiving: true });
+      expect(sessions[0]).toMatchObject({ session: { sessionId: 77 }, receiving: true });
       expect(sessions[0]?.counters).toMatchObject({ rxErrors: 0, rxCookieDiscards: 0 });
       expect(await tunnel(ends[0])).toMatchObject({ state: "established", peerHostName: "node" });
     },
@@ -176,8 +175,9 @@ describe("a managed tunnel", () => {
     await ends[1].apply({ ...put, device: "keep" });
     await until("the carrier is gone", async () => !(await hasCarrier(net.a)));
     expect((await session(ends[0])).phase).toBe("established");
-    const active = { ...put.control, circuit: { active: true, standby: false } } as SessionControl;
-    await ends[1].apply({ ...put, device: "keep", control: active });
+    const control = { ...put.session.control, circuit: { active: true, standby: false } };
+    const active = { ...put.session, control: control as SessionControl };
+    await ends[1].apply({ op: "putSession", session: active, device: "keep" });
     await until("the carrier is back", () => hasCarrier(net.a));
     await crosses();
   });
@@ -219,10 +219,10 @@ describe("a managed tunnel", () => {
     await configure({ control: { secrets: ["61"] } }, { control: { secrets: ["62"] } });
     const { tunnels } = await ends[1].list();
     expect(tunnels).toHaveLength(1);
-    await until("messages have been refused", async () => {
-      const [state] = (await ends[1].list()).tunnels;
-      return (state?.endpoint.rxControl ?? 0) > 1;
-    });
+    await until(
+      "it was asked again and again",
+      async () => (await tunnel(ends[0])).retransmitted > 1,
+    );
     expect((await tunnel(ends[1])).state).toBe("idle");
     expect((await session(ends[0])).phase).toBe("idle");
   });

@@ -217,7 +217,8 @@ export class ClusterSource implements ObjectSource {
 
 function secretRefs(content: unknown): SecretRef[] {
   const { kind, metadata, spec } = content as L2tpObject;
-  if (kind !== "L2tpSession") return [];
+  if (kind === "L2tpTunnel")
+    return spec.control?.secretRef === undefined ? [] : [spec.control.secretRef];
   return [spec.cookies?.receive, spec.cookies?.transmit].flatMap((cookie) => {
     const reference = cookie?.valueFrom?.secretKeyRef;
     if (reference === undefined) return [];

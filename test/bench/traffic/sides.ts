@@ -167,7 +167,8 @@ export async function startFastd({ net, background, mtu }: Place): Promise<Side>
       `secret "${mine.secret}";`,
       `peer "other" { remote ${remote.ipv4}:8100; key "${theirs.public}"; }`,
     ].join(" ");
-    const command = ["sh", "-c", `echo '${config}' | exec fastd --config -`];
+    // One process: of a pipe, the shell alone would be stopped.
+    const command = ["sh", "-c", `exec fastd --config - <<'END'\n${config}\nEND`];
     background.start(inside(local.name, ...command));
     await until("fastd has its device", () => ip(local.name, "link", "show", "fd"));
   }

@@ -1,0 +1,189 @@
+/** Managed tunnels as their users have them: manifests, an agent on each host, and pods. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { TestAgent } from "../harness/agent.ts";
+import { cni } from "../harness/cni.ts";
+import { type Host, link, ping, TestNet } from "../harness/net.ts";
+import { until } from "../harness/wait.ts";
+
+const API = "l2tp.dev/v1alpha1";
+const FAST = { interval: "1s", deadAfter: "3s" };
+
+let net: TestNet;
+let agents: [TestAgent, TestAgent];
+let pods: [string, string];
+
+beforeEach(async () => {
+  net = await TestNet.create();
+  agents = [new TestAgent(net.a), new TestAgent(net.b)];
+  pods = [await net.addPod("left"), await net.addPod("right")];
+});
+
+afterEach(async (context) => {
+  if (context.task.result?.state === "fail") console.log(...agents.map(({ log }) => log));
+  for (const agent of agents) await agent.destroy();
+  await net.remove();
+});
+
+function tunnelObject(local: Host, remote: Host, control: object, more: object = {}): object {
+  return {
+    apiVersion: API,
+    kind: "L2tpTunnel",
+    metadata: { name: "branch" },
+    spec: { nodeName: local.name, remote: { address: remote.ipv4 }, control, ...more },
+  };
+}
+
+function sessionObject(more: object = {}): object {
+  return {
+    apiVersion: API,
+    kind: "L2tpSession",
+    metadata: { name: "lan", namespace: "shop" },
+    spec: { tunnelRef: { name: "branch" }, ...more },
+  };
+}
+
+/** Both hosts alike, but for who begins. */
+function write(control: object, session: object = {}): void {
+  const [a, b] = agents;
+  a.write("all.yaml", [tunnelObject(net.a, net.b, control), sessionObject(session)]);
+  const waits = { ...control, initiate: false, role: "LNS" };
+  b.write("all.yaml", [tunnelObject(net.b, net.a, waits), sessionObject(session)]);
+}
+
+async function attach(index: 0 | 1): Promise<void> {
+  const agent = agents[index];
+  const ips = [`10.1.0.${index + 1}/24`];
+  const rest = { socket: agent.socket, runtimeConfig: { ips } };
+  const config = { cniVersion: "1.0.0", name: "self", type: "l2tp", session: "shop/lan", ...rest };
+  const answer = await cni(agent.host, { command: "ADD", netns: pods[index], config });
+  expect(answer.status, answer.stdout).toBe(0);
+}
+
+const crosses = () => until("frames cross", () => ping(pods[0], "10.1.0.2"));
+const condition = (index: 0 | 1, kind: "l2tptunnel" | "l2tpsession", type: string) =>
+  agents[index].condition(kind, kind === "l2tptunnel" ? "branch" : "shop/lan", type);
+
+describe("a managed tunnel", () => {
+  it("needs no id and no cookie, and says how it is", async () => {
+    write({ hello: FAST });
+    for (const agent of agents) await agent.start();
+    await attach(0);
+    await until("the peer is there", () => condition(0, "l2tptunnel", "Alive")?.status === "True");
+    expect(condition(0, "l2tptunnel", "Alive")?.message).toBe(`The peer ${net.b.name} is there.`);
+    // Nobody is attached at the other end.
+    await until(
+      "it says so",
+      () => condition(0, "l2tpsession", "Established")?.reason === "NotActive",
+    );
+    expect((await link(pods[0], "net1"))?.flags).toContain("NO-CARRIER");
+    await attach(1);
+    await crosses();
+    for (const index of [0, 1] as const) {
+      await until(
+        "it is established",
+        () => condition(index, "l2tpsession", "Established")?.status === "True",
+      );
+    }
+    const session = await agents[0].session("shop/lan");
+    expect(session?.control?.phase).toBe("established");
+    expect(JSON.stringify(session)).not.toMatch(/"[rt]xCookie"/);
+    expect(session?.counters).toMatchObject({ rxErrors: 0, rxCookieDiscards: 0 });
+  });
+
+  it("authenticates with a secret that nobody else sees", async () => {
+    write({
+      hello: FAST,
+      secretRef: { namespace: "infra", name: "branch", key: "secret" },
+      hideValues: true,
+    });
+    for (const agent of agents) {
+      agent.writeSecret("infra", "branch", "secret", "correct horse battery staple\n");
+      await agent.start();
+    }
+    await attach(0);
+    await attach(1);
+    await crosses();
+    const rows = JSON.stringify([
+      await agents[0].ask({ op: "tunnels" }),
+      await agents[0].ask({ op: "dump" }),
+      await agents[0].ask({ op: "sessions" }),
+    ]);
+    expect(rows).not.toContain(Buffer.from("correct").toString("hex"));
+    expect(agents[0].log).not.toContain("correct");
+  });
+
+  it("survives its agent, which finds it as it was", async () => {
+    write({ hello: FAST });
+    for (const agent of agents) await agent.start();
+    await attach(0);
+    await attach(1);
+    await crosses();
+    const before = await agents[0].session("shop/lan");
+    await agents[0].kill();
+    expect(await ping(pods[0], "10.1.0.2", { count: 50 })).toBe(true);
+    await agents[0].start();
+    expect(await ping(pods[0], "10.1.0.2", { count: 20 })).toBe(true);
+    const after = await agents[0].session("shop/lan");
+    expect(after?.control?.established).toEqual(before?.control?.established);
+  });
+
+  it("shows a dead peer within its bound, and takes it back", async () => {
+    write({ hello: FAST });
+    for (const agent of agents) await agent.start();
+    await attach(0);
+    await attach(1);
+    await crosses();
+    const index = (await link(pods[0], "net1"))?.ifindex;
+    await agents[1].kill();
+    process.kill(await agents[1].datapathPid(), "SIGKILL");
+    await until("it is missed", () => condition(0, "l2tptunnel", "Alive")?.reason === "PeerLost");
+    await until("there is no carrier", async () =>
+      (await link(pods[0], "net1"))?.flags.includes("NO-CARRIER"),
+    );
+    await agents[1].start();
+    await crosses();
+    expect((await link(pods[0], "net1"))?.ifindex).toBe(index);
+    await until("the peer is there", () => condition(0, "l2tptunnel", "Alive")?.status === "True");
+  });
+
+  it("tells what must not be said in one, and what must be in another", async () => {
+    const [a] = agents;
+    a.write("all.yaml", [
+      tunnelObject(net.a, net.b, {}),
+      sessionObject({ peerSessionId: 5 }),
+      { ...sessionObject(), metadata: { name: "other", namespace: "shop" } },
+    ]);
+    await a.start();
+    await until("it says so", () =>
+      a.condition("l2tpsession", "shop/lan", "Accepted")?.message.includes("leave it out"),
+    );
+    expect(a.condition("l2tpsession", "shop/other", "Accepted")?.status).toBe("True");
+    a.write("all.yaml", [tunnelObject(net.a, net.b, { mode: "Static" })]);
+    await until("it wants the peer's id", () =>
+      a
+        .condition("l2tptunnel", "branch", "Accepted")
+        ?.message.includes("spec.peerTunnelId: missing"),
+    );
+  });
+});
+
+describe("a quiescent tunnel", () => {
+  it("is static, and says whether the peer lives", async () => {
+    for (const [index, agent] of agents.entries()) {
+      const other = index === 0 ? net.b : net.a;
+      const control = { mode: "Quiescent", hello: FAST };
+      agent.write("all.yaml", [
+        tunnelObject(agent.host, other, control, { tunnelId: 7, peerTunnelId: 7 }),
+        sessionObject({ sessionId: 128, peerSessionId: 128 }),
+      ]);
+      await agent.start();
+    }
+    await attach(0);
+    await attach(1);
+    await crosses();
+    await until("the peer is there", () => condition(0, "l2tptunnel", "Alive")?.status === "True");
+    await agents[1].kill();
+    process.kill(await agents[1].datapathPid(), "SIGKILL");
+    await until("it is missed", () => condition(0, "l2tptunnel", "Alive")?.status === "False");
+  });
+});

@@ -1,10 +1,15 @@
 /** Managed tunnels as their users have them: manifests, an agent on each host, and pods. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { DecodedDatagram } from "../../cli/capture/decode.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
-import { type Host, link, ping, TestNet } from "../harness/net.ts";
+import { type Host, inside, link, ping, TestNet } from "../harness/net.ts";
+import { Background, run } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 
+const L2TPCTL = fileURLToPath(new URL("../../bin/l2tpctl", import.meta.url));
 const API = "l2tp.dev/v1alpha1";
 const FAST = { interval: "1s", deadAfter: "3s" };
 
@@ -110,6 +115,40 @@ describe("a managed tunnel", () => {
     ]);
     expect(rows).not.toContain(Buffer.from("correct").toString("hex"));
     expect(agents[0].log).not.toContain("correct");
+  });
+
+  it("can be read in a capture, by who has the secret", async () => {
+    const secretRef = { namespace: "infra", name: "branch", key: "secret" };
+    write({ hello: FAST, secretRef, hideValues: true });
+    const capture = new Background();
+    const file = join(agents[0].folder, "wire.pcap");
+    let heard = "";
+    const options = ["-i", net.a.device, "-w", file, "-U", "udp port 1701"];
+    capture.start(inside(net.a.name, "tcpdump", ...options), (text) => {
+      heard += text;
+    });
+    try {
+      await until("it captures", () => heard.includes("listening on"));
+      for (const agent of agents) {
+        agent.writeSecret("infra", "branch", "secret", "correct horse");
+        await agent.start();
+      }
+      await attach(0);
+      await attach(1);
+      await crosses();
+    } finally {
+      await capture.stopAll();
+    }
+    const secret = join(agents[0].secrets, "infra", "branch", "secret");
+    const decode = (...args: string[]) => run([L2TPCTL, "decode", file, "-o", "json", ...args]);
+    const messages = JSON.parse(await decode("--secret-file", secret)) as DecodedDatagram[];
+    const types = messages.map(({ type }) => type).filter((type) => type !== "ACK");
+    // What was asked before the other end was there was asked again.
+    expect([...new Set(types)].slice(0, 6)).toEqual(["SCCRQ", "SCCRP", "SCCCN", "ICRQ", "ICRP", "ICCN"]);
+    expect(messages.every(({ isAuthentic }) => isAuthentic === true)).toBe(true);
+    const call = messages.find(({ type }) => type === "ICRQ");
+    expect(call?.attributes).toContain('Remote End ID "lan"');
+    expect(await decode()).not.toContain('Remote End ID \\"lan');
   });
 
   it("survives its agent, which finds it as it was", async () => {

@@ -1,5 +1,6 @@
 /** The agent's metrics: what the data planes count, read when somebody asks. */
 import { Counter, Gauge, type Registry } from "prom-client";
+import type { TunnelState } from "../../datapath/datapath.ts";
 import type { SessionCounters } from "../../l2tp/model.ts";
 import type { Agent } from "./agent.ts";
 
@@ -57,13 +58,35 @@ export function watchAgent(
     labelNames: [...perSession, "reason"] as const,
     registers,
   });
+  const alive = new Gauge({
+    name: "l2tp_cni_tunnel_alive",
+    help: "Of a tunnel with a control connection: 1 while the peer is there.",
+    labelNames: ["tunnel"],
+    registers,
+  });
+  const messages = new Counter({
+    name: "l2tp_cni_control_messages_total",
+    help: "Control messages of a tunnel's connection, by what became of them.",
+    labelNames: ["tunnel", "event"],
+    registers,
+  });
+  const tellControl = ({ tunnel: { name }, control }: TunnelState) => {
+    if (control === undefined) return;
+    alive.set({ tunnel: name }, control.state === "established" ? 1 : 0);
+    for (const event of ["sent", "received", "retransmitted", "unauthenticated"] as const) {
+      messages.inc({ tunnel: name, event }, control[event]);
+    }
+  };
   return async () => {
     // What has gone is not told any more, nor is anything that cannot be read.
-    for (const metric of [objects, sums, packets, bytes, discards]) metric.reset();
+    for (const metric of [objects, sums, packets, bytes, discards, alive, messages]) {
+      metric.reset();
+    }
     const { tunnels, sessions } = await agent.listDatapath();
     objects.set({ kind: "tunnel" }, tunnels.length);
     objects.set({ kind: "session" }, sessions.length);
     objects.set({ kind: "attachment" }, [...agent.store.all()].length);
+    for (const tunnel of tunnels) tellControl(tunnel);
     for (const { counters } of sessions) {
       sums.inc({ direction: "transmit" }, counters.txPackets);
       sums.inc({ direction: "receive" }, counters.rxPackets);

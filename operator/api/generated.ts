@@ -393,7 +393,7 @@ export interface SessionStatus {
    */
   observedGeneration?: number;
   /**
-   * Accepted: the object is valid, its tunnel takes it, and nothing else has what it asks for. Programmed: this generation runs on the node. Attached: a pod has it.
+   * Accepted: the object is valid, its tunnel takes it, and nothing else has what it asks for. Programmed: this generation runs on the node. Attached: a pod has it. Established: the ends of a Managed tunnel have agreed on it, and the peer's circuit is active.
    *
    * @maxItems 8
    *
@@ -401,7 +401,7 @@ export interface SessionStatus {
    */
   conditions?: {
     /**
-     * Accepted, Programmed or Attached.
+     * Accepted, Programmed, Attached or Established.
      */
     type: string;
     /**

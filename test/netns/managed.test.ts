@@ -168,7 +168,8 @@ describe("a managed tunnel", () => {
 
   it("shows a dead peer within its bound, and takes it back", async () => {
     write({ hello: FAST });
-    for (const agent of agents) await agent.start();
+    await agents[0].start("--listen", ":9402");
+    await agents[1].start();
     await attach(0);
     await attach(1);
     await crosses();
@@ -176,6 +177,8 @@ describe("a managed tunnel", () => {
     await agents[1].kill();
     process.kill(await agents[1].datapathPid(), "SIGKILL");
     await until("it is missed", () => condition(0, "l2tptunnel", "Alive")?.reason === "PeerLost");
+    const metrics = await run(inside(net.a.name, "curl", "-s", "http://127.0.0.1:9402/metrics"));
+    expect(metrics).toContain('l2tp_cni_tunnel_alive{tunnel="branch"} 0');
     await until("there is no carrier", async () =>
       (await link(pods[0], "net1"))?.flags.includes("NO-CARRIER"),
     );

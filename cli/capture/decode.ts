@@ -92,8 +92,12 @@ export function renderDatagram(datagram: DecodedDatagram): string {
   return [head, ...attributes, ...flaws.map((flaw) => `! ${flaw}`)].join("\n    ");
 }
 
+/** What a Date holds. */
+const MAX_SECONDS = 8.64e12;
+
 function time(seconds: number): string {
   const whole = Math.floor(seconds);
+  if (whole > MAX_SECONDS) return "?";
   const micros = Math.floor((seconds - whole) * 1e6);
   return `${new Date(whole * 1000).toISOString().slice(11, 19)}.${String(micros).padStart(6, "0")}`;
 }

@@ -19,6 +19,7 @@ import type { SessionControlState, TunnelControlState } from "./state.ts";
 const ZERO_SESSION_ID = new Uint8Array(4);
 /** Of one round; who sends more sends it again. */
 const MAX_INBOX = 256;
+const MAX_LINES = 20;
 const RECEIVE_WINDOW = 8;
 /** Whatever is begun is to be established within that. */
 const SETUP_MS = 30_000;
@@ -32,9 +33,12 @@ type Controlled = Tunnel & { readonly control: TunnelControl };
 export class ControlPlane {
   readonly #table: Table;
   readonly #now: () => number;
+  readonly #log: (line: string) => void;
   readonly #lcce: Lcce;
   readonly #tunnels = new Map<string, Controlled>();
   readonly #sessions = new Map<string, Wanted>();
+  /** Who may send control messages, and where to: peerKey. */
+  #peers: ReadonlySet<string> = new Set();
   readonly #inbox: {
     readonly local: string;
     readonly from: SocketAddress;
@@ -42,13 +46,14 @@ export class ControlPlane {
   }[] = [];
 
   /** @param now milliseconds of a steady clock */
-  constructor(table: Table, now: () => number) {
+  constructor(table: Table, now: () => number, log: (line: string) => void) {
     this.#table = table;
+    this.#log = once(log);
     this.#now = now;
     this.#lcce = new Lcce({
       random,
       newSessionId: () => this.#newSessionId(),
-      transmit: (peering, octets) => this.#transmit(peering, octets),
+      transmit: ({ local }, remote, octets) => this.#transmit(local, remote, octets),
       listener: {
         up() {},
         down() {},
@@ -80,13 +85,14 @@ export class ControlPlane {
   /**
    * A control message came; `poll` takes it in, when the packet path has done with its batch.
    * @param octets from behind the UDP or IP header on
-   * @returns false: nobody here has a control connection
+   * @returns false: no control connection here is with its sender
    */
   receive(endpoint: LocalEndpoint, sockaddr: Uint8Array, octets: Uint8Array): boolean {
-    if (this.#tunnels.size === 0) return false;
+    const from = decodeSockaddr(sockaddr);
+    if (!this.#peers.has(peerKey(endpoint.key, from.address))) return false;
     if (this.#inbox.length >= MAX_INBOX) return true;
     const message = Uint8Array.from(endpoint.overUdp ? octets : octets.subarray(4));
-    this.#inbox.push({ local: endpoint.key, from: decodeSockaddr(sockaddr), message });
+    this.#inbox.push({ local: endpoint.key, from, message });
     return true;
   }
 
@@ -96,10 +102,16 @@ export class ControlPlane {
   }
 
   poll(now: number): void {
-    for (const { local, from, message } of this.#inbox) {
-      this.#lcce.receive(local, from, message, now);
+    for (const { local, from, message } of this.#inbox.splice(0)) {
+      try {
+        this.#lcce.receive(local, from, message, now);
+      } catch (error) {
+        // Nothing a peer says may end the process; that it can is a bug of ours.
+        this.#log(
+          `a control message of ${from.address} cannot be handled: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      }
     }
-    this.#inbox.length = 0;
     if (now < this.#lcce.deadline()) return;
     // Frames are a sign of life, too.
     for (const { config, tunnel, lastReceivedMs } of this.#table.sessions.values()) {
@@ -144,14 +156,24 @@ export class ControlPlane {
     if (!hasControl(tunnel)) return this.#forgetTunnel(tunnel.name);
     if (sameData(this.#tunnels.get(tunnel.name), tunnel)) return;
     this.#tunnels.set(tunnel.name, tunnel);
+    this.#notePeers();
     const peering = this.#lcce.put(peeringConfig(tunnel), this.#now());
     for (const wanted of this.#sessions.values()) {
       if (wanted.tunnel === tunnel.name) this.#want(peering, wanted);
     }
   }
 
+  #notePeers(): void {
+    this.#peers = new Set(
+      Array.from(this.#tunnels.values(), (tunnel) =>
+        peerKey(LocalEndpoint.keyOf(tunnel), tunnel.remote.address),
+      ),
+    );
+  }
+
   #forgetTunnel(name: string): void {
     if (!this.#tunnels.delete(name)) return;
+    this.#notePeers();
     // First: what ends with the connection is not to be put again.
     for (const [key, { tunnel }] of this.#sessions) {
       if (tunnel === name) this.#sessions.delete(key);
@@ -162,17 +184,19 @@ export class ControlPlane {
   #putSession(session: Session, device: DevicePlace | "keep" | null): void {
     if (!isSignalled(session)) {
       this.forgetSession(session.key);
-      return this.#table.apply({ op: "putSession", session, device });
+      this.#table.apply({ op: "putSession", session, device });
+      return this.#table.setCarrier(session.key, true);
     }
     const established = this.#established(session);
     const config = established === undefined ? dormant(session) : agreed(session, established);
     this.#table.apply({ op: "putSession", session: config, device });
     if (established === undefined) this.#table.setCarrier(session.key, false);
     const before = this.#sessions.get(session.key);
+    // First: what ends in the tunnel before is not to be put again there.
+    this.#sessions.set(session.key, session);
     if (before !== undefined && before.tunnel !== session.tunnel) {
       this.#lcce.peeringOf(before.tunnel)?.deleteSession(session.key, this.#now());
     }
-    this.#sessions.set(session.key, session);
     const peering = this.#lcce.peeringOf(session.tunnel);
     if (peering !== undefined) this.#want(peering, session);
   }
@@ -212,8 +236,8 @@ export class ControlPlane {
     this.#table.apply({ op: "putSession", session: dormant(wanted), device: "keep" });
   }
 
-  #transmit({ config, remote }: Peering, octets: Octets): void {
-    const endpoint = this.#table.endpoints.get(config.local);
+  #transmit(local: string, remote: SocketAddress, octets: Octets): void {
+    const endpoint = this.#table.endpoints.get(local);
     if (endpoint === undefined) return;
     const datagram = endpoint.overUdp ? octets : Buffer.concat([ZERO_SESSION_ID, octets]);
     // What does not go out is as good as lost on the way: it is sent again.
@@ -231,12 +255,26 @@ export class ControlPlane {
   }
 }
 
+function peerKey(local: string, address: string): string {
+  return `${local} from ${address}`;
+}
+
 function hasControl(tunnel: Tunnel): tunnel is Controlled {
   return tunnel.control !== undefined;
 }
 
 function isSignalled(session: Session): session is Wanted {
   return session.control !== undefined;
+}
+
+/** A few lines, each once: whoever provokes them can do so again and again. */
+function once(log: (line: string) => void): (line: string) => void {
+  const said = new Set<string>();
+  return (line) => {
+    if (said.has(line) || said.size >= MAX_LINES) return;
+    said.add(line);
+    log(line);
+  };
 }
 
 function random(count: number): Octets {

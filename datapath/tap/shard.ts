@@ -68,7 +68,7 @@ export class Shard implements Ports, Batches, Served {
     });
     this.loop = new Loop(this);
     this.table = new Table(this, this.#forwarder);
-    this.#control = new ControlPlane(this.table, () => this.loop.now());
+    this.#control = new ControlPlane(this.table, () => this.loop.now(), log);
   }
 
   apply(change: Change): Reply<null> {

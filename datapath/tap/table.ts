@@ -107,6 +107,8 @@ export class Table {
     if (state === undefined || device === null) return;
     this.#ports.startDevice(state, device);
     state.device = device;
+    // The table before may have shown another.
+    this.#ports.setCarrier(device, state.hasCarrier);
   }
 
   /** Whether the peer's circuit is there, as the session's device shows it. */

@@ -16,10 +16,17 @@ import { type Decoded, decodeMessage, type EncodedBody } from "./message.ts";
 import { MessageSecurity, type SecuritySettings } from "./message-security.ts";
 import { isOfSession, type MessageType } from "./message-type.ts";
 import { NO_OCTETS, type Octets, toHex } from "./octets.ts";
+import { printable } from "./printable.ts";
 import { describeResult, GeneralError, StopResult } from "./result-code.ts";
 import type { ControlSession, Ending, SessionConfig, SessionHost } from "./session.ts";
 import { type SessionSurroundings, Sessions } from "./sessions.ts";
 import type { ResultCode } from "./value-formats.ts";
+
+/** An address and port; 0 where the protocol has none. */
+export interface Source {
+  readonly address: string;
+  readonly port: number;
+}
 
 /** How a connection is to be held. */
 export interface ConnectionSettings extends SecuritySettings {
@@ -39,7 +46,7 @@ export interface ConnectionSettings extends SecuritySettings {
 /** What a connection has of the world outside. */
 export interface Surroundings extends SessionSurroundings {
   /** A datagram to the peer. */
-  transmit(octets: Octets): void;
+  transmit(remote: Source, octets: Octets): void;
   /** Whether an SCCRQ that we could accept may be; or why not. */
   admit(said: Attributes): ResultCode | null;
 }
@@ -54,6 +61,8 @@ export interface ConnectionListener {
 }
 
 const TIE_BREAKER_OCTETS = 8;
+/** Messages that wait to be sent. A thousand sessions are set up by as many. */
+const MAX_BACKLOG = 10_000;
 const VENDOR = "l2tp-cni";
 
 /** What the peer has said of itself. */
@@ -73,6 +82,8 @@ export interface MessageCounters {
 
 export class ControlConnection {
   readonly localId: number;
+  /** Whom it sends to: a peer may answer from another port than it listens on (4.1.2.1). */
+  remote: Source;
   /** What decides where both ends open at once; null: we have not opened. */
   tieBreaker: string | null = null;
   peer: Peer = { connectionId: 0, hostName: null, routerId: null, vendorName: null };
@@ -94,6 +105,8 @@ export class ControlConnection {
   /** Without any message but HELLO and its acknowledgement. */
   #isQuiescent = false;
   #isAnnounced = false;
+  /** When the first message went out that is not acknowledged. */
+  #askedAt = Number.NEGATIVE_INFINITY;
   /** Over, but what is on its way is delivered and acknowledged until then. */
   #lingersUntil = Number.POSITIVE_INFINITY;
   /** When it is to be established. */
@@ -104,12 +117,14 @@ export class ControlConnection {
 
   constructor(
     localId: number,
+    remote: Source,
     settings: ConnectionSettings,
     surroundings: Surroundings,
     listener: ConnectionListener,
     now: number,
   ) {
     this.localId = localId;
+    this.remote = remote;
     this.#settings = settings;
     this.#surroundings = surroundings;
     this.#listener = listener;
@@ -134,6 +149,11 @@ export class ControlConnection {
 
   describeDelivery() {
     return { ...this.#delivery.describe(), ...this.#delivery.counters };
+  }
+
+  /** False: nothing has come of it yet. */
+  get hasBegun(): boolean {
+    return this.#hasStarted;
   }
 
   /** Nothing more will come of it: it may be forgotten. */
@@ -206,7 +226,7 @@ export class ControlConnection {
   }
 
   /** A datagram for this connection; or the SCCRQ that it begins with. False: it is not to be believed. */
-  receive(octets: Octets, now: number): boolean {
+  receive(from: Source, octets: Octets, now: number): boolean {
     this.#now = now;
     const message = decodeMessage(octets, this.#security.hiding);
     if ("undecodable" in message) {
@@ -217,22 +237,35 @@ export class ControlConnection {
       this.counters.unauthenticated++;
       return false;
     }
-    this.heardAt = now;
     const { ns, nr } = message.header;
     const isAcknowledgement = message.type === null || message.type === "ACK";
-    if (this.#isQuiescent) this.#hearQuiescent(ns);
-    const { ready } = this.#delivery.receive(ns, nr, isAcknowledgement ? null : message, now);
+    if (this.#isQuiescent && !isAcknowledgement) this.#renew(ns, nr);
+    const { ready, isNews } = this.#delivery.receive(
+      ns,
+      nr,
+      isAcknowledgement ? null : message,
+      now,
+    );
+    // What anybody may have recorded and sent again is no sign of life, and moves nobody.
+    if (isNews) {
+      this.heardAt = now;
+      this.remote = from;
+      if (this.#isQuiescent) this.#announce();
+    }
     for (const each of ready) this.#take(each);
     this.#settle();
     this.#flush();
     return true;
   }
 
-  #hearQuiescent(ns: number): void {
-    // Nobody tells that it begins anew, but by its numbers: so do we.
-    if (ns === 0 && this.#delivery.describe().nr > 1) {
-      this.#delivery = new Delivery(this.#settings.delivery);
-    }
+  /** Nobody tells that it begins anew, but by its numbers: so do we. */
+  #renew(ns: number, nr: number): void {
+    const { ns: sent, nr: received } = this.#delivery.describe();
+    if (ns !== 0 || (received <= 1 && (nr !== 0 || sent <= 1))) return;
+    this.#delivery = new Delivery(this.#settings.delivery);
+  }
+
+  #announce(): void {
     if (this.#isAnnounced || this.#isClosed) return;
     this.#isAnnounced = true;
     this.#listener.opened(this);
@@ -245,7 +278,7 @@ export class ControlConnection {
     this.#sessions.poll(now);
     if (this.state === "established") {
       // As the deadline has it: fractions of milliseconds are not to differ.
-      if (now >= this.heardAt + this.#settings.deadAfterMs && !this.#delivery.isIdle) {
+      if (now >= this.#deadAt() && !this.#delivery.isIdle) {
         return this.#lose(`nothing heard for ${Math.round(now - this.heardAt)} ms`);
       }
       if (now >= this.#helloAt() && this.#delivery.isIdle) this.#send("HELLO", {});
@@ -258,14 +291,18 @@ export class ControlConnection {
     const { deadline } = this.#delivery;
     if (this.#isBegun) return Math.min(deadline, this.#setupUntil);
     if (this.state === "idle") return Math.min(deadline, this.#lingersUntil);
-    const next = this.#delivery.isIdle
-      ? this.#helloAt()
-      : this.heardAt + this.#settings.deadAfterMs;
+    const next = this.#delivery.isIdle ? this.#helloAt() : this.#deadAt();
     return Math.min(deadline, next, this.#sessions.deadline());
   }
 
   get #isBegun(): boolean {
     return this.state === "wait-ctl-reply" || this.state === "wait-ctl-conn";
+  }
+
+  /** Whoever has stood still himself gives the peer time to answer. */
+  #deadAt(): number {
+    const { deadAfterMs, delivery } = this.#settings;
+    return Math.max(this.heardAt + deadAfterMs, this.#askedAt + delivery.retransmitMs);
   }
 
   #helloAt(): number {
@@ -282,6 +319,9 @@ export class ControlConnection {
       return this.#sessions.receive(type, attributes, fatal, this.#now);
     }
     // What ends the connection is not to end by its own flaws.
+    if (fatal !== undefined && type === "SCCRQ" && !this.#hasStarted) {
+      return this.#takeIntroduction(type, attributes, complaint(fatal));
+    }
     if (fatal !== undefined && type !== "StopCCN") return this.#abort(complaint(fatal));
     switch (type) {
       case "SCCRQ":
@@ -299,14 +339,19 @@ export class ControlConnection {
     }
   }
 
-  #takeIntroduction(type: "SCCRQ" | "SCCRP", said: Attributes): void {
-    const why = this.#objection(said) ?? (type === "SCCRQ" ? this.#surroundings.admit(said) : null);
+  #takeIntroduction(
+    type: "SCCRQ" | "SCCRP",
+    said: Attributes,
+    flaw: ResultCode | null = null,
+  ): void {
+    const why =
+      flaw ?? this.#objection(said) ?? (type === "SCCRQ" ? this.#surroundings.admit(said) : null);
     if (why === null || type === "SCCRQ") {
       this.peer = {
         connectionId: said.assignedConnectionId ?? 0,
-        hostName: said.hostName ?? null,
+        hostName: said.hostName === undefined ? null : printable(said.hostName),
         routerId: said.routerId ?? null,
-        vendorName: said.vendorName ?? null,
+        vendorName: said.vendorName === undefined ? null : printable(said.vendorName),
       };
       this.#security.peerNonce = said.nonce ?? NO_OCTETS;
       this.#delivery.setPeerWindow(said.receiveWindowSize ?? DEFAULT_WINDOW);
@@ -420,6 +465,7 @@ export class ControlConnection {
   }
 
   #send(type: MessageType, attributes: Attributes): void {
+    if (this.#delivery.isIdle) this.#askedAt = this.#now;
     this.#delivery.send(this.#security.encode({ type, attributes }));
   }
 
@@ -427,14 +473,16 @@ export class ControlConnection {
     for (const { ns, nr, item } of this.#delivery.poll(this.#now)) this.#transmit(ns, nr, item);
     const owed = this.#delivery.takeAcknowledgement();
     if (owed !== null) this.#transmit(owed.ns, owed.nr, ACKNOWLEDGEMENT);
-    if (this.#delivery.isExhausted && this.state !== "idle") {
-      this.#lose("the peer does not acknowledge");
+    if (this.state === "idle") return;
+    if (this.#delivery.isExhausted) this.#lose("the peer does not acknowledge");
+    else if (this.#delivery.backlog > MAX_BACKLOG) {
+      this.#lose("the peer asks for more than it acknowledges");
     }
   }
 
   #transmit(ns: number, nr: number, body: EncodedBody): void {
     const { connectionId } = this.peer;
-    this.#surroundings.transmit(this.#security.seal({ connectionId, ns, nr }, body));
+    this.#surroundings.transmit(this.remote, this.#security.seal({ connectionId, ns, nr }, body));
   }
 }
 

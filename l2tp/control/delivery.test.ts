@@ -56,10 +56,15 @@ it("acknowledges a duplicate, and hands it on once", () => {
   const delivery = create();
   expect(delivery.receive(0, 0, message("a"), 0)).toEqual({
     receipt: "taken",
+    isNews: true,
     ready: [message("a")],
   });
   expect(delivery.takeAcknowledgement()).toEqual({ ns: 0, nr: 1 });
-  expect(delivery.receive(0, 0, message("a"), 0)).toEqual({ receipt: "duplicate", ready: [] });
+  expect(delivery.receive(0, 0, message("a"), 0)).toMatchObject({
+    receipt: "duplicate",
+    isNews: false,
+    ready: [],
+  });
   expect(delivery.takeAcknowledgement()).toEqual({ ns: 0, nr: 1 });
   expect(delivery.takeAcknowledgement()).toBeNull();
 });

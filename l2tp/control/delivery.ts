@@ -106,6 +106,11 @@ export class Delivery<T, M extends object> {
     };
   }
 
+  /** How many have not been sent yet. */
+  get backlog(): number {
+    return this.#waiting.length;
+  }
+
   /** Everything that was sent has been acknowledged. */
   get isIdle(): boolean {
     return this.#waiting.length === 0 && this.#unacknowledged.length === 0;
@@ -133,36 +138,38 @@ export class Delivery<T, M extends object> {
   /**
    * Takes a message's numbers in.
    * @param message null: an acknowledgement, which has no number of its own
-   * @returns messages that are now to be handled, in order
+   * @returns messages that are now to be handled, in order; `isNews`: nobody can have sent that before
    */
   receive(
     ns: number,
     nr: number,
     message: M | null,
     now: number,
-  ): { readonly receipt: Receipt; readonly ready: readonly M[] } {
+  ): { readonly receipt: Receipt; readonly isNews: boolean; readonly ready: readonly M[] } {
+    const outstanding = this.#unacknowledged.length;
     if (!this.#acknowledge(nr, now)) {
       this.counters.invalid++;
-      return { receipt: "invalid", ready: [] };
+      return { receipt: "invalid", isNews: false, ready: [] };
     }
-    if (message === null) return { receipt: "acknowledgement", ready: [] };
+    const isNews = this.#unacknowledged.length < outstanding;
+    if (message === null) return { receipt: "acknowledgement", isNews, ready: [] };
     this.#owesAcknowledgement = true;
     const distance = ahead(this.#nr, ns);
     if (distance >= HALF) {
       this.counters.duplicates++;
-      return { receipt: "duplicate", ready: [] };
+      return { receipt: "duplicate", isNews, ready: [] };
     }
     if (distance > 0) {
       this.counters.early++;
       if (distance < this.#settings.receiveWindow) this.#early.set(ns, message);
-      return { receipt: "early", ready: [] };
+      return { receipt: "early", isNews, ready: [] };
     }
     const ready = [message];
     for (;;) {
       this.#nr = (this.#nr + 1) % MODULUS;
       this.counters.received++;
       const next = this.#early.get(this.#nr);
-      if (next === undefined) return { receipt: "taken", ready };
+      if (next === undefined) return { receipt: "taken", isNews: true, ready };
       this.#early.delete(this.#nr);
       ready.push(next);
     }

@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
+import type { Attributes } from "./attributes.ts";
+import type { ControlConnection } from "./connection.ts";
 import { DEFAULT_DELIVERY } from "./delivery.ts";
-import { decodeMessage } from "./message.ts";
-import { toHex } from "./octets.ts";
+import { type Body, decodeMessage, encodeBody, encodeMessage } from "./message.ts";
+import { type Octets, toHex } from "./octets.ts";
 import type { SessionConfig } from "./session.ts";
 import { type End, fitsTogether, Simulation, TUNNEL } from "./simulation.ts";
 import { sessionConfig } from "./testdata.ts";
@@ -272,6 +274,21 @@ describe("a peer that is gone", () => {
     expect(isJoined(one, other)).toBe(true);
   });
 
+  it("that has restarted without a session is not shown with it", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, {});
+    const other = simulation.add(2);
+    one.start(lan({ places: null }));
+    other.start(lan());
+    simulation.run(SECOND);
+    expect(one.sessions.size).toBe(1);
+    other.forget();
+    other.reboot();
+    simulation.run(simulation.now + 20 * SECOND);
+    expect(one.isUp).toBe(true);
+    expect(one.sessions.size).toBe(0);
+  });
+
   it("that has restarted is taken back at once, long before it is missed", () => {
     const simulation = new Simulation();
     const one = simulation.add(1);
@@ -367,12 +384,142 @@ describe("a quiescent tunnel", () => {
     expect(one.downs).toHaveLength(downs);
   });
 
+  it("is not taken for dead when it has restarted, however little it says", () => {
+    for (const rebooting of [0, 1] as const) {
+      const [simulation, one, other] = pair();
+      const [stays, restarts] = rebooting === 0 ? [other, one] : [one, other];
+      simulation.run(simulation.now + 5 * MINUTE);
+      restarts.reboot();
+      const downs = stays.downs.length;
+      simulation.run(simulation.now + 10 * MINUTE);
+      expect([stays.isUp, restarts.isUp]).toEqual([true, true]);
+      expect(stays.downs.length - downs).toBeLessThanOrEqual(0);
+    }
+  });
+
   it("is not up where nobody answers", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, QUIESCENT, FAST);
     one.start();
     simulation.run(10 * MINUTE);
     expect([one.ups, one.downs]).toEqual([[], []]);
+  });
+});
+
+describe("a peer that means no good", () => {
+  const from = { address: "192.0.2.2", port: 1701 };
+
+  /** One end that is established, and what its peer says next, in octets. */
+  function established(): [Simulation, End, (body: Body) => void] {
+    const simulation = new Simulation();
+    const one = simulation.add(1);
+    const other = simulation.add(2, { initiates: false });
+    other.start(lan({ places: null }));
+    one.start(lan());
+    simulation.run(SECOND);
+    other.isOn = false;
+    const connection = one.peering.established as ControlConnection;
+    let { nr: ns, ns: nr } = connection.describeDelivery();
+    return [
+      simulation,
+      one,
+      (body) => {
+        const header = { connectionId: connection.localId, ns: ns++, nr: nr++ };
+        const { octets } = encodeMessage(header, encodeBody(body));
+        one.lcce.receive("UDP", from, octets, simulation.now);
+      },
+    ];
+  }
+
+  it.each(["x".repeat(990), "\u0000".repeat(500), "\u00ff".repeat(900)])(
+    "is refused whatever it asks for, however long",
+    (remoteEndId) => {
+      const [, one, say] = established();
+      const attributes = {
+        localSessionId: 9,
+        remoteSessionId: 0,
+        serialNumber: 1,
+        pseudowireType: 5,
+        remoteEndId,
+        circuitStatus: 1,
+      };
+      expect(() => say({ type: "ICRQ", attributes })).not.toThrow();
+      expect(one.sessions.size).toBe(1);
+    },
+  );
+
+  it("writes nothing on our terminals", () => {
+    const [, one, say] = established();
+    const message = "\u001b[2Jgone\nfor ever";
+    say({ type: "StopCCN", attributes: { resultCode: { result: 1, error: 0, message } } });
+    expect(one.downs[0]?.why).toContain("\u00b7[2Jgone\u00b7for ever");
+  });
+
+  it("leaves nothing behind by requests that come to nothing", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, { initiates: false });
+    one.start();
+    const attributes = {
+      hostName: "x",
+      routerId: 1,
+      assignedConnectionId: 1,
+      pseudowireCapabilities: [5],
+    };
+    const { routerId: _, ...incomplete } = attributes;
+    for (let id = 1; id < 100; id++) {
+      const send = (ns: number, nr: number, said: Attributes) => {
+        const header = { connectionId: 0, ns, nr };
+        const body = encodeBody({
+          type: "SCCRQ",
+          attributes: { ...said, assignedConnectionId: id },
+        });
+        one.lcce.receive("UDP", from, encodeMessage(header, body).octets, id * 20);
+      };
+      send(3, 0, attributes);
+      send(0, 3, attributes);
+      send(0, 0, incomplete);
+    }
+    expect(one.peering.connections.length).toBeLessThanOrEqual(8);
+    // Who is incompatible is told so.
+    expect(said(simulation)).toContain("StopCCN");
+    simulation.run(10 * MINUTE);
+    expect(one.peering.connections).toEqual([]);
+  });
+
+  it("is not alive because somebody repeats what it said", () => {
+    const simulation = new Simulation();
+    const settings = { secrets: secret("a"), helloMs: 5 * SECOND, deadAfterMs: 8 * SECOND };
+    const one = simulation.add(1, {}, settings);
+    const other = simulation.add(2, { initiates: false }, settings);
+    other.start();
+    one.start();
+    simulation.run(MINUTE);
+    const recorded = simulation.trace.filter((octets) => {
+      const message = decodeMessage(octets);
+      return (
+        !("undecodable" in message) &&
+        message.header.connectionId === one.peering.established?.localId
+      );
+    });
+    expect(recorded.length).toBeGreaterThan(5);
+    other.isOn = false;
+    const gone = simulation.now;
+    for (let at = gone; at < gone + MINUTE && one.isUp; at += 100) {
+      simulation.run(at);
+      const octets = recorded[at % recorded.length] as (typeof recorded)[number];
+      one.lcce.receive("UDP", { ...from, port: 6666 }, Uint8Array.from(octets), at);
+    }
+    expect(one.isUp).toBe(false);
+    expect(simulation.now - gone).toBeLessThanOrEqual(settings.deadAfterMs + 200);
+  });
+
+  it("does not get our own request back as its own", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, { secrets: secret("a") });
+    one.start();
+    const [request] = simulation.trace as [Octets];
+    expect(one.lcce.receive("UDP", from, Uint8Array.from(request), 5)).toBe("reflected");
+    expect(one.peering.connections.map(({ state }) => state)).toEqual(["wait-ctl-reply"]);
   });
 });
 
@@ -408,7 +555,7 @@ describe("strangers", () => {
       one.lcce.receive("UDP", { address: "192.0.2.2", port: 1701 }, request, seed);
     }
     expect(one.peering.connections.length).toBeLessThanOrEqual(4);
-    expect(one.lcce.verdicts.limited).toBeGreaterThan(400);
+    expect(one.lcce.verdicts.limited).toBeGreaterThan(200);
     // And they are forgotten.
     simulation.run(20 * MINUTE);
     expect(one.peering.connections).toEqual([]);

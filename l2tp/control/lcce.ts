@@ -2,10 +2,10 @@
  * An L2TP control connection endpoint (LCCE): tells which datagram is for which tunnel's peering, and bounds what
  * strangers can make it do.
  */
-import type { ControlConnection } from "./connection.ts";
+import type { ControlConnection, Source } from "./connection.ts";
 import { decodeMessage } from "./message.ts";
 import type { Octets } from "./octets.ts";
-import { Peering, type PeeringConfig, type PeeringContext, type Source } from "./peering.ts";
+import { Peering, type PeeringConfig, type PeeringContext } from "./peering.ts";
 
 /** What became of a datagram. */
 export type Verdict =
@@ -15,8 +15,10 @@ export type Verdict =
   | "unknown peer"
   /** Of a connection that is not there (any more). */
   | "unknown connection"
-  /** More than are taken in a second, or at a time. */
-  | "limited";
+  /** More than are taken in a second. */
+  | "limited"
+  /** Our own, or for who is about to go. */
+  | "reflected";
 
 /** SCCRQs of one second, for the whole endpoint; each makes us compute and answer. */
 const MAX_REQUESTS_PER_SECOND = 200;
@@ -35,6 +37,7 @@ export class Lcce {
     "unknown peer": 0,
     "unknown connection": 0,
     limited: 0,
+    reflected: 0,
   };
   readonly #peerings = new Map<string, Peering>();
   /** Deleted, and not yet through with saying so. */
@@ -118,7 +121,7 @@ export class Lcce {
       return "taken";
     }
     if (this.#isOverLimit(now)) return "limited";
-    return peering.receiveRequest(from, octets, now) ? "taken" : "limited";
+    return peering.receiveRequest(from, message.attributes, octets, now) ? "taken" : "reflected";
   }
 
   poll(now: number): void {

@@ -5,17 +5,17 @@
 import type { Attributes } from "./attributes.ts";
 import { Backoff, type BackoffSettings } from "./backoff.ts";
 import type { CircuitStatus } from "./circuit-status.ts";
-import { type ConnectionSettings, ControlConnection, type Surroundings } from "./connection.ts";
+import {
+  type ConnectionSettings,
+  ControlConnection,
+  type Source,
+  type Surroundings,
+} from "./connection.ts";
 import type { Octets } from "./octets.ts";
+import { printable } from "./printable.ts";
 import { DisconnectResult, GeneralError, StopResult } from "./result-code.ts";
 import type { ControlSession, Ending, EstablishedSession, SessionConfig } from "./session.ts";
 import type { ResultCode } from "./value-formats.ts";
-
-/** An address and port; 0 where the protocol has none. */
-export interface Source {
-  readonly address: string;
-  readonly port: number;
-}
 
 /** "Quiescent": both ends know all of each other, and only ask whether the other lives. */
 export type PeeringMode = "Managed" | "Quiescent";
@@ -46,7 +46,7 @@ export interface PeeringListener {
 }
 
 export interface PeeringContext extends Pick<Surroundings, "random" | "newSessionId"> {
-  transmit(peering: Peering, octets: Octets): void;
+  transmit(config: PeeringConfig, remote: Source, octets: Octets): void;
   /** An id that no connection has. */
   newId(): number;
   forget(connection: ControlConnection): void;
@@ -56,6 +56,8 @@ export interface PeeringContext extends Pick<Surroundings, "random" | "newSessio
 
 /** Begun by the peer, and not confirmed by it. */
 const MAX_HALF_OPEN = 4;
+/** Over, and not yet acknowledged. */
+const MAX_LINGERING = 8;
 const NOT_ACTIVE: CircuitStatus = { active: false, standby: false };
 
 interface WantedSession {
@@ -69,8 +71,6 @@ interface WantedSession {
 
 export class Peering {
   readonly config: PeeringConfig;
-  /** Whom we send to: a peer may answer from another port than it listens on (RFC 3931, 4.1.2.1). */
-  remote: Source;
   /** The one that carries sessions; null: none is established. */
   established: ControlConnection | null = null;
   /** Why there is none any more, or not yet. */
@@ -86,7 +86,6 @@ export class Peering {
 
   constructor(config: PeeringConfig, context: PeeringContext, now: number) {
     this.config = config;
-    this.remote = config.remote;
     this.#context = context;
     this.#backoff = new Backoff(config.retry, context.random);
     if (config.initiates || config.mode === "Quiescent") this.#openAt = now;
@@ -148,25 +147,39 @@ export class Peering {
 
   receive(connection: ControlConnection, from: Source, octets: Octets, now: number): void {
     this.#now = now;
-    if (connection.receive(octets, now)) this.remote = from;
+    connection.receive(from, octets, now);
     if (connection.isOver(now)) this.#drop(connection);
   }
 
-  /** An SCCRQ that none of our connections has begun with. False: too many have begun. */
-  receiveRequest(from: Source, octets: Octets, now: number): boolean {
+  /** An SCCRQ that none of our connections has begun with. False: it is one of ours that came back. */
+  receiveRequest(from: Source, said: Attributes, octets: Octets, now: number): boolean {
     this.#now = now;
     if (this.config.mode === "Quiescent" || this.#isClosing) return false;
-    const halfOpen = this.connections.filter(({ state }) => state === "wait-ctl-conn");
-    if (halfOpen.length >= MAX_HALF_OPEN) return false;
-    const connection = this.#connect(this.#context.newId());
-    // Before the answer goes out.
-    const before = this.remote;
-    this.remote = from;
-    if (!connection.receive(octets, now)) {
-      this.remote = before;
+    if (this.#isOurs(said)) return false;
+    this.#makeRoom("wait-ctl-conn", MAX_HALF_OPEN);
+    this.#makeRoom("idle", MAX_LINGERING);
+    const connection = this.#connect(this.#context.newId(), from);
+    connection.receive(from, octets, now);
+    // It was none, or not by who may.
+    if (!connection.hasBegun) this.#drop(connection);
+    return true;
+  }
+
+  /** Whoever sends our request back has no part in it. */
+  #isOurs({ assignedConnectionId, tieBreaker }: Attributes): boolean {
+    return this.connections.some(
+      (connection) =>
+        connection.localId === assignedConnectionId && connection.tieBreaker === tieBreaker,
+    );
+  }
+
+  /** For one more in that state; the oldest goes. */
+  #makeRoom(state: ControlConnection["state"], limit: number): void {
+    const there = this.connections.filter((connection) => connection.state === state);
+    for (const connection of there.slice(0, Math.max(0, there.length - limit + 1))) {
+      connection.discard("others have begun since", this.#now);
       this.#drop(connection);
     }
-    return true;
   }
 
   /** Says farewell; `isOver` when that is through. */
@@ -232,16 +245,17 @@ export class Peering {
     this.established?.closeSession(key, why, this.#now);
   }
 
-  #connect(id: number): ControlConnection {
+  #connect(id: number, remote: Source = this.config.remote): ControlConnection {
     const { random, newSessionId, transmit, listener } = this.#context;
     const { name } = this.config;
     const connection = new ControlConnection(
       id,
+      remote,
       this.config.connection,
       {
         random,
         newSessionId,
-        transmit: (octets) => transmit(this, octets),
+        transmit: (to, octets) => transmit(this.config, to, octets),
         match: (said) => this.#match(said),
         admit: (said) => this.#admit(said),
         circuit: (key) => this.#circuits.get(key) ?? NOT_ACTIVE,
@@ -285,7 +299,7 @@ export class Peering {
     for (const { config } of this.#sessions.values()) {
       if (config.remoteEndId === remoteEndId) return config;
     }
-    const message = `no session with the Remote End ID ${JSON.stringify(remoteEndId)}`;
+    const message = `no session with the Remote End ID ${JSON.stringify(printable(remoteEndId))}`;
     return { result: DisconnectResult.NoFacilities, error: GeneralError.None, message };
   }
 
@@ -327,10 +341,10 @@ export class Peering {
   }
 
   #sessionClosed(connection: ControlConnection, { config }: ControlSession, ending: Ending): void {
-    // Of a connection that another has replaced.
-    if (this.established !== null && this.established !== connection) return;
     const wanted = this.#sessions.get(config.key);
-    if (wanted?.config === config) {
+    // What another connection has replaced says nothing of the session.
+    const isReplaced = this.established !== null && this.established !== connection;
+    if (wanted?.config === config && !isReplaced) {
       wanted.lastEnding = ending;
       if (connection.state === "established") {
         wanted.retryAt = this.#now + wanted.backoff.next();

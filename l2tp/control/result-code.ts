@@ -1,4 +1,5 @@
 /** Why control connections and sessions end, in words (RFC 3931, 5.4.2). */
+import { printable } from "./printable.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 /** Of a StopCCN. */
@@ -80,5 +81,5 @@ export function describeResult(
 ): string {
   const words = (of === "StopCCN" ? STOP_WORDS : DISCONNECT_WORDS)[result] ?? `result ${result}`;
   const why = error ? `: ${ERROR_WORDS[error] ?? `error ${error}`}` : "";
-  return `${words}${why}${message === undefined ? "" : ` (${message})`}`;
+  return `${words}${why}${message === undefined ? "" : ` (${printable(message)})`}`;
 }

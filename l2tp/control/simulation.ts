@@ -85,12 +85,17 @@ export class End {
     this.start(this.#sessionConfigs);
   }
 
+  /** Its owner wants no session any more, and it will say so when it has restarted. */
+  forget(): void {
+    this.#sessionConfigs = [];
+  }
+
   #create(): Lcce {
     const random = chance(this.#seed + 1000 * this.#boots++);
     return new Lcce({
       random,
       newSessionId: () => new DataView(random(4).buffer).getUint32(0) || 1,
-      transmit: (peering, octets) => this.#simulation.send(this, peering.remote.address, octets),
+      transmit: (_, remote, octets) => this.#simulation.send(this, remote.address, octets),
       listener: {
         up: () => {
           this.isUp = true;

@@ -91,10 +91,13 @@ export interface ResultCode {
   readonly message?: string;
 }
 
+/** It may quote the peer, and an AVP is short. */
+const MAX_MESSAGE_OCTETS = 200;
+
 export const RESULT_CODE: Format<ResultCode> = {
   encode({ result, error, message }) {
     if (error === undefined && message === undefined) return UINT16.encode(result);
-    const text = new TextEncoder().encode(message ?? "");
+    const text = new TextEncoder().encode(message ?? "").subarray(0, MAX_MESSAGE_OCTETS);
     const octets = new Uint8Array(4 + text.length);
     octets.set(UINT16_LIST.encode([result, error ?? 0]));
     octets.set(text, 4);

@@ -199,6 +199,7 @@ export class Agent {
    */
   teardown(): Promise<{ readonly actions: number; readonly failures: Failures }> {
     this.#stopped = true;
+    this.#control.stop();
     return this.run(async () => {
       for (const attachment of [...this.store.all()]) {
         this.store.putIfPossible({ ...attachment, leaving: true });

@@ -8,6 +8,8 @@ export class ControlWatch {
   readonly #changed: () => void;
   #timer: NodeJS.Timeout | null = null;
   #known = "";
+  #isLooking = false;
+  #isStopped = false;
 
   /** @param changed is called once for each change, until `saw` */
   constructor(list: () => Promise<Listing>, changed: () => void) {
@@ -18,22 +20,32 @@ export class ControlWatch {
   /** What a pass has seen. Without control connections nothing is watched. @param matters whether there are any */
   saw(listing: Listing, matters: boolean): void {
     this.#known = gist(listing);
-    if (!matters) return this.stop();
+    if (!matters || this.#isStopped) return this.#rest();
     this.#timer ??= setInterval(() => void this.#look(), POLL_MS);
   }
 
+  /** For good. */
   stop(): void {
+    this.#isStopped = true;
+    this.#rest();
+  }
+
+  #rest(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
   }
 
   async #look(): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
     let now: string;
     try {
       now = gist(await this.#list());
     } catch {
       // A datapath that is gone is found by others.
       return;
+    } finally {
+      this.#isLooking = false;
     }
     if (now === this.#known || this.#timer === null) return;
     this.#known = now;
@@ -44,17 +56,22 @@ export class ControlWatch {
 /** What status says of them, and nothing that changes by itself. */
 function gist({ tunnels, sessions }: Listing): string {
   return JSON.stringify([
-    tunnels.map(({ tunnel, control }) => [
-      tunnel.name,
-      control?.state,
-      control?.peerHostName,
-      control?.lastEnding?.why,
-    ]),
-    sessions.map(({ session, control }) => [
-      session.key,
-      control?.phase === "established",
-      control?.established?.peerCircuit,
-      control?.lastEnding?.why,
-    ]),
+    tunnels.flatMap(({ tunnel, control }) =>
+      control === undefined
+        ? []
+        : [
+            [
+              tunnel.name,
+              control.state === "established",
+              control.peerHostName,
+              control.lastEnding,
+            ],
+          ],
+    ),
+    sessions.flatMap(({ session, control }) =>
+      control === undefined
+        ? []
+        : [[session.key, control.established?.peerCircuit, control.lastEnding]],
+    ),
   ]);
 }

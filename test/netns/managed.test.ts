@@ -6,7 +6,7 @@ import type { DecodedDatagram } from "../../cli/capture/decode.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { type Host, inside, link, ping, TestNet } from "../harness/net.ts";
-import { Background, run } from "../harness/run.ts";
+import { Background, run, stop } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 
 const L2TPCTL = fileURLToPath(new URL("../../bin/l2tpctl", import.meta.url));
@@ -123,8 +123,8 @@ describe("a managed tunnel", () => {
     const capture = new Background();
     const file = join(agents[0].folder, "wire.pcap");
     let heard = "";
-    const options = ["-i", net.a.device, "-w", file, "-U", "udp port 1701"];
-    capture.start(inside(net.a.name, "tcpdump", ...options), (text) => {
+    const options = ["-i", net.a.device, "-w", file, "--immediate-mode", "udp port 1701"];
+    const tcpdump = capture.start(inside(net.a.name, "tcpdump", ...options), (text) => {
       heard += text;
     });
     try {
@@ -136,6 +136,8 @@ describe("a managed tunnel", () => {
       await attach(0);
       await attach(1);
       await crosses();
+      // Only then has it written all that it has heard.
+      await stop(tcpdump, "SIGINT");
     } finally {
       await capture.stopAll();
     }
@@ -144,7 +146,14 @@ describe("a managed tunnel", () => {
     const messages = JSON.parse(await decode("--secret-file", secret)) as DecodedDatagram[];
     const types = messages.map(({ type }) => type).filter((type) => type !== "ACK");
     // What was asked before the other end was there was asked again.
-    expect([...new Set(types)].slice(0, 6)).toEqual(["SCCRQ", "SCCRP", "SCCCN", "ICRQ", "ICRP", "ICCN"]);
+    expect([...new Set(types)].slice(0, 6)).toEqual([
+      "SCCRQ",
+      "SCCRP",
+      "SCCCN",
+      "ICRQ",
+      "ICRP",
+      "ICCN",
+    ]);
     expect(messages.every(({ isAuthentic }) => isAuthentic === true)).toBe(true);
     const call = messages.find(({ type }) => type === "ICRQ");
     expect(call?.attributes).toContain('Remote End ID "lan"');

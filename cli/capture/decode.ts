@@ -38,16 +38,17 @@ export function* decodeCapture(
 
 /** Remembers the nonces of who has introduced himself: digests are made with both ends'. */
 class Conversation {
-  readonly #secret: Octets | null;
+  /** Null: nothing is checked or read. */
+  readonly #keys: { readonly digest: Octets; readonly hiding: { readonly key: Octets } } | null;
   readonly #nonces = new Map<string, Octets>();
 
   constructor(secret: Octets | null) {
-    this.#secret = secret;
+    this.#keys =
+      secret === null ? null : { digest: digestKey(secret), hiding: { key: hidingKey(secret) } };
   }
 
   decode({ seconds, from, to, hosts, octets }: ControlDatagram): DecodedDatagram {
-    const hiding = this.#secret === null ? null : { key: hidingKey(this.#secret) };
-    const message = decodeMessage(octets, hiding);
+    const message = decodeMessage(octets, this.#keys?.hiding);
     const where = { seconds, from, to };
     if ("undecodable" in message) {
       const nothing = { connectionId: 0, ns: 0, nr: 0, attributes: [], isAuthentic: null };
@@ -71,7 +72,7 @@ class Conversation {
     octets: Octets,
     [from, to]: ControlDatagram["hosts"],
   ): boolean | null {
-    if (this.#secret === null || message.digests.length === 0) return null;
+    if (this.#keys === null || message.digests.length === 0) return null;
     const nonces =
       message.type === "SCCRQ"
         ? NO_NONCES
@@ -80,7 +81,7 @@ class Conversation {
             receiver: this.#nonces.get(`${to} ${from}`) ?? NO_OCTETS,
           };
     const own = octets.subarray(0, message.length);
-    return isSigned(own, message.digests, [digestKey(this.#secret)], nonces);
+    return isSigned(own, message.digests, [this.#keys.digest], nonces);
   }
 }
 

@@ -3,8 +3,9 @@
  * its configuration there, and what ends takes it away again. Control and data share a tunnel's socket.
  */
 import { randomBytes } from "node:crypto";
+import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { Lcce } from "../../l2tp/control/lcce.ts";
-import { fromHex, type Octets } from "../../l2tp/control/octets.ts";
+import { concat, fromHex, type Octets } from "../../l2tp/control/octets.ts";
 import type { Peering, PeeringConfig } from "../../l2tp/control/peering.ts";
 import type { EstablishedSession, SessionConfig } from "../../l2tp/control/session.ts";
 import { sameData } from "../../l2tp/difference.ts";
@@ -59,8 +60,7 @@ export class ControlPlane {
         down() {},
         sessionUp: (_, established) => this.#sessionUp(established),
         sessionDown: (_, key) => this.#sessionDown(key),
-        peerCircuit: (_, key, circuit) =>
-          this.#table.setCarrier(key, circuit.active && !circuit.standby),
+        peerCircuit: (_, key, circuit) => this.#table.setCarrier(key, isCarrying(circuit)),
       },
     });
   }
@@ -224,8 +224,7 @@ export class ControlPlane {
     if (wanted === undefined) return;
     const session = agreed(wanted, established);
     this.#table.apply({ op: "putSession", session, device: "keep" });
-    const { active, standby } = established.peerCircuit;
-    this.#table.setCarrier(established.key, active && !standby);
+    this.#table.setCarrier(established.key, isCarrying(established.peerCircuit));
   }
 
   #sessionDown(key: string): void {
@@ -239,7 +238,7 @@ export class ControlPlane {
   #transmit(local: string, remote: SocketAddress, octets: Octets): void {
     const endpoint = this.#table.endpoints.get(local);
     if (endpoint === undefined) return;
-    const datagram = endpoint.overUdp ? octets : Buffer.concat([ZERO_SESSION_ID, octets]);
+    const datagram = endpoint.overUdp ? octets : concat(ZERO_SESSION_ID, octets);
     // What does not go out is as good as lost on the way: it is sent again.
     endpoint.socket.sendTo(datagram, encodeSockaddr(remote));
   }

@@ -19,6 +19,11 @@ export interface CircuitStatus {
   readonly standby: boolean;
 }
 
+/** Whether frames get through to it. */
+export function isCarrying({ active, standby }: CircuitStatus): boolean {
+  return active && !standby;
+}
+
 export function encodeCircuitStatus({ active, standby }: CircuitStatus): number {
   return (active ? CircuitBit.Active : 0) | (standby ? CircuitBit.Standby : 0);
 }

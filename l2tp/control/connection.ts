@@ -2,6 +2,7 @@
  * One control connection: its state table, reliable delivery, authentication, keepalive and sessions. It does no
  * input or output, and has no clock and no chance of its own: the same calls give the same octets.
  */
+import type { Endpoint } from "../model.ts";
 import type { Attributes } from "./attributes.ts";
 import type { CircuitStatus } from "./circuit-status.ts";
 import {
@@ -17,16 +18,16 @@ import { MessageSecurity, type SecuritySettings } from "./message-security.ts";
 import { isOfSession, type MessageType } from "./message-type.ts";
 import { NO_OCTETS, type Octets, toHex } from "./octets.ts";
 import { printable } from "./printable.ts";
-import { describeResult, GeneralError, StopResult } from "./result-code.ts";
-import type { ControlSession, Ending, SessionConfig, SessionHost } from "./session.ts";
-import { type SessionSurroundings, Sessions } from "./sessions.ts";
+import { GeneralError, StopResult } from "./result-code.ts";
+import {
+  type ControlSession,
+  type Ending,
+  endingOf,
+  type SessionConfig,
+  type SessionHost,
+} from "./session.ts";
+import { type SessionSurroundings, Sessions, TIE_BREAKER_OCTETS } from "./sessions.ts";
 import type { ResultCode } from "./value-formats.ts";
-
-/** An address and port; 0 where the protocol has none. */
-export interface Source {
-  readonly address: string;
-  readonly port: number;
-}
 
 /** How a connection is to be held. */
 export interface ConnectionSettings extends SecuritySettings {
@@ -46,7 +47,7 @@ export interface ConnectionSettings extends SecuritySettings {
 /** What a connection has of the world outside. */
 export interface Surroundings extends SessionSurroundings {
   /** A datagram to the peer. */
-  transmit(remote: Source, octets: Octets): void;
+  transmit(remote: Endpoint, octets: Octets): void;
   /** Whether an SCCRQ that we could accept may be; or why not. */
   admit(said: Attributes): ResultCode | null;
 }
@@ -60,7 +61,6 @@ export interface ConnectionListener {
   sessionClosed(connection: ControlConnection, session: ControlSession, ending: Ending): void;
 }
 
-const TIE_BREAKER_OCTETS = 8;
 /** Messages that wait to be sent. A thousand sessions are set up by as many. */
 const MAX_BACKLOG = 10_000;
 const VENDOR = "l2tp-cni";
@@ -83,7 +83,7 @@ export interface MessageCounters {
 export class ControlConnection {
   readonly localId: number;
   /** Whom it sends to: a peer may answer from another port than it listens on (4.1.2.1). */
-  remote: Source;
+  remote: Endpoint;
   /** What decides where both ends open at once; null: we have not opened. */
   tieBreaker: string | null = null;
   peer: Peer = { connectionId: 0, hostName: null, routerId: null, vendorName: null };
@@ -117,7 +117,7 @@ export class ControlConnection {
 
   constructor(
     localId: number,
-    remote: Source,
+    remote: Endpoint,
     settings: ConnectionSettings,
     surroundings: Surroundings,
     listener: ConnectionListener,
@@ -145,6 +145,10 @@ export class ControlConnection {
 
   get sessions(): readonly ControlSession[] {
     return this.#sessions.all;
+  }
+
+  sessionOf(key: string): ControlSession | undefined {
+    return this.#sessions.of(key);
   }
 
   describeDelivery() {
@@ -210,13 +214,13 @@ export class ControlConnection {
   /** The sessions of a key end. */
   closeSession(key: string, why: string, now: number): void {
     this.#now = now;
-    for (const session of this.#sessions.of(key)) session.close(why);
+    this.#sessions.of(key)?.close(why);
     this.#flush();
   }
 
   setCircuit(key: string, circuit: CircuitStatus, now: number): void {
     this.#now = now;
-    for (const session of this.#sessions.of(key)) session.setCircuit(circuit);
+    this.#sessions.of(key)?.setCircuit(circuit);
     this.#flush();
   }
 
@@ -225,17 +229,17 @@ export class ControlConnection {
     this.heardAt = Math.max(this.heardAt, at);
   }
 
-  /** A datagram for this connection; or the SCCRQ that it begins with. False: it is not to be believed. */
-  receive(from: Source, octets: Octets, now: number): boolean {
+  /** A datagram for this connection; or the SCCRQ that it begins with. What is not to be believed changes nothing. */
+  receive(from: Endpoint, octets: Octets, now: number): void {
     this.#now = now;
     const message = decodeMessage(octets, this.#security.hiding);
     if ("undecodable" in message) {
       this.counters.undecodable++;
-      return false;
+      return;
     }
     if (!this.#security.isAuthentic(octets.subarray(0, message.length), message)) {
       this.counters.unauthenticated++;
-      return false;
+      return;
     }
     const { ns, nr } = message.header;
     const isAcknowledgement = message.type === null || message.type === "ACK";
@@ -255,7 +259,6 @@ export class ControlConnection {
     for (const each of ready) this.#take(each);
     this.#settle();
     this.#flush();
-    return true;
   }
 
   /** Nobody tells that it begins anew, but by its numbers: so do we. */
@@ -330,9 +333,7 @@ export class ControlConnection {
       case "SCCCN":
         return this.#handle("SCCCN, acceptable");
       case "StopCCN": {
-        const code = attributes.resultCode ?? { result: 0 };
-        const why = describeResult("StopCCN", code);
-        this.#ending = { by: "peer", why, result: code.result };
+        this.#ending = endingOf("peer", "StopCCN", attributes.resultCode ?? { result: 0 });
         this.#linger();
         return this.#handle("StopCCN");
       }
@@ -434,7 +435,7 @@ export class ControlConnection {
   #abort(reason: ResultCode): void {
     if (this.state === "idle") return;
     this.#reason = reason;
-    this.#ending = { by: "us", why: describeResult("StopCCN", reason), result: reason.result };
+    this.#ending = endingOf("us", "StopCCN", reason);
     this.state = "idle";
     this.#do("send StopCCN");
     this.#do("clean up");
@@ -451,10 +452,9 @@ export class ControlConnection {
   #cleanUp(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const { why } = this.#ending ?? { why: describeResult("StopCCN", this.#reason) };
-    this.#sessions.lose(why);
-    const { result } = this.#reason;
-    this.#listener.closed(this, this.#ending ?? { by: "us", why, result });
+    const ending = this.#ending ?? endingOf("us", "StopCCN", this.#reason);
+    this.#sessions.lose(ending.why);
+    this.#listener.closed(this, ending);
   }
 
   /** Over, and acknowledged. */

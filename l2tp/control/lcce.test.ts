@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Attributes } from "./attributes.ts";
-import type { ControlConnection } from "./connection.ts";
+import type { ConnectionSettings, ControlConnection } from "./connection.ts";
 import { DEFAULT_DELIVERY } from "./delivery.ts";
 import { type Body, decodeMessage, encodeBody, encodeMessage } from "./message.ts";
 import { type Octets, toHex } from "./octets.ts";
@@ -14,6 +14,16 @@ const secret = (text: string) => [new TextEncoder().encode(text)];
 
 function lan(change: Partial<SessionConfig> = {}): SessionConfig[] {
   return [sessionConfig(change)];
+}
+
+/** Two ends of one session; the first one asks. */
+function started(settings: Partial<ConnectionSettings> = {}): [Simulation, End, End] {
+  const simulation = new Simulation();
+  const one = simulation.add(1, {}, settings);
+  const other = simulation.add(2, { initiates: false }, settings);
+  other.start(lan({ places: null }));
+  one.start(lan());
+  return [simulation, one, other];
 }
 
 /** Both ends have the session, and it is the same one. */
@@ -32,11 +42,7 @@ function said({ trace }: Simulation): string[] {
 
 describe("a managed tunnel", () => {
   it("is established by three messages, and each session by three", () => {
-    const simulation = new Simulation();
-    const one = simulation.add(1);
-    const other = simulation.add(2, { initiates: false });
-    other.start(lan({ places: null }));
-    one.start(lan());
+    const [simulation, one, other] = started();
     simulation.run(MINUTE / 2);
     expect(said(simulation)).toEqual(["SCCRQ", "SCCRP", "SCCCN", "ICRQ", "ICRP", "ICCN"]);
     expect(isJoined(one, other)).toBe(true);
@@ -234,11 +240,7 @@ describe("sessions", () => {
   });
 
   it("tell of the circuits, and of their changes", () => {
-    const simulation = new Simulation();
-    const one = simulation.add(1);
-    const other = simulation.add(2, { initiates: false });
-    other.start(lan({ places: null }));
-    one.start(lan());
+    const [simulation, one, other] = started();
     one.peering.setCircuit("shop/lan", { active: true, standby: false }, 0);
     simulation.run(500);
     expect(other.sessions.get("shop/lan")?.peerCircuit).toEqual({ active: true, standby: false });
@@ -255,11 +257,7 @@ describe("a peer that is gone", () => {
   const FAST = { helloMs: 5 * SECOND, deadAfterMs: 8 * SECOND };
 
   it("is missed within the bound, and welcome when it is back", () => {
-    const simulation = new Simulation();
-    const one = simulation.add(1, {}, FAST);
-    const other = simulation.add(2, { initiates: false }, FAST);
-    other.start(lan({ places: null }));
-    one.start(lan());
+    const [simulation, one, other] = started(FAST);
     simulation.run(MINUTE);
     expect(one.downs).toEqual([]);
     other.isOn = false;
@@ -317,11 +315,7 @@ describe("a peer that is gone", () => {
   });
 
   it("is told when the tunnel is deleted, and all is forgotten", () => {
-    const simulation = new Simulation();
-    const one = simulation.add(1);
-    const other = simulation.add(2, { initiates: false });
-    other.start(lan({ places: null }));
-    one.start(lan());
+    const [simulation, one, other] = started();
     simulation.run(SECOND);
     one.lcce.delete(TUNNEL, simulation.now);
     simulation.run(simulation.now + SECOND);
@@ -411,11 +405,7 @@ describe("a peer that means no good", () => {
 
   /** One end that is established, and what its peer says next, in octets. */
   function established(): [Simulation, End, (body: Body) => void] {
-    const simulation = new Simulation();
-    const one = simulation.add(1);
-    const other = simulation.add(2, { initiates: false });
-    other.start(lan({ places: null }));
-    one.start(lan());
+    const [simulation, one, other] = started();
     simulation.run(SECOND);
     other.isOn = false;
     const connection = one.peering.established as ControlConnection;

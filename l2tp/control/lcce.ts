@@ -2,7 +2,8 @@
  * An L2TP control connection endpoint (LCCE): tells which datagram is for which tunnel's peering, and bounds what
  * strangers can make it do.
  */
-import type { ControlConnection, Source } from "./connection.ts";
+import type { Endpoint } from "../model.ts";
+import type { ControlConnection } from "./connection.ts";
 import { decodeMessage } from "./message.ts";
 import type { Octets } from "./octets.ts";
 import { Peering, type PeeringConfig, type PeeringContext } from "./peering.ts";
@@ -92,14 +93,14 @@ export class Lcce {
   }
 
   /** @param octets a control message without the octets that stand in front of it over IP */
-  receive(local: string, from: Source, octets: Octets, now: number): Verdict {
+  receive(local: string, from: Endpoint, octets: Octets, now: number): Verdict {
     const verdict = this.#receive(local, from, octets, now);
     this.verdicts[verdict]++;
     this.#deadline = null;
     return verdict;
   }
 
-  #receive(local: string, from: Source, octets: Octets, now: number): Verdict {
+  #receive(local: string, from: Endpoint, octets: Octets, now: number): Verdict {
     if (octets.length > MAX_DATAGRAM_OCTETS) return "undecodable";
     const message = decodeMessage(octets);
     if ("undecodable" in message) return "undecodable";

@@ -2,31 +2,25 @@
  * All that goes on between us and the peer of one tunnel: the connection that counts, those that are begun or are
  * ending, and the sessions that are wanted, for as long as they are.
  */
+import { sameData } from "../difference.ts";
+import type { Endpoint, TunnelControl } from "../model.ts";
 import type { Attributes } from "./attributes.ts";
 import { Backoff, type BackoffSettings } from "./backoff.ts";
 import type { CircuitStatus } from "./circuit-status.ts";
-import {
-  type ConnectionSettings,
-  ControlConnection,
-  type Source,
-  type Surroundings,
-} from "./connection.ts";
+import { type ConnectionSettings, ControlConnection, type Surroundings } from "./connection.ts";
 import type { Octets } from "./octets.ts";
 import { printable } from "./printable.ts";
 import { DisconnectResult, GeneralError, StopResult } from "./result-code.ts";
 import type { ControlSession, Ending, EstablishedSession, SessionConfig } from "./session.ts";
 import type { ResultCode } from "./value-formats.ts";
 
-/** "Quiescent": both ends know all of each other, and only ask whether the other lives. */
-export type PeeringMode = "Managed" | "Quiescent";
-
 export interface PeeringConfig {
   /** Of the tunnel. */
   readonly name: string;
-  readonly mode: PeeringMode;
+  readonly mode: TunnelControl["mode"];
   /** Names the local endpoint where its datagrams come. */
   readonly local: string;
-  readonly remote: Source;
+  readonly remote: Endpoint;
   /** Whether we begin; a peer's SCCRQ is welcome anyway. */
   readonly initiates: boolean;
   readonly connection: ConnectionSettings;
@@ -46,7 +40,7 @@ export interface PeeringListener {
 }
 
 export interface PeeringContext extends Pick<Surroundings, "random" | "newSessionId"> {
-  transmit(config: PeeringConfig, remote: Source, octets: Octets): void;
+  transmit(config: PeeringConfig, remote: Endpoint, octets: Octets): void;
   /** An id that no connection has. */
   newId(): number;
   forget(connection: ControlConnection): void;
@@ -100,7 +94,7 @@ export class Peering {
   putSession(config: SessionConfig, now: number): void {
     this.#now = now;
     const known = this.#sessions.get(config.key);
-    if (known !== undefined && sameSession(known.config, config)) return;
+    if (known !== undefined && sameData(known.config, config)) return;
     if (known !== undefined) this.#closeSession(config.key, "its configuration has changed");
     const backoff = new Backoff(this.config.retry, this.#context.random);
     this.#sessions.set(config.key, { config, backoff, retryAt: now, lastEnding: null });
@@ -121,7 +115,7 @@ export class Peering {
   }
 
   sessionOf(key: string): ControlSession | undefined {
-    return this.established?.sessions.find(({ config }) => config.key === key);
+    return this.established?.sessionOf(key);
   }
 
   /** Why the session is not established; null: it is, or nothing has gone wrong yet. */
@@ -135,7 +129,7 @@ export class Peering {
   }
 
   /** Whether a datagram that came there from there may be about it. */
-  isWith(local: string, from: Source): boolean {
+  isWith(local: string, from: Endpoint): boolean {
     return this.config.local === local && this.config.remote.address === from.address;
   }
 
@@ -145,14 +139,14 @@ export class Peering {
     return this.connections.find(({ peer }) => peer.connectionId === peerConnectionId);
   }
 
-  receive(connection: ControlConnection, from: Source, octets: Octets, now: number): void {
+  receive(connection: ControlConnection, from: Endpoint, octets: Octets, now: number): void {
     this.#now = now;
     connection.receive(from, octets, now);
     if (connection.isOver(now)) this.#drop(connection);
   }
 
   /** An SCCRQ that none of our connections has begun with. False: it is one of ours that came back. */
-  receiveRequest(from: Source, said: Attributes, octets: Octets, now: number): boolean {
+  receiveRequest(from: Endpoint, said: Attributes, octets: Octets, now: number): boolean {
     this.#now = now;
     if (this.config.mode === "Quiescent" || this.#isClosing) return false;
     if (this.#isOurs(said)) return false;
@@ -245,7 +239,7 @@ export class Peering {
     this.established?.closeSession(key, why, this.#now);
   }
 
-  #connect(id: number, remote: Source = this.config.remote): ControlConnection {
+  #connect(id: number, remote: Endpoint = this.config.remote): ControlConnection {
     const { random, newSessionId, transmit, listener } = this.#context;
     const { name } = this.config;
     const connection = new ControlConnection(
@@ -352,9 +346,4 @@ export class Peering {
     }
     this.#context.listener.sessionDown(this.config.name, config.key, ending);
   }
-}
-
-function sameSession(one: SessionConfig, other: SessionConfig): boolean {
-  const names = Object.keys(one) as (keyof SessionConfig)[];
-  return names.every((name) => one[name] === other[name]);
 }

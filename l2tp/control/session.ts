@@ -51,6 +51,11 @@ export interface Ending {
   readonly result: number | null;
 }
 
+/** One that a StopCCN or CDN tells. */
+export function endingOf(by: "us" | "peer", of: "StopCCN" | "CDN", code: ResultCode): Ending {
+  return { by, why: describeResult(of, code), result: code.result };
+}
+
 /** What a session needs of its connection. */
 export interface SessionHost {
   send(type: MessageType, attributes: Attributes): void;
@@ -97,7 +102,7 @@ export class ControlSession {
     this.config = config;
     this.role = role;
     this.localId = chance.localId;
-    this.rxCookie = config.rxCookie ?? chance.rxCookie;
+    this.rxCookie = chance.rxCookie;
     this.tieBreaker = chance.tieBreaker;
     this.#serialNumber = chance.serialNumber;
     this.#circuit = circuit;
@@ -171,7 +176,7 @@ export class ControlSession {
   abort(reason: ResultCode): void {
     if (this.phase === "idle") return;
     this.#reason = reason;
-    this.#ending = { by: "us", why: describeResult("CDN", reason), result: reason.result };
+    this.#ending = endingOf("us", "CDN", reason);
     if (this.phase !== "wait-control-conn") this.#do("send CDN");
     this.phase = "idle";
     this.#do("clean up");
@@ -209,8 +214,7 @@ export class ControlSession {
   }
 
   #disconnected(said: Attributes): void {
-    const code = said.resultCode ?? { result: 0 };
-    this.#ending = { by: "peer", why: describeResult("CDN", code), result: code.result };
+    this.#ending = endingOf("peer", "CDN", said.resultCode ?? { result: 0 });
     this.#handle("CDN");
   }
 
@@ -253,17 +257,12 @@ export class ControlSession {
         return this.#host.established(this);
       case "clean up":
       case "become recipient":
-        return this.#host.over(this, this.#ending ?? this.#ownEnding());
+        return this.#host.over(this, this.#ending ?? endingOf("us", "CDN", this.#reason));
       case "open control connection":
       case "place call":
         // The connection is open when we get here, and there is nothing to dial.
         return;
     }
-  }
-
-  #ownEnding(): Ending {
-    const why = describeResult("CDN", this.#reason);
-    return { by: "us", why, result: this.#reason.result };
   }
 
   #ids(): Attributes {

@@ -10,7 +10,7 @@ import type { SessionRole } from "./session-tables.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 const COOKIE_OCTETS = 8;
-const TIE_BREAKER_OCTETS = 8;
+export const TIE_BREAKER_OCTETS = 8;
 
 /** What sessions have of the world outside. */
 export interface SessionSurroundings {
@@ -27,6 +27,8 @@ export interface SessionSurroundings {
 export class Sessions {
   /** By our session id. */
   readonly #sessions = new Map<number, ControlSession>();
+  /** There is one for a key at a time: see `tie`. */
+  readonly #byKey = new Map<string, ControlSession>();
   /** Not established yet, and when they are to be; the oldest first. */
   readonly #pending = new Map<ControlSession, number>();
   readonly #surroundings: SessionSurroundings;
@@ -45,6 +47,7 @@ export class Sessions {
       },
       over: (session, ending) => {
         this.#sessions.delete(session.localId);
+        if (this.#byKey.get(session.config.key) === session) this.#byKey.delete(session.config.key);
         this.#pending.delete(session);
         host.over(session, ending);
       },
@@ -55,8 +58,8 @@ export class Sessions {
     return [...this.#sessions.values()];
   }
 
-  of(key: string): readonly ControlSession[] {
-    return this.all.filter(({ config }) => config.key === key);
+  of(key: string): ControlSession | undefined {
+    return this.#byKey.get(key);
   }
 
   /** Places a call. */
@@ -110,10 +113,9 @@ export class Sessions {
     if (!said.localSessionId) return this.#refuse(said, invalidId("a local session id of 0"));
     const config = this.#surroundings.match(said);
     if (!("key" in config)) return this.#refuse(said, config);
-    for (const session of this.of(config.key)) {
-      const refusal = tie(session, said);
-      if (refusal !== null) return this.#refuse(said, refusal);
-    }
+    const known = this.of(config.key);
+    const refusal = known === undefined ? null : tie(known, said);
+    if (refusal !== null) return this.#refuse(said, refusal);
     this.#create(config, `${type} recipient`, false, now).accept(said);
   }
 
@@ -133,6 +135,7 @@ export class Sessions {
     };
     const session = new ControlSession(config, role, circuit(config.key), chance, this.#host);
     this.#sessions.set(session.localId, session);
+    this.#byKey.set(config.key, session);
     this.#pending.set(session, now + this.#setupMs);
     return session;
   }

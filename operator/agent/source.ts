@@ -1,7 +1,7 @@
 /** Where an agent's objects come from, and where their status goes: a folder, or a cluster. */
 import type { Condition } from "../api/types.ts";
 import type { Document, Rejection } from "../convert/intake.ts";
-import type { SecretReader } from "../convert/resolve.ts";
+import type { SecretReader } from "../convert/secret.ts";
 import type { Verdict } from "../convert/status.ts";
 
 export type Kind = "L2tpTunnel" | "L2tpSession";

@@ -4,7 +4,7 @@ import type { Session, SessionControl, Tunnel, TunnelControl } from "../../l2tp/
 import type { L2tpSession, SessionSpec, TunnelSpec } from "../api/types.ts";
 import { parseDuration } from "../api/validate.ts";
 import { RefusalError } from "./refusal.ts";
-import type { SecretReader } from "./resolve.ts";
+import { readSecret, type SecretReader } from "./secret.ts";
 
 /** The RFC's recommendations (4.2). */
 const RETRANSMISSION = { retransmitMs: 1000, retransmitCapMs: 8000, maxRetransmits: 10 };
@@ -28,7 +28,7 @@ export function tunnelControl(
     initiates: control.initiate ?? true,
     hostName: nodeName,
     routerId: routerId(localAddress),
-    secrets: control.secretRef === undefined ? [] : [readSecret(control.secretRef, secrets)],
+    secrets: control.secretRef === undefined ? [] : [sharedSecret(control.secretRef, secrets)],
     digest: control.digest === "HMAC-SHA1" ? "sha1" : "md5",
     hidesValues: control.hideValues ?? false,
     helloMs,
@@ -54,22 +54,15 @@ function routerId(address: string): number {
   return new DataView(octets.buffer, octets.byteOffset).getUint32(octets.length - 4);
 }
 
-function readSecret(
-  { namespace, name, key }: { namespace: string; name: string; key: string },
+function sharedSecret(
+  reference: { namespace: string; name: string; key: string },
   secrets: SecretReader,
 ): string {
-  let text: string;
-  try {
-    text = secrets(namespace, name, key).replace(/\r?\n$/, "");
-  } catch (error) {
-    const message = `spec.control.secretRef: ${error instanceof Error ? error.message : String(error)}`;
-    throw new RefusalError("Programmed", "NoSecret", message);
-  }
-  if (text === "") {
-    const message = `spec.control.secretRef: key ${key} of Secret ${namespace}/${name} is empty; put the shared secret there`;
-    throw new RefusalError("Accepted", "InvalidSecret", message);
-  }
-  return Buffer.from(text).toString("hex");
+  const text = readSecret("spec.control.secretRef", reference, secrets).replace(/\r?\n$/, "");
+  if (text !== "") return Buffer.from(text).toString("hex");
+  const { namespace, name, key } = reference;
+  const message = `spec.control.secretRef: key ${key} of Secret ${namespace}/${name} is empty; put the shared secret there`;
+  throw new RefusalError("Accepted", "InvalidSecret", message);
 }
 
 /** What a session of a managed tunnel must not say, and one of another must. */

@@ -33,6 +33,7 @@ import {
 } from "./datapaths.ts";
 import type { Intake } from "./intake.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
+import { readSecret, type SecretReader } from "./secret.ts";
 
 /** What the node knows of the network below. */
 export interface Underlay {
@@ -41,9 +42,6 @@ export interface Underlay {
   /** An address of the interface, of the same family as `remote`; undefined where it has none. */
   interfaceAddress(name: string, remote: string): string | undefined;
 }
-
-/** Secrets by namespace, name and key. @throws Error that says what is missing, and where */
-export type SecretReader = (namespace: string, name: string, key: string) => string;
 
 export interface ResolvedTunnel {
   readonly object: L2tpTunnel;
@@ -376,13 +374,7 @@ function readCookie(
   if (cookie === undefined) return "";
   const reference = cookie.valueFrom?.secretKeyRef;
   if (reference === undefined) return parseCookie(cookie.value ?? "") ?? "";
-  let text: string;
-  try {
-    text = secrets(namespace, reference.name, reference.key);
-  } catch (error) {
-    const message = `${path}: ${error instanceof Error ? error.message : String(error)}`;
-    throw new RefusalError("Programmed", "NoSecret", message);
-  }
+  const text = readSecret(path, { namespace, ...reference }, secrets);
   const digits = parseCookie(text);
   if (digits !== undefined) return digits;
   const where = `key ${reference.key} of Secret ${namespace}/${reference.name}`;

@@ -1,6 +1,7 @@
 /** What the objects' status says of what the agent found. */
 
 import type { SessionControlState, TunnelControlState } from "../../datapath/control/state.ts";
+import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import type { Datapath } from "../../l2tp/model.ts";
 import type { FieldProblem } from "../../l2tp/problem.ts";
 import { describeProblem } from "../../l2tp/problem.ts";
@@ -167,8 +168,9 @@ function alive(control: TunnelControlState | undefined): Verdict {
 function established(control: SessionControlState | undefined): Verdict {
   const type = "Established";
   if (control?.established) {
-    const { active, standby } = control.established.peerCircuit;
-    if (active && !standby) {
+    const { peerCircuit } = control.established;
+    const { standby } = peerCircuit;
+    if (isCarrying(peerCircuit)) {
       return { type, status: "True", reason: "Active", message: "The peer's circuit is active." };
     }
     const message = standby

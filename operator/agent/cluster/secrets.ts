@@ -1,6 +1,6 @@
 /** The Secrets that this node's sessions name, and no others: read one by one, and now and then again. */
 import pMap from "p-map";
-import type { SecretReader } from "../../convert/resolve.ts";
+import type { SecretReader } from "../../convert/secret.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
 import { type KubeObject, objectPath, SECRETS } from "../../kube/object.ts";

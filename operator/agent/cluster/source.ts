@@ -8,7 +8,7 @@ import {
   SESSIONS,
   TUNNELS,
 } from "../../api/types.ts";
-import type { SecretReader } from "../../convert/resolve.ts";
+import type { SecretReader } from "../../convert/secret.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { pause } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";

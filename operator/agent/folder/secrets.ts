@@ -1,7 +1,7 @@
 /** Secrets as files: FOLDER/NAMESPACE/NAME/KEY, as a Secret volume would hold them. */
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { SecretReader } from "../../convert/resolve.ts";
+import type { SecretReader } from "../../convert/secret.ts";
 
 const MAX_SECRET_BYTES = 4096;
 const NAME = /^[A-Za-z0-9][-._A-Za-z0-9]*$/;

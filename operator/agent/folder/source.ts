@@ -1,6 +1,6 @@
 /** Objects from a folder of manifests, status into the state folder. */
 import { join } from "node:path";
-import type { SecretReader } from "../../convert/resolve.ts";
+import type { SecretReader } from "../../convert/secret.ts";
 import type { Found, ObjectSource, StatusSink } from "../source.ts";
 import { ManifestFolder, watchFolders } from "./manifests.ts";
 import { fileSecrets } from "./secrets.ts";

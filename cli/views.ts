@@ -84,6 +84,16 @@ function controlOf({ control }: TunnelRow): string[] {
   ];
 }
 
+/** Each of several, with when it was heard; the one that carries is marked. */
+function remotesOf({ control }: TunnelRow): string {
+  if (control === null || control.paths.length < 2) return "-";
+  const shown = control.paths.map(({ remote, heardMsAgo }, index) => {
+    const mark = index === control.active ? "*" : "";
+    return `${mark}${remote.address} ${heardMsAgo === null ? "gone" : ago(heardMsAgo)}`;
+  });
+  return shown.join(", ");
+}
+
 /** What the ends have agreed on; cookies are nobody's business. */
 function agreementOf({ control }: SessionRow): string {
   if (control === null) return "-";
@@ -107,10 +117,20 @@ export const TUNNELS: View<TunnelRow> = {
     or(item.peerTunnelId),
     String(item.sessions),
   ],
-  wideHead: ["DATAPATH", "CONTROL", "HEARD", "WINDOW", "PATH-MTU", "ENDPOINT-DROPS", "COUNTERS"],
+  wideHead: [
+    "DATAPATH",
+    "CONTROL",
+    "HEARD",
+    "WINDOW",
+    "REMOTES",
+    "PATH-MTU",
+    "ENDPOINT-DROPS",
+    "COUNTERS",
+  ],
   wideRow: (item) => [
     item.datapath,
     ...controlOf(item),
+    remotesOf(item),
     or(item.underlayMtu),
     String(sum(item.counters, ENDPOINT_DROPS)),
     nonZero(item.counters),

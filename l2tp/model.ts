@@ -20,6 +20,8 @@ export interface TunnelControl {
   readonly mode: "Managed" | "Quiescent";
   /** Whether we send the SCCRQ. */
   readonly initiates: boolean;
+  /** Who takes over when the tunnel's remote is gone, the first of them first; of a managed tunnel. */
+  readonly backups: readonly Endpoint[];
   readonly hostName: string;
   readonly routerId: number;
   /** In hexadecimal digits; none: without authentication. A second is for a change of the secret. */

@@ -4,39 +4,40 @@
  */
 import { randomBytes } from "node:crypto";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
+import { choosePath, type PathView } from "../../l2tp/control/failover.ts";
 import { Lcce } from "../../l2tp/control/lcce.ts";
-import { concat, fromHex, type Octets } from "../../l2tp/control/octets.ts";
+import { concat, type Octets } from "../../l2tp/control/octets.ts";
 import type { Peering, PeeringConfig } from "../../l2tp/control/peering.ts";
-import type { EstablishedSession, SessionConfig } from "../../l2tp/control/session.ts";
+import type { EstablishedSession } from "../../l2tp/control/session.ts";
 import { sameData } from "../../l2tp/difference.ts";
-import type { Session, SessionControl, Tunnel, TunnelControl } from "../../l2tp/model.ts";
+import type { Session, Tunnel } from "../../l2tp/model.ts";
 import type { Change, DevicePlace, SessionState, TunnelState } from "../datapath.ts";
 import { decodeSockaddr, encodeSockaddr, type SocketAddress } from "../sys/socket.ts";
 import type { Table } from "../tap/table.ts";
-import { LocalEndpoint } from "../tap/tunnel.ts";
-import type { SessionControlState, TunnelControlState } from "./state.ts";
+import type { LocalEndpoint } from "../tap/tunnel.ts";
+import { describeTunnel } from "./describe.ts";
+import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
+import { agreed, dormant, isSignalled, sessionConfig, type Wanted } from "./signalled-session.ts";
+import type { SessionControlState } from "./state.ts";
 
 /** In front of a control message over IP (RFC 3931, 4.1.1.2). */
 const ZERO_SESSION_ID = new Uint8Array(4);
 /** Of one round; who sends more sends it again. */
 const MAX_INBOX = 256;
 const MAX_LINES = 20;
-const RECEIVE_WINDOW = 8;
-/** Whatever is begun is to be established within that. */
-const SETUP_MS = 30_000;
-const RETRY = { firstMs: 1000, capMs: 30_000 };
-
-/** A session that is signalled, as the agent has put it. */
-type Wanted = Session & { readonly control: SessionControl };
-/** A tunnel with a control connection. */
-type Controlled = Tunnel & { readonly control: TunnelControl };
 
 export class ControlPlane {
   readonly #table: Table;
   readonly #now: () => number;
   readonly #log: (line: string) => void;
   readonly #lcce: Lcce;
-  readonly #tunnels = new Map<string, Controlled>();
+  readonly #tunnels = new Map<string, ManagedTunnel>();
+  /** By the name of each of its peerings. */
+  readonly #owners = new Map<string, ManagedTunnel>();
+  /** Whose remotes may have come or gone since it was last asked which of them carries. */
+  readonly #turnedTunnels = new Set<ManagedTunnel>();
+  /** Keys of sessions that may not be in the table as they are agreed on. */
+  readonly #turnedSessions = new Set<string>();
   readonly #sessions = new Map<string, Wanted>();
   /** Who may send control messages, and where to: peerKey. */
   #peers: ReadonlySet<string> = new Set();
@@ -56,17 +57,22 @@ export class ControlPlane {
       newSessionId: () => this.#newSessionId(),
       transmit: ({ local }, remote, octets) => this.#transmit(local, remote, octets),
       listener: {
-        up() {},
-        down() {},
-        sessionUp: (_, established) => this.#sessionUp(established),
-        sessionDown: (_, key) => this.#sessionDown(key),
-        peerCircuit: (_, key, circuit) => this.#table.setCarrier(key, isCarrying(circuit)),
+        up: (peering) => this.#turned(peering),
+        down: (peering) => this.#turned(peering),
+        sessionUp: (peering, { key }) => this.#turned(peering, key),
+        sessionDown: (peering, key) => this.#turned(peering, key),
+        peerCircuit: (peering, key) => this.#turned(peering, key),
       },
     });
   }
 
   /** @throws SystemError, ChangeError as the table does */
   apply(change: Change): void {
+    this.#apply(change);
+    this.#settle();
+  }
+
+  #apply(change: Change): void {
     switch (change.op) {
       case "putTunnel":
         return this.#putTunnel(change.tunnel);
@@ -112,26 +118,28 @@ export class ControlPlane {
         );
       }
     }
-    if (now < this.#lcce.deadline()) return;
-    // Frames are a sign of life, too.
-    for (const { config, tunnel, lastReceivedMs } of this.#table.sessions.values()) {
-      if (this.#sessions.has(config.key))
-        this.#lcce.peeringOf(tunnel.config.name)?.hear(lastReceivedMs);
+    if (now >= this.#lcce.deadline()) {
+      // Frames are a sign of life, too.
+      for (const { config, lastReceivedMs } of this.#table.sessions.values()) {
+        this.#carrying(this.#sessions.get(config.key))?.hear(lastReceivedMs);
+      }
+      this.#lcce.poll(now);
     }
-    this.#lcce.poll(now);
+    this.#settle();
   }
 
   /** Says farewell on all connections: the process ends. */
   close(): void {
-    for (const name of [...this.#tunnels.keys()]) this.#lcce.delete(name, this.#now());
+    for (const name of this.#owners.keys()) this.#lcce.delete(name, this.#now());
   }
 
   /** What the packet path says of a tunnel, and what this one adds. */
   describeTunnel(state: TunnelState): TunnelState {
-    const peering = this.#lcce.peeringOf(state.tunnel.name);
-    return peering === undefined
-      ? state
-      : { ...state, control: describePeering(peering, this.#now()) };
+    const managed = this.#tunnels.get(state.tunnel.name);
+    if (managed === undefined) return state;
+    const peerings = managed.peerings.map(({ name }) => this.#lcce.peeringOf(name) as Peering);
+    const control = describeTunnel(managed, peerings, this.#now());
+    return { ...state, tunnel: managed.config, control };
   }
 
   /** As the agent has put it; what was agreed on is beside it. */
@@ -141,44 +149,78 @@ export class ControlPlane {
     return { ...state, session: wanted, receiving: true, control: this.#describeControl(wanted) };
   }
 
-  #describeControl({ key, tunnel }: Session): SessionControlState {
-    const peering = this.#lcce.peeringOf(tunnel);
-    const session = peering?.sessionOf(key);
+  #describeControl(wanted: Wanted): SessionControlState {
+    const peering = this.#carrying(wanted);
+    const session = peering?.sessionOf(wanted.key);
     return {
       phase: session?.phase ?? "idle",
       established: session?.phase === "established" ? session.established() : null,
-      lastEnding: peering?.lastEndingOf(key) ?? null,
+      lastEnding: peering?.lastEndingOf(wanted.key) ?? null,
     };
   }
 
+  /** The peering by which the session's frames go; undefined: its tunnel has no control connection. */
+  #carrying(wanted: Wanted | undefined): Peering | undefined {
+    const managed = wanted === undefined ? undefined : this.#tunnels.get(wanted.tunnel);
+    return managed === undefined ? undefined : this.#lcce.peeringOf(managed.activeName);
+  }
+
   #putTunnel(tunnel: Tunnel): void {
-    this.#table.apply({ op: "putTunnel", tunnel });
-    if (!hasControl(tunnel)) return this.#forgetTunnel(tunnel.name);
-    if (sameData(this.#tunnels.get(tunnel.name), tunnel)) return;
-    this.#tunnels.set(tunnel.name, tunnel);
-    this.#notePeers();
-    const peering = this.#lcce.put(peeringConfig(tunnel), this.#now());
-    for (const wanted of this.#sessions.values()) {
-      if (wanted.tunnel === tunnel.name) this.#want(peering, wanted);
+    if (!hasControl(tunnel)) {
+      this.#table.apply({ op: "putTunnel", tunnel });
+      return this.#forgetTunnel(tunnel.name);
     }
+    const known = this.#tunnels.get(tunnel.name);
+    const managed = new ManagedTunnel(tunnel, known);
+    this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
+    if (sameData(known?.config, tunnel)) return;
+    this.#tunnels.set(tunnel.name, managed);
+    for (const { name } of managed.peerings) this.#owners.set(name, managed);
+    for (const { name } of known?.peerings ?? []) {
+      if (this.#owners.get(name) === known) this.#endPeering(name);
+    }
+    this.#notePeers();
+    for (const config of managed.peerings) this.#putPeering(config);
+    for (const wanted of this.#wantedOf(tunnel.name)) {
+      this.#want(managed, wanted);
+      // It may have stood with a remote that is none any more.
+      this.#turnedSessions.add(wanted.key);
+    }
+    this.#turnedTunnels.add(managed);
+  }
+
+  /** What is as it was goes on. */
+  #putPeering(config: PeeringConfig): void {
+    const known = this.#lcce.peeringOf(config.name);
+    if (!sameData(known?.config, config)) this.#lcce.put(config, this.#now());
+  }
+
+  #endPeering(name: string): void {
+    this.#owners.delete(name);
+    this.#lcce.delete(name, this.#now());
   }
 
   #notePeers(): void {
     this.#peers = new Set(
-      Array.from(this.#tunnels.values(), (tunnel) =>
-        peerKey(LocalEndpoint.keyOf(tunnel), tunnel.remote.address),
+      [...this.#tunnels.values()].flatMap(({ peerings }) =>
+        peerings.map(({ local, remote }) => peerKey(local, remote.address)),
       ),
     );
   }
 
+  #wantedOf(tunnel: string): Wanted[] {
+    return [...this.#sessions.values()].filter((wanted) => wanted.tunnel === tunnel);
+  }
+
   #forgetTunnel(name: string): void {
-    if (!this.#tunnels.delete(name)) return;
+    const known = this.#tunnels.get(name);
+    if (known === undefined) return;
+    this.#tunnels.delete(name);
+    this.#turnedTunnels.delete(known);
     this.#notePeers();
     // First: what ends with the connection is not to be put again.
-    for (const [key, { tunnel }] of this.#sessions) {
-      if (tunnel === name) this.#sessions.delete(key);
-    }
-    this.#lcce.delete(name, this.#now());
+    for (const { key } of this.#wantedOf(name)) this.#sessions.delete(key);
+    for (const peering of known.peerings) this.#endPeering(peering.name);
   }
 
   #putSession(session: Session, device: DevicePlace | "keep" | null): void {
@@ -194,16 +236,30 @@ export class ControlPlane {
     const before = this.#sessions.get(session.key);
     // First: what ends in the tunnel before is not to be put again there.
     this.#sessions.set(session.key, session);
-    if (before !== undefined && before.tunnel !== session.tunnel) {
-      this.#lcce.peeringOf(before.tunnel)?.deleteSession(session.key, this.#now());
-    }
-    const peering = this.#lcce.peeringOf(session.tunnel);
-    if (peering !== undefined) this.#want(peering, session);
+    if (before !== undefined && before.tunnel !== session.tunnel) this.#unwant(before);
+    const managed = this.#tunnels.get(session.tunnel);
+    if (managed !== undefined) this.#want(managed, session);
   }
 
-  #want(peering: Peering, wanted: Wanted): void {
-    peering.setCircuit(wanted.key, wanted.control.circuit, this.#now());
-    peering.putSession(sessionConfig(wanted), this.#now());
+  #want(managed: ManagedTunnel, wanted: Wanted): void {
+    this.#setCircuits(managed, wanted);
+    for (const { name } of managed.peerings) {
+      this.#lcce.peeringOf(name)?.putSession(sessionConfig(wanted), this.#now());
+    }
+  }
+
+  #unwant({ key, tunnel }: Wanted): void {
+    for (const { name } of this.#tunnels.get(tunnel)?.peerings ?? []) {
+      this.#lcce.peeringOf(name)?.deleteSession(key, this.#now());
+    }
+  }
+
+  /** On all but one of a tunnel's remotes the circuit is on standby (RFC 5641, 3.1). */
+  #setCircuits(managed: ManagedTunnel, { key, control: { circuit } }: Wanted): void {
+    for (const [index, { name }] of managed.peerings.entries()) {
+      const told = { ...circuit, standby: circuit.standby || index !== managed.active };
+      this.#lcce.peeringOf(name)?.setCircuit(key, told, this.#now());
+    }
   }
 
   /** The session goes to another thread; the peer is told that this one is over. */
@@ -211,28 +267,54 @@ export class ControlPlane {
     const known = this.#sessions.get(key);
     if (known === undefined) return;
     this.#sessions.delete(key);
-    this.#lcce.peeringOf(known.tunnel)?.deleteSession(key, this.#now());
+    this.#unwant(known);
   }
 
-  #established({ key, tunnel }: Session): EstablishedSession | undefined {
-    const session = this.#lcce.peeringOf(tunnel)?.sessionOf(key);
+  #established(wanted: Wanted): EstablishedSession | undefined {
+    const session = this.#carrying(wanted)?.sessionOf(wanted.key);
     return session?.phase === "established" ? session.established() : undefined;
   }
 
-  #sessionUp(established: EstablishedSession): void {
-    const wanted = this.#sessions.get(established.key);
-    if (wanted === undefined) return;
-    const session = agreed(wanted, established);
-    this.#table.apply({ op: "putSession", session, device: "keep" });
-    this.#table.setCarrier(established.key, isCarrying(established.peerCircuit));
+  /** Something has happened to one of a tunnel's remotes, or to a session with it. */
+  #turned(peering: string, key?: string): void {
+    const managed = this.#owners.get(peering);
+    if (managed !== undefined && managed.peerings.length > 1) this.#turnedTunnels.add(managed);
+    if (key !== undefined) this.#turnedSessions.add(key);
   }
 
-  #sessionDown(key: string): void {
-    const wanted = this.#sessions.get(key);
-    // Another of that key may have been established before this one was through.
-    if (wanted === undefined || this.#established(wanted) !== undefined) return;
-    this.#table.setCarrier(key, false);
-    this.#table.apply({ op: "putSession", session: dormant(wanted), device: "keep" });
+  /** After all else: a pod's interface does not flicker where a backup takes over at once. */
+  #settle(): void {
+    for (const managed of this.#turnedTunnels) {
+      this.#turnedTunnels.delete(managed);
+      const wanted = this.#wantedOf(managed.config.name);
+      const paths = managed.peerings.map(({ name }) =>
+        pathView(this.#lcce.peeringOf(name), wanted),
+      );
+      const active = choosePath(paths, managed.active);
+      if (active === managed.active) continue;
+      managed.active = active;
+      this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
+      for (const session of wanted) {
+        this.#setCircuits(managed, session);
+        this.#turnedSessions.add(session.key);
+      }
+    }
+    for (const key of this.#turnedSessions) {
+      this.#turnedSessions.delete(key);
+      const wanted = this.#sessions.get(key);
+      if (wanted !== undefined) this.#settleSession(wanted);
+    }
+  }
+
+  #settleSession(wanted: Wanted): void {
+    const established = this.#established(wanted);
+    const session = established === undefined ? dormant(wanted) : agreed(wanted, established);
+    const isOn = established !== undefined && isCarrying(established.peerCircuit);
+    if (!isOn) this.#table.setCarrier(wanted.key, false);
+    if (!sameData(this.#table.sessions.get(wanted.key)?.config, session)) {
+      this.#table.apply({ op: "putSession", session, device: "keep" });
+    }
+    if (isOn) this.#table.setCarrier(wanted.key, true);
   }
 
   #transmit(local: string, remote: SocketAddress, octets: Octets): void {
@@ -258,14 +340,6 @@ function peerKey(local: string, address: string): string {
   return `${local} from ${address}`;
 }
 
-function hasControl(tunnel: Tunnel): tunnel is Controlled {
-  return tunnel.control !== undefined;
-}
-
-function isSignalled(session: Session): session is Wanted {
-  return session.control !== undefined;
-}
-
 /** A few lines, each once: whoever provokes them can do so again and again. */
 function once(log: (line: string) => void): (line: string) => void {
   const said = new Set<string>();
@@ -280,91 +354,10 @@ function random(count: number): Octets {
   return Uint8Array.from(randomBytes(count));
 }
 
-/** Receives and sends nothing: nobody has an id of 0. */
-function dormant(session: Session): Session {
-  return { ...session, sessionId: 0, peerSessionId: 0, rxCookie: "", txCookie: "" };
-}
-
-function agreed(session: Session, established: EstablishedSession): Session {
-  const { sessionId, peerSessionId, rxCookie, txCookie, l2SpecificSublayer } = established;
-  const sequencing = { ...session.sequencing, ...established.sequencing };
-  return {
-    ...session,
-    sessionId,
-    peerSessionId,
-    rxCookie,
-    txCookie,
-    l2SpecificSublayer,
-    sequencing,
-  };
-}
-
-function sessionConfig({ control, ...session }: Wanted): SessionConfig {
-  const { remoteEndId, places, pseudowireType, rxCookie } = control;
-  return {
-    key: session.key,
-    remoteEndId,
-    places,
-    pseudowireType,
-    rxCookie,
-    l2SpecificSublayer: session.l2SpecificSublayer,
-    receiveSequencing: session.sequencing.receive,
-    interfaceMtu: session.mtu,
-  };
-}
-
-function peeringConfig({ control, ...tunnel }: Controlled): PeeringConfig {
-  const { retransmitMs, retransmitCapMs, maxRetransmits } = control;
-  return {
-    name: tunnel.name,
-    mode: control.mode,
-    local: LocalEndpoint.keyOf(tunnel),
-    remote: tunnel.remote,
-    initiates: control.initiates,
-    connection: {
-      hostName: control.hostName,
-      routerId: control.routerId,
-      pseudowireTypes: PSEUDOWIRE_TYPES,
-      secrets: control.secrets.map(fromHex),
-      digest: control.digest,
-      hidesValues: control.hidesValues,
-      delivery: { receiveWindow: RECEIVE_WINDOW, retransmitMs, retransmitCapMs, maxRetransmits },
-      helloMs: control.helloMs,
-      deadAfterMs: control.deadAfterMs ?? Number.POSITIVE_INFINITY,
-      setupMs: SETUP_MS,
-    },
-    retry: RETRY,
-    tunnelId: tunnel.tunnelId,
-    peerTunnelId: tunnel.peerTunnelId,
-  };
-}
-
-/** Ethernet VLAN and Ethernet (RFC 4719). */
-const PSEUDOWIRE_TYPES = [4, 5];
-
-function describePeering(peering: Peering, now: number): TunnelControlState {
-  const { established, config, connections, lastEnding } = peering;
-  const connection = established ?? connections.find(({ state }) => state !== "idle");
-  const delivery = connection?.describeDelivery();
-  return {
-    mode: config.mode,
-    state:
-      established === null && connection?.state === "established"
-        ? "idle"
-        : (connection?.state ?? "idle"),
-    localConnectionId: connection?.localId ?? 0,
-    peerConnectionId: connection?.peer.connectionId ?? 0,
-    peerHostName: connection?.peer.hostName ?? null,
-    peerRouterId: connection?.peer.routerId ?? null,
-    peerVendorName: connection?.peer.vendorName ?? null,
-    heardMsAgo: established === null ? null : Math.round(now - established.heardAt),
-    lastEnding,
-    window: delivery?.window ?? 0,
-    peerWindow: delivery?.peerWindow ?? 0,
-    unacknowledged: delivery?.unacknowledged ?? 0,
-    sent: delivery?.sent ?? 0,
-    received: delivery?.received ?? 0,
-    retransmitted: delivery?.retransmitted ?? 0,
-    unauthenticated: connections.reduce((sum, { counters }) => sum + counters.unauthenticated, 0),
-  };
+function pathView(peering: Peering | undefined, wanted: readonly Wanted[]): PathView {
+  const carrying = wanted.filter(({ key }) => {
+    const session = peering?.sessionOf(key);
+    return session?.phase === "established" && isCarrying(session.established().peerCircuit);
+  });
+  return { isUp: (peering?.established ?? null) !== null, carrying: carrying.length };
 }

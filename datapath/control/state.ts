@@ -2,19 +2,30 @@
 import type { ConnectionState } from "../../l2tp/control/connection-table.ts";
 import type { Ending, EstablishedSession } from "../../l2tp/control/session.ts";
 import type { SessionPhase } from "../../l2tp/control/session-tables.ts";
-import type { TunnelControl } from "../../l2tp/model.ts";
+import type { Endpoint, TunnelControl } from "../../l2tp/model.ts";
 
-export interface TunnelControlState {
-  readonly mode: TunnelControl["mode"];
+/** One of a tunnel's remotes. */
+export interface PathState {
+  readonly remote: Endpoint;
   readonly state: ConnectionState;
-  readonly localConnectionId: number;
-  readonly peerConnectionId: number;
   readonly peerHostName: string | null;
-  readonly peerRouterId: number | null;
-  readonly peerVendorName: string | null;
   /** Milliseconds since the peer was last heard, by control or data; null: never on this connection. */
   readonly heardMsAgo: number | null;
+  /** Why there is no connection any more, or not yet. */
   readonly lastEnding: Ending | null;
+}
+
+/** The remote that carries, and more of it. */
+export interface TunnelControlState extends PathState {
+  readonly mode: TunnelControl["mode"];
+  /** Which of `paths` it is. */
+  readonly active: number;
+  /** All of the tunnel's remotes, in the order of preference. */
+  readonly paths: readonly PathState[];
+  readonly localConnectionId: number;
+  readonly peerConnectionId: number;
+  readonly peerRouterId: number | null;
+  readonly peerVendorName: string | null;
   readonly window: number;
   readonly peerWindow: number;
   readonly unacknowledged: number;

@@ -113,7 +113,8 @@ export class Lcce {
       peering.receive(connection, from, octets, now);
       return "taken";
     }
-    const peering = this.peerings.find((each) => each.isWith(local, from));
+    const candidates = this.peerings.filter((each) => each.isWith(local, from));
+    const peering = candidates.find(({ config }) => !config.isBackup) ?? candidates[0];
     if (peering === undefined) return "unknown peer";
     if (message.type !== "SCCRQ") return "unknown connection";
     const begun = peering.begunBy(message.attributes.assignedConnectionId);

@@ -1,5 +1,5 @@
 /**
- * All that goes on between us and the peer of one tunnel: the connection that counts, those that are begun or are
+ * All that goes on between us and one peer of a tunnel: the connection that counts, those that are begun or are
  * ending, and the sessions that are wanted, for as long as they are.
  */
 import { sameData } from "../difference.ts";
@@ -15,8 +15,10 @@ import type { ControlSession, Ending, EstablishedSession, SessionConfig } from "
 import type { ResultCode } from "./value-formats.ts";
 
 export interface PeeringConfig {
-  /** Of the tunnel. */
+  /** Unique among the peerings of an endpoint. */
   readonly name: string;
+  /** A peer that begins is taken for the remote of a tunnel rather than for the backup of another. */
+  readonly isBackup: boolean;
   readonly mode: TunnelControl["mode"];
   /** Names the local endpoint where its datagrams come. */
   readonly local: string;

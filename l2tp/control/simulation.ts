@@ -50,6 +50,7 @@ export class End {
     this.#seed = seed;
     this.#config = {
       name: TUNNEL,
+      isBackup: false,
       mode: "Managed",
       local: LOCAL,
       remote: { address: peer, port: PORT },

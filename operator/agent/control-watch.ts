@@ -62,9 +62,12 @@ function gist({ tunnels, sessions }: Listing): string {
         : [
             [
               tunnel.name,
-              control.state === "established",
-              control.peerHostName,
-              control.lastEnding,
+              control.active,
+              control.paths.map(({ state, peerHostName, lastEnding }) => [
+                state === "established",
+                peerHostName,
+                lastEnding,
+              ]),
             ],
           ],
     ),

@@ -64,24 +64,44 @@ export function watchAgent(
     labelNames: ["tunnel"],
     registers,
   });
+  const ofRemote = ["tunnel", "remote"] as const;
+  const peerAlive = new Gauge({
+    name: "l2tp_cni_tunnel_remote_alive",
+    help: "Of each of a managed tunnel's remotes, its backups included: 1 while it is there.",
+    labelNames: ofRemote,
+    registers,
+  });
+  const carrying = new Gauge({
+    name: "l2tp_cni_tunnel_remote_active",
+    help: "1 for the one of a managed tunnel's remotes that carries its frames.",
+    labelNames: ofRemote,
+    registers,
+  });
   const messages = new Counter({
     name: "l2tp_cni_control_messages_total",
     help: "Control messages of a tunnel's connection, by what became of them.",
     labelNames: ["tunnel", "event"],
     registers,
   });
+  const told = [
+    ...[objects, sums, packets, bytes, discards],
+    ...[alive, peerAlive, carrying, messages],
+  ];
   const tellControl = ({ tunnel: { name }, control }: TunnelState) => {
     if (control === undefined) return;
     alive.set({ tunnel: name }, control.state === "established" ? 1 : 0);
+    for (const [index, { remote, state }] of control.paths.entries()) {
+      const labels = { tunnel: name, remote: remote.address };
+      peerAlive.set(labels, state === "established" ? 1 : 0);
+      carrying.set(labels, index === control.active ? 1 : 0);
+    }
     for (const event of ["sent", "received", "retransmitted", "unauthenticated"] as const) {
       messages.inc({ tunnel: name, event }, control[event]);
     }
   };
   return async () => {
     // What has gone is not told any more, nor is anything that cannot be read.
-    for (const metric of [objects, sums, packets, bytes, discards, alive, messages]) {
-      metric.reset();
-    }
+    for (const metric of told) metric.reset();
     const { tunnels, sessions } = await agent.listDatapath();
     objects.set({ kind: "tunnel" }, tunnels.length);
     objects.set({ kind: "session" }, sessions.length);

@@ -144,7 +144,10 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSin
       name,
       encapsulation: spec?.encapsulation ?? tunnel?.encapsulation ?? "",
       local: tunnel === undefined ? "" : formatEndpoint(tunnel.local),
-      remote: tunnel === undefined ? (spec?.remote.address ?? "") : formatEndpoint(tunnel.remote),
+      remote:
+        tunnel === undefined
+          ? (spec?.remote.address ?? "")
+          : formatEndpoint(live?.control?.remote ?? tunnel.remote),
       tunnelId: tunnel?.tunnelId ?? spec?.tunnelId ?? null,
       peerTunnelId: spec?.peerTunnelId ?? tunnel?.peerTunnelId ?? null,
       datapath: tunnel?.datapath ?? "",

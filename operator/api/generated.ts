@@ -43,6 +43,24 @@ export interface TunnelSpec {
     port?: number;
   };
   /**
+   * Who takes over when the remote is gone, the first of them first; the remote has it again when it is back. A Managed tunnel's.
+   *
+   * @minItems 1
+   * @maxItems 4
+   *
+   * Items: A peer.
+   */
+  backup?: {
+    /**
+     * An IPv4 or IPv6 address.
+     */
+    address: string;
+    /**
+     * Its UDP port; 1701 if left out.
+     */
+    port?: number;
+  }[];
+  /**
    * Our id of the tunnel; allocated if left out, and shown in the status.
    */
   tunnelId?: number;
@@ -152,6 +170,10 @@ export interface TunnelStatus {
    */
   localAddress?: string;
   /**
+   * The address of the peer that carries the frames, the remote or a backup.
+   */
+  remoteAddress?: string;
+  /**
    * Who moves the frames.
    */
   datapath?: "Kernel" | "Userspace";
@@ -185,7 +207,7 @@ export interface TunnelStatus {
    */
   observedGeneration?: number;
   /**
-   * Accepted: the object is valid, and nothing else has what it asks for. Programmed: this generation runs on the node. Alive: the peer is there, as far as the control connection knows.
+   * Accepted: the object is valid, and nothing else has what it asks for. Programmed: this generation runs on the node. Alive: the peer is there, as far as the control connection knows. Redundant: the remote carries, and all backups are there.
    *
    * @maxItems 8
    *
@@ -193,7 +215,7 @@ export interface TunnelStatus {
    */
   conditions?: {
     /**
-     * Accepted, Programmed or Alive.
+     * Accepted, Programmed, Alive or Redundant.
      */
     type: string;
     /**

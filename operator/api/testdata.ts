@@ -45,6 +45,10 @@ const secretRef = { namespace: "infra", name: "branch", key: "secret" };
 const managed = (name: string, control: object, fault: Fault | null = null): Sample =>
   tunnel(name, { peerTunnelId: undefined, control }, fault);
 
+const backup = (name: string, backup: object[], fault: Fault | null = null): Sample =>
+  tunnel(name, { peerTunnelId: undefined, control: {}, backup }, fault);
+const fiveAddresses = [3, 4, 5, 6, 7].map((host) => ({ address: `192.0.2.${host}` }));
+
 export const SAMPLES: readonly Sample[] = [
   tunnel("a tunnel", {}),
   tunnel("IPv6", { local: { address: "2001:db8::1" }, remote: { address: "2001:db8::2" } }),
@@ -75,6 +79,14 @@ export const SAMPLES: readonly Sample[] = [
   }),
   tunnel("a quiescent tunnel", { control: { mode: "Quiescent", hello: { interval: "1s" } } }),
   tunnel("a static tunnel by name", { control: { mode: "Static" } }),
+  backup("backups", [{ address: "192.0.2.3" }, { address: "192.0.2.4", port: 1702 }]),
+  backup("no backup in the list of them", [], "schema"),
+  backup("more backups than anybody has", fiveAddresses, "schema"),
+  backup("a backup of another family", [{ address: "2001:db8::3" }], "cel"),
+  backup("the remote as its own backup", [{ address: "198.51.100.7" }], "cel"),
+  backup("a backup twice", [{ address: "192.0.2.3" }, { address: "192.0.2.3", port: 2 }], "cel"),
+  backup("a backup for a group", [{ address: "224.0.0.1" }], "cel"),
+  tunnel("a backup of a static tunnel", { backup: [{ address: "192.0.2.3" }] }, "cel"),
   tunnel("no peer's id", { peerTunnelId: undefined }, "cel"),
   tunnel("the peer's id in a managed tunnel", { control: {} }, "cel"),
   managed("another mode", { mode: "Dynamic" }, "schema"),

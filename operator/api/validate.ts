@@ -28,6 +28,7 @@ export function validateTunnel(spec: TunnelSpec): FieldProblem[] {
   checkId(problems, "spec.peerTunnelId", spec.peerTunnelId);
   checkControl(problems, spec);
   checkAddress(problems, "spec.remote.address", spec.remote.address);
+  checkBackups(problems, spec);
   checkLocal(problems, spec);
   checkPorts(problems, spec);
   if (spec.encapsulation === "IP" && spec.udpChecksum === false) {
@@ -105,6 +106,27 @@ function checkAddress(problems: Problems, path: string, address: string): void {
   }
 }
 
+function checkBackups(problems: Problems, { backup = [], control, remote }: TunnelSpec): void {
+  if (backup.length > 0 && (control === undefined || (control.mode ?? "Managed") !== "Managed")) {
+    const reason = "only a Managed tunnel can have backups";
+    const remedy = "leave it out, or use spec.control.mode: Managed";
+    problems.add("spec.backup", undefined, reason, remedy);
+  }
+  const known = new Map([[canonicalAddress(remote.address), "spec.remote"]]);
+  for (const [index, { address }] of backup.entries()) {
+    const path = `spec.backup[${index}].address`;
+    checkAddress(problems, path, address);
+    if (address.includes(":") !== remote.address.includes(":")) {
+      problems.add(path, address, "not of the remote's family", "IPv4 or IPv6, as spec.remote");
+    }
+    const before = known.get(canonicalAddress(address));
+    if (before !== undefined) {
+      problems.add(path, address, `the address of ${before}`, "another peer's address");
+    }
+    known.set(canonicalAddress(address), `spec.backup[${index}]`);
+  }
+}
+
 function checkLocal(problems: Problems, { local, remote, encapsulation }: TunnelSpec): void {
   if (local?.address === undefined) return;
   checkAddress(problems, "spec.local.address", local.address);
@@ -128,10 +150,14 @@ function checkLocal(problems: Problems, { local, remote, encapsulation }: Tunnel
   }
 }
 
-function checkPorts(problems: Problems, { encapsulation, local, remote }: TunnelSpec): void {
+function checkPorts(
+  problems: Problems,
+  { encapsulation, local, remote, backup = [] }: TunnelSpec,
+): void {
   for (const [path, port] of [
     ["spec.local.port", local?.port],
     ["spec.remote.port", remote.port],
+    ...backup.map(({ port }, index) => [`spec.backup[${index}].port`, port] as const),
   ] as const) {
     if (port === undefined) continue;
     if (encapsulation === "IP") {

@@ -1,8 +1,8 @@
 /** What manifests say of control connections, as the datapath is told it. */
-import { parseAddress } from "../../l2tp/ip.ts";
+import { canonicalAddress, parseAddress } from "../../l2tp/ip.ts";
 import type { Session, SessionControl, Tunnel, TunnelControl } from "../../l2tp/model.ts";
 import type { L2tpSession, SessionSpec, TunnelSpec } from "../api/types.ts";
-import { parseDuration } from "../api/validate.ts";
+import { DEFAULT_UDP_PORT, parseDuration } from "../api/validate.ts";
 import { RefusalError } from "./refusal.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
 
@@ -15,7 +15,7 @@ const ETHERNET = 5;
 
 /** null: the tunnel has none. */
 export function tunnelControl(
-  { control, nodeName }: TunnelSpec,
+  { control, nodeName, backup = [], encapsulation }: TunnelSpec,
   localAddress: string,
   secrets: SecretReader,
 ): TunnelControl | null {
@@ -26,6 +26,10 @@ export function tunnelControl(
   return {
     mode,
     initiates: control.initiate ?? true,
+    backups: backup.map(({ address, port = DEFAULT_UDP_PORT }) => ({
+      address: canonicalAddress(address),
+      port: encapsulation === "IP" ? 0 : port,
+    })),
     hostName: nodeName,
     routerId: routerId(localAddress),
     secrets: control.secretRef === undefined ? [] : [sharedSecret(control.secretRef, secrets)],

@@ -106,6 +106,7 @@ export function tunnelStatus(
   return {
     nodeName: object.spec.nodeName,
     localAddress: tunnel.local.address,
+    ...(tunnel.control === undefined ? {} : { remoteAddress: (control ?? tunnel).remote.address }),
     datapath: tunnel.datapath,
     tunnelId: tunnel.tunnelId,
     mtu: underlayMtu,
@@ -113,6 +114,7 @@ export function tunnelStatus(
       ACCEPTED,
       failure === undefined ? programmed : failed(failure),
       ...(tunnel.control === undefined ? [] : [alive(control)]),
+      ...(tunnel.control?.backups.length ? [redundant(control)] : []),
     ],
   };
 }
@@ -163,6 +165,25 @@ function alive(control: TunnelControlState | undefined): Verdict {
   const reason = by === "peer" ? "Refused" : by === "us" ? "Closed" : "PeerLost";
   const message = `The control connection is down: ${why}; it is tried again.`;
   return { type, status: "False", reason, message };
+}
+
+/** Whether whoever is lost next is stood in for. */
+function redundant(control: TunnelControlState | undefined): Verdict {
+  const type = "Redundant";
+  const { active = 0, paths = [] } = control ?? {};
+  const lost = paths.filter(({ state }) => state !== "established");
+  if (lost.length === 0 && active === 0 && paths.length > 0) {
+    const message = "The remote carries, and all backups are there.";
+    return { type, status: "True", reason: "AllThere", message };
+  }
+  const carrier = control?.remote.address ?? "nobody";
+  const missing = lost.map(({ remote, lastEnding }) => {
+    const why = lastEnding === null ? "it has not answered yet" : lastEnding.why;
+    return `${remote.address} is not there: ${why}`;
+  });
+  const shown = [...missing, `${carrier} carries the frames`].join("; ");
+  const reason = active === 0 ? "BackupLost" : "OnBackup";
+  return { type, status: "False", reason, message: `${shown}.` };
 }
 
 function established(control: SessionControlState | undefined): Verdict {

@@ -1,5 +1,5 @@
 /** Whatever may happen to a cluster: what runs goes on, and all comes right again. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import type { KubeObject } from "../../operator/kube/object.ts";
 import { JumpingClock } from "../harness/clock.ts";
 import {
@@ -121,6 +121,7 @@ describe.skipIf(isForeign)("two controllers that both lead", () => {
       spec: { tunnelRef: { name: `ab-${PORT}` }, peerSessionId: 10_000 + index },
     }));
     const given = new Map<string, Set<unknown>>();
+    onTestFinished(() => cluster.remove(...many));
     await cluster.apply(...many);
     for (const session of many) await cluster.condition(session, "Programmed", "True");
     for (const { metadata } of many) {
@@ -134,7 +135,6 @@ describe.skipIf(isForeign)("two controllers that both lead", () => {
     expect([...given.values()].filter(({ size }) => size !== 1)).toEqual([]);
     const ids = rows.map(({ sessionId }) => sessionId);
     expect(new Set(ids).size).toBe(ids.length);
-    await cluster.remove(...many);
     await background.stopAll();
     await cluster.kubectl("delete", "lease", "rival");
   });

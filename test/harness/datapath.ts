@@ -67,6 +67,7 @@ export function tunnelControl(change: Partial<TunnelControl> = {}): TunnelContro
   return {
     mode: "Managed",
     initiates: true,
+    backups: [],
     hostName: "node",
     routerId: 1,
     secrets: [],

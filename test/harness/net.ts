@@ -44,6 +44,30 @@ export class TestNet {
     return net;
   }
 
+  /** A third host, on a wire of its own to host a, through which it reaches what a has. */
+  async addHost(): Promise<Host> {
+    const added: Host = {
+      ...host(`${this.#prefix}-c`, "3"),
+      ipv4: "198.51.100.3",
+      ipv6: "2001:db8:3::3",
+    };
+    const { a } = this;
+    await this.#addNamespace(added.name);
+    const peer = ["peer", "name", added.device, "netns", added.name];
+    await run(["ip", "link", "add", added.device, "netns", a.name, "type", "veth", ...peer]);
+    for (const [name, number] of [
+      [a.name, "1"],
+      [added.name, "3"],
+    ] as const) {
+      await ip(name, "addr", "add", `198.51.100.${number}/24`, "dev", added.device);
+      await ip(name, "addr", "add", `2001:db8:3::${number}/64`, "dev", added.device, "nodad");
+      await ip(name, "link", "set", added.device, "up");
+    }
+    await ip(added.name, "route", "add", "default", "via", "198.51.100.1");
+    await ip(added.name, "route", "add", "default", "via", "2001:db8:3::1");
+    return added;
+  }
+
   /** A pod's empty namespace. Returns its path. */
   async addPod(name: string): Promise<string> {
     const full = `${this.#prefix}-${name}`;

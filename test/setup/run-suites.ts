@@ -1,6 +1,8 @@
-/** Runs suites of vitest, names what cannot run here, and ends with one line of totals. */
+/** Runs suites of vitest, names what cannot run here, and ends with what failed and one line of totals. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { relative } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { KERNELS, ROOT as root, runInVm, setUpVm } from "../harness/vm.ts";
 
 interface Report {
@@ -8,13 +10,21 @@ interface Report {
   readonly numFailedTests: number;
   readonly numPendingTests: number;
   readonly testResults: readonly {
+    readonly name: string;
     readonly status: string;
-    readonly assertionResults: readonly unknown[];
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages: readonly string[];
+    }[];
   }[];
 }
 
 const canRun = process.geteuid?.() === 0 && existsSync("/dev/net/tun");
 const total = { passed: 0, failed: 0, skipped: 0 };
+/** A line for each: where, what, and why. */
+const failures: string[] = [];
 mkdirSync(`${root}out`, { recursive: true });
 
 for (const suite of process.argv.slice(2)) {
@@ -24,6 +34,7 @@ for (const suite of process.argv.slice(2)) {
   } else if (suite === "kernel") await runInVirtualMachines();
   else runHere(suite);
 }
+if (failures.length > 0) console.log(`\n${failures.join("\n")}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exit(total.failed === 0 ? 0 : 1);
 
@@ -71,16 +82,24 @@ async function runInVirtualMachine(release: string): Promise<void> {
 
 /** A failure that no test has is one all the same: of a file, of the run, or of the virtual machine. */
 function count(path: string, status: number | null): void {
-  if (!existsSync(path)) {
-    total.failed++;
-    return;
+  const before = failures.length;
+  if (existsSync(path)) {
+    const report = JSON.parse(readFileSync(path, "utf8")) as Report;
+    total.passed += report.numPassedTests;
+    total.skipped += report.numPendingTests;
+    for (const { name, status: outcome, message, assertionResults } of report.testResults) {
+      const file = relative(root, name);
+      for (const test of assertionResults.filter((each) => each.status === "failed")) {
+        failed(file, `${test.fullName}: ${test.failureMessages[0]}`);
+      }
+      if (outcome === "failed" && assertionResults.length === 0) failed(file, message);
+    }
   }
-  const report = JSON.parse(readFileSync(path, "utf8")) as Report;
-  total.passed += report.numPassedTests;
-  total.skipped += report.numPendingTests;
-  const broken = report.testResults.filter(
-    (result) => result.status === "failed" && result.assertionResults.length === 0,
-  ).length;
-  const failed = report.numFailedTests + broken;
-  total.failed += status !== 0 && failed === 0 ? 1 : failed;
+  if (status !== 0 && failures.length === before) failed(path, `exit status ${status}`);
+}
+
+function failed(where: string, why: string): void {
+  const [line = ""] = stripVTControlCharacters(why).trim().split("\n");
+  failures.push(`failed: ${where}: ${line.slice(0, 300)}`);
+  total.failed++;
 }

@@ -1,6 +1,7 @@
 import { beforeEach, expect, it } from "vitest";
 import type { Tunnel } from "../../../l2tp/model.ts";
 import { session as sessionOf, tunnel as tunnelOf } from "../../../l2tp/testdata.ts";
+import { tunnelControl } from "../../../test/harness/datapath.ts";
 import type { ShardRequest, ShardResults } from "./protocol.ts";
 import { type CalledShard, Shards } from "./shards.ts";
 import { shardOf } from "./steering.ts";
@@ -97,5 +98,13 @@ it("refuses a session without its tunnel, and knows nothing of it", () => {
   const reply = shards.apply({ op: "putSession", session: sessionOf({}), device: null });
   expect(reply).toMatchObject({ error: { code: "NoTunnel" } });
   expect(shards.list([sessionOf({}).key])).toEqual({ tunnels: [], sessions: [] });
+  expect(ops()).toEqual([[], [], []]);
+});
+
+it("takes no tunnel with backups, whose messages would come to other threads", () => {
+  const control = tunnelControl({ backups: [{ address: "192.0.2.200", port: 1701 }] });
+  expect(put(tunnelTo(1, { control }))).toMatchObject({
+    error: { code: "EOPNOTSUPP", message: expect.stringContaining("start it without --threads") },
+  });
   expect(ops()).toEqual([[], [], []]);
 });

@@ -5,7 +5,7 @@ import { createEndpointCounters } from "../../../l2tp/model.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, Listing, SessionState, Stranger, TunnelState } from "../../datapath.ts";
 import type { Served, ShardOptions } from "../shard.ts";
-import { noTunnel } from "../table.ts";
+import { ChangeError, noTunnel } from "../table.ts";
 import { LocalEndpoint } from "../tunnel.ts";
 import type {
   EndpointShare,
@@ -93,6 +93,7 @@ export class Shards implements Served {
 
   #putTunnel(change: PutTunnel): void {
     const { tunnel: config } = change;
+    requireOneRemote(config);
     const shard = this.#shards[shardOf(config.remote.address, this.#shards.length)] as CalledShard;
     const known = this.#tunnels.get(config.name);
     this.#hold(config);
@@ -249,4 +250,11 @@ function ownersOf(
 
 function add(sum: EndpointCounters, more: EndpointCounters): void {
   for (const name of Object.keys(sum) as (keyof EndpointCounters)[]) sum[name] += more[name];
+}
+
+/** What comes of a backup comes to another thread, which knows nothing of the connection. */
+function requireOneRemote({ name, control }: Tunnel): void {
+  if (control === undefined || control.backups.length === 0) return;
+  const message = `tunnel ${name}: backups need a datapath of one thread; start it without --threads, or leave spec.backup out`;
+  throw new ChangeError("EOPNOTSUPP", message);
 }

@@ -30,6 +30,10 @@ export interface ClusterStatusOptions {
 const MANAGER = "l2tp-agent";
 const CONCURRENCY = 8;
 const MAX_PER_SECOND = 100;
+/** Conditions of which an Event tells when they turn bad, and good again. */
+const TELLS_FAULT = new Set(["Programmed", "Alive", "Redundant"]);
+const TELLS_RETURN = new Set(["Alive", "Redundant"]);
+const PASSING_REASONS = new Set(["Connecting"]);
 /** The controller says these. */
 const CONTROLLERS = new Set(["nodeName", "tunnelId", "sessionId"]);
 
@@ -149,11 +153,18 @@ export class ClusterStatus implements StatusSink {
 
   /** An Event where something has begun to be wrong. */
   #tell(object: L2tpObject, { status }: Wanted): void {
-    const programmed = status.conditions.find(({ type }) => type === "Programmed");
-    if (programmed?.status !== "False" || object.metadata.deletionTimestamp !== undefined) return;
-    const was = conditionOf(object, "Programmed");
-    if (was?.status === "False" && was.reason === programmed.reason) return;
-    this.#options.events.record(object, "Warning", programmed.reason, programmed.message);
+    if (object.metadata.deletionTimestamp !== undefined) return;
+    for (const { type, status: value, reason, message } of status.conditions) {
+      const was = conditionOf(object, type);
+      if (value === "False" && TELLS_FAULT.has(type)) {
+        if (was?.status === "False" && was.reason === reason) continue;
+        // What has yet to come up for the first time is no fault.
+        if (PASSING_REASONS.has(reason)) continue;
+        this.#options.events.record(object, "Warning", reason, message);
+      } else if (value === "True" && TELLS_RETURN.has(type) && was?.status === "False") {
+        this.#options.events.record(object, "Normal", `${type}Again`, message);
+      }
+    }
   }
 
   #failed(id: string, error: unknown): void {

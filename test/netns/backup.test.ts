@@ -1,0 +1,141 @@
+/** A managed tunnel with a backup: three hosts with their agents, and a pod on each. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { TestAgent } from "../harness/agent.ts";
+import { cni } from "../harness/cni.ts";
+import { type Host, link, ping, TestNet } from "../harness/net.ts";
+import { until } from "../harness/wait.ts";
+
+const API = "l2tp.dev/v1alpha1";
+const HELLO = { interval: "1s", deadAfter: "2s" };
+/** Whoever serves, it is the same host behind it. */
+const SERVICE = { ip: "10.1.0.2", mac: "02:00:5e:00:53:01" };
+
+let net: TestNet;
+let spoke: TestAgent;
+let primary: TestAgent;
+let backup: TestAgent;
+let pod: string;
+
+function write(agent: TestAgent, remote: Host, control: object, more: object = {}): void {
+  const tunnel = {
+    apiVersion: API,
+    kind: "L2tpTunnel",
+    metadata: { name: "hub" },
+    spec: { nodeName: agent.host.name, remote: { address: remote.ipv4 }, control, ...more },
+  };
+  const session = {
+    apiVersion: API,
+    kind: "L2tpSession",
+    metadata: { name: "lan", namespace: "shop" },
+    spec: { tunnelRef: { name: "hub" } },
+  };
+  agent.write("all.yaml", [tunnel, session]);
+}
+
+async function attach(agent: TestAgent, runtimeConfig: object, name: string): Promise<string> {
+  const netns = await net.addPod(name);
+  const rest = { socket: agent.socket, runtimeConfig };
+  const config = { cniVersion: "1.0.0", name: "hub", type: "l2tp", session: "shop/lan", ...rest };
+  const answer = await cni(agent.host, { command: "ADD", netns, config });
+  expect(answer.status, answer.stdout).toBe(0);
+  return netns;
+}
+
+beforeEach(async () => {
+  net = await TestNet.create();
+  const third = await net.addHost();
+  spoke = new TestAgent(net.a);
+  primary = new TestAgent(net.b);
+  backup = new TestAgent(third);
+  write(spoke, net.b, { hello: HELLO }, { backup: [{ address: third.ipv4 }] });
+  for (const hub of [primary, backup]) {
+    write(hub, net.a, { hello: HELLO, initiate: false, role: "LNS" });
+    await hub.start();
+  }
+  await spoke.start();
+  pod = await attach(spoke, { ips: ["10.1.0.1/24"] }, "spoke");
+  for (const [index, hub] of [primary, backup].entries()) {
+    await attach(hub, { ips: [`${SERVICE.ip}/24`], mac: SERVICE.mac }, `hub-${index}`);
+  }
+  await until("both are there", () => condition("Redundant")?.status === "True");
+  await crosses();
+});
+
+afterEach(async (context) => {
+  const all = [spoke, primary, backup];
+  if (context.task.result?.state === "fail") console.log(...all.map(({ log }) => log));
+  for (const agent of all) await agent.destroy();
+  await net.remove();
+});
+
+const crosses = () => until("frames cross", () => ping(pod, SERVICE.ip));
+const condition = (type: string) => spoke.condition("l2tptunnel", "hub", type);
+const frames = async (agent: TestAgent) =>
+  (await agent.session("shop/lan"))?.counters.rxPackets ?? 0;
+const row = async () => (await spoke.ask({ op: "tunnels" }))[0];
+
+async function die(hub: TestAgent): Promise<void> {
+  await hub.kill();
+  process.kill(await hub.datapathPid(), "SIGKILL");
+}
+
+describe("a tunnel with a backup", () => {
+  it("keeps it on standby, and moves to it and back without a change of the pod's interface", async () => {
+    expect(await frames(backup)).toBe(0);
+    const standby = backup.condition("l2tpsession", "shop/lan", "Established");
+    expect(standby?.reason).toBe("Standby");
+    const index = (await link(pod, "net1"))?.ifindex;
+
+    await die(primary);
+    await crosses();
+    expect(await frames(backup)).toBeGreaterThan(0);
+    expect((await row())?.remote).toBe(`${backup.host.ipv4}:1701`);
+    await until("it is said", () => condition("Redundant")?.reason === "OnBackup");
+    expect(condition("Redundant")?.message).toMatch(
+      /^192\.0\.2\.2 is not there: .*; 198\.51\.100\.3 carries the frames\.$/,
+    );
+    expect(condition("Alive")?.status).toBe("True");
+
+    await primary.start();
+    await until("the primary has it again", () => condition("Redundant")?.status === "True");
+    const before = await frames(primary);
+    await crosses();
+    expect(await frames(primary)).toBeGreaterThan(before);
+    await until(
+      "the backup is on standby",
+      () => backup.condition("l2tpsession", "shop/lan", "Established")?.reason === "Standby",
+    );
+    expect((await link(pod, "net1"))?.ifindex).toBe(index);
+  });
+
+  it("says that the backup is lost, which harms nobody", async () => {
+    await die(backup);
+    await until("it is said", () => condition("Redundant")?.reason === "BackupLost");
+    expect(condition("Alive")?.status).toBe("True");
+    expect(await ping(pod, SERVICE.ip, { count: 20 })).toBe(true);
+  });
+
+  it("has no carrier when all are gone, and takes whoever comes first", async () => {
+    await die(primary);
+    await die(backup);
+    await until("there is no carrier", async () =>
+      (await link(pod, "net1"))?.flags.includes("NO-CARRIER"),
+    );
+    await until("it is said", () => condition("Alive")?.status === "False");
+    await backup.start();
+    await crosses();
+    await until("it is said", () => condition("Redundant")?.reason === "OnBackup");
+  });
+
+  it("leaves what is as it was alone when the list of backups is edited", async () => {
+    const established = (await row())?.control?.localConnectionId;
+    write(spoke, net.b, { hello: HELLO });
+    await until("it has none", () => condition("Redundant") === undefined);
+    expect((await row())?.control?.localConnectionId).toBe(established);
+    await until(
+      "the backup is told",
+      () => backup.condition("l2tptunnel", "hub", "Alive")?.status === "False",
+    );
+    expect(await ping(pod, SERVICE.ip, { count: 20 })).toBe(true);
+  });
+});

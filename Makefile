@@ -4,15 +4,20 @@ PACKAGES := iproute2 iputils-ping
 TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
 	python3 busybox-static kmod zstd procps libfaketime tcpdump curl
 CLUSTER_PACKAGES := $(PACKAGES) qemu-system-x86 procps dpkg-dev patch openssl curl ca-certificates libfaketime
-.PHONY: help demo test test-cluster bench check generate build image setup clean
+.PHONY: help demo demo-managed test test-cluster bench check generate build image setup clean
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: ## two nodes in network namespaces, a pseudowire between two pods
 	@test/setup/install.sh $(PACKAGES) iperf3
 	@$(MAKE) --no-print-directory build
-	@node test/demo/main.ts
+	@node test/demo/static.ts
+
+demo-managed: ## a tunnel with a backup: its peer is killed, and comes back
+	@test/setup/install.sh $(PACKAGES)
+	@$(MAKE) --no-print-directory build
+	@node test/demo/managed.ts
 
 test: ## all suites; needs root
 	@test/setup/install.sh $(TEST_PACKAGES)

@@ -149,7 +149,9 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSin
           ? (spec?.remote.address ?? "")
           : formatEndpoint(live?.control?.remote ?? tunnel.remote),
       tunnelId: tunnel?.tunnelId ?? spec?.tunnelId ?? null,
-      peerTunnelId: spec?.peerTunnelId ?? tunnel?.peerTunnelId ?? null,
+      // Of a managed tunnel it is what the peer has told, if it has.
+      peerTunnelId:
+        spec?.peerTunnelId ?? (live?.control?.peerConnectionId || tunnel?.peerTunnelId || null),
       datapath: tunnel?.datapath ?? "",
       underlayMtu: known?.underlayMtu ?? null,
       sessions: sessions.get(name)?.length ?? 0,

@@ -1,7 +1,7 @@
 /**
  * `make bench`: our datapath beside QEMU's l2tpv3, our CNI plugin beside the reference ones, many sessions
  * beside few, and the kernel data plane beside ip(8); in one run, alternating. Ratios of medians; absolute
- * numbers say little about another machine. Arguments: which of cni, traffic, scale and kernel, all where
+ * numbers say little about another machine. Arguments: which of cni, traffic, scale, managed and kernel, all where
  * there is none; `--out FOLDER` for the files.
  */
 import { parseArgs } from "node:util";
@@ -9,6 +9,7 @@ import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";
 import { TestNet } from "../harness/net.ts";
 import { benchCni } from "./cni.ts";
 import { benchKernel } from "./kernel.ts";
+import { benchManaged } from "./managed.ts";
 import { Report } from "./report.ts";
 import { benchScale } from "./scale.ts";
 import { benchTraffic } from "./traffic/traffic.ts";
@@ -18,6 +19,7 @@ const PARTS = {
   cni: benchCni,
   traffic: benchTraffic,
   scale: benchScale,
+  managed: benchManaged,
   kernel: benchKernel,
 } as const;
 type Part = keyof typeof PARTS;

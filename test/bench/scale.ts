@@ -1,5 +1,5 @@
 /** Many sessions on one node: from nothing, and with nothing to do. */
-import { readFileSync } from "node:fs";
+
 import { deleteLink, listLinks } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -8,6 +8,7 @@ import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { until } from "../harness/wait.ts";
 import { attachAll } from "./attach.ts";
 import { idlePasses, passes } from "./passes.ts";
+import { residentMebibytes } from "./processes.ts";
 import { median, type Report } from "./report.ts";
 
 const SESSIONS = [250, 500, 1000] as const;
@@ -18,8 +19,8 @@ interface Scale {
   readonly sessions: number;
   readonly convergeMs: number;
   readonly idleMs: number;
-  readonly agentBytes: number;
-  readonly datapathBytes: number;
+  readonly agentMebibytes: number;
+  readonly datapathMebibytes: number;
 }
 
 export async function benchScale(_net: TestNet, report: Report): Promise<void> {
@@ -27,8 +28,8 @@ export async function benchScale(_net: TestNet, report: Report): Promise<void> {
   for (const sessions of SESSIONS) {
     const scale = await measure(sessions);
     scales.push(scale);
-    const { convergeMs, idleMs, agentBytes, datapathBytes } = scale;
-    const memory = `${mebibytes(agentBytes)} agent, ${mebibytes(datapathBytes)} datapath`;
+    const { convergeMs, idleMs, agentMebibytes, datapathMebibytes } = scale;
+    const memory = `${mebibytes(agentMebibytes)} agent, ${mebibytes(datapathMebibytes)} datapath`;
     console.log(
       `${sessions} sessions over ${sessions / SESSIONS_PER_TUNNEL} tunnels: ${convergeMs} ms from nothing, ${idleMs} ms with nothing to do, ${memory}`,
     );
@@ -40,14 +41,14 @@ export async function benchScale(_net: TestNet, report: Report): Promise<void> {
     ["converge from nothing", "convergeMs"],
     ["no-op pass", "idleMs"],
   ] as const) {
-    const note = `${large[figure]} against ${small[figure]} ms, ${mebibytes(large.agentBytes)} agent, ${mebibytes(large.datapathBytes)} datapath`;
+    const note = `${large[figure]} against ${small[figure]} ms, ${mebibytes(large.agentMebibytes)} agent, ${mebibytes(large.datapathMebibytes)} datapath`;
     const ratio = large[figure] / small[figure] / times;
     const against = `${times} × ${small.sessions}`;
     report.addRatio(`${large.sessions} sessions, ${work}`, against, ratio, { most: 1 }, note);
   }
 }
 
-const mebibytes = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)} MiB`;
+const mebibytes = (count: number) => `${Math.round(count)} MiB`;
 
 /** Each session with its device, an address on it, and all of them in one pod. */
 async function measure(sessions: number): Promise<Scale> {
@@ -75,8 +76,8 @@ async function measure(sessions: number): Promise<Scale> {
       sessions,
       convergeMs: first?.milliseconds ?? Number.NaN,
       idleMs: median(idlePasses(agent).map(({ milliseconds = Number.NaN }) => milliseconds)),
-      agentBytes: residentBytes(agent.pid()),
-      datapathBytes: residentBytes(await agent.datapathPid()),
+      agentMebibytes: residentMebibytes([agent.pid()]),
+      datapathMebibytes: residentMebibytes([await agent.datapathPid()]),
     };
   } finally {
     await agent.destroy();
@@ -105,9 +106,4 @@ async function deleteDevices(netns: string): Promise<void> {
   const links = listLinks(socket).filter(({ kind }) => kind === "tun");
   for (const { index } of links) await deleteLink(socket, netns, index);
   socket.close();
-}
-
-function residentBytes(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
 }

@@ -47,6 +47,10 @@ export class TestDatapath {
     }
   }
 
+  async pid(): Promise<number> {
+    return (await this.#client.hello()).pid;
+  }
+
   list(): Promise<Listing> {
     return this.#client.list();
   }

@@ -1,14 +1,12 @@
 /** One measurement of one side. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { inside, ip, nameOf, type TestNet } from "../../harness/net.ts";
 import { Background, run } from "../../harness/run.ts";
 import { FLOOD_PORT, type Flooded, type Side } from "./sides.ts";
 
-const SECONDS = 2;
+export const SECONDS = 2;
 const FRAME_BYTES = 64;
-/** Of all our machines. */
-const PAGE_BYTES = 4096;
 const FLOOD = fileURLToPath(new URL("../../harness/flood.ts", import.meta.url));
 
 interface Iperf {
@@ -112,31 +110,6 @@ export async function roundTripsUnderLoad(side: Side): Promise<Trips> {
     // Its server is busy until it has noticed.
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
-}
-
-/** Mebibytes of the side's programs together. */
-export function residentMebibytes({ processes = [] }: Side): number {
-  const pages = processes.map((pid) =>
-    Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]),
-  );
-  return (pages.reduce((sum, count) => sum + count, 0) * PAGE_BYTES) / 2 ** 20;
-}
-
-/** The part of a processor that the side's programs take while nothing crosses. */
-export async function idleShare({ processes = [] }: Side): Promise<number> {
-  const before = processes.map(runNanoseconds);
-  await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
-  const spent = processes.map((pid, index) => runNanoseconds(pid) - (before[index] ?? 0));
-  return spent.reduce((sum, time) => sum + time, 0) / 1e9 / SECONDS;
-}
-
-/** Of all threads. */
-function runNanoseconds(pid: number): number {
-  return readdirSync(`/proc/${pid}/task`)
-    .map((task) =>
-      Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, "utf8").split(" ")[0]),
-    )
-    .reduce((sum, time) => sum + time, 0);
 }
 
 /** Frames per second that reach the devices of the second host, while the first floods its sessions. */

@@ -2,14 +2,14 @@
 import { TestAgent } from "../../harness/agent.ts";
 import { TestNet } from "../../harness/net.ts";
 import { Background } from "../../harness/run.ts";
+import { processorShare, residentMebibytes } from "../processes.ts";
 import { type Bound, median, type Report } from "../report.ts";
 import {
-  idleShare,
   losslessDatagrams,
   processorsPerGigabyte,
-  residentMebibytes,
   roundTrips,
   roundTripsUnderLoad,
+  SECONDS,
   smallFrames,
   type Trips,
   tcp,
@@ -124,9 +124,13 @@ async function frames(net: TestNet, ours: Side, qemu: Side, report: Report): Pro
 
 /** What they take, with all the traffic behind them. */
 async function footprint(ours: Side, qemu: Side, report: Report): Promise<void> {
-  const [memory, theirs] = [ours, qemu].map(residentMebibytes) as [number, number];
+  const [memory, theirs] = [ours, qemu].map(({ processes = [] }) =>
+    residentMebibytes(processes),
+  ) as [number, number];
   report.add("memory of both ends", qemu.name, [[memory], [theirs]], {}, "MiB");
-  const [idle = [], theirIdle = []] = await alternate([ours, qemu], idleShare);
+  const [idle = [], theirIdle = []] = await alternate([ours, qemu], ({ processes = [] }) =>
+    processorShare(processes, SECONDS),
+  );
   const note = `QEMU's: ${median(theirIdle).toFixed(5)}`;
   report.addRatio("idle CPU of both ends", "a processor", median(idle), { most: 0.001 }, note);
 }

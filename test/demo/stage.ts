@@ -1,0 +1,72 @@
+/** What a demo is played on: it tells what it does, shows what comes of it, and leaves nothing behind. */
+import type { TestAgent } from "../harness/agent.ts";
+import { type CniAnswer, cni } from "../harness/cni.ts";
+import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";
+import { inside, TestNet } from "../harness/net.ts";
+import { Background, run } from "../harness/run.ts";
+
+export const say = (text: string) => console.log(`\n▸ ${text}`);
+export const show = (text: string) => console.log(text.trimEnd().replaceAll(/^/gm, "    "));
+
+export interface Stage {
+  readonly net: TestNet;
+  /** They go when the demo is over. */
+  readonly agents: TestAgent[];
+  readonly servers: Background;
+}
+
+/** Plays it, cleans up, and ends the process. */
+export async function perform(demo: (stage: Stage) => Promise<void>): Promise<never> {
+  if (process.geteuid?.() !== 0) {
+    console.error("The demo needs root: it makes network namespaces and TAP devices.");
+    process.exit(2);
+  }
+  cleanUpWhenInterrupted();
+  const stage: Stage = { net: await TestNet.create(), agents: [], servers: new Background() };
+  let status = 0;
+  try {
+    await demo(stage);
+    say("That was all of it. Cleaning up; nothing stays behind.");
+  } catch (error) {
+    console.error(`\nThe demo failed: ${error instanceof Error ? error.message : error}`);
+    for (const { log } of stage.agents) console.error(log);
+    status = 1;
+  } finally {
+    await stage.servers.stopAll();
+    for (const agent of stage.agents) {
+      await agent.kill("SIGTERM");
+      await agent.teardown();
+      await agent.destroy();
+    }
+    await stage.net.remove();
+  }
+  process.exit(status);
+}
+
+/** What l2tpctl says on an agent's host. */
+export function l2tpctl({ socket }: TestAgent, ...args: string[]): Promise<string> {
+  return run(["bin/l2tpctl", "--socket", socket, ...args]);
+}
+
+/** As a container runtime does. @param pod "namespace/name" */
+export async function attach(
+  agent: TestAgent,
+  netns: string,
+  pod: string,
+  session: string,
+  runtimeConfig: object,
+): Promise<void> {
+  const rest = { session, socket: agent.socket, runtimeConfig };
+  const config = { cniVersion: "1.0.0", name: "demo", type: "l2tp", ...rest };
+  const call = { command: "ADD", netns, pod, containerId: pod.replace("/", "-"), config };
+  const answer: CniAnswer = await cni(agent.host, call);
+  if (answer.status !== 0) throw new Error(`ADD: ${answer.stdout}${answer.stderr}`);
+  const { json } = answer;
+  show(`${pod}: ${json.interfaces[0].name} ${json.interfaces[0].mac} ${json.ips[0].address}`);
+}
+
+/** The last lines of so many pings, some milliseconds apart. */
+export async function pings(netns: string, address: string): Promise<string> {
+  const ping = inside(netns, "ping", "-q", "-c", "200", "-i", "0.005", address);
+  return (await run(ping)).split("\n").slice(-3).join("\n");
+}

@@ -39,8 +39,6 @@ export class ControlPlane {
   /** Keys of sessions that may not be in the table as they are agreed on. */
   readonly #turnedSessions = new Set<string>();
   readonly #sessions = new Map<string, Wanted>();
-  /** Who may send control messages, and where to: peerKey. */
-  #peers: ReadonlySet<string> = new Set();
   readonly #inbox: {
     readonly local: string;
     readonly from: SocketAddress;
@@ -55,6 +53,7 @@ export class ControlPlane {
     this.#lcce = new Lcce({
       random,
       newSessionId: () => this.#newSessionId(),
+      heardAt: (peering) => this.#heardAt(peering),
       transmit: ({ local }, remote, octets) => this.#transmit(local, remote, octets),
       listener: {
         up: (peering) => this.#turned(peering),
@@ -95,7 +94,7 @@ export class ControlPlane {
    */
   receive(endpoint: LocalEndpoint, sockaddr: Uint8Array, octets: Uint8Array): boolean {
     const from = decodeSockaddr(sockaddr);
-    if (!this.#peers.has(peerKey(endpoint.key, from.address))) return false;
+    if (!this.#lcce.knows(endpoint.key, from.address)) return false;
     if (this.#inbox.length >= MAX_INBOX) return true;
     const message = Uint8Array.from(endpoint.overUdp ? octets : octets.subarray(4));
     this.#inbox.push({ local: endpoint.key, from, message });
@@ -118,13 +117,7 @@ export class ControlPlane {
         );
       }
     }
-    if (now >= this.#lcce.deadline()) {
-      // Frames are a sign of life, too.
-      for (const { config, lastReceivedMs } of this.#table.sessions.values()) {
-        this.#carrying(this.#sessions.get(config.key))?.hear(lastReceivedMs);
-      }
-      this.#lcce.poll(now);
-    }
+    this.#lcce.poll(now);
     this.#settle();
   }
 
@@ -179,7 +172,6 @@ export class ControlPlane {
     for (const { name } of known?.peerings ?? []) {
       if (this.#owners.get(name) === known) this.#endPeering(name);
     }
-    this.#notePeers();
     for (const config of managed.peerings) this.#putPeering(config);
     for (const wanted of this.#wantedOf(tunnel.name)) {
       this.#want(managed, wanted);
@@ -200,16 +192,20 @@ export class ControlPlane {
     this.#lcce.delete(name, this.#now());
   }
 
-  #notePeers(): void {
-    this.#peers = new Set(
-      [...this.#tunnels.values()].flatMap(({ peerings }) =>
-        peerings.map(({ local, remote }) => peerKey(local, remote.address)),
-      ),
-    );
+  #wantedOf(tunnel: string): Wanted[] {
+    const known = [...(this.#table.tunnels.get(tunnel)?.sessions ?? [])];
+    return known.flatMap(({ config }) => this.#sessions.get(config.key) ?? []);
   }
 
-  #wantedOf(tunnel: string): Wanted[] {
-    return [...this.#sessions.values()].filter((wanted) => wanted.tunnel === tunnel);
+  /** Frames are a sign of life, too. */
+  #heardAt(peering: string): number {
+    const managed = this.#owners.get(peering);
+    if (managed?.activeName !== peering) return Number.NEGATIVE_INFINITY;
+    let latest = Number.NEGATIVE_INFINITY;
+    for (const { lastReceivedMs } of this.#table.tunnels.get(managed.config.name)?.sessions ?? []) {
+      latest = Math.max(latest, lastReceivedMs);
+    }
+    return latest;
   }
 
   #forgetTunnel(name: string): void {
@@ -217,7 +213,6 @@ export class ControlPlane {
     if (known === undefined) return;
     this.#tunnels.delete(name);
     this.#turnedTunnels.delete(known);
-    this.#notePeers();
     // First: what ends with the connection is not to be put again.
     for (const { key } of this.#wantedOf(name)) this.#sessions.delete(key);
     for (const peering of known.peerings) this.#endPeering(peering.name);
@@ -334,10 +329,6 @@ export class ControlPlane {
       if (id !== 0 && !isTaken) return id;
     }
   }
-}
-
-function peerKey(local: string, address: string): string {
-  return `${local} from ${address}`;
 }
 
 /** A few lines, each once: whoever provokes them can do so again and again. */

@@ -4,6 +4,7 @@
  */
 import type { Endpoint } from "../model.ts";
 import type { ControlConnection } from "./connection.ts";
+import { Deadlines } from "./deadlines.ts";
 import { decodeMessage } from "./message.ts";
 import type { Octets } from "./octets.ts";
 import { Peering, type PeeringConfig, type PeeringContext } from "./peering.ts";
@@ -22,9 +23,14 @@ export type Verdict =
   | "reflected";
 
 /** SCCRQs of one second, for the whole endpoint; each makes us compute and answer. */
-const MAX_REQUESTS_PER_SECOND = 200;
+const MAX_REQUESTS_PER_SECOND = 1000;
 /** A control message is far shorter. */
 const MAX_DATAGRAM_OCTETS = 8192;
+
+export interface LcceContext extends Omit<PeeringContext, "newId" | "remember" | "forget"> {
+  /** When something else than a control message came of a peering's peer; -Infinity: never. */
+  heardAt(peering: string): number;
+}
 
 interface Known {
   readonly connection: ControlConnection;
@@ -41,16 +47,18 @@ export class Lcce {
     reflected: 0,
   };
   readonly #peerings = new Map<string, Peering>();
-  /** Deleted, and not yet through with saying so. */
-  readonly #leaving = new Set<Peering>();
+  /** By where they are heard, and of whom: peerKey. */
+  readonly #byPeer = new Map<string, Set<Peering>>();
+  /** Of the deleted ones, too, until they are through with saying so. */
+  readonly #deadlines = new Deadlines<Peering>();
+  /** Something has happened to them since their deadline was asked for. */
+  readonly #touched = new Set<Peering>();
   readonly #connections = new Map<number, Known>();
-  readonly #context: PeeringContext;
+  readonly #context: LcceContext & PeeringContext;
   #secondBegan = Number.NEGATIVE_INFINITY;
   #requestsOfSecond = 0;
-  /** null: has to be computed. */
-  #deadline: number | null = null;
 
-  constructor(context: Omit<PeeringContext, "newId" | "remember" | "forget">) {
+  constructor(context: LcceContext) {
     this.#context = {
       ...context,
       newId: () => this.#newId(),
@@ -60,14 +68,16 @@ export class Lcce {
     };
   }
 
-  get peerings(): readonly Peering[] {
-    return [...this.#peerings.values()];
-  }
-
   /** To look at it, or to change it. */
   peeringOf(name: string): Peering | undefined {
-    this.#deadline = null;
-    return this.#peerings.get(name);
+    const peering = this.#peerings.get(name);
+    if (peering !== undefined) this.#touched.add(peering);
+    return peering;
+  }
+
+  /** Whether a control message that comes there from that address may be for anybody here. */
+  knows(local: string, address: string): boolean {
+    return this.#byPeer.has(peerKey(local, address));
   }
 
   /** Begins one; the one before of that name ends. */
@@ -75,7 +85,10 @@ export class Lcce {
     this.#leave(config.name, "its configuration has changed", now);
     const peering = new Peering(config, this.#context, now);
     this.#peerings.set(config.name, peering);
+    const key = keyOf(config);
+    this.#byPeer.set(key, (this.#byPeer.get(key) ?? new Set()).add(peering));
     peering.poll(now);
+    this.#touched.add(peering);
     return peering;
   }
 
@@ -84,19 +97,21 @@ export class Lcce {
   }
 
   #leave(name: string, why: string, now: number): void {
-    this.#deadline = null;
     const peering = this.#peerings.get(name);
     if (peering === undefined) return;
     this.#peerings.delete(name);
+    const key = keyOf(peering.config);
+    const others = this.#byPeer.get(key);
+    others?.delete(peering);
+    if (others?.size === 0) this.#byPeer.delete(key);
     peering.close(why, now);
-    if (!peering.isOver) this.#leaving.add(peering);
+    this.#touched.add(peering);
   }
 
   /** @param octets a control message without the octets that stand in front of it over IP */
   receive(local: string, from: Endpoint, octets: Octets, now: number): Verdict {
     const verdict = this.#receive(local, from, octets, now);
     this.verdicts[verdict]++;
-    this.#deadline = null;
     return verdict;
   }
 
@@ -110,13 +125,15 @@ export class Lcce {
       if (known === undefined) return "unknown connection";
       const { connection, peering } = known;
       if (!peering.isWith(local, from)) return "unknown peer";
+      this.#touched.add(peering);
       peering.receive(connection, from, octets, now);
       return "taken";
     }
-    const candidates = this.peerings.filter((each) => each.isWith(local, from));
+    const candidates = [...(this.#byPeer.get(peerKey(local, from.address)) ?? [])];
     const peering = candidates.find(({ config }) => !config.isBackup) ?? candidates[0];
     if (peering === undefined) return "unknown peer";
     if (message.type !== "SCCRQ") return "unknown connection";
+    this.#touched.add(peering);
     const begun = peering.begunBy(message.attributes.assignedConnectionId);
     if (begun !== undefined) {
       peering.receive(begun, from, octets, now);
@@ -127,23 +144,28 @@ export class Lcce {
   }
 
   poll(now: number): void {
-    for (const peering of [...this.#peerings.values(), ...this.#leaving]) {
-      if (now >= peering.deadline()) peering.poll(now);
+    const due: Peering[] = [];
+    while (this.deadline() <= now) {
+      const peering = this.#deadlines.first as Peering;
+      this.#deadlines.delete(peering);
+      due.push(peering);
     }
-    for (const peering of this.#leaving) if (peering.isOver) this.#leaving.delete(peering);
-    this.#deadline = null;
+    for (const peering of due) {
+      this.#touched.add(peering);
+      const { name } = peering.config;
+      if (this.#peerings.get(name) === peering) peering.hear(this.#context.heardAt(name));
+      if (peering.deadline() <= now) peering.poll(now);
+    }
   }
 
   /** When `poll` has something to do; whatever else is called may change it. */
   deadline(): number {
-    if (this.#deadline !== null) return this.#deadline;
-    let earliest = Number.POSITIVE_INFINITY;
-    for (const peering of this.#peerings.values()) {
-      earliest = Math.min(earliest, peering.deadline());
+    for (const peering of this.#touched) {
+      if (peering.isOver) this.#deadlines.delete(peering);
+      else this.#deadlines.set(peering, peering.deadline());
     }
-    for (const peering of this.#leaving) earliest = Math.min(earliest, peering.deadline());
-    this.#deadline = earliest;
-    return earliest;
+    this.#touched.clear();
+    return this.#deadlines.earliest;
   }
 
   #isOverLimit(now: number): boolean {
@@ -161,4 +183,12 @@ export class Lcce {
       if (id !== 0 && !this.#connections.has(id)) return id;
     }
   }
+}
+
+function keyOf({ local, remote }: PeeringConfig): string {
+  return peerKey(local, remote.address);
+}
+
+function peerKey(local: string, address: string): string {
+  return `${local} from ${address}`;
 }

@@ -95,6 +95,7 @@ export class End {
     const random = chance(this.#seed + 1000 * this.#boots++);
     return new Lcce({
       random,
+      heardAt: () => Number.NEGATIVE_INFINITY,
       newSessionId: () => new DataView(random(4).buffer).getUint32(0) || 1,
       transmit: (_, remote, octets) => this.#simulation.send(this, remote.address, octets),
       listener: {

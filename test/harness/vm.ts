@@ -1,6 +1,6 @@
 /** Runs commands of ours in the virtual machine of test/vm, whose kernel has L2TP. */
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { cpSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -11,13 +11,27 @@ const PROGRAM = fileURLToPath(new URL("../vm/kernel-vm", import.meta.url));
 const TIMEOUT_S = 1500;
 const MEMORY_MB = 2048;
 
+/** Programs of other projects, as all machines see them (Debian's package go-l2tp). */
+export const PEERS = fileURLToPath(new URL("../../out/peers/", import.meta.url));
+/** The release that has them. */
+const PEERS_FROM = "trixie";
+
 /** Downloads a kernel, unless it is there. False where that cannot be. */
 export function setUpVm(release: string): boolean {
   const { status } = spawnSync(PROGRAM, ["setup"], {
     env: { ...process.env, KERNEL_VM_SUITE: release },
     stdio: ["ignore", "inherit", "inherit"],
   });
-  return status === 0;
+  if (status !== 0) return false;
+  if (release === PEERS_FROM) copyPeers();
+  return true;
+}
+
+/** The cache may be where the machine does not look. */
+function copyPeers(): void {
+  const env = { ...process.env, KERNEL_VM_SUITE: PEERS_FROM };
+  const folder = spawnSync(PROGRAM, ["peers"], { env, encoding: "utf8" }).stdout.trim();
+  cpSync(`${folder}/usr/sbin/`, PEERS, { recursive: true });
 }
 
 /**

@@ -1,0 +1,105 @@
+/**
+ * A quiescent tunnel with somebody else's end: go-l2tp's ql2tpd, whose frames go through the kernel's L2TP. It
+ * answers; it must not ask, since of its own HELLO it never takes the acknowledgement (0.1.8: `sendHelloMessage`
+ * leaves it out of the queue that acknowledgements are looked up in), and gives up after three. And no cookies: it
+ * sends the one that it is to require.
+ */
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { session, tunnel } from "../../l2tp/testdata.ts";
+import { TestDatapath, tunnelControl } from "../harness/datapath.ts";
+import { inside, ip, ping, TestNet } from "../harness/net.ts";
+import { Background, stop } from "../harness/run.ts";
+import { PEERS } from "../harness/vm.ts";
+import { until } from "../harness/wait.ts";
+
+const [TUNNEL, PEER_TUNNEL, SESSION, PEER_SESSION, PORT] = [90, 42, 9000, 12389, 5000];
+let net: TestNet;
+let ours: TestDatapath;
+let folder: string;
+const background = new Background();
+
+beforeAll(async () => {
+  net = await TestNet.create({ aIsInitial: true });
+  ours = new TestDatapath(net.b);
+  folder = mkdtempSync(join(tmpdir(), "ql2tpd-"));
+  const config = `
+    [tunnel.t1]
+    version = "l2tpv3"
+    encap = "udp"
+    local = "${net.a.ipv4}:${PORT}"
+    peer = "${net.b.ipv4}:${PORT}"
+    tid = ${PEER_TUNNEL}
+    ptid = ${TUNNEL}
+    hello_timeout = 600000
+    [tunnel.t1.session.s1]
+    pseudowire = "eth"
+    sid = ${PEER_SESSION}
+    psid = ${SESSION}
+    interface_name = "far0"
+  `;
+  writeFileSync(join(folder, "ql2tpd.toml"), config.replaceAll(/^ +/gm, ""));
+  await ours.start();
+});
+
+afterAll(async () => {
+  await background.stopAll();
+  await ours.destroy();
+  await net.remove();
+  rmSync(folder, { recursive: true });
+});
+
+const control = async () => (await ours.list()).tunnels[0]?.control;
+
+// Debian has it since trixie.
+it.skipIf(!existsSync(PEERS))("frames cross, and we know whether the other end lives", async () => {
+  await ours.apply(
+    {
+      op: "putTunnel",
+      tunnel: tunnel({
+        ...{ tunnelId: TUNNEL, peerTunnelId: PEER_TUNNEL },
+        local: { address: net.b.ipv4, port: PORT },
+        remote: { address: net.a.ipv4, port: PORT },
+        control: tunnelControl({ mode: "Quiescent", helloMs: 1000, deadAfterMs: 8000 }),
+      }),
+    },
+    {
+      op: "putSession",
+      session: session({
+        ...{ sessionId: SESSION, peerSessionId: PEER_SESSION },
+        l2SpecificSublayer: "None",
+      }),
+      device: { netns: null, name: "near0" },
+    },
+  );
+  let log = "";
+  const daemon = background.start(
+    inside(net.a.name, `${PEERS}ql2tpd`, "-config", join(folder, "ql2tpd.toml"), "-verbose"),
+    (text) => {
+      log += text;
+    },
+  );
+  try {
+    await until("it has a device", () =>
+      ip(net.a.name, "addr", "add", "10.1.0.1/24", "dev", "far0"),
+    );
+    await ip(net.a.name, "link", "set", "far0", "up");
+    await ip(net.b.name, "addr", "add", "10.1.0.2/24", "dev", "near0");
+    await ip(net.b.name, "link", "set", "near0", "up");
+    await until("frames cross", () => ping(net.b.name, "10.1.0.1"));
+    // Each question waits until the one before is answered.
+    const before = await control();
+    await until("it answers", async () => ((await control())?.sent ?? 0) > (before?.sent ?? 0) + 3);
+    const after = await control();
+    expect(after).toMatchObject({ state: "established", lastEnding: before?.lastEnding });
+    expect(after?.retransmitted).toBe(before?.retransmitted);
+    expect(await ping(net.b.name, "10.1.0.1")).toBe(true);
+  } catch (error) {
+    console.log(log);
+    throw error;
+  }
+  await stop(daemon, "SIGKILL");
+  await until("it is missed", async () => (await control())?.state !== "established");
+});

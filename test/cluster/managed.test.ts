@@ -1,0 +1,79 @@
+/** Managed tunnels between two nodes: no id, no cookie, a shared secret, and Events when the peer goes. */
+import { afterAll, describe, expect, it } from "vitest";
+import { Cluster, type ClusterNode, type Reported, sleeper } from "../harness/cluster.ts";
+import { until } from "../harness/wait.ts";
+
+const cluster = await Cluster.open();
+const [n1, n2] = cluster.nodes as [ClusterNode, ClusterNode];
+const API = "l2tp.dev/v1alpha1";
+
+const secret = {
+  apiVersion: "v1",
+  kind: "Secret",
+  metadata: { name: "branch", namespace: "default" },
+  stringData: { secret: "correct horse" },
+};
+const control = {
+  secretRef: { namespace: "default", name: "branch", key: "secret" },
+  hello: { interval: "1s", deadAfter: "3s" },
+};
+const tunnel = (mine: ClusterNode, other: ClusterNode) => ({
+  apiVersion: API,
+  kind: "L2tpTunnel",
+  metadata: { name: `managed-${mine.name}` },
+  spec: {
+    nodeName: mine.name,
+    local: { port: 1701 },
+    remote: { address: other.address },
+    control,
+  },
+});
+const session = (mine: ClusterNode) => ({
+  apiVersion: API,
+  kind: "L2tpSession",
+  metadata: { name: `managed-${mine.name}`, namespace: "default" },
+  spec: { tunnelRef: { name: `managed-${mine.name}` }, remoteEndId: "lan" },
+});
+const tunnels = [tunnel(n1, n2), tunnel(n2, n1)] as const;
+const sessions = [session(n1), session(n2)] as const;
+const pods = [
+  sleeper("m1", n1.name, [{ name: sessions[0].metadata.name, ips: ["10.60.0.1/24"] }]),
+  sleeper("m2", n2.name, [{ name: sessions[1].metadata.name, ips: ["10.60.0.2/24"] }]),
+];
+
+afterAll(async () => {
+  await cluster.remove(...pods, ...sessions, ...tunnels, secret);
+  for (const { name } of cluster.nodes) expect(await cluster.devices(name)).toEqual([]);
+  cluster.close();
+});
+
+describe("a managed tunnel", () => {
+  it("waits for its secret, and then needs nothing else", async () => {
+    await cluster.apply(...tunnels, ...sessions);
+    for (const object of tunnels) await cluster.condition(object, "Programmed", "False");
+    await cluster.apply(secret, ...pods);
+    for (const pod of ["m1", "m2"]) await cluster.podRuns(pod);
+    await cluster.pings("m1", "10.60.0.2");
+    for (const object of tunnels) await cluster.condition(object, "Alive", "True");
+    for (const object of sessions) await cluster.condition(object, "Established", "True");
+    const { status } = (await cluster.find("L2tpTunnel", tunnels[0].metadata.name)) as Reported;
+    expect(status).toMatchObject({ datapath: "Userspace", remoteAddress: n2.address });
+    expect(JSON.stringify(status)).not.toContain("horse");
+  });
+
+  it("tells by an Event when the peer has gone, and when it is back", async () => {
+    const [mine, theirs] = tunnels;
+    await cluster.remove(theirs);
+    await cluster.condition(mine, "Alive", "False");
+    const events = () => cluster.eventsOf(mine.metadata.name, "default");
+    await until("there is an Event", async () =>
+      (await events()).some((event) => event.includes("The control connection is down")),
+    );
+    await cluster.apply(theirs);
+    await cluster.condition(mine, "Alive", "True");
+    await until("there is an Event", async () =>
+      (await events()).some((event) => event.startsWith("AliveAgain: ")),
+    );
+    await cluster.pings("m1", "10.60.0.2");
+  });
+});

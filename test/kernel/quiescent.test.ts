@@ -62,7 +62,12 @@ it.skipIf(!existsSync(PEERS))("frames cross, and we know whether the other end l
         ...{ tunnelId: TUNNEL, peerTunnelId: PEER_TUNNEL },
         local: { address: net.b.ipv4, port: PORT },
         remote: { address: net.a.ipv4, port: PORT },
-        control: tunnelControl({ mode: "Quiescent", helloMs: 1000, deadAfterMs: 8000 }),
+        control: tunnelControl({
+          mode: "Quiescent",
+          helloMs: 1000,
+          deadAfterMs: 20_000,
+          retransmitMs: 4000,
+        }),
       }),
     },
     {

@@ -83,17 +83,16 @@ async function runInVirtualMachine(release: string): Promise<void> {
 /** A failure that no test has is one all the same: of a file, of the run, or of the virtual machine. */
 function count(path: string, status: number | null): void {
   const before = failures.length;
-  if (existsSync(path)) {
-    const report = JSON.parse(readFileSync(path, "utf8")) as Report;
-    total.passed += report.numPassedTests;
-    total.skipped += report.numPendingTests;
-    for (const { name, status: outcome, message, assertionResults } of report.testResults) {
-      const file = relative(root, name);
-      for (const test of assertionResults.filter((each) => each.status === "failed")) {
-        failed(file, `${test.fullName}: ${test.failureMessages[0]}`);
-      }
-      if (outcome === "failed" && assertionResults.length === 0) failed(file, message);
+  if (!existsSync(path)) return failed(path, `no report; exit status ${status}`);
+  const report = JSON.parse(readFileSync(path, "utf8")) as Report;
+  total.passed += report.numPassedTests;
+  total.skipped += report.numPendingTests;
+  for (const { name, status: outcome, message, assertionResults } of report.testResults) {
+    const file = relative(root, name);
+    for (const test of assertionResults.filter((each) => each.status === "failed")) {
+      failed(file, `${test.fullName}: ${test.failureMessages[0]}`);
     }
+    if (outcome === "failed" && assertionResults.length === 0) failed(file, message);
   }
   if (status !== 0 && failures.length === before) failed(path, `exit status ${status}`);
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { tunnelControl } from "../test/harness/datapath.ts";
 import { allocateId, settleSessions, settleTunnels } from "./conflicts.ts";
 import { session, tunnel } from "./testdata.ts";
 
@@ -16,6 +17,24 @@ describe("settleTunnels", () => {
     const { accepted, refused } = settleTunnels(tunnels, new Set(["b"]));
     expect(accepted.map(({ name }) => name)).toEqual(["b"]);
     expect(refused.get("a")).toMatchObject({ path: "spec.tunnelId", value: 1 });
+  });
+
+  it("gives a peer one control connection, also where it is a backup", () => {
+    const to = (address: string) => ({ address, port: 1701 });
+    const tunnels = [
+      tunnel({ name: "a", tunnelId: 1, remote: to("192.0.2.2"), control: tunnelControl() }),
+      tunnel({
+        name: "b",
+        tunnelId: 2,
+        remote: to("192.0.2.3"),
+        control: tunnelControl({ backups: [to("192.0.2.4"), to("192.0.2.2")] }),
+      }),
+    ];
+    expect(settleTunnels(tunnels, new Set()).refused.get("b")).toMatchObject({
+      path: "spec.backup[1]",
+      reason: "L2tpTunnel a has the control connection between 192.0.2.1 and 192.0.2.2",
+    });
+    expect(settleTunnels(tunnels, new Set(["b"])).refused.get("a")?.path).toBe("spec.control");
   });
 
   it("refuses a second tunnel between the same addresses and ports, but not over IP", () => {

@@ -8,10 +8,11 @@ export interface Settled<T> {
   readonly refused: ReadonlyMap<string, FieldProblem>;
 }
 
-/** A thing that only one object of the node may have, and what to say to the others. */
+/** Things that only one object of the node may have, and what to say to the others. */
 interface Claim<T> {
-  readonly of: (item: T) => string;
-  readonly problem: (item: T, holder: string) => FieldProblem;
+  readonly of: (item: T) => readonly string[];
+  /** @param lost which of them somebody else has */
+  readonly problem: (item: T, holder: string, lost: string) => FieldProblem;
 }
 
 /**
@@ -32,14 +33,20 @@ function settle<T>(
   const accepted: T[] = [];
   const refused = new Map<string, FieldProblem>();
   for (const item of ordered) {
-    const lost = claims.findIndex((claim, i) => holders[i]?.has(claim.of(item)));
-    const claim = claims[lost];
-    if (claim !== undefined) {
-      const holder = holders[lost]?.get(claim.of(item)) ?? "";
-      refused.set(nameOf(item), claim.problem(item, holder));
+    const lost = claims.flatMap((claim, i) =>
+      claim.of(item).flatMap((key) => {
+        const holder = holders[i]?.get(key);
+        return holder === undefined ? [] : [claim.problem(item, holder, key)];
+      }),
+    );
+    const [problem] = lost;
+    if (problem !== undefined) {
+      refused.set(nameOf(item), problem);
       continue;
     }
-    for (const [i, { of }] of claims.entries()) holders[i]?.set(of(item), nameOf(item));
+    for (const [i, { of }] of claims.entries()) {
+      for (const key of of(item)) holders[i]?.set(key, nameOf(item));
+    }
     accepted.push(item);
   }
   return { accepted, refused };
@@ -58,7 +65,7 @@ export function settleTunnels<T extends TunnelClaim>(
 ): Settled<T> {
   return settle(tunnels, ({ name }) => name, incumbents, [
     {
-      of: ({ tunnelId }) => String(tunnelId),
+      of: ({ tunnelId }) => [String(tunnelId)],
       problem: ({ tunnelId }, holder) => ({
         path: "spec.tunnelId",
         value: tunnelId,
@@ -67,10 +74,11 @@ export function settleTunnels<T extends TunnelClaim>(
       }),
     },
     {
-      of: ({ encapsulation, local, remote, tunnelId }) =>
+      of: ({ encapsulation, local, remote, tunnelId }) => [
         encapsulation === "IP"
           ? `IP ${tunnelId}`
           : `UDP ${local.address} ${local.port} ${remote.address} ${remote.port}`,
+      ],
       problem: ({ local, remote }, holder) => ({
         path: "spec.remote",
         value: remote,
@@ -80,18 +88,29 @@ export function settleTunnels<T extends TunnelClaim>(
     },
     {
       // A peer's first message says no more than where it comes from.
-      of: ({ name, encapsulation, local, remote, control }) =>
-        control === undefined
-          ? `none ${name}`
-          : `${encapsulation} ${local.address} ${local.port} ${remote.address}`,
-      problem: ({ remote, local }, holder) => ({
-        path: "spec.control",
-        value: undefined,
-        reason: `L2tpTunnel ${holder} has the control connection between ${local.address} and ${remote.address}`,
-        remedy: "put the sessions into that one, or choose another local port",
-      }),
+      of: (claim) => peersOf(claim).map((address) => peerKey(claim, address)),
+      problem: (claim, holder, lost) => {
+        const peers = peersOf(claim);
+        const index = peers.findIndex((address) => peerKey(claim, address) === lost);
+        return {
+          path: index <= 0 ? "spec.control" : `spec.backup[${index - 1}]`,
+          value: undefined,
+          reason: `L2tpTunnel ${holder} has the control connection between ${claim.local.address} and ${peers[index]}`,
+          remedy: "put the sessions into that one, or choose another local port",
+        };
+      },
     },
   ]);
+}
+
+/** With whom it has control connections. */
+function peersOf({ remote, control }: TunnelClaim): string[] {
+  if (control === undefined) return [];
+  return [remote, ...control.backups].map(({ address }) => address);
+}
+
+function peerKey({ encapsulation, local }: TunnelClaim, peer: string): string {
+  return `${encapsulation} ${local.address} ${local.port} ${peer}`;
 }
 
 /** @param incumbents keys of the sessions that are programmed */
@@ -101,7 +120,7 @@ export function settleSessions<S extends Pick<Session, "key" | "sessionId">>(
 ): Settled<S> {
   return settle(sessions, ({ key }) => key, incumbents, [
     {
-      of: ({ sessionId }) => String(sessionId),
+      of: ({ sessionId }) => [String(sessionId)],
       problem: ({ sessionId }, holder) => ({
         path: "spec.sessionId",
         value: sessionId,

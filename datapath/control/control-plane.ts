@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
+import { Deadlines } from "../../l2tp/control/deadlines.ts";
 import { choosePath, type PathView } from "../../l2tp/control/failover.ts";
 import { Lcce } from "../../l2tp/control/lcce.ts";
 import { concat, type Octets } from "../../l2tp/control/octets.ts";
@@ -36,6 +37,8 @@ export class ControlPlane {
   readonly #owners = new Map<string, ManagedTunnel>();
   /** Whose remotes may have come or gone since it was last asked which of them carries. */
   readonly #turnedTunnels = new Set<ManagedTunnel>();
+  /** Of which a better remote is there, and has to be for a while longer. */
+  readonly #held = new Deadlines<ManagedTunnel>();
   /** Keys of sessions that may not be in the table as they are agreed on. */
   readonly #turnedSessions = new Set<string>();
   readonly #sessions = new Map<string, Wanted>();
@@ -103,7 +106,7 @@ export class ControlPlane {
 
   /** When `poll` has something to do by itself. */
   deadline(): number {
-    return this.#lcce.deadline();
+    return Math.min(this.#lcce.deadline(), this.#held.earliest);
   }
 
   poll(now: number): void {
@@ -118,6 +121,11 @@ export class ControlPlane {
       }
     }
     this.#lcce.poll(now);
+    while (this.#held.earliest <= now) {
+      const held = this.#held.first as ManagedTunnel;
+      this.#held.delete(held);
+      this.#turnedTunnels.add(held);
+    }
     this.#settle();
   }
 
@@ -168,6 +176,10 @@ export class ControlPlane {
     this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
     if (sameData(known?.config, tunnel)) return;
     this.#tunnels.set(tunnel.name, managed);
+    if (known !== undefined) {
+      this.#turnedTunnels.delete(known);
+      this.#held.delete(known);
+    }
     for (const { name } of managed.peerings) this.#owners.set(name, managed);
     for (const { name } of known?.peerings ?? []) {
       if (this.#owners.get(name) === known) this.#endPeering(name);
@@ -213,6 +225,7 @@ export class ControlPlane {
     if (known === undefined) return;
     this.#tunnels.delete(name);
     this.#turnedTunnels.delete(known);
+    this.#held.delete(known);
     // First: what ends with the connection is not to be put again.
     for (const { key } of this.#wantedOf(name)) this.#sessions.delete(key);
     for (const peering of known.peerings) this.#endPeering(peering.name);
@@ -281,24 +294,51 @@ export class ControlPlane {
   #settle(): void {
     for (const managed of this.#turnedTunnels) {
       this.#turnedTunnels.delete(managed);
-      const wanted = this.#wantedOf(managed.config.name);
-      const paths = managed.peerings.map(({ name }) =>
-        pathView(this.#lcce.peeringOf(name), wanted),
-      );
-      const active = choosePath(paths, managed.active);
-      if (active === managed.active) continue;
-      managed.active = active;
-      this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
-      for (const session of wanted) {
-        this.#setCircuits(managed, session);
-        this.#turnedSessions.add(session.key);
-      }
+      this.#settleTunnel(managed);
     }
     for (const key of this.#turnedSessions) {
       this.#turnedSessions.delete(key);
       const wanted = this.#sessions.get(key);
       if (wanted !== undefined) this.#settleSession(wanted);
     }
+  }
+
+  #settleTunnel(managed: ManagedTunnel): void {
+    const { holdMs } = managed;
+    const wanted = this.#wantedOf(managed.config.name);
+    const paths = this.#viewPaths(managed, wanted);
+    const active = choosePath(paths, managed.active, holdMs);
+    // When a better one will have been there for long enough, it is asked again.
+    const better = paths.slice(0, active).filter(({ isUp, upMs }) => isUp && upMs < holdMs);
+    const waits = better.map(({ upMs }) => holdMs - upMs);
+    this.#held.set(managed, this.#now() + Math.min(...waits));
+    if (active === managed.active) return;
+    managed.active = active;
+    this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
+    for (const session of wanted) {
+      this.#setCircuits(managed, session);
+      this.#turnedSessions.add(session.key);
+    }
+  }
+
+  #viewPaths({ peerings, active }: ManagedTunnel, wanted: readonly Wanted[]): PathView[] {
+    return peerings.map(({ name }, index) => {
+      const peering = this.#lcce.peeringOf(name);
+      const sessions = wanted.map(({ key }) => peering?.sessionOf(key));
+      const carrying = sessions.filter((session) => {
+        if (session?.phase !== "established") return false;
+        const { peerCircuit } = session.established();
+        // Of one that we hold on standby, the peer may do the same with us.
+        return index === active ? isCarrying(peerCircuit) : peerCircuit.active;
+      }).length;
+      const isUp = (peering?.established ?? null) !== null;
+      return {
+        isUp,
+        upMs: isUp ? this.#now() - (peering?.upSince ?? 0) : 0,
+        carrying,
+        pending: sessions.filter((one) => one !== undefined && one.phase !== "established").length,
+      };
+    });
   }
 
   #settleSession(wanted: Wanted): void {
@@ -343,12 +383,4 @@ function once(log: (line: string) => void): (line: string) => void {
 
 function random(count: number): Octets {
   return Uint8Array.from(randomBytes(count));
-}
-
-function pathView(peering: Peering | undefined, wanted: readonly Wanted[]): PathView {
-  const carrying = wanted.filter(({ key }) => {
-    const session = peering?.sessionOf(key);
-    return session?.phase === "established" && isCarrying(session.established().peerCircuit);
-  });
-  return { isUp: (peering?.established ?? null) !== null, carrying: carrying.length };
 }

@@ -28,10 +28,7 @@ export function describeTunnel(
     sent: delivery?.sent ?? 0,
     received: delivery?.received ?? 0,
     retransmitted: delivery?.retransmitted ?? 0,
-    unauthenticated: peering.connections.reduce(
-      (sum, { counters }) => sum + counters.unauthenticated,
-      0,
-    ),
+    unauthenticated: peerings.reduce((sum, { unauthenticated }) => sum + unauthenticated, 0),
   };
 }
 

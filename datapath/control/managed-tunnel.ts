@@ -14,6 +14,7 @@ export function hasControl(tunnel: Tunnel): tunnel is Controlled {
 const RECEIVE_WINDOW = 8;
 /** Whatever is begun is to be established within that. */
 const SETUP_MS = 30_000;
+const MAX_HOLD_MS = 60_000;
 const RETRY = { firstMs: 1000, capMs: 30_000 };
 /** Ethernet VLAN and Ethernet (RFC 4719). */
 const PSEUDOWIRE_TYPES = [4, 5];
@@ -30,7 +31,7 @@ export class ManagedTunnel {
   constructor(config: Controlled, before?: ManagedTunnel) {
     this.config = config;
     const remotes = [config.remote, ...config.control.backups];
-    this.peerings = remotes.map((remote, index) => peeringConfig(config, remote, index > 0));
+    this.peerings = remotes.map((remote) => peeringConfig(config, remote));
     const remote = before?.remote;
     this.active = Math.max(
       0,
@@ -47,6 +48,12 @@ export class ManagedTunnel {
     return this.#activePeering.remote;
   }
 
+  /** How long a better remote must have been there, to get the frames back. */
+  get holdMs(): number {
+    const { deadAfterMs, helloMs } = this.config.control;
+    return Math.min(MAX_HOLD_MS, deadAfterMs ?? 3 * helloMs);
+  }
+
   /** As the packet path is to have it. */
   get carried(): Tunnel {
     return { ...this.config, remote: this.remote };
@@ -57,16 +64,11 @@ export class ManagedTunnel {
   }
 }
 
-function peeringConfig(
-  { control, ...tunnel }: Controlled,
-  remote: Endpoint,
-  isBackup: boolean,
-): PeeringConfig {
+function peeringConfig({ control, ...tunnel }: Controlled, remote: Endpoint): PeeringConfig {
   const { retransmitMs, retransmitCapMs, maxRetransmits } = control;
   return {
     // Names of tunnels have no spaces in them.
     name: `${tunnel.name} ${remote.address} ${remote.port}`,
-    isBackup,
     mode: control.mode,
     local: LocalEndpoint.keyOf(tunnel),
     remote,

@@ -40,14 +40,16 @@ export class SessionState {
     this.maxFrameBytes = maxFrameBytes(config);
   }
 
-  /** Takes a changed configuration over; sequence numbers go on. */
+  /** Takes a changed configuration over; what we send is numbered on, and so is what the same peer sends. */
   configure(config: Session, tunnel: TunnelState): void {
     const before = this.config.sequencing;
     const after = config.sequencing;
     if (
       before.receive !== after.receive ||
       before.reorderTimeoutMs !== after.reorderTimeoutMs ||
-      this.config.l2SpecificSublayer !== config.l2SpecificSublayer
+      this.config.l2SpecificSublayer !== config.l2SpecificSublayer ||
+      this.config.sessionId !== config.sessionId ||
+      this.config.peerSessionId !== config.peerSessionId
     ) {
       this.order = receiveOrder(config);
     }

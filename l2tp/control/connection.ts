@@ -282,7 +282,7 @@ export class ControlConnection {
     if (this.state === "established") {
       // As the deadline has it: fractions of milliseconds are not to differ.
       if (now >= this.#deadAt() && !this.#delivery.isIdle) {
-        return this.#lose(`nothing heard for ${Math.round(now - this.heardAt)} ms`);
+        return this.#lose(`nothing heard for ${((now - this.heardAt) / 1000).toFixed(1)} s`);
       }
       if (now >= this.#helloAt() && this.#delivery.isIdle) this.#send("HELLO", {});
     }

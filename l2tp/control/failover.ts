@@ -4,25 +4,34 @@
 export interface PathView {
   /** There is a control connection with it. */
   readonly isUp: boolean;
+  /** For how long, in milliseconds. */
+  readonly upMs: number;
   /** Sessions through which frames would get to somebody. */
   readonly carrying: number;
+  /** Sessions that the ends are about to agree on. */
+  readonly pending: number;
 }
 
 /**
- * Whoever is there goes on; where he is gone, the one takes over that carries most, of several the first. A better
- * one gets it back when it carries as much as who stands in for it, so that nothing is cut twice.
+ * Whoever carries goes on. Where he is gone, or carries nothing, the one takes over that carries most, of several the
+ * first. A better one gets the frames back when it carries as much as who stands in for it, and has been there for a
+ * while: one that comes and goes cuts nothing.
  * @param active an index into `paths`
+ * @param holdMs for how long a better one must have been there
  * @returns the index of the one that is to be active
  */
-export function choosePath(paths: readonly PathView[], active: number): number {
+export function choosePath(paths: readonly PathView[], active: number, holdMs: number): number {
   const current = paths[active];
   if (current?.isUp) {
+    // Where both have only begun, nothing is cut.
+    const isSteady = (path: PathView) => path.upMs >= holdMs || current.upMs < holdMs;
     const better = paths
       .slice(0, active)
-      .findIndex(({ isUp, carrying }) => isUp && carrying >= current.carrying);
-    return better === -1 ? active : better;
+      .findIndex((path) => path.isUp && path.carrying >= current.carrying && isSteady(path));
+    if (better !== -1) return better;
+    if (current.carrying + current.pending > 0) return active;
   }
-  let best = -1;
+  let best = current?.isUp ? active : -1;
   for (const [index, { isUp, carrying }] of paths.entries()) {
     if (isUp && carrying > (paths[best]?.carrying ?? -1)) best = index;
   }

@@ -239,6 +239,19 @@ describe("sessions", () => {
     expect(isJoined(one, other)).toBe(true);
   });
 
+  it("tell of a circuit that changes while they are agreed on", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1);
+    const other = simulation.add(2, { initiates: false });
+    other.start(lan({ places: null }));
+    one.start(lan());
+    simulation.run(MINUTE, () => said(simulation).includes("ICRP"));
+    other.peering.setCircuit("shop/lan", { active: true, standby: false }, simulation.now);
+    simulation.run(MINUTE / 2);
+    expect(one.sessions.get("shop/lan")?.peerCircuit).toEqual({ active: true, standby: false });
+    expect(said(simulation).slice(-2)).toEqual(["ICCN", "SLI"]);
+  });
+
   it("tell of the circuits, and of their changes", () => {
     const [simulation, one, other] = started();
     one.peering.setCircuit("shop/lan", { active: true, standby: false }, 0);
@@ -265,7 +278,7 @@ describe("a peer that is gone", () => {
     simulation.run(gone + 2 * MINUTE, () => !one.isUp);
     expect(simulation.now - gone).toBeLessThanOrEqual(FAST.deadAfterMs);
     expect(one.sessions.size).toBe(0);
-    expect(one.downs[0]?.why).toMatch(/^nothing heard for \d+ ms$/);
+    expect(one.downs[0]?.why).toMatch(/^nothing heard for \d+\.\d s$/);
     other.isOn = true;
     other.reboot();
     simulation.run(simulation.now + 2 * MINUTE);

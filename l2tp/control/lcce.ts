@@ -129,8 +129,8 @@ export class Lcce {
       peering.receive(connection, from, octets, now);
       return "taken";
     }
-    const candidates = [...(this.#byPeer.get(peerKey(local, from.address)) ?? [])];
-    const peering = candidates.find(({ config }) => !config.isBackup) ?? candidates[0];
+    // There is but one: tunnels that would share a peer are refused (conflicts.ts).
+    const [peering] = this.#byPeer.get(peerKey(local, from.address)) ?? [];
     if (peering === undefined) return "unknown peer";
     if (message.type !== "SCCRQ") return "unknown connection";
     this.#touched.add(peering);

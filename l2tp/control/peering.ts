@@ -17,8 +17,6 @@ import type { ResultCode } from "./value-formats.ts";
 export interface PeeringConfig {
   /** Unique among the peerings of an endpoint. */
   readonly name: string;
-  /** A peer that begins is taken for the remote of a tunnel rather than for the backup of another. */
-  readonly isBackup: boolean;
   readonly mode: TunnelControl["mode"];
   /** Names the local endpoint where its datagrams come. */
   readonly local: string;
@@ -69,6 +67,8 @@ export class Peering {
   readonly config: PeeringConfig;
   /** The one that carries sessions; null: none is established. */
   established: ControlConnection | null = null;
+  /** When that one was established. */
+  upSince = 0;
   /** Why there is none any more, or not yet. */
   lastEnding: Ending | null = null;
   readonly #context: PeeringContext;
@@ -78,6 +78,8 @@ export class Peering {
   readonly #backoff: Backoff;
   #openAt = Number.POSITIVE_INFINITY;
   #isClosing = false;
+  /** Of connections that are no more. */
+  #droppedUnauthenticated = 0;
   #now = 0;
 
   constructor(config: PeeringConfig, context: PeeringContext, now: number) {
@@ -86,6 +88,14 @@ export class Peering {
     this.#backoff = new Backoff(config.retry, context.random);
     if (config.initiates || config.mode === "Quiescent") this.#openAt = now;
     this.#now = now;
+  }
+
+  /** Messages that were not signed as they must be. */
+  get unauthenticated(): number {
+    return this.connections.reduce(
+      (sum, { counters }) => sum + counters.unauthenticated,
+      this.#droppedUnauthenticated,
+    );
   }
 
   get connections(): readonly ControlConnection[] {
@@ -108,6 +118,11 @@ export class Peering {
     this.#sessions.delete(key);
     this.#circuits.delete(key);
     this.#closeSession(key, "the session was deleted");
+  }
+
+  /** Ours, as it was set last. */
+  circuitOf(key: string): CircuitStatus {
+    return this.#circuits.get(key) ?? NOT_ACTIVE;
   }
 
   setCircuit(key: string, circuit: CircuitStatus, now: number): void {
@@ -272,7 +287,8 @@ export class Peering {
   }
 
   #drop(connection: ControlConnection): void {
-    this.#connections.delete(connection);
+    if (!this.#connections.delete(connection)) return;
+    this.#droppedUnauthenticated += connection.counters.unauthenticated;
     this.#context.forget(connection);
   }
 
@@ -301,6 +317,7 @@ export class Peering {
 
   #opened(connection: ControlConnection): void {
     this.established = connection;
+    this.upSince = this.#now;
     this.#openAt = Number.POSITIVE_INFINITY;
     this.#backoff.succeeded();
     this.lastEnding = null;

@@ -81,6 +81,8 @@ export class ControlSession {
   phase: SessionPhase = "idle";
   peer: PeerTerms;
   #circuit: CircuitStatus;
+  /** Of our circuit, as the peer knows it. */
+  #told = 0;
   readonly #serialNumber: number;
   readonly #host: SessionHost;
   /** What we say when we send a CDN. */
@@ -192,10 +194,21 @@ export class ControlSession {
 
   /** Our circuit has changed. */
   setCircuit(circuit: CircuitStatus): void {
-    const before = encodeCircuitStatus(this.#circuit);
     this.#circuit = circuit;
-    if (this.phase !== "established" || encodeCircuitStatus(circuit) === before) return;
-    this.#host.send("SLI", { ...this.#ids(), circuitStatus: encodeCircuitStatus(circuit) });
+    if (this.phase === "established") this.#tellCircuit();
+  }
+
+  /** Unless the peer knows: it may have changed since our last message. */
+  #tellCircuit(): void {
+    const before = this.#told;
+    const circuitStatus = this.#circuitStatus();
+    if (circuitStatus !== before) this.#host.send("SLI", { ...this.#ids(), circuitStatus });
+  }
+
+  /** For a message that is sent now. */
+  #circuitStatus(): number {
+    this.#told = encodeCircuitStatus(this.#circuit);
+    return this.#told;
   }
 
   /** @throws RangeError before it is established */
@@ -248,13 +261,14 @@ export class ControlSession {
       case "send connected":
         return this.#host.send(connected, {
           ...this.#ids(),
-          circuitStatus: encodeCircuitStatus(this.#circuit),
+          circuitStatus: this.#circuitStatus(),
           ...this.#agreement(),
         });
       case "send CDN":
         return this.#host.send("CDN", { ...this.#ids(), resultCode: this.#reason });
       case "start data":
-        return this.#host.established(this);
+        this.#host.established(this);
+        return this.#tellCircuit();
       case "clean up":
       case "become recipient":
         return this.#host.over(this, this.#ending ?? endingOf("us", "CDN", this.#reason));
@@ -277,7 +291,7 @@ export class ControlSession {
     const { interfaceMtu } = this.config;
     return {
       ...this.#ids(),
-      circuitStatus: encodeCircuitStatus(this.#circuit),
+      circuitStatus: this.#circuitStatus(),
       ...(this.rxCookie === "" ? {} : { assignedCookie: this.rxCookie }),
       ...(interfaceMtu === null ? {} : { interfaceMtu }),
     };

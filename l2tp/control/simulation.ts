@@ -1,4 +1,5 @@
 /** Two endpoints and a network between them, in a time of its own: for tests. */
+import { sameData } from "../difference.ts";
 import type { CircuitStatus } from "./circuit-status.ts";
 import type { ConnectionSettings } from "./connection.ts";
 import { Lcce } from "./lcce.ts";
@@ -50,7 +51,6 @@ export class End {
     this.#seed = seed;
     this.#config = {
       name: TUNNEL,
-      isBackup: false,
       mode: "Managed",
       local: LOCAL,
       remote: { address: peer, port: PORT },
@@ -112,7 +112,11 @@ export class End {
           this.sessions.delete(key);
           this.endings.push(ending);
         },
-        peerCircuit: (_, key, circuit) => this.circuits.push([key, circuit]),
+        peerCircuit: (_, key, circuit) => {
+          this.circuits.push([key, circuit]);
+          const session = this.sessions.get(key);
+          if (session !== undefined) this.sessions.set(key, { ...session, peerCircuit: circuit });
+        },
       },
     });
   }
@@ -202,7 +206,9 @@ export function fitsTogether(one: End, other: End): boolean {
       theirs.txCookie === mine.rxCookie &&
       theirs.l2SpecificSublayer === mine.l2SpecificSublayer &&
       theirs.sequencing.send === mine.sequencing.receive &&
-      theirs.sequencing.receive === mine.sequencing.send
+      theirs.sequencing.receive === mine.sequencing.send &&
+      sameData(mine.peerCircuit, other.peering.circuitOf(theirs.key)) &&
+      sameData(theirs.peerCircuit, one.peering.circuitOf(mine.key))
     );
   });
 }

@@ -46,7 +46,14 @@ function difference(before: SessionCounters | undefined, after: SessionCounters)
 }
 
 function diagnoseTunnel(
-  { tunnel, lastSendError, lastUnknownSession, lastStranger, endpoint }: TunnelState,
+  {
+    tunnel,
+    control: connection,
+    lastSendError,
+    lastUnknownSession,
+    lastStranger,
+    endpoint,
+  }: TunnelState,
   before: TunnelState | undefined,
   around: Surroundings,
 ): Finding[] {
@@ -56,7 +63,8 @@ function diagnoseTunnel(
     const remedy = "add a route, or bring the underlay's interface up";
     found.push(error(`no route to the remote ${tunnel.remote.address} (${noRoute})`, remedy));
   } else if (lastSendError !== null) {
-    const finding = `datagrams to ${tunnel.remote.address} do not go out: ${lastSendError}`;
+    const { address } = (connection ?? tunnel).remote;
+    const finding = `datagrams to ${address} do not go out: ${lastSendError}`;
     found.push(error(finding, "look at the underlay: routes, neighbours, firewall"));
   }
   const earlier = before?.endpoint;

@@ -108,14 +108,14 @@ function settings(
   ];
 }
 
-function userspaceTunnelRow({ tunnel, endpoint }: TunnelState): DumpRow {
+function userspaceTunnelRow({ tunnel, control, endpoint }: TunnelState): DumpRow {
   return {
     datapath: "Userspace",
     tunnelId: tunnel.tunnelId,
     sessionId: null,
     peerId: tunnel.peerTunnelId,
     type: `L2TPv3 ${tunnel.encapsulation}`,
-    endpoints: `${formatEndpoint(tunnel.local)} ${formatEndpoint(tunnel.remote)}`,
+    endpoints: `${formatEndpoint(tunnel.local)} ${formatEndpoint((control ?? tunnel).remote)}`,
     interface: "",
     owner: `L2tpTunnel ${tunnel.name}`,
     settings: tunnel.udpChecksum ? [] : ["no-checksum"],

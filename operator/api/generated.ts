@@ -43,7 +43,7 @@ export interface TunnelSpec {
     port?: number;
   };
   /**
-   * Who takes over when the remote is gone, the first of them first; the remote has it again when it is back. A Managed tunnel's.
+   * Who takes over when the remote is gone or carries nothing: the one with most of the sessions, of several the first; the remote has it again when it is back. A Managed tunnel's.
    *
    * @minItems 1
    * @maxItems 4
@@ -96,6 +96,23 @@ export interface TunnelSpec {
      * The secret that both ends share; messages are then authenticated.
      */
     secretRef?: {
+      /**
+       * The namespace of the Secret.
+       */
+      namespace: string;
+      /**
+       * The name of the Secret.
+       */
+      name: string;
+      /**
+       * The key in it.
+       */
+      key: string;
+    };
+    /**
+     * The secret before, good as well until the peer has the new one (RFC 3931 section 4.3).
+     */
+    previousSecretRef?: {
       /**
        * The namespace of the Secret.
        */

@@ -73,6 +73,7 @@ export const SAMPLES: readonly Sample[] = [
     initiate: false,
     role: "LNS",
     secretRef,
+    previousSecretRef: { ...secretRef, key: "before" },
     digest: "HMAC-SHA1",
     hideValues: true,
     hello: { interval: "5s", deadAfter: "15s" },
@@ -84,6 +85,11 @@ export const SAMPLES: readonly Sample[] = [
   backup("more backups than anybody has", fiveAddresses, "schema"),
   backup("a backup of another family", [{ address: "2001:db8::3" }], "cel"),
   backup("the remote as its own backup", [{ address: "198.51.100.7" }], "cel"),
+  tunnel(
+    "the tunnel's own address as a backup",
+    { peerTunnelId: undefined, control: {}, backup: [{ address: "192.0.2.1" }] },
+    "cel",
+  ),
   backup("a backup twice", [{ address: "192.0.2.3" }, { address: "192.0.2.3", port: 2 }], "cel"),
   backup("a backup for a group", [{ address: "224.0.0.1" }], "cel"),
   tunnel("a backup of a static tunnel", { backup: [{ address: "192.0.2.3" }] }, "cel"),
@@ -92,6 +98,7 @@ export const SAMPLES: readonly Sample[] = [
   managed("another mode", { mode: "Dynamic" }, "schema"),
   managed("another role", { role: "PE" }, "schema"),
   managed("a secret of nowhere", { secretRef: secretKeyRef }, "schema"),
+  managed("a secret before none", { previousSecretRef: secretRef }, "cel"),
   tunnel("a secret for HELLO alone", { control: { mode: "Quiescent", secretRef } }, "cel"),
   tunnel(
     "a control connection in the kernel",

@@ -59,6 +59,11 @@ function checkControl(problems: Problems, { control, peerTunnelId, datapath }: T
     const path = "spec.control.secretRef";
     problems.add(path, undefined, "only a Managed tunnel authenticates", "leave it out");
   }
+  if (control.secretRef === undefined && control.previousSecretRef !== undefined) {
+    const path = "spec.control.previousSecretRef";
+    const remedy = "give secretRef too, or leave it out";
+    problems.add(path, undefined, "it is what secretRef was before", remedy);
+  }
   checkHello(problems, control);
 }
 
@@ -106,13 +111,17 @@ function checkAddress(problems: Problems, path: string, address: string): void {
   }
 }
 
-function checkBackups(problems: Problems, { backup = [], control, remote }: TunnelSpec): void {
+function checkBackups(
+  problems: Problems,
+  { backup = [], control, remote, local }: TunnelSpec,
+): void {
   if (backup.length > 0 && (control === undefined || (control.mode ?? "Managed") !== "Managed")) {
     const reason = "only a Managed tunnel can have backups";
     const remedy = "leave it out, or use spec.control.mode: Managed";
     problems.add("spec.backup", undefined, reason, remedy);
   }
   const known = new Map([[canonicalAddress(remote.address), "spec.remote"]]);
+  if (local?.address !== undefined) known.set(canonicalAddress(local.address), "spec.local");
   for (const [index, { address }] of backup.entries()) {
     const path = `spec.backup[${index}].address`;
     checkAddress(problems, path, address);

@@ -32,7 +32,11 @@ export function tunnelControl(
     })),
     hostName: nodeName,
     routerId: routerId(localAddress),
-    secrets: control.secretRef === undefined ? [] : [sharedSecret(control.secretRef, secrets)],
+    // The first one signs and hides; both are good.
+    secrets: (["secretRef", "previousSecretRef"] as const).flatMap((field) => {
+      const reference = control[field];
+      return reference === undefined ? [] : [sharedSecret(field, reference, secrets)];
+    }),
     digest: control.digest === "HMAC-SHA1" ? "sha1" : "md5",
     hidesValues: control.hideValues ?? false,
     helloMs,
@@ -59,13 +63,14 @@ function routerId(address: string): number {
 }
 
 function sharedSecret(
+  field: string,
   reference: { namespace: string; name: string; key: string },
   secrets: SecretReader,
 ): string {
-  const text = readSecret("spec.control.secretRef", reference, secrets).replace(/\r?\n$/, "");
+  const text = readSecret(`spec.control.${field}`, reference, secrets).replace(/\r?\n$/, "");
   if (text !== "") return Buffer.from(text).toString("hex");
   const { namespace, name, key } = reference;
-  const message = `spec.control.secretRef: key ${key} of Secret ${namespace}/${name} is empty; put the shared secret there`;
+  const message = `spec.control.${field}: key ${key} of Secret ${namespace}/${name} is empty; put the shared secret there`;
   throw new RefusalError("Accepted", "InvalidSecret", message);
 }
 

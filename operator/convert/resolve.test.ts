@@ -217,3 +217,24 @@ it("lets no new session take the id of one that runs although its manifest is br
   // One that was deleted has nothing to say.
   expect(yieldToSpared(all, programmed, () => false).sessions.size).toBe(1);
 });
+
+it("needs a route to one of the remotes, and fits frames to the narrowest path", () => {
+  const backup = [{ address: "192.0.2.3" }, { address: "192.0.2.4" }];
+  const object = tunnel("t", { control: {}, backup });
+  delete object.spec.peerTunnelId;
+  const mtus: Record<string, number> = { "192.0.2.3": 1500, "192.0.2.4": 1400 };
+  const underlay: ResolveContext["underlay"] = {
+    ...noRoute,
+    route(remote) {
+      const mtu = mtus[remote];
+      if (mtu === undefined) throw Object.assign(new Error("no"), { code: "ENETUNREACH" });
+      return { source: "192.0.2.1", mtu };
+    },
+  };
+  const { tunnels } = resolved([object], [], { underlay });
+  expect(tunnels.get("t")).toMatchObject({
+    tunnel: { local: { address: "192.0.2.1" } },
+    underlayMtu: 1400,
+    noRoute: "no route to 192.0.2.2 (ENETUNREACH)",
+  });
+});

@@ -253,26 +253,35 @@ function resolveUnderlay(
   { metadata, spec }: L2tpTunnel,
   { underlay, programmed }: ResolveContext,
 ): { local: string; underlayMtu: number; noRoute: string | null } {
-  const remote = spec.remote.address;
   const given = givenLocal(spec, underlay);
+  const remotes = [spec.remote, ...(spec.backup ?? [])].map(({ address }) => address);
+  const ways = remotes.map((remote) => wayTo(remote, given, underlay));
+  // Whichever of the remotes carries, frames are to fit.
+  const routes = ways.filter((way) => typeof way !== "string");
+  const [noRoute = ""] = ways.filter((way) => typeof way === "string");
+  const [first] = routes;
+  const local = given ?? first?.source;
+  if (local === undefined) {
+    const message = `${noRoute}, so no local address; add a route, or give spec.local.address`;
+    throw new RefusalError("Programmed", "NoRoute", message);
+  }
+  const underlayMtu =
+    first === undefined
+      ? (programmed.underlayMtus.get(metadata.name) ?? FALLBACK_UNDERLAY_MTU)
+      : Math.min(...routes.map(({ mtu }) => mtu));
+  return { local: canonicalAddress(local), underlayMtu, noRoute: noRoute || null };
+}
+
+/** The route, or why there is none. */
+function wayTo(remote: string, given: string | undefined, underlay: Underlay) {
   try {
     const route = underlay.route(remote, given);
-    const local = given ?? route.source;
-    if (local !== undefined) {
-      return { local: canonicalAddress(local), underlayMtu: route.mtu, noRoute: null };
-    }
-    throw new RefusalError("Programmed", "NoLocalAddress", `no source address to ${remote}`);
+    if (given !== undefined || route.source !== undefined) return route;
   } catch (error) {
-    if (error instanceof RefusalError) throw error;
     const code = (error as { code?: string }).code ?? String(error);
-    const noRoute = `no route to ${remote} (${code})`;
-    if (given === undefined) {
-      const message = `${noRoute}, so no local address; add a route, or give spec.local.address`;
-      throw new RefusalError("Programmed", "NoRoute", message);
-    }
-    const underlayMtu = programmed.underlayMtus.get(metadata.name) ?? FALLBACK_UNDERLAY_MTU;
-    return { local: canonicalAddress(given), underlayMtu, noRoute };
+    return `no route to ${remote} (${code})`;
   }
+  throw new RefusalError("Programmed", "NoLocalAddress", `no source address to ${remote}`);
 }
 
 function givenLocal({ local, remote }: L2tpTunnel["spec"], underlay: Underlay): string | undefined {

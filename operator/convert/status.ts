@@ -172,18 +172,32 @@ function redundant(control: TunnelControlState | undefined): Verdict {
   const type = "Redundant";
   const { active = 0, paths = [] } = control ?? {};
   const lost = paths.filter(({ state }) => state !== "established");
-  if (lost.length === 0 && active === 0 && paths.length > 0) {
+  const carrier = paths[active]?.state === "established" ? paths[active].remote.address : null;
+  if (lost.length === 0 && carrier !== null && active === 0) {
     const message = "The remote carries, and all backups are there.";
     return { type, status: "True", reason: "AllThere", message };
   }
-  const carrier = control?.remote.address ?? "nobody";
   const missing = lost.map(({ remote, lastEnding }) => {
     const why = lastEnding === null ? "it has not answered yet" : lastEnding.why;
     return `${remote.address} is not there: ${why}`;
   });
-  const shown = [...missing, `${carrier} carries the frames`].join("; ");
-  const reason = active === 0 ? "BackupLost" : "OnBackup";
-  return { type, status: "False", reason, message: `${shown}.` };
+  const waits = paths.slice(0, active).filter(({ state }) => state === "established");
+  const behind = waits.map(
+    ({ remote }) =>
+      `${remote.address} gets the frames back when it has been there for a while, and with as many circuits`,
+  );
+  const who = `${carrier ?? "nobody"} carries the frames`;
+  const message = `${[...missing, ...behind, who].join("; ")}.`;
+  // What has yet to come up for the first time is not lost.
+  const isNew = carrier === null && lost.every(({ lastEnding }) => lastEnding === null);
+  const reason = isNew
+    ? "Connecting"
+    : carrier === null
+      ? "AllLost"
+      : active === 0
+        ? "BackupLost"
+        : "OnBackup";
+  return { type, status: "False", reason, message };
 }
 
 function established(control: SessionControlState | undefined): Verdict {

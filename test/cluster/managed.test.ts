@@ -47,6 +47,8 @@ afterAll(async () => {
   cluster.close();
 });
 
+const events = () => cluster.eventsOf(tunnels[0].metadata.name, "default");
+
 describe("a managed tunnel", () => {
   it("waits for its secret, and then needs nothing else", async () => {
     await cluster.apply(...tunnels, ...sessions);
@@ -63,9 +65,9 @@ describe("a managed tunnel", () => {
 
   it("tells by an Event when the peer has gone, and when it is back", async () => {
     const [mine, theirs] = tunnels;
+    expect(await events()).not.toContainEqual(expect.stringMatching(/^AliveAgain/));
     await cluster.remove(theirs);
     await cluster.condition(mine, "Alive", "False");
-    const events = () => cluster.eventsOf(mine.metadata.name, "default");
     await until("there is an Event", async () =>
       (await events()).some((event) => event.includes("The control connection is down")),
     );

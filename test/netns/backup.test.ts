@@ -15,13 +15,21 @@ let spoke: TestAgent;
 let primary: TestAgent;
 let backup: TestAgent;
 let pod: string;
+let hubPods: string[];
 
 function write(agent: TestAgent, remote: Host, control: object, more: object = {}): void {
   const tunnel = {
     apiVersion: API,
     kind: "L2tpTunnel",
     metadata: { name: "hub" },
-    spec: { nodeName: agent.host.name, remote: { address: remote.ipv4 }, control, ...more },
+    spec: {
+      nodeName: agent.host.name,
+      // Or else it would be that of the route to the remote.
+      local: { address: agent.host.ipv4 },
+      remote: { address: remote.ipv4 },
+      control,
+      ...more,
+    },
   };
   const session = {
     apiVersion: API,
@@ -32,10 +40,16 @@ function write(agent: TestAgent, remote: Host, control: object, more: object = {
   agent.write("all.yaml", [tunnel, session]);
 }
 
-async function attach(agent: TestAgent, runtimeConfig: object, name: string): Promise<string> {
-  const netns = await net.addPod(name);
+function configOf(agent: TestAgent, runtimeConfig: object): object {
   const rest = { socket: agent.socket, runtimeConfig };
-  const config = { cniVersion: "1.0.0", name: "hub", type: "l2tp", session: "shop/lan", ...rest };
+  return { cniVersion: "1.0.0", name: "hub", type: "l2tp", session: "shop/lan", ...rest };
+}
+
+const hubConfig = (agent: TestAgent) =>
+  configOf(agent, { ips: [`${SERVICE.ip}/24`], mac: SERVICE.mac });
+
+async function attach(agent: TestAgent, config: object, name: string): Promise<string> {
+  const netns = await net.addPod(name);
   const answer = await cni(agent.host, { command: "ADD", netns, config });
   expect(answer.status, answer.stdout).toBe(0);
   return netns;
@@ -53,9 +67,10 @@ beforeEach(async () => {
     await hub.start();
   }
   await spoke.start();
-  pod = await attach(spoke, { ips: ["10.1.0.1/24"] }, "spoke");
+  pod = await attach(spoke, configOf(spoke, { ips: ["10.1.0.1/24"] }), "spoke");
+  hubPods = [];
   for (const [index, hub] of [primary, backup].entries()) {
-    await attach(hub, { ips: [`${SERVICE.ip}/24`], mac: SERVICE.mac }, `hub-${index}`);
+    hubPods.push(await attach(hub, hubConfig(hub), `hub-${index}`));
   }
   await until("both are there", () => condition("Redundant")?.status === "True");
   await crosses();
@@ -82,8 +97,10 @@ async function die(hub: TestAgent): Promise<void> {
 describe("a tunnel with a backup", () => {
   it("keeps it on standby, and moves to it and back without a change of the pod's interface", async () => {
     expect(await frames(backup)).toBe(0);
-    const standby = backup.condition("l2tpsession", "shop/lan", "Established");
-    expect(standby?.reason).toBe("Standby");
+    await until(
+      "it is told so",
+      () => backup.condition("l2tpsession", "shop/lan", "Established")?.reason === "Standby",
+    );
     const index = (await link(pod, "net1"))?.ifindex;
 
     await die(primary);
@@ -106,6 +123,33 @@ describe("a tunnel with a backup", () => {
       () => backup.condition("l2tpsession", "shop/lan", "Established")?.reason === "Standby",
     );
     expect((await link(pod, "net1"))?.ifindex).toBe(index);
+  });
+
+  it("goes to the backup when nobody is attached behind the remote, and back when somebody is", async () => {
+    const call = { command: "DEL", netns: hubPods[0] ?? "", config: hubConfig(primary) };
+    expect((await cni(primary.host, call)).status).toBe(0);
+    await crosses();
+    expect((await row())?.control?.active).toBe(1);
+    await cni(primary.host, { ...call, command: "ADD" });
+    await until("the primary has it again", async () => (await row())?.control?.active === 0);
+    await crosses();
+  });
+
+  it("survives its agent, and takes another list while it is on the backup", async () => {
+    await die(primary);
+    await crosses();
+    await spoke.kill();
+    await spoke.start();
+    expect(await ping(pod, SERVICE.ip, { count: 20 })).toBe(true);
+    const before = (await row())?.control?.localConnectionId;
+    // The backup becomes the remote: who carries goes on.
+    write(spoke, backup.host, { hello: HELLO }, { backup: [{ address: net.b.ipv4 }] });
+    await until("the backup is the remote", async () => {
+      const control = (await row())?.control;
+      return control?.active === 0 && control.remote.address === backup.host.ipv4;
+    });
+    expect((await row())?.control?.localConnectionId).toBe(before);
+    expect(await ping(pod, SERVICE.ip, { count: 20 })).toBe(true);
   });
 
   it("says that the backup is lost, which harms nobody", async () => {

@@ -48,10 +48,10 @@ function sessionObject(more: object = {}): object {
 }
 
 /** Both hosts alike, but for who begins. */
-function write(control: object, session: object = {}): void {
+function write(control: object, session: object = {}, theirs = control): void {
   const [a, b] = agents;
   a.write("all.yaml", [tunnelObject(net.a, net.b, control), sessionObject(session)]);
-  const waits = { ...control, initiate: false, role: "LNS" };
+  const waits = { ...theirs, initiate: false, role: "LNS" };
   b.write("all.yaml", [tunnelObject(net.b, net.a, waits), sessionObject(session)]);
 }
 
@@ -115,6 +115,45 @@ describe("a managed tunnel", () => {
     ]);
     expect(rows).not.toContain(Buffer.from("correct").toString("hex"));
     expect(agents[0].log).not.toContain("correct");
+  });
+
+  it("takes another secret, at one end and then at the other", async () => {
+    const refer = (...keys: string[]) =>
+      keys.map((key) => ({ namespace: "infra", name: "branch", key }));
+    const control = (secretRef: object, previousSecretRef?: object) => ({
+      hello: FAST,
+      secretRef,
+      ...(previousSecretRef === undefined ? {} : { previousSecretRef }),
+    });
+    const [before = {}, after = {}] = refer("before", "after");
+    write(control(before));
+    for (const agent of agents) {
+      agent.writeSecret("infra", "branch", "before", "correct horse");
+      agent.writeSecret("infra", "branch", "after", "battery staple");
+      await agent.start();
+    }
+    await attach(0);
+    await attach(1);
+    await crosses();
+    const [a] = agents;
+    const connection = async () =>
+      (await a.ask({ op: "tunnels" }))[0]?.control?.localConnectionId ?? 0;
+    let known = await connection();
+    const [ours, theirs] = [control(after, before), control(before)];
+    for (const [mine, other] of [
+      [ours, theirs],
+      [ours, ours],
+      [control(after), ours],
+      [control(after), control(after)],
+    ]) {
+      write(mine ?? {}, {}, other);
+      await until("it begins anew", async () => {
+        const now = await connection();
+        return now !== 0 && now !== known;
+      });
+      known = await connection();
+      await crosses();
+    }
   });
 
   it("can be read in a capture, by who has the secret", async () => {

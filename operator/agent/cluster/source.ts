@@ -217,8 +217,10 @@ export class ClusterSource implements ObjectSource {
 
 function secretRefs(content: unknown): SecretRef[] {
   const { kind, metadata, spec } = content as L2tpObject;
-  if (kind === "L2tpTunnel")
-    return spec.control?.secretRef === undefined ? [] : [spec.control.secretRef];
+  if (kind === "L2tpTunnel") {
+    const { secretRef, previousSecretRef } = spec.control ?? {};
+    return [secretRef, previousSecretRef].filter((reference) => reference !== undefined);
+  }
   return [spec.cookies?.receive, spec.cookies?.transmit].flatMap((cookie) => {
     const reference = cookie?.valueFrom?.secretKeyRef;
     if (reference === undefined) return [];

@@ -30,10 +30,8 @@ export interface ClusterStatusOptions {
 const MANAGER = "l2tp-agent";
 const CONCURRENCY = 8;
 const MAX_PER_SECOND = 100;
-/** Conditions of which an Event tells when they turn bad, and good again. */
-const TELLS_FAULT = new Set(["Programmed", "Alive", "Redundant"]);
-const TELLS_RETURN = new Set(["Alive", "Redundant"]);
-const PASSING_REASONS = new Set(["Connecting"]);
+/** Conditions that come and go by others' doing: an Event tells when they go, and when they are back. */
+const OF_PEERS: ReadonlySet<string> = new Set(["Alive", "Redundant"]);
 /** The controller says these. */
 const CONTROLLERS = new Set(["nodeName", "tunnelId", "sessionId"]);
 
@@ -50,6 +48,8 @@ export class ClusterStatus implements StatusSink {
   #wanted = new Map<string, Wanted>();
   readonly #said = new Said();
   readonly #applied = new Applied();
+  /** Of the conditions of OF_PEERS, those of which an Event has told that they are gone: "uid type". */
+  readonly #down = new Set<string>();
 
   constructor(options: ClusterStatusOptions) {
     this.#options = options;
@@ -91,7 +91,10 @@ export class ClusterStatus implements StatusSink {
    * @param gone the object as it was, where it is no more
    */
   check(kind: Kind, key: string, gone: L2tpObject | undefined): void {
-    if (gone !== undefined) this.#applied.forget("status", gone.metadata);
+    if (gone !== undefined) {
+      this.#applied.forget("status", gone.metadata);
+      for (const type of OF_PEERS) this.#down.delete(`${gone.metadata.uid} ${type}`);
+    }
     const id = `${kind} ${key}`;
     if (this.#wanted.has(id) && !this.#isSaid(id)) this.queue.addAfter(id, 1000);
   }
@@ -151,19 +154,31 @@ export class ClusterStatus implements StatusSink {
     this.#tell(object, wanted);
   }
 
-  /** An Event where something has begun to be wrong. */
+  /** An Event where something has begun to be wrong, or is right again. */
   #tell(object: L2tpObject, { status }: Wanted): void {
     if (object.metadata.deletionTimestamp !== undefined) return;
-    for (const { type, status: value, reason, message } of status.conditions) {
-      const was = conditionOf(object, type);
-      if (value === "False" && TELLS_FAULT.has(type)) {
-        if (was?.status === "False" && was.reason === reason) continue;
-        // What has yet to come up for the first time is no fault.
-        if (PASSING_REASONS.has(reason)) continue;
-        this.#options.events.record(object, "Warning", reason, message);
-      } else if (value === "True" && TELLS_RETURN.has(type) && was?.status === "False") {
-        this.#options.events.record(object, "Normal", `${type}Again`, message);
-      }
+    for (const condition of status.conditions) {
+      if (condition.type === "Programmed") this.#tellProgrammed(object, condition);
+      else if (OF_PEERS.has(condition.type)) this.#tellOfPeer(object, condition);
+    }
+  }
+
+  #tellProgrammed(object: L2tpObject, { type, status, reason, message }: Condition): void {
+    if (status !== "False") return;
+    const was = conditionOf(object, type);
+    if (was?.status === "False" && was.reason === reason) return;
+    this.#options.events.record(object, "Warning", reason, message);
+  }
+
+  /** Why it is down may be said otherwise while it is: that is no news. What never was up is not down. */
+  #tellOfPeer(object: L2tpObject, { type, status, reason, message }: Condition): void {
+    const { events } = this.#options;
+    const known = `${object.metadata.uid} ${type}`;
+    if (status === "True") {
+      if (this.#down.delete(known)) events.record(object, "Normal", `${type}Again`, message);
+    } else if (reason !== "Connecting" && !this.#down.has(known)) {
+      this.#down.add(known);
+      events.record(object, "Warning", reason, message);
     }
   }
 

@@ -69,4 +69,6 @@ export interface SessionState {
 export interface Listing {
   readonly tunnels: readonly TunnelState[];
   readonly sessions: readonly SessionState[];
+  /** How often control connections have changed so far; undefined: there can be none. */
+  readonly turns?: number;
 }

@@ -28,6 +28,8 @@ const MAX_INBOX = 256;
 const MAX_LINES = 20;
 
 export class ControlPlane {
+  /** How often a control connection or a session has changed, in what is told of it. */
+  turns = 0;
   readonly #table: Table;
   readonly #now: () => number;
   readonly #log: (line: string) => void;
@@ -61,6 +63,7 @@ export class ControlPlane {
       listener: {
         up: (peering) => this.#turned(peering),
         down: (peering) => this.#turned(peering),
+        refused: (peering) => this.#turned(peering),
         sessionUp: (peering, { key }) => this.#turned(peering, key),
         sessionDown: (peering, key) => this.#turned(peering, key),
         peerCircuit: (peering, key) => this.#turned(peering, key),
@@ -285,6 +288,7 @@ export class ControlPlane {
 
   /** Something has happened to one of a tunnel's remotes, or to a session with it. */
   #turned(peering: string, key?: string): void {
+    this.turns++;
     const managed = this.#owners.get(peering);
     if (managed !== undefined && managed.peerings.length > 1) this.#turnedTunnels.add(managed);
     if (key !== undefined) this.#turnedSessions.add(key);

@@ -54,6 +54,11 @@ export class DatapathClient {
     return this.#request(sessions === undefined ? { op: "list" } : { op: "list", sessions });
   }
 
+  /** How often control connections have changed so far. */
+  turns(): Promise<number> {
+    return this.#request({ op: "turns" });
+  }
+
   /** A reply for each change, in order. */
   async apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
     const replies: Reply<null>[] = [];

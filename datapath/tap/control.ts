@@ -116,6 +116,8 @@ class Connection implements Handler {
         return { version: this.#version, pid: process.pid };
       case "list":
         return this.#served.list(request.sessions);
+      case "turns":
+        return this.#served.turns;
       case "apply":
         return request.changes.map((change) => this.#served.apply(change));
       case "shutdown":

@@ -10,6 +10,8 @@ export type Request =
   | { readonly op: "hello" }
   /** With `sessions`, those of them that there are, and no tunnels. */
   | { readonly op: "list"; readonly sessions?: readonly string[] }
+  /** `turns` of a listing, without the listing. */
+  | { readonly op: "turns" }
   /** The changes one after the other; one that fails does not stop the next. */
   | { readonly op: "apply"; readonly changes: readonly Change[] }
   /** Ends the process; devices stay. */
@@ -26,6 +28,7 @@ export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 export interface Results {
   readonly hello: Hello;
   readonly list: Listing;
+  readonly turns: number;
   /** By change, in order. */
   readonly apply: readonly Reply<null>[];
   readonly shutdown: null;

@@ -32,6 +32,8 @@ export interface Served {
   apply(change: Change): Reply<null>;
   /** @param sessions keys of those to list; undefined: all, and all tunnels */
   list(sessions?: readonly string[]): Listing;
+  /** How often control connections have changed so far. */
+  readonly turns: number;
   /** The process ends. */
   stop(): void;
 }
@@ -85,7 +87,12 @@ export class Shard implements Ports, Batches, Served {
     return {
       tunnels: listed.tunnels.map((state) => this.#control.describeTunnel(state)),
       sessions: listed.sessions.map((state) => this.#control.describeSession(state)),
+      turns: this.turns,
     };
+  }
+
+  get turns(): number {
+    return this.#control.turns;
   }
 
   /** Takes sessions out, for another shard. */

@@ -34,6 +34,8 @@ export interface PeeringConfig {
 export interface PeeringListener {
   up(name: string): void;
   down(name: string, ending: Ending): void;
+  /** It has not come up, for another reason than the last time. */
+  refused(name: string): void;
   sessionUp(name: string, session: EstablishedSession): void;
   peerCircuit(name: string, key: string, circuit: CircuitStatus): void;
   sessionDown(name: string, key: string, ending: Ending): void;
@@ -334,9 +336,11 @@ export class Peering {
   #closed(connection: ControlConnection, ending: Ending): void {
     const wasOurs = connection === this.established;
     if (!wasOurs && this.established !== null) return;
+    const before = this.lastEnding;
     this.established = null;
     this.lastEnding = ending;
     if (wasOurs) this.#context.listener.down(this.config.name, ending);
+    else if (before?.why !== ending.why) this.#context.listener.refused(this.config.name);
     if (this.#isClosing) return;
     if (this.config.initiates || this.config.mode === "Quiescent") {
       this.#openAt = Math.min(this.#openAt, this.#now + this.#backoff.next());

@@ -107,6 +107,7 @@ export class End {
           this.isUp = false;
           this.downs.push(ending);
         },
+        refused() {},
         sessionUp: (_, session) => this.sessions.set(session.key, session),
         sessionDown: (_, key, ending) => {
           this.sessions.delete(key);

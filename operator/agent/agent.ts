@@ -107,7 +107,7 @@ export class Agent {
     );
     this.#datapaths = new Datapaths(this.#datapath);
     this.#control = new ControlWatch(
-      () => this.#datapath.list(),
+      () => this.#datapath.turns(),
       () => this.trigger(0),
     );
     this.node = new Node(nodeName, this.#datapaths, this.store);

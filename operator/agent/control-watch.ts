@@ -1,25 +1,28 @@
 /** Notices what becomes of control connections between two passes: the datapath tells only who asks. */
 import type { Listing } from "../../datapath/datapath.ts";
 
-const POLL_MS = 1000;
+const POLL_MS = 200;
+/** A thousand sessions that are refused again and again are not as many passes. */
+const GAP_MS = 1000;
 
 export class ControlWatch {
-  readonly #list: () => Promise<Listing>;
+  readonly #turns: () => Promise<number>;
   readonly #changed: () => void;
   #timer: NodeJS.Timeout | null = null;
-  #known = "";
+  #known: number | undefined;
+  #toldAt = Number.NEGATIVE_INFINITY;
   #isLooking = false;
   #isStopped = false;
 
-  /** @param changed is called once for each change, until `saw` */
-  constructor(list: () => Promise<Listing>, changed: () => void) {
-    this.#list = list;
+  /** @param changed is called soon after a change, and seldom */
+  constructor(turns: () => Promise<number>, changed: () => void) {
+    this.#turns = turns;
     this.#changed = changed;
   }
 
   /** What a pass has seen. Without control connections nothing is watched. @param matters whether there are any */
-  saw(listing: Listing, matters: boolean): void {
-    this.#known = gist(listing);
+  saw({ turns }: Listing, matters: boolean): void {
+    this.#known = turns;
     if (!matters || this.#isStopped) return this.#rest();
     this.#timer ??= setInterval(() => void this.#look(), POLL_MS);
   }
@@ -38,9 +41,9 @@ export class ControlWatch {
   async #look(): Promise<void> {
     if (this.#isLooking) return;
     this.#isLooking = true;
-    let now: string;
+    let now: number;
     try {
-      now = gist(await this.#list());
+      now = await this.#turns();
     } catch {
       // A datapath that is gone is found by others.
       return;
@@ -48,33 +51,9 @@ export class ControlWatch {
       this.#isLooking = false;
     }
     if (now === this.#known || this.#timer === null) return;
+    if (performance.now() - this.#toldAt < GAP_MS) return;
     this.#known = now;
+    this.#toldAt = performance.now();
     this.#changed();
   }
-}
-
-/** What status says of them, and nothing that changes by itself. */
-function gist({ tunnels, sessions }: Listing): string {
-  return JSON.stringify([
-    tunnels.flatMap(({ tunnel, control }) =>
-      control === undefined
-        ? []
-        : [
-            [
-              tunnel.name,
-              control.active,
-              control.paths.map(({ state, peerHostName, lastEnding }) => [
-                state === "established",
-                peerHostName,
-                lastEnding,
-              ]),
-            ],
-          ],
-    ),
-    sessions.flatMap(({ session, control }) =>
-      control === undefined
-        ? []
-        : [[session.key, control.established?.peerCircuit, control.lastEnding]],
-    ),
-  ]);
 }

@@ -79,6 +79,7 @@ export class Datapaths {
     const opened = this.#openKernel();
     const kernel = opened === null ? NOTHING : listKernel(opened);
     return {
+      ...userspace,
       tunnels: [...userspace.tunnels, ...kernel.tunnels],
       sessions: [...userspace.sessions, ...kernel.sessions],
     };

@@ -19,6 +19,7 @@ export type ShardRequest =
   /** Takes a session in, with its open device. */
   | { readonly op: "takeOver"; readonly change: PutSession; readonly device: OpenDevice | null }
   | { readonly op: "list"; readonly sessions?: readonly string[] }
+  | { readonly op: "turns" }
   /** Ends the thread, after the reply. */
   | { readonly op: "stop" };
 
@@ -54,6 +55,7 @@ export interface ShardResults {
   readonly handOver: readonly MovingSession[];
   readonly takeOver: null;
   readonly list: ShardListing;
+  readonly turns: number;
   readonly stop: null;
 }
 

@@ -77,6 +77,10 @@ export class Shards implements Served {
     return { tunnels: [], sessions: lists.flatMap((list) => list.sessions) };
   }
 
+  get turns(): number {
+    return this.#shards.reduce((sum, shard) => sum + shard.call({ op: "turns" }), 0);
+  }
+
   #change(change: Change): void {
     switch (change.op) {
       case "putTunnel":
@@ -209,6 +213,7 @@ function merge(listings: readonly ShardListing[]): Listing {
   const owners = ownersOf(tunnels, sessions);
   return {
     sessions,
+    turns: listings.reduce((sum, { turns = 0 }) => sum + turns, 0),
     tunnels: tunnels.map((state) => {
       const key = LocalEndpoint.keyOf(state.tunnel);
       const { counters, shares } = endpoints.get(key) as Seen;

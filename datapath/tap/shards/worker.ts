@@ -70,6 +70,8 @@ function execute(shard: Shard, request: ShardRequest): ShardReply {
     }
     case "list":
       return { result: { ...shard.list(request.sessions), endpoints: endpointShares(shard) } };
+    case "turns":
+      return { result: shard.turns };
     case "stop":
       shard.stop();
       break;

@@ -109,27 +109,56 @@ export class SendQueue {
     return at;
   }
 
-  /** Queues a datagram that is at `at`, and has a frame of so many bytes in it. */
-  add(session: SessionState, at: number, bytes: number, frameBytes: number): void {
-    if (this.#datagrams === MAX_DATAGRAMS) this.#send();
-    if (!this.#joins(session.tunnel, bytes)) this.#open(session.tunnel, bytes);
-    const index = this.#datagrams;
+  /**
+   * Queues datagrams of so many bytes, each with a frame of so many in it: the first is at `at`, the others follow
+   * upon it.
+   */
+  add(session: SessionState, at: number, bytes: number, frameBytes: number, count = 1): void {
+    for (let next = at, rest = count; rest > 0; ) {
+      if (this.#datagrams === MAX_DATAGRAMS) this.#send();
+      if (!this.#joins(session.tunnel, bytes)) this.#open(session.tunnel, bytes);
+      const some = Math.min(rest, this.#room(session.tunnel, bytes));
+      this.#append(session, next, bytes, frameBytes, some);
+      next += some * bytes;
+      rest -= some;
+    }
+  }
+
+  /** How many of so many bytes the message has room for that has just been found to take one. */
+  #room({ segmentLimit }: TunnelState, bytes: number): number {
+    const last = this.#messageCount - 1;
+    // A shorter one is the last of its message, as is one that the kernel does not cut.
+    if (bytes !== this.#segmentBytes[last] || bytes > segmentLimit) return 1;
+    const room = Math.min(
+      MAX_DATAGRAMS - this.#datagrams,
+      MAX_SEGMENTS - (this.#datagrams - (this.#firstDatagram[last] as number)),
+      Math.trunc((MAX_MESSAGE_BYTES - this.#messageBytes) / bytes),
+    );
+    return Math.max(1, room);
+  }
+
+  #append(session: SessionState, at: number, bytes: number, frameBytes: number, count: number) {
+    const first = this.#datagrams;
+    const end = first + count;
+    for (let index = first, next = at; index < end; index++, next += bytes) {
+      this.#senders[index] = session;
+      this.#at[index] = next;
+    }
+    this.#frameBytes.fill(frameBytes, first, end);
+    this.#bytes.fill(bytes, first, end);
+    this.#datagrams = end;
+    const allBytes = count * bytes;
     this.#isOpen = bytes === this.#segmentBytes[this.#messageCount - 1];
-    this.#queuedBytes += bytes;
-    this.#senders[index] = session;
-    this.#frameBytes[index] = frameBytes;
-    this.#at[index] = at;
-    this.#bytes[index] = bytes;
-    this.#datagrams++;
+    this.#queuedBytes += allBytes;
     if (this.#messageBytes > 0 && at === this.#pieceEnd) {
-      this.#vectors.set(this.#pieces - 1, this.#pieceAt, at + bytes - this.#pieceAt);
+      this.#vectors.set(this.#pieces - 1, this.#pieceAt, at + allBytes - this.#pieceAt);
     } else {
-      this.#vectors.set(this.#pieces, at, bytes);
+      this.#vectors.set(this.#pieces, at, allBytes);
       this.#pieceAt = at;
       this.#pieces++;
     }
-    this.#pieceEnd = at + bytes;
-    this.#messageBytes += bytes;
+    this.#pieceEnd = at + allBytes;
+    this.#messageBytes += allBytes;
   }
 
   /** Sends all. */
@@ -228,11 +257,17 @@ export class SendQueue {
   }
 
   #countSent(first: number, end: number): void {
-    for (let datagram = first; datagram < end; datagram++) {
+    for (let datagram = first; datagram < end; ) {
       const session = this.#senders[datagram] as SessionState;
-      session.counters.txPackets++;
-      session.counters.txBytes += this.#frameBytes[datagram] as number;
+      const { counters } = session;
       session.tunnel.lastSendErrno = 0;
+      const before = datagram;
+      let bytes = 0;
+      for (; datagram < end && this.#senders[datagram] === session; datagram++) {
+        bytes += this.#frameBytes[datagram] as number;
+      }
+      counters.txPackets += datagram - before;
+      counters.txBytes += bytes;
     }
   }
 

@@ -169,11 +169,13 @@ export class Transmitter {
     const at = this.#queue.writeAt((count - 1) * size + headerBytes + lastBytes);
     encodeDataHeader(view, segmenter.headersAt - headerBytes, tx);
     segmenter.write(first, count, at, headerBytes);
-    for (let index = 0; index < count; index++) {
-      const to = at + index * size;
-      if (index > 0 && tx.sequencing) encodeDataHeader(view, to, tx);
-      const bytes = index === count - 1 ? lastBytes : frameBytes;
-      this.#queue.add(session, to, headerBytes + bytes, bytes);
+    if (tx.sequencing) {
+      for (let index = 1; index < count; index++) encodeDataHeader(view, at + index * size, tx);
+    }
+    const equal = lastBytes === frameBytes ? count : count - 1;
+    this.#queue.add(session, at, size, frameBytes, equal);
+    if (equal < count) {
+      this.#queue.add(session, at + equal * size, headerBytes + lastBytes, lastBytes);
     }
   }
 }

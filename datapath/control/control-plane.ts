@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { Deadlines } from "../../l2tp/control/deadlines.ts";
-import { choosePath, type PathView } from "../../l2tp/control/failover.ts";
+import { choosePath, viewPath } from "../../l2tp/control/failover.ts";
 import { Lcce } from "../../l2tp/control/lcce.ts";
 import { concat, type Octets } from "../../l2tp/control/octets.ts";
 import type { Peering, PeeringConfig } from "../../l2tp/control/peering.ts";
@@ -18,7 +18,7 @@ import type { Table } from "../tap/table.ts";
 import type { LocalEndpoint } from "../tap/tunnel.ts";
 import { describeTunnel } from "./describe.ts";
 import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
-import { agreed, dormant, isSignalled, sessionConfig, type Wanted } from "./signalled-session.ts";
+import { carried, isSignalled, sessionConfig, type Wanted } from "./signalled-session.ts";
 import type { SessionControlState } from "./state.ts";
 
 /** In front of a control message over IP (RFC 3931, 4.1.1.2). */
@@ -113,6 +113,8 @@ export class ControlPlane {
   }
 
   poll(now: number): void {
+    // Asked between any two batches of frames: mostly there is nothing to do.
+    if (this.#inbox.length === 0 && now < this.deadline()) return;
     for (const { local, from, message } of this.#inbox.splice(0)) {
       try {
         this.#lcce.receive(local, from, message, now);
@@ -141,8 +143,7 @@ export class ControlPlane {
   describeTunnel(state: TunnelState): TunnelState {
     const managed = this.#tunnels.get(state.tunnel.name);
     if (managed === undefined) return state;
-    const peerings = managed.peerings.map(({ name }) => this.#lcce.peeringOf(name) as Peering);
-    const control = describeTunnel(managed, peerings, this.#now());
+    const control = describeTunnel(managed, this.#peeringsOf(managed), this.#now());
     return { ...state, tunnel: managed.config, control };
   }
 
@@ -155,17 +156,21 @@ export class ControlPlane {
 
   #describeControl(wanted: Wanted): SessionControlState {
     const peering = this.#carrying(wanted);
-    const session = peering?.sessionOf(wanted.key);
     return {
-      phase: session?.phase ?? "idle",
-      established: session?.phase === "established" ? session.established() : null,
+      phase: peering?.sessionOf(wanted.key)?.phase ?? "idle",
+      established: peering?.agreementOf(wanted.key) ?? null,
       lastEnding: peering?.lastEndingOf(wanted.key) ?? null,
     };
   }
 
+  /** All that a tunnel has been put with, in the order of preference. */
+  #peeringsOf({ peerings }: ManagedTunnel): Peering[] {
+    return peerings.map(({ name }) => this.#lcce.peeringOf(name) as Peering);
+  }
+
   /** The peering by which the session's frames go; undefined: its tunnel has no control connection. */
-  #carrying(wanted: Wanted | undefined): Peering | undefined {
-    const managed = wanted === undefined ? undefined : this.#tunnels.get(wanted.tunnel);
+  #carrying({ tunnel }: Wanted): Peering | undefined {
+    const managed = this.#tunnels.get(tunnel);
     return managed === undefined ? undefined : this.#lcce.peeringOf(managed.activeName);
   }
 
@@ -179,10 +184,7 @@ export class ControlPlane {
     this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
     if (sameData(known?.config, tunnel)) return;
     this.#tunnels.set(tunnel.name, managed);
-    if (known !== undefined) {
-      this.#turnedTunnels.delete(known);
-      this.#held.delete(known);
-    }
+    if (known !== undefined) this.#forgetTurns(known);
     for (const { name } of managed.peerings) this.#owners.set(name, managed);
     for (const { name } of known?.peerings ?? []) {
       if (this.#owners.get(name) === known) this.#endPeering(name);
@@ -227,11 +229,15 @@ export class ControlPlane {
     const known = this.#tunnels.get(name);
     if (known === undefined) return;
     this.#tunnels.delete(name);
-    this.#turnedTunnels.delete(known);
-    this.#held.delete(known);
+    this.#forgetTurns(known);
     // First: what ends with the connection is not to be put again.
     for (const { key } of this.#wantedOf(name)) this.#sessions.delete(key);
     for (const peering of known.peerings) this.#endPeering(peering.name);
+  }
+
+  #forgetTurns(managed: ManagedTunnel): void {
+    this.#turnedTunnels.delete(managed);
+    this.#held.delete(managed);
   }
 
   #putSession(session: Session, device: DevicePlace | "keep" | null): void {
@@ -241,8 +247,7 @@ export class ControlPlane {
       return this.#table.setCarrier(session.key, true);
     }
     const established = this.#established(session);
-    const config = established === undefined ? dormant(session) : agreed(session, established);
-    this.#table.apply({ op: "putSession", session: config, device });
+    this.#table.apply({ op: "putSession", session: carried(session, established), device });
     if (established === undefined) this.#table.setCarrier(session.key, false);
     const before = this.#sessions.get(session.key);
     // First: what ends in the tunnel before is not to be put again there.
@@ -254,22 +259,23 @@ export class ControlPlane {
 
   #want(managed: ManagedTunnel, wanted: Wanted): void {
     this.#setCircuits(managed, wanted);
-    for (const { name } of managed.peerings) {
-      this.#lcce.peeringOf(name)?.putSession(sessionConfig(wanted), this.#now());
+    for (const peering of this.#peeringsOf(managed)) {
+      peering.putSession(sessionConfig(wanted), this.#now());
     }
   }
 
   #unwant({ key, tunnel }: Wanted): void {
-    for (const { name } of this.#tunnels.get(tunnel)?.peerings ?? []) {
-      this.#lcce.peeringOf(name)?.deleteSession(key, this.#now());
+    const managed = this.#tunnels.get(tunnel);
+    for (const peering of managed === undefined ? [] : this.#peeringsOf(managed)) {
+      peering.deleteSession(key, this.#now());
     }
   }
 
   /** On all but one of a tunnel's remotes the circuit is on standby (RFC 5641, 3.1). */
   #setCircuits(managed: ManagedTunnel, { key, control: { circuit } }: Wanted): void {
-    for (const [index, { name }] of managed.peerings.entries()) {
+    for (const [index, peering] of this.#peeringsOf(managed).entries()) {
       const told = { ...circuit, standby: circuit.standby || index !== managed.active };
-      this.#lcce.peeringOf(name)?.setCircuit(key, told, this.#now());
+      peering.setCircuit(key, told, this.#now());
     }
   }
 
@@ -282,8 +288,7 @@ export class ControlPlane {
   }
 
   #established(wanted: Wanted): EstablishedSession | undefined {
-    const session = this.#carrying(wanted)?.sessionOf(wanted.key);
-    return session?.phase === "established" ? session.established() : undefined;
+    return this.#carrying(wanted)?.agreementOf(wanted.key);
   }
 
   /** Something has happened to one of a tunnel's remotes, or to a session with it. */
@@ -310,7 +315,10 @@ export class ControlPlane {
   #settleTunnel(managed: ManagedTunnel): void {
     const { holdMs } = managed;
     const wanted = this.#wantedOf(managed.config.name);
-    const paths = this.#viewPaths(managed, wanted);
+    const keys = wanted.map(({ key }) => key);
+    const paths = this.#peeringsOf(managed).map((peering, index) =>
+      viewPath(peering, keys, index === managed.active, this.#now()),
+    );
     const active = choosePath(paths, managed.active, holdMs);
     // When a better one will have been there for long enough, it is asked again.
     const better = paths.slice(0, active).filter(({ isUp, upMs }) => isUp && upMs < holdMs);
@@ -325,29 +333,9 @@ export class ControlPlane {
     }
   }
 
-  #viewPaths({ peerings, active }: ManagedTunnel, wanted: readonly Wanted[]): PathView[] {
-    return peerings.map(({ name }, index) => {
-      const peering = this.#lcce.peeringOf(name);
-      const sessions = wanted.map(({ key }) => peering?.sessionOf(key));
-      const carrying = sessions.filter((session) => {
-        if (session?.phase !== "established") return false;
-        const { peerCircuit } = session.established();
-        // Of one that we hold on standby, the peer may do the same with us.
-        return index === active ? isCarrying(peerCircuit) : peerCircuit.active;
-      }).length;
-      const isUp = (peering?.established ?? null) !== null;
-      return {
-        isUp,
-        upMs: isUp ? this.#now() - (peering?.upSince ?? 0) : 0,
-        carrying,
-        pending: sessions.filter((one) => one !== undefined && one.phase !== "established").length,
-      };
-    });
-  }
-
   #settleSession(wanted: Wanted): void {
     const established = this.#established(wanted);
-    const session = established === undefined ? dormant(wanted) : agreed(wanted, established);
+    const session = carried(wanted, established);
     const isOn = established !== undefined && isCarrying(established.peerCircuit);
     if (!isOn) this.#table.setCarrier(wanted.key, false);
     if (!sameData(this.#table.sessions.get(wanted.key)?.config, session)) {

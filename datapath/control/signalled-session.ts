@@ -9,13 +9,17 @@ export function isSignalled(session: Session): session is Wanted {
   return session.control !== undefined;
 }
 
+/** As the packet path is to have it. @param established undefined: the ends have not agreed */
+export function carried(session: Session, established: EstablishedSession | undefined): Session {
+  return established === undefined ? dormant(session) : agreed(session, established);
+}
+
 /** Receives and sends nothing: nobody has an id of 0. */
-export function dormant(session: Session): Session {
+function dormant(session: Session): Session {
   return { ...session, sessionId: 0, peerSessionId: 0, rxCookie: "", txCookie: "" };
 }
 
-/** With what the ends have agreed on. */
-export function agreed(session: Session, established: EstablishedSession): Session {
+function agreed(session: Session, established: EstablishedSession): Session {
   const { sessionId, peerSessionId, rxCookie, txCookie, l2SpecificSublayer } = established;
   const sequencing = { ...session.sequencing, ...established.sequencing };
   return {

@@ -1,4 +1,6 @@
 /** Which of a tunnel's remotes carries its frames. */
+import { isCarrying } from "./circuit-status.ts";
+import type { Peering } from "./peering.ts";
 
 /** One of them, in the order of preference. */
 export interface PathView {
@@ -10,6 +12,31 @@ export interface PathView {
   readonly carrying: number;
   /** Sessions that the ends are about to agree on. */
   readonly pending: number;
+}
+
+/** @param keys of the tunnel's sessions @param isActive whether it is the one that carries now */
+export function viewPath(
+  peering: Peering,
+  keys: readonly string[],
+  isActive: boolean,
+  now: number,
+): PathView {
+  const isUp = peering.established !== null;
+  const carrying = keys.filter((key) => {
+    const circuit = peering.agreementOf(key)?.peerCircuit;
+    if (circuit === undefined) return false;
+    // Of one that we hold on standby, the peer may do the same with us.
+    return isActive ? isCarrying(circuit) : circuit.active;
+  });
+  const pending = keys.filter(
+    (key) => peering.sessionOf(key) !== undefined && peering.agreementOf(key) === undefined,
+  );
+  return {
+    isUp,
+    upMs: isUp ? now - peering.upSince : 0,
+    carrying: carrying.length,
+    pending: pending.length,
+  };
 }
 
 /**

@@ -144,6 +144,8 @@ export class Lcce {
   }
 
   poll(now: number): void {
+    // Asked between any two batches of frames: mostly there is nothing to do.
+    if (now < this.deadline()) return;
     const due: Peering[] = [];
     while (this.deadline() <= now) {
       const peering = this.#deadlines.first as Peering;
@@ -160,12 +162,16 @@ export class Lcce {
 
   /** When `poll` has something to do; whatever else is called may change it. */
   deadline(): number {
+    if (this.#touched.size > 0) this.#noteDeadlines();
+    return this.#deadlines.earliest;
+  }
+
+  #noteDeadlines(): void {
     for (const peering of this.#touched) {
       if (peering.isOver) this.#deadlines.delete(peering);
       else this.#deadlines.set(peering, peering.deadline());
     }
     this.#touched.clear();
-    return this.#deadlines.earliest;
   }
 
   #isOverLimit(now: number): boolean {

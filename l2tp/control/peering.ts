@@ -137,6 +137,12 @@ export class Peering {
     return this.established?.sessionOf(key);
   }
 
+  /** What the ends have agreed on; undefined: not yet, or no longer. */
+  agreementOf(key: string): EstablishedSession | undefined {
+    const session = this.sessionOf(key);
+    return session?.phase === "established" ? session.established() : undefined;
+  }
+
   /** Why the session is not established; null: it is, or nothing has gone wrong yet. */
   lastEndingOf(key: string): Ending | null {
     return this.#sessions.get(key)?.lastEnding ?? null;

@@ -188,16 +188,12 @@ function redundant(control: TunnelControlState | undefined): Verdict {
   );
   const who = `${carrier ?? "nobody"} carries the frames`;
   const message = `${[...missing, ...behind, who].join("; ")}.`;
+  if (carrier !== null) {
+    return { type, status: "False", reason: active === 0 ? "BackupLost" : "OnBackup", message };
+  }
   // What has yet to come up for the first time is not lost.
-  const isNew = carrier === null && lost.every(({ lastEnding }) => lastEnding === null);
-  const reason = isNew
-    ? "Connecting"
-    : carrier === null
-      ? "AllLost"
-      : active === 0
-        ? "BackupLost"
-        : "OnBackup";
-  return { type, status: "False", reason, message };
+  const isNew = lost.every(({ lastEnding }) => lastEnding === null);
+  return { type, status: "False", reason: isNew ? "Connecting" : "AllLost", message };
 }
 
 function established(control: SessionControlState | undefined): Verdict {

@@ -4,6 +4,7 @@ import type { Endpoint, Session, Tunnel } from "../../l2tp/model.ts";
 import { session as plainSession, tunnel as plainTunnel } from "../../l2tp/testdata.ts";
 import { sessionControl, TestDatapath, tunnelControl } from "../harness/datapath.ts";
 import { type Host, inside, ip, TestNet } from "../harness/net.ts";
+import { pingReturns } from "../harness/ping-returns.ts";
 import { Background } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 import { processorSeconds, processorShare, residentMebibytes } from "./processes.ts";
@@ -197,21 +198,22 @@ async function failOver(net: TestNet): Promise<{ missedMs: number; pausedMs: num
     await until("both are there", async () =>
       (await control())?.paths.every(({ state }) => state === "established"),
     );
-    const returns: number[] = [];
+    let log = "";
     const ping = ["ping", "-D", "-i", String(PING_SECONDS), "10.1.0.2"];
     pinging.start(inside(net.a.name, ...ping), (text) => {
-      const times = text.matchAll(/^\[([\d.]+)\].* icmp_seq=/gm);
-      for (const [, time] of times) returns.push(Number(time) * 1000);
+      log += text;
     });
-    await until("pings come back", () => returns.length > 100);
+    await until("pings come back", () => pingReturns(log).length > 100);
     process.kill(await primary.pid(), "SIGKILL");
     const killed = Date.now();
     await until("it is missed", async () => (await control())?.paths[0]?.state !== "established");
     const missedMs = Date.now() - killed;
     // What comes back at once had left before.
     const settled = killed + 5000 * PING_SECONDS;
-    const first = await until("the backup carries", () => returns.find((time) => time > settled));
-    return { missedMs, pausedMs: first - killed };
+    const first = await until("the backup carries", () =>
+      pingReturns(log).find(({ at }) => at > settled),
+    );
+    return { missedMs, pausedMs: first.at - killed };
   } finally {
     await pinging.stopAll();
     for (const end of ends) await end.destroy();

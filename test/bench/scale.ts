@@ -1,5 +1,4 @@
 /** Many sessions on one node: from nothing, and with nothing to do. */
-
 import { deleteLink, listLinks } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { TestAgent } from "../harness/agent.ts";

@@ -1,10 +1,11 @@
 /** `make demo-managed`: a managed tunnel with a backup; its peer is killed, and comes back. */
 import { TestAgent } from "../harness/agent.ts";
-import { type Host, inside } from "../harness/net.ts";
+import { inside } from "../harness/net.ts";
+import { managedSession, managedTunnel } from "../harness/objects.ts";
+import { pingReturns } from "../harness/ping-returns.ts";
 import { until } from "../harness/wait.ts";
 import { attach, l2tpctl, perform, pings, say, show } from "./stage.ts";
 
-const API = "l2tp.dev/v1alpha1";
 /** In seconds; a peer that is silent for longer is dead. */
 const BOUND = 2;
 const CONTROL = {
@@ -15,39 +16,19 @@ const CONTROL = {
 const SERVICE = { ips: ["10.1.0.2/24"], mac: "02:00:5e:00:53:01" };
 const INTERVAL_SECONDS = 0.02;
 
-function objects(host: Host, spec: object): object[] {
-  return [
-    {
-      apiVersion: API,
-      kind: "L2tpTunnel",
-      metadata: { name: "hub" },
-      spec: { nodeName: host.name, ...spec },
-    },
-    {
-      apiVersion: API,
-      kind: "L2tpSession",
-      metadata: { name: "lan", namespace: "shop" },
-      spec: { tunnelRef: { name: "hub" } },
-    },
-  ];
-}
-
-/** The times, in seconds since 1970, at which pings came back. */
-function returns(log: string): number[] {
-  return Array.from(log.matchAll(/^\[([\d.]+)\].* icmp_seq=/gm), ([, time]) => Number(time));
-}
+const seconds = (milliseconds: number): string => (milliseconds / 1000).toFixed(2);
 
 await perform(async ({ net, agents, servers }) => {
   const third = await net.addHost();
   const [branch, hub, spare] = [new TestAgent(net.a), new TestAgent(net.b), new TestAgent(third)];
   agents.push(branch, hub, spare);
   say(`A branch (${net.a.ipv4}), a hub (${net.b.ipv4}), and a spare hub (${third.ipv4})`);
-  const remote = { address: net.b.ipv4 };
   const backup = [{ address: third.ipv4 }];
-  branch.write("hub.yaml", objects(net.a, { remote, backup, control: CONTROL }));
+  const session = managedSession("lan", "hub");
+  branch.write("hub.yaml", [managedTunnel("hub", net.a, net.b, CONTROL, { backup }), session]);
   for (const each of [hub, spare]) {
     const control = { ...CONTROL, initiate: false, role: "LNS" };
-    each.write("hub.yaml", objects(each.host, { remote: { address: net.a.ipv4 }, control }));
+    each.write("hub.yaml", [managedTunnel("hub", each.host, net.a, control), session]);
   }
   for (const each of [branch, hub, spare]) each.writeSecret("infra", "hub", "secret", "s3cret\n");
   const isThere = () => branch.condition("l2tptunnel", "hub", "Redundant")?.status === "True";
@@ -77,26 +58,26 @@ await perform(async ({ net, agents, servers }) => {
   servers.start(inside(pod, ...ping), (text) => {
     log += text;
   });
-  await until("pings come back", () => returns(log).length > 50);
+  await until("pings come back", () => pingReturns(log).length > 50);
   await hub.kill();
   process.kill(await hub.datapathPid(), "SIGKILL");
-  const killed = Date.now() / 1000;
+  const killed = Date.now();
   const first = await until("the backup carries", () =>
     // What comes back at once had left before.
-    returns(log).find((time) => time > killed + 5 * INTERVAL_SECONDS),
+    pingReturns(log).find(({ at }) => at > killed + 5000 * INTERVAL_SECONDS),
   );
-  show(`The backup carries the ping; it was away for ${(first - killed).toFixed(2)} s`);
+  show(`The backup carries the ping; it was away for ${seconds(first.at - killed)} s`);
   const why = () => branch.condition("l2tptunnel", "hub", "Redundant");
   await until("l2tpctl says so", () => why()?.reason === "OnBackup");
   show(await l2tpctl(branch, "tunnels"));
 
   say("The hub comes back");
-  const before = returns(log).length;
+  const before = pingReturns(log).length;
   await hub.start();
   await until("the hub has it again", isThere);
-  await until("pings come back", () => returns(log).length > before + 100);
-  const since = returns(log).slice(before - 1);
-  const gaps = since.slice(1).map((time, index) => time - (since[index] ?? 0));
+  await until("pings come back", () => pingReturns(log).length > before + 100);
+  const since = pingReturns(log).slice(before - 1);
+  const gaps = since.slice(1).map(({ at }, index) => at - (since[index]?.at ?? 0));
   show(await l2tpctl(branch, "tunnels", "-o", "wide"));
-  show(`The longest pause between two pings meanwhile: ${Math.max(...gaps).toFixed(2)} s`);
+  show(`The longest pause between two pings meanwhile: ${seconds(Math.max(...gaps))} s`);
 });

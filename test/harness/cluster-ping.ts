@@ -2,6 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import type { Cluster } from "./cluster.ts";
 import { PROGRAM } from "./cluster.ts";
+import { pingReturns } from "./ping-returns.ts";
 import { Background } from "./run.ts";
 
 export interface PingCount {
@@ -42,10 +43,10 @@ export class ClusterPing {
   #gaps(): Gap[] {
     const gaps: Gap[] = [];
     let [last, since] = [0, 0];
-    for (const [, time, sequence] of this.#output.matchAll(/^\[([\d.]+)\].* icmp_seq=(\d+) /gm)) {
-      const lost = Number(sequence) - last - 1;
+    for (const { sequence, at } of pingReturns(this.#output)) {
+      const lost = sequence - last - 1;
       if (lost > 0) gaps.push({ lost, since });
-      [last, since] = [Number(sequence), Number(time) * 1000];
+      [last, since] = [sequence, at];
     }
     return gaps;
   }

@@ -34,3 +34,28 @@ export function sessionObject(
     spec: { tunnelRef: { name: tunnel }, sessionId: 128, peerSessionId: 128, ...change },
   };
 }
+
+/** One end of a managed tunnel, without what the ends tell each other. */
+export function managedTunnel(
+  name: string,
+  local: Host,
+  remote: Host,
+  control: object,
+  more: object = {},
+): object {
+  return {
+    apiVersion: "l2tp.dev/v1alpha1",
+    kind: "L2tpTunnel",
+    metadata: { name },
+    spec: { nodeName: local.name, remote: { address: remote.ipv4 }, control, ...more },
+  };
+}
+
+export function managedSession(name: string, tunnel: string, more: object = {}): object {
+  return {
+    apiVersion: "l2tp.dev/v1alpha1",
+    kind: "L2tpSession",
+    metadata: { name, namespace: "shop" },
+    spec: { tunnelRef: { name: tunnel }, ...more },
+  };
+}

@@ -3,9 +3,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { type Host, link, ping, TestNet } from "../harness/net.ts";
+import { managedSession, managedTunnel } from "../harness/objects.ts";
 import { until } from "../harness/wait.ts";
 
-const API = "l2tp.dev/v1alpha1";
 const HELLO = { interval: "1s", deadAfter: "2s" };
 /** Whoever serves, it is the same host behind it. */
 const SERVICE = { ip: "10.1.0.2", mac: "02:00:5e:00:53:01" };
@@ -18,26 +18,12 @@ let pod: string;
 let hubPods: string[];
 
 function write(agent: TestAgent, remote: Host, control: object, more: object = {}): void {
-  const tunnel = {
-    apiVersion: API,
-    kind: "L2tpTunnel",
-    metadata: { name: "hub" },
-    spec: {
-      nodeName: agent.host.name,
-      // Or else it would be that of the route to the remote.
-      local: { address: agent.host.ipv4 },
-      remote: { address: remote.ipv4 },
-      control,
-      ...more,
-    },
-  };
-  const session = {
-    apiVersion: API,
-    kind: "L2tpSession",
-    metadata: { name: "lan", namespace: "shop" },
-    spec: { tunnelRef: { name: "hub" } },
-  };
-  agent.write("all.yaml", [tunnel, session]);
+  // The address would else be that of the route to the remote.
+  const local = { address: agent.host.ipv4 };
+  agent.write("all.yaml", [
+    managedTunnel("hub", agent.host, remote, control, { local, ...more }),
+    managedSession("lan", "hub"),
+  ]);
 }
 
 function configOf(agent: TestAgent, runtimeConfig: object): object {

@@ -6,11 +6,11 @@ import type { DecodedDatagram } from "../../cli/capture/decode.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { type Host, inside, link, ping, TestNet } from "../harness/net.ts";
+import { managedSession, managedTunnel } from "../harness/objects.ts";
 import { Background, run, stop } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 
 const L2TPCTL = fileURLToPath(new URL("../../bin/l2tpctl", import.meta.url));
-const API = "l2tp.dev/v1alpha1";
 const FAST = { interval: "1s", deadAfter: "3s" };
 
 let net: TestNet;
@@ -29,23 +29,9 @@ afterEach(async (context) => {
   await net.remove();
 });
 
-function tunnelObject(local: Host, remote: Host, control: object, more: object = {}): object {
-  return {
-    apiVersion: API,
-    kind: "L2tpTunnel",
-    metadata: { name: "branch" },
-    spec: { nodeName: local.name, remote: { address: remote.ipv4 }, control, ...more },
-  };
-}
-
-function sessionObject(more: object = {}): object {
-  return {
-    apiVersion: API,
-    kind: "L2tpSession",
-    metadata: { name: "lan", namespace: "shop" },
-    spec: { tunnelRef: { name: "branch" }, ...more },
-  };
-}
+const tunnelObject = (local: Host, remote: Host, control: object, more: object = {}) =>
+  managedTunnel("branch", local, remote, control, more);
+const sessionObject = (more: object = {}) => managedSession("lan", "branch", more);
 
 /** Both hosts alike, but for who begins. */
 function write(control: object, session: object = {}, theirs = control): void {

@@ -34,6 +34,10 @@ export default defineConfig({
       again("plain", 120_000, ["test/peer/**/*.test.ts", CARRYING], {
         L2TP_DATAPATH_OFFLOAD: "off",
       }),
+      // Every tunnel that can has the fast path.
+      again("fast", 60_000, ["test/netns/{agent,backup,cni,fuzz,managed}.test.ts"], {
+        L2TP_TEST_FAST_PATH: "on",
+      }),
       again("threads", 120_000, ["test/threads/**/*.test.ts", "test/netns/fuzz.test.ts"], {
         L2TP_DATAPATH_THREADS: "3",
       }),

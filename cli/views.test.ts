@@ -18,6 +18,7 @@ it("aligns sessions in columns, and says what drops", () => {
     mode: "Direct",
     attachedTo: ["shop/web-0:net1"],
     lastReceivedMsAgo: 1200,
+    fastPath: false,
     control: null,
     conditions: up,
     counters: { rxPackets: 10, txPackets: 20, rxErrors: 2, rxSeqDiscards: 1 },

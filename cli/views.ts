@@ -158,8 +158,13 @@ export const SESSIONS: View<SessionRow> = {
     String(sum(item.counters, DROPS)),
     ago(item.lastReceivedMsAgo),
   ],
-  wideHead: ["MODE", "AGREED", "COUNTERS"],
-  wideRow: (item) => [item.mode, agreementOf(item), nonZero(item.counters)],
+  wideHead: ["MODE", "FAST-PATH", "AGREED", "COUNTERS"],
+  wideRow: (item) => [
+    item.mode,
+    item.fastPath ? "yes" : "-",
+    agreementOf(item),
+    nonZero(item.counters),
+  ],
   trouble: troubleOf,
   none: "No sessions on this node; l2tpctl doctor says why.",
 };

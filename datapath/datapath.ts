@@ -58,6 +58,8 @@ export interface SessionState {
   readonly deviceOpen: boolean;
   /** False: another session has taken its session id over. */
   readonly receiving: boolean;
+  /** Whether its frames pass by the fast path (bpf/). */
+  readonly fastPath?: boolean;
   readonly counters: SessionCounters;
   /** Milliseconds since the last frame came in; null: none yet. */
   readonly lastReceivedMsAgo: number | null;

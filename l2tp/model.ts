@@ -60,6 +60,8 @@ export interface Tunnel {
   readonly remote: Endpoint;
   /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
   readonly udpChecksum: boolean;
+  /** In userspace: frames that need nothing else pass by BPF programs in the kernel (datapath/bpf/). */
+  readonly fastPath: boolean;
   /** In userspace only; without one both ends are configured alike. */
   readonly control?: TunnelControl;
 }

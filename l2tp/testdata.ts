@@ -11,6 +11,7 @@ export function tunnel(change: Partial<Tunnel> = {}): Tunnel {
     local: { address: "192.0.2.1", port: 5000 },
     remote: { address: "192.0.2.2", port: 5000 },
     udpChecksum: true,
+    fastPath: false,
     ...change,
   };
 }

@@ -104,6 +104,7 @@ function adoptTunnel(name: string, raw: KernelTunnel): Tunnel {
     local: { address: raw.local, port: raw.localPort },
     remote: { address: raw.remote, port: raw.remotePort },
     udpChecksum: raw.udpChecksum,
+    fastPath: false,
   };
 }
 

@@ -20,10 +20,12 @@ const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
 const IFINFOMSG_BYTES = 16;
 const IFF_UP = 0x1;
+const ARPHRD_ETHER = 1;
 
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_LINK = 5;
 const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
@@ -49,6 +51,10 @@ export interface LinkInfo {
   /** The index of the bridge that it is a port of; 0: none. */
   readonly master: number;
   readonly alias: string;
+  /** Whether its frames are Ethernet's, and not a loopback's or a tunnel's. */
+  readonly isEthernet: boolean;
+  /** Of a veth: the index of its other end, in the namespace of that. */
+  readonly peer: number;
 }
 
 /** What may be changed of a link, in one request. */
@@ -91,6 +97,8 @@ function parseLink({ payload }: Message): LinkInfo {
     up: (flags & IFF_UP) !== 0,
     master: attributes.u32(IFLA_MASTER) ?? 0,
     alias: attributes.string(IFLA_IFALIAS) ?? "",
+    isEthernet: payload.readUInt16LE(2) === ARPHRD_ETHER,
+    peer: attributes.u32(IFLA_LINK) ?? 0,
   };
 }
 
@@ -112,7 +120,7 @@ export function findLink(socket: NetlinkSocket, name: string): LinkInfo | undefi
 }
 
 /** By its index, or by its name where the index is 0. */
-function getLink(socket: NetlinkSocket, index: number, name?: string): LinkInfo | undefined {
+export function getLink(socket: NetlinkSocket, index: number, name?: string): LinkInfo | undefined {
   const message = new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
   message.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
   if (name !== undefined) message.string(IFLA_IFNAME, name);
@@ -219,6 +227,12 @@ export async function deleteLink(
   if (!settled) return;
   const error = await deletion;
   if (error !== null) throw error;
+}
+
+/** As `deleteLink`, waiting for the kernel to have cleaned up. @throws NetlinkError */
+export function deleteLinkNow(socket: NetlinkSocket, index: number): void {
+  const message = new MessageWriter(RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
+  socket.request({ message, name: `delete link ${index}` });
 }
 
 function unless(errno: string) {

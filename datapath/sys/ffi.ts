@@ -47,6 +47,7 @@ interface LibC {
   sched_setscheduler(pid: number, policy: number, parameters: Buf): number;
   /** By number: the C library has no name for it. */
   io_uring_setup(call: number, entries: number, params: Buf): number;
+  bpf(call: number, command: number, attributes: Buf, bytes: number): number;
 }
 
 /**
@@ -97,6 +98,7 @@ export const c = {
   epoll_ctl: bind("int epoll_ctl(int epoll, int operation, int fd, void *event)"),
   sched_setscheduler: bind("int sched_setscheduler(int pid, int policy, void *parameters)"),
   io_uring_setup: bind("int syscall(long call, uint32_t entries, void *params)"),
+  bpf: bind("int syscall(long call, int command, void *attributes, uint32_t bytes)"),
 } as LibC;
 
 export const packet = {

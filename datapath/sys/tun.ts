@@ -35,18 +35,24 @@ const OFFLOADS: Readonly<Record<DeviceOffload, readonly number[]>> = {
   none: [0],
 };
 
+export interface Tap {
+  readonly fd: number;
+  /** The device knows large frames of UDP. */
+  readonly hasUdp: boolean;
+}
+
 /**
  * A non-blocking descriptor of the TAP device `name` in the namespace `netns` (null: our own), whose frames
- * come and go behind a struct virtio_net_hdr. The device is made where there is none, and stays when the
- * descriptor is closed.
- * `hasUdp`: the device knows large frames of UDP.
+ * come and go behind a struct virtio_net_hdr. The device is made where there is none.
+ * @param stays when the descriptor is closed
  * @throws SystemError, EBUSY where another process has the device, EINVAL where it is no TAP device
  */
 export function openTap(
   netns: string | null,
   name: string,
   offload: DeviceOffload,
-): { fd: number; hasUdp: boolean } {
+  stays = true,
+): Tap {
   if (name === "" || Buffer.byteLength(name) >= IFNAMSIZ) {
     throw new RangeError(`interface name ${JSON.stringify(name)}: 1 to 15 bytes are allowed`);
   }
@@ -60,8 +66,8 @@ export function openTap(
     size.writeInt32LE(VNET_HDR_BYTES);
     checked(c.ioctl(fd, TUNSETVNETHDRSZ, size), "ioctl TUNSETVNETHDRSZ", name);
     const accepted = setOffload(fd, name, OFFLOADS[offload]);
-    // Any argument but null: it stays when the descriptor is closed.
-    checked(c.ioctl(fd, TUNSETPERSIST, Buffer.alloc(1)), "ioctl TUNSETPERSIST", name);
+    // Any argument but null.
+    if (stays) checked(c.ioctl(fd, TUNSETPERSIST, Buffer.alloc(1)), "ioctl TUNSETPERSIST", name);
     return { fd, hasUdp: (accepted & TUN_F.uso4) !== 0 };
   } catch (error) {
     closeFd(fd);

@@ -6,6 +6,7 @@ import { buildFrame, referenceSegments } from "../offload/testdata.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET } from "../offload/vnet-header.ts";
 import { FakeBatch, FakeDevice, FakeSocket } from "./fake-ports.ts";
 import { Forwarder } from "./forward.ts";
+import type { SessionState } from "./session.ts";
 import { type Ports, Table } from "./table.ts";
 import type { LocalEndpoint } from "./tunnel.ts";
 
@@ -44,7 +45,7 @@ class Bench implements Ports {
     this.endpoints.delete(endpoint.socket as FakeSocket);
   }
   allowZeroChecksum(): void {}
-  openDevice({ name }: { name: string }): FakeDevice {
+  openDevice(_session: SessionState, { name }: { name: string }): FakeDevice {
     const device = new FakeDevice();
     this.devices.set(name, device);
     return device;
@@ -53,6 +54,8 @@ class Bench implements Ports {
   setCarrier(): void {}
   pauseDevice(): void {}
   stopDevice(): void {}
+  settleSession(): void {}
+  forgetSession(): void {}
 
   put(tunnel: Partial<Tunnel>, session: Partial<Session>) {
     const config = sessionOf(session);

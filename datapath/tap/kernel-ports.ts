@@ -1,4 +1,5 @@
 /** The kernel's TAP devices and sockets as ports of the packet path. */
+import type { FastDevice } from "../bpf/fast-path.ts";
 import { VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { Errno } from "../sys/errno.ts";
 import { lastErrno, packet } from "../sys/ffi.ts";
@@ -30,6 +31,16 @@ export class TapDevice implements FrameDevice {
     const all = length + VNET_HEADER_BYTES;
     const bytes = packet.write(this.fd, addressOf(arena, at - VNET_HEADER_BYTES, all), all);
     return bytes >= 0 ? 0 : -lastErrno();
+  }
+}
+
+/** The process's side of a device on the fast path. */
+export class PairDevice extends TapDevice {
+  readonly fast: FastDevice;
+
+  constructor(fast: FastDevice, joins: Joins) {
+    super(fast.tap.fd, joins);
+    this.fast = fast;
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Listing, Stranger } from "../datapath.ts";
 import { errnoName } from "../sys/errno.ts";
 import { decodeSockaddr } from "../sys/socket.ts";
+import type { SessionState } from "./session.ts";
 import type { Table } from "./table.ts";
 
 /** All that the process knows, or all about some sessions, as plain data. */
@@ -23,10 +24,31 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       datapath: "Userspace",
       deviceOpen: session.device !== null,
       receiving: table.isReceiving(session),
-      counters: session.counters,
-      lastReceivedMsAgo: session.lastReceivedMs < 0 ? null : msAgo(session.lastReceivedMs, now),
+      fastPath: session.fast?.isActive ?? false,
+      ...traffic(session, now),
       resyncs: session.order?.resyncs ?? 0,
     })),
+  };
+}
+
+/** What passed by the process, and what passed it by. */
+function traffic(
+  { counters, lastReceivedMs, fast }: SessionState,
+  now: number,
+): Pick<Listing["sessions"][number], "counters" | "lastReceivedMsAgo"> {
+  const lastReceivedMsAgo = lastReceivedMs < 0 ? null : msAgo(lastReceivedMs, now);
+  if (fast === null) return { counters, lastReceivedMsAgo };
+  const { lastReceivedMsAgo: fastMsAgo, ...passed } = fast.counters;
+  const ages = [lastReceivedMsAgo, fastMsAgo].filter((age) => age !== null);
+  return {
+    counters: {
+      ...counters,
+      txPackets: counters.txPackets + passed.txPackets,
+      txBytes: counters.txBytes + passed.txBytes,
+      rxPackets: counters.rxPackets + passed.rxPackets,
+      rxBytes: counters.rxBytes + passed.rxBytes,
+    },
+    lastReceivedMsAgo: ages.length === 0 ? null : Math.min(...ages),
   };
 }
 

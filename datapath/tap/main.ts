@@ -9,7 +9,7 @@ import { Shards } from "./shards/shards.ts";
 
 const MAX_THREADS = 64;
 
-const { socket, offload, threads } = new Command("l2tp-datapath")
+const { socket, offload, fastPath, threads } = new Command("l2tp-datapath")
   .description("Moves Ethernet frames between TAP devices and L2TPv3 sessions.")
   .version(manifest.version)
   .requiredOption("--socket <path>", "the control socket to listen on (mode 0600)")
@@ -24,6 +24,15 @@ const { socket, offload, threads } = new Command("l2tp-datapath")
   )
   .addOption(
     new Option(
+      "--fast-path <on|off>",
+      "BPF programs for the frames of tunnels that ask for it (spec.fastPath); on one thread",
+    )
+      .choices(["on", "off"])
+      .env("L2TP_DATAPATH_FAST_PATH")
+      .default("on"),
+  )
+  .addOption(
+    new Option(
       "--threads <count>",
       "threads that carry frames; a tunnel is in one of them, by its remote address",
     )
@@ -32,7 +41,12 @@ const { socket, offload, threads } = new Command("l2tp-datapath")
       .argParser(parseThreads),
   )
   .parse()
-  .opts<{ socket: string; offload: "on" | "off"; threads: number }>();
+  .opts<{
+    socket: string;
+    offload: "on" | "off";
+    fastPath: "on" | "off";
+    threads: number;
+  }>();
 
 function parseThreads(text: string): number {
   const count = Number(text);
@@ -44,7 +58,7 @@ function parseThreads(text: string): number {
 const log = (line: string) => writeSync(2, `l2tp-datapath: ${line}\n`);
 
 try {
-  const options: ShardOptions = { offload: offload === "on", log };
+  const options: ShardOptions = { offload: offload === "on", fastPath: fastPath === "on", log };
   if (threads === 1) serveOne(options);
   else serveSeveral(threads, options);
 } catch (error) {

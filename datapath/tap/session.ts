@@ -1,6 +1,7 @@
 import { cookieWords, type SessionRx, type SessionTx } from "../../l2tp/codec.ts";
 import { createSessionCounters, type Session, type SessionCounters } from "../../l2tp/model.ts";
 import { ReceiveOrder } from "../../l2tp/reorder.ts";
+import type { FastSession } from "../bpf/fast-path.ts";
 import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
 import type { FrameDevice } from "./ports.ts";
 import type { TunnelState } from "./tunnel.ts";
@@ -21,6 +22,8 @@ export class SessionState {
   readonly held: Int32Array;
   readonly heldBytes: Int32Array;
   device: FrameDevice | null = null;
+  /** Where frames of it pass without us, or did. */
+  fast: FastSession | null = null;
   /** What its device shows. */
   hasCarrier = true;
   readonly counters: SessionCounters = createSessionCounters();

@@ -2,9 +2,12 @@
 
 import type { Tunnel } from "../../l2tp/model.ts";
 import { type Reply, toWireError } from "../../rpc/errors.ts";
+import { type FastDevice, FastPath, wantsFastPath } from "../bpf/fast-path.ts";
+import { removeAt } from "../bpf/pair.ts";
 import { ControlPlane } from "../control/control-plane.ts";
 import type { Change, DevicePlace, Listing } from "../datapath.ts";
-import { errnoName } from "../sys/errno.ts";
+import { EPOLLIN } from "../sys/epoll.ts";
+import { errnoName, isErrno } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
 import {
   AF_INET,
@@ -14,11 +17,11 @@ import {
   openTunnelSocket,
   setReceiveZeroChecksum,
 } from "../sys/socket.ts";
-import { openTap, setCarrier } from "../sys/tun.ts";
+import { openTap, setCarrier, type Tap } from "../sys/tun.ts";
 import { Uring } from "../sys/uring.ts";
 import type { Arena } from "./arena.ts";
 import { Forwarder } from "./forward.ts";
-import { KernelFrameBatch, TapDevice, TunnelSocket } from "./kernel-ports.ts";
+import { KernelFrameBatch, PairDevice, TapDevice, TunnelSocket } from "./kernel-ports.ts";
 import { listing } from "./listing.ts";
 import { type Batches, Loop } from "./loop.ts";
 import { BATCH_FRAMES, type DatagramSocket, type FrameBatch, type FrameDevice } from "./ports.ts";
@@ -41,6 +44,8 @@ export interface Served {
 export interface ShardOptions {
   /** Large frames and messages, which devices and kernel cut and join. */
   readonly offload: boolean;
+  /** Frames of tunnels that ask for it pass by BPF programs. */
+  readonly fastPath: boolean;
   log(line: string): void;
 }
 
@@ -51,9 +56,12 @@ export class Shard implements Ports, Batches, Served {
   readonly #control: ControlPlane;
   readonly #offload: boolean;
   readonly #share: Share | null;
+  /** undefined: nobody has asked for it yet; null: there is none. */
+  #fastPath: FastPath | null | undefined;
+  readonly #log: ShardOptions["log"];
 
   /** @param share null: there is no other */
-  constructor({ offload, log }: ShardOptions, share: Share | null = null) {
+  constructor({ offload, fastPath, log }: ShardOptions, share: Share | null = null) {
     this.#offload = offload;
     this.#share = share;
     this.#forwarder = new Forwarder({
@@ -69,6 +77,8 @@ export class Shard implements Ports, Batches, Served {
       createBatch: (arena) => (offload ? createBatch(arena, log) : null),
     });
     this.loop = new Loop(this);
+    this.#fastPath = fastPath && share === null ? undefined : null;
+    this.#log = log;
     this.table = new Table(this, this.#forwarder);
     this.#control = new ControlPlane(this.table, () => this.loop.now(), log);
   }
@@ -114,10 +124,12 @@ export class Shard implements Ports, Batches, Served {
   expire(now: number): void {
     this.#forwarder.expire(now);
     this.#control.poll(now);
+    this.#fastPath?.poll(now, this.#lose);
   }
 
   nextDeadline(): number {
-    return Math.min(this.#forwarder.nextDeadline(), this.#control.deadline());
+    const due = this.#fastPath?.deadline ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#forwarder.nextDeadline(), this.#control.deadline(), due);
   }
 
   openSocket(tunnel: Tunnel): DatagramSocket {
@@ -150,10 +162,26 @@ export class Shard implements Ports, Batches, Served {
     if (family === AF_INET6) setReceiveZeroChecksum(fd, allowed);
   }
 
-  openDevice({ netns, name }: DevicePlace): FrameDevice {
-    if (!this.#offload) return new TapDevice(openTap(netns, name, "none").fd, "none");
-    const { fd, hasUdp } = openTap(netns, name, "all");
-    return new TapDevice(fd, hasUdp ? "all" : "TCP");
+  openDevice(session: SessionState, place: DevicePlace): FrameDevice {
+    const offload = this.#offload ? "all" : "none";
+    const joins = ({ hasUdp }: Tap) => (this.#offload ? (hasUdp ? "all" : "TCP") : "none");
+    const fast = this.#openFastDevice(session, place);
+    if (fast !== null) return new PairDevice(fast, joins(fast.tap));
+    const tap = openTapInstead(place, () => openTap(place.netns, place.name, offload));
+    return new TapDevice(tap.fd, joins(tap));
+  }
+
+  #openFastDevice(session: SessionState, place: DevicePlace): FastDevice | null {
+    if (this.#fastPath === undefined && wantsFastPath(session)) {
+      this.#fastPath = openFastPath(this.#log);
+      if (this.#fastPath !== null) this.#watch(this.#fastPath);
+    }
+    return this.#fastPath?.open(session, place, this.#offload ? "all" : "none") ?? null;
+  }
+
+  #watch(fast: FastPath): void {
+    const ready = (now: number) => fast.hear(now, this.#lose);
+    this.loop.watch(fast.fd, EPOLLIN, { queues: false, ready });
   }
 
   startDevice(session: SessionState, device: FrameDevice): void {
@@ -165,8 +193,20 @@ export class Shard implements Ports, Batches, Served {
     });
   }
 
+  readonly #lose = (session: SessionState) => this.table.loseDevice(session);
+
+  settleSession(session: SessionState): void {
+    const { device } = session;
+    this.#fastPath?.settle(session, device instanceof PairDevice ? device.fast : null);
+  }
+
+  forgetSession(session: SessionState): void {
+    this.#fastPath?.forget(session);
+  }
+
   setCarrier(device: FrameDevice, on: boolean): void {
-    setCarrier((device as TapDevice).fd, on);
+    if (device instanceof PairDevice) this.#fastPath?.setCarrier(device.fast, on);
+    else setCarrier((device as TapDevice).fd, on);
   }
 
   pauseDevice(device: FrameDevice): void {
@@ -174,7 +214,28 @@ export class Shard implements Ports, Batches, Served {
   }
 
   stopDevice(device: FrameDevice): void {
+    if (device instanceof PairDevice) this.#fastPath?.close(device.fast);
     this.loop.unwatchAndClose((device as TapDevice).fd);
+  }
+}
+
+/** A TAP device where one of the fast path stands, whose other half is gone: the agent sets it up again. */
+function openTapInstead(place: DevicePlace, open: () => Tap): Tap {
+  try {
+    return open();
+  } catch (error) {
+    if (!isErrno(error, "EINVAL") || !removeAt(place)) throw error;
+    return open();
+  }
+}
+
+/** Null where the kernel has no tcx (Linux 6.6), or the process must not load programs. */
+function openFastPath(log: ShardOptions["log"]): FastPath | null {
+  try {
+    return new FastPath(log);
+  } catch (error) {
+    log(`no fast path (${(error as Error).message}): all frames pass through this process`);
+    return null;
   }
 }
 

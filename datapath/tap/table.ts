@@ -14,7 +14,7 @@ export interface Ports {
   stopEndpoint(endpoint: LocalEndpoint): void;
   /** Whether the socket takes datagrams without a checksum (IPv6). */
   allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void;
-  openDevice(place: DevicePlace): FrameDevice;
+  openDevice(session: SessionState, place: DevicePlace): FrameDevice;
   /** From now on frames of the device are to be read. Where that fails it is closed. */
   startDevice(session: SessionState, device: FrameDevice): void;
   /** Whether the device's stack finds a carrier. */
@@ -23,6 +23,10 @@ export interface Ports {
   pauseDevice(device: FrameDevice): void;
   /** Closes the device, which stays. */
   stopDevice(device: FrameDevice): void;
+  /** The session, its tunnel or its device has changed. */
+  settleSession(session: SessionState): void;
+  /** The session is no more. */
+  forgetSession(session: SessionState): void;
 }
 
 /** A change that makes no sense as things are. */
@@ -109,6 +113,7 @@ export class Table {
     state.device = device;
     // The table before may have shown another.
     this.#ports.setCarrier(device, state.hasCarrier);
+    this.#ports.settleSession(state);
   }
 
   /** Whether the peer's circuit is there, as the session's device shows it. */
@@ -128,6 +133,7 @@ export class Table {
     if (session.device === null) return;
     this.#ports.stopDevice(session.device);
     session.device = null;
+    this.#ports.settleSession(session);
   }
 
   #putTunnel(config: Tunnel): void {
@@ -149,6 +155,7 @@ export class Table {
         session.configure(session.config, tunnel);
         const { sessionId } = session.config;
         if (moves && sessionId !== 0) endpoint.sessions.set(sessionId | 0, session);
+        this.#ports.settleSession(session);
       }
     }
     this.#settleEndpoint(endpoint);
@@ -179,13 +186,14 @@ export class Table {
     this.sessions.set(config.key, session);
     tunnel.sessions.add(session);
     if (config.sessionId !== 0) tunnel.endpoint.sessions.set(config.sessionId | 0, session);
+    this.#ports.settleSession(session);
   }
 
   /** The old one is closed before: a device has one descriptor at a time. */
   #changeDevice(session: SessionState, place: DevicePlace | null): void {
     this.loseDevice(session);
     if (place === null) return;
-    const device = this.#ports.openDevice(place);
+    const device = this.#ports.openDevice(session, place);
     this.#ports.startDevice(session, device);
     session.device = device;
     if (!session.hasCarrier) this.#ports.setCarrier(device, false);
@@ -199,6 +207,7 @@ export class Table {
     session.tunnel.sessions.delete(session);
     this.sessions.delete(key);
     this.loseDevice(session);
+    this.#ports.forgetSession(session);
   }
 
   /** Unless another session has taken the id over already. */

@@ -72,6 +72,12 @@ it.each<[string, Case, RegExp, RegExp]>([
     /^3 messages.*session ids.*4711/,
     /sessionId/,
   ],
+  [
+    "no fast path",
+    { tunnel: { tunnel: tunnel({ fastPath: true }) }, of: { fastPath: false } },
+    /^its frames do not pass by the fast path/,
+    /Linux 6\.6/,
+  ],
   ["control messages", { endpoint: { rxControl: 2 } }, /^2 control messages/, /static/],
   [
     "wrong cookie",

@@ -179,6 +179,16 @@ const mtuRule: Rule = ({ state: { session }, around }) => {
   return warning(`the MTU ${session.mtu} is too large for the path`, remedy);
 };
 
+const fastPathRule: Rule = ({ state, tunnel, around }) => {
+  const isWanted = tunnel?.tunnel.fastPath === true && around.isAttached(state.session.key);
+  // Of a signalled one nothing is to be said before the ends agree.
+  const isSetUp = state.control === undefined || state.control.established !== null;
+  if (!isWanted || !isSetUp || state.fastPath === true) return null;
+  const remedy =
+    "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers and one thread; a pod that came before has to come again";
+  return warning("its frames do not pass by the fast path", remedy);
+};
+
 const silenceRule: Rule = ({ state, around }) => {
   const silence = state.lastReceivedMsAgo;
   if (!around.isAttached(state.session.key)) return null;
@@ -197,5 +207,6 @@ const SESSION_RULES: readonly Rule[] = [
   oversizeRule,
   invalidRule,
   mtuRule,
+  fastPathRule,
   silenceRule,
 ];

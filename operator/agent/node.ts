@@ -24,7 +24,7 @@ import type { Failures } from "../convert/status.ts";
 import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
-import { assemble, kernelLabels, observeLinks, observeSome } from "./observe.ts";
+import { assemble, kernelLabels, makerOf, observeLinks, observeSome } from "./observe.ts";
 import { isAlive } from "./pod-netns.ts";
 
 interface PassResult {
@@ -158,7 +158,7 @@ export class Node {
       const id = parseLinkLabel(found?.alias ?? "")?.id;
       if (id === linkId.pseudowire(attachment.session)) {
         const change = { op: "deleteSession", key: attachment.session } as const;
-        const datapath = found?.kind === "tun" ? "Userspace" : "Kernel";
+        const datapath = makerOf(found?.kind ?? "") ?? "Kernel";
         await this.datapaths.apply(datapath, [change]);
       } else if (id !== linkId.pod(attachmentKey(attachment))) {
         return;

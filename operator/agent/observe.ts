@@ -94,7 +94,15 @@ function labelledLinks(netns: string | null, links: readonly LinkInfo[]): Link[]
 }
 
 /** Who makes devices of that kind: TAP devices have one, the kernel's L2TP names none. */
-const MAKERS: Readonly<Record<string, Datapath>> = { tun: "Userspace", "": "Kernel" };
+const MAKERS: Readonly<Record<string, Datapath>> = {
+  tun: "Userspace",
+  // On the fast path.
+  veth: "Userspace",
+  "": "Kernel",
+};
+
+/** Who makes devices of that kind; undefined: nobody of ours. */
+export const makerOf = (kind: string): Datapath | undefined => MAKERS[kind];
 
 /** Anybody can write a label on any link; nobody can choose what kind of link it is. */
 function canBe({ kind }: LinkInfo, label: LinkLabel): boolean {

@@ -175,6 +175,8 @@ export interface SessionRow {
   readonly mode: string;
   readonly attachedTo: readonly string[];
   readonly lastReceivedMsAgo: number | null;
+  /** Whether its frames pass by BPF programs. */
+  readonly fastPath: boolean;
   /** null: it is not signalled. */
   readonly control: SessionControlRow | null;
   readonly conditions: readonly ConditionRow[];

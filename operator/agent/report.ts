@@ -190,6 +190,7 @@ export function sessionRows(
       mode: spec?.attachment?.mode ?? "Direct",
       attachedTo: attachments.map(({ pod, ifname }) => `${pod}:${ifname}`),
       lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,
+      fastPath: live?.fastPath ?? false,
       conditions: conditionsOf(status, "L2tpSession", key),
       control: live?.control === undefined ? null : withoutCookies(live.control),
       counters: counters(live?.counters),

@@ -64,6 +64,7 @@ export const SAMPLES: readonly Sample[] = [
     allowedNamespaces: { from: "Selector", selector: { matchLabels: { team: "net" } } },
   }),
   tunnel("no checksum", { udpChecksum: false, datapath: "Userspace" }),
+  tunnel("the fast path", { udpChecksum: false, fastPath: true }),
   { name: "no remote", kind: "L2tpTunnel", spec: WITHOUT_REMOTE, fault: "schema" },
   tunnel("no node", { nodeName: undefined }, "schema"),
   tunnel("an empty node", { nodeName: "" }, "schema"),
@@ -143,6 +144,17 @@ export const SAMPLES: readonly Sample[] = [
   tunnel(
     "no UDP checksum over IP",
     { encapsulation: "IP", ...remote("192.0.2.2"), udpChecksum: false },
+    "cel",
+  ),
+  tunnel("the fast path with checksums", { fastPath: true }, "cel"),
+  tunnel(
+    "the fast path over IP",
+    { encapsulation: "IP", ...remote("192.0.2.2"), fastPath: true },
+    "cel",
+  ),
+  tunnel(
+    "the fast path in the kernel",
+    { udpChecksum: false, fastPath: true, datapath: "Kernel" },
     "cel",
   ),
   tunnel("address and interface", { local: { address: "192.0.2.1", interface: "eth0" } }, "cel"),

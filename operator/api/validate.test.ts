@@ -46,6 +46,12 @@ describe("validateTunnel", () => {
     ],
     ["a port over IP", { encapsulation: "IP" }, "IP encapsulation has no ports"],
     ["port 0", { remote: { address: "192.0.2.2", port: 0 } }, "not a UDP port"],
+    ["the fast path with checksums", { fastPath: true }, "makes no UDP checksums"],
+    [
+      "the fast path in the kernel",
+      { fastPath: true, udpChecksum: false, datapath: "Kernel" },
+      "the userspace datapath's",
+    ],
     ["no UDP", { encapsulation: "IP", udpChecksum: false }, "there is no UDP"],
     [
       "address and interface",

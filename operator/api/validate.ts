@@ -34,11 +34,24 @@ export function validateTunnel(spec: TunnelSpec): FieldProblem[] {
   if (spec.encapsulation === "IP" && spec.udpChecksum === false) {
     problems.add("spec.udpChecksum", false, "there is no UDP", "leave it out, or use UDP");
   }
+  if (spec.fastPath === true) checkFastPath(problems, spec);
   if (spec.allowedNamespaces?.from === "Selector" && !spec.allowedNamespaces.selector) {
     const path = "spec.allowedNamespaces.selector";
     problems.add(path, undefined, "Selector needs one", "give it matchLabels, or use from: All");
   }
   return problems.found;
+}
+
+function checkFastPath(problems: Problems, spec: TunnelSpec): void {
+  const { encapsulation, udpChecksum, datapath } = spec;
+  if (encapsulation === "IP" || udpChecksum !== false) {
+    const remedy = "set udpChecksum: false (with UDP encapsulation), or leave it out";
+    problems.add("spec.fastPath", true, "the fast path makes no UDP checksums", remedy);
+  }
+  if (datapath === "Kernel") {
+    const reason = "the fast path is the userspace datapath's";
+    problems.add("spec.datapath", datapath, reason, "leave it out, or fastPath");
+  }
 }
 
 function checkControl(problems: Problems, { control, peerTunnelId, datapath }: TunnelSpec): void {

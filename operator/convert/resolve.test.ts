@@ -68,6 +68,7 @@ it("fills in what the node knows: local address, port, ids, MTU", () => {
     local: { address: "192.0.2.1", port: 1701 },
     remote: { address: "192.0.2.2", port: 1701 },
     udpChecksum: true,
+    fastPath: false,
   });
   expect(made?.tunnelId).toBeGreaterThan(0);
   expect(underlayMtu).toBe(1500);

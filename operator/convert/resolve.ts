@@ -232,6 +232,7 @@ function resolveTunnel(
     },
     // Over IP there is none to leave out.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
+    fastPath: spec.fastPath ?? false,
     ...optional("control", tunnelControl(spec, local, context.secrets)),
   };
   // The local address may have been looked up, and only now turn out to be the remote's.
@@ -246,7 +247,8 @@ function withDatapath(
   context: DatapathContext,
 ): ResolvedTunnel {
   const { datapath, notInKernel } = chooseDatapath(located, shared, context);
-  return { ...located, tunnel: { ...located.tunnel, datapath }, notInKernel };
+  const fastPath = located.tunnel.fastPath && datapath === "Userspace";
+  return { ...located, tunnel: { ...located.tunnel, datapath, fastPath }, notInKernel };
 }
 
 function resolveUnderlay(

@@ -131,6 +131,8 @@ const table = new Table(
     setCarrier: () => {},
     pauseDevice: () => {},
     stopDevice: () => {},
+    settleSession: () => {},
+    forgetSession: () => {},
   },
   forwarder,
 );

@@ -51,6 +51,7 @@ function tunnelOf(
     local: { address: local[family], port },
     remote: { address: remote[family], port },
     udpChecksum: true,
+    fastPath: false,
     control: tunnelControl(control),
   };
 }

@@ -89,6 +89,12 @@ const shapes: [string, Partial<TunnelSpec>, Partial<SessionSpec>][] = [
     { cookies: { receive: cookie, transmit: cookie }, sequencing: all },
   ],
   ["UDP, reordering", {}, { sequencing: { ...all, reorderTimeout: "50ms" } }],
+  ["the fast path", { udpChecksum: false, fastPath: true }, {}],
+  [
+    "the fast path, with cookies and without sublayer",
+    { udpChecksum: false, fastPath: true },
+    { cookies: { receive: cookie, transmit: cookie }, l2SpecificSublayer: "None" },
+  ],
   ["IP, plain", { encapsulation: "IP" }, {}],
   [
     "IP, cookies and sequencing",

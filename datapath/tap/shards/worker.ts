@@ -13,7 +13,7 @@ const { share, offload, port, replies, wake } = workerData as ThreadData;
 const log = (line: string) => writeSync(2, `l2tp-datapath: ${line}\n`);
 
 try {
-  const shard = new Shard({ offload, log }, share);
+  const shard = new Shard({ offload, fastPath: false, log }, share);
   shard.loop.watch(wake, EPOLLIN, { queues: false, ready: () => answerAll(shard) });
   shard.loop.run();
 } catch (error) {

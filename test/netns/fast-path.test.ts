@@ -1,0 +1,235 @@
+/** Frames that pass by the datapath process: what it sees of them, and what becomes of those that do not. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { TestAgent } from "../harness/agent.ts";
+import { cni } from "../harness/cni.ts";
+import { type Host, inside, ip, link, ping, TestNet } from "../harness/net.ts";
+import { managedSession, managedTunnel, sessionObject, tunnelObject } from "../harness/objects.ts";
+import { run } from "../harness/run.ts";
+import { streamTcp } from "../harness/streams.ts";
+import { until } from "../harness/wait.ts";
+
+const FAST = { udpChecksum: false, fastPath: true };
+const COOKIE = "a1b2c3d4";
+const SESSION_ID = 77;
+
+let net: TestNet;
+let a: TestAgent;
+let b: TestAgent;
+let podA: string;
+let podB: string;
+
+const sides = () =>
+  [
+    [a, net.b],
+    [b, net.a],
+  ] as const;
+
+beforeEach(async () => {
+  net = await TestNet.create();
+  a = new TestAgent(net.a);
+  b = new TestAgent(net.b);
+  podA = await net.addPod("pa");
+  podB = await net.addPod("pb");
+});
+
+afterEach(async () => {
+  for (const agent of [a, b]) {
+    const pid = await agent.datapathPid().catch(() => null);
+    if (pid !== null) process.kill(pid, "SIGCONT");
+    await agent.destroy();
+  }
+  await net.remove();
+});
+
+/** Two pods, joined. @param objects of one side */
+async function join(objects: (local: Host, remote: Host) => object[]): Promise<void> {
+  for (const [agent, remote] of sides()) {
+    agent.write("all.yaml", objects(agent.host, remote));
+    await agent.start();
+  }
+  await attach(a, podA, "10.1.0.1");
+  await attach(b, podB, "10.1.0.2");
+  await until("frames cross", () => ping(podA, "10.1.0.2"));
+}
+
+async function attach(agent: TestAgent, netns: string, address: string): Promise<void> {
+  const config = {
+    ...{ cniVersion: "1.0.0", name: "fast", type: "l2tp", session: "shop/lan" },
+    ...{ socket: agent.socket, runtimeConfig: { ips: [`${address}/24`] } },
+  };
+  const answer = await cni(agent.host, { command: "ADD", netns, config });
+  expect(answer.status, answer.stdout).toBe(0);
+}
+
+const cookies = { receive: { value: COOKIE }, transmit: { value: COOKIE } };
+const ids = { sessionId: SESSION_ID, peerSessionId: SESSION_ID };
+const plain = (local: Host, remote: Host) => [
+  tunnelObject("t", local, remote, FAST),
+  sessionObject("lan", "t", { ...ids, cookies }),
+];
+
+/** No process of ours does anything meanwhile. */
+async function withoutProcesses<T>(work: () => Promise<T>): Promise<T> {
+  const pids = await Promise.all([a, b].map((agent) => agent.datapathPid()));
+  for (const pid of pids) process.kill(pid, "SIGSTOP");
+  try {
+    return await work();
+  } finally {
+    for (const pid of pids) process.kill(pid, "SIGCONT");
+  }
+}
+
+const fastOf = async (agent: TestAgent) => (await agent.session("shop/lan"))?.fastPath;
+const countersOf = async (agent: TestAgent) => (await agent.session("shop/lan"))?.counters ?? {};
+
+describe("the fast path", () => {
+  it("needs no process, and is counted by the frame", async () => {
+    await join(plain);
+    expect(await Promise.all([a, b].map(fastOf))).toEqual([true, true]);
+    const before = await Promise.all([a, b].map(countersOf));
+    const ends = [
+      { netns: podA, address: "10.1.0.1" },
+      { netns: podB, address: "10.1.0.2" },
+    ] as const;
+    await withoutProcesses(async () => {
+      expect(await ping(podA, "10.1.0.2", { count: 5 })).toBe(true);
+      for (const { sent, received } of [await streamTcp(...ends, 5_000_000)]) {
+        expect(received).toEqual(sent);
+      }
+    });
+    const after = await Promise.all([a, b].map(countersOf));
+    const grown = (end: 0 | 1, name: string) =>
+      (after[end]?.[name] ?? 0) - (before[end]?.[name] ?? 0);
+    // Large frames count as what they are cut into.
+    expect(grown(0, "txPackets")).toBeGreaterThan(5_000_000 / 1500);
+    expect(grown(0, "txBytes")).toBeGreaterThan(5_000_000);
+    for (const [near, far] of [
+      [0, 1],
+      [1, 0],
+    ] as const) {
+      expect(grown(far, "rxPackets")).toBe(grown(near, "txPackets"));
+      expect(grown(far, "rxBytes")).toBe(grown(near, "txBytes"));
+    }
+    expect(after[1]?.rxErrors).toBe(0);
+    expect((await a.session("shop/lan"))?.lastReceivedMsAgo).toBeLessThan(60_000);
+  });
+
+  it("is not for what is wrong: that is counted, and dropped", async () => {
+    await join(plain);
+    const send = async (port: number, cookie: string) => {
+      const frame = `ffffffffffff02000000000188b5${"00".repeat(46)}`;
+      const header = `00030000${SESSION_ID.toString(16).padStart(8, "0")}${cookie}00000000`;
+      const program = `
+        const socket = require("node:dgram").createSocket("udp4");
+        const data = Buffer.from("${header}${frame}", "hex");
+        socket.bind(${port}, () => socket.send(data, 5000, "${net.a.ipv4}", () => socket.close()));
+      `;
+      await run(inside(net.b.name, process.execPath, "-e", program));
+    };
+    await send(6000, COOKIE);
+    await until("the stranger counts", async () => (await countersOf(a)).rxSourceMismatch === 1);
+    await b.destroy();
+    const portIsFree = () =>
+      send(5000, "00000000").then(
+        () => true,
+        () => false,
+      );
+    await until("the other process is gone", portIsFree);
+    await until(
+      "the wrong cookie counts",
+      async () => (await countersOf(a)).rxCookieDiscards === 1,
+    );
+    const before = (await countersOf(a)).rxPackets ?? 0;
+    // A datagram with a checksum is right; the process delivers it.
+    await send(5000, COOKIE);
+    await until("the right one counts", async () => (await countersOf(a)).rxPackets === before + 1);
+  });
+
+  it("leaves to the process what does not fit the path", async () => {
+    await join((local, remote) => [
+      tunnelObject("t", local, remote, FAST),
+      sessionObject("lan", "t", { ...ids, mtu: 4000 }),
+    ]);
+    expect(await fastOf(a)).toBe(true);
+    expect(await ping(podA, "10.1.0.2", { size: 3900 })).toBe(true);
+    expect(await ping(podA, "10.1.0.2", { size: 1000 })).toBe(true);
+  });
+
+  it("follows its tunnel, its session and the route to the remote", async () => {
+    await join(plain);
+    const before = await link(podA, "net1");
+    for (const [agent, remote] of sides()) {
+      const sequencing = { send: true, receive: true };
+      agent.write("all.yaml", [
+        tunnelObject("t", agent.host, remote, FAST),
+        sessionObject("lan", "t", { ...ids, cookies, sequencing }),
+      ]);
+    }
+    await until("the process has it", async () => (await fastOf(a)) === false);
+    await until("the process carries it", () => ping(podA, "10.1.0.2"));
+    for (const [agent, remote] of sides()) agent.write("all.yaml", plain(agent.host, remote));
+    await until("it is fast again", async () => (await fastOf(a)) && (await fastOf(b)));
+    await until("frames cross", () => ping(podA, "10.1.0.2"));
+    await ip(net.a.name, "link", "set", net.a.device, "down");
+    await until("there is no way", async () => (await fastOf(a)) === false);
+    await ip(net.a.name, "link", "set", net.a.device, "up");
+    await until("there is one", async () => (await fastOf(a)) === true);
+    await withoutProcesses(() => until("frames cross", () => ping(podA, "10.1.0.2")));
+    expect((await link(podA, "net1"))?.ifindex).toBe(before?.ifindex);
+  });
+
+  it("survives its process, which finds the device as it was", async () => {
+    await join(plain);
+    const before = await link(podA, "net1");
+    const pid = await a.datapathPid();
+    process.kill(pid, "SIGKILL");
+    await until("another process", async () => (await a.datapathPid().catch(() => pid)) !== pid);
+    await until("it is fast again", async () => (await fastOf(a)) === true);
+    await withoutProcesses(() => until("frames cross", () => ping(podA, "10.1.0.2")));
+    expect((await link(podA, "net1"))?.ifindex).toBe(before?.ifindex);
+  });
+
+  it("gives way to a TAP device where it is switched off", async () => {
+    await join(plain);
+    for (const agent of [a, b]) {
+      await agent.kill();
+      process.kill(await agent.datapathPid(), "SIGKILL");
+      await until("it is gone", () =>
+        agent.datapathPid().then(
+          () => false,
+          () => true,
+        ),
+      );
+      agent.prefix = ["env", "L2TP_DATAPATH_FAST_PATH=off"];
+      await agent.start();
+    }
+    await until("frames cross", () => ping(podA, "10.1.0.2"));
+    expect(await fastOf(a)).toBe(false);
+    expect(await ping(podA, "10.1.0.2", { size: 1300 })).toBe(true);
+  });
+
+  it("leaves nothing on the node when the pod is gone", async () => {
+    await join(plain);
+    await net.removePod(podA);
+    await until("its links are gone", async () => {
+      const links = await ip(net.a.name, "-o", "link");
+      return !links.includes("l2tpf") && !links.includes("l2tpt");
+    });
+    const again = await net.addPod("again");
+    await attach(a, again, "10.1.0.1");
+    await until("frames cross", () => ping(again, "10.1.0.2"));
+    expect(await fastOf(a)).toBe(true);
+  });
+
+  it("carries what the ends of a managed tunnel agree on, and shows the peer's circuit", async () => {
+    await join((local, remote) => [
+      managedTunnel("t", local, remote, { hello: { interval: "1s", deadAfter: "2s" } }, FAST),
+      managedSession("lan", "t"),
+    ]);
+    await until("it is fast", async () => (await fastOf(a)) && (await fastOf(b)));
+    await withoutProcesses(async () => expect(await ping(podA, "10.1.0.2")).toBe(true));
+    await b.destroy();
+    await until("no carrier", async () => (await link(podA, "net1"))?.flags.includes("NO-CARRIER"));
+    expect(await fastOf(a)).toBe(false);
+  });
+});

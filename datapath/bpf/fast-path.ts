@@ -1,11 +1,12 @@
 /** The programs in the kernel, their maps, and which sessions are in them. */
+import type { SessionRx, SessionTx } from "../../l2tp/codec.ts";
+import type { Session, Tunnel } from "../../l2tp/model.ts";
 import type { DevicePlace } from "../datapath.ts";
 import { listLinks, setLink } from "../netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../netlink/socket.ts";
 import { attachIngress, BpfMap, loadProgram } from "../sys/bpf.ts";
 import { closeFd } from "../sys/fd.ts";
 import type { DeviceOffload } from "../sys/tun.ts";
-import type { SessionState } from "../tap/session.ts";
 import {
   ARRIVAL,
   ARRIVAL_KEY,
@@ -36,6 +37,18 @@ export interface FastDevice extends Pair {
   readonly holds: readonly number[];
 }
 
+/** What is to be known of a session; and where its part in the fast path is kept. */
+export interface Passing {
+  readonly config: Session;
+  readonly tunnel: { readonly config: Tunnel };
+  readonly tx: SessionTx;
+  readonly rx: SessionRx;
+  /** Where received sequence numbers count. */
+  readonly order: object | null;
+  readonly maxFrameBytes: number;
+  fast: FastSession | null;
+}
+
 /** A session's part in the fast path, for as long as there is the session. */
 export class FastSession {
   readonly slot: number;
@@ -60,7 +73,7 @@ export class FastSession {
 }
 
 /** Whether frames of such a session need nothing that programs cannot do. */
-export function wantsFastPath({ tunnel, tx, order }: SessionState): boolean {
+export function wantsFastPath({ tunnel, tx, order }: Passing): boolean {
   return tunnel.config.fastPath && !tx.sequencing && order === null;
 }
 
@@ -75,9 +88,9 @@ export class FastPath {
   readonly #fromPort: number;
   readonly #underlay: Underlay;
   readonly #log: (line: string) => void;
-  readonly #sessions = new Set<SessionState>();
+  readonly #sessions = new Set<Passing>();
   /** Whose datagrams an entry takes, by its key. */
-  readonly #owners = new Map<string, SessionState>();
+  readonly #owners = new Map<string, Passing>();
   #checkedMs = Number.NEGATIVE_INFINITY;
   #dueMs = Number.POSITIVE_INFINITY;
 
@@ -101,7 +114,7 @@ export class FastPath {
    * The session's pair at the place; made where nothing stands, if the session can be on the fast path.
    * @returns null: it has to be a TAP device @throws SystemError
    */
-  open(session: SessionState, place: DevicePlace, offload: DeviceOffload): FastDevice | null {
+  open(session: Passing, place: DevicePlace, offload: DeviceOffload): FastDevice | null {
     const isWanted = wantsFastPath(session);
     const pair = openPair(this.#node, session.config, place, isWanted, offload);
     if (pair === null) return null;
@@ -133,7 +146,7 @@ export class FastPath {
   }
 
   /** The session, its tunnel or its device is as it is from now on. */
-  settle(session: SessionState, device: FastDevice | null): void {
+  settle(session: Passing, device: FastDevice | null): void {
     let fast = session.fast;
     if (device === null && fast === null) return;
     fast ??= this.#join(session);
@@ -144,7 +157,7 @@ export class FastPath {
   }
 
   /** The session is no more. */
-  forget(session: SessionState): void {
+  forget(session: Passing): void {
     const { fast } = session;
     if (fast === null) return;
     this.#withdraw(session, fast);
@@ -153,14 +166,14 @@ export class FastPath {
     session.fast = null;
   }
 
-  /** @param lost is called for each session whose device has gone */
-  hear(now: number, lost: (session: SessionState) => void): void {
+  /** @param lost is called with the key of each session whose device has gone */
+  hear(now: number, lost: (key: string) => void): void {
     while (this.#monitor.drain());
     this.#dueMs = Math.max(this.#checkedMs + CHECK_INTERVAL_MS, now);
     this.poll(now, lost);
   }
 
-  poll(now: number, lost: (session: SessionState) => void): void {
+  poll(now: number, lost: (key: string) => void): void {
     if (now < this.#dueMs) return;
     this.#dueMs = Number.POSITIVE_INFINITY;
     this.#checkedMs = now;
@@ -169,7 +182,7 @@ export class FastPath {
     for (const session of this.#sessions) {
       const { fast } = session;
       if (fast === null || fast.device === null) continue;
-      if (!links.has(fast.device.nodeEnd)) lost(session);
+      if (!links.has(fast.device.nodeEnd)) lost(session.config.key);
       else if (!isSame(fast.way, this.#wayOf(session))) this.settle(session, fast.device);
     }
   }
@@ -184,7 +197,7 @@ export class FastPath {
     closeFd(attachIngress(program, LOOPBACK));
   }
 
-  #join(session: SessionState): FastSession | null {
+  #join(session: Passing): FastSession | null {
     const slot = this.#slots.take();
     if (slot === undefined) {
       this.#log(`session ${session.config.key}: no fast path, there are ${MAX_SESSIONS} on it`);
@@ -195,14 +208,14 @@ export class FastPath {
     return session.fast;
   }
 
-  #wayOf(session: SessionState): Egress | null {
+  #wayOf(session: Passing): Egress | null {
     const { config, tx, tunnel } = session;
     // Nobody is there to send to, yet or any more.
     if (config.sessionId === 0 || tx.sessionId === 0) return null;
     return wantsFastPath(session) ? this.#underlay.egress(tunnel.config) : null;
   }
 
-  #program(session: SessionState, fast: FastSession, device: FastDevice): void {
+  #program(session: Passing, fast: FastSession, device: FastDevice): void {
     const way = this.#wayOf(session);
     fast.way = way;
     const { nodeEnd, tapIndex } = device;
@@ -222,7 +235,7 @@ export class FastPath {
   }
 
   /** What comes for it goes to the socket; what it sends goes on as it did. */
-  #withdraw(session: SessionState, fast: FastSession): void {
+  #withdraw(session: Passing, fast: FastSession): void {
     if (fast.arrival === null) return;
     const name = nameOf(fast.arrival);
     if (this.#owners.get(name) === session) {

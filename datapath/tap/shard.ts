@@ -193,7 +193,10 @@ export class Shard implements Ports, Batches, Served {
     });
   }
 
-  readonly #lose = (session: SessionState) => this.table.loseDevice(session);
+  readonly #lose = (key: string) => {
+    const session = this.table.sessions.get(key);
+    if (session !== undefined) this.table.loseDevice(session);
+  };
 
   settleSession(session: SessionState): void {
     const { device } = session;

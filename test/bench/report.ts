@@ -72,7 +72,7 @@ const RIGHT = 770;
 const WIDTH = 880;
 const HEAD = 24;
 /** Ratios' logarithms are as far apart as the ratios are in effect: twice, and half. */
-const GRID = [0.125, 0.25, 0.5, 1, 2, 4, 8, 16];
+const GRID = [0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32];
 const LEAST = GRID[0] as number;
 const MOST = GRID.at(-1) as number;
 

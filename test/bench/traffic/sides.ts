@@ -50,23 +50,28 @@ const pairs = ({ a, b }: Pick<TestNet, "a" | "b">) =>
 
 type Encapsulation = "UDP" | "IP";
 
+/** The ways in which ours carries frames. */
+const OURS = {
+  UDP: { id: 1, port: 5000, spec: {} },
+  IP: { id: 3, port: null, spec: { encapsulation: "IP" } },
+  "fast path": { id: 4, port: 5100, spec: { udpChecksum: false, fastPath: true } },
+} as const;
+
 export async function startOurs(
   { net, mtu }: Place,
   agents: readonly [TestAgent, TestAgent],
-  encapsulation: Encapsulation,
+  way: keyof typeof OURS,
 ): Promise<Side> {
   const pods: string[] = [];
-  const id = encapsulation === "UDP" ? 1 : 3;
-  const port = 5000;
-  const name = encapsulation.toLowerCase();
+  const { id, port, spec } = OURS[way];
+  const name = way.toLowerCase().replace(" ", "-");
+  const end = ({ ipv4 }: { readonly ipv4: string }) =>
+    port === null ? { address: ipv4 } : { address: ipv4, port };
   for (const [index, [local, remote]] of pairs(net).entries()) {
     const agent = agents[index] as TestAgent;
-    const ends =
-      encapsulation === "UDP"
-        ? {}
-        : { encapsulation, local: { address: local.ipv4 }, remote: { address: remote.ipv4 } };
+    const ends = { local: end(local), remote: end(remote) };
     agent.write(`${name}.yaml`, [
-      tunnelObject(name, local, remote, { tunnelId: id, peerTunnelId: id, ...ends }),
+      tunnelObject(name, local, remote, { tunnelId: id, peerTunnelId: id, ...ends, ...spec }),
       sessionObject(name, name, {
         ...{ sessionId: id, peerSessionId: id, mtu },
         l2SpecificSublayer: "None",
@@ -78,10 +83,10 @@ export async function startOurs(
     await attach(agent, pod, `shop/${name}`, [`10.${id}.0.${index + 1}/24`]);
   }
   const [from = "", to = ""] = pods;
-  const side = { name: `ours, ${encapsulation}`, from, to, address: `10.${id}.0.2` };
-  if (encapsulation === "IP") return side;
+  const side = { name: `ours, ${way}`, from, to, address: `10.${id}.0.2` };
+  if (way !== "UDP") return side;
   const processes = await Promise.all(agents.map((agent) => agent.datapathPid()));
-  return { ...side, processes, flooded: await hearFlood(net, agents[1], port + 1) };
+  return { ...side, processes, flooded: await hearFlood(net, agents[1], OURS.UDP.port + 1) };
 }
 
 /** A tunnel whose other end is the flood. */

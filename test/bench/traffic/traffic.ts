@@ -51,9 +51,11 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
     for (const agent of agents) await agent.start();
     const ours = await startOurs(place, agents, "UDP");
     const oursIp = await startOurs(place, agents, "IP");
+    const fast = await startOurs(place, agents, "fast path");
     const vxlan = await startVxlan(place);
+    // In the kernel, and without UDP checksums, as the fast path.
     const rivals: Rival[] = [
-      { side: vxlan, bound: { least: 0.6 } },
+      { side: vxlan, bound: {}, fastBound: { least: 0.6 } },
       { side: await startFastd(place), bound: isJumbo ? {} : { least: 8 } },
       { side: await startOpenVpn(place), bound: isJumbo ? {} : { least: 8 } },
     ];
@@ -62,13 +64,19 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
       ? null
       : { udp: await startQemus(place, "UDP"), ip: await startQemus(place, "IP") };
     if (qemus !== null) rivals.unshift({ side: qemus.udp, bound: { least: 8 } });
-    const all = [ours, oursIp, ...rivals.map(({ side }) => side), ...(qemus ? [qemus.ip] : [])];
+    const all = [
+      ours,
+      oursIp,
+      fast,
+      ...rivals.map(({ side }) => side),
+      ...(qemus ? [qemus.ip] : []),
+    ];
     for (const side of all) await ready(side, background);
-    await throughput(ours, rivals, report, isJumbo ? `, ${wire}-byte wire` : "");
+    await throughput({ ours, fast }, rivals, report, isJumbo ? `, ${wire}-byte wire` : "");
     if (qemus === null) return;
     const overIp = await alternate([oursIp, qemus.ip], (side) => tcp(side, 1));
     report.add("TCP over IP", qemus.ip.name, pairOf(overIp), { least: 2 }, "Gbit/s");
-    await frames(net, ours, qemus.udp, report);
+    await frames(net, { ours, fast }, qemus.udp, report);
     await footprint(ours, qemus.udp, report);
   } finally {
     await background.stopAll();
@@ -76,22 +84,35 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
   }
 }
 
+/** By the process, and past it. */
+interface Ours {
+  readonly ours: Side;
+  readonly fast: Side;
+}
+
 interface Rival {
   readonly side: Side;
   readonly bound: Bound;
+  /** Of the fast path; left out: the same. */
+  readonly fastBound?: Bound;
 }
 
+const FAST = ", fast path";
+
 async function throughput(
-  ours: Side,
+  { ours, fast }: Ours,
   rivals: readonly Rival[],
   report: Report,
   wire: string,
 ): Promise<void> {
-  const sides = [ours, ...rivals.map(({ side }) => side)];
+  const sides = [ours, fast, ...rivals.map(({ side }) => side)];
   const add = (work: string, results: number[][], unit: string, isBound: boolean) => {
-    for (const [index, { side, bound }] of rivals.entries()) {
-      const pair = [results[0] ?? [], results[index + 1] ?? []] as const;
-      report.add(`${work}${wire}`, side.name, pair, isBound ? bound : {}, unit);
+    const [process = [], past = [], ...others] = results;
+    for (const [index, { side, bound, fastBound = bound }] of rivals.entries()) {
+      const theirs = others[index] ?? [];
+      const name = `${work}${wire}`;
+      report.add(name, side.name, [process, theirs], isBound ? bound : {}, unit);
+      report.add(`${name}${FAST}`, side.name, [past, theirs], isBound ? fastBound : {}, unit);
     }
   };
   for (const flows of [1, 8]) {
@@ -101,23 +122,36 @@ async function throughput(
   add("processors a gigabyte", await alternate(sides, processorsPerGigabyte), "s", false);
 }
 
-async function frames(net: TestNet, ours: Side, qemu: Side, report: Report): Promise<void> {
+async function frames(
+  net: TestNet,
+  { ours, fast }: Ours,
+  qemu: Side,
+  report: Report,
+): Promise<void> {
   const both = [ours, qemu];
   const small = await alternate(both, async ({ flooded }) =>
     flooded === undefined ? Number.NaN : smallFrames(net, flooded),
   );
   report.add("64-byte frames received", qemu.name, pairOf(small), { least: 1.5 }, "frames/s");
-  const datagrams = await alternate(both, losslessDatagrams);
+  const [process = [], past = [], theirs = []] = await alternate(
+    [ours, fast, qemu],
+    losslessDatagrams,
+  );
   const name = "UDP of 1,400 bytes, lossless";
-  report.add(name, qemu.name, pairOf(datagrams), { least: 2 }, "thousand/s");
+  report.add(name, qemu.name, [process, theirs], { least: 2 }, "thousand/s");
+  report.add(`${name}${FAST}`, qemu.name, [past, theirs], { least: 2 }, "thousand/s");
   for (const [load, measure] of [
     ["idle", (side: Side) => roundTrips(side)],
     ["under load", roundTripsUnderLoad],
   ] as const) {
-    const trips = await alternate(both, measure);
+    const trips = await alternate([ours, fast, qemu], measure);
     for (const share of ["p50", "p99"] as const) {
-      const times = trips.map((side) => side.map((trip: Trips) => trip[share]));
-      report.add(`ping, ${load}, ${share}`, qemu.name, pairOf(times), { most: 1 }, "ms");
+      const [process = [], past = [], theirs = []] = trips.map((side) =>
+        side.map((trip: Trips) => trip[share]),
+      );
+      const name = `ping, ${load}, ${share}`;
+      report.add(name, qemu.name, [process, theirs], { most: 1 }, "ms");
+      report.add(`${name}${FAST}`, qemu.name, [past, theirs], { most: 1 }, "ms");
     }
   }
 }

@@ -3,11 +3,12 @@
  * stays on the node, where the programs are, beside a TAP device of the process for what they leave to it.
  */
 import { createHash } from "node:crypto";
-import { parseLinkLabel, pseudowireLabel } from "../../l2tp/link-label.ts";
+import { linkId, parseLinkLabel, pseudowireLabel } from "../../l2tp/link-label.ts";
 import type { Session } from "../../l2tp/model.ts";
 import type { DevicePlace } from "../datapath.ts";
 import { createVeth, deleteLinkNow, findLink, type LinkInfo, setLink } from "../netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../netlink/socket.ts";
+import { setIngressProgram } from "../netlink/traffic-control.ts";
 import { isErrno } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
 import { OWN_NETNS } from "../sys/netns.ts";
@@ -22,6 +23,17 @@ export interface Pair {
   readonly tapIndex: number;
   /** The index of the veth pair's end on the node. */
   readonly nodeEnd: number;
+}
+
+export interface PairOptions {
+  /** Whether one is made where there is none. */
+  readonly isWanted: boolean;
+  readonly offload: DeviceOffload;
+  /**
+   * A program that drops all: without ours, and so without this process, a pod's frames must not come upon the
+   * node's own stack.
+   */
+  readonly guard: number;
 }
 
 /** The names of the session's links on the node: nobody else has a say in them. */
@@ -40,8 +52,7 @@ export function openPair(
   node: NetlinkSocket,
   { key, sessionId }: Session,
   place: DevicePlace,
-  isWanted: boolean,
-  offload: DeviceOffload,
+  { isWanted, offload, guard }: PairOptions,
 ): Pair | null {
   const names = namesOf(key);
   const end = findAt(place);
@@ -53,9 +64,16 @@ export function openPair(
     const peer = { name: place.name, netns: place.netns ?? OWN_NETNS };
     createVeth(node, { name: names.nodeEnd, mtu: VETH_MTU }, peer);
     nodeEnd = findLink(node, names.nodeEnd);
-    label(place, pseudowireLabel(key, sessionId));
   }
   if (nodeEnd === undefined || !isPair(nodeEnd, end)) return null;
+  try {
+    // Also of one that a process left behind before it had come so far.
+    setIngressProgram(node, nodeEnd.index, guard, "l2tp_guard");
+  } catch (error) {
+    deleteLinkNow(node, nodeEnd.index);
+    throw error;
+  }
+  if ((end?.alias ?? "") === "") label(place, pseudowireLabel(key, sessionId));
   return { nodeEnd: nodeEnd.index, ...openTapOf(node, nodeEnd, key, names.tap, offload) };
 }
 
@@ -87,16 +105,17 @@ function openTapOf(
   }
 }
 
-/** What is left of a pair at the place is deleted. False: there was nothing. */
-export function removeAt(place: DevicePlace): boolean {
+/** What is left of the session's pair at the place is deleted. False: there was nothing. */
+export function removeAt(place: DevicePlace, key: string): boolean {
   return at(place, (socket, end) => {
-    if (end?.kind !== "veth" || parseLinkLabel(end.alias)?.kind !== "pseudowire") return false;
+    const label = parseLinkLabel(end?.alias ?? "");
+    if (end?.kind !== "veth" || label?.id !== linkId.pseudowire(key)) return false;
     deleteLinkNow(socket, end.index);
     return true;
   });
 }
 
-/** From its first moment on: else nobody would know it again. */
+/** Before anybody else sees it: else nobody would know it again. */
 function label(place: DevicePlace, alias: string): void {
   at(place, (socket, end) => {
     if (end !== undefined) setLink(socket, end.index, { alias });

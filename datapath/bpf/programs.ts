@@ -16,7 +16,14 @@ export interface MapFds {
 }
 
 /** struct __sk_buff (include/uapi/linux/bpf.h). */
-const SKB = { length: 0, protocol: 16, vlanPresent: 20, ifindex: 40, gsoSize: 176 } as const;
+const SKB = {
+  length: 0,
+  packetType: 4,
+  protocol: 16,
+  vlanPresent: 20,
+  ifindex: 40,
+  gsoSize: 176,
+} as const;
 /** enum bpf_func_id. */
 const HELPER = {
   mapLookup: 1,
@@ -32,6 +39,8 @@ const ADJ_ROOM_MAC = 1;
 const ADJ_ROOM_FIXED_GSO = 1;
 const ADJ_ROOM_DECAP_IPV4 = 128;
 const ADJ_ROOM_DECAP_IPV6 = 256;
+/** For this host, not for another whose frames come by. */
+const PACKET_HOST = 0;
 /** enum tcx_action_base: the next program, or the stack, has it. */
 const TCX_NEXT = -1;
 const TCX_DROP = 2;
@@ -136,6 +145,11 @@ function completeIpv4(a: Assembler, header: number, saved: number): void {
   a.store("u16", R10, header + IPV4_BYTES + 4, reg(R2));
 }
 
+/** Drops all: what stands at a pair's end on the node while no other program does. */
+export function dropAll(): Uint8Array {
+  return new Assembler().alu("mov", R0, TCX_DROP).exit().finish();
+}
+
 /** A session's datagrams that are as they should be; all others go on to the socket. */
 export function fromWire(maps: MapFds): Uint8Array {
   const IPV4_DATAGRAM = IPV4_BYTES + UDP_BYTES + SESSION_BYTES;
@@ -148,6 +162,7 @@ export function fromWire(maps: MapFds): Uint8Array {
   const SAVED = BYTE - 8;
   const a = new Assembler();
   a.alu("mov", R6, reg(R1));
+  a.load("u32", R1, R6, SKB.packetType).jumpIf(R1, "ne", PACKET_HOST, "next");
   a.load("u32", R1, R6, SKB.vlanPresent).jumpIf(R1, "ne", 0, "next");
   for (let at = 0; at < ARRIVAL_KEY.bytes; at += 8) a.store("u64", R10, KEY + at, 0);
   a.load("u32", R1, R6, SKB.protocol).jumpIf(R1, "eq", ETHERTYPE.ipv4, "ipv4");
@@ -156,6 +171,7 @@ export function fromWire(maps: MapFds): Uint8Array {
   loadBytes(a, ETHERNET_HEADER_BYTES, PACKET, IPV6_DATAGRAM).jumpIf(R0, "ne", 0, "next");
   a.load("u8", R1, R10, PACKET + 6).jumpIf(R1, "ne", PROTOCOL.udp, "next");
   requireLength(a, PACKET + 4, ETHERNET_HEADER_BYTES + IPV6_BYTES);
+  requireLength(a, PACKET + IPV6_BYTES + 4, ETHERNET_HEADER_BYTES + IPV6_BYTES);
   for (const half of [0, 8]) {
     a.load("u64", R1, R10, PACKET + 24 + half);
     a.store("u64", R10, KEY + ARRIVAL_KEY.local + half, reg(R1));
@@ -171,6 +187,7 @@ export function fromWire(maps: MapFds): Uint8Array {
   a.load("u8", R1, R10, PACKET + 9).jumpIf(R1, "ne", PROTOCOL.udp, "next");
   a.load("u16", R1, R10, PACKET + 6).jumpIf(R1, "set", FRAGMENT, "next");
   requireLength(a, PACKET + 2, ETHERNET_HEADER_BYTES);
+  requireLength(a, PACKET + IPV4_BYTES + 4, ETHERNET_HEADER_BYTES + IPV4_BYTES);
   a.load("u32", R1, R10, PACKET + 16).store("u32", R10, KEY + ARRIVAL_KEY.local, reg(R1));
   a.load("u32", R1, R10, PACKET + 12).store("u32", R10, KEY + ARRIVAL_KEY.remote, reg(R1));
   takeDatagram(a, PACKET + IPV4_BYTES, KEY, 4);
@@ -221,7 +238,7 @@ export function fromWire(maps: MapFds): Uint8Array {
   return a.alu("mov", R0, TCX_DROP).exit().finish();
 }
 
-/** The length at `field` is what follows the first `before` bytes: the wire has put nothing behind it. */
+/** The length at `field` is what follows the first `before` bytes: nothing is missing, nothing stands behind. */
 function requireLength(a: Assembler, field: number, before: number): void {
   a.load("u16", R1, R10, field).toNetworkOrder(R1, 16);
   a.load("u32", R2, R6, SKB.length).alu("sub", R2, before).jumpIf(R1, "ne", reg(R2), "next");

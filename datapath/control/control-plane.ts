@@ -219,8 +219,8 @@ export class ControlPlane {
     const managed = this.#owners.get(peering);
     if (managed?.activeName !== peering) return Number.NEGATIVE_INFINITY;
     let latest = Number.NEGATIVE_INFINITY;
-    for (const { lastReceivedMs } of this.#table.tunnels.get(managed.config.name)?.sessions ?? []) {
-      latest = Math.max(latest, lastReceivedMs);
+    for (const session of this.#table.tunnels.get(managed.config.name)?.sessions ?? []) {
+      latest = Math.max(latest, session.lastHeardMs(this.#now()));
     }
     return latest;
   }

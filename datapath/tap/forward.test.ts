@@ -45,7 +45,12 @@ class Bench implements Ports {
     this.endpoints.delete(endpoint.socket as FakeSocket);
   }
   allowZeroChecksum(): void {}
-  openDevice(_session: SessionState, { name }: { name: string }): FakeDevice {
+  openDevice(
+    _session: SessionState,
+    _config: Session,
+    _tunnel: Tunnel,
+    { name }: { name: string },
+  ): FakeDevice {
     const device = new FakeDevice();
     this.devices.set(name, device);
     return device;

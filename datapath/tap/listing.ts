@@ -1,3 +1,4 @@
+import type { SessionCounters } from "../../l2tp/model.ts";
 import type { Listing, Stranger } from "../datapath.ts";
 import { errnoName } from "../sys/errno.ts";
 import { decodeSockaddr } from "../sys/socket.ts";
@@ -23,33 +24,31 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       session: session.config,
       datapath: "Userspace",
       deviceOpen: session.device !== null,
-      receiving: table.isReceiving(session),
+      receiving: session.isReceiving,
       fastPath: session.fast?.isActive ?? false,
-      ...traffic(session, now),
+      counters: allCounters(session),
+      lastReceivedMsAgo: lastReceivedMsAgo(session, now),
       resyncs: session.order?.resyncs ?? 0,
     })),
   };
 }
 
-/** What passed by the process, and what passed it by. */
-function traffic(
-  { counters, lastReceivedMs, fast }: SessionState,
-  now: number,
-): Pick<Listing["sessions"][number], "counters" | "lastReceivedMsAgo"> {
-  const lastReceivedMsAgo = lastReceivedMs < 0 ? null : msAgo(lastReceivedMs, now);
-  if (fast === null) return { counters, lastReceivedMsAgo };
-  const { lastReceivedMsAgo: fastMsAgo, ...passed } = fast.counters;
-  const ages = [lastReceivedMsAgo, fastMsAgo].filter((age) => age !== null);
+/** With what passed the process by. */
+function allCounters({ counters, fast }: SessionState): SessionCounters {
+  if (fast === null) return counters;
+  const { txPackets, txBytes, rxPackets, rxBytes } = fast.counters;
   return {
-    counters: {
-      ...counters,
-      txPackets: counters.txPackets + passed.txPackets,
-      txBytes: counters.txBytes + passed.txBytes,
-      rxPackets: counters.rxPackets + passed.rxPackets,
-      rxBytes: counters.rxBytes + passed.rxBytes,
-    },
-    lastReceivedMsAgo: ages.length === 0 ? null : Math.min(...ages),
+    ...counters,
+    txPackets: counters.txPackets + txPackets,
+    txBytes: counters.txBytes + txBytes,
+    rxPackets: counters.rxPackets + rxPackets,
+    rxBytes: counters.rxBytes + rxBytes,
   };
+}
+
+function lastReceivedMsAgo(session: SessionState, now: number): number | null {
+  const lastMs = session.lastHeardMs(now);
+  return lastMs < 0 ? null : msAgo(lastMs, now);
 }
 
 /** @param sockaddr of the last one that came, at `lastMs`; −1: none yet */

@@ -27,7 +27,7 @@ export class SessionState {
   /** What its device shows. */
   hasCarrier = true;
   readonly counters: SessionCounters = createSessionCounters();
-  /** When the last frame came in, by the loop's clock; −1: none yet. */
+  /** When the last frame came in that passed by us, by the loop's clock; −1: none yet. */
   lastReceivedMs = -1;
   /** Small frames that its device is likely to have next: about as many as the last time. */
   expectedFrames = 0;
@@ -41,6 +41,19 @@ export class SessionState {
     this.tx = sessionTx(config, tunnel, 0);
     this.rx = sessionRx(config);
     this.maxFrameBytes = maxFrameBytes(config);
+  }
+
+  /** False: another session has taken its session id over. */
+  get isReceiving(): boolean {
+    return this.tunnel.endpoint.sessionOf(this.config.sessionId) === this;
+  }
+
+  /** When the last frame came, by whichever way, by the loop's clock; −1: none yet. */
+  lastHeardMs(now: number): number {
+    const fastMsAgo = this.fast?.counters.lastReceivedMsAgo ?? null;
+    return fastMsAgo === null
+      ? this.lastReceivedMs
+      : Math.max(this.lastReceivedMs, now - fastMsAgo);
   }
 
   /** Takes a changed configuration over; what we send is numbered on, and so is what the same peer sends. */

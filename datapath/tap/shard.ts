@@ -1,8 +1,8 @@
 /** All that one thread has: tunnels, the packet path between their sockets and devices, and the loop that serves it. */
 
-import type { Tunnel } from "../../l2tp/model.ts";
+import type { Session, Tunnel } from "../../l2tp/model.ts";
 import { type Reply, toWireError } from "../../rpc/errors.ts";
-import { type FastDevice, FastPath, wantsFastPath } from "../bpf/fast-path.ts";
+import { FastPath, wantsFastPath } from "../bpf/fast-path.ts";
 import { removeAt } from "../bpf/pair.ts";
 import { ControlPlane } from "../control/control-plane.ts";
 import type { Change, DevicePlace, Listing } from "../datapath.ts";
@@ -114,6 +114,10 @@ export class Shard implements Ports, Batches, Served {
   /** Ends the loop, and says farewell to peers. */
   stop(): void {
     this.#control.close();
+    // Pods are to see that nobody carries their frames now.
+    for (const { device } of this.table.sessions.values()) {
+      if (device instanceof PairDevice) this.#fastPath?.close(device.fast);
+    }
     this.loop.stop();
   }
 
@@ -162,21 +166,27 @@ export class Shard implements Ports, Batches, Served {
     if (family === AF_INET6) setReceiveZeroChecksum(fd, allowed);
   }
 
-  openDevice(session: SessionState, place: DevicePlace): FrameDevice {
+  openDevice(
+    session: SessionState,
+    config: Session,
+    tunnel: Tunnel,
+    place: DevicePlace,
+  ): FrameDevice {
     const offload = this.#offload ? "all" : "none";
     const joins = ({ hasUdp }: Tap) => (this.#offload ? (hasUdp ? "all" : "TCP") : "none");
-    const fast = this.#openFastDevice(session, place);
-    if (fast !== null) return new PairDevice(fast, joins(fast.tap));
-    const tap = openTapInstead(place, () => openTap(place.netns, place.name, offload));
+    const fast = this.#fastPathFor(config, tunnel)?.open(session, config, tunnel, place, offload);
+    if (fast) return new PairDevice(fast, joins(fast.tap));
+    const tap = openTapInstead(place, config.key, () => openTap(place.netns, place.name, offload));
     return new TapDevice(tap.fd, joins(tap));
   }
 
-  #openFastDevice(session: SessionState, place: DevicePlace): FastDevice | null {
-    if (this.#fastPath === undefined && wantsFastPath(session)) {
+  /** It is opened for the first one that wants it. */
+  #fastPathFor(config: Session, tunnel: Tunnel): FastPath | null {
+    if (this.#fastPath === undefined && wantsFastPath(config, tunnel)) {
       this.#fastPath = openFastPath(this.#log);
       if (this.#fastPath !== null) this.#watch(this.#fastPath);
     }
-    return this.#fastPath?.open(session, place, this.#offload ? "all" : "none") ?? null;
+    return this.#fastPath ?? null;
   }
 
   #watch(fast: FastPath): void {
@@ -185,12 +195,15 @@ export class Shard implements Ports, Batches, Served {
   }
 
   startDevice(session: SessionState, device: FrameDevice): void {
-    this.loop.watchOrClose((device as TapDevice).fd, {
-      queues: true,
-      ready: () => {
-        if (!this.#forwarder.readDevice(session)) this.table.loseDevice(session);
-      },
-    });
+    const ready = () => {
+      if (!this.#forwarder.readDevice(session)) this.table.loseDevice(session);
+    };
+    try {
+      this.loop.watchOrClose((device as TapDevice).fd, { queues: true, ready });
+    } catch (error) {
+      if (device instanceof PairDevice) this.#fastPath?.close(device.fast);
+      throw error;
+    }
   }
 
   readonly #lose = (key: string) => {
@@ -223,11 +236,11 @@ export class Shard implements Ports, Batches, Served {
 }
 
 /** A TAP device where one of the fast path stands, whose other half is gone: the agent sets it up again. */
-function openTapInstead(place: DevicePlace, open: () => Tap): Tap {
+function openTapInstead(place: DevicePlace, key: string, open: () => Tap): Tap {
   try {
     return open();
   } catch (error) {
-    if (!isErrno(error, "EINVAL") || !removeAt(place)) throw error;
+    if (!isErrno(error, "EINVAL") || !removeAt(place, key)) throw error;
     return open();
   }
 }

@@ -14,7 +14,13 @@ export interface Ports {
   stopEndpoint(endpoint: LocalEndpoint): void;
   /** Whether the socket takes datagrams without a checksum (IPv6). */
   allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void;
-  openDevice(session: SessionState, place: DevicePlace): FrameDevice;
+  /** @param session the one that has it, as it was until now @param config as it will be, in `tunnel` */
+  openDevice(
+    session: SessionState,
+    config: Session,
+    tunnel: Tunnel,
+    place: DevicePlace,
+  ): FrameDevice;
   /** From now on frames of the device are to be read. Where that fails it is closed. */
   startDevice(session: SessionState, device: FrameDevice): void;
   /** Whether the device's stack finds a carrier. */
@@ -121,11 +127,9 @@ export class Table {
     const session = this.sessions.get(key);
     if (session === undefined || session.hasCarrier === on) return;
     session.hasCarrier = on;
-    if (session.device !== null) this.#ports.setCarrier(session.device, on);
-  }
-
-  isReceiving(session: SessionState): boolean {
-    return session.tunnel.endpoint.sessionOf(session.config.sessionId) === session;
+    if (session.device === null) return;
+    this.#ports.setCarrier(session.device, on);
+    this.#ports.settleSession(session);
   }
 
   /** The device failed: somebody deleted it, or its namespace died. */
@@ -176,7 +180,7 @@ export class Table {
     if (tunnel === undefined) throw noTunnel(config);
     const known = this.sessions.get(config.key);
     const session = known ?? new SessionState(config, tunnel);
-    if (place !== "keep") this.#changeDevice(session, place);
+    if (place !== "keep") this.#changeDevice(session, config, tunnel.config, place);
     if (known !== undefined) {
       this.#forwarder.release(known);
       this.#stopReceiving(known);
@@ -185,15 +189,23 @@ export class Table {
     }
     this.sessions.set(config.key, session);
     tunnel.sessions.add(session);
-    if (config.sessionId !== 0) tunnel.endpoint.sessions.set(config.sessionId | 0, session);
+    const { endpoint } = tunnel;
+    const loser = config.sessionId === 0 ? undefined : endpoint.sessionOf(config.sessionId);
+    if (config.sessionId !== 0) endpoint.sessions.set(config.sessionId | 0, session);
+    if (loser !== undefined && loser !== session) this.#ports.settleSession(loser);
     this.#ports.settleSession(session);
   }
 
   /** The old one is closed before: a device has one descriptor at a time. */
-  #changeDevice(session: SessionState, place: DevicePlace | null): void {
+  #changeDevice(
+    session: SessionState,
+    config: Session,
+    tunnel: Tunnel,
+    place: DevicePlace | null,
+  ): void {
     this.loseDevice(session);
     if (place === null) return;
-    const device = this.#ports.openDevice(session, place);
+    const device = this.#ports.openDevice(session, config, tunnel, place);
     this.#ports.startDevice(session, device);
     session.device = device;
     if (!session.hasCarrier) this.#ports.setCarrier(device, false);
@@ -212,7 +224,7 @@ export class Table {
 
   /** Unless another session has taken the id over already. */
   #stopReceiving(session: SessionState): void {
-    if (this.isReceiving(session)) {
+    if (session.isReceiving) {
       session.tunnel.endpoint.sessions.delete(session.config.sessionId | 0);
     }
   }

@@ -7,6 +7,7 @@ import {
   createVeth,
   deleteLink,
   findLink,
+  getLink,
   type LinkChange as KernelChange,
   setLink,
 } from "../../datapath/netlink/link.ts";
@@ -169,6 +170,9 @@ class Executor {
     const link = findLink(this.#socket(at.netns), at.name);
     if (link === undefined || parseLinkLabel(link.alias)?.id === id) return;
     if (link.kind === "tun" && (link.alias === "" || at.netns !== null)) return;
+    // Of a pair that a datapath made in its last moment.
+    const isHalf = link.kind === "veth" && link.alias === "" && at.netns === null;
+    if (isHalf && getLink(this.#socket(null), link.peer)?.name.startsWith("l2tpf")) return;
     throw new SystemError(
       Errno.EEXIST,
       "create device",

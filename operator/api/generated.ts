@@ -77,7 +77,7 @@ export interface TunnelSpec {
    */
   udpChecksum?: boolean;
   /**
-   * In userspace: IP frames of sessions without sequence numbers pass by BPF programs in the node's kernel (Linux 6.6), several times as fast and past its packet filter. It makes no UDP checksums. Where a virtual link leads straight to the peer, that has to have the fast path, too.
+   * In userspace: IP frames of sessions without sequence numbers pass by BPF programs in the node's kernel (Linux 6.6), several times as fast, and past its packet filter and its IPsec policies. It makes no UDP checksums. Where a virtual link leads straight to the peer, that has to have the fast path, too.
    */
   fastPath?: boolean;
   /**

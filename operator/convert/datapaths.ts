@@ -77,10 +77,11 @@ export function chooseDatapath(
 }
 
 function whyNotKernel(
-  { name, encapsulation, local, control }: Tunnel,
+  { name, encapsulation, local, control, fastPath }: Tunnel,
   shared: SharedEndpoints,
   kernel: KernelSupport,
 ): string | null {
+  if (fastPath) return "the fast path, which it asks for, is the userspace datapath's";
   if (control !== undefined) return "its control connection is the userspace datapath's";
   const family = local.address.includes(":") ? "IPv6" : "IPv4";
   const lack = encapsulation === "UDP" ? kernel.UDP : kernel[family];

@@ -239,3 +239,15 @@ it("needs a route to one of the remotes, and fits frames to the narrowest path",
     noRoute: "no route to 192.0.2.2 (ENETUNREACH)",
   });
 });
+
+it("leaves a tunnel that asks for the fast path to userspace, where the kernel could have it", () => {
+  const kernel = { UDP: null, IPv4: null, IPv6: null };
+  const datapaths = { preferred: null, kernel };
+  const fast = tunnel("fast", { udpChecksum: false, fastPath: true });
+  const plain = tunnel("plain", { local: { port: 1 } });
+  const { tunnels } = resolved([fast, plain], [], { datapaths });
+  expect(tunnels.get("plain")?.tunnel.datapath).toBe("Kernel");
+  expect(tunnels.get("fast")?.tunnel).toMatchObject({ datapath: "Userspace", fastPath: true });
+  const forced = resolved([fast], [], { datapaths: { preferred: "Kernel", kernel } });
+  expect(forced.refusedTunnels.get("fast")?.message).toContain("the fast path");
+});

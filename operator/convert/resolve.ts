@@ -247,8 +247,7 @@ function withDatapath(
   context: DatapathContext,
 ): ResolvedTunnel {
   const { datapath, notInKernel } = chooseDatapath(located, shared, context);
-  const fastPath = located.tunnel.fastPath && datapath === "Userspace";
-  return { ...located, tunnel: { ...located.tunnel, datapath, fastPath }, notInKernel };
+  return { ...located, tunnel: { ...located.tunnel, datapath }, notInKernel };
 }
 
 function resolveUnderlay(

@@ -77,7 +77,16 @@ const row = async () => (await spoke.ask({ op: "tunnels" }))[0];
 
 async function die(hub: TestAgent): Promise<void> {
   await hub.kill();
-  process.kill(await hub.datapathPid(), "SIGKILL");
+  const pid = await hub.datapathPid();
+  process.kill(pid, "SIGKILL");
+  // Its programs carry frames until it has ended.
+  await until("it has ended", () => {
+    try {
+      return process.kill(pid, 0) && false;
+    } catch {
+      return true;
+    }
+  });
 }
 
 describe("a tunnel with a backup", () => {

@@ -1,8 +1,10 @@
 /** Frames that pass by the datapath process: what it sees of them, and what becomes of those that do not. */
+import { join as joinPath } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DatapathClient } from "../../datapath/tap/client.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
-import { type Host, inside, ip, link, ping, TestNet } from "../harness/net.ts";
+import { type Host, inside, ip, link, nameOf, ping, TestNet } from "../harness/net.ts";
 import { managedSession, managedTunnel, sessionObject, tunnelObject } from "../harness/objects.ts";
 import { run } from "../harness/run.ts";
 import { streamTcp } from "../harness/streams.ts";
@@ -189,6 +191,24 @@ describe("the fast path", () => {
     expect((await link(podA, "net1"))?.ifindex).toBe(before?.ifindex);
   });
 
+  it("lets nothing of a pod onto the node while its process is away", async () => {
+    await join(plain);
+    await ip(nameOf(podA), "route", "add", net.a.ipv4, "dev", "net1");
+    await a.kill();
+    process.kill(await a.datapathPid(), "SIGKILL");
+    const isGone = () =>
+      a.datapathPid().then(
+        () => false,
+        () => true,
+      );
+    await until("the process is gone", isGone);
+    expect(await ping(podA, net.a.ipv4, { count: 3 })).toBe(false);
+    const neighbours = await ip(nameOf(podA), "neigh", "show", net.a.ipv4);
+    expect(neighbours).not.toContain("lladdr");
+    await a.start();
+    await until("frames cross again", () => ping(podA, "10.1.0.2"));
+  });
+
   it("gives way to a TAP device where it is switched off", async () => {
     await join(plain);
     for (const agent of [a, b]) {
@@ -206,6 +226,16 @@ describe("the fast path", () => {
     await until("frames cross", () => ping(podA, "10.1.0.2"));
     expect(await fastOf(a)).toBe(false);
     expect(await ping(podA, "10.1.0.2", { size: 1300 })).toBe(true);
+  });
+
+  it("shows no carrier when its process ends in order", async () => {
+    await join(plain);
+    await a.kill();
+    const socket = joinPath(a.folder, "run", "datapath.sock");
+    const client = new DatapathClient(socket);
+    await client.shutdown();
+    client.close();
+    await until("no carrier", async () => (await link(podA, "net1"))?.flags.includes("NO-CARRIER"));
   });
 
   it("leaves nothing on the node when the pod is gone", async () => {

@@ -4,7 +4,7 @@ PACKAGES := iproute2 iputils-ping
 TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
 	python3 busybox-static kmod zstd procps libfaketime tcpdump curl
 CLUSTER_PACKAGES := $(PACKAGES) qemu-system-x86 procps dpkg-dev patch openssl curl ca-certificates libfaketime
-.PHONY: help demo demo-managed test test-cluster bench check generate build image setup clean
+.PHONY: help demo demo-managed test test-cluster soak bench check generate build image setup clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,10 @@ test-cluster: ## the suites on Kubernetes; builds one, the first time
 	@$(MAKE) --no-print-directory image
 	@test/setup/cluster-ready.sh
 	@node test/setup/run-suites.ts crds cluster
+
+soak: ## 100,000 random courses of the control connection
+	@test/setup/install.sh
+	@node test/soak/control.ts
 
 bench: ## side by side with QEMU and the reference plugins; out/bench.json
 	@test/setup/install.sh $(TEST_PACKAGES) iperf3 fastd openvpn

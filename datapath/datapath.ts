@@ -49,6 +49,8 @@ export interface TunnelState {
   /** Who else sent to one of its sessions last. */
   readonly lastStranger: Stranger | null;
   readonly control?: TunnelControlState;
+  /** Of a control half: the kernel no longer has the tunnel that it was given the socket of. */
+  readonly isLost?: boolean;
 }
 
 export interface SessionState {

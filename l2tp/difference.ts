@@ -8,10 +8,19 @@ export type Difference =
   /** It must go, and come anew. */
   | "anew";
 
-/** The userspace datapath changes everything in place, the kernel nothing of a tunnel. */
+/**
+ * The userspace datapath changes everything in place, the kernel nothing of a tunnel; nor of the socket that it has been
+ * given. It knows of no control connection.
+ */
 export function tunnelDifference(known: Tunnel, wanted: Tunnel): Difference {
-  if (sameData(known, wanted)) return "none";
-  return known.datapath === "Userspace" && wanted.datapath === "Userspace" ? "inPlace" : "anew";
+  const { control: before, ...had } = known;
+  const { control: after, ...wants } = wanted;
+  const isKernels = known.datapath === "Kernel" && wanted.datapath === "Kernel";
+  const isSame = sameData(had, wants);
+  if (isSame && (isKernels || sameData(before, after))) return "none";
+  if (known.datapath !== "Userspace" || wanted.datapath !== "Userspace") return "anew";
+  const isHeld = known.handsOver === true || wanted.handsOver === true;
+  return isHeld && !isSame ? "anew" : "inPlace";
 }
 
 /** The kernel counts timeouts in jiffies, of up to 10 ms, and rounds up. */

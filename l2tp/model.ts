@@ -62,8 +62,10 @@ export interface Tunnel {
   readonly udpChecksum: boolean;
   /** In userspace: frames that need nothing else pass by BPF programs in the kernel (datapath/bpf/). */
   readonly fastPath: boolean;
-  /** In userspace only; without one both ends are configured alike. */
+  /** Without one both ends are configured alike. */
   readonly control?: TunnelControl;
+  /** Of a control half (halves.ts): the kernel is given the socket, and moves the frames. */
+  readonly handsOver?: true;
 }
 
 export interface Sequencing {

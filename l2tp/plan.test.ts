@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { tunnelControl } from "../test/harness/datapath.ts";
 import { deviceName } from "./device-name.ts";
 import { sameData } from "./difference.ts";
+import { controlHalf, controlHalfOf, isControlHalf, isHandedOver, wholeName } from "./halves.ts";
 import { linkId, pseudowireLabel } from "./link-label.ts";
 import type { Datapath, Tunnel } from "./model.ts";
 import {
@@ -25,8 +27,14 @@ class ModelNode {
   readonly pairs = new Map<string, string>();
 
   observe(): Observed {
+    const sessions = [...this.sessions.values()];
+    const isUsed = ({ name }: Tunnel) =>
+      sessions.some(({ datapath, session: s }) => datapath === "Kernel" && s.tunnel === name);
     return {
-      tunnels: [...this.tunnels.values()],
+      // Nobody can tell whose a tunnel of the kernel's is, but by its sessions; nor whether its socket is held.
+      tunnels: [...this.tunnels.values()]
+        .filter((each) => !isHandedOver(each) || isUsed(each))
+        .map((each) => (each.datapath === "Kernel" ? without("control", each) : each)),
       sessions: [...this.sessions.values()],
       links: [...this.links.values()],
     };
@@ -42,6 +50,10 @@ class ModelNode {
           this.apply({ do: "deleteSession", datapath, key: s.key });
         }
         this.tunnels.delete(`${action.datapath} ${action.name}`);
+        // The socket is closed, and the kernel lets go of what it was given.
+        if (isControlHalf(action.name)) {
+          this.apply({ do: "deleteTunnel", datapath: "Kernel", name: wholeName(action.name) });
+        }
         return;
       case "putSession":
         return this.#putSession(action);
@@ -83,7 +95,19 @@ class ModelNode {
 
   /** A port belongs to one datapath, and the kernel changes nothing of a tunnel. */
   #putTunnel(wanted: Tunnel): void {
+    if (isHandedOver(wanted)) {
+      if (!this.tunnels.has(`Kernel ${wanted.name}`)) throw new Error("NotHandedOver");
+      return;
+    }
+    if (wanted.handsOver) {
+      const known = this.tunnels.get(`Kernel ${wholeName(wanted.name)}`);
+      if (known !== undefined && !isHandedOver(known)) throw new Error("EADDRINUSE");
+      const given = without("handsOver", wanted);
+      const kernels = { ...given, name: wholeName(wanted.name), datapath: "Kernel" } as const;
+      this.tunnels.set(`Kernel ${kernels.name}`, kernels);
+    }
     for (const known of this.tunnels.values()) {
+      if (wholeName(known.name) === wholeName(wanted.name) && wanted.handsOver) continue;
       const sharesPort = sameData(known.local, wanted.local) && known.datapath !== wanted.datapath;
       if (sharesPort) throw new Error("EADDRINUSE");
       const sharesId = known.tunnelId === wanted.tunnelId && wanted.datapath === "Kernel";
@@ -174,6 +198,10 @@ class ModelNode {
 
 const place = ({ netns, name }: Place): Place => ({ netns, name });
 
+function without<T extends object, K extends keyof T>(field: K, { [field]: _, ...rest }: T) {
+  return rest as Omit<T, K>;
+}
+
 function bare(id: string, kind: Link["kind"]): Link {
   return {
     id,
@@ -197,12 +225,18 @@ interface Drawn {
   sessionId: number;
   mtu: number;
   attachment: null | { pod: number; bridge: boolean; address: boolean };
+  /** Of a held tunnel's: whether its ends have agreed. */
+  agreed?: boolean;
 }
+
+/** "Held": in the kernel, with a control half. */
+type Plane = Datapath | "Held";
 
 const drawnSession: fc.Arbitrary<Drawn> = fc.record({
   tunnel: fc.integer({ min: 0, max: 1 }),
   sessionId: fc.integer({ min: 1, max: 4 }),
   mtu: fc.constantFrom(1400, 1500),
+  agreed: fc.boolean(),
   attachment: fc.option(
     fc.record({
       pod: fc.integer({ min: 0, max: 2 }),
@@ -213,21 +247,24 @@ const drawnSession: fc.Arbitrary<Drawn> = fc.record({
 });
 const drawnNode = fc.record({
   sessions: fc.array(fc.option(drawnSession), { minLength: 4, maxLength: 4 }),
-  datapaths: fc.tuple(drawnDatapath(), drawnDatapath()),
+  planes: fc.tuple(drawnPlane(), drawnPlane()),
 });
 
-function drawnDatapath(): fc.Arbitrary<Datapath> {
-  return fc.constantFrom("Userspace", "Kernel");
+function drawnPlane(): fc.Arbitrary<Plane> {
+  return fc.constantFrom("Userspace", "Kernel", "Held");
 }
 
 const USERSPACE = ["Userspace", "Userspace"] as const;
 const KERNEL = ["Kernel", "Kernel"] as const;
+const HELD = ["Held", "Held"] as const;
+/** What is agreed on is not what the manifests say. */
+const AGREED_IDS = 100;
 
 /** What an agent would want of a node with these sessions; session ids and pods are kept unique. */
 function desire(
   drawn: readonly (Drawn | null)[],
   port: number,
-  datapaths: readonly [Datapath, Datapath],
+  planes: readonly [Plane, Plane],
 ): Desired {
   const ids = new Set<number>();
   const pods = new Set<number>();
@@ -240,9 +277,10 @@ function desire(
   });
   const links: Link[] = [];
   const pairs: { port: string; pod: string }[] = [];
-  const sessions = chosen.map(({ key, tunnel: number, sessionId, mtu, attachment }) => {
+  const carried = chosen.map(({ key, tunnel: number, mtu, attachment, ...item }) => {
     const id = linkId.pseudowire(key);
-    const datapath = datapaths[number] ?? "Userspace";
+    const datapath = datapathOf(planes[number]);
+    const sessionId = item.sessionId + (planes[number] === "Held" ? AGREED_IDS : 0);
     const wanted = session({ key, tunnel: `t${number}`, sessionId, mtu });
     const base: Link = {
       ...bare(id, "pseudowire"),
@@ -267,7 +305,13 @@ function desire(
       const bridge = linkId.bridge(key);
       const portId = linkId.port(`c${attachment.pod}`);
       const podId = linkId.pod(`c${attachment.pod}`);
-      links.push({ ...bare(bridge, "bridge"), name: `br-${sessionId}`, mtu, up: true, mac: null });
+      links.push({
+        ...bare(bridge, "bridge"),
+        name: `br-${item.sessionId}`,
+        mtu,
+        up: true,
+        mac: null,
+      });
       links.push({ ...base, bridge, up: true });
       links.push({ ...bare(portId, "port"), name: `v${attachment.pod}`, bridge, mtu, up: true });
       links.push({ ...bare(podId, "pod"), ...inPod, mtu });
@@ -279,12 +323,31 @@ function desire(
   const tunnels = [...new Set(chosen.map((item) => item.tunnel))].map((number) =>
     tunnel({
       name: `t${number}`,
-      datapath: datapaths[number] ?? "Userspace",
+      datapath: datapathOf(planes[number]),
       tunnelId: number + 1,
       local: { address: "192.0.2.1", port: port + number },
+      ...(planes[number] === "Held" ? { control: tunnelControl() } : {}),
     }),
   );
-  return { tunnels, sessions, links, pairs };
+  const held = new Set(tunnels.filter(isHandedOver).map(({ name }) => name));
+  const halves = carried
+    .filter(({ session: { tunnel: name } }) => held.has(name))
+    .map(({ session: s }) => {
+      return { session: controlHalfOf(s), datapath: "Userspace", link: null } as const;
+    });
+  const silent = chosen.filter((item) => planes[item.tunnel] === "Held" && !item.agreed);
+  const silentKeys = new Set(silent.map(({ key }) => key));
+  const silentLinks = new Set(silent.map(({ key }) => linkId.pseudowire(key)));
+  return {
+    tunnels: [...tunnels.filter(isHandedOver).map(controlHalf), ...tunnels],
+    sessions: [...halves, ...carried.filter(({ session: { key } }) => !silentKeys.has(key))],
+    links: links.filter(({ id }) => !silentLinks.has(id)),
+    pairs,
+  };
+}
+
+function datapathOf(plane: Plane | undefined): Datapath {
+  return plane === "Held" ? "Kernel" : (plane ?? "Userspace");
 }
 
 function converge(desired: Desired, node: ModelNode): void {
@@ -335,8 +398,11 @@ function inflict(node: ModelNode, kind: (typeof DAMAGES)[number], pick: number):
   if (link !== undefined) INJURIES[kind](node, link, pick);
 }
 
-/** Of the userspace datapath; its devices stay. */
+/** Of the userspace datapath; its devices stay, but not what it holds in the kernel. */
 function crash(node: ModelNode): void {
+  for (const { name } of [...node.tunnels.values()].filter(({ handsOver }) => handsOver)) {
+    node.apply({ do: "deleteTunnel", datapath: "Userspace", name });
+  }
   for (const programmed of [node.tunnels, node.sessions]) {
     for (const [name, { datapath }] of programmed) {
       if (datapath === "Userspace") programmed.delete(name);
@@ -376,11 +442,11 @@ describe("plan", () => {
   it("reaches what is desired from anything, and then rests", () => {
     fc.assert(
       fc.property(drawnNode, drawnNode, fc.array(damage), (first, second, damages) => {
-        const before = desire(first.sessions, 5000, first.datapaths);
+        const before = desire(first.sessions, 5000, first.planes);
         const node = new ModelNode();
         converge(before, node);
         for (const { kind, pick } of damages) inflict(node, kind, pick);
-        const after = desire(second.sessions, 5002, second.datapaths);
+        const after = desire(second.sessions, 5002, second.planes);
         converge(after, node);
         expect([...node.sessions.keys()].sort()).toEqual(
           after.sessions.map(({ session: s, datapath }) => `${datapath} ${s.key}`).sort(),
@@ -458,6 +524,41 @@ describe("plan", () => {
       "moveLink",
       "changeLink",
     ]);
+  });
+
+  it("leaves the kernel's tunnel to the control half that holds it", () => {
+    const node = new ModelNode();
+    const agreed = { ...one, agreed: true };
+    const doings = (wanted: Drawn[], port = 5000) =>
+      plan(desire(wanted, port, HELD), node.observe()).map((action) => action.do);
+    converge(desire([one], 5000, HELD), node);
+    expect(doings([agreed])).toEqual([
+      ...["putTunnel", "putSession", "changeLink", "moveLink", "changeLink"],
+    ]);
+    converge(desire([agreed], 5000, HELD), node);
+    expect(doings([one])).toEqual(["deleteSession"]);
+    // Another port is another socket.
+    expect(doings([one], 5001)).toEqual([
+      ...["deleteSession", "deleteTunnel", "deleteSession", "deleteTunnel"],
+      ...["putTunnel", "putSession"],
+    ]);
+    expect(plan({ tunnels: [], sessions: [], links: [], pairs: [] }, node.observe())).toHaveLength(
+      4,
+    );
+  });
+
+  it.each([
+    [KERNEL, HELD],
+    [HELD, KERNEL],
+    [USERSPACE, HELD],
+    [HELD, USERSPACE],
+  ])("goes from %s to %s, on one port", (from, to) => {
+    const node = new ModelNode();
+    const agreed = { ...one, agreed: true };
+    converge(desire([agreed], 5000, from), node);
+    converge(desire([{ ...one, agreed: false }], 5000, to), node);
+    converge(desire([agreed], 5000, to), node);
+    expect(node.links.size).toBe(1);
   });
 
   it("makes no tunnel in the kernel before it has a session", () => {

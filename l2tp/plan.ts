@@ -8,6 +8,7 @@
  */
 import { deviceName } from "./device-name.ts";
 import { kernelSessionDifference, sameData, tunnelDifference } from "./difference.ts";
+import { halfName, isHandedOver } from "./halves.ts";
 import { type LinkKind, linkId } from "./link-label.ts";
 import type { Datapath, Session, Tunnel } from "./model.ts";
 
@@ -141,6 +142,10 @@ class Planner {
   readonly #observed: Observed;
   readonly #wanted: Map<string, Link>;
   readonly #wantedTunnels: ReadonlyMap<string, Tunnel>;
+  /** Of the kernel's: they come and go with the sockets of their control halves. */
+  readonly #heldTunnels: ReadonlyMap<string, Tunnel>;
+  /** Names of control halves that are there. */
+  readonly #halves: ReadonlySet<string>;
   /** What stands after the actions so far. */
   readonly #links: Map<string, Link>;
   readonly #tunnels = new Map<string, Tunnel>();
@@ -159,20 +164,27 @@ class Planner {
       (item) => item.datapath !== "Kernel" || used.has(item.name),
     );
     this.#wantedTunnels = new Map(wanted.map((tunnel) => [tunnel.name, tunnel]));
+    const held = desired.tunnels.filter(isHandedOver);
+    this.#heldTunnels = new Map(held.map((tunnel) => [tunnel.name, tunnel]));
+    this.#halves = new Set(
+      observed.tunnels.filter(({ handsOver }) => handsOver).map(({ name }) => name),
+    );
   }
 
   /** What nobody wants, and what must go before it can come anew: a port or an id is free only then. */
   retire(): void {
     const going = new Set(this.#observed.tunnels.filter((tunnel) => this.#mustGo(tunnel)));
+    const anew = new Set<string>();
     for (const tunnel of this.#observed.tunnels) {
       if (!going.has(tunnel)) this.#tunnels.set(tunnel.name, tunnel);
+      else if (tunnel.handsOver) anew.add(tunnel.name);
     }
     const wanted = new Map(this.#desired.sessions.map((item) => [item.session.key, item]));
     const leaving = new Set<string>();
     const gone: Action[] = [];
     for (const item of this.#observed.sessions) {
       const { datapath, session } = item;
-      if (this.#keepsSession(item, wanted.get(session.key))) {
+      if (!anew.has(session.tunnel) && this.#keepsSession(item, wanted.get(session.key))) {
         this.#sessions.set(session.key, item);
         leaving.add(`${datapath} ${session.tunnel}`);
         continue;
@@ -194,8 +206,13 @@ class Planner {
   }
 
   #mustGo(tunnel: Tunnel): boolean {
-    const wanted = this.#wantedTunnels.get(tunnel.name);
-    return wanted === undefined || tunnelDifference(tunnel, wanted) === "anew";
+    const { name } = tunnel;
+    const held = this.#heldTunnels.get(name);
+    const wanted = held ?? this.#wantedTunnels.get(name);
+    if (wanted === undefined || tunnelDifference(tunnel, wanted) === "anew") return true;
+    // Nothing on it tells whether somebody holds its socket, but that there is somebody.
+    const isHeld = this.#halves.has(halfName(name));
+    return tunnel.datapath === "Kernel" && isHeld !== (held !== undefined);
   }
 
   #keepsSession(

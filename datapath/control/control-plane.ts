@@ -3,6 +3,7 @@
  * its configuration there, and what ends takes it away again. Control and data share a tunnel's socket.
  */
 import { randomBytes } from "node:crypto";
+import { carried } from "../../l2tp/control/carried.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { Deadlines } from "../../l2tp/control/deadlines.ts";
 import { choosePath, viewPath } from "../../l2tp/control/failover.ts";
@@ -18,7 +19,7 @@ import type { Table } from "../tap/table.ts";
 import type { LocalEndpoint } from "../tap/tunnel.ts";
 import { describeTunnel } from "./describe.ts";
 import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
-import { carried, isSignalled, sessionConfig, type Wanted } from "./signalled-session.ts";
+import { isSignalled, sessionConfig, type Wanted } from "./signalled-session.ts";
 import type { SessionControlState } from "./state.ts";
 
 /** In front of a control message over IP (RFC 3931, 4.1.1.2). */
@@ -287,7 +288,9 @@ export class ControlPlane {
     this.#unwant(known);
   }
 
+  /** As its frames are to be carried here; undefined, too, where they are the kernel's. */
   #established(wanted: Wanted): EstablishedSession | undefined {
+    if (this.#tunnels.get(wanted.tunnel)?.config.handsOver) return undefined;
     return this.#carrying(wanted)?.agreementOf(wanted.key);
   }
 

@@ -1,6 +1,7 @@
 /**
- * Unmanaged tunnels and their sessions in the kernel's own L2TP. What the kernel is asked, it answers at
- * once; but to delete takes it long, so that waits (docs/adr/0006-kernel-datapath.md).
+ * Tunnels and their sessions in the kernel's own L2TP; those with a control connection have been made there by whoever
+ * holds it (hand-over.ts). What the kernel is asked, it answers at once; but to delete takes it long, so that waits
+ * (docs/adr/0006-kernel-datapath.md).
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { dataHeaderBytes } from "../../l2tp/codec.ts";
@@ -39,6 +40,11 @@ const DELETION_PER_SESSION_MS = 100;
 /** Something on the node that we did not make is in the way. */
 export class NotOursError extends Error {
   readonly code = "NotOurs";
+}
+
+/** The control half of a tunnel is not there, or not yet. */
+export class NotHandedOverError extends Error {
+  readonly code = "NotHandedOver";
 }
 
 /** What the kernel has, ours or not. */
@@ -171,7 +177,8 @@ export class KernelDatapath {
       const index = start + offset;
       await batch.settle(index, () => {
         const raw = newTunnel(tunnel);
-        if (this.#isMade(raw)) this.#tunnels.set(tunnel.name, tunnel);
+        const isThere = tunnel.control === undefined ? this.#isMade(raw) : this.#isHeld(tunnel);
+        if (isThere) this.#tunnels.set(tunnel.name, tunnel);
         else wanted.set(raw, { index, tunnel });
       });
     }
@@ -183,13 +190,26 @@ export class KernelDatapath {
     }
   }
 
+  /** True: the datapath process has its socket. @throws NotHandedOverError */
+  #isHeld(tunnel: Tunnel): true {
+    if (this.holds(tunnel)) return true;
+    throw new NotHandedOverError(
+      `the kernel has not been given tunnel ${tunnel.tunnelId} with its control connection`,
+    );
+  }
+
+  /** Whether the kernel has the tunnel; asked of one that it was given. */
+  holds(tunnel: Tunnel): boolean {
+    const known = this.#l2tp.getTunnel(tunnel.tunnelId);
+    return known !== undefined && isSame(known, newTunnel(tunnel));
+  }
+
   /** True where it is there, of a pass that ended before its first session. @throws NotOursError */
   #isMade(wanted: NewKernelTunnel): boolean {
     const { tunnelId } = wanted;
     const foreign = this.#foreign.foreignTunnels.get(tunnelId);
     if (foreign === undefined) return false;
-    const { usingIpsec: _, statistics: __, ...settings } = foreign;
-    if (sameData(settings, wanted) && this.#foreignIn(tunnelId).length === 0) return true;
+    if (isSame(foreign, wanted) && this.#foreignIn(tunnelId).length === 0) return true;
     const remedy = `delete it (ip l2tp del tunnel tunnel_id ${tunnelId}), or choose another spec.tunnelId`;
     throw new NotOursError(`the node has a tunnel ${tunnelId} that we did not make; ${remedy}`);
   }
@@ -308,6 +328,13 @@ export class KernelDatapath {
       resyncs: 0,
     };
   }
+}
+
+function isSame(
+  { usingIpsec: _, statistics: __, ...known }: KernelTunnel,
+  wanted: NewKernelTunnel,
+) {
+  return sameData(known, wanted);
 }
 
 /** What two sessions of one id differ in, and nothing that changes by itself. */

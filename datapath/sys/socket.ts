@@ -15,6 +15,7 @@ const SOL_SOCKET = 1;
 const SOL_IP = 0;
 export const SOL_UDP = 17;
 const SOL_IPV6 = 41;
+const SO_REUSEADDR = 2;
 const SO_NO_CHECK = 11;
 const SO_REUSEPORT = 15;
 const SO_SNDBUFFORCE = 32;
@@ -113,6 +114,26 @@ export function openTunnelSocket(
     prepare(fd);
     const where = `${local.address} port ${local.port}`;
     checked(c.bind(fd, sockaddr, sockaddr.length), "bind", where);
+    return fd;
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+}
+
+/**
+ * A UDP socket as `openTunnelSocket` makes it, connected: what comes from elsewhere is another socket's. All of a port
+ * must be opened by this.
+ * @throws SystemError as there, and ENETUNREACH where there is no route
+ */
+export function openConnectedSocket(local: SocketAddress, remote: SocketAddress): number {
+  const fd = openTunnelSocket("UDP", local, (unbound) =>
+    setOption(unbound, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"),
+  );
+  try {
+    const sockaddr = encodeSockaddr(remote);
+    const where = `${remote.address} port ${remote.port}`;
+    checked(c.connect(fd, sockaddr, sockaddr.length), "connect", where);
     return fd;
   } catch (error) {
     closeFd(fd);

@@ -6,6 +6,7 @@ import { FastPath, wantsFastPath } from "../bpf/fast-path.ts";
 import { removeAt } from "../bpf/pair.ts";
 import { ControlPlane } from "../control/control-plane.ts";
 import type { Change, DevicePlace, Listing } from "../datapath.ts";
+import { openHandedOver } from "../kernel/hand-over.ts";
 import { EPOLLIN } from "../sys/epoll.ts";
 import { errnoName, isErrno } from "../sys/errno.ts";
 import { closeFd } from "../sys/fd.ts";
@@ -16,6 +17,7 @@ import {
   joinReceived,
   openTunnelSocket,
   setReceiveZeroChecksum,
+  setTransmitChecksum,
 } from "../sys/socket.ts";
 import { openTap, setCarrier, type Tap } from "../sys/tun.ts";
 import { Uring } from "../sys/uring.ts";
@@ -139,6 +141,11 @@ export class Shard implements Ports, Batches, Served {
   openSocket(tunnel: Tunnel): DatagramSocket {
     const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
     const { encapsulation, local } = tunnel;
+    if (tunnel.handsOver) {
+      const on = tunnel.udpChecksum;
+      const fd = openHandedOver(tunnel, (socket) => setTransmitChecksum(socket, family, on));
+      return new TunnelSocket(fd, family, false);
+    }
     const share = this.#share;
     // Nobody is to share the port but our own: where somebody has it, this fails.
     if (share?.index === 0) closeFd(openTunnelSocket(encapsulation, local));

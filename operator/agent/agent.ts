@@ -12,6 +12,7 @@ import type { L2tpTunnel } from "../api/types.ts";
 import { attachmentKey } from "../convert/attachment.ts";
 import type { DatapathContext } from "../convert/datapaths.ts";
 import type { Spared } from "../convert/desired.ts";
+import { asOne } from "../convert/halves.ts";
 import {
   describeRejection,
   type Intake,
@@ -189,8 +190,8 @@ export class Agent {
     );
   }
 
-  listDatapath(): Promise<Listing> {
-    return this.node.look();
+  async listDatapath(): Promise<Listing> {
+    return asOne(await this.node.look());
   }
 
   /**
@@ -242,7 +243,7 @@ export class Agent {
     const { intake, rejections, unknown, withdrawn } = await this.#read();
     const namer = tunnelNamer(intake, nodeName, this.node.tunnelNames);
     const observation = await this.node.observe(namer);
-    const { listing } = observation;
+    const listing = asOne(observation.listing);
     const programmed = {
       tunnels: new Map(listing.tunnels.map(({ tunnel }) => [tunnel.name, tunnel.tunnelId])),
       sessions: new Map(listing.sessions.map(({ session }) => [session.key, session.sessionId])),
@@ -256,8 +257,9 @@ export class Agent {
     });
     const spared = sparedBy(rejections, wanted, unknown);
     const resolved = yieldToSpared(wanted, programmed, spared.sessions);
-    const isUserspace = ({ tunnel }: ResolvedTunnel) => tunnel.datapath === "Userspace";
-    if ([...resolved.tunnels.values()].some(isUserspace)) await this.#ensureUserspace();
+    const needsProcess = ({ tunnel }: ResolvedTunnel) =>
+      tunnel.datapath === "Userspace" || tunnel.control !== undefined;
+    if ([...resolved.tunnels.values()].some(needsProcess)) await this.#ensureUserspace();
     const { actions, failures } = await this.node.converge(resolved, spared, observation);
     this.#forgetLeft(failures);
     if (this.#state === null) {

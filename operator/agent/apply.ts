@@ -15,6 +15,7 @@ import { addRoute } from "../../datapath/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { Errno, isErrno, SystemError } from "../../datapath/sys/errno.ts";
 import { OWN_NETNS } from "../../datapath/sys/netns.ts";
+import { wholeName } from "../../l2tp/halves.ts";
 import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
 import type { Datapath } from "../../l2tp/model.ts";
 import type { Action, Link, Place } from "../../l2tp/plan.ts";
@@ -117,13 +118,13 @@ class Executor {
   #ownerOf(action: Action): string {
     switch (action.do) {
       case "putTunnel":
-        return `tunnel ${action.tunnel.name}`;
+        return `tunnel ${wholeName(action.tunnel.name)}`;
       case "deleteTunnel":
-        return `tunnel ${action.name}`;
+        return `tunnel ${wholeName(action.name)}`;
       case "putSession":
-        return `session ${action.session.key}`;
+        return `session ${wholeName(action.session.key)}`;
       case "deleteSession":
-        return `session ${action.key}`;
+        return `session ${wholeName(action.key)}`;
       case "createBridge":
         return this.#ownerOfLink(action.link.id);
       case "createPair":

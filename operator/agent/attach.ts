@@ -62,6 +62,7 @@ export class Attacher {
       return this.#describe(resolved, before);
     }
     const netnsIdentity = this.#requireFree(resolved, request, before);
+    await this.#requireAgreed(resolved);
     this.#forgetDead(resolved.session.key);
     const attachment = this.#record(resolved, request, netnsIdentity);
     this.#remember(attachment);
@@ -194,6 +195,15 @@ export class Attacher {
     const message = `no L2tpSession ${key} on node ${this.#context.nodeName}`;
     const remedy = "create it, correct the name, or run the pod on the node of its tunnel";
     throw new AgentError("UnknownSession", message, remedy);
+  }
+
+  /** In the kernel there is no interface before there is a session. @throws AgentError */
+  async #requireAgreed(resolved: ResolvedSession): Promise<void> {
+    const why = await this.#context.node.whyNotAgreed(resolved);
+    if (why === null) return;
+    const message = `L2tpSession ${resolved.session.key} is not established: ${why}`;
+    const remedy = "the runtime will try again; see l2tpctl tunnels on the node";
+    throw new AgentError("SessionNotReady", message, remedy);
   }
 
   #isSame(known: Attachment, request: SessionRequest): boolean {

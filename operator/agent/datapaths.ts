@@ -78,9 +78,12 @@ export class Datapaths {
     const userspace = await this.#listUserspace();
     const opened = this.#openKernel();
     const kernel = opened === null ? NOTHING : listKernel(opened);
+    const held = userspace.tunnels.map((state) =>
+      state.tunnel.handsOver ? { ...state, isLost: opened?.holds(state.tunnel) !== true } : state,
+    );
     return {
       ...userspace,
-      tunnels: [...userspace.tunnels, ...kernel.tunnels],
+      tunnels: [...held, ...kernel.tunnels],
       sessions: [...userspace.sessions, ...kernel.sessions],
     };
   }

@@ -1,5 +1,6 @@
 /** Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters. */
 import type { Listing, SessionState, Stranger, TunnelState } from "../../datapath/datapath.ts";
+import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import type { SessionCounters } from "../../l2tp/model.ts";
 import type { Finding } from "./protocol.ts";
 
@@ -111,6 +112,10 @@ const warning = (finding: string, remedy: string) => ({
 const deviceRule: Rule = ({ state, around }) => {
   const { key } = state.session;
   if (!around.isAttached(key)) return null;
+  // In the kernel it is down with the peer's circuit, and made anew by the next agreement.
+  const established = state.control?.established;
+  const isHeld = state.datapath === "Kernel" && state.control !== undefined;
+  if (isHeld && !(established && isCarrying(established.peerCircuit))) return null;
   const device = around.device(key);
   if (!state.deviceOpen || device === null) {
     return error(

@@ -6,10 +6,11 @@ import {
   type KernelTunnel,
   PseudowireType,
 } from "../../datapath/netlink/l2tp.ts";
+import { isControlHalf, wholeName } from "../../l2tp/halves.ts";
 import { formatEndpoint } from "../../l2tp/ip.ts";
 import type { DumpRow } from "./protocol.ts";
 
-/** @param listing what is ours, and all that userspace has */
+/** @param listing what is ours, in halves, and all that userspace has: a control half is in its kernel's row */
 export function dumpRows(listing: Listing, { tunnels, sessions }: KernelObjects): DumpRow[] {
   const kernelSessions = Map.groupBy(sessions, ({ tunnelId }) => tunnelId);
   const owners = ownersOf(listing);
@@ -17,7 +18,9 @@ export function dumpRows(listing: Listing, { tunnels, sessions }: KernelObjects)
     kernelTunnelRow(tunnel, owners),
     ...(kernelSessions.get(tunnel.tunnelId) ?? []).map((item) => kernelSessionRow(item, owners)),
   ]);
-  const userspace = listing.tunnels.filter(({ tunnel }) => tunnel.datapath === "Userspace");
+  const userspace = listing.tunnels.filter(
+    ({ tunnel }) => tunnel.datapath === "Userspace" && !isControlHalf(tunnel.name),
+  );
   const userspaceRows = userspace.flatMap((state) => [
     userspaceTunnelRow(state),
     ...listing.sessions
@@ -38,7 +41,9 @@ function ownersOf({ tunnels, sessions }: Listing): Owners {
   return {
     tunnels: new Map(
       tunnels.flatMap(({ tunnel: { datapath, tunnelId, name } }): [number, string][] =>
-        datapath === "Kernel" ? [[tunnelId, `L2tpTunnel ${name}`]] : [],
+        datapath === "Kernel" || isControlHalf(name)
+          ? [[tunnelId, `L2tpTunnel ${wholeName(name)}`]]
+          : [],
       ),
     ),
     sessions: new Map(

@@ -8,8 +8,9 @@ import type { Names } from "../../datapath/kernel/adopt.ts";
 import { deleteLink, findLink } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { deviceName } from "../../l2tp/device-name.ts";
+import { halfName, isControlHalf, wholeName } from "../../l2tp/halves.ts";
 import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
-import { type Action, type Desired, type Observed, plan } from "../../l2tp/plan.ts";
+import { type Action, type Desired, type Link, type Observed, plan } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 import {
   bridgeName,
@@ -19,6 +20,7 @@ import {
   type Spared,
   sparing,
 } from "../convert/desired.ts";
+import { carriers, inHalves, isAgreedOn } from "../convert/halves.ts";
 import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
 import { applyPlan } from "./apply.ts";
@@ -34,9 +36,26 @@ interface PassResult {
 
 /** What stands on the node before a pass. */
 export interface Observation {
+  /** In halves (l2tp/halves.ts), as the data planes have it. */
   readonly listing: Listing;
   readonly observed: Observed;
   readonly living: readonly Attachment[];
+}
+
+/** What there is of one session. */
+interface Seen {
+  readonly listing: Listing;
+  readonly links: readonly Link[];
+}
+
+function idsOf(session: string, attachment: Attachment): ReadonlySet<string> {
+  const key = attachmentKey(attachment);
+  return new Set([
+    linkId.pseudowire(session),
+    linkId.bridge(session),
+    linkId.port(key),
+    linkId.pod(key),
+  ]);
 }
 
 export class Node {
@@ -64,7 +83,7 @@ export class Node {
     return this.#tunnels;
   }
 
-  /** What is programmed and how it does, for whoever asks. */
+  /** What is programmed and how it does, in halves, for whoever asks. */
   look(): Promise<Listing> {
     return this.datapaths.look({
       sessions: this.#sessions,
@@ -83,20 +102,29 @@ export class Node {
   async converge(
     resolved: Pick<Resolved, "tunnels" | "sessions">,
     spared: Spared,
-    { observed, living }: Observation,
+    { observed, living, listing }: Observation,
   ): Promise<PassResult> {
     const wanted = living.filter(({ leaving }) => !leaving);
     const desired = {
-      tunnels: Array.from(resolved.tunnels.values(), ({ tunnel }) => tunnel),
+      tunnels: inHalves(Array.from(resolved.tunnels.values(), ({ tunnel }) => tunnel)),
       ...desireLinks(
         resolved.sessions.values(),
         Map.groupBy(wanted, ({ session }) => session),
         this.#name,
+        carriers(listing),
       ),
     };
     const spare = sparing(desired, observed, spared);
-    this.#tunnels = new Map(spare.tunnels.map(({ tunnelId, name }) => [tunnelId, name]));
-    this.#sessions = new Map(spare.sessions.map(({ session }) => [session.sessionId, session.key]));
+    this.#tunnels = new Map(
+      spare.tunnels.flatMap(({ tunnelId, name }) =>
+        isControlHalf(name) ? [] : [[tunnelId, name] as const],
+      ),
+    );
+    this.#sessions = new Map(
+      spare.sessions.flatMap(({ session: { sessionId, key } }) =>
+        isControlHalf(key) ? [] : [[sessionId, key] as const],
+      ),
+    );
     return this.#apply(spare, observed, plan(spare, observed));
   }
 
@@ -105,14 +133,38 @@ export class Node {
     resolved: ResolvedSession,
     attachment: Attachment,
   ): Promise<{ desired: Desired; observed: Observed; actions: Action[] }> {
-    const key = attachmentKey(attachment);
     const { session, tunnel } = resolved;
-    const ids = new Set([
-      linkId.pseudowire(session.key),
-      linkId.bridge(session.key),
-      linkId.port(key),
-      linkId.pod(key),
-    ]);
+    const ids = idsOf(session.key, attachment);
+    const looking = isAgreedOn(resolved)
+      ? this.#lookForHalves(resolved, ids)
+      : this.#lookForOne(resolved, attachment, ids);
+    looking.catch(() => {});
+    const attachments = this.#attachments.livingOf(session.key);
+    const { listing, links } = await looking;
+    const carried = carriers(listing)(resolved);
+    const whole = desireSession(resolved, attachments, this.#name, carried);
+    // Where nobody is attached, a session that could not be programmed need not be now.
+    const hasLink = whole.sessions.some(({ link }) => link !== null);
+    const isIdle = !hasLink && listing.sessions.length === 0;
+    const tunnels = inHalves([tunnel]);
+    const desired: Desired = {
+      tunnels,
+      sessions: isIdle ? [] : whole.sessions,
+      links: whole.links.filter(({ id }) => ids.has(id)),
+      pairs: whole.pairs.filter(({ port }) => ids.has(port)),
+    };
+    // The tunnel is a matter of the next whole pass.
+    const observed = { ...assemble(listing, links), tunnels };
+    return { desired, observed, actions: plan(desired, observed) };
+  }
+
+  /** What there is of a session and one of its attachments. */
+  async #lookForOne(
+    resolved: ResolvedSession,
+    attachment: Attachment,
+    ids: ReadonlySet<string>,
+  ): Promise<Seen> {
+    const { session, tunnel } = resolved;
     // The datapath answers while the kernel is asked.
     const listed = this.datapaths.find(resolved);
     listed.catch(() => {});
@@ -125,19 +177,29 @@ export class Node {
       ],
       attachment: isAlive(attachment) ? attachment : null,
     });
-    const whole = desireSession(resolved, this.#attachments.livingOf(session.key), this.#name);
-    const listing = await listed;
-    // Where nobody is attached, a session that could not be programmed need not be now.
-    const isIdle = whole.session.link === null && listing.sessions.length === 0;
-    const desired: Desired = {
-      tunnels: [tunnel],
-      sessions: isIdle ? [] : [whole.session],
-      links: whole.links.filter(({ id }) => ids.has(id)),
-      pairs: whole.pairs.filter(({ port }) => ids.has(port)),
+    return { listing: await listed, links };
+  }
+
+  /** The same where the kernel's half has an id that only the control half tells: among all there is. */
+  async #lookForHalves(
+    { session: { key } }: ResolvedSession,
+    ids: ReadonlySet<string>,
+  ): Promise<Seen> {
+    const { listing, observed } = await this.observe((id) => this.#tunnels.get(id));
+    const sessions = listing.sessions.filter(({ session }) => wholeName(session.key) === key);
+    return {
+      listing: { ...listing, sessions },
+      links: observed.links.filter(({ id }) => ids.has(id)),
     };
-    // The tunnel is a matter of the next whole pass.
-    const observed = { ...assemble(listing, links), tunnels: [tunnel] };
-    return { desired, observed, actions: plan(desired, observed) };
+  }
+
+  /** Why no pod can have the session now; null: it can. */
+  async whyNotAgreed(resolved: ResolvedSession): Promise<string | null> {
+    if (!isAgreedOn(resolved)) return null;
+    const { sessions } = await this.datapaths.userspace.list([halfName(resolved.session.key)]);
+    const control = sessions[0]?.control;
+    if (control?.established) return null;
+    return control?.lastEnding?.why ?? "the ends have not agreed on it yet";
   }
 
   /** Makes one attachment and its session what they should be. */

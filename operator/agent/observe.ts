@@ -34,7 +34,10 @@ export function assemble(listing: Listing, links: readonly Link[]): Observed {
       .map(({ session }) => [linkId.pseudowire(session.key), session.sessionId]),
   );
   return {
-    tunnels: listing.tunnels.map(({ tunnel }) => tunnel),
+    // Whoever has lost its tunnel in the kernel is no longer what anybody wants, and comes anew.
+    tunnels: listing.tunnels.map(({ tunnel, isLost }) =>
+      isLost ? { ...tunnel, tunnelId: 0 } : tunnel,
+    ),
     sessions: listing.sessions.map(({ session, datapath, deviceOpen, receiving }) => ({
       session,
       datapath,

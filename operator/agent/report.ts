@@ -185,7 +185,7 @@ export function sessionRows(
       tunnel: spec?.tunnelRef.name ?? session?.tunnel ?? "",
       sessionId: session?.sessionId ?? spec?.sessionId ?? null,
       peerSessionId: spec?.peerSessionId ?? session?.peerSessionId ?? null,
-      interface: first === undefined ? null : interfaceName(known, first),
+      interface: first === undefined ? null : interfaceName(known, first, live?.control),
       mtu: session?.mtu || null,
       mode: spec?.attachment?.mode ?? "Direct",
       attachedTo: attachments.map(({ pod, ifname }) => `${pod}:${ifname}`),

@@ -4,9 +4,9 @@ import type { Listing } from "../../datapath/datapath.ts";
 import { findLink, type LinkInfo } from "../../datapath/netlink/link.ts";
 import { lookUpRoute } from "../../datapath/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { deviceName } from "../../l2tp/device-name.ts";
 import { sessionMtu } from "../../l2tp/mtu.ts";
 import { type Client, serve } from "../../rpc/server.ts";
+import { ownDeviceName } from "../convert/halves.ts";
 import type { Agent, PassState } from "./agent.ts";
 import { complaints } from "./complaints.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
@@ -56,7 +56,7 @@ async function handle(
     case "attachments":
       return attachmentRows(requireState(agent), agent.store);
     case "dump":
-      return dumpRows(await agent.listDatapath(), agent.node.datapaths.kernelObjects());
+      return dumpRows(await agent.node.look(), agent.node.datapaths.kernelObjects());
     case "annotation":
       return agent.source.annotationOf(request.pod, request.uid);
     case "doctor":
@@ -147,7 +147,7 @@ async function examine(agent: Agent, seconds: number): Promise<Examination> {
     sessions: sessionRows(state, after, agent.status, agent.store),
     attachments: attachmentRows(state, agent.store),
   };
-  const watched = diagnose(before, after, surroundings(agent, state));
+  const watched = diagnose(before, after, surroundings(agent, state, after));
   const total = (listing: Listing, name: "rxPackets" | "txPackets") =>
     listing.sessions.reduce((sum, { counters }) => sum + counters[name], 0);
   return {
@@ -174,7 +174,8 @@ function findLinkIn(netns: string, name: string): LinkInfo | undefined {
   }
 }
 
-function surroundings(agent: Agent, { resolved }: PassState): Surroundings {
+function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listing): Surroundings {
+  const controls = new Map(sessions.map(({ session, control }) => [session.key, control]));
   return {
     noRoute(name) {
       const tunnel = resolved.tunnels.get(name)?.tunnel;
@@ -197,7 +198,7 @@ function surroundings(agent: Agent, { resolved }: PassState): Surroundings {
       const [pod] = known?.mode === "Bridge" ? [] : agent.store.livingOf(key);
       if (pod === undefined) {
         if (known === undefined) return null;
-        const name = deviceName(known.session, known.tunnel.datapath);
+        const name = ownDeviceName(known, controls.get(key));
         const link = findLink(agent.node.socket, name);
         return link === undefined ? null : { place: name, up: link.up };
       }

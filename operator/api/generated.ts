@@ -81,7 +81,7 @@ export interface TunnelSpec {
    */
   fastPath?: boolean;
   /**
-   * The control connection, where there is one (RFC 3931 section 3.3). It is the userspace datapath's.
+   * The control connection, where there is one (RFC 3931 section 3.3). With datapath Kernel the kernel moves the frames, and a session's device is made anew whenever the ends agree anew.
    */
   control?: {
     /**

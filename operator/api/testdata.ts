@@ -101,9 +101,25 @@ export const SAMPLES: readonly Sample[] = [
   managed("a secret of nowhere", { secretRef: secretKeyRef }, "schema"),
   managed("a secret before none", { previousSecretRef: secretRef }, "cel"),
   tunnel("a secret for HELLO alone", { control: { mode: "Quiescent", secretRef } }, "cel"),
+  tunnel("a managed tunnel in the kernel", {
+    peerTunnelId: undefined,
+    control: {},
+    datapath: "Kernel",
+  }),
   tunnel(
-    "a control connection in the kernel",
-    { peerTunnelId: undefined, control: {}, datapath: "Kernel" },
+    "a control connection over IP in the kernel",
+    {
+      ...{ encapsulation: "IP", ...remote("192.0.2.2") },
+      ...{ control: { mode: "Quiescent" }, datapath: "Kernel" },
+    },
+    "cel",
+  ),
+  tunnel(
+    "backups in the kernel",
+    {
+      ...{ peerTunnelId: undefined, control: {}, datapath: "Kernel" },
+      backup: [{ address: "192.0.2.3" }],
+    },
     "cel",
   ),
   managed("HELLO all the time", { hello: { interval: "10ms" } }, "cel"),

@@ -54,7 +54,8 @@ function checkFastPath(problems: Problems, spec: TunnelSpec): void {
   }
 }
 
-function checkControl(problems: Problems, { control, peerTunnelId, datapath }: TunnelSpec): void {
+function checkControl(problems: Problems, spec: TunnelSpec): void {
+  const { control, peerTunnelId, datapath, encapsulation, backup = [] } = spec;
   const mode = control === undefined ? "Static" : (control.mode ?? "Managed");
   if (mode === "Managed" && peerTunnelId !== undefined) {
     const reason = "in a Managed tunnel the peer tells its id";
@@ -64,8 +65,9 @@ function checkControl(problems: Problems, { control, peerTunnelId, datapath }: T
     problems.add("spec.peerTunnelId", undefined, "missing", remedy);
   }
   if (control === undefined || mode === "Static") return;
-  if (datapath === "Kernel") {
-    const reason = "a control connection is the userspace datapath's";
+  if (datapath === "Kernel" && (encapsulation === "IP" || backup.length > 0)) {
+    const what = encapsulation === "IP" ? "a control connection over IP is" : "backups are";
+    const reason = `${what} the userspace datapath's`;
     problems.add("spec.datapath", datapath, reason, "leave it out");
   }
   if (mode !== "Managed" && control.secretRef !== undefined) {

@@ -35,7 +35,11 @@ export function sharedEndpoints(
   const at = ({ tunnel: { local } }: Located) => `${local.address} ${local.port}`;
   const sharing = new Map<string, Sharing>();
   for (const group of Map.groupBy(overUdp, at).values()) {
-    if (group.length === 1) continue;
+    // Of sockets that are handed over each has its own remote.
+    const areHeld = group.every(
+      ({ object, tunnel }) => object.spec.datapath === "Kernel" && tunnel.control !== undefined,
+    );
+    if (group.length === 1 || areHeld) continue;
     const names = group.map(({ tunnel }) => tunnel.name).sort();
     const pinned = group.filter(({ object }) => object.spec.datapath === "Kernel");
     const pinnedNames = pinned.map(({ tunnel }) => tunnel.name).sort();
@@ -67,9 +71,10 @@ export function chooseDatapath(
   if (asked === "Auto" && preferred === "Userspace") {
     return { datapath: "Userspace", notInKernel: "the agent runs with --datapath userspace" };
   }
-  const reason = whyNotKernel(tunnel, shared, kernel);
+  const isOpen = asked === "Auto" && preferred === null;
+  const reason = whyNotKernel(tunnel, shared, kernel, isOpen);
   if (reason === null) return { datapath: "Kernel", notInKernel: null };
-  if (asked === "Auto" && preferred === null) return { datapath: "Userspace", notInKernel: reason };
+  if (isOpen) return { datapath: "Userspace", notInKernel: reason };
   const wish =
     asked === "Kernel" ? "spec.datapath Kernel" : "the agent runs with --datapath kernel";
   const message = `${wish}: ${reason}; mend that, or set spec.datapath: Userspace`;
@@ -80,9 +85,16 @@ function whyNotKernel(
   { name, encapsulation, local, control, fastPath }: Tunnel,
   shared: SharedEndpoints,
   kernel: KernelSupport,
+  isOpen: boolean,
 ): string | null {
   if (fastPath) return "the fast path, which it asks for, is the userspace datapath's";
-  if (control !== undefined) return "its control connection is the userspace datapath's";
+  if (control !== undefined) {
+    // In the kernel each new agreement takes a new device.
+    if (isOpen)
+      return "a tunnel with a control connection is in the kernel only where spec.datapath asks for it";
+    if (encapsulation === "IP") return "over IP its control connection is the userspace datapath's";
+    if (control.backups.length > 0) return "backups are the userspace datapath's";
+  }
   const family = local.address.includes(":") ? "IPv6" : "IPv4";
   const lack = encapsulation === "UDP" ? kernel.UDP : kernel[family];
   if (lack !== null) return lack;

@@ -1,6 +1,8 @@
 /** The links that sessions and attachments ask for. */
 import { createHash } from "node:crypto";
+import type { SessionControlState } from "../../datapath/control/state.ts";
 import { deviceName } from "../../l2tp/device-name.ts";
+import { controlHalfOf, wholeName } from "../../l2tp/halves.ts";
 import { canonicalAddress, canonicalNetwork, canonicalPrefix } from "../../l2tp/ip.ts";
 import { type LinkKind, linkId, parseLinkLabel, pseudowireLabel } from "../../l2tp/link-label.ts";
 import { formatMac } from "../../l2tp/mac.ts";
@@ -14,6 +16,7 @@ import type {
 } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "./attachment.ts";
 import { withCircuit } from "./control.ts";
+import { type Carried, isAgreedOn, ownDeviceName } from "./halves.ts";
 import type { ResolvedSession } from "./resolve.ts";
 
 export function bridgeName(sessionId: number): string {
@@ -36,59 +39,94 @@ export function stableMac(...parts: readonly string[]): string {
 }
 
 /** The name of the interface by which the session is had: the pod's own, or what stands in the bridge. */
-export function interfaceName(resolved: ResolvedSession | undefined, first: Attachment): string {
-  if (resolved?.mode !== "Bridge") return first.ifname;
-  return deviceName(resolved.session, resolved.tunnel.datapath);
+export function interfaceName(
+  resolved: ResolvedSession | undefined,
+  first: Attachment,
+  control: SessionControlState | undefined,
+): string {
+  return resolved?.mode === "Bridge" ? ownDeviceName(resolved, control) : first.ifname;
 }
 
-/** What one session wants of the node. @param attachments its own, of living pods, the first first */
+/** What one session wants of the node. */
+export interface SessionWishes {
+  /** One, or that of each half. */
+  readonly sessions: readonly DesiredSession[];
+  readonly links: readonly Link[];
+  readonly pairs: readonly PortPair[];
+}
+
+/**
+ * @param attachments the session's own, of living pods, the first first
+ * @param carried null: its ends have not agreed how
+ */
 export function desireSession(
-  { session, tunnel: { datapath }, mode }: ResolvedSession,
+  resolved: ResolvedSession,
   attachments: readonly Attachment[],
   nodeName: string,
-): { session: DesiredSession; links: Link[]; pairs: PortPair[] } {
-  const id = linkId.pseudowire(session.key);
-  const device: Link = {
-    id,
-    kind: "pseudowire",
-    datapath,
-    label: pseudowireLabel(session.key, session.sessionId),
-    netns: null,
-    name: deviceName(session, datapath),
-    mtu: session.mtu,
-    mac: stableMac(nodeName, session.key),
-    up: false,
-    bridge: null,
-    addresses: [],
-    routes: [],
-  };
+  carried: Carried | null,
+): SessionWishes {
+  const { tunnel, mode } = resolved;
+  const blank = blankLink(resolved, nodeName);
   const [first] = attachments;
-  const desired: DesiredSession = {
-    session: withCircuit(session, first !== undefined),
-    datapath,
-    link: id,
-  };
+  // The kernel makes a device with each session.
+  const hasDevice = tunnel.datapath === "Kernel" || first !== undefined;
+  const devices = carried !== null && hasDevice ? [deviceOf(carried, blank)] : [];
+  const sessions = programmed(resolved, carried, first !== undefined, devices);
   if (first === undefined) {
-    // The kernel makes a device with each session.
-    if (datapath === "Kernel") return { session: desired, links: [device], pairs: [] };
-    return { session: { ...desired, link: null }, links: [], pairs: [] };
+    return { sessions, links: devices.map((device) => ({ ...device, up: false })), pairs: [] };
   }
   if (mode === "Direct") {
-    return { session: desired, links: [{ ...device, ...inPod(first) }], pairs: [] };
+    return { sessions, links: devices.map((device) => placed(device, first)), pairs: [] };
   }
+  return { sessions, ...bridged(resolved, attachments, blank, devices, nodeName) };
+}
+
+function programmed(
+  resolved: ResolvedSession,
+  carried: Carried | null,
+  isAttached: boolean,
+  [device]: readonly Link[],
+): DesiredSession[] {
+  const { session, tunnel } = resolved;
+  const found: DesiredSession[] = [];
+  if (isAgreedOn(resolved)) {
+    const half = withCircuit(controlHalfOf(session), isAttached);
+    found.push({ session: half, datapath: "Userspace", link: null });
+  }
+  if (carried !== null) {
+    const { datapath } = tunnel;
+    const own = withCircuit(carried.session, isAttached);
+    found.push({ session: own, datapath, link: device?.id ?? null });
+  }
+  return found;
+}
+
+function placed(device: Link, attachment: Attachment): Link {
+  const { up, routes, ...rest } = inPod(attachment);
+  // Through what is down there are no routes.
+  return { ...device, ...rest, up: up && device.up, routes: device.up ? routes : [] };
+}
+
+function bridged(
+  { session }: ResolvedSession,
+  attachments: readonly Attachment[],
+  blank: Link,
+  devices: readonly Link[],
+  nodeName: string,
+): Pick<SessionWishes, "links" | "pairs"> {
   const bridge: Link = {
-    ...device,
+    ...blank,
     ...notDevice("bridge", linkId.bridge(session.key)),
     name: bridgeName(session.sessionId),
     mac: stableMac(nodeName, session.key, "bridge"),
     up: true,
   };
-  const links: Link[] = [bridge, { ...device, up: true, bridge: bridge.id }];
+  const links: Link[] = [bridge, ...devices.map((device) => ({ ...device, bridge: bridge.id }))];
   const pairs: PortPair[] = [];
   for (const attachment of attachments) {
     const key = attachmentKey(attachment);
     const port: Link = {
-      ...device,
+      ...blank,
       ...notDevice("port", linkId.port(key)),
       name: portName(attachment),
       mac: null,
@@ -96,14 +134,39 @@ export function desireSession(
       bridge: bridge.id,
     };
     const pod: Link = {
-      ...device,
+      ...blank,
       ...notDevice("pod", linkId.pod(key)),
       ...inPod(attachment),
     };
     links.push(port, pod);
     pairs.push({ port: port.id, pod: pod.id });
   }
-  return { session: desired, links, pairs };
+  return { links, pairs };
+}
+
+/** What all links of the session begin with. */
+function blankLink({ session, tunnel }: ResolvedSession, nodeName: string): Link {
+  return {
+    id: linkId.pseudowire(session.key),
+    kind: "pseudowire",
+    datapath: tunnel.datapath,
+    label: "",
+    netns: null,
+    name: "",
+    mtu: session.mtu,
+    mac: stableMac(nodeName, session.key),
+    up: false,
+    bridge: null,
+    addresses: [],
+    routes: [],
+  };
+}
+
+/** As it stands on the node while nobody is attached, but for whether it is up. */
+function deviceOf({ session, isUp }: Carried, blank: Link): Link {
+  const label = pseudowireLabel(session.key, session.sessionId);
+  const name = deviceName(session, blank.datapath ?? "Userspace");
+  return { ...blank, label, name, up: isUp };
 }
 
 /** Another kind of link than the session's own device. */
@@ -135,12 +198,14 @@ export function desireLinks(
   sessions: Iterable<ResolvedSession>,
   attachments: ReadonlyMap<string, readonly Attachment[]>,
   nodeName: string,
+  carrierOf: (resolved: ResolvedSession) => Carried | null,
 ): Omit<Desired, "tunnels"> {
-  const parts = Array.from(sessions, (resolved) =>
-    desireSession(resolved, attachments.get(resolved.session.key) ?? [], nodeName),
-  );
+  const parts = Array.from(sessions, (resolved) => {
+    const attached = attachments.get(resolved.session.key) ?? [];
+    return desireSession(resolved, attached, nodeName, carrierOf(resolved));
+  });
   return {
-    sessions: parts.map(({ session }) => session),
+    sessions: parts.flatMap((part) => part.sessions),
     links: parts.flatMap(({ links }) => links),
     pairs: parts.flatMap(({ pairs }) => pairs),
   };
@@ -160,12 +225,12 @@ export function sparing(desired: Desired, observed: Observed, spared: Spared): D
   const tunnels = new Set(desired.tunnels.map(({ name }) => name));
   const sessions = new Set(desired.sessions.map(({ session }) => session.key));
   const kept = observed.sessions.filter(
-    ({ session }) => !sessions.has(session.key) && spared.sessions(session.key),
+    ({ session }) => !sessions.has(session.key) && spared.sessions(wholeName(session.key)),
   );
   const keptKeys = new Set(kept.map(({ session }) => session.key));
   const usedTunnels = new Set(kept.map(({ session }) => session.tunnel));
   const keptTunnels = observed.tunnels.filter(
-    ({ name }) => !tunnels.has(name) && (usedTunnels.has(name) || spared.tunnels(name)),
+    ({ name }) => !tunnels.has(name) && (usedTunnels.has(name) || spared.tunnels(wholeName(name))),
   );
   const wantedLinks = new Set(desired.links.map(({ id }) => id));
   const keptLinks = observed.links.filter(({ id }) => {

@@ -240,6 +240,33 @@ it("needs a route to one of the remotes, and fits frames to the narrowest path",
   });
 });
 
+it("hands a tunnel with a control connection to the kernel only where that is asked for", () => {
+  const kernel = { UDP: null, IPv4: null, IPv6: null };
+  const managed = (name: string, change: object) => {
+    const object = tunnel(name, { control: {}, ...change });
+    delete object.spec.peerTunnelId;
+    return object;
+  };
+  const asks = { datapath: "Kernel" } as const;
+  const remote = { remote: { address: "192.0.2.3" } };
+  const objects = [managed("asks", asks), managed("also", { ...asks, ...remote })];
+  const both = resolved(objects, [], { datapaths: { preferred: null, kernel } });
+  // Each has its own socket on the one port.
+  expect(both.refusedTunnels).toEqual(new Map());
+  expect([...both.tunnels.values()].map((item) => item.tunnel.datapath)).toEqual([
+    "Kernel",
+    "Kernel",
+  ]);
+  const open = [managed("asks", asks), managed("open", remote)];
+  const mixed = resolved(open, [], { datapaths: { preferred: null, kernel } });
+  expect(mixed.refusedTunnels.get("open")?.message).toContain("which shares no port");
+  const auto = resolved([managed("open", {})], [], { datapaths: { preferred: null, kernel } });
+  expect(auto.tunnels.get("open")).toMatchObject({
+    tunnel: { datapath: "Userspace" },
+    notInKernel: expect.stringContaining("only where spec.datapath asks for it"),
+  });
+});
+
 it("leaves a tunnel that asks for the fast path to userspace, where the kernel could have it", () => {
   const kernel = { UDP: null, IPv4: null, IPv6: null };
   const datapaths = { preferred: null, kernel };

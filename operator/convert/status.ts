@@ -62,6 +62,7 @@ const FAILURE_REASONS: Readonly<Record<string, string>> = {
   ENETUNREACH: "NoRoute",
   EHOSTUNREACH: "NoRoute",
   NotOurs: "NotOurs",
+  NotHandedOver: "DatapathDown",
 };
 
 const FAILURE_REMEDIES: Readonly<Record<string, string>> = {
@@ -138,7 +139,7 @@ export function sessionStatus(
   const [first] = living;
   return {
     sessionId: session.sessionId,
-    ...(first === undefined ? {} : { interface: interfaceName(resolved, first) }),
+    ...(first === undefined ? {} : { interface: interfaceName(resolved, first, control) }),
     mtu: session.mtu,
     attachedTo: living.map(({ pod, ifname }) => ({ pod, interface: ifname })),
     conditions: [

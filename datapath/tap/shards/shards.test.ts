@@ -64,6 +64,13 @@ it("has all open a local endpoint, and one carry the tunnel", () => {
   expect(ops()).toEqual([["release"], ["deleteTunnel", "release"], ["release"]]);
 });
 
+it("has one shard alone open the socket that the kernel is given", () => {
+  const held = tunnelTo(1, { handsOver: true, control: tunnelControl() });
+  expect(put(held)).toEqual({ result: null });
+  shards.apply({ op: "deleteTunnel", name: held.name });
+  expect(ops()).toEqual([[], ["putTunnel", "deleteTunnel"], []]);
+});
+
 it("opens it nowhere where one cannot", () => {
   const [, second] = recording as [RecordingShard, RecordingShard];
   second.refuses = "hold";

@@ -1,0 +1,32 @@
+/** Gives the kernel's L2TP a socket of this process, which then carries frames without us, and control messages to us. */
+import type { Tunnel } from "../../l2tp/model.ts";
+import { L2tpNetlink } from "../netlink/l2tp.ts";
+import { closeFd } from "../sys/fd.ts";
+import { openConnectedSocket } from "../sys/socket.ts";
+
+/**
+ * The kernel's tunnel goes when the socket is closed, with its sessions and their devices (net/l2tp/l2tp_core.c,
+ * l2tp_udp_encap_destroy).
+ * @param prepare what is to be done to the socket before
+ * @returns the socket
+ * @throws SystemError, NetlinkError EEXIST: a tunnel has the id, perhaps one that is on its way out; NoL2tpError
+ */
+export function openHandedOver(tunnel: Tunnel, prepare: (fd: number) => void): number {
+  const { tunnelId, peerTunnelId, encapsulation, local, remote } = tunnel;
+  const l2tp = L2tpNetlink.open(null);
+  try {
+    const fd = openConnectedSocket(local, remote);
+    try {
+      prepare(fd);
+      const ids = { tunnelId, peerTunnelId, protocolVersion: 3 };
+      const [error] = l2tp.createTunnels([{ ...ids, encapsulation, fd }]);
+      if (error) throw error;
+      return fd;
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
+  } finally {
+    l2tp.close();
+  }
+}

@@ -1,0 +1,258 @@
+/** Tunnels with a control connection whose frames the kernel moves: ip-l2tp(8) only looks, and breaks things. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { TestAgent } from "../harness/agent.ts";
+import { cni } from "../harness/cni.ts";
+import { type Host, inside, ip, link, ping, TestNet } from "../harness/net.ts";
+import { managedSession, managedTunnel, sessionObject } from "../harness/objects.ts";
+import { tryRun } from "../harness/run.ts";
+import { until } from "../harness/wait.ts";
+
+type End = 0 | 1;
+
+const HELLO = { interval: "1s", deadAfter: "4s" };
+const KERNEL = { datapath: "Kernel" };
+
+let net: TestNet;
+let agents: [TestAgent, TestAgent];
+let pods: [string, string];
+
+beforeAll(async () => {
+  net = await TestNet.create();
+  agents = [new TestAgent(net.a), new TestAgent(net.b)];
+  pods = [await net.addPod("left"), await net.addPod("right")];
+});
+
+afterEach((context) => {
+  if (context.task.result?.state === "fail") console.log(...agents.map(({ log }) => log));
+});
+
+afterAll(async () => {
+  for (const agent of agents) await agent.destroy();
+  await net.remove();
+});
+
+const tunnelOf = (local: Host, remote: Host, control: object, more: object) =>
+  managedTunnel("branch", local, remote, { hello: HELLO, ...control }, more);
+
+/** One end's objects; the left one begins. */
+function write(end: End, tunnel: object = KERNEL, session: object = {}): void {
+  const [local, remote] = end === 0 ? [net.a, net.b] : [net.b, net.a];
+  const control = end === 0 ? {} : { initiate: false, role: "LNS" };
+  const lan = managedSession("lan", "branch", session);
+  agents[end].write("all.yaml", [tunnelOf(local, remote, control, tunnel), lan]);
+}
+
+function call(command: "ADD" | "DEL", end: End) {
+  const agent = agents[end];
+  const ips = [`10.1.0.${end + 1}/24`, `fd00:1::${end + 1}/64`];
+  const rest = { socket: agent.socket, runtimeConfig: { ips } };
+  const config = { cniVersion: "1.0.0", name: "self", type: "l2tp", session: "shop/lan", ...rest };
+  return cni(agent.host, { command, netns: pods[end], config });
+}
+
+/** As a runtime does: again, until it works. */
+const attach = (end: End) =>
+  until("the pod has its interface", async () => (await call("ADD", end)).status === 0);
+
+const established = (end: End) => agents[end].condition("l2tpsession", "shop/lan", "Established");
+const crosses = () => until("frames cross", () => ping(pods[0], "10.1.0.2"));
+const net1 = () => link(pods[0], "net1");
+const isUp = async () => (await net1())?.flags.includes("UP");
+const isWhole = () =>
+  agents[0].ask({ op: "check", containerId: "c1", cniIfname: "net1" }).then(() => true);
+
+/** Of net1 in the left pod: what must stay. */
+async function identity() {
+  const found = await net1();
+  const addresses = found?.addr_info?.map(({ local }) => local);
+  const own = addresses?.filter((local) => !local.startsWith("fe80"));
+  return { mac: found?.address, mtu: found?.mtu, addresses: own?.sort() };
+}
+
+/** After `work`, which takes the device away, the pod has another like it, and frames cross. */
+async function isMadeAnew(work: () => Promise<unknown>): Promise<void> {
+  const [before, index] = [await identity(), (await net1())?.ifindex];
+  await work();
+  await until("its device is another", async () => {
+    const now = (await net1())?.ifindex;
+    return now !== undefined && now !== index;
+  });
+  await crosses();
+  await until("it is as it was", async () => {
+    expect(await identity()).toEqual(before);
+    return isWhole();
+  });
+}
+
+async function killPeer(): Promise<void> {
+  await agents[1].kill();
+  process.kill(await agents[1].datapathPid(), "SIGKILL");
+}
+
+/** What the kernel has on the left, as ip-l2tp(8) tells it. */
+const inKernel = (what: "tunnel" | "session") => ip(net.a.name, "l2tp", "show", what);
+const tunnelRow = async () => (await agents[0].ask({ op: "tunnels" }))[0];
+const agreement = async () => (await agents[0].session("shop/lan"))?.control?.established;
+
+describe("a managed tunnel in the kernel", () => {
+  it("gives no pod an interface before its ends agree, and says why", async () => {
+    write(0);
+    await agents[0].start();
+    const answer = await call("ADD", 0);
+    expect(JSON.parse(answer.stdout)).toMatchObject({
+      code: 11,
+      msg: expect.stringContaining("L2tpSession shop/lan is not established"),
+    });
+    expect(await net1()).toBeUndefined();
+  });
+
+  it("is down while nobody is attached at the other end, and as it should be", async () => {
+    write(1);
+    await agents[1].start();
+    await attach(0);
+    await until("it is told", () => established(0)?.reason === "NotActive");
+    await until("there is nothing to send into", async () => (await isUp()) === false);
+    await until("all is as it should be", isWhole);
+  });
+
+  it("agrees on ids and cookies, and the kernel moves the frames", async () => {
+    await attach(1);
+    await crosses();
+    await until("IPv6, too", () => ping(pods[0], "fd00:1::2"));
+    await until("all is as it should be", isWhole);
+    const [a] = agents;
+    expect(a.condition("l2tptunnel", "branch", "Programmed")?.message).toContain("kernel's L2TP");
+    expect(await tunnelRow()).toMatchObject({
+      ...{ name: "branch", datapath: "Kernel", sessions: 1 },
+      control: { state: "established" },
+    });
+    expect((await a.session("shop/lan"))?.counters.rxPackets).toBeGreaterThan(0);
+    const session = await inKernel("session");
+    expect(session).toContain(`Session ${(await agreement())?.sessionId} in tunnel`);
+    expect(session).toMatch(/cookie [0-9a-f]{16}\s+peer cookie [0-9a-f]{16}/);
+    expect((await a.ask({ op: "dump" })).map(({ owner, datapath }) => [owner, datapath])).toEqual([
+      ["L2tpTunnel branch", "Kernel"],
+      ["L2tpSession shop/lan", "Kernel"],
+    ]);
+    expect((await a.ask({ op: "doctor", seconds: 0 })).findings).toEqual([]);
+  });
+
+  it("is nobody's business while its agent is away", async () => {
+    const before = { ...(await identity()), index: (await net1())?.ifindex };
+    const pings = tryRun(inside(pods[0], "ping", "-q", "-i", "0.05", "-w", "60", "10.1.0.2"));
+    await agents[0].kill();
+    await agents[0].start();
+    await tryRun(["pkill", "-INT", "-x", "ping"]);
+    const match = /(\d+) packets transmitted, (\d+) received/.exec((await pings).stdout);
+    // The last one may have been on its way.
+    expect(Number(match?.[1]) - Number(match?.[2])).toBeLessThan(2);
+    expect({ ...(await identity()), index: (await net1())?.ifindex }).toEqual(before);
+  });
+
+  it("goes down with the other pod, and up with the next one", async () => {
+    const before = await identity();
+    expect((await call("DEL", 1)).status).toBe(0);
+    await until("it is down", async () => (await isUp()) === false);
+    await attach(1);
+    await crosses();
+    await until("it is as it was", async () => {
+      expect(await identity()).toEqual(before);
+      return isWhole();
+    });
+  });
+
+  it("misses a dead peer, and finds the one that comes back", () =>
+    isMadeAnew(async () => {
+      await killPeer();
+      await until("it is missed", () => established(0)?.status === "False");
+      await until("it is down", async () => (await isUp()) === false);
+      const alive = agents[0].condition("l2tptunnel", "branch", "Alive");
+      expect(alive?.reason).toBe("PeerLost");
+      await agents[1].start();
+    }));
+
+  it.each<[string, () => Promise<unknown>]>([
+    [
+      "the process that holds it",
+      async () => process.kill(await agents[0].datapathPid(), "SIGKILL"),
+    ],
+    [
+      "the kernel's tunnel",
+      async () => {
+        const id = (await tunnelRow())?.tunnelId;
+        await ip(net.a.name, "l2tp", "del", "tunnel", "tunnel_id", `${id}`);
+      },
+    ],
+    [
+      "the kernel's session",
+      async () => {
+        const [tunnel, session] = [(await tunnelRow())?.tunnelId, (await agreement())?.sessionId];
+        const ids = ["tunnel_id", `${tunnel}`, "session_id", `${session}`];
+        await ip(net.a.name, "l2tp", "del", "session", ...ids);
+      },
+    ],
+  ])("survives the loss of %s", (_what, lose) => isMadeAnew(lose));
+
+  it("takes another local port, and sequence numbers", () =>
+    isMadeAnew(async () => {
+      const session = { sequencing: { send: true, receive: true } };
+      write(0, { ...KERNEL, local: { port: 1702 } }, session);
+      write(1, { ...KERNEL, remote: { address: net.a.ipv4, port: 1702 } }, session);
+      await until("the kernel has it", async () => (await inKernel("tunnel")).includes("1702"));
+    }));
+
+  it("speaks with one in userspace", async () => {
+    write(1, { remote: { address: net.a.ipv4, port: 1702 }, datapath: "Userspace" });
+    await until("it is in userspace", async () => {
+      const [row] = await agents[1].ask({ op: "tunnels" });
+      return row?.datapath === "Userspace" && row.control?.state === "established";
+    });
+    await crosses();
+  });
+
+  it("leaves the pod's interface be behind a bridge", async () => {
+    expect((await call("DEL", 0)).status).toBe(0);
+    write(0, { ...KERNEL, local: { port: 1702 } }, { attachment: { mode: "Bridge" } });
+    await until(
+      "it is a bridge",
+      async () => (await agents[0].session("shop/lan"))?.mode === "Bridge",
+    );
+    await attach(0);
+    await crosses();
+    const index = (await net1())?.ifindex;
+    await killPeer();
+    await until("it is missed", () => established(0)?.status === "False");
+    await agents[1].start();
+    await crosses();
+    expect((await net1())?.ifindex).toBe(index);
+    await until("all is as it should be", isWhole);
+  });
+
+  it("leaves nothing behind when it goes", async () => {
+    for (const agent of agents) agent.remove("all.yaml");
+    await until("it is gone", async () => (await inKernel("tunnel")) === "");
+    await until("the interface is", async () => (await net1()) === undefined);
+    for (const end of [0, 1] as const) expect((await call("DEL", end)).status).toBe(0);
+  });
+});
+
+it("a quiescent tunnel in the kernel says whether the peer lives", async () => {
+  const quiescent = (local: Host, remote: Host, tunnelId: number, peerTunnelId: number) =>
+    tunnelOf(local, remote, { mode: "Quiescent" }, { ...KERNEL, tunnelId, peerTunnelId });
+  const [a, b] = agents;
+  a.write("all.yaml", [quiescent(net.a, net.b, 1, 2), sessionObject("lan", "branch")]);
+  b.write("all.yaml", [quiescent(net.b, net.a, 2, 1), sessionObject("lan", "branch")]);
+  await attach(0);
+  await attach(1);
+  await crosses();
+  const alive = () => a.condition("l2tptunnel", "branch", "Alive")?.status;
+  await until("the peer is there", () => alive() === "True");
+  expect(await inKernel("session")).toContain("Session 128 in tunnel 1");
+  const index = (await net1())?.ifindex;
+  await killPeer();
+  await until("it is missed", () => alive() === "False");
+  await b.start();
+  await until("the peer is back", () => alive() === "True");
+  await crosses();
+  expect((await net1())?.ifindex).toBe(index);
+});

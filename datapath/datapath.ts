@@ -68,6 +68,8 @@ export interface SessionState {
   /** Times that the peer was found to have restarted its sequence numbers. */
   readonly resyncs: number;
   readonly control?: SessionControlState;
+  /** Of a session in two halves (l2tp/halves.ts): as the kernel has it. */
+  readonly carried?: Session;
 }
 
 export interface Listing {

@@ -537,6 +537,9 @@ describe("plan", () => {
     ]);
     converge(desire([agreed], 5000, HELD), node);
     expect(doings([one])).toEqual(["deleteSession"]);
+    // Where the manifests are broken, what is there is all that is known of it.
+    const spared = { ...desire([agreed], 5000, HELD), tunnels: node.observe().tunnels };
+    expect(plan(spared, node.observe())).toEqual([]);
     // Another port is another socket.
     expect(doings([one], 5001)).toEqual([
       ...["deleteSession", "deleteTunnel", "deleteSession", "deleteTunnel"],

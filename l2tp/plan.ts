@@ -8,7 +8,7 @@
  */
 import { deviceName } from "./device-name.ts";
 import { kernelSessionDifference, sameData, tunnelDifference } from "./difference.ts";
-import { halfName, isHandedOver } from "./halves.ts";
+import { halfName } from "./halves.ts";
 import { type LinkKind, linkId } from "./link-label.ts";
 import type { Datapath, Session, Tunnel } from "./model.ts";
 
@@ -164,7 +164,8 @@ class Planner {
       (item) => item.datapath !== "Kernel" || used.has(item.name),
     );
     this.#wantedTunnels = new Map(wanted.map((tunnel) => [tunnel.name, tunnel]));
-    const held = desired.tunnels.filter(isHandedOver);
+    const names = new Set(desired.tunnels.map(({ name }) => name));
+    const held = desired.tunnels.filter(({ name }) => names.has(halfName(name)));
     this.#heldTunnels = new Map(held.map((tunnel) => [tunnel.name, tunnel]));
     this.#halves = new Set(
       observed.tunnels.filter(({ handsOver }) => handsOver).map(({ name }) => name),

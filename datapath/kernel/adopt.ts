@@ -13,6 +13,8 @@ export interface Names {
   readonly sessions: ReadonlyMap<number, string>;
   /** The name of the tunnel with that id; `sessions`: the keys of those in it. */
   tunnelName(tunnelId: number, sessions: readonly string[]): string | undefined;
+  /** By tunnel id: whose socket the datapath process has given the kernel. */
+  readonly held?: ReadonlyMap<number, string>;
 }
 
 export interface Adopted {
@@ -44,14 +46,17 @@ export function adopt(
   const namesById = new Map<number, string>();
   for (const raw of tunnels) {
     const inThere = inTunnels.get(raw.tunnelId);
+    const held = names.held?.get(raw.tunnelId);
     if (inThere === undefined) {
-      foreignTunnels.set(raw.tunnelId, raw);
+      if (held === undefined) foreignTunnels.set(raw.tunnelId, raw);
       continue;
     }
-    const known = names.tunnelName(
-      raw.tunnelId,
-      inThere.map(([, key]) => key),
-    );
+    const known =
+      held ??
+      names.tunnelName(
+        raw.tunnelId,
+        inThere.map(([, key]) => key),
+      );
     const name = known === undefined || ours.has(known) ? `kernel tunnel ${raw.tunnelId}` : known;
     namesById.set(raw.tunnelId, name);
     ours.set(name, { raw, tunnel: adoptTunnel(name, raw) });

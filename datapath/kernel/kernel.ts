@@ -47,6 +47,11 @@ export class NotHandedOverError extends Error {
   readonly code = "NotHandedOver";
 }
 
+export function strangeTunnel(tunnelId: number): string {
+  const remedy = `delete it (ip l2tp del tunnel tunnel_id ${tunnelId}), or choose another spec.tunnelId`;
+  return `the node has a tunnel ${tunnelId} that we did not make; ${remedy}`;
+}
+
 /** What the kernel has, ours or not. */
 export interface KernelObjects {
   readonly tunnels: readonly KernelTunnel[];
@@ -121,9 +126,13 @@ export class KernelDatapath {
     return { tunnels: [], sessions: [this.#describeSession({ session, raw }, tunnel)] };
   }
 
-  /** A reply for each change, in order; one that fails does not stop the next. */
-  async apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
+  /**
+   * A reply for each change, in order; one that fails does not stop the next.
+   * @param isLettingGo a tunnel that the kernel was given may be on its way out
+   */
+  async apply(changes: readonly Change[], isLettingGo = false): Promise<readonly Reply<null>[]> {
     const batch = new Batch(changes);
+    if (isLettingGo) batch.deletes();
     const doomed = this.#doomed(changes);
     for (let at = 0; at < changes.length; ) at += await this.#applyRun(batch, doomed, at);
     return batch.replies;
@@ -204,14 +213,21 @@ export class KernelDatapath {
     return known !== undefined && isSame(known, newTunnel(tunnel));
   }
 
+  /** Resolves when the kernel has let go of tunnels whose sockets were closed, or does not seem to. */
+  async release(tunnelIds: readonly number[]): Promise<void> {
+    const deadline = performance.now() + DELETION_BASE_MS;
+    for (const id of tunnelIds) {
+      await gone(`tunnel ${id}`, deadline, () => this.#l2tp.getTunnel(id) === undefined);
+    }
+  }
+
   /** True where it is there, of a pass that ended before its first session. @throws NotOursError */
   #isMade(wanted: NewKernelTunnel): boolean {
     const { tunnelId } = wanted;
     const foreign = this.#foreign.foreignTunnels.get(tunnelId);
     if (foreign === undefined) return false;
     if (isSame(foreign, wanted) && this.#foreignIn(tunnelId).length === 0) return true;
-    const remedy = `delete it (ip l2tp del tunnel tunnel_id ${tunnelId}), or choose another spec.tunnelId`;
-    throw new NotOursError(`the node has a tunnel ${tunnelId} that we did not make; ${remedy}`);
+    throw new NotOursError(strangeTunnel(tunnelId));
   }
 
   async #putSessions(batch: Batch, puts: readonly PutSession[], start: number): Promise<void> {

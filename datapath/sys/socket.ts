@@ -15,7 +15,6 @@ const SOL_SOCKET = 1;
 const SOL_IP = 0;
 export const SOL_UDP = 17;
 const SOL_IPV6 = 41;
-const SO_REUSEADDR = 2;
 const SO_NO_CHECK = 11;
 const SO_REUSEPORT = 15;
 const SO_SNDBUFFORCE = 32;
@@ -123,13 +122,11 @@ export function openTunnelSocket(
 
 /**
  * A UDP socket as `openTunnelSocket` makes it, connected: what comes from elsewhere is another socket's. All of a port
- * must be opened by this.
+ * must be opened by this, and by one user (SO_REUSEPORT, unlike SO_REUSEADDR, has the kernel see to that).
  * @throws SystemError as there, and ENETUNREACH where there is no route
  */
 export function openConnectedSocket(local: SocketAddress, remote: SocketAddress): number {
-  const fd = openTunnelSocket("UDP", local, (unbound) =>
-    setOption(unbound, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"),
-  );
+  const fd = openTunnelSocket("UDP", local, sharePort);
   try {
     const sockaddr = encodeSockaddr(remote);
     const where = `${remote.address} port ${remote.port}`;

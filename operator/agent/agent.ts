@@ -7,12 +7,12 @@ import type { Listing } from "../../datapath/datapath.ts";
 import { isKernelL2tpLoaded, withoutKernel } from "../../datapath/kernel/support.ts";
 import { monitorNode } from "../../datapath/netlink/monitor.ts";
 import { DatapathClient } from "../../datapath/tap/client.ts";
-import type { Datapath } from "../../l2tp/model.ts";
+import type { Datapath, Session } from "../../l2tp/model.ts";
 import type { L2tpTunnel } from "../api/types.ts";
 import { attachmentKey } from "../convert/attachment.ts";
 import type { DatapathContext } from "../convert/datapaths.ts";
 import type { Spared } from "../convert/desired.ts";
-import { asOne } from "../convert/halves.ts";
+import { asOne, isAgreedOn } from "../convert/halves.ts";
 import {
   describeRejection,
   type Intake,
@@ -246,7 +246,10 @@ export class Agent {
     const listing = asOne(observation.listing);
     const programmed = {
       tunnels: new Map(listing.tunnels.map(({ tunnel }) => [tunnel.name, tunnel.tunnelId])),
-      sessions: new Map(listing.sessions.map(({ session }) => [session.key, session.sessionId])),
+      kernelTunnels: new Set(
+        listing.tunnels.flatMap(({ tunnel }) => (tunnel.datapath === "Kernel" ? tunnel.name : [])),
+      ),
+      sessions: new Map(listing.sessions.map(({ session }) => [session.key, this.#idOf(session)])),
     };
     const wanted = resolve(intake, {
       nodeName,
@@ -274,6 +277,12 @@ export class Agent {
     this.#writeStatus(spared);
     this.#report(actions.length, failures, Math.round(performance.now() - started));
     return this.#state;
+  }
+
+  /** Of a kernel's half that has lost the other one nothing else tells what the manifest called it. */
+  #idOf({ key, sessionId }: Session): number {
+    const before = this.#state?.resolved.sessions.get(key);
+    return before !== undefined && isAgreedOn(before) ? before.session.sessionId : sessionId;
   }
 
   /** Whether the kernel can is nobody's question unless there is a tunnel that may be its. */

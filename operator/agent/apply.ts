@@ -70,6 +70,7 @@ class Executor {
       const wanted = this.#datapathChange(action);
       if (wanted !== null) {
         if (wanted.datapath !== this.#datapath) await this.flush();
+        if (this.failures.has(owner)) return;
         this.#datapath = wanted.datapath;
         this.#changes.push({ owner, change: wanted.change });
         return;

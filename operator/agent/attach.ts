@@ -5,6 +5,7 @@ import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 import { bridgeName, portName, stableMac } from "../convert/desired.ts";
+import { isAgreedOn } from "../convert/halves.ts";
 import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
 import type { AttachmentStore } from "./attachments.ts";
@@ -32,6 +33,11 @@ export interface AttachContext {
 }
 
 export type AttachStep = "recorded" | "placed" | "announced" | "leaving" | "left";
+
+function notEstablished({ session: { key } }: ResolvedSession, why: string): AgentError {
+  const remedy = "the runtime will try again; see l2tpctl tunnels on the node";
+  return new AgentError("SessionNotReady", `L2tpSession ${key} is not established: ${why}`, remedy);
+}
 
 const callKey = ({ containerId, cniIfname }: CniCall): string => `${containerId}/${cniIfname}`;
 
@@ -75,6 +81,10 @@ export class Attacher {
       await this.#detachOne(attachment);
       const remedy = "see l2tpctl doctor on the node; the runtime will try again";
       throw new AgentError("ApplyFailed", `${attachment.session}: ${failure.message}`, remedy);
+    }
+    if (this.#lacksInterface(resolved, attachment)) {
+      await this.#detachOne(attachment);
+      throw notEstablished(resolved, "the ends have to agree on it anew");
     }
     reached("placed");
     announce(attachment.netns, attachment.ifname, attachment.mac, attachment.addresses);
@@ -145,7 +155,11 @@ export class Attacher {
     const resolved = this.#requireSession({ ...attachment, pod: null });
     const failures = await this.#converge(resolved, attachment);
     const { actions } = await this.#context.node.planFor(resolved, attachment);
-    if (actions.length === 0) return;
+    if (actions.length === 0) {
+      if (!this.#lacksInterface(resolved, attachment)) return;
+      const message = `${attachment.session} is not established: ${attachment.ifname} is not there until it is`;
+      throw new AgentError("Drift", message, "see l2tpctl tunnels on the node");
+    }
     const failure = failures.get(`session ${attachment.session}`);
     const what = failure?.message ?? actions.map((action) => action.do).join(", ");
     const message = `${attachment.session} at ${attachment.ifname} is not as it should be: ${what}`;
@@ -200,10 +214,18 @@ export class Attacher {
   /** In the kernel there is no interface before there is a session. @throws AgentError */
   async #requireAgreed(resolved: ResolvedSession): Promise<void> {
     const why = await this.#context.node.whyNotAgreed(resolved);
-    if (why === null) return;
-    const message = `L2tpSession ${resolved.session.key} is not established: ${why}`;
-    const remedy = "the runtime will try again; see l2tpctl tunnels on the node";
-    throw new AgentError("SessionNotReady", message, remedy);
+    if (why !== null) throw notEstablished(resolved, why);
+  }
+
+  /** Then nothing is wrong with the node, and the pod has nothing all the same. */
+  #lacksInterface(resolved: ResolvedSession, { netns, ifname }: Attachment): boolean {
+    if (!isAgreedOn(resolved)) return false;
+    const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
+    try {
+      return findLink(socket, ifname) === undefined;
+    } finally {
+      socket.close();
+    }
   }
 
   #isSame(known: Attachment, request: SessionRequest): boolean {

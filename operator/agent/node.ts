@@ -7,6 +7,7 @@ import type { Listing } from "../../datapath/datapath.ts";
 import type { Names } from "../../datapath/kernel/adopt.ts";
 import { deleteLink, findLink } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import { isAbsent } from "../../datapath/tap/client.ts";
 import { deviceName } from "../../l2tp/device-name.ts";
 import { halfName, isControlHalf, wholeName } from "../../l2tp/halves.ts";
 import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
@@ -196,8 +197,10 @@ export class Node {
   /** Why no pod can have the session now; null: it can. */
   async whyNotAgreed(resolved: ResolvedSession): Promise<string | null> {
     if (!isAgreedOn(resolved)) return null;
-    const { sessions } = await this.datapaths.userspace.list([halfName(resolved.session.key)]);
-    const control = sessions[0]?.control;
+    const { session } = resolved;
+    const { sessions } = await this.datapaths.userspace.list([halfName(session.key)]);
+    const isThere = sessions[0]?.session.tunnel === halfName(session.tunnel);
+    const control = isThere ? sessions[0]?.control : undefined;
     if (control?.established) return null;
     return control?.lastEnding?.why ?? "the ends have not agreed on it yet";
   }
@@ -222,6 +225,7 @@ export class Node {
         const change = { op: "deleteSession", key: attachment.session } as const;
         const datapath = makerOf(found?.kind ?? "") ?? "Kernel";
         await this.datapaths.apply(datapath, [change]);
+        await this.#leaveHalf(attachment.session);
       } else if (id !== linkId.pod(attachmentKey(attachment))) {
         return;
       }
@@ -231,6 +235,17 @@ export class Node {
       }
     } finally {
       socket.close();
+    }
+  }
+
+  /** The peer is told, too, where the session was agreed on with it. */
+  async #leaveHalf(session: string): Promise<void> {
+    try {
+      const key = halfName(session);
+      const { sessions } = await this.datapaths.userspace.list([key]);
+      if (sessions.length > 0) await this.datapaths.userspace.apply([{ op: "deleteSession", key }]);
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
     }
   }
 

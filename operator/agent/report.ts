@@ -32,7 +32,7 @@ export function statusInputs(
   const { resolved, failures, listing } = state;
   const inputs: StatusInput[] = [];
   const tunnels = new Map(listing.tunnels.map((item) => [item.tunnel.name, item.control]));
-  const sessions = new Map(listing.sessions.map((item) => [item.session.key, item.control]));
+  const sessions = new Map(listing.sessions.map((item) => [item.session.key, item]));
   for (const [key, tunnel] of resolved.tunnels) {
     const status = { ...tunnelStatus(tunnel, failures, tunnels.get(key)) };
     inputs.push({ kind: "L2tpTunnel", key, ...specOf(tunnel.object), status });
@@ -185,7 +185,7 @@ export function sessionRows(
       tunnel: spec?.tunnelRef.name ?? session?.tunnel ?? "",
       sessionId: session?.sessionId ?? spec?.sessionId ?? null,
       peerSessionId: spec?.peerSessionId ?? session?.peerSessionId ?? null,
-      interface: first === undefined ? null : interfaceName(known, first, live?.control),
+      interface: first === undefined ? null : interfaceName(known, first, live),
       mtu: session?.mtu || null,
       mode: spec?.attachment?.mode ?? "Direct",
       attachedTo: attachments.map(({ pod, ifname }) => `${pod}:${ifname}`),

@@ -175,7 +175,7 @@ function findLinkIn(netns: string, name: string): LinkInfo | undefined {
 }
 
 function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listing): Surroundings {
-  const controls = new Map(sessions.map(({ session, control }) => [session.key, control]));
+  const programmed = new Map(sessions.map((state) => [state.session.key, state]));
   return {
     noRoute(name) {
       const tunnel = resolved.tunnels.get(name)?.tunnel;
@@ -198,7 +198,7 @@ function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listi
       const [pod] = known?.mode === "Bridge" ? [] : agent.store.livingOf(key);
       if (pod === undefined) {
         if (known === undefined) return null;
-        const name = ownDeviceName(known, controls.get(key));
+        const name = ownDeviceName(known, programmed.get(key));
         const link = findLink(agent.node.socket, name);
         return link === undefined ? null : { place: name, up: link.up };
       }

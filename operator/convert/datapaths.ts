@@ -3,6 +3,7 @@ import type { KernelSupport } from "../../datapath/kernel/support.ts";
 import type { Datapath, Tunnel } from "../../l2tp/model.ts";
 import type { L2tpTunnel } from "../api/types.ts";
 import { RefusalError } from "./refusal.ts";
+import type { Programmed } from "./resolve.ts";
 
 export interface DatapathContext {
   /** What the node's administrator has said: a datapath for all tunnels that leave it open, or none. */
@@ -22,14 +23,14 @@ export type SharedEndpoints = ReadonlyMap<string, Sharing>;
 interface Sharing {
   /** Another tunnel there. */
   readonly other: string;
-  /** The one that must be in the kernel, by its manifest; then no other can be there at all. */
+  /** The one that is in the kernel, or is to be, by its manifest; then no other can be there at all. */
   readonly kernels: string | null;
 }
 
-/** @param incumbents names of tunnels that are programmed: they win over new ones */
+/** Who is programmed at an endpoint wins over who would be. */
 export function sharedEndpoints(
   tunnels: readonly Located[],
-  incumbents: ReadonlySet<string>,
+  programmed: Pick<Programmed, "tunnels" | "kernelTunnels">,
 ): SharedEndpoints {
   const overUdp = tunnels.filter(({ tunnel }) => tunnel.encapsulation === "UDP");
   const at = ({ tunnel: { local } }: Located) => `${local.address} ${local.port}`;
@@ -43,7 +44,14 @@ export function sharedEndpoints(
     const names = group.map(({ tunnel }) => tunnel.name).sort();
     const pinned = group.filter(({ object }) => object.spec.datapath === "Kernel");
     const pinnedNames = pinned.map(({ tunnel }) => tunnel.name).sort();
-    const kernels = pinnedNames.find((name) => incumbents.has(name)) ?? pinnedNames[0] ?? null;
+    const incumbent = pinnedNames.find((name) => programmed.kernelTunnels.has(name));
+    const isTaken = names.some(
+      (name) =>
+        programmed.tunnels.has(name) &&
+        !programmed.kernelTunnels.has(name) &&
+        !pinnedNames.includes(name),
+    );
+    const kernels = incumbent ?? (isTaken ? null : (pinnedNames[0] ?? null));
     for (const name of names) {
       sharing.set(name, { other: names.find((other) => other !== name) ?? "", kernels });
     }

@@ -1,6 +1,6 @@
 /** The links that sessions and attachments ask for. */
 import { createHash } from "node:crypto";
-import type { SessionControlState } from "../../datapath/control/state.ts";
+import type { SessionState } from "../../datapath/datapath.ts";
 import { deviceName } from "../../l2tp/device-name.ts";
 import { controlHalfOf, wholeName } from "../../l2tp/halves.ts";
 import { canonicalAddress, canonicalNetwork, canonicalPrefix } from "../../l2tp/ip.ts";
@@ -42,9 +42,9 @@ export function stableMac(...parts: readonly string[]): string {
 export function interfaceName(
   resolved: ResolvedSession | undefined,
   first: Attachment,
-  control: SessionControlState | undefined,
+  live: Pick<SessionState, "carried"> | undefined,
 ): string {
-  return resolved?.mode === "Bridge" ? ownDeviceName(resolved, control) : first.ifname;
+  return resolved?.mode === "Bridge" ? ownDeviceName(resolved, live) : first.ifname;
 }
 
 /** What one session wants of the node. */

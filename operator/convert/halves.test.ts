@@ -141,9 +141,17 @@ it("shows a tunnel before its ends agree", () => {
   expect(one.sessions).toEqual([expect.objectContaining({ session, datapath: "Kernel" })]);
 });
 
-it("names a device by what was agreed on", () => {
-  expect(ownDeviceName(resolved, control(agreement))).toBe("l2tn-1000");
-  expect(ownDeviceName(resolved, control(null))).toBe("l2tp-7");
-  const here = { session, tunnel: { ...tunnel, datapath: "Userspace" as const } };
-  expect(ownDeviceName(here, control(agreement))).toBe("l2tp-7");
+it("names a device by what the kernel has", () => {
+  const [one] = asOne(listing(null, [inKernel])).sessions;
+  expect(ownDeviceName(resolved, one)).toBe("l2tp-999");
+  expect(ownDeviceName(resolved, asOne(listing(agreement)).sessions[0])).toBe("l2tp-7");
+});
+
+it("does not carry a session as it was agreed on in another tunnel", () => {
+  const moved = { ...resolved, session: { ...session, tunnel: "t2" } };
+  const other = { ...tunnel, name: "t2" };
+  const before = listing(agreement, [inKernel]);
+  const held = tunnelState({ tunnel: controlHalf(other), isLost: false });
+  const tunnels = [...before.tunnels, held];
+  expect(carriers({ ...before, tunnels })({ ...moved, tunnel: other })).toBeNull();
 });

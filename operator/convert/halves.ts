@@ -1,5 +1,4 @@
 /** Tunnels and sessions of two halves (l2tp/halves.ts): what each is to have, and how they look as one. */
-import type { SessionControlState } from "../../datapath/control/state.ts";
 import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
 import { agreed } from "../../l2tp/control/carried.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
@@ -50,7 +49,10 @@ export function carriers(listing: Listing): (resolved: ResolvedSession) => Carri
     const held = tunnels.get(half.name);
     if (held === undefined || held.isLost) return null;
     if (tunnelDifference(held.tunnel, half) === "anew") return null;
-    const established = sessions.get(halfName(session.key))?.control?.established;
+    const signalled = sessions.get(halfName(session.key));
+    // What was agreed on in another tunnel is over.
+    const isThere = signalled?.session.tunnel === half.name;
+    const established = isThere ? signalled.control?.established : null;
     if (established) {
       return { session: agreed(session, established), isUp: isCarrying(established.peerCircuit) };
     }
@@ -97,8 +99,13 @@ function wholeTunnel(name: string, control: TunnelState, kernel?: TunnelState): 
   return {
     ...control,
     tunnel: { ...tunnel, name, datapath: "Kernel" },
-    endpoint: kernel?.endpoint ?? control.endpoint,
+    endpoint: { ...control.endpoint, ...(kernel === undefined ? {} : received(kernel)) },
   };
+}
+
+/** What the kernel counts; what it cannot give to a session it leaves to the process. */
+function received({ endpoint: { rxPackets, rxErrors } }: TunnelState) {
+  return { rxPackets, rxErrors };
 }
 
 function wholeSession(key: string, control: SessionState, kernel?: SessionState): SessionState {
@@ -107,15 +114,15 @@ function wholeSession(key: string, control: SessionState, kernel?: SessionState)
   return {
     ...kernel,
     session,
+    carried: kernel.session,
     ...(control.control === undefined ? {} : { control: control.control }),
   };
 }
 
-/** What the session's own device is called on the node. @param control what is told of its halves */
+/** What the session's own device is called on the node. @param live as it is programmed */
 export function ownDeviceName(
   { session, tunnel }: Pick<ResolvedSession, "session" | "tunnel">,
-  control: SessionControlState | undefined,
+  live: Pick<SessionState, "carried"> | undefined,
 ): string {
-  const carried = isHandedOver(tunnel) ? (control?.established ?? session) : session;
-  return deviceName(carried, tunnel.datapath);
+  return deviceName(live?.carried ?? session, tunnel.datapath);
 }

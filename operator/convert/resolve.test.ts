@@ -27,6 +27,13 @@ const session = (
   spec: { tunnelRef: { name: "t" }, peerSessionId: 1, ...spec },
 });
 
+const NOTHING: ResolveContext["programmed"] = {
+  tunnels: new Map(),
+  kernelTunnels: new Set(),
+  sessions: new Map(),
+  underlayMtus: new Map(),
+};
+
 function resolved(
   tunnels: readonly L2tpTunnel[],
   sessions: readonly L2tpSession[] = [],
@@ -49,7 +56,7 @@ function resolved(
       throw new Error("no such secret");
     },
     datapaths: { preferred: null, kernel: withoutKernel("no kernel here") },
-    programmed: { tunnels: new Map(), sessions: new Map(), underlayMtus: new Map() },
+    programmed: NOTHING,
     ...change,
   });
 }
@@ -112,8 +119,8 @@ it("finds the local address of an interface, and says where it has none", () => 
 it("lives without a route where the local address is given, with the MTU that it had", () => {
   const given = tunnel("t", { local: { address: "192.0.2.1" } });
   const programmed = {
+    ...NOTHING,
     tunnels: new Map([["t", 1]]),
-    sessions: new Map<string, number>(),
     underlayMtus: new Map([["t", 9000]]),
   };
   const { tunnels } = resolved([given], [], { underlay: noRoute, programmed });
@@ -133,11 +140,7 @@ it("refuses a tunnel that only turns out to lead to itself when its address is l
 it("lets what is programmed win a conflict, whatever its name", () => {
   const two = [session("a", { sessionId: 7 }), session("b", { sessionId: 7 })];
   expect([...resolved([tunnel("t")], two).refusedSessions.keys()]).toEqual(["shop/b"]);
-  const programmed = {
-    tunnels: new Map<string, number>(),
-    sessions: new Map([["shop/b", 7]]),
-    underlayMtus: new Map(),
-  };
+  const programmed = { ...NOTHING, sessions: new Map([["shop/b", 7]]) };
   const { refusedSessions } = resolved([tunnel("t")], two, { programmed });
   expect(refusedSessions.get("shop/a")).toMatchObject({ reason: "Conflict" });
 });
@@ -179,11 +182,7 @@ it("keeps namespaces out that the tunnel does not allow", () => {
 it("keeps the ids that it has allocated, whoever asks for them later", () => {
   const first =
     resolved([tunnel("t")], [session("lan")]).sessions.get("shop/lan")?.session.sessionId ?? 0;
-  const programmed = {
-    tunnels: new Map<string, number>(),
-    sessions: new Map([["shop/lan", first]]),
-    underlayMtus: new Map(),
-  };
+  const programmed = { ...NOTHING, sessions: new Map([["shop/lan", first]]) };
   const greedy = session("greedy", { sessionId: first });
   const { sessions, refusedSessions } = resolved([tunnel("t")], [greedy, session("lan")], {
     programmed,
@@ -199,10 +198,9 @@ it("says of a session whose tunnel is broken that it is the tunnel's fault", () 
     sessions: new Map([["shop/lan", session("lan")]]),
     rejections,
   };
-  const programmed = { tunnels: new Map(), sessions: new Map(), underlayMtus: new Map() };
   const secrets = () => "";
   const datapaths = { preferred: null, kernel: withoutKernel("no kernel here") };
-  const context = { nodeName: "here", underlay: noRoute, secrets, datapaths, programmed };
+  const context = { nodeName: "here", underlay: noRoute, secrets, datapaths, programmed: NOTHING };
   expect(resolve(intake, context).refusedSessions.get("shop/lan")).toMatchObject({
     condition: "Programmed",
     reason: "TunnelInvalid",
@@ -211,7 +209,7 @@ it("says of a session whose tunnel is broken that it is the tunnel's fault", () 
 
 it("lets no new session take the id of one that runs although its manifest is broken", () => {
   const all = resolved([tunnel("t")], [session("new", { sessionId: 7 })]);
-  const programmed = { tunnels: new Map(), sessions: new Map([["shop/old", 7]]) };
+  const programmed = { ...NOTHING, sessions: new Map([["shop/old", 7]]) };
   const spared = yieldToSpared(all, programmed, () => true);
   expect(spared.sessions.size).toBe(0);
   expect(spared.refusedSessions.get("shop/new")?.message).toContain("shop/old");
@@ -238,6 +236,26 @@ it("needs a route to one of the remotes, and fits frames to the narrowest path",
     underlayMtu: 1400,
     noRoute: "no route to 192.0.2.2 (ENETUNREACH)",
   });
+});
+
+it("throws nobody off a port by asking for the kernel", () => {
+  const kernel = { UDP: null, IPv4: null, IPv6: null };
+  const datapaths = { preferred: null, kernel };
+  const remote = { remote: { address: "192.0.2.3" } };
+  const two = [tunnel("asks", { datapath: "Kernel" }), tunnel("runs", remote)];
+  const tunnels = new Map([["runs", 1]]);
+  const { refusedTunnels } = resolved(two, [], { datapaths, programmed: { ...NOTHING, tunnels } });
+  expect([...refusedTunnels.keys()]).toEqual(["asks"]);
+  // Who is there in the kernel stays, too.
+  const all = {
+    ...NOTHING,
+    tunnels: new Map([
+      ["runs", 1],
+      ["asks", 2],
+    ]),
+  };
+  const programmed = { ...all, kernelTunnels: new Set(["asks"]) };
+  expect([...resolved(two, [], { datapaths, programmed }).refusedTunnels.keys()]).toEqual(["runs"]);
 });
 
 it("hands a tunnel with a control connection to the kernel only where that is asked for", () => {

@@ -81,6 +81,8 @@ export interface ResolveContext {
 /** Ids of what is programmed, by the names of tunnels and the keys of sessions. */
 export interface Programmed {
   readonly tunnels: ReadonlyMap<string, number>;
+  /** Names of those that are in the kernel. */
+  readonly kernelTunnels: ReadonlySet<string>;
   readonly sessions: ReadonlyMap<string, number>;
 }
 
@@ -100,7 +102,7 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
   const located = collect(here, refusedTunnels, (object) =>
     resolveTunnel(object, tunnelIds, context),
   );
-  const shared = sharedEndpoints([...located.values()], new Set(programmed.tunnels.keys()));
+  const shared = sharedEndpoints([...located.values()], programmed);
   const drafts = collect(located.values(), refusedTunnels, (tunnel) =>
     withDatapath(tunnel, shared, context.datapaths),
   );

@@ -1,6 +1,7 @@
 /** What the objects' status says of what the agent found. */
 
 import type { SessionControlState, TunnelControlState } from "../../datapath/control/state.ts";
+import type { SessionState } from "../../datapath/datapath.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import type { Datapath } from "../../l2tp/model.ts";
 import type { FieldProblem } from "../../l2tp/problem.ts";
@@ -124,7 +125,7 @@ export function sessionStatus(
   resolved: ResolvedSession,
   failures: Failures,
   attachments: readonly { attachment: Attachment; alive: boolean }[],
-  control?: SessionControlState,
+  live?: Pick<SessionState, "control" | "carried">,
 ): Omit<SessionStatus, "conditions"> & { conditions: Verdict[] } {
   const { session, tunnel } = resolved;
   const failure =
@@ -139,14 +140,14 @@ export function sessionStatus(
   const [first] = living;
   return {
     sessionId: session.sessionId,
-    ...(first === undefined ? {} : { interface: interfaceName(resolved, first, control) }),
+    ...(first === undefined ? {} : { interface: interfaceName(resolved, first, live) }),
     mtu: session.mtu,
     attachedTo: living.map(({ pod, ifname }) => ({ pod, interface: ifname })),
     conditions: [
       ACCEPTED,
       failure === undefined ? programmed : failed(failure),
       attached(living, attachments.length),
-      ...(session.control === undefined ? [] : [established(control)]),
+      ...(session.control === undefined ? [] : [established(live?.control)]),
     ],
   };
 }

@@ -201,7 +201,48 @@ describe("a managed tunnel in the kernel", () => {
       await until("the kernel has it", async () => (await inKernel("tunnel")).includes("1702"));
     }));
 
+  it("goes on while its manifest is broken", async () => {
+    const index = (await net1())?.ifindex;
+    write(0, { ...KERNEL, local: { port: 1702 }, tunnelId: 0 });
+    const accepted = () => agents[0].condition("l2tptunnel", "branch", "Accepted")?.status;
+    await until("it is refused", () => accepted() === "False");
+    // For some passes.
+    expect(await ping(pods[0], "10.1.0.2", { count: 5, args: ["-i", "1"] })).toBe(true);
+    expect((await net1())?.ifindex).toBe(index);
+    expect((await tunnelRow())?.control?.state).toBe("established");
+  });
+
+  it("shares its port with another of its kind, and loses no session to it but its own", async () => {
+    const second = { ...net.b, ipv4: "192.0.2.22" };
+    await ip(net.b.name, "addr", "add", `${second.ipv4}/24`, "dev", net.b.device);
+    const ours = { ...KERNEL, local: { port: 1702 } };
+    const theirs = { ...KERNEL, remote: { address: net.a.ipv4, port: 1702 } };
+    const waits = { initiate: false, role: "LNS" };
+    const writeBoth = (tunnelOfLan: string) => {
+      const sessions = [managedSession("lan", tunnelOfLan), managedSession("wan", "other")];
+      const other = (local: Host, remote: Host, control: object, more: object) =>
+        managedTunnel("other", local, remote, { hello: HELLO, ...control }, more);
+      agents[0].write("all.yaml", [
+        ...[tunnelOf(net.a, net.b, {}, ours), other(net.a, second, {}, ours)],
+        ...sessions,
+      ]);
+      const local = { local: { address: second.ipv4 } };
+      agents[1].write("all.yaml", [
+        tunnelOf(net.b, net.a, waits, theirs),
+        ...[other(net.b, net.a, waits, { ...theirs, ...local }), ...sessions],
+      ]);
+    };
+    const wan = async () => (await agents[0].session("shop/wan"))?.control?.established?.sessionId;
+    writeBoth("branch");
+    const id = await until("the other is agreed on", wan);
+    await crosses();
+    await isMadeAnew(async () => writeBoth("other"));
+    expect(await wan()).toBe(id);
+    await until("the kernel has both", async () => (await inKernel("session")).includes(`${id}`));
+  });
+
   it("speaks with one in userspace", async () => {
+    write(0, { ...KERNEL, local: { port: 1702 } });
     write(1, { remote: { address: net.a.ipv4, port: 1702 }, datapath: "Userspace" });
     await until("it is in userspace", async () => {
       const [row] = await agents[1].ask({ op: "tunnels" });

@@ -213,7 +213,7 @@ export class KernelDatapath {
     return known !== undefined && isSame(known, newTunnel(tunnel));
   }
 
-  /** Resolves when the kernel has let go of tunnels whose sockets were closed, or does not seem to. */
+  /** Resolves when the kernel has let go of tunnels whose sockets were closed. @throws Error where it does not */
   async release(tunnelIds: readonly number[]): Promise<void> {
     const deadline = performance.now() + DELETION_BASE_MS;
     for (const id of tunnelIds) {

@@ -11,7 +11,7 @@ import type { Failures } from "../convert/status.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import { AgentError } from "./errors.ts";
 import type { Node } from "./node.ts";
-import { isAlive, netnsIdentity, requirePodNetns } from "./pod-netns.ts";
+import { findLinkIn, isAlive, netnsIdentity, requirePodNetns } from "./pod-netns.ts";
 import type {
   Attached,
   AttachedInterface,
@@ -219,13 +219,7 @@ export class Attacher {
 
   /** Then nothing is wrong with the node, and the pod has nothing all the same. */
   #lacksInterface(resolved: ResolvedSession, { netns, ifname }: Attachment): boolean {
-    if (!isAgreedOn(resolved)) return false;
-    const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
-    try {
-      return findLink(socket, ifname) === undefined;
-    } finally {
-      socket.close();
-    }
+    return isAgreedOn(resolved) && findLinkIn(netns, ifname) === undefined;
   }
 
   #isSame(known: Attachment, request: SessionRequest): boolean {

@@ -1,13 +1,7 @@
 /** Both datapaths of a node: the kernel's own L2TP, where it has one, and the userspace process. */
 import type { Change, Listing } from "../../datapath/datapath.ts";
 import type { Names } from "../../datapath/kernel/adopt.ts";
-import {
-  KernelDatapath,
-  type KernelObjects,
-  NotHandedOverError,
-  NotOursError,
-  strangeTunnel,
-} from "../../datapath/kernel/kernel.ts";
+import { KernelDatapath, type KernelObjects } from "../../datapath/kernel/kernel.ts";
 import {
   isKernelL2tpLoaded,
   type KernelSupport,
@@ -17,9 +11,10 @@ import {
 import { NoL2tpError } from "../../datapath/netlink/l2tp.ts";
 import { type DatapathClient, isAbsent } from "../../datapath/tap/client.ts";
 import { isControlHalf, wholeName } from "../../l2tp/halves.ts";
-import type { Datapath, Tunnel } from "../../l2tp/model.ts";
-import { type Reply, toWireError } from "../../rpc/errors.ts";
+import type { Datapath } from "../../l2tp/model.ts";
+import type { Reply } from "../../rpc/errors.ts";
 import type { ResolvedSession } from "../convert/resolve.ts";
+import { applyHandingOver } from "./hand-over.ts";
 
 /** Modules may be installed while we run. */
 const PROBE_AGAIN_MS = 60_000;
@@ -77,35 +72,18 @@ export class Datapaths {
 
   /** A reply for each change, in order. */
   async apply(datapath: Datapath, changes: readonly Change[]): Promise<readonly Reply<null>[]> {
-    if (datapath === "Userspace") return this.#applyInUserspace(changes);
+    if (datapath === "Userspace") {
+      this.#isLettingGo ||= changes.some(
+        (change) => change.op === "deleteTunnel" && isControlHalf(change.name),
+      );
+      const apply = (some: readonly Change[]) => this.userspace.apply(some);
+      return applyHandingOver(changes, apply, () => this.#openKernel());
+    }
     const kernel = this.#openKernel();
     if (kernel === null) throw new NoL2tpError();
     const isLettingGo = this.#isLettingGo;
     this.#isLettingGo = false;
     return kernel.apply(changes, isLettingGo);
-  }
-
-  /** What the process is to give the kernel it can only when that has let go of what it was given before. */
-  async #applyInUserspace(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
-    const leaving = changes.flatMap((change) => (change.op === "deleteTunnel" ? change.name : []));
-    this.#isLettingGo ||= leaving.some(isControlHalf);
-    const first = changes.findIndex((change) => handedOver(change) !== null);
-    if (first === -1) return this.userspace.apply(changes);
-    const before = await this.userspace.apply(changes.slice(0, first));
-    const rest = changes.slice(first);
-    const kernel = this.#openKernel();
-    const again = rest.flatMap((change) => {
-      const tunnel = handedOver(change);
-      return tunnel !== null && leaving.includes(tunnel.name) ? tunnel.tunnelId : [];
-    });
-    // Whoever has not gone by then is found below.
-    await kernel?.release(again).catch(() => {});
-    const replies = await this.userspace.apply(rest);
-    const checked = replies.map((reply, index) => {
-      const tunnel = handedOver(rest[index]);
-      return tunnel === null ? reply : checkHandOver(reply, tunnel, this.#openKernel());
-    });
-    return [...before, ...checked];
   }
 
   async #all(
@@ -143,25 +121,4 @@ export class Datapaths {
     if (this.#kernel === null && isKernelL2tpLoaded()) this.#kernel = new KernelDatapath();
     return this.#kernel;
   }
-}
-
-/** The control half that a change puts; null: it puts none. */
-function handedOver(change: Change | undefined): Tunnel | null {
-  return change?.op === "putTunnel" && change.tunnel.handsOver ? change.tunnel : null;
-}
-
-/** What is said of a control half is so when the kernel has its tunnel. */
-function checkHandOver(
-  reply: Reply<null>,
-  tunnel: Tunnel,
-  kernel: KernelDatapath | null,
-): Reply<null> {
-  const { tunnelId } = tunnel;
-  if ("error" in reply) {
-    if (reply.error.code !== "EEXIST") return reply;
-    return { error: toWireError(new NotOursError(strangeTunnel(tunnelId))) };
-  }
-  if (kernel?.holds(tunnel)) return reply;
-  const message = `the datapath process has not given the kernel tunnel ${tunnelId}: it may be older than the agent; end it when frames may pause, and it is started anew`;
-  return { error: toWireError(new NotHandedOverError(message)) };
 }

@@ -1,5 +1,7 @@
-/** Whether a pod's network namespace is still the one that it was: paths and inodes are used again. */
+/** Network namespaces of pods: whether one is still what it was, for paths and inodes are used again. */
 import { readFileSync, statSync } from "node:fs";
+import { findLink, type LinkInfo } from "../../datapath/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { inNetns, OWN_NETNS } from "../../datapath/sys/netns.ts";
 import type { Attachment } from "../convert/attachment.ts";
 import { AgentError } from "./errors.ts";
@@ -48,4 +50,18 @@ export function requirePodNetns(path: string): string {
     throw refuse("the node's own network namespace");
   }
   return identity;
+}
+
+/** A link in a pod; undefined, too, where the namespace has just died. */
+export function findLinkIn(netns: string, name: string): LinkInfo | undefined {
+  try {
+    const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
+    try {
+      return findLink(socket, name);
+    } finally {
+      socket.close();
+    }
+  } catch {
+    return undefined;
+  }
 }

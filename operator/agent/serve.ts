@@ -1,9 +1,8 @@
 /** The agent's socket: checks what is asked, and hands it to whom it concerns. */
 import type { Server } from "node:net";
 import type { Listing } from "../../datapath/datapath.ts";
-import { findLink, type LinkInfo } from "../../datapath/netlink/link.ts";
+import { findLink } from "../../datapath/netlink/link.ts";
 import { lookUpRoute } from "../../datapath/netlink/route.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { sessionMtu } from "../../l2tp/mtu.ts";
 import { type Client, serve } from "../../rpc/server.ts";
 import { ownDeviceName } from "../convert/halves.ts";
@@ -12,6 +11,7 @@ import { complaints } from "./complaints.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
 import { dumpRows } from "./dump.ts";
 import { AgentError } from "./errors.ts";
+import { findLinkIn } from "./pod-netns.ts";
 import {
   type AgentRequest,
   type AgentResults,
@@ -158,20 +158,6 @@ async function examine(agent: Agent, seconds: number): Promise<Examination> {
     txPackets: total(after, "txPackets") - total(before, "txPackets"),
     seconds,
   };
-}
-
-/** Undefined, too, where the namespace has just died. */
-function findLinkIn(netns: string, name: string): LinkInfo | undefined {
-  try {
-    const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
-    try {
-      return findLink(socket, name);
-    } finally {
-      socket.close();
-    }
-  } catch {
-    return undefined;
-  }
 }
 
 function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listing): Surroundings {

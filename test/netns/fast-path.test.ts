@@ -116,6 +116,24 @@ describe("the fast path", () => {
     expect((await a.session("shop/lan"))?.lastReceivedMsAgo).toBeLessThan(60_000);
   });
 
+  it("reaches a process over a virtual link, once the node's offload is off", async () => {
+    await join((local, remote) => [
+      tunnelObject("t", local, remote, local === net.a ? FAST : { udpChecksum: false }),
+      sessionObject("lan", "t", { ...ids, cookies }),
+    ]);
+    expect(await Promise.all([a, b].map(fastOf))).toEqual([true, false]);
+    const offload = ["-K", net.a.device, "tx", "off", "tso", "off"];
+    await run(inside(net.a.name, "ethtool", ...offload));
+    const near = { netns: podA, address: "10.1.0.1" };
+    const far = { netns: podB, address: "10.1.0.2" };
+    for (const { sent, received } of [
+      await streamTcp(near, far, 1_000_000),
+      await streamTcp(far, near, 1_000_000),
+    ]) {
+      expect(received).toEqual(sent);
+    }
+  });
+
   it("is not for what is wrong: that is counted, and dropped", async () => {
     await join(plain);
     const send = async (port: number, cookie: string) => {

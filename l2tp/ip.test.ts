@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import {
   addressKind,
   canonicalAddress,
+  canonicalInterfaceAddress,
   canonicalNetwork,
-  canonicalPrefix,
   formatAddress,
   parseAddress,
   parsePrefix,
@@ -89,6 +89,6 @@ it.each([
   ["10.1.2.3/0", "10.1.2.3/0", "0.0.0.0/0"],
   ["::ffff:1/127", "::ffff:1/127", "::ffff:0/127"],
 ])("writes %s as the kernel does, with and without host bits", (text, prefix, network) => {
-  expect(canonicalPrefix(text)).toBe(prefix);
+  expect(canonicalInterfaceAddress(text)).toBe(prefix);
   expect(canonicalNetwork(text)).toBe(network);
 });

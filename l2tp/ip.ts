@@ -122,12 +122,6 @@ export function parsePrefix(text: string): Prefix | undefined {
   return { address, length };
 }
 
-/** The one text form of a prefix with its host bits, as the kernel lists an address. */
-export function canonicalPrefix(text: string): string {
-  const prefix = parsePrefix(text);
-  return prefix === undefined ? text : formatPrefix(prefix);
-}
-
 /** The one text form of a prefix without host bits, as the kernel lists a route's destination. */
 export function canonicalNetwork(text: string): string {
   const prefix = parsePrefix(text);
@@ -145,4 +139,45 @@ export function networkOf({ address, length }: Prefix): Prefix {
     return byte & (0xff00 >> bits) & 0xff;
   });
   return { address: network, length };
+}
+
+/** An address of an interface. */
+export interface InterfaceAddress extends Prefix {
+  /** The other end of a point-to-point link; the prefix length is then the peer's. */
+  readonly peer: Uint8Array | null;
+}
+
+/**
+ * "192.0.2.1/24", or with a peer as ip-address(8) takes it: "10.5.1.2 peer 10.5.1.1", either with a
+ * prefix length. Undefined where the text is neither.
+ */
+export function parseInterfaceAddress(text: string): InterfaceAddress | undefined {
+  const match = /^(\S+) peer (\S+)$/.exec(text.trim());
+  if (match === null) {
+    const prefix = parsePrefix(text);
+    return prefix === undefined ? undefined : { ...prefix, peer: null };
+  }
+  const [, local = "", peer = ""] = match;
+  const [own, other] = [parseHost(local), parseHost(peer)];
+  if (own === undefined || other === undefined) return undefined;
+  if (own.address.length !== other.address.length) return undefined;
+  const length = peer.includes("/") ? other.length : own.length;
+  return { address: own.address, length, peer: other.address };
+}
+
+/** An address, or a prefix; an address alone is all of its bits. */
+function parseHost(text: string): Prefix | undefined {
+  const address = parseAddress(text);
+  return address === undefined ? parsePrefix(text) : { address, length: address.length * 8 };
+}
+
+/** The one text form of an interface's address, as ip-address(8) shows it. */
+export function canonicalInterfaceAddress(text: string): string {
+  const parsed = parseInterfaceAddress(text);
+  return parsed === undefined ? text : formatInterfaceAddress(parsed);
+}
+
+export function formatInterfaceAddress({ address, length, peer }: InterfaceAddress): string {
+  if (peer === null) return formatPrefix({ address, length });
+  return `${formatAddress(address)} peer ${formatPrefix({ address: peer, length })}`;
 }

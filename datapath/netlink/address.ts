@@ -1,5 +1,5 @@
 /** Addresses of links by rtnetlink (include/uapi/linux/if_addr.h). */
-import { formatPrefix, parsePrefix } from "../../l2tp/ip.ts";
+import { formatInterfaceAddress, parseInterfaceAddress } from "../../l2tp/ip.ts";
 import { AF_INET, AF_INET6 } from "../sys/socket.ts";
 import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
 import {
@@ -22,7 +22,7 @@ const IFA_F_NODAD = 0x02;
 export interface LinkAddress {
   /** The index of its link. */
   readonly link: number;
-  /** "192.0.2.1/24". */
+  /** "192.0.2.1/24", or "10.5.1.2 peer 10.5.1.1/32". */
   readonly prefix: string;
 }
 
@@ -42,22 +42,27 @@ export function listAddresses(socket: NetlinkSocket): LinkAddress[] {
   });
   return socket.dump(build).flatMap(({ payload }) => {
     const attributes = new Attributes(payload, IFADDRMSG_BYTES);
-    const address = attributes.bytes(IFA_LOCAL) ?? attributes.bytes(IFA_ADDRESS);
+    const other = attributes.bytes(IFA_ADDRESS);
+    const address = attributes.bytes(IFA_LOCAL) ?? other;
     if (address === undefined) return [];
-    const prefix = formatPrefix({ address, length: payload.readUInt8(1) });
+    // Without a peer both attributes hold the same address.
+    const peer = other === undefined || Buffer.compare(address, other) === 0 ? null : other;
+    const prefix = formatInterfaceAddress({ address, length: payload.readUInt8(1), peer });
     return [{ link: payload.readUInt32LE(4), prefix }];
   });
 }
 
 /** Nothing happens where the link has it already. */
 export function addAddress(socket: NetlinkSocket, { link, prefix }: LinkAddress): void {
-  const parsed = parsePrefix(prefix);
-  if (parsed === undefined) throw new TypeError(`${JSON.stringify(prefix)} is not ADDRESS/LENGTH`);
+  const parsed = parseInterfaceAddress(prefix);
+  if (parsed === undefined) {
+    throw new TypeError(`${JSON.stringify(prefix)} is not an address of an interface`);
+  }
   const family = parsed.address.length === 4 ? AF_INET : AF_INET6;
   const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
   const message = new MessageWriter(RTM_NEWADDR, flags, ifaddrmsg(family, parsed.length, link))
     .bytes(IFA_LOCAL, parsed.address)
-    .bytes(IFA_ADDRESS, parsed.address);
+    .bytes(IFA_ADDRESS, parsed.peer ?? parsed.address);
   if (family === AF_INET6) message.u32(IFA_FLAGS, IFA_F_NODAD);
   socket.request({ message, name: `add address ${prefix} to link ${link}` });
 }

@@ -6,7 +6,7 @@ import {
   parseAddress,
   parsePrefix,
 } from "../../l2tp/ip.ts";
-import { isErrno } from "../sys/errno.ts";
+import { Errno, isErrno, SystemError } from "../sys/errno.ts";
 import { AF_INET, AF_INET6 } from "../sys/socket.ts";
 import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
 import {
@@ -27,8 +27,11 @@ const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
 const RTA_PREFSRC = 7;
 const RTA_METRICS = 8;
+const RTA_TABLE = 15;
 const RTAX_MTU = 2;
+const RTAX_ADVMSS = 8;
 const RT_TABLE_MAIN = 254;
+const RT_TABLE_LOCAL = 255;
 const RTPROT_STATIC = 4;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
@@ -102,41 +105,73 @@ export interface Route {
   readonly destination: string;
   /** Undefined: on the link. */
   readonly gateway?: string | undefined;
+  /** The metric; undefined: the kernel's default. */
   readonly priority?: number | undefined;
+  /** Undefined: the main table. */
+  readonly table?: number | undefined;
+  /** As rtnetlink(7) numbers scopes; undefined: universe with a gateway, link without one. */
+  readonly scope?: number | undefined;
+  /** Bytes; undefined: the link's MTU. */
+  readonly mtu?: number | undefined;
+  /** Bytes; undefined: what the MTU allows. */
+  readonly advmss?: number | undefined;
   readonly link: number;
 }
 
-/** Nothing happens where there is one to the destination, of this link or another: the first one wins. */
+/**
+ * Nothing happens where the link has the route already.
+ * @throws NetlinkError; EEXIST where another link has a route of that destination, table and metric
+ */
 export function addRoute(socket: NetlinkSocket, route: Route): void {
   const prefix = parsePrefix(route.destination);
   if (prefix === undefined) {
     throw new TypeError(`${JSON.stringify(route.destination)} is not ADDRESS/LENGTH`);
   }
   const gateway = route.gateway === undefined ? undefined : requireAddress(route.gateway);
+  const { table = RT_TABLE_MAIN, mtu, advmss } = route;
   const header = rtmsg({
     family: familyOf(prefix.address),
     destinationBits: prefix.length,
-    table: RT_TABLE_MAIN,
+    // RTA_TABLE holds what the header's byte cannot.
+    table: table > 255 ? 0 : table,
     protocol: RTPROT_STATIC,
-    scope: gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+    scope: route.scope ?? (gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE),
     type: RTN_UNICAST,
   });
   const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+  // The kernel refuses destinations with host bits.
+  const destination = networkOf(prefix);
   const message = new MessageWriter(RTM_NEWROUTE, flags, header)
-    // The kernel refuses destinations with host bits.
-    .bytes(RTA_DST, networkOf(prefix).address)
-    .u32(RTA_OIF, route.link);
+    .bytes(RTA_DST, destination.address)
+    .u32(RTA_OIF, route.link)
+    .u32(RTA_TABLE, table);
   if (gateway !== undefined) message.bytes(RTA_GATEWAY, gateway);
   if (route.priority !== undefined) message.u32(RTA_PRIORITY, route.priority);
+  if (mtu !== undefined || advmss !== undefined) {
+    message.nested(RTA_METRICS, (metrics) => {
+      if (mtu !== undefined) metrics.u32(RTAX_MTU, mtu);
+      if (advmss !== undefined) metrics.u32(RTAX_ADVMSS, advmss);
+    });
+  }
   const via = route.gateway === undefined ? "" : ` via ${route.gateway}`;
+  const name = `add route ${route.destination}${via}`;
   try {
-    socket.request({ message, name: `add route ${route.destination}${via}` });
+    socket.request({ message, name });
   } catch (error) {
     if (!isErrno(error, "EEXIST")) throw error;
+    const text = formatPrefix(destination);
+    const isOwn = listRoutes(socket).some(
+      (known) =>
+        known.link === route.link &&
+        known.destination === text &&
+        (known.table ?? RT_TABLE_MAIN) === table,
+    );
+    if (isOwn) return;
+    throw new SystemError(Errno.EEXIST, name, "another interface has this route");
   }
 }
 
-/** The routes of the main table that leave by a link. */
+/** The routes that leave by a link, of all tables but the local one. */
 export function listRoutes(socket: NetlinkSocket): Route[] {
   const build = (family: number) => () => ({
     name: "list routes",
@@ -148,18 +183,22 @@ export function listRoutes(socket: NetlinkSocket): Route[] {
   });
   return [AF_INET, AF_INET6].flatMap((family) =>
     socket.dump(build(family)).flatMap(({ payload }) => {
-      if (payload.readUInt8(4) !== RT_TABLE_MAIN) return [];
       const attributes = new Attributes(payload, RTMSG_BYTES);
+      const table = attributes.u32(RTA_TABLE) ?? payload.readUInt8(4);
       const link = attributes.u32(RTA_OIF);
-      if (link === undefined) return [];
+      if (link === undefined || table === RT_TABLE_LOCAL) return [];
       const any = new Uint8Array(family === AF_INET ? 4 : 16);
       const destination = attributes.bytes(RTA_DST) ?? any;
       const gateway = attributes.bytes(RTA_GATEWAY);
+      const metrics = attributes.nested(RTA_METRICS);
       return [
         {
           destination: formatPrefix({ address: destination, length: payload.readUInt8(1) }),
           gateway: gateway === undefined ? undefined : formatAddress(gateway),
           priority: attributes.u32(RTA_PRIORITY),
+          table: table === RT_TABLE_MAIN ? undefined : table,
+          mtu: metrics?.u32(RTAX_MTU),
+          advmss: metrics?.u32(RTAX_ADVMSS),
           link,
         },
       ];

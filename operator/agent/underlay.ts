@@ -2,7 +2,7 @@ import { type LinkAddress, listAddresses } from "../../datapath/netlink/address.
 import { type LinkInfo, listLinks } from "../../datapath/netlink/link.ts";
 import { lookUpRoute } from "../../datapath/netlink/route.ts";
 import type { NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { addressKind, formatAddress, parseAddress, parsePrefix } from "../../l2tp/ip.ts";
+import { addressKind, formatAddress, parseAddress, parseInterfaceAddress } from "../../l2tp/ip.ts";
 import type { Underlay } from "../convert/resolve.ts";
 
 /** The network below as the kernel knows it now. Links and addresses are read once, when needed. */
@@ -23,7 +23,7 @@ export function kernelUnderlay(socket: NetlinkSocket): Underlay {
       const length = parseAddress(remote)?.length;
       for (const address of addresses) {
         if (address.link !== link?.index) continue;
-        const bytes = parsePrefix(address.prefix)?.address;
+        const bytes = parseInterfaceAddress(address.prefix)?.address;
         if (bytes === undefined || bytes.length !== length) continue;
         if (addressKind(bytes) === "link-local") continue;
         return formatAddress(bytes);

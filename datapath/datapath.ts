@@ -29,8 +29,10 @@ export type Change =
       readonly session: Session;
       readonly device: DevicePlace | "keep" | null;
     }
-  /** A TAP device stays: whoever has moved it removes it, and need not stop the packets for that. */
-  | { readonly op: "deleteSession"; readonly key: string };
+  /** A TAP device stays: the agent deletes it, and the packets need not stop for that. */
+  | { readonly op: "deleteSession"; readonly key: string }
+  /** Deletes the device of a session in userspace, wherever it stands. The session stays. */
+  | { readonly op: "deleteDevice"; readonly key: string };
 
 /** Who sent something that nobody expected from there. */
 export interface Stranger extends SocketAddress {
@@ -58,6 +60,8 @@ export interface SessionState {
   readonly datapath: Datapath;
   /** False: the device is gone, or was taken away. */
   readonly deviceOpen: boolean;
+  /** In userspace: the interface index of the open device, in the namespace where it was opened. */
+  readonly deviceIndex?: number;
   /** False: another session has taken its session id over. */
   readonly receiving: boolean;
   /** Whether its frames pass by the fast path (bpf/). */

@@ -2,7 +2,7 @@
 import type { SessionRx, SessionTx } from "../../l2tp/codec.ts";
 import type { Session, Tunnel } from "../../l2tp/model.ts";
 import type { DevicePlace } from "../datapath.ts";
-import { listLinks, setLink } from "../netlink/link.ts";
+import { deleteLinkNow, listLinks, setLink } from "../netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../netlink/socket.ts";
 import { attachIngress, BpfMap, loadProgram } from "../sys/bpf.ts";
 import { isErrno } from "../sys/errno.ts";
@@ -201,6 +201,17 @@ export class FastPath {
     for (const hold of device.holds) closeFd(hold);
     const { ports } = this.#loaded;
     for (const index of [device.nodeEnd, device.tapIndex]) ports.delete(portKey(index));
+  }
+
+  /** As `close`, and deletes the pod's end, wherever it stands. */
+  delete(device: FastDevice): void {
+    this.close(device);
+    try {
+      deleteLinkNow(this.#node, device.nodeEnd);
+    } catch (error) {
+      // The pod has deleted its end, and the kernel this one with it.
+      if (!isErrno(error, "ENODEV")) throw error;
+    }
   }
 
   setCarrier(device: FastDevice, on: boolean): void {

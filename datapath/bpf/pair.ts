@@ -3,7 +3,7 @@
  * stays on the node, where the programs are, beside a TAP device of the process for what they leave to it.
  */
 import { createHash } from "node:crypto";
-import { linkId, parseLinkLabel, pseudowireLabel } from "../../l2tp/link-label.ts";
+import { pseudowireLabel } from "../../l2tp/link-label.ts";
 import type { Session } from "../../l2tp/model.ts";
 import type { DevicePlace } from "../datapath.ts";
 import { createVeth, deleteLinkNow, findLink, type LinkInfo, setLink } from "../netlink/link.ts";
@@ -23,6 +23,8 @@ export interface Pair {
   readonly tapIndex: number;
   /** The index of the veth pair's end on the node. */
   readonly nodeEnd: number;
+  /** The index of its other end, in the namespace of the pod, or of the node where a bridge has it. */
+  readonly podEnd: number;
 }
 
 export interface PairOptions {
@@ -74,7 +76,8 @@ export function openPair(
     throw error;
   }
   if ((end?.alias ?? "") === "") label(place, pseudowireLabel(key, sessionId));
-  return { nodeEnd: nodeEnd.index, ...openTapOf(node, nodeEnd, key, names.tap, offload) };
+  const ends = { nodeEnd: nodeEnd.index, podEnd: nodeEnd.peer };
+  return { ...ends, ...openTapOf(node, nodeEnd, key, names.tap, offload) };
 }
 
 /** @param end what was at the pod's place; undefined: it was made just now */
@@ -107,12 +110,17 @@ function openTapOf(
 
 /** What is left of the session's pair at the place is deleted. False: there was nothing. */
 export function removeAt(place: DevicePlace, key: string): boolean {
-  return at(place, (socket, end) => {
-    const label = parseLinkLabel(end?.alias ?? "");
-    if (end?.kind !== "veth" || label?.id !== linkId.pseudowire(key)) return false;
-    deleteLinkNow(socket, end.index);
+  const node = new NetlinkSocket(NETLINK_ROUTE, null);
+  try {
+    const nodeEnd = findLink(node, namesOf(key).nodeEnd);
+    const end = findAt(place);
+    // The label is the pod's to write; the other end on the node is not.
+    if (nodeEnd === undefined || end === undefined || !isPair(nodeEnd, end)) return false;
+    deleteLinkNow(node, nodeEnd.index);
     return true;
-  });
+  } finally {
+    node.close();
+  }
 }
 
 /** Before anybody else sees it: else nobody would know it again. */

@@ -75,6 +75,7 @@ class TestNode implements Ports {
   startDevice(): void {}
   pauseDevice(): void {}
   stopDevice(): void {}
+  deleteDevice(): void {}
   settleSession(): void {}
   forgetSession(): void {}
 

@@ -91,6 +91,8 @@ export class ControlPlane {
       case "deleteSession":
         this.forgetSession(change.key);
         return this.#table.apply(change);
+      case "deleteDevice":
+        return this.#table.apply(change);
     }
   }
 

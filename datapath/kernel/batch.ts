@@ -10,7 +10,7 @@ export type PutSession = Extract<Change, { op: "putSession" }>;
 type Run =
   | { readonly op: "putTunnel"; readonly tunnels: readonly Tunnel[] }
   | { readonly op: "putSession"; readonly puts: readonly PutSession[] }
-  | Extract<Change, { op: "deleteTunnel" | "deleteSession" }>;
+  | Extract<Change, { op: "deleteTunnel" | "deleteSession" | "deleteDevice" }>;
 
 /** How long an id, a port or a name may take to become free behind a deletion. */
 const LINGER_MS = 3000;
@@ -37,7 +37,7 @@ export class Batch {
   runFrom(start: number): Run {
     const first = this.#changes[start];
     if (first === undefined) throw new RangeError(`no change ${start}`);
-    if (first.op === "deleteTunnel" || first.op === "deleteSession") return first;
+    if (first.op !== "putTunnel" && first.op !== "putSession") return first;
     const tunnels: Tunnel[] = [];
     const puts: PutSession[] = [];
     for (const change of this.#changes.slice(start)) {

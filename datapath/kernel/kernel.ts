@@ -156,6 +156,9 @@ export class KernelDatapath {
         batch.deletes();
         if (!doomed.has(run.key)) await batch.settle(start, () => this.#deleteSession(run.key));
         return 1;
+      case "deleteDevice":
+        // It comes and goes with its session.
+        return 1;
     }
   }
 

@@ -1,7 +1,7 @@
 /** TAP devices (Documentation/networking/tuntap.rst, include/uapi/linux/if_tun.h). */
 import { checked } from "./errno.ts";
 import { closeFd, O_CLOEXEC, O_NONBLOCK, O_RDWR, openFd } from "./fd.ts";
-import { c } from "./ffi.ts";
+import { background, c } from "./ffi.ts";
 import { inNetns } from "./netns.ts";
 
 const TUNSETIFF = 0x4004_54ca;
@@ -16,6 +16,9 @@ const VNET_HDR_BYTES = 10;
 /** Checksums may be left to us, and frames larger than the MTU. UDP's since Linux 6.2. */
 const TUN_F = { csum: 0x01, tso4: 0x02, tso6: 0x04, ecn: 0x08, uso4: 0x20, uso6: 0x40 } as const;
 const TCP_OFFLOADS = TUN_F.csum | TUN_F.tso4 | TUN_F.tso6 | TUN_F.ecn;
+const SIOCGIFINDEX = 0x8933;
+const AF_INET = 2;
+const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
 const IFNAMSIZ = 16;
 const IFREQ_BYTES = 40;
 
@@ -28,6 +31,15 @@ export function setCarrier(fd: number, on: boolean): void {
   c.ioctl(fd, TUNSETCARRIER, value);
 }
 
+/**
+ * Closes the descriptor, and has the kernel delete the device, whatever its name and namespace are by now.
+ * The kernel takes some 15 ms for that (an RCU barrier), so another thread waits for it.
+ */
+export function deleteTap(fd: number): void {
+  c.ioctl(fd, TUNSETPERSIST, null);
+  void background.close(fd);
+}
+
 /** What a device leaves to us: all that its kernel knows, or nothing. */
 export type DeviceOffload = "all" | "none";
 const OFFLOADS: Readonly<Record<DeviceOffload, readonly number[]>> = {
@@ -37,6 +49,8 @@ const OFFLOADS: Readonly<Record<DeviceOffload, readonly number[]>> = {
 
 export interface Tap {
   readonly fd: number;
+  /** The device's index in its namespace. */
+  readonly index: number;
   /** The device knows large frames of UDP. */
   readonly hasUdp: boolean;
 }
@@ -68,10 +82,24 @@ export function openTap(
     const accepted = setOffload(fd, name, OFFLOADS[offload]);
     // Any argument but null.
     if (stays) checked(c.ioctl(fd, TUNSETPERSIST, Buffer.alloc(1)), "ioctl TUNSETPERSIST", name);
-    return { fd, hasUdp: (accepted & TUN_F.uso4) !== 0 };
+    const index = inNetns(netns, () => indexOf(name));
+    return { fd, index, hasUdp: (accepted & TUN_F.uso4) !== 0 };
   } catch (error) {
     closeFd(fd);
     throw error;
+  }
+}
+
+/** In the calling thread's namespace (netdevice(7)). */
+function indexOf(name: string): number {
+  const socket = checked(c.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0), "socket");
+  try {
+    const request = Buffer.alloc(IFREQ_BYTES);
+    request.write(name);
+    checked(c.ioctl(socket, SIOCGIFINDEX, request), "ioctl SIOCGIFINDEX", name);
+    return request.readInt32LE(IFNAMSIZ);
+  } finally {
+    closeFd(socket);
   }
 }
 

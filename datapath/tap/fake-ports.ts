@@ -6,6 +6,7 @@ import type { DatagramSocket, FrameBatch, FrameDevice, Joins } from "./ports.ts"
 import type { MessageVectors } from "./vectors.ts";
 
 export class FakeDevice implements FrameDevice {
+  readonly index = 1;
   joins: Joins = "all";
   /** Frames that wait to be read. */
   readonly toRead: Uint8Array[] = [];

@@ -59,6 +59,7 @@ class Bench implements Ports {
   setCarrier(): void {}
   pauseDevice(): void {}
   stopDevice(): void {}
+  deleteDevice(): void {}
   settleSession(): void {}
   forgetSession(): void {}
 

@@ -14,10 +14,12 @@ const MSG_DONTWAIT = 0x40;
 
 export class TapDevice implements FrameDevice {
   readonly fd: number;
+  readonly index: number;
   joins: Joins;
 
-  constructor(fd: number, joins: Joins) {
+  constructor(fd: number, index: number, joins: Joins) {
     this.fd = fd;
+    this.index = index;
     this.joins = joins;
   }
 
@@ -39,7 +41,7 @@ export class PairDevice extends TapDevice {
   readonly fast: FastDevice;
 
   constructor(fast: FastDevice, joins: Joins) {
-    super(fast.tap.fd, joins);
+    super(fast.tap.fd, fast.podEnd, joins);
     this.fast = fast;
   }
 }

@@ -24,6 +24,7 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       session: session.config,
       datapath: "Userspace",
       deviceOpen: session.device !== null,
+      deviceIndex: session.device?.index ?? 0,
       receiving: session.isReceiving,
       fastPath: session.fast?.isActive ?? false,
       counters: allCounters(session),

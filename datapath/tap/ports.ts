@@ -7,6 +7,8 @@ export type Joins = "all" | "TCP" | "none";
 
 /** A TAP device, or one in memory. Never blocks, never throws. */
 export interface FrameDevice {
+  /** The index of the interface that pods or the node see, in its namespace. */
+  readonly index: number;
   /** Which frames it takes joined to large ones; less, once it has refused some. */
   joins: Joins;
   /**

@@ -19,7 +19,7 @@ import {
   setReceiveZeroChecksum,
   setTransmitChecksum,
 } from "../sys/socket.ts";
-import { openTap, setCarrier, type Tap } from "../sys/tun.ts";
+import { deleteTap, openTap, setCarrier, type Tap } from "../sys/tun.ts";
 import { Uring } from "../sys/uring.ts";
 import type { Arena } from "./arena.ts";
 import { Forwarder } from "./forward.ts";
@@ -184,7 +184,7 @@ export class Shard implements Ports, Batches, Served {
     const fast = this.#fastPathFor(config, tunnel)?.open(session, config, tunnel, place, offload);
     if (fast) return new PairDevice(fast, joins(fast.tap));
     const tap = openTapInstead(place, config.key, () => openTap(place.netns, place.name, offload));
-    return new TapDevice(tap.fd, joins(tap));
+    return new TapDevice(tap.fd, tap.index, joins(tap));
   }
 
   /** It is opened for the first one that wants it. */
@@ -234,6 +234,13 @@ export class Shard implements Ports, Batches, Served {
 
   pauseDevice(device: FrameDevice): void {
     this.loop.unwatch((device as TapDevice).fd);
+  }
+
+  deleteDevice(device: FrameDevice): void {
+    const { fd } = device as TapDevice;
+    if (device instanceof PairDevice) this.#fastPath?.delete(device.fast);
+    this.loop.unwatch(fd);
+    deleteTap(fd);
   }
 
   stopDevice(device: FrameDevice): void {

@@ -29,6 +29,8 @@ export interface Ports {
   pauseDevice(device: FrameDevice): void;
   /** Closes the device, which stays. */
   stopDevice(device: FrameDevice): void;
+  /** Closes the device, and deletes it wherever it stands. */
+  deleteDevice(device: FrameDevice): void;
   /** The session, its tunnel or its device has changed. */
   settleSession(session: SessionState): void;
   /** The session is no more. */
@@ -81,6 +83,8 @@ export class Table {
         return this.#putSession(change.session, change.device);
       case "deleteSession":
         return this.#deleteSession(change.key);
+      case "deleteDevice":
+        return this.#deleteDevice(change.key);
     }
   }
 
@@ -136,6 +140,14 @@ export class Table {
   loseDevice(session: SessionState): void {
     if (session.device === null) return;
     this.#ports.stopDevice(session.device);
+    session.device = null;
+    this.#ports.settleSession(session);
+  }
+
+  #deleteDevice(key: string): void {
+    const session = this.sessions.get(key);
+    if (session === undefined || session.device === null) return;
+    this.#ports.deleteDevice(session.device);
     session.device = null;
     this.#ports.settleSession(session);
   }

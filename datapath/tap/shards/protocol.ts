@@ -26,6 +26,7 @@ export type ShardRequest =
 /** A device on its way to another thread: a descriptor is the same in all of them. */
 export interface OpenDevice {
   readonly fd: number;
+  readonly index: number;
   readonly joins: Joins;
 }
 

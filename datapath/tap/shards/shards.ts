@@ -92,6 +92,9 @@ export class Shards implements Served {
       case "deleteSession":
         this.#shardOfSession(change.key)?.call({ op: "apply", change });
         this.#sessions.delete(change.key);
+        return;
+      case "deleteDevice":
+        this.#shardOfSession(change.key)?.call({ op: "apply", change });
     }
   }
 

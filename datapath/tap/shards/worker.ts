@@ -57,15 +57,16 @@ function execute(shard: Shard, request: ShardRequest): ShardReply {
       return {
         result: moving.map(({ session: { key }, device }) => {
           if (device === null) return { key, device };
-          const { fd, joins } = device as TapDevice;
-          return { key, device: { fd, joins } };
+          const { fd, index, joins } = device as TapDevice;
+          return { key, device: { fd, index, joins } };
         }),
       };
     }
     case "takeOver": {
       const { change, device } = request;
       const { session } = change;
-      table.takeOver({ session, device: device && new TapDevice(device.fd, device.joins) });
+      const opened = device && new TapDevice(device.fd, device.index, device.joins);
+      table.takeOver({ session, device: opened });
       return shard.apply({ ...change, device: "keep" });
     }
     case "list":

@@ -18,6 +18,9 @@ const again = (name: string, timeoutMs: number, include: string[], env: Record<s
 };
 const CARRYING = "test/netns/{datapath,fuzz}.test.ts";
 
+/** What must be so in both datapaths. */
+const BOTH = "test/netns/{pod-interface,cni-ipam}.test.ts";
+
 /** One cluster for all files. */
 const cluster = (name: string, timeoutMs: number) => {
   const { test } = system(name, timeoutMs);
@@ -35,7 +38,7 @@ export default defineConfig({
         L2TP_DATAPATH_OFFLOAD: "off",
       }),
       // Every tunnel that can has the fast path.
-      again("fast", 60_000, ["test/netns/{agent,backup,cni,fuzz,managed}.test.ts"], {
+      again("fast", 60_000, ["test/netns/{agent,backup,cni,fuzz,managed,pod-interface}.test.ts"], {
         L2TP_TEST_FAST_PATH: "on",
       }),
       again("threads", 120_000, ["test/threads/**/*.test.ts", "test/netns/fuzz.test.ts"], {
@@ -46,7 +49,9 @@ export default defineConfig({
       // On the cluster of test/kube/kube-cluster.
       cluster("cluster", 300_000),
       // Inside the virtual machine of test/vm.
-      system("kernel", 180_000),
+      again("kernel", 180_000, ["test/kernel/**/*.test.ts", BOTH], {
+        L2TP_TEST_DATAPATH: "Kernel",
+      }),
     ],
   },
 });

@@ -1,6 +1,7 @@
 /** What the runtime passes: environment and network configuration, checked. */
 import { ANNOTATION, CNI_VERSIONS, DEFAULT_SOCKET, FORMS } from "../operator/agent/protocol.ts";
 import { CniCode, CniError } from "./errors.ts";
+import { configuredDns, type Dns } from "./ipam.ts";
 import { FIELDS, STANDARD_FIELDS } from "./schema.ts";
 
 export const NEWEST = "1.1.0";
@@ -30,6 +31,8 @@ export interface Config {
   /** Addresses of the `ips` capability or argument. */
   readonly ips: readonly string[];
   readonly prevResult: Json | null;
+  /** For the result; IPAM's counts where there is none. */
+  readonly dns: Dns | undefined;
   readonly annotation: string | null;
   /** The configuration counts on the pod's annotations, and the runtime does not pass them. */
   readonly lacksAnnotations: boolean;
@@ -187,10 +190,16 @@ function readConfig(stdin: string): Config {
     mac: own(runtime, "mac") ?? own(args, "mac") ?? own(json, "mac"),
     ips: strings(runtime.ips ?? args.ips, "ips"),
     prevResult: json.prevResult === undefined ? null : object(json.prevResult, "prevResult"),
+    dns: isEmpty(json.dns) ? undefined : configuredDns(json.dns),
     lacksAnnotations: wantsAnnotations && runtime[POD_ANNOTATIONS] === undefined,
     annotation: string(annotations, ANNOTATION, /^[^\0]*$/, "a list of sessions"),
     validAttachments: readValid(json["cni.dev/valid-attachments"]),
   };
+}
+
+/** Runtimes pass an empty object where a list has none. */
+function isEmpty(value: unknown): boolean {
+  return typeof value === "object" && value !== null && Object.keys(value).length === 0;
 }
 
 /** Fields of the specification, of libcni, and of ours. */

@@ -10,7 +10,8 @@ import {
 } from "./config.ts";
 import { type Delegate, delegate, startDelegate } from "./delegate.ts";
 import { CniCode, CniError, toCniError } from "./errors.ts";
-import { addResult, type IpamResult, ipamRoutes, NO_IPAM, parseIpamResult } from "./result.ts";
+import { type IpamResult, ipamRoutes, parseIpamResult } from "./ipam.ts";
+import { addResult, listedIn } from "./result.ts";
 import { isChained, type Wanted, wantedOfChained, wantedOfMain } from "./wanted.ts";
 
 /** What goes to stdout, and the exit status. */
@@ -79,44 +80,60 @@ async function addMain(invocation: Invocation, agent: AgentConnection): Promise<
   const wanted = wantedOfMain(invocation);
   const attached =
     config.ipam === null
-      ? await attach(invocation, agent, wanted, NO_IPAM)
+      ? await attach(invocation, agent, wanted, false)
       : await addWithIpam(config.ipam, invocation, agent, wanted);
-  return print(addResult(config.cniVersion, null, [attached]));
+  return print(addResult(config, null, [attached]));
 }
 
-/** Before IPAM is asked: what a repeated ADD answers; null for a first one, which may be. */
-function prepare(
-  { containerId, ifname: cniIfname, netns, pod }: Invocation,
-  agent: AgentConnection,
-  { session, ifname }: Wanted,
-): Promise<Attached | null> {
-  return agent.ask({ op: "prepare", containerId, cniIfname, netns, pod, session, ifname });
-}
-
+/** The interface is there, and up, before IPAM is asked: `dhcp` speaks through it. */
 async function addWithIpam(
   type: string,
   invocation: Invocation,
   agent: AgentConnection,
   wanted: Wanted,
 ): Promise<Attached> {
-  // It loads while the agent thinks.
+  // It loads while the agent makes the interface.
   const plugin = startDelegate(type, "ADD", invocation);
-  const before = await prepare(invocation, agent, wanted).catch((error) => {
+  const made = await attach(invocation, agent, wanted, true).catch((error) => {
     plugin.cancel();
     throw error;
   });
-  if (before !== null) {
+  if (made.isComplete) {
     plugin.cancel();
-    return before;
+    return made;
   }
-  const ipam = await allocate(type, plugin, invocation);
   try {
-    return await attach(invocation, agent, wanted, ipam);
+    const ipam = await allocate(type, plugin, invocation);
+    try {
+      return await configure(invocation, agent, wanted, ipam);
+    } catch (error) {
+      // The addresses go back; what the rollback meets must not hide what went wrong.
+      await delegate(type, "DEL", invocation).catch(() => {});
+      throw error;
+    }
   } catch (error) {
-    // The addresses go back; what the rollback meets must not hide what went wrong.
-    await delegate(type, "DEL", invocation).catch(() => {});
+    await agent.askOrLeaveNote(detachOf(invocation)).catch(() => {});
     throw error;
   }
+}
+
+async function configure(
+  { containerId, ifname: cniIfname }: Invocation,
+  agent: AgentConnection,
+  { ifname, ips }: Wanted,
+  ipam: IpamResult,
+): Promise<Attached> {
+  const allocated = ipam.ips.map(({ address }) => address);
+  return agent.ask({
+    op: "configure",
+    containerId,
+    cniIfname,
+    ifname,
+    // IPAM has seen the `ips` that were asked for; where it gives none they are simply given.
+    addresses: allocated.length > 0 ? allocated : ips,
+    routes: ipamRoutes(ipam),
+    ipam: { ...ipam },
+  });
 }
 
 async function allocate(
@@ -148,10 +165,9 @@ async function attach(
   invocation: Invocation,
   agent: AgentConnection,
   { session, ifname, mac, ips }: Wanted,
-  ipam: IpamResult,
+  awaitsIpam: boolean,
 ): Promise<Attached> {
   const { containerId, ifname: cniIfname, netns, pod, config } = invocation;
-  const allocated = ipam.ips.map(({ address }) => address);
   const request = {
     op: "attach",
     containerId,
@@ -162,10 +178,10 @@ async function attach(
     ifname,
     network: config.name,
     mac,
-    // IPAM has seen the `ips` that were asked for; without it they are simply given.
-    addresses: allocated.length > 0 ? allocated : ips,
-    routes: ipamRoutes(ipam),
-    ipam: { ...ipam },
+    awaitsIpam,
+    addresses: awaitsIpam ? [] : ips,
+    routes: [],
+    ipam: null,
   } as const;
   try {
     return await agent.ask(request);
@@ -186,22 +202,26 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
   const done: Attached[] = [];
   try {
     for (const wanted of wantedOfChained(await completed(invocation, agent))) {
-      done.push(await attach(invocation, agent, wanted, NO_IPAM));
+      done.push(await attach(invocation, agent, wanted, false));
     }
   } catch (error) {
     if (done.length > 0) await agent.askOrLeaveNote(detachOf(invocation)).catch(() => {});
     throw error;
   }
-  return print(addResult(config.cniVersion, config.prevResult, done));
+  return print(addResult(config, config.prevResult, done));
 }
 
 async function del(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config } = invocation;
-  // Side by side, the slower one first.
-  const released = config.ipam === null ? null : delegate(config.ipam, "DEL", invocation);
-  await allOf([released, agent.askOrLeaveNote(detachOf(invocation))]);
+  // IPAM first: `dhcp` gives its lease back through the interface.
+  const released =
+    config.ipam === null ? null : await delegate(config.ipam, "DEL", invocation).catch(asError);
+  await agent.askOrLeaveNote(detachOf(invocation));
+  if (released instanceof Error) throw released;
   return "";
 }
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(`${error}`));
 
 /** Each must be tried even where another fails. @throws the first error, when all have ended */
 async function allOf(tasks: readonly (Promise<unknown> | null)[]): Promise<void> {
@@ -215,7 +235,8 @@ async function check(invocation: Invocation, agent: AgentConnection): Promise<st
   if (config.prevResult === null) {
     throw new CniError(CniCode.InvalidConfig, "prevResult: CHECK needs what ADD answered");
   }
-  const made = await agent.ask({ op: "check", containerId, cniIfname });
+  const listed = listedIn(config.prevResult);
+  const made = await agent.ask({ op: "check", containerId, cniIfname, ...listed });
   const isMain = config.session !== null && made.includes(cniIfname);
   // An annotation may ask for nothing; then nothing has been made.
   const missing = isMain

@@ -1,58 +1,26 @@
 /** Results of ADD, in the form of each version of the specification. */
-import type { Attached } from "../operator/agent/protocol.ts";
-import { CniCode, CniError } from "./errors.ts";
+import { type Attached, type Route, resultAddress } from "../operator/agent/protocol.ts";
+import type { Config } from "./config.ts";
+import { type IpamResult, ROUTE_NUMBERS } from "./ipam.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** What IPAM answered, and what is done with it. */
-export interface IpamResult {
-  readonly ips: readonly { readonly address: string; readonly gateway?: string }[];
-  readonly routes: readonly { readonly dst: string; readonly gw?: string }[];
-  readonly dns?: unknown;
-}
-
-export const NO_IPAM: IpamResult = { ips: [], routes: [] };
-
-/** @throws CniError where the text is no result */
-export function parseIpamResult(type: string, text: string): IpamResult {
-  try {
-    const { ips, routes, dns } = JSON.parse(text) as Partial<IpamResult>;
-    return { ips: ips ?? [], routes: routes ?? [], ...(dns === undefined ? {} : { dns }) };
-  } catch (error) {
-    const message = `IPAM plugin ${type} answered no result: ${(error as Error).message}`;
-    throw new CniError(CniCode.DecodingFailure, message);
-  }
-}
-
-const isIpv6 = (address: string): boolean => address.includes(":");
-
-/** Routes for the kernel: one that names no gateway takes that of an address of its family. */
-export function ipamRoutes({ ips, routes }: IpamResult) {
-  return routes.map(({ dst, gw }) => {
-    const default_ = ips.find(
-      ({ address, gateway }) => gateway !== undefined && isIpv6(address) === isIpv6(dst),
-    )?.gateway;
-    return { destination: dst, gateway: gw ?? default_ ?? null };
-  });
-}
-
 /** Adds attached interfaces to a result, or starts one. */
 export function addResult(
-  cniVersion: string,
+  { cniVersion, dns: configured }: Pick<Config, "cniVersion" | "dns">,
   before: Json | null,
   attached: readonly Attached[],
 ): Json {
   const interfaces = [...list(before?.interfaces)];
   const ips = [...list(before?.ips)];
   const routes = [...list(before?.routes)];
-  let dns = before?.dns;
+  let dns = before?.dns ?? configured;
   for (const item of attached) {
     interfaces.push(...interfacesOf(cniVersion, item));
     // The pod's interface is the last.
     ips.push(...ipsOf(cniVersion, item, interfaces.length - 1));
-    const result = ipamOf(item);
-    routes.push(...result.routes);
-    dns ??= result.dns;
+    routes.push(...item.routes.map((route) => routeOf(cniVersion, route)));
+    dns ??= ipamOf(item)?.dns;
   }
   return {
     ...before,
@@ -64,7 +32,7 @@ export function addResult(
   };
 }
 
-const ipamOf = ({ ipam }: Attached): IpamResult => (ipam ?? NO_IPAM) as IpamResult;
+const ipamOf = ({ ipam }: Attached): IpamResult | null => (ipam ?? null) as IpamResult | null;
 
 function interfacesOf(cniVersion: string, { interfaces, mtu }: Attached): Json[] {
   return interfaces.map(({ name, mac, sandbox }) => ({
@@ -77,17 +45,39 @@ function interfacesOf(cniVersion: string, { interfaces, mtu }: Attached): Json[]
 }
 
 function ipsOf(cniVersion: string, attached: Attached, index: number): Json[] {
-  const { ips } = ipamOf(attached);
-  return attached.addresses.map((address) => {
-    const gateway = ips.find((ip) => ip.address === address)?.gateway;
+  const ips = ipamOf(attached)?.ips ?? [];
+  return attached.addresses.map((address, at) => {
+    // The agent has the addresses in IPAM's order.
+    const gateway = ips[at]?.gateway;
     return {
       // A field until 0.4.0.
-      ...(cniVersion.startsWith("0.") ? { version: isIpv6(address) ? "6" : "4" } : {}),
+      ...(cniVersion.startsWith("0.") ? { version: address.includes(":") ? "6" : "4" } : {}),
       interface: index,
-      address,
+      address: resultAddress(address),
       ...(gateway === undefined ? {} : { gateway }),
     };
   });
+}
+
+function routeOf(cniVersion: string, { destination, gateway, ...numbers }: Route): Json {
+  const fields = ROUTE_NUMBERS.filter((field) => numbers[field] !== undefined);
+  return {
+    dst: destination,
+    ...(gateway === null ? {} : { gw: gateway }),
+    ...(cniVersion === "1.1.0"
+      ? Object.fromEntries(fields.map((field) => [field, numbers[field]]))
+      : {}),
+  };
+}
+
+/** What CHECK is to find of a result: addresses and destinations of routes. */
+export function listedIn(result: Json) {
+  const texts = (value: unknown, field: string) =>
+    list(value).flatMap((item) => {
+      const text = (item as Json | null)?.[field];
+      return typeof text === "string" ? [text] : [];
+    });
+  return { addresses: texts(result.ips, "address"), destinations: texts(result.routes, "dst") };
 }
 
 function list(value: unknown): readonly unknown[] {

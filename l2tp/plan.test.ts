@@ -65,6 +65,11 @@ class ModelNode {
         }
         return;
       }
+      case "deleteDevice": {
+        const id = linkId.pseudowire(action.key);
+        this.links.delete(id);
+        return this.#loseDevice(id);
+      }
       case "createBridge":
         return this.#create(action.link);
       case "createPair":
@@ -382,7 +387,8 @@ const INJURIES: Readonly<
     if (link.datapath !== "Kernel") node.apply({ do: "deleteLink", link: link.id, at: link });
   },
   unlabel(node, link) {
-    if (link.datapath === "Kernel") forget(node, link);
+    // In a pod a label tells nobody anything.
+    if (link.datapath === "Kernel" && link.netns === null) forget(node, link);
     else node.links.set(link.id, { ...link, label: "" });
   },
   down: (node, link) => node.links.set(link.id, { ...link, up: false, routes: [] }),
@@ -458,6 +464,7 @@ describe("plan", () => {
         for (const wanted of after.links) {
           expect(node.links.get(wanted.id)).toMatchObject({
             ...wanted,
+            label: wanted.netns === null ? wanted.label : expect.anything(),
             mac: wanted.mac ?? expect.anything(),
             addresses: expect.arrayContaining([...wanted.addresses]),
             routes: expect.arrayContaining([...wanted.routes]),

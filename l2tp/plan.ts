@@ -9,7 +9,7 @@
 import { deviceName } from "./device-name.ts";
 import { kernelSessionDifference, sameData, tunnelDifference } from "./difference.ts";
 import { halfName } from "./halves.ts";
-import { type LinkKind, linkId } from "./link-label.ts";
+import { type LinkKind, linkId, parseLinkLabel } from "./link-label.ts";
 import type { Datapath, Session, Tunnel } from "./model.ts";
 
 /** Where a link stands: a network namespace by path (null: the node's), and its name in there. */
@@ -35,11 +35,35 @@ export interface Link extends Place {
   /** "192.0.2.1/24"; others that a pod adds are its own business. */
   readonly addresses: readonly string[];
   readonly routes: readonly LinkRoute[];
+  /** The kernel gives it no IPv6 link-local address, and so says nothing of its own when it goes up. */
+  readonly isSilent?: boolean;
+  /** Of a link that exists: its index in its namespace. */
+  readonly index?: number;
+  /** A pod moved it to a namespace that nobody can name; it exists as long as its session has it. */
+  readonly isElsewhere?: boolean;
 }
 
+/** A route by a link. What is left out is the kernel's default. */
 export interface LinkRoute {
   readonly destination: string;
   readonly gateway: string | null;
+  readonly priority?: number;
+  /** Left out: the main table. */
+  readonly table?: number;
+  readonly scope?: number;
+  /** Bytes. */
+  readonly mtu?: number;
+  /** Bytes. */
+  readonly advmss?: number;
+}
+
+/** Whether a link that has `known` has the route that is wanted. */
+export function isSameRoute(known: LinkRoute, wanted: LinkRoute): boolean {
+  if (known.destination !== wanted.destination || known.gateway !== wanted.gateway) return false;
+  if (known.table !== wanted.table) return false;
+  return (["priority", "mtu", "advmss"] as const).every(
+    (field) => wanted[field] === undefined || wanted[field] === known[field],
+  );
 }
 
 /** A pair of veth ends, by the ids of its links. */
@@ -79,7 +103,9 @@ export interface ObservedSession {
 }
 
 /** What may change of a link where it stands. */
-export type LinkChange = Partial<Pick<Link, "label" | "name" | "mtu" | "mac" | "up" | "bridge">>;
+export type LinkChange = Partial<
+  Pick<Link, "label" | "name" | "mtu" | "mac" | "up" | "bridge" | "isSilent">
+>;
 
 export type Action =
   | { readonly do: "putTunnel"; readonly tunnel: Tunnel }
@@ -93,6 +119,8 @@ export type Action =
     }
   /** In userspace without its device, which is a link like any other; in the kernel with it. */
   | { readonly do: "deleteSession"; readonly datapath: Datapath; readonly key: string }
+  /** Of a session in userspace, wherever the device stands. */
+  | { readonly do: "deleteDevice"; readonly datapath: Datapath; readonly key: string }
   | { readonly do: "createBridge"; readonly link: Link }
   | { readonly do: "createPair"; readonly port: Link; readonly pod: Link }
   | { readonly do: "deleteLink"; readonly link: string; readonly at: Place }
@@ -190,10 +218,7 @@ class Planner {
         leaving.add(`${datapath} ${session.tunnel}`);
         continue;
       }
-      gone.push({ do: "deleteSession", datapath, key: session.key });
-      const device = linkId.pseudowire(session.key);
-      const isItsOwn = this.#links.get(device)?.datapath === "Kernel";
-      if (datapath === "Kernel" && isItsOwn) this.#links.delete(device);
+      gone.push(...this.#deleteWithDevice(item));
     }
     for (const tunnel of going) {
       const { datapath, name } = tunnel;
@@ -204,6 +229,16 @@ class Planner {
     // The kernel deletes a tunnel with all of its sessions faster than each of them: together.
     const isKernels = (action: Action) => "datapath" in action && action.datapath === "Kernel";
     this.actions.push(...gone.filter(isKernels), ...gone.filter((action) => !isKernels(action)));
+  }
+
+  /** A device that goes with its session in the kernel, or that only its session can still reach. */
+  #deleteWithDevice({ datapath, session: { key } }: ObservedSession): Action[] {
+    const deletion: Action = { do: "deleteSession", datapath, key };
+    const device = this.#links.get(linkId.pseudowire(key));
+    if (device?.datapath !== datapath) return [deletion];
+    if (datapath === "Userspace" && !device.isElsewhere) return [deletion];
+    this.#links.delete(device.id);
+    return datapath === "Kernel" ? [deletion] : [{ do: "deleteDevice", datapath, key }, deletion];
   }
 
   #mustGo(tunnel: Tunnel): boolean {
@@ -223,7 +258,9 @@ class Planner {
     if (wanted?.datapath !== datapath) return false;
     if (datapath === "Userspace") return true;
     const hasTunnel = this.#tunnels.get(session.tunnel)?.datapath === "Kernel";
-    const hasDevice = wanted.link === null || this.#links.get(wanted.link)?.datapath === "Kernel";
+    const device = wanted.link === null ? undefined : this.#links.get(wanted.link);
+    const isInReach = !device?.isElsewhere || this.#wanted.get(device.id)?.isElsewhere === true;
+    const hasDevice = wanted.link === null || (device?.datapath === "Kernel" && isInReach);
     if (!hasTunnel || !hasDevice) return false;
     return kernelSessionDifference(session, wanted.session) !== "anew";
   }
@@ -237,7 +274,9 @@ class Planner {
       for (const link of [portLink, podLink]) if (link !== undefined) this.#deleteLink(link);
     }
     for (const link of [...this.#links.values()]) {
-      if (this.#wanted.get(link.id)?.datapath !== link.datapath) this.#deleteLink(link);
+      const wanted = this.#wanted.get(link.id);
+      const isOutOfReach = link.isElsewhere === true && wanted?.isElsewhere !== true;
+      if (wanted?.datapath !== link.datapath || isOutOfReach) this.#deleteLink(link);
     }
   }
 
@@ -350,11 +389,12 @@ class Planner {
   #adjustLink(link: Link, wanted: Link): void {
     const at = placeOf(link);
     const change: LinkChange = {
-      ...(link.label === wanted.label ? {} : { label: wanted.label }),
+      // In a pod the label is the pod's to write, and nobody reads it.
+      ...(link.netns !== null || link.label === wanted.label ? {} : { label: wanted.label }),
       ...(link.mtu === wanted.mtu ? {} : { mtu: wanted.mtu }),
       ...(wanted.mac === null || link.mac === wanted.mac ? {} : { mac: wanted.mac }),
       ...(link.bridge === wanted.bridge ? {} : { bridge: wanted.bridge }),
-      ...(link.up === wanted.up ? {} : { up: wanted.up }),
+      ...(link.up === wanted.up ? {} : { up: wanted.up, ...silence(wanted) }),
     };
     if (Object.keys(change).length > 0) {
       this.actions.push({ do: "changeLink", link: link.id, at, change });
@@ -364,7 +404,7 @@ class Planner {
       this.actions.push({ do: "addAddress", link: link.id, at, address });
     }
     for (const route of wanted.routes) {
-      if (link.routes.some((known) => sameData(known, route))) continue;
+      if (link.routes.some((known) => isSameRoute(known, route))) continue;
       this.actions.push({ do: "addRoute", link: link.id, at, route });
     }
   }
@@ -392,10 +432,19 @@ class Planner {
   }
 
   #deleteLink(link: Link): void {
-    const at = placeOf(link);
-    this.actions.push({ do: "deleteLink", link: link.id, at });
     this.#links.delete(link.id);
+    if (!link.isElsewhere) {
+      this.actions.push({ do: "deleteLink", link: link.id, at: placeOf(link) });
+    } else if (link.datapath === "Userspace") {
+      const key = parseLinkLabel(link.id)?.key ?? "";
+      this.actions.push({ do: "deleteDevice", datapath: link.datapath, key });
+    }
+    // The other end of a pair goes with the port on the node.
   }
+}
+
+function silence({ up, isSilent }: Link): Pick<LinkChange, "isSilent"> {
+  return up && isSilent ? { isSilent } : {};
 }
 
 /** A link that has just been made, and of which everything is still to be set. */

@@ -11,7 +11,7 @@ import type { Datapath, Session } from "../../l2tp/model.ts";
 import type { L2tpTunnel } from "../api/types.ts";
 import { attachmentKey } from "../convert/attachment.ts";
 import type { DatapathContext } from "../convert/datapaths.ts";
-import type { Spared } from "../convert/desired.ts";
+import type { PresentLinks, Spared } from "../convert/desired.ts";
 import { asOne, isAgreedOn } from "../convert/halves.ts";
 import {
   describeRejection,
@@ -78,6 +78,8 @@ export interface PassState {
   readonly programmed: Programmed;
   /** As it was before the pass. */
   readonly listing: Listing;
+  /** As they are after it. */
+  readonly links: PresentLinks;
 }
 
 export class Agent {
@@ -269,7 +271,12 @@ export class Agent {
       const figures = { tunnels: resolved.tunnels.size, sessions: resolved.sessions.size };
       this.log.info({ node: nodeName, manifests: this.folder, ...figures }, "ready");
     }
-    this.#state = { intake, rejections, withdrawn, resolved, failures, programmed, listing };
+    const links =
+      actions.length > 0
+        ? this.node.presentLinks()
+        : new Map(observation.observed.links.map((link) => [link.id, link]));
+    const known = { intake, rejections, withdrawn, resolved, failures, programmed };
+    this.#state = { ...known, listing, links };
     const matters = [...resolved.tunnels.values()].some(
       ({ tunnel }) => tunnel.control !== undefined,
     );

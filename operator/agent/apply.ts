@@ -21,11 +21,14 @@ import type { Datapath } from "../../l2tp/model.ts";
 import type { Action, Link, Place } from "../../l2tp/plan.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import type { Failure, Failures } from "../convert/status.ts";
+import { foreignBridgeIndex } from "./observe.ts";
 
 export interface ApplyContext {
   readonly socket: NetlinkSocket;
   /** Replies in the order of the changes. */
   applyChanges(datapath: Datapath, changes: readonly Change[]): Promise<readonly Reply<null>[]>;
+  /** The links that exist, by their IDs. */
+  readonly present: ReadonlyMap<string, Link>;
   /** The names of the bridges, by their ids. */
   readonly bridgeNames: ReadonlyMap<string, string>;
   /** The session of an attachment, by the key of the attachment. */
@@ -58,9 +61,12 @@ class Executor {
   /** Changes of a datapath that wait to go out together, with whom each belongs to. */
   #changes: { readonly owner: string; readonly change: Change }[] = [];
   #datapath: Datapath = "Userspace";
+  /** Of the links that were observed, those that are still what they were. */
+  readonly #present: Map<string, Link>;
 
   constructor(context: ApplyContext) {
     this.#context = context;
+    this.#present = new Map(context.present);
   }
 
   async execute(action: Action): Promise<void> {
@@ -72,6 +78,7 @@ class Executor {
         if (wanted.datapath !== this.#datapath) await this.flush();
         if (this.failures.has(owner)) return;
         this.#datapath = wanted.datapath;
+        this.#forgetReplaced(action);
         this.#changes.push({ owner, change: wanted.change });
         return;
       }
@@ -82,6 +89,13 @@ class Executor {
       await this.#changeLinks(action as LinkAction);
     } catch (error) {
       this.#fail(owner, error);
+    }
+  }
+
+  /** The device of a session in the kernel goes and comes with it. */
+  #forgetReplaced(action: Action): void {
+    if (action.do === "deleteSession" || action.do === "deleteDevice") {
+      this.#present.delete(linkId.pseudowire(action.key));
     }
   }
 
@@ -125,6 +139,7 @@ class Executor {
       case "putSession":
         return `session ${wholeName(action.session.key)}`;
       case "deleteSession":
+      case "deleteDevice":
         return `session ${wholeName(action.key)}`;
       case "createBridge":
         return this.#ownerOfLink(action.link.id);
@@ -159,6 +174,8 @@ class Executor {
       }
       case "deleteSession":
         return { datapath: action.datapath, change: { op: "deleteSession", key: action.key } };
+      case "deleteDevice":
+        return { datapath: action.datapath, change: { op: "deleteDevice", key: action.key } };
       default:
         return null;
     }
@@ -166,12 +183,14 @@ class Executor {
 
   /**
    * Opening a TAP device takes over whatever bears the name: on the node it must be ours, or nobody's
-   * yet. In a pod ADD has seen to that, and what is written on the link is the pod's to change.
+   * yet. In a pod it must be the one that was observed there: a label is the pod's to write.
    */
   #guardName(at: Place, id: string): void {
     const link = findLink(this.#socket(at.netns), at.name);
-    if (link === undefined || parseLinkLabel(link.alias)?.id === id) return;
-    if (link.kind === "tun" && (link.alias === "" || at.netns !== null)) return;
+    if (link === undefined) return;
+    if (link.index === this.#context.present.get(id)?.index) return;
+    const isOurs = parseLinkLabel(link.alias)?.id === id;
+    if (at.netns === null && (isOurs || (link.kind === "tun" && link.alias === ""))) return;
     // Of a pair that a datapath made in its last moment.
     const isHalf = link.kind === "veth" && link.alias === "" && at.netns === null;
     if (isHalf && getLink(this.#socket(null), link.peer)?.name.startsWith("l2tpf")) return;
@@ -189,22 +208,25 @@ class Executor {
       case "createPair":
         return this.#createPair(action.port, action.pod);
       case "deleteLink": {
-        const socket = this.#socket(action.at.netns);
-        const link = findLink(socket, action.at.name);
-        if (link === undefined) return;
-        return deleteLink(socket, action.at.netns, link.index);
+        const { link, at } = action;
+        const socket = this.#socket(at.netns);
+        const index = this.#presentIndex(link, at) ?? findLink(socket, at.name)?.index;
+        this.#present.delete(link);
+        return index === undefined ? undefined : deleteLink(socket, at.netns, index);
       }
       case "moveLink": {
-        const netns = action.to.netns ?? OWN_NETNS;
-        return this.#set(action.at, { netns, name: action.to.name });
+        const { link, at, to } = action;
+        this.#set(link, at, { netns: to.netns ?? OWN_NETNS, name: to.name });
+        this.#present.delete(link);
+        return;
       }
       case "changeLink": {
-        const { label, bridge, mac, ...fields } = action.change;
+        const { label, bridge, mac, isSilent, ...fields } = action.change;
         // What goes up on the node must not speak into the pseudowire by itself. The kernel raises a
         // link before it looks at the rest of the request: hence one before.
-        const raises = fields.up === true && action.at.netns === null;
-        if (raises) this.#set(action.at, { addressGeneration: false });
-        return this.#set(action.at, {
+        const raises = fields.up === true && (action.at.netns === null || isSilent === true);
+        if (raises) this.#set(action.link, action.at, { addressGeneration: false });
+        return this.#set(action.link, action.at, {
           ...fields,
           ...(mac === undefined || mac === null ? {} : { mac }),
           ...(label === undefined ? {} : { alias: label }),
@@ -212,13 +234,13 @@ class Executor {
         });
       }
       case "addAddress":
-        return this.#onLink(action.at, (socket, link) =>
+        return this.#onLink(action.link, action.at, (socket, link) =>
           addAddress(socket, { link, prefix: action.address }),
         );
       case "addRoute":
-        return this.#onLink(action.at, (socket, link) => {
-          const { destination, gateway } = action.route;
-          addRoute(socket, { destination, gateway: gateway ?? undefined, link });
+        return this.#onLink(action.link, action.at, (socket, link) => {
+          const { gateway, ...rest } = action.route;
+          addRoute(socket, { ...rest, gateway: gateway ?? undefined, link });
         });
     }
   }
@@ -249,14 +271,21 @@ class Executor {
     );
   }
 
-  #set(at: Place, change: KernelChange): void {
-    this.#onLink(at, (socket, index) => setLink(socket, index, change));
+  #set(link: string, at: Place, change: KernelChange): void {
+    this.#onLink(link, at, (socket, index) => setLink(socket, index, change));
   }
 
-  #onLink(at: Place, work: (socket: NetlinkSocket, index: number) => void): void {
+  /** A link that was observed keeps its index, whatever a pod does to its name meanwhile. */
+  #presentIndex(link: string, { netns }: Place): number | undefined {
+    const known = this.#present.get(link);
+    return known?.netns === netns ? known.index : undefined;
+  }
+
+  #onLink(link: string, at: Place, work: (socket: NetlinkSocket, index: number) => void): void {
     const socket = this.#socket(at.netns);
     const place = `${at.netns ?? ""} ${at.name}`;
-    const index = this.#indexes.get(place) ?? findLink(socket, at.name)?.index;
+    const index =
+      this.#presentIndex(link, at) ?? this.#indexes.get(place) ?? findLink(socket, at.name)?.index;
     if (index === undefined) throw new SystemError(Errno.ENODEV, "find link", at.name);
     this.#indexes.set(place, index);
     work(socket, index);
@@ -264,6 +293,8 @@ class Executor {
 
   #bridgeIndex(id: string | null): number {
     if (id === null) return 0;
+    const foreign = foreignBridgeIndex(id);
+    if (foreign !== undefined) return foreign;
     const name = this.#context.bridgeNames.get(id);
     const link = name === undefined ? undefined : findLink(this.#context.socket, name);
     if (link === undefined) throw new SystemError(Errno.ENODEV, "find bridge", id);

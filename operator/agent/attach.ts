@@ -2,7 +2,8 @@
 import { announce } from "../../datapath/announce.ts";
 import { findLink } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
+import { canonicalInterfaceAddress, canonicalNetwork } from "../../l2tp/ip.ts";
+import type { Link } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 import { bridgeName, portName, stableMac } from "../convert/desired.ts";
 import { isAgreedOn } from "../convert/halves.ts";
@@ -11,13 +12,17 @@ import type { Failures } from "../convert/status.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import { AgentError } from "./errors.ts";
 import type { Node } from "./node.ts";
-import { findLinkIn, isAlive, netnsIdentity, requirePodNetns } from "./pod-netns.ts";
-import type {
-  Attached,
-  AttachedInterface,
-  AttachRequest,
-  CniCall,
-  SessionRequest,
+import { linkOf } from "./pod-devices.ts";
+import { isAlive, netnsIdentity, requirePodNetns } from "./pod-netns.ts";
+import { beside } from "./pod-routes.ts";
+import {
+  type Attached,
+  type AttachedInterface,
+  type AttachRequest,
+  type CniCall,
+  type ConfigureRequest,
+  resultAddress,
+  type SessionRequest,
 } from "./protocol.ts";
 
 export interface AttachContext {
@@ -48,31 +53,48 @@ export class Attacher {
     this.#context = context;
   }
 
-  /** What a repeated ADD is to answer; null where there was none. @throws AgentError where it must not be */
-  prepare(request: SessionRequest): Attached | null {
-    const resolved = this.#requireSession(request);
-    const known = this.#context.store.get(attachmentKey(request));
-    if (known !== undefined && this.#isSame(known, request)) {
-      return this.#describe(resolved, known);
-    }
-    this.#requireFree(resolved, request, known);
-    return null;
-  }
-
-  /** Does what an ADD asks for; where that was done before, it says the same again. @throws AgentError */
+  /**
+   * Does what an ADD asks for, up to IPAM where that is to follow; what was done before stays as it is.
+   * @throws AgentError
+   */
   async attach(request: AttachRequest): Promise<Attached> {
     const resolved = this.#requireSession(request);
     const { store, reached } = this.#context;
     const before = store.get(attachmentKey(request));
-    if (before !== undefined && this.#isSame(before, request)) {
-      return this.#describe(resolved, before);
-    }
+    const isAgain = before !== undefined && this.#isSame(before, request);
+    if (isAgain && before.isComplete !== false) return this.#describe(resolved, before);
     const netnsIdentity = this.#requireFree(resolved, request, before);
     await this.#requireAgreed(resolved);
     this.#forgetDead(resolved.session.key);
-    const attachment = this.#record(resolved, request, netnsIdentity);
+    const attachment = isAgain ? before : this.#record(resolved, request, netnsIdentity);
     this.#remember(attachment);
     reached("recorded");
+    await this.#place(resolved, attachment);
+    reached("placed");
+    if (request.awaitsIpam) return this.#describe(resolved, attachment);
+    return this.#complete(resolved, attachment);
+  }
+
+  /** Gives an interface the addresses and routes of IPAM, and so ends its ADD. @throws AgentError */
+  async configure(request: ConfigureRequest): Promise<Attached> {
+    const { store } = this.#context;
+    const before = store.get(attachmentKey(request));
+    if (before === undefined || before.leaving) {
+      const message = `interface ${request.ifname} was detached while IPAM was asked`;
+      throw new AgentError("ClientGone", message, "the runtime will try again");
+    }
+    const resolved = this.#requireSession({ ...before, pod: null });
+    if (before.isComplete !== false) return this.#describe(resolved, before);
+    const { addresses, ipam } = request;
+    const routes = beside(before, request.routes);
+    const attachment = { ...before, addresses, routes, ipam };
+    this.#remember(attachment);
+    await this.#place(resolved, attachment);
+    return this.#complete(resolved, attachment);
+  }
+
+  /** The interface stands in the pod, as the attachment says. @throws AgentError; then it is gone again */
+  async #place(resolved: ResolvedSession, attachment: Attachment): Promise<void> {
     const failures = await this.#converge(resolved, attachment);
     const failure =
       failures.get(`tunnel ${resolved.session.tunnel}`) ??
@@ -86,8 +108,18 @@ export class Attacher {
       await this.#detachOne(attachment);
       throw notEstablished(resolved, "the ends have to agree on it anew");
     }
-    reached("placed");
-    announce(attachment.netns, attachment.ifname, attachment.mac, attachment.addresses);
+  }
+
+  /** From now on the interface is the pod's. */
+  #complete(resolved: ResolvedSession, { containerId, ifname }: Attachment): Attached {
+    const { store, reached } = this.#context;
+    const placed = store.get(attachmentKey({ containerId, ifname }));
+    if (placed === undefined) throw new TypeError(`${containerId}/${ifname} is not recorded`);
+    const attachment = { ...placed, isComplete: true };
+    this.#remember(attachment);
+    const { netns, mac, addresses } = attachment;
+    const announces = resolved.object.spec.attachment?.announce !== false;
+    if (announces) announce(netns, ifname, mac, addresses);
     reached("announced");
     return this.#describe(resolved, attachment);
   }
@@ -144,26 +176,30 @@ export class Attacher {
     return actions.some((action) => action.do === "deleteLink");
   }
 
-  /** @throws AgentError that says what is not as it should be, and cannot be mended */
-  async check(call: CniCall): Promise<readonly string[]> {
+  /**
+   * An interface that is gone is made again; what the pod has made of one that is there stays.
+   * @param listed what the runtime's result says
+   * @throws AgentError that says what is missing
+   */
+  async check(call: CniCall, listed: Listed): Promise<readonly string[]> {
     const attachments = this.#madeBy(call);
-    for (const attachment of attachments) await this.#checkOne(attachment);
+    for (const attachment of attachments) await this.#checkOne(attachment, listed);
     return attachments.map(({ ifname }) => ifname);
   }
 
-  async #checkOne(attachment: Attachment): Promise<void> {
+  async #checkOne(attachment: Attachment, listed: Listed): Promise<void> {
     const resolved = this.#requireSession({ ...attachment, pod: null });
     const failures = await this.#converge(resolved, attachment);
-    const { actions } = await this.#context.node.planFor(resolved, attachment);
-    if (actions.length === 0) {
-      if (!this.#lacksInterface(resolved, attachment)) return;
-      const message = `${attachment.session} is not established: ${attachment.ifname} is not there until it is`;
-      throw new AgentError("Drift", message, "see l2tpctl tunnels on the node");
-    }
+    const { observed, actions } = await this.#context.node.planFor(resolved, attachment);
     const failure = failures.get(`session ${attachment.session}`);
     const what = failure?.message ?? actions.map((action) => action.do).join(", ");
-    const message = `${attachment.session} at ${attachment.ifname} is not as it should be: ${what}`;
-    throw new AgentError("Drift", message, "see l2tpctl doctor on the node");
+    if (actions.length > 0) throw drift(attachment, `is not as it should be: ${what}`);
+    if (this.#lacksInterface(resolved, attachment)) {
+      throw drift(attachment, "is not there until the session is established");
+    }
+    const link = linkOf(attachment, new Map(observed.links.map((each) => [each.id, each])));
+    const missing = link === undefined ? [] : missingFrom(link, attachment, listed);
+    if (missing.length > 0) throw drift(attachment, `lacks ${missing.join(", ")}`);
   }
 
   async gc(network: string, valid: readonly CniCall[], before: string): Promise<void> {
@@ -218,8 +254,9 @@ export class Attacher {
   }
 
   /** Then nothing is wrong with the node, and the pod has nothing all the same. */
-  #lacksInterface(resolved: ResolvedSession, { netns, ifname }: Attachment): boolean {
-    return isAgreedOn(resolved) && findLinkIn(netns, ifname) === undefined;
+  #lacksInterface(resolved: ResolvedSession, attachment: Attachment): boolean {
+    if (!isAgreedOn(resolved)) return false;
+    return !this.#context.store.get(attachmentKey(attachment))?.device;
   }
 
   #isSame(known: Attachment, request: SessionRequest): boolean {
@@ -252,17 +289,12 @@ export class Attacher {
     throw new AgentError("SessionBusy", message, remedy);
   }
 
-  /** CNI_IFNAME must not be another's. What an ADD of ours left behind half-done is ours. */
+  /** CNI_IFNAME must not be another's. */
   #requireName(request: SessionRequest, own: Attachment | undefined): void {
     const socket = new NetlinkSocket(NETLINK_ROUTE, request.netns);
     try {
-      const link = findLink(socket, request.ifname);
-      if (link === undefined || own !== undefined) return;
-      const id = parseLinkLabel(link.alias);
-      const isOurs =
-        link.alias === linkId.pod(attachmentKey(request)) ||
-        (id?.kind === "pseudowire" && id.key === request.session);
-      if (isOurs) return;
+      // One that an ADD left behind half-done is ours; its record was written before.
+      if (findLink(socket, request.ifname) === undefined || own !== undefined) return;
     } finally {
       socket.close();
     }
@@ -302,11 +334,13 @@ export class Attacher {
       createdAt: new Date().toISOString(),
       leaving: false,
       ipam,
+      isComplete: false,
+      device: null,
     };
   }
 
   #describe({ session, mode }: ResolvedSession, attachment: Attachment): Attached {
-    const { ifname, mac, netns, addresses, ipam } = attachment;
+    const { ifname, mac, netns, addresses, routes, ipam, isComplete = true } = attachment;
     const interfaces: AttachedInterface[] = [{ name: ifname, mac, sandbox: netns }];
     if (mode === "Bridge") {
       const { socket } = this.#context.node;
@@ -314,6 +348,39 @@ export class Attacher {
         interfaces.unshift({ name, mac: findLink(socket, name)?.mac ?? "" });
       }
     }
-    return { interfaces, mtu: session.mtu, addresses, ipam };
+    return { interfaces, mtu: session.mtu, addresses, routes, ipam, isComplete };
   }
+}
+
+/** What the runtime's result of ADD says, which plugins behind ours may have changed. */
+interface Listed {
+  readonly addresses: readonly string[];
+  readonly destinations: readonly string[];
+}
+
+function drift({ session, ifname }: Attachment, what: string): AgentError {
+  const remedy = "see l2tpctl doctor on the node";
+  return new AgentError("Drift", `interface ${ifname} of ${session} ${what}`, remedy);
+}
+
+/**
+ * Addresses and routes that ADD gave and the runtime still lists, and that the interface has no longer.
+ * An interface that was renamed, or made a port of another one, serves its pod otherwise.
+ */
+function missingFrom(link: Link, attachment: Attachment, listed: Listed): string[] {
+  if (link.isElsewhere || link.name !== attachment.ifname || link.bridge !== null) return [];
+  const given = new Set(listed.addresses.map(canonicalInterfaceAddress));
+  const destinations = new Set(listed.destinations.map(canonicalNetwork));
+  const addresses = attachment.addresses.filter(
+    (address) => given.has(resultAddress(address)) && !link.addresses.includes(address),
+  );
+  const routes = attachment.routes
+    .map(({ destination }) => canonicalNetwork(destination))
+    .filter((destination) => destinations.has(destination))
+    // A plugin behind ours may have put it into a table of its own.
+    .filter((wanted) => !link.routes.some(({ destination }) => destination === wanted));
+  return [
+    ...addresses.map((address) => `address ${address}`),
+    ...routes.map((destination) => `the route to ${destination}`),
+  ];
 }

@@ -5,12 +5,12 @@
 
 import type { Listing } from "../../datapath/datapath.ts";
 import type { Names } from "../../datapath/kernel/adopt.ts";
-import { deleteLink, findLink } from "../../datapath/netlink/link.ts";
+import { deleteLink, getLink } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { isAbsent } from "../../datapath/tap/client.ts";
 import { deviceName } from "../../l2tp/device-name.ts";
 import { halfName, isControlHalf, wholeName } from "../../l2tp/halves.ts";
-import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
+import { linkId } from "../../l2tp/link-label.ts";
 import { type Action, type Desired, type Link, type Observed, plan } from "../../l2tp/plan.ts";
 import { type Attachment, attachmentKey } from "../convert/attachment.ts";
 import {
@@ -27,7 +27,8 @@ import type { Failures } from "../convert/status.ts";
 import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
-import { assemble, kernelLabels, makerOf, observeLinks, observeSome } from "./observe.ts";
+import { assemble, observeLinks, observeSome } from "./observe.ts";
+import { linkOf, PodDevices } from "./pod-devices.ts";
 import { isAlive } from "./pod-netns.ts";
 
 interface PassResult {
@@ -46,7 +47,7 @@ export interface Observation {
 /** What there is of one session. */
 interface Seen {
   readonly listing: Listing;
-  readonly links: readonly Link[];
+  readonly observed: Observed;
 }
 
 function idsOf(session: string, attachment: Attachment): ReadonlySet<string> {
@@ -64,6 +65,7 @@ export class Node {
   readonly datapaths: Datapaths;
   readonly #name: string;
   readonly #attachments: AttachmentStore;
+  readonly #devices: PodDevices;
   /** Of what the last pass wanted: for who looks in between. */
   #tunnels: ReadonlyMap<number, string> = new Map();
   #sessions: ReadonlyMap<number, string> = new Map();
@@ -72,6 +74,7 @@ export class Node {
     this.#name = name;
     this.datapaths = datapaths;
     this.#attachments = attachments;
+    this.#devices = new PodDevices(attachments);
   }
 
   close(): void {
@@ -94,9 +97,29 @@ export class Node {
 
   async observe(tunnelName: Names["tunnelName"]): Promise<Observation> {
     const living = [...this.#attachments.all()].filter(isAlive);
-    const links = observeLinks(this.socket, living);
-    const listing = await this.datapaths.list({ sessions: kernelLabels(links), tunnelName });
-    return { listing, observed: assemble(listing, links), living };
+    const seen = observeLinks(this.socket, [...this.#attachments.all()], living);
+    this.#devices.adopt(living, seen.links);
+    const listing = await this.datapaths.list({ sessions: seen.kernelSessions, tunnelName });
+    const known = living.map((attachment) => this.#current(attachment));
+    return { listing, observed: assemble(listing, seen, known), living: known };
+  }
+
+  #current(attachment: Attachment): Attachment {
+    return this.#attachments.get(attachmentKey(attachment)) ?? attachment;
+  }
+
+  /** The interface of an attachment as it is now. */
+  podLink(attachment: Attachment): Link | undefined {
+    const scope = { ids: idsOf(attachment.session, attachment), names: [], attachment };
+    const { links } = observeSome(this.socket, [...this.#attachments.all()], scope);
+    return linkOf(attachment, new Map(links.map((link) => [link.id, link])));
+  }
+
+  /** The interfaces of living pods as they are now, by the IDs of the links. */
+  presentLinks(): ReadonlyMap<string, Link> {
+    const living = [...this.#attachments.all()].filter(isAlive);
+    const { links } = observeLinks(this.socket, [...this.#attachments.all()], living);
+    return new Map(links.map((link) => [link.id, link]));
   }
 
   /** Makes the whole node what `resolved` and the attachments say. */
@@ -113,6 +136,7 @@ export class Node {
         Map.groupBy(wanted, ({ session }) => session),
         this.#name,
         carriers(listing),
+        new Map(observed.links.map((link) => [link.id, link])),
       ),
     };
     const spare = sparing(desired, observed, spared);
@@ -126,7 +150,10 @@ export class Node {
         isControlHalf(key) ? [] : [[sessionId, key] as const],
       ),
     );
-    return this.#apply(spare, observed, plan(spare, observed));
+    const result = await this.#apply(spare, observed, plan(spare, observed));
+    this.#devices.record(wanted, { desired: spare, observed, ...result });
+    this.#devices.recordReturned({ desired: spare, observed, ...result });
+    return result;
   }
 
   /** What an attachment and its session lack: nothing where all is as it should be. */
@@ -140,10 +167,11 @@ export class Node {
       ? this.#lookForHalves(resolved, ids)
       : this.#lookForOne(resolved, attachment, ids);
     looking.catch(() => {});
+    const { listing, observed: seen } = await looking;
     const attachments = this.#attachments.livingOf(session.key);
-    const { listing, links } = await looking;
     const carried = carriers(listing)(resolved);
-    const whole = desireSession(resolved, attachments, this.#name, carried);
+    const present = new Map(seen.links.map((link) => [link.id, link]));
+    const whole = desireSession(resolved, attachments, this.#name, carried, present);
     // Where nobody is attached, a session that could not be programmed need not be now.
     const hasLink = whole.sessions.some(({ link }) => link !== null);
     const isIdle = !hasLink && listing.sessions.length === 0;
@@ -155,7 +183,7 @@ export class Node {
       pairs: whole.pairs.filter(({ port }) => ids.has(port)),
     };
     // The tunnel is a matter of the next whole pass.
-    const observed = { ...assemble(listing, links), tunnels };
+    const observed = { ...seen, tunnels };
     return { desired, observed, actions: plan(desired, observed) };
   }
 
@@ -169,7 +197,7 @@ export class Node {
     // The datapath answers while the kernel is asked.
     const listed = this.datapaths.find(resolved);
     listed.catch(() => {});
-    const links = observeSome(this.socket, {
+    const seen = observeSome(this.socket, [...this.#attachments.all()], {
       ids,
       names: [
         deviceName(session, tunnel.datapath),
@@ -178,7 +206,8 @@ export class Node {
       ],
       attachment: isAlive(attachment) ? attachment : null,
     });
-    return { listing: await listed, links };
+    const listing = await listed;
+    return { listing, observed: assemble(listing, seen, isAlive(attachment) ? [attachment] : []) };
   }
 
   /** The same where the kernel's half has an id that only the control half tells: among all there is. */
@@ -187,10 +216,14 @@ export class Node {
     ids: ReadonlySet<string>,
   ): Promise<Seen> {
     const { listing, observed } = await this.observe((id) => this.#tunnels.get(id));
-    const sessions = listing.sessions.filter(({ session }) => wholeName(session.key) === key);
+    const isOf = ({ session }: { session: { key: string } }) => wholeName(session.key) === key;
     return {
-      listing: { ...listing, sessions },
-      links: observed.links.filter(({ id }) => ids.has(id)),
+      listing: { ...listing, sessions: listing.sessions.filter(isOf) },
+      observed: {
+        ...observed,
+        sessions: observed.sessions.filter(isOf),
+        links: observed.links.filter(({ id }) => ids.has(id)),
+      },
     };
   }
 
@@ -208,7 +241,11 @@ export class Node {
   /** Makes one attachment and its session what they should be. */
   async convergeFor(resolved: ResolvedSession, attachment: Attachment): Promise<Failures> {
     const { desired, observed, actions } = await this.planFor(resolved, attachment);
-    return (await this.#apply(desired, observed, actions)).failures;
+    const result = await this.#apply(desired, observed, actions);
+    if (!attachment.leaving) {
+      this.#devices.record([this.#current(attachment)], { desired, observed, ...result });
+    }
+    return result.failures;
   }
 
   /**
@@ -216,23 +253,20 @@ export class Node {
    * session's own device goes for good; it is made anew when the session is whole again.
    */
   async removeInterface(attachment: Attachment): Promise<void> {
-    if (!isAlive(attachment)) return;
+    const { device } = this.#current(attachment);
+    if (device?.kind === "pseudowire" && device.datapath !== null) {
+      const { session: key } = attachment;
+      // The device goes with the session in the kernel, and by the session's word in userspace.
+      const ops = device.datapath === "Kernel" ? [] : [{ op: "deleteDevice", key } as const];
+      await this.datapaths.apply(device.datapath, [...ops, { op: "deleteSession", key }]);
+      await this.#leaveHalf(key);
+    }
+    if (!device || !isAlive(attachment)) return;
     const socket = new NetlinkSocket(NETLINK_ROUTE, attachment.netns);
     try {
-      const found = findLink(socket, attachment.ifname);
-      const id = parseLinkLabel(found?.alias ?? "")?.id;
-      if (id === linkId.pseudowire(attachment.session)) {
-        const change = { op: "deleteSession", key: attachment.session } as const;
-        const datapath = makerOf(found?.kind ?? "") ?? "Kernel";
-        await this.datapaths.apply(datapath, [change]);
-        await this.#leaveHalf(attachment.session);
-      } else if (id !== linkId.pod(attachmentKey(attachment))) {
-        return;
-      }
-      const link = findLink(socket, attachment.ifname);
-      if (link !== undefined && link.index === found?.index) {
-        await deleteLink(socket, attachment.netns, link.index);
-      }
+      const link = getLink(socket, device.index);
+      const isVeth = device.kind === "pod" && link?.kind === "veth";
+      if (isVeth) await deleteLink(socket, attachment.netns, device.index);
     } finally {
       socket.close();
     }
@@ -255,6 +289,7 @@ export class Node {
       socket: this.socket,
       applyChanges: (datapath, changes) => this.datapaths.apply(datapath, changes),
       bridgeNames: new Map(bridges.reverse().map(({ id, name }) => [id, name])),
+      present: new Map(observed.links.map((link) => [link.id, link])),
       sessionOfAttachment: (key) => this.#attachments.get(key)?.session,
     });
     return { actions, failures };

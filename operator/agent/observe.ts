@@ -1,38 +1,63 @@
 /** What is on the node now: our links by netlink, tunnels and sessions by the datapath. */
 
 import type { Listing } from "../../datapath/datapath.ts";
-import { listAddresses } from "../../datapath/netlink/address.ts";
 import { findLink, type LinkInfo, listLinks } from "../../datapath/netlink/link.ts";
-import { listRoutes } from "../../datapath/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { isErrno } from "../../datapath/sys/errno.ts";
+import { parseKernelDeviceName } from "../../l2tp/device-name.ts";
 import { type LinkLabel, linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
 import type { Datapath } from "../../l2tp/model.ts";
-import type { Link, LinkRoute, Observed } from "../../l2tp/plan.ts";
-import { type Attachment, attachmentKey } from "../convert/attachment.ts";
-import { canonicalRoutes } from "../convert/desired.ts";
+import type { Link, Observed } from "../../l2tp/plan.ts";
+import { type Attachment, attachmentKey, type PodDevice } from "../convert/attachment.ts";
+import { listStack } from "./pod-stack.ts";
+import { hasStrayDevice } from "./stray-device.ts";
 
-/** All links that say that they are ours. @param attachments those of living pods */
+/** Our links, and the sessions whose devices the kernel's L2TP made. */
+export interface SeenLinks {
+  readonly links: readonly Link[];
+  /** Keys of sessions by the session ID that the kernel knows them by. */
+  readonly kernelSessions: ReadonlyMap<number, string>;
+  /** Session IDs of devices that the kernel's L2TP made, by the IDs of the links. */
+  readonly sessionIds: ReadonlyMap<string, number>;
+  /** Links in pods of attachments whose interfaces were not found, by attachment and index. */
+  readonly candidates: ReadonlyMap<string, (index: number) => Link | undefined>;
+  /** Names of Ethernet devices of the node that could be the kernel's L2TP's, and that no session has. */
+  readonly unclaimed: readonly string[];
+}
+
+/**
+ * All links that are ours. On the node the label says which; a pod can write labels, so there the record
+ * of its attachment does.
+ * @param all attachments, also those of pods that have gone @param living those of living pods
+ */
 export function observeLinks(
   socket: NetlinkSocket,
-  attachments: readonly Attachment[],
-): readonly Link[] {
-  const links = labelledLinks(null, listLinks(socket));
-  const byNetns = Map.groupBy(attachments, ({ netns }) => netns);
-  for (const [netns, inThere] of byNetns) links.push(...podLinks(netns, inThere));
-  return dedupe(links);
+  all: readonly Attachment[],
+  living: readonly Attachment[],
+): SeenLinks {
+  return see(listLinks(socket), all, living, () => true);
 }
 
 /**
  * What is programmed, and the links that go with it: what the kernel's L2TP made is a session's device
  * only where the kernel has that session, by that id.
  */
-export function assemble(listing: Listing, links: readonly Link[]): Observed {
+export function assemble(
+  listing: Listing,
+  { links, sessionIds, candidates, unclaimed }: SeenLinks,
+  living: readonly Attachment[],
+): Observed {
   const inKernel = new Map(
     listing.sessions
       .filter(({ datapath }) => datapath === "Kernel")
       .map(({ session }) => [linkId.pseudowire(session.key), session.sessionId]),
   );
+  const found = [
+    ...links.filter(
+      ({ datapath, id }) => datapath !== "Kernel" || inKernel.get(id) === sessionIds.get(id),
+    ),
+    ...openedLinks(listing, candidates, living),
+  ];
   return {
     // Whoever has lost its tunnel in the kernel is no longer what anybody wants, and comes anew.
     tunnels: listing.tunnels.map(({ tunnel, isLost }) =>
@@ -44,21 +69,64 @@ export function assemble(listing: Listing, links: readonly Link[]): Observed {
       deviceOpen,
       receiving,
     })),
-    links: links.filter(({ datapath, id, label }) => {
-      if (datapath !== "Kernel") return true;
-      return inKernel.get(id) === parseLinkLabel(label)?.sessionId;
-    }),
+    links: [...found, ...linksElsewhere(listing, found, living, unclaimed)],
   };
 }
 
-/** The sessions whose devices the kernel's L2TP made, by their ids, as the labels on the devices say. */
-export function kernelLabels(links: readonly Link[]): ReadonlyMap<number, string> {
-  return new Map(
-    links.flatMap(({ datapath, label }): [number, string][] => {
-      const parsed = datapath === "Kernel" ? parseLinkLabel(label) : undefined;
-      return parsed?.sessionId ? [[parsed.sessionId, parsed.key]] : [];
-    }),
+/** Interfaces that the userspace datapath has opened, and that no attachment has a record of. */
+function openedLinks(
+  { sessions }: Listing,
+  candidates: SeenLinks["candidates"],
+  living: readonly Attachment[],
+): Link[] {
+  const indexes = new Map(
+    sessions.map(({ session, datapath, deviceIndex = 0 }) => [
+      session.key,
+      datapath === "Userspace" ? deviceIndex : 0,
+    ]),
   );
+  return living.flatMap((attachment) => {
+    const index = indexes.get(attachment.session) ?? 0;
+    if (index === 0 || attachment.device?.kind === "pod") return [];
+    return candidates.get(attachmentKey(attachment))?.(index) ?? [];
+  });
+}
+
+/**
+ * Interfaces that pods moved out of their own namespaces: their sessions, or their ports on the node,
+ * still have them. A device of the kernel's L2TP comes back to the node when such a namespace dies.
+ */
+function linksElsewhere(
+  listing: Listing,
+  found: readonly Link[],
+  living: readonly Attachment[],
+  unclaimed: readonly string[],
+): Link[] {
+  const ids = new Set(found.map(({ id }) => id));
+  const sessions = new Map(listing.sessions.map((state) => [state.session.key, state]));
+  const isHeld = (attachment: Attachment, device: PodDevice) => {
+    if (device.kind === "pod") return ids.has(linkId.port(attachmentKey(attachment)));
+    const state = sessions.get(attachment.session);
+    if (state?.datapath !== device.datapath || !state.deviceOpen) return false;
+    if (state.datapath === "Userspace") return true;
+    return state.session.sessionId === device.sessionId && !hasStrayDevice(unclaimed);
+  };
+  return living.flatMap((attachment) => {
+    const { device, netns, ifname: name, mac } = attachment;
+    if (!device) return [];
+    const id = idOf(attachment, device);
+    if (ids.has(id) || !isHeld(attachment, device)) return [];
+    const { kind, datapath, mtu } = device;
+    const place = { netns, name, index: 0, isElsewhere: true };
+    const rest = { label: "", mtu, mac, up: true, bridge: null, addresses: [], routes: [] };
+    return { id, kind, datapath, ...place, ...rest };
+  });
+}
+
+function idOf(attachment: Attachment, { kind }: PodDevice): string {
+  return kind === "pod"
+    ? linkId.pod(attachmentKey(attachment))
+    : linkId.pseudowire(attachment.session);
 }
 
 /** Where to look for the links of one attachment and its session. */
@@ -70,30 +138,78 @@ export interface Scope {
   readonly attachment: Attachment | null;
 }
 
-/** The links that are in the scope: by name on the node, by label in the pod. */
-export function observeSome(socket: NetlinkSocket, scope: Scope): readonly Link[] {
-  const here = scope.names.flatMap((name) => findLink(socket, name) ?? []);
-  const links = labelledLinks(null, here);
-  if (scope.attachment !== null)
-    links.push(...podLinks(scope.attachment.netns, [scope.attachment]));
-  return dedupe(links.filter(({ id }) => scope.ids.has(id)));
+/** The links that are in the scope: by name on the node, by record in the pod. */
+export function observeSome(
+  socket: NetlinkSocket,
+  all: readonly Attachment[],
+  { ids, names, attachment }: Scope,
+): SeenLinks {
+  const here = names.flatMap((name) => findLink(socket, name) ?? []);
+  const living = attachment === null ? [] : [attachment];
+  return see(here, all, living, (id) => ids.has(id));
 }
 
-/** Whoever stands twice under one id was labelled by hand; the first is ours. */
-function dedupe(links: readonly Link[]): Link[] {
-  const seen = new Set<string>();
-  return links.filter(({ id }) => !seen.has(id) && seen.add(id));
-}
-
-function labelledLinks(netns: string | null, links: readonly LinkInfo[]): Link[] {
-  const bridges = new Map(
-    links.filter(({ kind }) => kind === "bridge").map(({ index, alias }) => [index, alias]),
+function see(
+  here: readonly LinkInfo[],
+  all: readonly Attachment[],
+  living: readonly Attachment[],
+  isWanted: (id: string) => boolean,
+): SeenLinks {
+  const left = new Map(
+    all.flatMap(({ device, session }) =>
+      device?.datapath === "Kernel" ? [[device.sessionId, session] as const] : [],
+    ),
   );
-  return links.flatMap((link) => {
-    const label = parseLinkLabel(link.alias);
-    if (label === undefined || !canBe(link, label)) return [];
-    return [observed(netns, link, label, bridges)];
-  });
+  const kernelSessions = new Map(left);
+  const sessionIds = new Map<string, number>();
+  const links = new Map<string, Link>();
+  const claimed = new Set<string>();
+  const bridges = new Map(
+    here.filter(({ kind }) => kind === "bridge").map(({ index, alias }) => [index, alias]),
+  );
+  for (const info of here) {
+    const label = labelOnNode(info, left);
+    if (label === undefined) continue;
+    claimed.add(info.name);
+    add(describe(null, info, label, bridges), label.sessionId ?? 0, label.key);
+  }
+  const candidates = new Map<string, (index: number) => Link | undefined>();
+  for (const [netns, inThere] of Map.groupBy(living, (attachment) => attachment.netns)) {
+    const seen = podLinks(netns, inThere);
+    for (const { link, sessionId, key } of seen.found) add(link, sessionId, key);
+    for (const [key, find] of seen.candidates) candidates.set(key, find);
+  }
+  return {
+    links: [...links.values()].filter(({ id }) => isWanted(id)),
+    kernelSessions,
+    sessionIds,
+    candidates,
+    unclaimed: here
+      .filter(({ name, kind, isEthernet }) => kind === "" && isEthernet && !claimed.has(name))
+      .map(({ name }) => name),
+  };
+
+  function add(link: Link, sessionId: number, key: string): void {
+    // One that stands twice under one ID was labelled by hand; the first is ours.
+    if (links.has(link.id)) return;
+    links.set(link.id, link);
+    if (link.datapath !== "Kernel") return;
+    sessionIds.set(link.id, sessionId);
+    kernelSessions.set(sessionId, key);
+  }
+}
+
+/**
+ * The label of a link of the node's. A device of the kernel's L2TP comes back from a pod that died, with
+ * the name and the label that the pod gave it: it counts only under the name that the agent gives, and
+ * where no pod has its session's device.
+ */
+function labelOnNode(info: LinkInfo, left: ReadonlyMap<number, string>): LinkLabel | undefined {
+  const label = parseLinkLabel(info.alias);
+  if (label === undefined || !canBe(info, label)) return undefined;
+  if (label.kind !== "pseudowire" || makerOf(info.kind) !== "Kernel") return label;
+  const isNamed = parseKernelDeviceName(info.name)?.sessionId === label.sessionId;
+  return isNamed && !left.has(label.sessionId ?? 0) ? label : undefined;
 }
 
 /** Who makes devices of that kind: TAP devices have one, the kernel's L2TP names none. */
@@ -105,15 +221,15 @@ const MAKERS: Readonly<Record<string, Datapath>> = {
 };
 
 /** Who makes devices of that kind; undefined: nobody of ours. */
-export const makerOf = (kind: string): Datapath | undefined => MAKERS[kind];
+const makerOf = (kind: string): Datapath | undefined => MAKERS[kind];
 
 /** Anybody can write a label on any link; nobody can choose what kind of link it is. */
-function canBe({ kind }: LinkInfo, label: LinkLabel): boolean {
+function canBe({ kind }: LinkInfo, label: Pick<LinkLabel, "kind">): boolean {
   if (label.kind === "pseudowire") return kind in MAKERS;
   return kind === (label.kind === "bridge" ? "bridge" : "veth");
 }
 
-function observed(
+function describe(
   netns: string | null,
   link: LinkInfo,
   { id, kind }: Pick<LinkLabel, "id" | "kind">,
@@ -122,78 +238,109 @@ function observed(
   return {
     id,
     kind,
-    datapath: kind === "pseudowire" ? (MAKERS[link.kind] ?? null) : null,
+    datapath: kind === "pseudowire" ? (makerOf(link.kind) ?? null) : null,
     label: link.alias,
     netns,
     name: link.name,
     mtu: link.mtu,
     mac: link.mac,
     up: link.up,
-    // A foreign bridge is none of ours: the plan takes the link out of it again.
-    bridge: link.master === 0 ? null : (bridges.get(link.master) ?? `foreign ${link.master}`),
+    // On the node the plan takes the link out of a foreign bridge again; in a pod that is the pod's.
+    bridge: link.master === 0 ? null : (bridges.get(link.master) ?? foreignBridge(link.master)),
     addresses: [],
     routes: [],
+    index: link.index,
   };
 }
 
-/**
- * Links in a pod, with addresses and routes. A pod may write any label on its links, so only those count
- * that its own attachments can have; a link at the place of one is its, whatever is written on it.
- */
-function podLinks(netns: string, attachments: readonly Attachment[]): Link[] {
+const FOREIGN = "foreign ";
+const foreignBridge = (index: number): string => `${FOREIGN}${index}`;
+
+/** The index of a bridge that is none of ours; undefined: it is one of ours. */
+export function foreignBridgeIndex(bridge: string): number | undefined {
+  return bridge.startsWith(FOREIGN) ? Number(bridge.slice(FOREIGN.length)) : undefined;
+}
+
+interface PodLink {
+  readonly link: Link;
+  readonly sessionId: number;
+  /** Of the session. */
+  readonly key: string;
+}
+
+/** Interfaces of attachments in a pod, with addresses and routes. */
+function podLinks(
+  netns: string,
+  attachments: readonly Attachment[],
+): Pick<SeenLinks, "candidates"> & { readonly found: readonly PodLink[] } {
   let socket: NetlinkSocket;
   try {
     socket = new NetlinkSocket(NETLINK_ROUTE, netns);
   } catch (error) {
     // The pod died since we looked.
-    if (isErrno(error, "ENOENT", "EINVAL")) return [];
+    if (isErrno(error, "ENOENT", "EINVAL")) return { found: [], candidates: new Map() };
     throw error;
   }
   try {
-    const find = finder(listLinks(socket));
-    const addresses = Map.groupBy(listAddresses(socket), ({ link }) => link);
-    const all = listRoutes(socket);
-    const routes = Map.groupBy(all, ({ link }) => link);
-    const ways = Map.groupBy(all, ({ destination }) => destination);
-    return attachments.flatMap((attachment) => {
-      const found = find(attachment);
-      if (found === undefined) return [];
-      const { index } = found.info;
-      const own = routes.get(index) ?? [];
-      // The pod may have a way already, by another link: the first one wins.
-      const isTaken = ({ destination }: LinkRoute) =>
-        ways.get(destination)?.some(({ link }) => link !== index) === true;
-      return {
-        ...observed(netns, found.info, found, new Map()),
-        addresses: (addresses.get(index) ?? []).map(({ prefix }) => prefix),
-        routes: [
-          ...own.map(({ destination, gateway }) => ({ destination, gateway: gateway ?? null })),
-          ...canonicalRoutes(attachment).filter(isTaken),
-        ],
-      };
+    const infos = listLinks(socket);
+    const stackOf = listStack(socket);
+    const describeIn = (info: LinkInfo, label: Pick<LinkLabel, "id" | "kind">): Link => ({
+      ...describe(netns, info, label, new Map()),
+      ...stackOf(info.index),
     });
+    const found: PodLink[] = [];
+    const candidates = new Map<string, (index: number) => Link | undefined>();
+    for (const attachment of attachments) {
+      const known = findOf(attachment, infos);
+      if (known !== undefined) {
+        const link = describeIn(known.info, known);
+        found.push({ link, sessionId: known.sessionId, key: attachment.session });
+        continue;
+      }
+      const label = { id: linkId.pseudowire(attachment.session), kind: "pseudowire" } as const;
+      candidates.set(attachmentKey(attachment), (index) => {
+        const info = infos.find((each) => each.index === index);
+        const isIt = info !== undefined && makerOf(info.kind) === "Userspace";
+        return isIt ? describeIn(info, label) : undefined;
+      });
+    }
+    return { found, candidates };
   } finally {
     socket.close();
   }
 }
 
-/** Finds the link of an attachment: by what is written on it, or else where it is to stand. */
-function finder(infos: readonly LinkInfo[]) {
-  const byId = new Map<string, LinkInfo>();
-  for (const info of infos) {
-    const label = parseLinkLabel(info.alias);
-    if (label !== undefined && canBe(info, label)) byId.set(label.id, info);
+interface Found extends Pick<LinkLabel, "id" | "kind"> {
+  readonly info: LinkInfo;
+  readonly sessionId: number;
+}
+
+/** The interface of an attachment: as it was left, or, while it is being made, where it is to stand. */
+function findOf(attachment: Attachment, infos: readonly LinkInfo[]): Found | undefined {
+  const { device } = attachment;
+  if (!device) return findUnrecorded(attachment, infos);
+  const { kind, datapath, sessionId } = device;
+  const info = infos.find(({ index }) => index === device.index);
+  if (info === undefined) return undefined;
+  const isIt = kind === "pod" ? info.kind === "veth" : makerOf(info.kind) === datapath;
+  return isIt ? { info, id: idOf(attachment, device), kind, sessionId } : undefined;
+}
+
+/**
+ * An interface that ADD has begun to make, or that an earlier version made: by its label, or else by its
+ * name. A pod may write any label on its links, so only those count that its own attachments can have.
+ */
+function findUnrecorded(attachment: Attachment, infos: readonly LinkInfo[]): Found | undefined {
+  const device = { id: linkId.pseudowire(attachment.session), kind: "pseudowire" } as const;
+  const port = { id: linkId.pod(attachmentKey(attachment)), kind: "pod" } as const;
+  for (const known of [device, port]) {
+    const info = infos.find(
+      (each) => parseLinkLabel(each.alias)?.id === known.id && canBe(each, known),
+    );
+    const sessionId = parseLinkLabel(info?.alias ?? "")?.sessionId ?? 0;
+    if (info !== undefined) return { info, ...known, sessionId };
   }
-  const byName = new Map(infos.map((info) => [info.name, info]));
-  return (attachment: Attachment) => {
-    const device = { id: linkId.pseudowire(attachment.session), kind: "pseudowire" } as const;
-    const port = { id: linkId.pod(attachmentKey(attachment)), kind: "pod" } as const;
-    for (const known of [device, port]) {
-      const info = byId.get(known.id);
-      if (info !== undefined) return { info, ...known };
-    }
-    const info = byName.get(attachment.ifname);
-    if (info?.kind === "tun") return { info, ...device };
-    return info?.kind === "veth" ? { info, ...port } : undefined;
-  };
+  const info = infos.find(({ name }) => name === attachment.ifname);
+  if (info?.kind === "tun") return { info, ...device, sessionId: 0 };
+  return info?.kind === "veth" ? { info, ...port, sessionId: 0 } : undefined;
 }

@@ -40,9 +40,26 @@ export interface CniCall {
   readonly cniIfname: string;
 }
 
+/** A route by a pod's interface; what is left out is the kernel's default. CNI 1.1 has these fields. */
 export interface Route {
   readonly destination: string;
   readonly gateway: string | null;
+  readonly priority?: number;
+  readonly table?: number;
+  readonly scope?: number;
+  /** Bytes. */
+  readonly mtu?: number;
+  /** Bytes. */
+  readonly advmss?: number;
+}
+
+/** What IPAM has allocated, or a pod asks for. */
+export interface Addressing {
+  /** "192.0.2.1/24", or "10.5.1.2 peer 10.5.1.1". */
+  readonly addresses: readonly string[];
+  readonly routes: readonly Route[];
+  /** What IPAM answered, to be given back by a repeated ADD. */
+  readonly ipam: unknown;
 }
 
 export interface SessionRequest extends CniCall {
@@ -55,26 +72,34 @@ export interface SessionRequest extends CniCall {
   readonly pod: string | null;
 }
 
-export interface AttachRequest extends SessionRequest {
+export interface AttachRequest extends SessionRequest, Addressing {
   readonly op: "attach";
   /** The name of the CNI network configuration. */
   readonly network: string;
   /** Null: one that stays the same for the session. */
   readonly mac: string | null;
-  readonly addresses: readonly string[];
-  readonly routes: readonly Route[];
-  /** What IPAM answered, to be given back by a repeated ADD. */
-  readonly ipam: unknown;
+  /** The interface is made, named and up; its addresses follow by `configure`. */
+  readonly awaitsIpam: boolean;
+}
+
+/** The second half of an ADD with IPAM. */
+export interface ConfigureRequest extends CniCall, Addressing {
+  readonly op: "configure";
+  readonly ifname: string;
 }
 
 export type AgentRequest =
-  /** Before an ADD: may it be, or has it been? */
-  | ({ readonly op: "prepare" } & SessionRequest)
   | AttachRequest
+  | ConfigureRequest
   /** Succeeds for what is gone already. */
   | ({ readonly op: "detach" } & CniCall)
-  /** Returns the interfaces that the ADD made, all of them as they should be. */
-  | ({ readonly op: "check" } & CniCall)
+  /** Returns the interfaces that the ADD made, by the names that they were made under. */
+  | ({
+      readonly op: "check";
+      /** Addresses and routes' destinations of the runtime's prevResult. */
+      readonly addresses: readonly string[];
+      readonly destinations: readonly string[];
+    } & CniCall)
   /** Detaches all of the network but the valid ones. */
   | {
       readonly op: "gc";
@@ -104,12 +129,12 @@ export interface AttachedInterface {
   readonly sandbox?: string;
 }
 
-export interface Attached {
+export interface Attached extends Addressing {
   /** The pod's interface last. */
   readonly interfaces: readonly AttachedInterface[];
   readonly mtu: number;
-  readonly addresses: readonly string[];
-  readonly ipam: unknown;
+  /** False: IPAM is still to be asked. */
+  readonly isComplete: boolean;
 }
 
 /** Codes of errors that the CNI plugin tells apart. */
@@ -234,8 +259,8 @@ export interface Examination {
 }
 
 export interface AgentResults {
-  readonly prepare: Attached | null;
   readonly attach: Attached;
+  readonly configure: Attached;
   readonly detach: null;
   readonly check: readonly string[];
   readonly gc: null;
@@ -246,4 +271,9 @@ export interface AgentResults {
   readonly attachments: readonly AttachmentRow[];
   readonly dump: readonly DumpRow[];
   readonly doctor: Examination;
+}
+
+/** An interface's address as a CNI result has it: without its peer. */
+export function resultAddress(address: string): string {
+  return address.replace(/^(\S+) peer \S+\/(\d+)$/, "$1/$2");
 }

@@ -2,10 +2,13 @@
 import type { SessionControlState } from "../../datapath/control/state.ts";
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
 import { formatEndpoint } from "../../l2tp/ip.ts";
+import { linkId } from "../../l2tp/link-label.ts";
 import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
-import { interfaceName, type Spared } from "../convert/desired.ts";
+import type { Attachment } from "../convert/attachment.ts";
+import { interfaceName, type PresentLinks, type Spared } from "../convert/desired.ts";
 import {
   invalidForm,
+  type Placed,
   refusedConditions,
   sessionStatus,
   tunnelStatus,
@@ -13,6 +16,7 @@ import {
 } from "../convert/status.ts";
 import type { PassState } from "./agent.ts";
 import type { AttachmentStore } from "./attachments.ts";
+import { linkOf } from "./pod-devices.ts";
 import { isAlive } from "./pod-netns.ts";
 import type {
   AttachmentRow,
@@ -29,7 +33,7 @@ export function statusInputs(
   store: AttachmentStore,
   spared: Spared,
 ): StatusInput[] {
-  const { resolved, failures, listing } = state;
+  const { resolved, failures, listing, links } = state;
   const inputs: StatusInput[] = [];
   const tunnels = new Map(listing.tunnels.map((item) => [item.tunnel.name, item.control]));
   const sessions = new Map(listing.sessions.map((item) => [item.session.key, item]));
@@ -38,12 +42,9 @@ export function statusInputs(
     inputs.push({ kind: "L2tpTunnel", key, ...specOf(tunnel.object), status });
   }
   for (const [key, session] of resolved.sessions) {
-    const attachments = store
-      .ofSession(key)
-      .map((attachment) => ({ attachment, alive: isAlive(attachment) }));
-    const status = {
-      ...sessionStatus(session, failures, attachments, sessions.get(key)),
-    };
+    const attachments = store.ofSession(key).map((attachment) => place(attachment, links));
+    const mtu = links.get(linkId.pseudowire(key))?.mtu;
+    const status = { ...sessionStatus(session, failures, attachments, sessions.get(key), mtu) };
     inputs.push({ kind: "L2tpSession", key, ...specOf(session.object), status });
   }
   inputs.push(...refusedInputs("L2tpTunnel", state, spared.tunnels));
@@ -58,6 +59,11 @@ export function statusInputs(
   }
   inputs.push(...state.withdrawn.map((item) => withdrawnInput(item, state, spared)));
   return inputs;
+}
+
+function place(attachment: Attachment, links: PresentLinks): Placed {
+  const name = linkOf(attachment, links)?.name ?? null;
+  return { attachment, alive: isAlive(attachment), name };
 }
 
 function specOf(object: L2tpTunnel | L2tpSession | undefined) {
@@ -167,6 +173,7 @@ export function sessionRows(
   listing: Listing,
   status: StatusSink,
   store: AttachmentStore,
+  links: PresentLinks,
 ): SessionRow[] {
   const programmed = new Map(listing.sessions.map((item) => [item.session.key, item]));
   const { resolved, intake } = state;
@@ -178,7 +185,7 @@ export function sessionRows(
     const known = resolved.sessions.get(key);
     const spec = (known?.object ?? intake.sessions.get(key))?.spec;
     const session = known?.session ?? live?.session;
-    const attachments = store.livingOf(key);
+    const attachments = store.livingOf(key).map((attachment) => place(attachment, links));
     const [first] = attachments;
     return {
       name: key,
@@ -186,9 +193,11 @@ export function sessionRows(
       sessionId: session?.sessionId ?? spec?.sessionId ?? null,
       peerSessionId: spec?.peerSessionId ?? session?.peerSessionId ?? null,
       interface: first === undefined ? null : interfaceName(known, first, live),
-      mtu: session?.mtu || null,
+      mtu: links.get(linkId.pseudowire(key))?.mtu ?? (session?.mtu || null),
       mode: spec?.attachment?.mode ?? "Direct",
-      attachedTo: attachments.map(({ pod, ifname }) => `${pod}:${ifname}`),
+      attachedTo: attachments.map(
+        ({ attachment: { pod, ifname }, name }) => `${pod}:${name ?? ifname}`,
+      ),
       lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,
       fastPath: live?.fastPath ?? false,
       conditions: conditionsOf(status, "L2tpSession", key),
@@ -204,10 +213,17 @@ function withoutCookies({ established, ...control }: SessionControlState): Sessi
   return { ...control, established: rest };
 }
 
-export function attachmentRows(state: PassState, store: AttachmentStore): AttachmentRow[] {
+export function attachmentRows(
+  state: PassState,
+  store: AttachmentStore,
+  links: PresentLinks,
+): AttachmentRow[] {
   const rows = Array.from(store.all(), (attachment): AttachmentRow => {
-    const { containerId, cniIfname, ifname, pod, session, leaving } = attachment;
-    const { netns, mac, addresses } = attachment;
+    const { containerId, cniIfname, pod, session, leaving, netns } = attachment;
+    const link = linkOf(attachment, links);
+    const ifname = link?.name ?? attachment.ifname;
+    const isSeen = link !== undefined && !link.isElsewhere;
+    const { mac, addresses } = isSeen ? { ...link, mac: link.mac ?? "" } : attachment;
     const runs = state.resolved.sessions.has(session) || state.programmed.sessions.has(session);
     const living = runs ? "attached" : "session missing";
     const rowState = !isAlive(attachment) ? "namespace gone" : leaving ? "leaving" : living;

@@ -5,6 +5,7 @@ const whose = { containerId: "c1", cniIfname: "eth0" };
 const attach = {
   ...{ op: "attach", ...whose, ifname: "net1", netns: "/run/netns/x", session: "shop/lan" },
   ...{ pod: "shop/web-0", network: "branch", mac: "02:00:00:00:00:01", ipam: { ips: [] } },
+  awaitsIpam: false,
   addresses: ["10.1.0.1/24", "fd00::1/64"],
   routes: [
     { destination: "0.0.0.0/0", gateway: "10.1.0.9" },

@@ -1,7 +1,12 @@
 /** What comes in at the agent's socket, checked. */
-import { parseAddress, parsePrefix } from "../../l2tp/ip.ts";
+import {
+  canonicalInterfaceAddress,
+  parseAddress,
+  parseInterfaceAddress,
+  parsePrefix,
+} from "../../l2tp/ip.ts";
 import { AgentError } from "./errors.ts";
-import { type AgentRequest, type CniCall, FORMS } from "./protocol.ts";
+import { type Addressing, type AgentRequest, type CniCall, FORMS, type Route } from "./protocol.ts";
 
 const MAX_DOCTOR_SECONDS = 60;
 
@@ -31,13 +36,23 @@ export function checkRequest(request: unknown): AgentRequest {
     case "detach":
       return { op: "detach", ...checkCall(fields) };
     case "check":
-      return { op: "check", ...checkCall(fields) };
+      return {
+        op: "check",
+        ...checkCall(fields),
+        addresses: list(fields.addresses ?? [], "addresses").map(String),
+        destinations: list(fields.destinations ?? [], "destinations").map(String),
+      };
     case "gc":
       return checkGc(fields);
-    case "prepare":
-      return { op: "prepare", ...checkSession(fields) };
     case "attach":
       return checkAttach(fields);
+    case "configure":
+      return {
+        op: "configure",
+        ...checkCall(fields),
+        ifname: text(fields.ifname, "ifname", FORMS.ifname),
+        ...checkAddressing(fields),
+      };
     default:
       throw invalid(`unknown request ${JSON.stringify(fields.op)}`);
   }
@@ -91,20 +106,58 @@ function checkAttach(fields: Record<string, unknown>): AgentRequest {
     ...checkSession(fields),
     network: text(fields.network, "network", FORMS.network),
     mac,
-    addresses: list(fields.addresses, "addresses").map(checkPrefix),
-    routes: list(fields.routes, "routes").map((route) => {
-      const { destination, gateway } = (route ?? {}) as Record<string, unknown>;
-      const isFine = gateway === null || parseAddress(String(gateway)) !== undefined;
-      if (!isFine) throw invalid(`gateway ${JSON.stringify(gateway)} is not an address`);
-      return { destination: checkPrefix(destination), gateway: gateway as string | null };
-    }),
+    awaitsIpam: fields.awaitsIpam === true,
+    ...checkAddressing(fields),
+  };
+}
+
+function checkAddressing(fields: Record<string, unknown>): Addressing {
+  return {
+    addresses: list(fields.addresses, "addresses").map(checkInterfaceAddress),
+    routes: list(fields.routes, "routes").map(checkRoute),
     ipam: fields.ipam ?? null,
   };
 }
 
-function checkPrefix(value: unknown): string {
-  if (typeof value === "string" && parsePrefix(value) !== undefined) return value;
-  throw invalid(`${JSON.stringify(value)?.slice(0, 100)} is not ADDRESS/LENGTH`);
+function checkInterfaceAddress(value: unknown): string {
+  const isFine = typeof value === "string" && parseInterfaceAddress(value) !== undefined;
+  if (isFine) return canonicalInterfaceAddress(value);
+  throw invalid(
+    `${JSON.stringify(value)?.slice(0, 100)} is not ADDRESS/LENGTH, nor ADDRESS peer ADDRESS`,
+  );
+}
+
+const RT_TABLE_MAIN = 254;
+/** Bounds of a route's numbers: those of rtnetlink's attributes. */
+const ROUTE_NUMBERS = {
+  priority: 0xffff_ffff,
+  table: 0xffff_ffff,
+  scope: 255,
+  mtu: 65_535,
+  advmss: 65_535,
+} as const;
+
+function checkRoute(value: unknown): Route {
+  const route = (value ?? {}) as Record<string, unknown>;
+  const { destination, gateway = null } = route;
+  if (typeof destination !== "string" || parsePrefix(destination) === undefined) {
+    throw invalid(`${JSON.stringify(destination)?.slice(0, 100)} is not ADDRESS/LENGTH`);
+  }
+  const isFine = gateway === null || parseAddress(String(gateway)) !== undefined;
+  if (!isFine) throw invalid(`gateway ${JSON.stringify(gateway)} is not an address`);
+  const numbers = Object.entries(ROUTE_NUMBERS).flatMap(([field, most]) => {
+    const number = route[field];
+    if (number === undefined) return [];
+    const isInRange =
+      Number.isInteger(number) && (number as number) >= 0 && (number as number) <= most;
+    if (!isInRange) {
+      const shown = JSON.stringify(number)?.slice(0, 50);
+      throw invalid(`route ${destination}: ${field} ${shown} is not a number from 0 to ${most}`);
+    }
+    // The main table is what a route without a table is in.
+    return field === "table" && number === RT_TABLE_MAIN ? [] : [[field, number]];
+  });
+  return { destination, gateway: gateway as string | null, ...Object.fromEntries(numbers) };
 }
 
 function checkGc(fields: Record<string, unknown>): AgentRequest {

@@ -11,7 +11,6 @@ import { complaints } from "./complaints.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
 import { dumpRows } from "./dump.ts";
 import { AgentError } from "./errors.ts";
-import { findLinkIn } from "./pod-netns.ts";
 import {
   type AgentRequest,
   type AgentResults,
@@ -51,10 +50,11 @@ async function handle(
       return tunnelRows(requireState(agent), await agent.listDatapath(), agent.status);
     case "sessions": {
       const listing = await agent.listDatapath();
-      return sessionRows(requireState(agent), listing, agent.status, agent.store);
+      const links = agent.node.presentLinks();
+      return sessionRows(requireState(agent), listing, agent.status, agent.store, links);
     }
     case "attachments":
-      return attachmentRows(requireState(agent), agent.store);
+      return attachmentRows(requireState(agent), agent.store, agent.node.presentLinks());
     case "dump":
       return dumpRows(await agent.node.look(), agent.node.datapaths.kernelObjects());
     case "annotation":
@@ -79,15 +79,20 @@ async function handle(
 
 async function change(
   agent: Agent,
-  request: Extract<AgentRequest, { op: "prepare" | "attach" | "detach" | "check" | "gc" }>,
+  request: Extract<AgentRequest, { op: "attach" | "configure" | "detach" | "check" | "gc" }>,
 ): Promise<AgentResults[keyof AgentResults]> {
   switch (request.op) {
-    case "prepare":
-      return agent.attacher.prepare(request);
     case "attach": {
       const attached = await agent.attacher.attach(request);
       agent.trigger(STATUS_DELAY_MS);
-      agent.log.info(whose(request), "attached");
+      agent.log.info(whose(request), attached.isComplete ? "attached" : "interface made");
+      return attached;
+    }
+    case "configure": {
+      const { containerId, ifname } = request;
+      const attached = await agent.attacher.configure(request);
+      agent.trigger(STATUS_DELAY_MS);
+      agent.log.info({ containerId, ifname }, "attached, with addresses from IPAM");
       return attached;
     }
     case "detach": {
@@ -98,7 +103,7 @@ async function change(
       return null;
     }
     case "check":
-      return agent.attacher.check(request);
+      return agent.attacher.check(request, request);
     case "gc":
       await agent.attacher.gc(request.network, request.valid, request.before);
       return null;
@@ -138,14 +143,15 @@ async function examine(agent: Agent, seconds: number): Promise<Examination> {
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   const state = requireState(agent);
   const after = await agent.listDatapath();
+  const links = agent.node.presentLinks();
   const told = {
     nodeName: agent.nodeName,
     folder: agent.folder,
     intake: state.intake,
     rejections: state.rejections,
     tunnels: tunnelRows(state, after, agent.status),
-    sessions: sessionRows(state, after, agent.status, agent.store),
-    attachments: attachmentRows(state, agent.store),
+    sessions: sessionRows(state, after, agent.status, agent.store, links),
+    attachments: attachmentRows(state, agent.store, links),
   };
   const watched = diagnose(before, after, surroundings(agent, state, after));
   const total = (listing: Listing, name: "rxPackets" | "txPackets") =>
@@ -188,8 +194,8 @@ function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listi
         const link = findLink(agent.node.socket, name);
         return link === undefined ? null : { place: name, up: link.up };
       }
-      const link = findLinkIn(pod.netns, pod.ifname);
-      return link === undefined ? null : { place: `${pod.ifname} of ${pod.pod}`, up: link.up };
+      const link = agent.node.podLink(pod);
+      return link === undefined ? null : { place: `${link.name} of ${pod.pod}`, up: link.up };
     },
     isAttached: (key) => agent.store.livingOf(key).length > 0,
   };

@@ -391,6 +391,10 @@ export interface SessionSpec {
      * Direct makes the pseudowire itself the interface of one pod; Bridge joins any number of pods.
      */
     mode?: "Direct" | "Bridge";
+    /**
+     * Whether ADD tells the link who is there now, by a gratuitous ARP and an unsolicited neighbor advertisement. With false the pod's interface also has no IPv6 link-local address, and so sends nothing by itself; live migration needs that.
+     */
+    announce?: boolean;
   };
 }
 

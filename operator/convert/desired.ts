@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { SessionState } from "../../datapath/datapath.ts";
 import { deviceName } from "../../l2tp/device-name.ts";
 import { controlHalfOf, wholeName } from "../../l2tp/halves.ts";
-import { canonicalAddress, canonicalNetwork, canonicalPrefix } from "../../l2tp/ip.ts";
+import { canonicalAddress, canonicalInterfaceAddress, canonicalNetwork } from "../../l2tp/ip.ts";
 import { type LinkKind, linkId, parseLinkLabel, pseudowireLabel } from "../../l2tp/link-label.ts";
 import { formatMac } from "../../l2tp/mac.ts";
 import type {
@@ -17,6 +17,7 @@ import type {
 import { type Attachment, attachmentKey } from "./attachment.ts";
 import { withCircuit } from "./control.ts";
 import { type Carried, isAgreedOn, ownDeviceName } from "./halves.ts";
+import { asLeft } from "./pod-link.ts";
 import type { ResolvedSession } from "./resolve.ts";
 
 export function bridgeName(sessionId: number): string {
@@ -38,13 +39,16 @@ export function stableMac(...parts: readonly string[]): string {
   return formatMac(bytes);
 }
 
-/** The name of the interface by which the session is had: the pod's own, or what stands in the bridge. */
+/**
+ * The name of the interface by which the session is had: the pod's own, or what stands in the bridge;
+ * null: it is missing.
+ */
 export function interfaceName(
   resolved: ResolvedSession | undefined,
-  first: Attachment,
+  { name }: { readonly name: string | null },
   live: Pick<SessionState, "carried"> | undefined,
-): string {
-  return resolved?.mode === "Bridge" ? ownDeviceName(resolved, live) : first.ifname;
+): string | null {
+  return resolved?.mode === "Bridge" ? ownDeviceName(resolved, live) : name;
 }
 
 /** What one session wants of the node. */
@@ -55,6 +59,9 @@ export interface SessionWishes {
   readonly pairs: readonly PortPair[];
 }
 
+/** The links of the node and its pods that exist, by their IDs. */
+export type PresentLinks = ReadonlyMap<string, Link>;
+
 /**
  * @param attachments the session's own, of living pods, the first first
  * @param carried null: its ends have not agreed how
@@ -64,6 +71,7 @@ export function desireSession(
   attachments: readonly Attachment[],
   nodeName: string,
   carried: Carried | null,
+  present: PresentLinks,
 ): SessionWishes {
   const { tunnel, mode } = resolved;
   const blank = blankLink(resolved, nodeName);
@@ -76,9 +84,10 @@ export function desireSession(
     return { sessions, links: devices.map((device) => ({ ...device, up: false })), pairs: [] };
   }
   if (mode === "Direct") {
-    return { sessions, links: devices.map((device) => placed(device, first)), pairs: [] };
+    const links = devices.map((device) => placed(resolved, device, first, present));
+    return { sessions, links, pairs: [] };
   }
-  return { sessions, ...bridged(resolved, attachments, blank, devices, nodeName) };
+  return { sessions, ...bridged(resolved, attachments, blank, devices, nodeName, present) };
 }
 
 function programmed(
@@ -101,19 +110,27 @@ function programmed(
   return found;
 }
 
-function placed(device: Link, attachment: Attachment): Link {
-  const { up, routes, ...rest } = inPod(attachment);
+function placed(
+  resolved: ResolvedSession,
+  device: Link,
+  attachment: Attachment,
+  present: PresentLinks,
+): Link {
+  const { up, routes, ...rest } = inPod(resolved, attachment);
   // Through what is down there are no routes.
-  return { ...device, ...rest, up: up && device.up, routes: device.up ? routes : [] };
+  const wanted = { ...device, ...rest, up: up && device.up, routes: device.up ? routes : [] };
+  return asLeft(wanted, attachment, present.get(device.id));
 }
 
 function bridged(
-  { session }: ResolvedSession,
+  resolved: ResolvedSession,
   attachments: readonly Attachment[],
   blank: Link,
   devices: readonly Link[],
   nodeName: string,
+  present: PresentLinks,
 ): Pick<SessionWishes, "links" | "pairs"> {
+  const { session } = resolved;
   const bridge: Link = {
     ...blank,
     ...notDevice("bridge", linkId.bridge(session.key)),
@@ -133,11 +150,11 @@ function bridged(
       up: true,
       bridge: bridge.id,
     };
-    const pod: Link = {
-      ...blank,
-      ...notDevice("pod", linkId.pod(key)),
-      ...inPod(attachment),
-    };
+    const pod = asLeft(
+      { ...blank, ...notDevice("pod", linkId.pod(key)), ...inPod(resolved, attachment) },
+      attachment,
+      present.get(linkId.pod(key)),
+    );
     links.push(port, pod);
     pairs.push({ port: port.id, pod: pod.id });
   }
@@ -174,20 +191,23 @@ function notDevice(kind: LinkKind, id: string) {
   return { id, kind, datapath: null, label: id };
 }
 
-function inPod({ netns, ifname, mac, addresses, routes }: Attachment) {
+function inPod({ object }: ResolvedSession, { netns, ifname, mac, addresses, routes }: Attachment) {
+  const isSilent = object.spec.attachment?.announce === false;
   return {
+    ...(isSilent ? { isSilent } : {}),
     netns,
     name: ifname,
     mac,
     up: true,
     // As the kernel lists them: or else they would seem to be missing for ever.
-    addresses: addresses.map(canonicalPrefix),
+    addresses: addresses.map(canonicalInterfaceAddress),
     routes: canonicalRoutes({ routes }),
   };
 }
 
 export function canonicalRoutes({ routes }: Pick<Attachment, "routes">): LinkRoute[] {
-  return routes.map(({ destination, gateway }) => ({
+  return routes.map(({ destination, gateway, ...rest }) => ({
+    ...rest,
     destination: canonicalNetwork(destination),
     gateway: gateway === null ? null : canonicalAddress(gateway),
   }));
@@ -199,10 +219,11 @@ export function desireLinks(
   attachments: ReadonlyMap<string, readonly Attachment[]>,
   nodeName: string,
   carrierOf: (resolved: ResolvedSession) => Carried | null,
+  present: PresentLinks,
 ): Omit<Desired, "tunnels"> {
   const parts = Array.from(sessions, (resolved) => {
     const attached = attachments.get(resolved.session.key) ?? [];
-    return desireSession(resolved, attached, nodeName, carrierOf(resolved));
+    return desireSession(resolved, attached, nodeName, carrierOf(resolved), present);
   });
   return {
     sessions: parts.flatMap((part) => part.sessions),

@@ -19,6 +19,15 @@ export interface Failure {
   readonly message: string;
 }
 
+/** An attachment, and its interface as it is now. */
+export interface Placed {
+  readonly attachment: Attachment;
+  /** Whether its pod lives. */
+  readonly alive: boolean;
+  /** The pod may have renamed it; null: it is missing. */
+  readonly name: string | null;
+}
+
 /** By "tunnel NAME" or "session KEY". */
 export type Failures = ReadonlyMap<string, Failure>;
 
@@ -124,8 +133,9 @@ export function tunnelStatus(
 export function sessionStatus(
   resolved: ResolvedSession,
   failures: Failures,
-  attachments: readonly { attachment: Attachment; alive: boolean }[],
+  attachments: readonly Placed[],
   live?: Pick<SessionState, "control" | "carried">,
+  deviceMtu?: number,
 ): Omit<SessionStatus, "conditions"> & { conditions: Verdict[] } {
   const { session, tunnel } = resolved;
   const failure =
@@ -136,13 +146,17 @@ export function sessionStatus(
     reason: "Programmed",
     message: served("session", tunnel.datapath, null),
   };
-  const living = attachments.filter(({ alive }) => alive).map(({ attachment }) => attachment);
+  const living = attachments.filter(({ alive }) => alive);
   const [first] = living;
+  const device = first === undefined ? null : interfaceName(resolved, first, live);
   return {
     sessionId: session.sessionId,
-    ...(first === undefined ? {} : { interface: interfaceName(resolved, first, live) }),
-    mtu: session.mtu,
-    attachedTo: living.map(({ pod, ifname }) => ({ pod, interface: ifname })),
+    ...(device === null ? {} : { interface: device }),
+    mtu: deviceMtu ?? session.mtu,
+    attachedTo: living.map(({ attachment: { pod, ifname }, name }) => ({
+      pod,
+      interface: name ?? ifname,
+    })),
     conditions: [
       ACCEPTED,
       failure === undefined ? programmed : failed(failure),
@@ -217,9 +231,15 @@ function established(control: SessionControlState | undefined): Verdict {
     : { type, status: "False", reason: "Down", message: `The session is down: ${why}.` };
 }
 
-function attached(living: readonly Attachment[], total: number): Verdict {
+function attached(living: readonly Placed[], total: number): Verdict {
+  const missing = living.filter(({ name }) => name === null);
+  if (missing.length > 0) {
+    const pods = missing.map(({ attachment: { pod, ifname } }) => `${pod} (${ifname})`);
+    const message = `The interface is missing in ${pods.join(", ")}; the agent makes it again.`;
+    return { type: "Attached", status: "False", reason: "InterfaceMissing", message };
+  }
   if (living.length > 0) {
-    const pods = living.map(({ pod, ifname }) => `${pod} (${ifname})`);
+    const pods = living.map(({ attachment: { pod }, name }) => `${pod} (${name})`);
     const shown =
       pods.length > 5
         ? `${pods.slice(0, 5).join(", ")} and ${pods.length - 5} more`

@@ -10,7 +10,8 @@ export async function attachAll(
     const name = `l2tp${index}`;
     const whose = { containerId: "all", cniIfname: name, ifname: name, netns, pod: null };
     const addresses = [`10.${index >> 8}.${index & 255}.1/24`];
-    const rest = { network: "bench", mac: null, addresses, routes: [], ipam: null };
+    const ipam = { awaitsIpam: false, addresses, routes: [], ipam: null };
+    const rest = { network: "bench", mac: null, ...ipam };
     await agent.ask({ op: "attach", ...whose, session, ...rest });
   }
 }

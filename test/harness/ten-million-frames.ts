@@ -37,6 +37,7 @@ let isLarge = false;
 let written = 0;
 
 class SteadyDevice implements FrameDevice {
+  readonly index = 1;
   joins: Joins = "all";
   #left = 0;
   read(arena: Arena, at: number): number {
@@ -131,6 +132,7 @@ const table = new Table(
     setCarrier: () => {},
     pauseDevice: () => {},
     stopDevice: () => {},
+    deleteDevice: () => {},
     settleSession: () => {},
     forgetSession: () => {},
   },

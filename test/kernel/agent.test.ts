@@ -99,39 +99,6 @@ it("adopts what it finds, without a lost frame and without state files", async (
 });
 
 describe("repairs", () => {
-  it.each<[string, string[][]]>([
-    ["down", [["link", "set", "net1", "down"]]],
-    ["with another MTU", [["link", "set", "net1", "mtu", "1000"]]],
-    ["without its address", [["addr", "del", "10.1.0.1/24", "dev", "net1"]]],
-    [
-      "under another name",
-      [
-        ["link", "set", "net1", "down"],
-        ["link", "set", "net1", "name", "mine"],
-      ],
-    ],
-  ])("an interface that is %s", async (_what, commands) => {
-    const before = await identity();
-    for (const command of commands) await ip(pod, ...command);
-    await until("it is repaired", async () => {
-      const { mtu, addresses } = await identity();
-      return (
-        mtu === before.mtu &&
-        addresses?.length === 1 &&
-        (await ping(pod, "10.1.0.2", { size: 1400 }))
-      );
-    });
-    expect((await identity()).mac).toBe(before.mac);
-  });
-
-  it("an interface whose label the pod has changed", async () => {
-    await ip(pod, "link", "set", "net1", "alias", "mine");
-    await until("it bears its label", async () =>
-      (await ip(pod, "link", "show", "net1")).includes("alias l2tp:session:shop/lan 128"),
-    );
-    await repaired("frames cross again");
-  });
-
   it("an interface that was moved to the node", async () => {
     await ip(pod, "link", "set", "net1", "netns", "1");
     await repaired("it is back");

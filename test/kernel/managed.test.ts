@@ -59,7 +59,15 @@ const crosses = () => until("frames cross", () => ping(pods[0], "10.1.0.2"));
 const net1 = () => link(pods[0], "net1");
 const isUp = async () => (await net1())?.flags.includes("UP");
 const isWhole = () =>
-  agents[0].ask({ op: "check", containerId: "c1", cniIfname: "net1" }).then(() => true);
+  agents[0]
+    .ask({
+      op: "check",
+      containerId: "c1",
+      cniIfname: "net1",
+      addresses: ["10.1.0.1/24"],
+      destinations: [],
+    })
+    .then(() => true);
 
 /** Of net1 in the left pod: what must stay. */
 async function identity() {

@@ -16,7 +16,8 @@ let device: TapDevice;
 
 beforeEach(async () => {
   net = await TestNet.create();
-  device = new TapDevice(openTap(`/run/netns/${net.a.name}`, "tap0", "none").fd, "none");
+  const { fd, index } = openTap(`/run/netns/${net.a.name}`, "tap0", "none");
+  device = new TapDevice(fd, index, "none");
   await ip(net.a.name, "link", "set", "tap0", "up");
 });
 

@@ -1,0 +1,110 @@
+/** Keeps, with each attachment, which interface the agent left to the pod, and how. */
+import { sameData } from "../../l2tp/difference.ts";
+import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
+import type { Action, Desired, Link, Observed } from "../../l2tp/plan.ts";
+import { type Attachment, attachmentKey, type PodDevice } from "../convert/attachment.ts";
+import type { Failures } from "../convert/status.ts";
+import type { AttachmentStore } from "./attachments.ts";
+import { findLinkIn, isAlive } from "./pod-netns.ts";
+
+/** A plan that was carried out. */
+interface Done {
+  readonly desired: Desired;
+  /** As it was before. */
+  readonly observed: Observed;
+  readonly actions: readonly Action[];
+  readonly failures: Failures;
+}
+
+export class PodDevices {
+  readonly #store: AttachmentStore;
+
+  constructor(store: AttachmentStore) {
+    this.#store = store;
+  }
+
+  /** An earlier version left interfaces to pods without a record. @param links as they are now */
+  adopt(living: readonly Attachment[], links: readonly Link[]): void {
+    for (const attachment of living) {
+      if (attachment.device !== undefined) continue;
+      const link = linkOf(attachment, new Map(links.map((each) => [each.id, each])));
+      if (link?.index === undefined) continue;
+      const { index, datapath, mtu } = link;
+      const sessionId = parseLinkLabel(link.label)?.sessionId ?? 0;
+      const isLowered = datapath === "Kernel" && !link.up;
+      const device = { index, kind: kindOf(link), datapath, mtu, sessionId, isLowered };
+      this.#store.putIfPossible({ ...attachment, device });
+    }
+  }
+
+  /** What a plan has made or changed in pods is theirs from now on. */
+  record(attachments: readonly Attachment[], done: Done): void {
+    const wanted = new Map(done.desired.links.map((link) => [link.id, link]));
+    const present = new Map(done.observed.links.map((link) => [link.id, link]));
+    const sessionIds = new Map(
+      done.desired.sessions.map(({ link, session }) => [link, session.sessionId]),
+    );
+    const touched = touchedLinks(done.actions);
+    for (const attachment of attachments) {
+      if (done.failures.has(`session ${attachment.session}`)) continue;
+      const link = linkOf(attachment, wanted);
+      if (link === undefined || link.isElsewhere) continue;
+      const isKnown = attachment.device?.index === present.get(link.id)?.index;
+      if (attachment.device && isKnown && !touched.has(link.id)) continue;
+      const index = findLinkIn(attachment.netns, link.name)?.index;
+      if (index === undefined) continue;
+      const sessionId = sessionIds.get(link.id) ?? 0;
+      const device = leftDevice(attachment.device, link, present.get(link.id), index, sessionId);
+      if (sameData(device, attachment.device)) continue;
+      this.#store.putIfPossible({ ...attachment, device });
+    }
+  }
+
+  /** In the kernel, the sessions of pods that have gone have devices on the node again. */
+  recordReturned({ desired, failures }: Done): void {
+    const inKernel = desired.sessions.filter(({ datapath }) => datapath === "Kernel");
+    const keys = new Set(inKernel.map(({ session }) => session.key));
+    for (const attachment of [...this.#store.all()]) {
+      const { session, device } = attachment;
+      if (device?.datapath !== "Kernel" || isAlive(attachment)) continue;
+      if (!keys.has(session) || failures.has(`session ${session}`)) continue;
+      this.#store.putIfPossible({ ...attachment, device: null });
+    }
+  }
+}
+
+const kindOf = ({ kind }: Link): PodDevice["kind"] => (kind === "pod" ? "pod" : "pseudowire");
+
+function leftDevice(
+  known: PodDevice | null | undefined,
+  link: Link,
+  before: Link | undefined,
+  index: number,
+  sessionId: number,
+): PodDevice {
+  const isPodsMtu = known && before !== undefined && before.mtu !== known.mtu;
+  return {
+    index,
+    kind: kindOf(link),
+    datapath: link.datapath,
+    sessionId,
+    mtu: isPodsMtu ? known.mtu : link.mtu,
+    isLowered: !link.up && (known?.isLowered === true || before?.up !== false),
+  };
+}
+
+/** The link of an attachment in its pod. */
+export function linkOf(attachment: Attachment, links: ReadonlyMap<string, Link>): Link | undefined {
+  const ids = [linkId.pod(attachmentKey(attachment)), linkId.pseudowire(attachment.session)];
+  return ids.map((id) => links.get(id)).find((link) => link?.netns === attachment.netns);
+}
+
+/** The links that a plan makes or changes. */
+function touchedLinks(actions: readonly Action[]): ReadonlySet<string> {
+  return new Set(
+    actions.flatMap((action) => {
+      if (action.do === "createPair") return [action.port.id, action.pod.id];
+      return "link" in action && typeof action.link === "string" ? [action.link] : [];
+    }),
+  );
+}

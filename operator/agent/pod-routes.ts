@@ -1,0 +1,37 @@
+/** Routes of IPAM beside those that a pod has. */
+import { listRoutes, type Route } from "../../datapath/netlink/route.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import { canonicalNetwork } from "../../l2tp/ip.ts";
+import type { LinkRoute } from "../../l2tp/plan.ts";
+import type { Attachment } from "../convert/attachment.ts";
+
+/** So much worse than the route that the pod has; the kernel prefers the lowest metric. */
+const METRIC_STEP = 100;
+
+/**
+ * The routes as they can be added: one to a destination that the pod reaches by another interface gets
+ * a metric behind the pod's own, unless it asks for one.
+ */
+export function beside(
+  { netns, device }: Pick<Attachment, "netns" | "device">,
+  routes: readonly LinkRoute[],
+): readonly LinkRoute[] {
+  if (routes.length === 0) return routes;
+  const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
+  let known: readonly Route[];
+  try {
+    known = listRoutes(socket).filter(({ link }) => link !== device?.index);
+  } finally {
+    socket.close();
+  }
+  return routes.map((route) => {
+    if (route.priority !== undefined) return route;
+    const destination = canonicalNetwork(route.destination);
+    const metrics = known
+      .filter((other) => other.destination === destination && other.table === route.table)
+      .map(({ priority = 0 }) => priority);
+    return metrics.length === 0
+      ? route
+      : { ...route, priority: Math.max(...metrics) + METRIC_STEP };
+  });
+}

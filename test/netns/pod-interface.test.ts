@@ -1,0 +1,359 @@
+/**
+ * After ADD a pod's interface is the pod's: whatever the pod makes of it stays, and frames go on. Runs
+ * again on the fast path, and inside the virtual machine, with the frames in the kernel.
+ */
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { DatapathClient } from "../../datapath/tap/client.ts";
+import { TestAgent } from "../harness/agent.ts";
+import { type CniAnswer, cni, REFERENCE_PLUGINS } from "../harness/cni.ts";
+import { FramePort } from "../harness/frames.ts";
+import { type Host, inside, linksOf, nameOf, ping, TestNet } from "../harness/net.ts";
+import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { run } from "../harness/run.ts";
+import { until } from "../harness/wait.ts";
+
+const IS_KERNEL = process.env.L2TP_TEST_DATAPATH === "Kernel";
+const DATAPATH = IS_KERNEL ? { datapath: "Kernel" as const } : {};
+
+let net: TestNet;
+let agent: TestAgent;
+let peer: TestAgent;
+let pod: string;
+let far: string;
+let count = 0;
+
+function objects(local: Host, remote: Host): object[] {
+  const session = (name: string, sessionId: number, more: object = {}) =>
+    sessionObject(name, "branch", { sessionId, peerSessionId: sessionId, ...more });
+  return [
+    tunnelObject("branch", local, remote, DATAPATH),
+    session("lan", 128),
+    session("wan", 129),
+    session("hub", 130, { attachment: { mode: "Bridge" } }),
+    session("quiet", 131, { attachment: { announce: false } }),
+  ];
+}
+
+beforeAll(async () => {
+  net = await TestNet.create({ aIsInitial: IS_KERNEL });
+  agent = new TestAgent(net.a);
+  peer = new TestAgent(net.b);
+  agent.write("all.yaml", objects(net.a, net.b));
+  peer.write("all.yaml", objects(net.b, net.a));
+  await Promise.all([agent.start(), peer.start()]);
+});
+
+afterAll(async () => {
+  if (IS_KERNEL) await agent?.teardownOrKill();
+  await agent?.destroy();
+  await peer?.destroy();
+  await net?.remove();
+});
+
+beforeEach(async () => {
+  pod = await net.addPod(`pod${count}`);
+  far = await net.addPod(`far${count++}`);
+});
+
+afterEach(async (context) => {
+  if (context.task.result?.state === "fail") console.log(agent.log);
+  for (const netns of [pod, far]) await net.removePod(netns);
+  for (const mine of [agent, peer]) {
+    await mine.ask({ op: "gc", network: "branch", valid: [], before: new Date().toISOString() });
+  }
+});
+
+const config = (mine: TestAgent, session: string, address: string, more: object = {}) => ({
+  cniVersion: "1.0.0",
+  name: "branch",
+  type: "l2tp",
+  session: `shop/${session}`,
+  socket: mine.socket,
+  runtimeConfig: { ips: address === "" ? [] : [address] },
+  ...more,
+});
+
+const call = (command: string, session = "lan", more: object = {}, netns = pod) =>
+  cni(net.a, { command, netns, config: config(agent, session, "10.1.0.1/24", more) });
+
+function expectOk(answer: CniAnswer): CniAnswer {
+  expect(answer, answer.stdout + answer.stderr).toMatchObject({ status: 0 });
+  return answer;
+}
+
+const crosses = (netns = pod) => until("frames cross", () => ping(netns, "10.1.0.2"));
+
+/** Both ends, and frames between them. @returns what ADD answered */
+async function attach(session = "lan"): Promise<CniAnswer> {
+  const there = config(peer, session, "10.1.0.2/24");
+  expectOk(await cni(net.b, { command: "ADD", netns: far, config: there }));
+  const added = expectOk(await call("ADD", session));
+  await crosses();
+  return added;
+}
+
+const here = (netns: string, commands: string) => run(inside(nameOf(netns), "sh", "-ec", commands));
+
+interface Shown {
+  readonly ifname: string;
+  readonly ifindex: number;
+  readonly flags: readonly string[];
+  readonly addr_info: readonly { readonly scope: string; readonly local: string }[];
+  readonly [field: string]: unknown;
+}
+
+/** All of a namespace that a pod can set, and nothing that changes by itself. */
+async function snapshot(netns: string) {
+  const links = JSON.parse(await here(netns, "ip -j addr")) as Shown[];
+  const routes = await here(netns, "ip -4 route show table all; ip -6 route show dev lo");
+  return {
+    links: links.map(({ ifname, ifindex, mtu, address, master, ifalias, altnames, ...rest }) => {
+      const isUp = rest.flags.includes("UP");
+      const addresses = rest.addr_info.filter(({ scope }) => scope !== "link");
+      const own = { ifname, ifindex, mtu, address, master, ifalias, altnames, isUp };
+      return { ...own, addresses: addresses.map(({ local }) => local) };
+    }),
+    routes: routes.replaceAll(" linkdown", "").split("\n").sort(),
+  };
+}
+
+/** What an agent and a datapath go through. */
+async function restarts(): Promise<void> {
+  await agent.kill();
+  await agent.start();
+  if (!IS_KERNEL) {
+    const pid = await agent.datapathPid();
+    process.kill(pid, "SIGKILL");
+    await until("another datapath", async () => {
+      return (await agent.datapathPid().catch(() => pid)) !== pid;
+    });
+    await until("its devices are open", devicesAreOpen);
+  }
+  const passes = agent.log.split('"ready"').length;
+  await agent.kill("SIGTERM");
+  await agent.start();
+  await until("a pass", () => agent.log.split('"ready"').length > passes);
+}
+
+/** Of attached sessions. */
+async function devicesAreOpen(): Promise<boolean> {
+  const client = new DatapathClient(join(agent.folder, "run", "datapath.sock"));
+  try {
+    const { sessions } = await client.list();
+    const attached = await agent.ask({ op: "attachments" });
+    return attached.every(({ session: key }) =>
+      sessions.some(({ session, deviceOpen }) => session.key === key && deviceOpen),
+    );
+  } finally {
+    client.close();
+  }
+}
+
+const RENAME = "ip link set net1 down; ip link set net1 name mine; ip link set mine up";
+
+describe("stays as the pod made it", () => {
+  it.each<[string, string]>([
+    ["down", "ip link set net1 down"],
+    ["with another MTU", "ip link set net1 mtu 1000"],
+    ["with another MAC address", "ip link set net1 address 02:de:ad:00:00:01"],
+    ["without its address", "ip addr flush dev net1"],
+    [
+      "with more addresses and routes",
+      "ip addr add 10.9.0.1/24 dev net1; ip route add 10.10.0.0/16 via 10.9.0.2",
+    ],
+    ["under another name", RENAME],
+    [
+      "under another name, with a TAP device in its place",
+      `${RENAME}; ip tuntap add net1 mode tap`,
+    ],
+    ["under another name, with a bridge in its place", `${RENAME}; ip link add net1 type bridge`],
+    ["without its label", "ip link set net1 alias ''"],
+    ["with the label of another session", "ip link set net1 alias 'l2tp:session:shop/wan 129'"],
+    ["with an alternative name", "ip link property add dev net1 altname pseudowire"],
+    [
+      "as the port of a bridge",
+      "ip link add br0 type bridge; ip link set net1 master br0; ip link set br0 up",
+    ],
+    [
+      "with the names of two swapped",
+      "ip link add other type bridge; ip link set net1 down; ip link set net1 name x; ip link set other name net1; ip link set x name other; ip link set other up",
+    ],
+  ])("%s", async (_what, commands) => {
+    const added = await attach();
+    await here(pod, commands);
+    const before = await snapshot(pod);
+    await restarts();
+    expect(await snapshot(pod)).toEqual(before);
+    // Plugins behind ours have changed the result, too.
+    const prevResult = { ...added.json, ips: [], routes: [] };
+    expectOk(await call("CHECK", "lan", { prevResult }));
+    expect(await snapshot(pod)).toEqual(before);
+    expectOk(await call("DEL"));
+    const left = (await linksOf(pod)).map(({ address }) => address);
+    expect(left).not.toContain(added.json.interfaces[0].mac);
+    // The next pod finds a session as new.
+    const next = await net.addPod(`next${count++}`);
+    expectOk(await call("ADD", "lan", {}, next));
+    await crosses(next);
+    await net.removePod(next);
+  });
+});
+
+/** What the launcher of a virtual machine does with an extra interface. */
+const LAUNCHER = `
+ip link set net1 down
+ip link set net1 name port-nic
+ip link set port-nic address 02:de:ad:00:00:01
+ip link add vmbr type bridge
+ip link set port-nic master vmbr
+ip link set port-nic up
+ip link set vmbr up
+ip link add net1 type veth peer name holder
+ip link add tap0 type veth peer name vm0
+ip link set tap0 master vmbr up
+`;
+
+it("serves a virtual machine behind a bridge of its launcher", async () => {
+  const added = await attach();
+  await here(pod, LAUNCHER);
+  const machine = await net.addPod(`vm${count}`);
+  await here(pod, `ip link set vm0 netns ${nameOf(machine)}`);
+  await here(
+    machine,
+    `ip link set vm0 address ${added.json.interfaces[0].mac}; ip addr add 10.1.0.1/24 dev vm0; ip link set vm0 up`,
+  );
+  await crosses(machine);
+  await restarts();
+  await crosses(machine);
+  expect(await agent.session("shop/lan")).toMatchObject({ interface: "port-nic" });
+  await until("the status has the name that exists", async () => {
+    const [row] = await agent.ask({ op: "attachments" });
+    return row?.ifname === "port-nic" && row.mac === "02:de:ad:00:00:01";
+  });
+  expectOk(await call("DEL"));
+  expect((await linksOf(pod)).map(({ ifname }) => ifname)).not.toContain("port-nic");
+  await net.removePod(machine);
+});
+
+it("keeps an interface that the pod moved to a namespace of its own, and deletes it there", async () => {
+  await attach();
+  const inner = await net.addPod(`inner${count}`);
+  await here(pod, `ip link set net1 netns ${nameOf(inner)}`);
+  await here(inner, "ip addr add 10.1.0.1/24 dev net1; ip link set net1 up");
+  await crosses(inner);
+  await agent.kill();
+  await agent.start();
+  await crosses(inner);
+  expectOk(await call("CHECK", "lan", { prevResult: { cniVersion: "1.0.0" } }));
+  await crosses(inner);
+  expectOk(await call("DEL"));
+  await until("it is gone", async () => (await linksOf(inner)).length === 1);
+  await net.removePod(inner);
+});
+
+it("says what is in the way of an interface that is gone, and leaves that alone", async (context) => {
+  // net/l2tp/l2tp_eth.c: a device without rtnl_link_ops.
+  if (IS_KERNEL) context.skip("the kernel refuses to delete a device of its L2TP (EOPNOTSUPP)");
+  const added = await attach();
+  await here(pod, "ip link del net1; ip link add net1 type bridge; ip link set net1 mtu 1234");
+  const before = await snapshot(pod);
+  await until("the status says why", () =>
+    agent
+      .condition("l2tpsession", "shop/lan", "Programmed")
+      ?.message.includes("another interface has the name"),
+  );
+  expect(agent.condition("l2tpsession", "shop/lan", "Attached")?.reason).toBe("InterfaceMissing");
+  expect(await snapshot(pod)).toEqual(before);
+  expect((await call("CHECK", "lan", { prevResult: added.json })).json).toMatchObject({
+    code: 104,
+  });
+  await here(pod, "ip link del net1");
+  await crosses();
+});
+
+it("bears with plugins behind it that change MAC, MTU, sysctls and routing tables", async () => {
+  const chain = [
+    { type: "tuning", mac: "02:de:ad:00:00:02", mtu: 1200, promisc: true, sysctl: {} },
+    { type: "sbr" },
+  ];
+  const plugin = async (command: string, plugin: object & { type: string }, prevResult: object) => {
+    const program = `${REFERENCE_PLUGINS}/${plugin.type}`;
+    const network = { cniVersion: "1.0.0", name: "branch", ...plugin, prevResult };
+    return expectOk(await cni(net.a, { command, netns: pod, config: network, program }));
+  };
+  let result = (await attach()).json;
+  for (const each of chain) result = (await plugin("ADD", each, result)).json ?? result;
+  const before = await snapshot(pod);
+  await restarts();
+  expectOk(await call("CHECK", "lan", { prevResult: result }));
+  expect(await snapshot(pod)).toEqual(before);
+  expect(await agent.session("shop/lan")).toMatchObject({ mtu: 1200 });
+  // The far pod remembers another MAC address.
+  await here(far, "ip neigh flush all");
+  // `sbr` has a table for this source.
+  await until("frames cross", () => ping(pod, "10.1.0.2", { args: ["-I", "10.1.0.1"] }));
+});
+
+it("leaves a pod's end of a bridge to the pod", async () => {
+  const added = await attach("hub");
+  await here(pod, `${RENAME}; ip link set mine mtu 1200`);
+  const before = await snapshot(pod);
+  await restarts();
+  expect(await snapshot(pod)).toEqual(before);
+  const prevResult = { ...added.json, ips: [], routes: [] };
+  expectOk(await call("CHECK", "hub", { prevResult }));
+  expectOk(await call("DEL", "hub"));
+  expect((await linksOf(pod)).map(({ ifname }) => ifname)).toEqual(["lo"]);
+});
+
+it("misses an address that ADD gave, the runtime lists, and the interface has no longer", async () => {
+  const { json: prevResult } = await attach();
+  expectOk(await call("CHECK", "lan", { prevResult }));
+  await here(pod, "ip addr del 10.1.0.1/24 dev net1");
+  const answer = await call("CHECK", "lan", { prevResult });
+  expect(answer.json).toMatchObject({ code: 104, msg: expect.stringContaining("10.1.0.1/24") });
+});
+
+it("follows the MTU of its session, unless the pod chose another", async () => {
+  await attach();
+  const mtu = async (name: string) =>
+    (await linksOf(pod)).find(({ ifname }) => ifname === name)?.mtu;
+  const write = (sessionMtu: number) => {
+    const change = { sessionId: 128, peerSessionId: 128, mtu: sessionMtu };
+    agent.write("all.yaml", [
+      ...objects(net.a, net.b).filter((_, index) => index !== 1),
+      sessionObject("lan", "branch", change),
+    ]);
+  };
+  write(1300);
+  await until("it follows", async () => (await mtu("net1")) === 1300);
+  await here(pod, "ip link set net1 mtu 1280");
+  write(1290);
+  await restarts();
+  expect(await mtu("net1")).toBe(1280);
+  agent.write("all.yaml", objects(net.a, net.b));
+});
+
+it("says nothing at ADD where it is not to announce itself", async () => {
+  const there = config(peer, "quiet", "");
+  expectOk(await cni(net.b, { command: "ADD", netns: far, config: there }));
+  const port = new FramePort(far, "net1");
+  const mac = "02:00:5e:00:53:09";
+  const runtimeConfig = { ips: ["10.1.0.1/24"], mac };
+  expectOk(await call("ADD", "quiet", { runtimeConfig }));
+  expect(await here(pod, "ip -d link show net1")).toContain("addrgenmode none");
+  await here(far, "ip addr add 10.1.0.2/24 dev net1");
+  // The pod answers; until then nothing of it has come.
+  await until("frames cross", () => ping(far, "10.1.0.1"));
+  const bytes = mac.replaceAll(":", "");
+  const own: string[] = [];
+  for (let frame = port.receive(); frame !== null; frame = port.receive()) {
+    const text = frame.toString("hex");
+    if (text.slice(12, 24) === bytes) own.push(text);
+  }
+  port.close();
+  // The answer to ARP comes first, and to the one who asked: nobody was told before.
+  expect(own[0]?.slice(24, 28)).toBe("0806");
+  expect(own[0]?.startsWith("ffffffffffff")).toBe(false);
+});

@@ -1,8 +1,7 @@
 /** The agent's /metrics, /healthz and /readyz. */
-import type { Server } from "node:http";
 import type { Registry } from "prom-client";
 import { createRegistry } from "../health/metrics.ts";
-import { serveHealth } from "../health/server.ts";
+import { type HealthServer, serveHealth } from "../health/server.ts";
 import type { Agent } from "./agent.ts";
 import { watchAgent } from "./metrics.ts";
 
@@ -17,7 +16,7 @@ export interface AgentHealthOptions {
 export function serveAgentHealth(
   agent: Agent,
   { listen, metricsSessions, registry = createRegistry() }: AgentHealthOptions,
-): Promise<Server> {
+): Promise<HealthServer> {
   const refresh = watchAgent(registry, agent, metricsSessions);
   // The API server's absence makes no agent sick: what runs goes on without it.
   const unready = () => (agent.state === null ? "the objects have not been read yet" : null);

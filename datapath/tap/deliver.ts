@@ -29,6 +29,8 @@ export class Delivery {
   /** Whose frames are pending. */
   #pendingFor: SessionState | null = null;
   #pendingBytes = 0;
+  /** Frames that have been written so far, a large one as one. Wraps around. */
+  writes = 0;
 
   /** What it takes of the arena. */
   static readonly BYTES = Slots.bytes(1) + BATCH_FRAMES * STAGE_BYTES;
@@ -123,6 +125,7 @@ export class Delivery {
       counters.rxNoDevice += frames;
       return;
     }
+    this.writes = (this.writes + 1) | 0;
     const status = device.write(this.#arena, at, length);
     if (status === -Errno.EINVAL) {
       // What it does not know it never will.
@@ -153,6 +156,7 @@ export class Delivery {
       session.counters.rxNoDevice++;
       return;
     }
+    this.writes = (this.writes + 1) | 0;
     const batch = this.#batch;
     if (batch === null) {
       this.#clearHeader(at);

@@ -85,13 +85,13 @@ export class FakeSocket implements DatagramSocket {
   /** errno that the next message meets. */
   sendErrno = 0;
 
-  receive(messages: MessageVectors): number {
-    const count = Math.min(messages.count, this.toReceive.length);
-    for (let index = 0; index < count; index++) {
+  receive(messages: MessageVectors, first: number, count: number): number {
+    const received = Math.min(count, this.toReceive.length);
+    for (let index = first; index < first + received; index++) {
       const { from, bytes, segment = 0 } = this.toReceive.shift() as FakeDatagram;
       messages.pretendReceived(index, bytes, segment, encodeSockaddr(from));
     }
-    return count;
+    return received;
   }
 
   send(messages: MessageVectors, first: number, count: number): number {

@@ -4,6 +4,7 @@ import { session as sessionOf, tunnel as tunnelOf } from "../../l2tp/testdata.ts
 import { Random } from "../../test/harness/random.ts";
 import { buildFrame, referenceSegments } from "../offload/testdata.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET } from "../offload/vnet-header.ts";
+import { type Account, Rounds } from "./deficit.ts";
 import { FakeBatch, FakeDevice, FakeSocket } from "./fake-ports.ts";
 import { Forwarder } from "./forward.ts";
 import type { SessionState } from "./session.ts";
@@ -28,6 +29,7 @@ class Bench implements Ports {
       return this.batch;
     },
   });
+  readonly #rounds = new Rounds();
   readonly table = new Table(this, this.forwarder);
   readonly devices = new Map<string, FakeDevice>();
   readonly sockets = new Map<string, FakeSocket>();
@@ -80,11 +82,35 @@ class Bench implements Ports {
     return { socket: entry[0], endpoint: entry[1] };
   }
 
+  /** Waits for a turn, as the loop has it wait. */
+  await(account: Account): void {
+    for (let isAdmitted = false; !isAdmitted; this.#rounds.end()) {
+      this.#rounds.begin();
+      isAdmitted = this.#rounds.admits(account);
+    }
+  }
+
   receive(from: { address: string; port: number }, hexes: readonly string[], now = 1): void {
     const { socket, endpoint } = this.endpoint();
     for (const hex of hexes) socket.toReceive.push({ from, bytes: Buffer.from(hex, "hex") });
-    while (socket.toReceive.length > 0) this.forwarder.readEndpoint(endpoint, now);
+    while (socket.toReceive.length > 0) {
+      this.await(endpoint.account);
+      this.forwarder.readEndpoint(endpoint, now);
+    }
   }
+}
+
+/** A large frame that the device says is to be cut into segments of so much. */
+function largeFrame(device: FakeDevice, segmentBytes: number): Uint8Array {
+  device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+  device.header.setUint16(VNET.gsoSize, segmentBytes, true);
+  device.header.setUint16(VNET.checksumStart, 34, true);
+  return buildFrame({
+    isIpv4: true,
+    protocol: 6,
+    payload: new Uint8Array(60_000),
+    isPartial: true,
+  });
 }
 
 const SEND = { send: true, receive: false, reorderTimeoutMs: 0 };
@@ -99,7 +125,10 @@ describe("from the device to the socket", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, { peerSessionId: 0x1234, txCookie: "a1b2c3d4" });
     for (let i = 0; i < 200; i++) device.toRead.push(Uint8Array.of(i, ...new Uint8Array(59)));
-    while (device.toRead.length > 0) bench.forwarder.readDevice(state);
+    while (device.toRead.length > 0) {
+      bench.await(state.account);
+      bench.forwarder.readDevice(state);
+    }
     bench.forwarder.flush();
     const { sent } = bench.endpoint().socket;
     expect(sent.map((bytes) => bytes[16])).toEqual(Array.from({ length: 200 }, (_, i) => i));
@@ -224,7 +253,7 @@ describe("from the device to the socket", () => {
     },
   );
 
-  it("reads small frames in one call, once it has seen some", () => {
+  it("reads small frames several in a call, once it has seen some", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, { txCookie: "", l2SpecificSublayer: "None" });
     const frame = (index: number) => Buffer.alloc(60, index);
@@ -236,7 +265,7 @@ describe("from the device to the socket", () => {
       bench.forwarder.flush();
     }
     // Ten alone, then ten together and perhaps more; of twenty, all, and again perhaps more.
-    expect(bench.batch?.calls).toEqual([10, 20, 40, 4]);
+    expect(bench.batch?.calls).toEqual([10, 16, 4, 16, 4]);
     while (device.toRead.length > 0) bench.forwarder.readDevice(state);
     bench.forwarder.flush();
     const { socket } = bench.endpoint();
@@ -255,7 +284,24 @@ describe("from the device to the socket", () => {
     device.header.setUint16(VNET.gsoSize, 40, true);
     device.header.setUint16(VNET.checksumStart, 34, true);
     bench.forwarder.readDevice(state);
-    expect(device.toRead).toHaveLength(8);
+    expect(device.toRead).toHaveLength(9);
+  });
+
+  it("reads large frames one by one for a while, where a batch of small ones was expected", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    for (let i = 0; i < 64; i++) device.toRead.push(new Uint8Array(60));
+    bench.forwarder.readDevice(state);
+    for (let i = 0; i < 64; i++) device.toRead.push(largeFrame(device, 36));
+    bench.await(state.account);
+    bench.forwarder.readDevice(state);
+    // What one call had read, and no more.
+    expect(device.toRead).toHaveLength(64 - 16);
+    for (let turns = 1; turns <= 20; turns++) {
+      bench.await(state.account);
+      bench.forwarder.readDevice(state);
+      expect(device.toRead).toHaveLength(64 - 16 - turns);
+    }
   });
 
   it("drops what a device cannot mean", () => {
@@ -544,7 +590,8 @@ it("survives a million mutated datagrams, and accounts for every one", () => {
     for (let i = 0; i < 64 && sent < TOTAL; i++, sent++) {
       socket.toReceive.push({ from: PEER, bytes: random.mutate(random.pick(corpus), 16) });
     }
-    bench.forwarder.readEndpoint(endpoint, sent / 1000 + 1);
+    bench.await(endpoint.account);
+    while (socket.toReceive.length > 0) bench.forwarder.readEndpoint(endpoint, sent / 1000 + 1);
     bench.forwarder.expire(sent / 1000 + 1);
     for (const device of bench.devices.values()) device.written.length = 0;
   }

@@ -58,10 +58,10 @@ export class TunnelSocket implements DatagramSocket {
     this.canSegment = canSegment;
   }
 
-  receive(messages: MessageVectors): number {
-    const at = messages.addressOf(0, messages.count);
-    const count = packet.recvmmsg(this.fd, at, messages.count, MSG_DONTWAIT, null);
-    return count >= 0 ? count : nothingOr(lastErrno());
+  receive(messages: MessageVectors, first: number, count: number): number {
+    const at = messages.addressOf(first, count);
+    const received = packet.recvmmsg(this.fd, at, count, MSG_DONTWAIT, null);
+    return received >= 0 ? received : nothingOr(lastErrno());
   }
 
   send(messages: MessageVectors, first: number, count: number): number {

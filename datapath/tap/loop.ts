@@ -1,6 +1,6 @@
 /**
- * The rounds of a thread: waits for readiness, gives each device and each socket at most one batch a round, and
- * sleeps without a timer while nothing waits. Control requests run between batches, on the same thread, so
+ * The rounds of a thread: waits for readiness, gives each device and each socket at most one batch a round (less to
+ * one that has had more than its share: deficit.ts), and sleeps without a timer while nothing waits. Control requests run between batches, on the same thread, so
  * that no packet ever sees half of a change.
  */
 
@@ -8,12 +8,15 @@ import { EPOLLIN, Epoll } from "../sys/epoll.ts";
 import { closeFd } from "../sys/fd.ts";
 import { Policy, setPolicy } from "../sys/scheduler.ts";
 import { Busyness } from "./busyness.ts";
+import { type Account, Rounds } from "./deficit.ts";
 
 /** What a descriptor's readiness leads to. */
 export interface Handler {
   ready(now: number): void;
   /** Whether what it queues may wait for the handlers after it, and so share a system call. */
   readonly queues: boolean;
+  /** What it has spent of its share; none: it is served in each round. */
+  readonly account?: Account;
 }
 
 /** What handlers leave for the rounds, and what is due by time. */
@@ -35,6 +38,7 @@ export class Loop {
   /** By descriptor. */
   readonly #handlers: (Handler | undefined)[] = [];
   readonly #busyness = new Busyness((isBusy) => setPolicy(isBusy ? Policy.Batch : Policy.Other));
+  readonly #rounds = new Rounds();
   #stopping = false;
 
   constructor(batches: Batches = NONE) {
@@ -85,12 +89,14 @@ export class Loop {
     const count = this.epoll.wait(timeoutMs);
     const now = this.now();
     this.#busyness.waited(before, now);
+    this.#rounds.begin();
     for (let i = 0; i < count; i++) {
       const handler = this.#handlers[this.epoll.readyFd(i)];
-      if (handler === undefined) continue;
+      if (handler === undefined || !this.#rounds.admits(handler.account)) continue;
       if (!handler.queues) this.#batches.flush();
       handler.ready(now);
     }
+    this.#rounds.end();
     this.#batches.flush();
     this.#batches.expire(now);
   }

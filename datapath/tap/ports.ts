@@ -39,8 +39,8 @@ export interface FrameBatch {
 export interface DatagramSocket {
   /** Whether a message may be cut into datagrams by the kernel (UDP_SEGMENT). */
   readonly canSegment: boolean;
-  /** Fills messages from the first on. Returns how many, 0 where nothing waits, −errno. */
-  receive(messages: MessageVectors): number;
+  /** Fills `count` messages from the first on. Returns how many, 0 where nothing waits, −errno. */
+  receive(messages: MessageVectors, first: number, count: number): number;
   /** Sends `count` messages from the first on. Returns how many went, or −errno of the first. */
   send(messages: MessageVectors, first: number, count: number): number;
   /** One datagram, to a struct sockaddr; whether it goes out is not told. */

@@ -9,11 +9,15 @@ import { type ReceiveOrder, Verdict } from "../../l2tp/reorder.ts";
 import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
 import { SOCKADDR_BYTES } from "../sys/socket.ts";
 import { type Arena, FRAME_CAPACITY, Slots } from "./arena.ts";
+import { COST } from "./deficit.ts";
 import type { Delivery } from "./deliver.ts";
 import { ReceiveBatch } from "./receive-batch.ts";
 import { HELD_FRAMES, type SessionState } from "./session.ts";
 import { looksMisaligned } from "./sublayer.ts";
 import type { LocalEndpoint, TunnelState } from "./tunnel.ts";
+
+/** Messages that one system call receives: nobody knows before what they cost. */
+const MESSAGES_PER_CALL = 16;
 
 /** Frames that all sessions together may hold for reordering. */
 const HOLD_POOL_SLOTS = 16 * HELD_FRAMES;
@@ -40,6 +44,10 @@ export class Receiver {
   #knownSource: TunnelState | null = null;
   /** Whose the datagram at hand was, where its sequence number does not count. */
   #inOrder: SessionState | null = null;
+  /** Counts batches; wraps around. */
+  #turn = 0;
+  /** Sessions that the batch at hand had frames for. */
+  #heard = 0;
   /** A stack of the free slots of the hold pool. */
   readonly #freeHolds = Int32Array.from({ length: HOLD_POOL_SLOTS }, (_, slot) => slot);
   #freeHoldCount = HOLD_POOL_SLOTS;
@@ -57,25 +65,42 @@ export class Receiver {
     this.#delivery = delivery;
   }
 
-  /** Takes at most a batch of the messages that wait at the endpoint. */
+  /** Takes at most a batch of the messages that wait at the endpoint, and no more than its share. */
   readEndpoint(endpoint: LocalEndpoint, now: number): void {
-    const { messages, slots } = this.#batch;
-    const count = endpoint.socket.receive(messages);
-    if (count < 0) {
-      endpoint.counters.rxErrors++;
-      return;
-    }
-    for (let slot = 0; slot < count; slot++) {
-      const length = messages.receivedBytes(slot);
-      const segment = messages.receivedSegment(slot);
-      const at = slots.at(slot);
-      this.#knownSource = null;
-      this.#limit = at + FRAME_CAPACITY;
-      if (segment === 0 || segment >= length) this.#receive(endpoint, slot, at, length, now);
-      else this.#receiveMany(endpoint, slot, at, length, segment, now);
-    }
+    const { messages } = this.#batch;
+    const { account } = endpoint;
+    const writesBefore = this.#delivery.writes;
+    this.#turn = (this.#turn + 1) | 0;
+    this.#heard = 0;
+    let count = 0;
+    do {
+      const received = endpoint.socket.receive(messages, count, MESSAGES_PER_CALL);
+      if (received < 0) endpoint.counters.rxErrors++;
+      const end = count + Math.max(0, received);
+      for (let slot = count; slot < end; slot++) account.spend(this.#take(endpoint, slot, now));
+      count = end;
+      if (received < MESSAGES_PER_CALL) break;
+    } while (count < messages.count && account.isOpen);
     this.#delivery.flush();
     messages.expect(count);
+    account.spend(((this.#delivery.writes - writesBefore) | 0) * COST.crossing);
+    account.weight = Math.max(1, this.#heard);
+  }
+
+  /** @returns what the message in the slot costs, but for the frames that are written */
+  #take(endpoint: LocalEndpoint, slot: number, now: number): number {
+    const { messages, slots } = this.#batch;
+    const length = messages.receivedBytes(slot);
+    const segment = messages.receivedSegment(slot);
+    const at = slots.at(slot);
+    this.#knownSource = null;
+    this.#limit = at + FRAME_CAPACITY;
+    if (segment === 0 || segment >= length) {
+      this.#receive(endpoint, slot, at, length, now);
+      return length + COST.crossing;
+    }
+    this.#receiveMany(endpoint, slot, at, length, segment, now);
+    return length + COST.crossing + (length / segment) * COST.datagram;
   }
 
   /** Delivers held frames that have waited long enough. */
@@ -194,6 +219,10 @@ export class Receiver {
       return;
     }
     session.lastReceivedMs = now;
+    if (session.heardInTurn !== this.#turn) {
+      session.heardInTurn = this.#turn;
+      this.#heard++;
+    }
     const bytes = end - header.next;
     if (bytes < ETHERNET_HEADER_BYTES) {
       counters.rxInvalid++;

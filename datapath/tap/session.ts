@@ -3,6 +3,7 @@ import { createSessionCounters, type Session, type SessionCounters } from "../..
 import { ReceiveOrder } from "../../l2tp/reorder.ts";
 import type { FastSession } from "../bpf/fast-path.ts";
 import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
+import { Account } from "./deficit.ts";
 import type { FrameDevice } from "./ports.ts";
 import type { TunnelState } from "./tunnel.ts";
 
@@ -29,8 +30,15 @@ export class SessionState {
   readonly counters: SessionCounters = createSessionCounters();
   /** When the last frame came in that passed by us, by the loop's clock; −1: none yet. */
   lastReceivedMs = -1;
-  /** Small frames that its device is likely to have next: about as many as the last time. */
+  /**
+   * Small frames that its device is likely to have next: about as many as the last time. Below 0: large ones came when
+   * small ones were expected, and for so many turns none are.
+   */
   expectedFrames = 0;
+  /** What its device's frames have taken of the loop. */
+  readonly account = new Account();
+  /** The receiver's last turn that had a frame of it. */
+  heardInTurn = 0;
 
   constructor(config: Session, tunnel: TunnelState) {
     this.config = config;

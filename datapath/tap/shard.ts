@@ -160,6 +160,7 @@ export class Shard implements Ports, Batches, Served {
   startEndpoint(endpoint: LocalEndpoint): void {
     this.loop.watchOrClose((endpoint.socket as TunnelSocket).fd, {
       queues: false,
+      account: endpoint.account,
       ready: (now) => this.#forwarder.readEndpoint(endpoint, now),
     });
   }
@@ -206,7 +207,8 @@ export class Shard implements Ports, Batches, Served {
       if (!this.#forwarder.readDevice(session)) this.table.loseDevice(session);
     };
     try {
-      this.loop.watchOrClose((device as TapDevice).fd, { queues: true, ready });
+      const { account } = session;
+      this.loop.watchOrClose((device as TapDevice).fd, { queues: true, account, ready });
     } catch (error) {
       if (device instanceof PairDevice) this.#fastPath?.close(device.fast);
       throw error;

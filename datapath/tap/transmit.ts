@@ -5,21 +5,23 @@ import { completeChecksum } from "../offload/transport-checksum.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { Errno } from "../sys/errno.ts";
 import { type Arena, FRAME_CAPACITY } from "./arena.ts";
+import { COST } from "./deficit.ts";
 import { BATCH_FRAMES, type FrameBatch, type FrameDevice } from "./ports.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { SessionState } from "./session.ts";
 
-/** Of one device in a row, so that others have their turn. */
+/** Of one device in a row, so that others have their turn; its account may allow less. */
 const MAX_FRAMES = 64;
-const MAX_COST = 256 * 1024;
-/** In bytes. */
-const DATAGRAM_COST = 128;
 /** What UDP over IPv6 can hold; IPv4's socket refuses what it cannot. */
 const MAX_DATAGRAM_BYTES = 65_527;
 
 /** Fewer frames in one system call are not worth it, nor are large ones. */
 const LEAST_BATCH = 4;
 const MAX_BATCHED_COST = 4096;
+/** Reads in one system call: nobody knows before what the frames cost. */
+const READS_PER_CALL = 16;
+/** Turns that read one frame at a time, after a batch of large frames. */
+const SINGLE_TURNS = 256;
 
 export class Transmitter {
   readonly #arena: Arena;
@@ -45,65 +47,80 @@ export class Transmitter {
   }
 
   #readEach(session: SessionState, device: FrameDevice): boolean {
+    const { account } = session;
     let frames = 0;
     let cost = 0;
-    for (; frames < MAX_FRAMES && cost < MAX_COST; frames++) {
+    for (; frames < MAX_FRAMES && account.isOpen; frames++) {
       const at = this.#queue.frameAt();
       const bytes = device.read(this.#arena, at, FRAME_CAPACITY);
       if (bytes === 0) break;
       const taken = this.#take(session, at, bytes);
       if (taken < 0) return false;
       cost += taken;
+      account.spend(taken);
     }
-    session.expectedFrames = cost < frames * MAX_BATCHED_COST ? frames : 0;
+    if (session.expectedFrames < 0) session.expectedFrames++;
+    else session.expectedFrames = cost < frames * MAX_BATCHED_COST ? frames : 0;
     return true;
   }
 
-  /** As many as are expected, in one system call. */
+  /** As many as are expected, several in one system call. */
   #readMany(
     session: SessionState,
     device: FrameDevice,
     batch: FrameBatch,
     expected: number,
   ): boolean {
-    const first = this.#queue.reserveFrames(expected);
-    for (let index = 0; index < expected; index++) {
-      batch.setRead(index, device, this.#queue.reservedAt(first + index), FRAME_CAPACITY);
-    }
-    batch.run(expected);
+    const { account } = session;
     let frames = 0;
     let cost = 0;
-    for (let index = 0; index < expected; index++) {
-      const bytes = batch.result(index);
-      if (bytes === 0) continue;
-      const taken = this.#take(session, this.#queue.reservedAt(first + index), bytes);
-      if (taken < 0) return false;
-      cost += taken;
-      frames++;
+    for (let asked = 0; asked < expected && frames === asked && account.isOpen; ) {
+      const reads = Math.min(READS_PER_CALL, expected - asked);
+      const first = this.#read(device, batch, reads);
+      asked += reads;
+      for (let index = 0; index < reads; index++) {
+        const bytes = batch.result(index);
+        if (bytes === 0) continue;
+        const taken = this.#take(session, this.#queue.reservedAt(first + index), bytes);
+        if (taken < 0) return false;
+        cost += taken;
+        account.spend(taken);
+        frames++;
+      }
     }
     // With all of them there, there may be more.
     const next = frames === expected ? 2 * frames : frames;
-    session.expectedFrames = cost < frames * MAX_BATCHED_COST ? next : 0;
+    session.expectedFrames = cost < frames * MAX_BATCHED_COST ? next : -SINGLE_TURNS;
     return true;
+  }
+
+  /** Reads so many frames, as far as there are any. Returns the slot of the first. */
+  #read(device: FrameDevice, batch: FrameBatch, count: number): number {
+    const first = this.#queue.reserveFrames(count);
+    for (let index = 0; index < count; index++) {
+      batch.setRead(index, device, this.#queue.reservedAt(first + index), FRAME_CAPACITY);
+    }
+    batch.run(count);
+    return first;
   }
 
   /**
    * What the device has read to `at`, or how it has failed.
-   * @returns bytes of what is sent now, and as many as a datagram costs beside them; −1: device lost
+   * @returns what it costs; −1: device lost
    */
   #take(session: SessionState, at: number, bytes: number): number {
     if (bytes > 0) return this.#takeFrame(session, at, bytes);
     if (bytes !== -Errno.EINVAL) return -1;
     // One that the kernel cannot express is gone; the next may do.
     session.counters.txErrors++;
-    return 0;
+    return COST.crossing;
   }
 
   #takeFrame(session: SessionState, at: number, bytes: number): number {
     // Nobody is there to send it to, yet or any more.
     if (session.tx.sessionId === 0) {
       session.counters.txErrors++;
-      return 0;
+      return COST.crossing;
     }
     const { view } = this.#arena;
     const header = at - VNET_HEADER_BYTES;
@@ -121,7 +138,9 @@ export class Transmitter {
       if (datagrams > 0 && !this.#takePlain(session, at, bytes)) datagrams = 0;
     }
     if (datagrams === 0) session.counters.txErrors++;
-    return bytes + datagrams * DATAGRAM_COST;
+    // The kernel takes those one by one that it does not cut.
+    const each = session.tunnel.segmentLimit > 0 ? COST.datagram : COST.crossing;
+    return bytes + COST.crossing + datagrams * each;
   }
 
   #takePlain(session: SessionState, at: number, bytes: number): boolean {

@@ -1,5 +1,6 @@
 import { createEndpointCounters, type EndpointCounters, type Tunnel } from "../../l2tp/model.ts";
 import { encodeSockaddr, SOCKADDR_BYTES } from "../sys/socket.ts";
+import { Account } from "./deficit.ts";
 import type { DatagramSocket } from "./ports.ts";
 import type { SessionState } from "./session.ts";
 
@@ -13,6 +14,8 @@ export class LocalEndpoint {
   /** Raw IPv4 sockets alone hand over the IP header. */
   readonly receivesIpHeader: boolean;
   readonly counters: EndpointCounters = createEndpointCounters();
+  /** What its datagrams have taken of the loop; each session that they are for has a share. */
+  readonly account = new Account();
   /** By session id as a signed 32-bit number, which the engine keeps without a box. */
   readonly sessions = new Map<number, SessionState>();
   /** The last session id that came and that nobody has here; 0: none yet. */

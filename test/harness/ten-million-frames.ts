@@ -7,6 +7,7 @@ import { buildFrame, referenceSegments } from "../../datapath/offload/testdata.t
 import { GsoType, VNET, VNET_HEADER_BYTES } from "../../datapath/offload/vnet-header.ts";
 import { encodeSockaddr } from "../../datapath/sys/socket.ts";
 import type { Arena } from "../../datapath/tap/arena.ts";
+import { type Account, Rounds } from "../../datapath/tap/deficit.ts";
 import { Forwarder } from "../../datapath/tap/forward.ts";
 import {
   BATCH_FRAMES,
@@ -64,12 +65,20 @@ class SteadyDevice implements FrameDevice {
 
 class SteadySocket implements DatagramSocket {
   readonly canSegment = true;
-  receive(messages: MessageVectors): number {
-    const count = isLarge ? 4 : 60;
+  #left = 0;
+  receive(messages: MessageVectors, first: number, count: number): number {
+    if (this.#left === 0) {
+      this.#left = isLarge ? 4 : 60;
+      return 0;
+    }
     const bytes = isLarge ? joined : small;
     const segment = isLarge ? (datagrams[0]?.length ?? 0) : 0;
-    for (let i = 0; i < count; i++) messages.pretendReceived(i, bytes, segment, remote);
-    return count;
+    const received = Math.min(count, this.#left);
+    this.#left -= received;
+    for (let i = first; i < first + received; i++) {
+      messages.pretendReceived(i, bytes, segment, remote);
+    }
+    return received;
   }
   send(_messages: MessageVectors, _first: number, count: number): number {
     return count;
@@ -146,14 +155,28 @@ if (session === undefined || endpoint === null) throw new Error("no session");
 const { counters } = session;
 const moved = () => counters.txPackets + counters.rxPackets;
 
+const rounds = new Rounds();
+
+/** As the loop gives it, where nobody else wants one. */
+function turn(account: Account, work: () => void): void {
+  rounds.begin();
+  if (rounds.admits(account)) work();
+  rounds.end();
+}
+
 function move(frames: number): void {
   for (const half of [false, true]) {
     isLarge = half;
     const end = moved() + frames / 2;
-    for (let now = 0; moved() < end; now++) {
-      forwarder.readDevice(session as NonNullable<typeof session>);
+    let now = 0;
+    const known = session as NonNullable<typeof session>;
+    const here = endpoint as unknown as LocalEndpoint;
+    const transmit = () => void forwarder.readDevice(known);
+    const receive = () => forwarder.readEndpoint(here, now);
+    for (; moved() < end; now++) {
+      turn(known.account, transmit);
       forwarder.flush();
-      forwarder.readEndpoint(endpoint as unknown as LocalEndpoint, now);
+      turn(here.account, receive);
       forwarder.expire(now);
     }
   }

@@ -1,0 +1,95 @@
+/** Two pods of one datapath process that both send without pause: neither takes the other's share. */
+import { fileURLToPath } from "node:url";
+import { afterEach, expect, it } from "vitest";
+import { COST } from "../../datapath/tap/deficit.ts";
+import { TestAgent } from "../harness/agent.ts";
+import { inside, nameOf, TestNet } from "../harness/net.ts";
+import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { Background } from "../harness/run.ts";
+import { until } from "../harness/wait.ts";
+
+const FLOOD = fileURLToPath(new URL("../harness/segment-flood.ts", import.meta.url));
+const SESSIONS = ["flood", "other"] as const;
+type Name = (typeof SESSIONS)[number];
+/** A look at the counters takes in so much of the flood, at least. */
+const WINDOW = 200_000_000;
+const WINDOWS = 5;
+/** Equal shares but for what a turn may go over, and a machine that is too busy to have both flood. */
+const LEAST_RATIO = 0.7;
+
+let net: TestNet;
+let agent: TestAgent;
+const background = new Background();
+
+afterEach(async () => {
+  await background.stopAll();
+  await agent.destroy();
+  await net.remove();
+});
+
+async function attach(name: Name): Promise<string> {
+  const netns = await net.addPod(name);
+  const whose = { containerId: name, cniIfname: "net1", ifname: "net1", netns, pod: null };
+  const rest = { network: "share", mac: null, addresses: [], routes: [], ipam: null };
+  await agent.ask({ op: "attach", ...whose, session: `shop/${name}`, ...rest });
+  return netns;
+}
+
+async function flood(netns: string, kind: string): Promise<void> {
+  let output = "";
+  const program = [process.execPath, FLOOD, "net1", kind];
+  background.start(inside(nameOf(netns), ...program), (text) => {
+    output += text;
+  });
+  await until(`it floods: ${output}`, () => output.includes("flooding"));
+}
+
+/** What the process has spent on the session's frames so far. */
+async function spent(name: Name): Promise<number> {
+  const { txBytes = 0, txPackets = 0 } = (await agent.session(`shop/${name}`))?.counters ?? {};
+  return txBytes + txPackets * COST.datagram;
+}
+
+const both = async () => [await spent("flood"), await spent("other")] as const;
+
+/** What the other one gets for each part of the flood. */
+async function ratio(): Promise<number> {
+  const before = await both();
+  const after = await until("both send on", async () => {
+    const now = await both();
+    return now[0] - before[0] >= WINDOW && now[1] > before[1] ? now : undefined;
+  });
+  return (after[1] - before[1]) / (after[0] - before[0]);
+}
+
+it.each([
+  ["frames with as many segments as they may have", "tiny"],
+  ["such frames, in turn with small ones", "mixed"],
+])("shares the process with a pod that floods it with %s", async (_what, kind) => {
+  net = await TestNet.create();
+  agent = new TestAgent(net.a);
+  agent.write("all.yaml", [
+    tunnelObject("t", net.a, net.b),
+    ...SESSIONS.map((name, index) =>
+      sessionObject(name, "t", { sessionId: index + 1, peerSessionId: index + 1 }),
+    ),
+  ]);
+  await agent.start();
+  await until("the sessions are there", () => agent.session("shop/other"));
+  const pods = [await attach("flood"), await attach("other")] as const;
+  await flood(pods[0], kind);
+  await flood(pods[1], "large");
+  const ratios: number[] = [];
+  await until(
+    "the other one has its share",
+    async () => {
+      ratios.push(await ratio());
+      const last = ratios.slice(-WINDOWS).sort((a, b) => a - b);
+      return last.length === WINDOWS && (last[WINDOWS >> 1] ?? 0) >= LEAST_RATIO;
+    },
+    10_000,
+  ).catch((error: Error) => {
+    throw new Error(`${error.message}: ${ratios.map((each) => each.toFixed(2)).join(" ")}`);
+  });
+  expect(ratios.length).toBeGreaterThanOrEqual(WINDOWS);
+});

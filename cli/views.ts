@@ -55,7 +55,7 @@ const sum = (counters: Readonly<Record<string, number>>, names: readonly string[
   names.reduce((total, name) => total + (counters[name] ?? 0), 0);
 
 /** Frames that came for a pod and did not reach it; `rxErrors` holds cookies, invalid and oversize. */
-const DROPS = ["rxErrors", "rxSeqDiscards", "rxSourceMismatch"];
+const DROPS = ["txSpoofed", "rxErrors", "rxSeqDiscards", "rxSourceMismatch"];
 const ENDPOINT_DROPS = [
   "rxShort",
   "rxWrongVersion",

@@ -92,6 +92,8 @@ export interface Session {
   readonly sequencing: Sequencing;
   /** Of the pseudowire's device: the largest frame is this, an Ethernet header and a VLAN tag. */
   readonly mtu: number;
+  /** In userspace: frames from its device with another source address are dropped; none: all pass. */
+  readonly sourceMac?: string;
   /**
    * Of a managed tunnel's session: the peer's id, cookies, sublayer and sequencing are what the ends agree on, and not
    * those above; ours is but a name for it here. Until then its device is without a carrier.
@@ -105,6 +107,8 @@ export interface SessionCounters {
   /** Bytes of Ethernet frames, without the frame check sequence. */
   txBytes: number;
   txErrors: number;
+  /** Frames of pods that are held to their MAC addresses, with another source address. */
+  txSpoofed: number;
   rxPackets: number;
   rxBytes: number;
   /** Frames dropped because they came too late, or without the sequence number that we require. */
@@ -130,6 +134,7 @@ export function createSessionCounters(): SessionCounters {
     txPackets: 0,
     txBytes: 0,
     txErrors: 0,
+    txSpoofed: 0,
     rxPackets: 0,
     rxBytes: 0,
     rxSeqDiscards: 0,

@@ -85,11 +85,11 @@ export class FastSession {
 
 /** Whether frames of such a session need nothing that programs cannot do. */
 export function wantsFastPath(
-  { sequencing, l2SpecificSublayer }: Session,
+  { sequencing, l2SpecificSublayer, sourceMac }: Session,
   { fastPath }: Tunnel,
 ): boolean {
   const isNumbered = sequencing.send || (sequencing.receive && l2SpecificSublayer === "Default");
-  return fastPath && !isNumbered;
+  return fastPath && !isNumbered && sourceMac === undefined;
 }
 
 /** What of the kernel's it stands on. @throws SystemError, with nothing left behind */

@@ -304,6 +304,28 @@ describe("from the device to the socket", () => {
     }
   });
 
+  it("drops what has another source address than the one that the pod is held to", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { sourceMac: "02:00:00:00:00:01" });
+    const own = Buffer.from(FRAME, "hex");
+    const sources = ["020000000001", "020000000002", "030000000001", "020000000001"];
+    for (const source of sources) {
+      const frame = Buffer.from(own);
+      frame.write(source, 6, "hex");
+      device.toRead.push(frame);
+    }
+    device.toRead.push(own);
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(state.counters).toMatchObject({ txPackets: 3, txSpoofed: 2, txErrors: 0 });
+    const { sourceMac: _, ...free } = state.config;
+    bench.table.apply({ op: "putSession", session: free, device: "keep" });
+    device.toRead.push(Buffer.from(FRAME.replace("020000000001", "020000000009"), "hex"));
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(state.counters).toMatchObject({ txPackets: 4, txSpoofed: 2 });
+  });
+
   it("drops what a device cannot mean", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});

@@ -1,4 +1,5 @@
 import { cookieWords, type SessionRx, type SessionTx } from "../../l2tp/codec.ts";
+import { parseMac } from "../../l2tp/mac.ts";
 import { createSessionCounters, type Session, type SessionCounters } from "../../l2tp/model.ts";
 import { ReceiveOrder } from "../../l2tp/reorder.ts";
 import type { FastSession } from "../bpf/fast-path.ts";
@@ -17,6 +18,9 @@ export class SessionState {
   rx: SessionRx;
   /** The largest frame that the device takes: the kernel's bound for l2tpeth (is_skb_forwardable). */
   maxFrameBytes: number;
+  /** The source address that its device's frames must have: the first two bytes (−1: any will do), and the rest. */
+  sourceHead = -1;
+  sourceTail = 0;
   /** Where received sequence numbers count. */
   order: ReceiveOrder | null;
   /** By slot of `order`: the slot of the hold pool with the frame, and the frame's length. */
@@ -49,6 +53,7 @@ export class SessionState {
     this.tx = sessionTx(config, tunnel, 0);
     this.rx = sessionRx(config);
     this.maxFrameBytes = maxFrameBytes(config);
+    this.#holdToMac(config);
   }
 
   /** False: another session has taken its session id over. */
@@ -80,8 +85,18 @@ export class SessionState {
     this.tx = sessionTx(config, tunnel, this.tx.sequence);
     this.rx = sessionRx(config);
     this.maxFrameBytes = maxFrameBytes(config);
+    this.#holdToMac(config);
     this.config = config;
     this.tunnel = tunnel;
+  }
+
+  #holdToMac({ sourceMac }: Session): void {
+    this.sourceHead = -1;
+    if (sourceMac === undefined) return;
+    const { buffer } = parseMac(sourceMac);
+    const view = new DataView(buffer);
+    this.sourceTail = view.getInt32(2);
+    this.sourceHead = view.getUint16(0);
   }
 }
 

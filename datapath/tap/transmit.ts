@@ -123,6 +123,10 @@ export class Transmitter {
       return COST.crossing;
     }
     const { view } = this.#arena;
+    if (session.sourceHead >= 0 && !hasSource(view, at, session)) {
+      session.counters.txSpoofed++;
+      return COST.crossing;
+    }
     const header = at - VNET_HEADER_BYTES;
     const gsoType = view.getUint8(header + VNET.gsoType);
     const start = view.getUint16(header + VNET.checksumStart, true);
@@ -197,4 +201,13 @@ export class Transmitter {
       this.#queue.add(session, at + equal * size, headerBytes + lastBytes, lastBytes);
     }
   }
+}
+
+const SOURCE_AT = 6;
+
+function hasSource(view: DataView, at: number, { sourceHead, sourceTail }: SessionState): boolean {
+  return (
+    view.getUint16(at + SOURCE_AT) === sourceHead &&
+    view.getInt32(at + SOURCE_AT + 2) === sourceTail
+  );
 }

@@ -151,6 +151,12 @@ it.each<[string, Case, RegExp, RegExp]>([
     /^6 frames came from 192\.0\.2\.9 port 77, which is not the remote/,
     /spec\.remote/,
   ],
+  [
+    "frames with another source address than the pod's",
+    { grown: { txSpoofed: 4 } },
+    /^4 frames of its pods were dropped/,
+    /macSpoofing: Allow/,
+  ],
   ["too short", { grown: { rxInvalid: 8 } }, /^8 messages were too short/, /cookie lengths/],
 ])("%s: one finding, and what to do", (_what, given, finding, remedy) => {
   const found = examine(given);

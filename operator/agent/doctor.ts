@@ -169,6 +169,14 @@ const oversizeRule: Rule = ({ state, grown: { rxOversize } }) =>
         `the peer's MTU is above ours, ${state.session.mtu}: set the same at both ends`,
       );
 
+const spoofedRule: Rule = ({ grown: { txSpoofed } }) =>
+  txSpoofed === 0
+    ? null
+    : warning(
+        `${txSpoofed} frames of its pods were dropped: their source address was not that of the pod's interface`,
+        "the pod bridges, or changed its MAC; set spec.attachment.macSpoofing: Allow if it may",
+      );
+
 const invalidRule: Rule = ({ grown: { rxInvalid } }) =>
   rxInvalid === 0
     ? null
@@ -190,7 +198,7 @@ const fastPathRule: Rule = ({ state, tunnel, around }) => {
   const isSetUp = state.control === undefined || state.control.established !== null;
   if (!isWanted || !isSetUp || state.fastPath === true) return null;
   const remedy =
-    "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers and one thread; a pod that came before has to come again";
+    "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers, attachment.macSpoofing Allow (or mode Bridge) and one thread; a pod that came before has to come again";
   return warning("its frames do not pass by the fast path", remedy);
 };
 
@@ -210,6 +218,7 @@ const SESSION_RULES: readonly Rule[] = [
   sourceRule,
   sequenceRule,
   oversizeRule,
+  spoofedRule,
   invalidRule,
   mtuRule,
   fastPathRule,

@@ -7,6 +7,7 @@ import type { Agent } from "./agent.ts";
 /** By the counter, what has gone wrong with a frame, and which way it went. */
 const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = [
   ["txErrors", "transmit", "error"],
+  ["txSpoofed", "transmit", "spoofed"],
   ["rxErrors", "receive", "error"],
   ["rxSeqDiscards", "receive", "late"],
   ["rxOosPackets", "receive", "out_of_sequence"],

@@ -30,6 +30,7 @@ import type { Datapaths } from "./datapaths.ts";
 import { assemble, observeLinks, observeSome } from "./observe.ts";
 import { linkOf, PodDevices } from "./pod-devices.ts";
 import { isAlive } from "./pod-netns.ts";
+import { type PortGuard, portGuards, settleGuards, withGuardDrops } from "./port-guards.ts";
 
 interface PassResult {
   readonly actions: readonly Action[];
@@ -69,6 +70,8 @@ export class Node {
   /** Of what the last pass wanted: for who looks in between. */
   #tunnels: ReadonlyMap<number, string> = new Map();
   #sessions: ReadonlyMap<number, string> = new Map();
+  /** Of the bridge ports that the last pass wanted. */
+  #guards: readonly PortGuard[] = [];
 
   constructor(name: string, datapaths: Datapaths, attachments: AttachmentStore) {
     this.#name = name;
@@ -88,11 +91,12 @@ export class Node {
   }
 
   /** What is programmed and how it does, in halves, for whoever asks. */
-  look(): Promise<Listing> {
-    return this.datapaths.look({
+  async look(): Promise<Listing> {
+    const listing = await this.datapaths.look({
       sessions: this.#sessions,
       tunnelName: (id) => this.#tunnels.get(id),
     });
+    return withGuardDrops(listing, this.socket, this.#guards);
   }
 
   async observe(tunnelName: Names["tunnelName"]): Promise<Observation> {
@@ -128,12 +132,15 @@ export class Node {
     spared: Spared,
     { observed, living, listing }: Observation,
   ): Promise<PassResult> {
-    const wanted = living.filter(({ leaving }) => !leaving);
+    const attached = Map.groupBy(
+      living.filter(({ leaving }) => !leaving),
+      ({ session }) => session,
+    );
     const desired = {
       tunnels: inHalves(Array.from(resolved.tunnels.values(), ({ tunnel }) => tunnel)),
       ...desireLinks(
         resolved.sessions.values(),
-        Map.groupBy(wanted, ({ session }) => session),
+        attached,
         this.#name,
         carriers(listing),
         new Map(observed.links.map((link) => [link.id, link])),
@@ -150,8 +157,9 @@ export class Node {
         isControlHalf(key) ? [] : [[sessionId, key] as const],
       ),
     );
-    const result = await this.#apply(spare, observed, plan(spare, observed));
-    this.#devices.record(wanted, { desired: spare, observed, ...result });
+    this.#guards = portGuards(resolved.sessions.values(), (key) => attached.get(key) ?? []);
+    const result = await this.#apply(spare, observed, plan(spare, observed), this.#guards);
+    this.#devices.record([...attached.values()].flat(), { desired: spare, observed, ...result });
     this.#devices.recordReturned({ desired: spare, observed, ...result });
     return result;
   }
@@ -241,7 +249,10 @@ export class Node {
   /** Makes one attachment and its session what they should be. */
   async convergeFor(resolved: ResolvedSession, attachment: Attachment): Promise<Failures> {
     const { desired, observed, actions } = await this.planFor(resolved, attachment);
-    const result = await this.#apply(desired, observed, actions);
+    const attachments = this.#attachments.livingOf(resolved.session.key);
+    const own = attachments.filter((other) => attachmentKey(other) === attachmentKey(attachment));
+    const guards = portGuards([resolved], () => own);
+    const result = await this.#apply(desired, observed, actions, guards);
     if (!attachment.leaving) {
       this.#devices.record([this.#current(attachment)], { desired, observed, ...result });
     }
@@ -283,7 +294,12 @@ export class Node {
     }
   }
 
-  async #apply(desired: Desired, observed: Observed, actions: Action[]): Promise<PassResult> {
+  async #apply(
+    desired: Desired,
+    observed: Observed,
+    actions: Action[],
+    guards: readonly PortGuard[],
+  ): Promise<PassResult> {
     const bridges = [...desired.links, ...observed.links].filter(({ kind }) => kind === "bridge");
     const failures = await applyPlan(actions, {
       socket: this.socket,
@@ -292,6 +308,7 @@ export class Node {
       present: new Map(observed.links.map((link) => [link.id, link])),
       sessionOfAttachment: (key) => this.#attachments.get(key)?.session,
     });
-    return { actions, failures };
+    // A pod is not told that its interface is there before its port is guarded.
+    return { actions, failures: new Map([...settleGuards(this.socket, guards), ...failures]) };
   }
 }

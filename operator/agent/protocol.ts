@@ -78,8 +78,8 @@ export interface AttachRequest extends SessionRequest, Addressing {
   readonly network: string;
   /** Null: one that stays the same for the session. */
   readonly mac: string | null;
-  /** The interface is made, named and up; its addresses follow by `configure`. */
-  readonly awaitsIpam: boolean;
+  /** The interface is made, named and up; its addresses follow by `configure`. Absent: false. */
+  readonly awaitsIpam?: boolean;
 }
 
 /** The second half of an ADD with IPAM. */

@@ -395,6 +395,10 @@ export interface SessionSpec {
      * Whether ADD tells the link who is there now, by a gratuitous ARP and an unsolicited neighbor advertisement. With false the pod's interface also has no IPv6 link-local address, and so sends nothing by itself; live migration needs that.
      */
     announce?: boolean;
+    /**
+     * Refuse drops frames of a pod whose Ethernet source is not the MAC address that its interface was given, on the node's side of the interface. In mode Direct it needs the userspace datapath.
+     */
+    macSpoofing?: "Allow" | "Refuse";
   };
 }
 

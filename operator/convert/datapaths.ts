@@ -20,6 +20,13 @@ interface Located {
 /** Tunnels that share a local address and port: by name, who else is there. */
 export type SharedEndpoints = ReadonlyMap<string, Sharing>;
 
+/** What else is to be known of the tunnels of a node. */
+export interface TunnelNeighbors {
+  readonly shared: SharedEndpoints;
+  /** By name: the session for which the tunnel must not be in the kernel, where that is open. */
+  readonly held: ReadonlyMap<string, string>;
+}
+
 interface Sharing {
   /** Another tunnel there. */
   readonly other: string;
@@ -66,13 +73,13 @@ export function sharedEndpoints(
  */
 export function chooseDatapath(
   { object: { spec }, tunnel }: Located,
-  shared: SharedEndpoints,
+  { shared, held }: TunnelNeighbors,
   { preferred, kernel }: DatapathContext,
 ): { readonly datapath: Datapath; readonly notInKernel: string | null } {
   const asked = spec.datapath ?? "Auto";
-  const holder = shared.get(tunnel.name)?.kernels ?? null;
-  if (holder !== null && holder !== tunnel.name) {
-    const message = `spec.local.port ${tunnel.local.port}: L2tpTunnel ${holder} has it in the kernel, which shares no port; choose another, or set that tunnel's spec.datapath to Auto`;
+  const owner = shared.get(tunnel.name)?.kernels ?? null;
+  if (owner !== null && owner !== tunnel.name) {
+    const message = `spec.local.port ${tunnel.local.port}: L2tpTunnel ${owner} has it in the kernel, which shares no port; choose another, or set that tunnel's spec.datapath to Auto`;
     throw new RefusalError("Accepted", "Conflict", message);
   }
   if (asked === "Userspace") return { datapath: "Userspace", notInKernel: null };
@@ -80,7 +87,11 @@ export function chooseDatapath(
     return { datapath: "Userspace", notInKernel: "the agent runs with --datapath userspace" };
   }
   const isOpen = asked === "Auto" && preferred === null;
-  const reason = whyNotKernel(tunnel, shared, kernel, isOpen);
+  const holder = isOpen ? held.get(tunnel.name) : undefined;
+  const reason =
+    holder === undefined
+      ? whyNotKernel(tunnel, shared, kernel, isOpen)
+      : `L2tpSession ${holder} asks for attachment.macSpoofing Refuse, which in mode Direct is the userspace datapath's`;
   if (reason === null) return { datapath: "Kernel", notInKernel: null };
   if (isOpen) return { datapath: "Userspace", notInKernel: reason };
   const wish =

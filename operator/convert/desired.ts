@@ -17,6 +17,7 @@ import type {
 import { type Attachment, attachmentKey } from "./attachment.ts";
 import { withCircuit } from "./control.ts";
 import { type Carried, isAgreedOn, ownDeviceName } from "./halves.ts";
+import { heldToMac } from "./mac-spoofing.ts";
 import { asLeft } from "./pod-link.ts";
 import type { ResolvedSession } from "./resolve.ts";
 
@@ -79,7 +80,7 @@ export function desireSession(
   // The kernel makes a device with each session.
   const hasDevice = tunnel.datapath === "Kernel" || first !== undefined;
   const devices = carried !== null && hasDevice ? [deviceOf(carried, blank)] : [];
-  const sessions = programmed(resolved, carried, first !== undefined, devices);
+  const sessions = programmed(resolved, carried, first, devices);
   if (first === undefined) {
     return { sessions, links: devices.map((device) => ({ ...device, up: false })), pairs: [] };
   }
@@ -93,10 +94,11 @@ export function desireSession(
 function programmed(
   resolved: ResolvedSession,
   carried: Carried | null,
-  isAttached: boolean,
+  first: Attachment | undefined,
   [device]: readonly Link[],
 ): DesiredSession[] {
   const { session, tunnel } = resolved;
+  const isAttached = first !== undefined;
   const found: DesiredSession[] = [];
   if (isAgreedOn(resolved)) {
     const half = withCircuit(controlHalfOf(session), isAttached);
@@ -104,7 +106,7 @@ function programmed(
   }
   if (carried !== null) {
     const { datapath } = tunnel;
-    const own = withCircuit(carried.session, isAttached);
+    const own = withCircuit(heldToMac(carried.session, resolved, first), isAttached);
     found.push({ session: own, datapath, link: device?.id ?? null });
   }
   return found;

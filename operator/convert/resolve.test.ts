@@ -238,6 +238,50 @@ it("needs a route to one of the remotes, and fits frames to the narrowest path",
   });
 });
 
+const HELD: Partial<SessionSpec> = { attachment: { macSpoofing: "Refuse" } };
+const IN_KERNEL = { preferred: null, kernel: { UDP: null, IPv4: null, IPv6: null } };
+
+it("keeps a new tunnel out of the kernel where a session's pod is held to its MAC", () => {
+  const change = { datapaths: IN_KERNEL };
+  const { tunnels, sessions } = resolved([tunnel("t")], [session("lan", HELD)], change);
+  expect(tunnels.get("t")).toMatchObject({
+    tunnel: { datapath: "Userspace" },
+    notInKernel: expect.stringContaining("L2tpSession shop/lan asks for attachment.macSpoofing"),
+  });
+  expect(sessions.has("shop/lan")).toBe(true);
+});
+
+it("takes no tunnel out of the kernel for a session's wish: others are in it", () => {
+  const all = [session("lan"), session("held", { ...HELD, sessionId: 9 })];
+  const programmed = {
+    ...NOTHING,
+    tunnels: new Map([["t", 1]]),
+    kernelTunnels: new Set(["t"]),
+  };
+  const { tunnels, sessions, refusedSessions } = resolved([tunnel("t")], all, {
+    datapaths: IN_KERNEL,
+    programmed,
+  });
+  expect(tunnels.get("t")?.tunnel.datapath).toBe("Kernel");
+  expect([...sessions.keys()]).toEqual(["shop/lan"]);
+  expect(refusedSessions.get("shop/held")).toMatchObject({
+    condition: "Programmed",
+    reason: "NoNodeSide",
+    message: expect.stringContaining("spec.datapath: Userspace"),
+  });
+});
+
+it.each([
+  ["mode Bridge", { attachment: { mode: "Bridge", macSpoofing: "Refuse" } }, {}],
+  ["a namespace that the tunnel does not allow", HELD, { from: "Selector" }],
+] as const)("leaves a tunnel in the kernel: macSpoofing in %s", (_what, spec, namespaces) => {
+  const selector = { matchLabels: { "kubernetes.io/metadata.name": "elsewhere" } };
+  const isOpen = Object.keys(namespaces).length === 0;
+  const object = tunnel("t", isOpen ? {} : { allowedNamespaces: { ...namespaces, selector } });
+  const { tunnels } = resolved([object], [session("lan", spec)], { datapaths: IN_KERNEL });
+  expect(tunnels.get("t")?.tunnel.datapath).toBe("Kernel");
+});
+
 it("throws nobody off a port by asking for the kernel", () => {
   const kernel = { UDP: null, IPv4: null, IPv6: null };
   const datapaths = { preferred: null, kernel };

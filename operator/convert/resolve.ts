@@ -28,10 +28,11 @@ import { requireFitting, sessionControl, tunnelControl } from "./control.ts";
 import {
   chooseDatapath,
   type DatapathContext,
-  type SharedEndpoints,
   sharedEndpoints,
+  type TunnelNeighbors,
 } from "./datapaths.ts";
 import type { Intake } from "./intake.ts";
+import { holdsDevice, sessionsHeldByProcess } from "./mac-spoofing.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
 
@@ -103,8 +104,9 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
     resolveTunnel(object, tunnelIds, context),
   );
   const shared = sharedEndpoints([...located.values()], programmed);
+  const held = heldByProcess(intake, programmed);
   const drafts = collect(located.values(), refusedTunnels, (tunnel) =>
-    withDatapath(tunnel, shared, context.datapaths),
+    withDatapath(tunnel, { shared, held }, context.datapaths),
   );
   const tunnels = settled(drafts, ({ tunnel }) => tunnel, settleTunnels, {
     incumbents: new Set(programmed.tunnels.keys()),
@@ -243,12 +245,31 @@ function resolveTunnel(
   return { object, tunnel, underlayMtu, noRoute, notInKernel: null };
 }
 
+/**
+ * Sessions that keep a tunnel out of the kernel where that is open, by its name. A tunnel that is there stays: nobody
+ * may take away the interfaces of another's pods by what a session asks for.
+ */
+function heldByProcess(
+  { tunnels, sessions }: Intake,
+  { kernelTunnels }: Programmed,
+): ReadonlyMap<string, string> {
+  const may = ({ metadata, spec }: L2tpSession) => {
+    const tunnel = tunnels.get(spec.tunnelRef.name);
+    return (
+      tunnel !== undefined &&
+      !kernelTunnels.has(tunnel.metadata.name) &&
+      allowsNamespace(tunnel, metadata.namespace)
+    );
+  };
+  return sessionsHeldByProcess([...sessions.values()].filter(may));
+}
+
 function withDatapath(
   located: ResolvedTunnel,
-  shared: SharedEndpoints,
+  others: TunnelNeighbors,
   context: DatapathContext,
 ): ResolvedTunnel {
-  const { datapath, notInKernel } = chooseDatapath(located, shared, context);
+  const { datapath, notInKernel } = chooseDatapath(located, others, context);
   return { ...located, tunnel: { ...located.tunnel, datapath }, notInKernel };
 }
 
@@ -307,6 +328,7 @@ function resolveSession(
   requireValid(validateSession(spec));
   const { tunnel, underlayMtu, object: tunnelObject } = requireTunnel(object, intake, tunnels);
   requireFitting(object, tunnel);
+  requireNodeSide(object, tunnel);
   const key = keyOf(object);
   const sessionId = spec.sessionId ?? programmed.sessions.get(key) ?? allocateId(key, ids);
   ids.add(sessionId);
@@ -337,6 +359,13 @@ function resolveSession(
   return { object, session, tunnel, mode: spec.attachment?.mode ?? "Direct" };
 }
 
+/** In the kernel a session's device is in the pod, and what the pod sends goes straight to the tunnel. */
+function requireNodeSide(object: L2tpSession, { name, datapath }: Tunnel): void {
+  if (datapath !== "Kernel" || !holdsDevice(object)) return;
+  const message = `spec.attachment.macSpoofing Refuse: L2tpTunnel ${name} is in the kernel, where the node has no side of a pod's own device; set that tunnel's spec.datapath: Userspace, or spec.attachment.mode: Bridge`;
+  throw new RefusalError("Programmed", "NoNodeSide", message);
+}
+
 /** What the ends may come to agree on. */
 const LARGEST_HEADER = { l2SpecificSublayer: "Default", txCookie: "0".repeat(16) } as const;
 
@@ -360,14 +389,7 @@ function requireTunnel(
     const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
     throw new RefusalError("Accepted", "NoTunnel", message);
   }
-  const { allowedNamespaces } = object.spec;
-  // Without an API server a namespace has the one label that Kubernetes gives to each.
-  const labels: Record<string, string> = { "kubernetes.io/metadata.name": metadata.namespace };
-  const wanted = Object.entries(allowedNamespaces?.selector?.matchLabels ?? {});
-  const allowed =
-    allowedNamespaces?.from !== "Selector" ||
-    wanted.every(([label, value]) => labels[label] === value);
-  if (!allowed) {
+  if (!allowsNamespace(object, metadata.namespace)) {
     const message = `L2tpTunnel ${name} does not allow namespace ${metadata.namespace}; its administrator can, in spec.allowedNamespaces`;
     throw new RefusalError("Accepted", "NamespaceNotAllowed", message);
   }
@@ -375,6 +397,16 @@ function requireTunnel(
   if (tunnel !== undefined) return tunnel;
   const message = `L2tpTunnel ${name} is not up; see its conditions`;
   throw new RefusalError("Programmed", "TunnelNotProgrammed", message);
+}
+
+function allowsNamespace({ spec: { allowedNamespaces } }: L2tpTunnel, namespace: string): boolean {
+  // Without an API server a namespace has the one label that Kubernetes gives to each.
+  const labels: Record<string, string> = { "kubernetes.io/metadata.name": namespace };
+  const wanted = Object.entries(allowedNamespaces?.selector?.matchLabels ?? {});
+  return (
+    allowedNamespaces?.from !== "Selector" ||
+    wanted.every(([label, value]) => labels[label] === value)
+  );
 }
 
 function readCookie(

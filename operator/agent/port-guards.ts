@@ -1,0 +1,108 @@
+/**
+ * Bridge ports that take frames of one source address only (spec.attachment.macSpoofing). The filter stands at the
+ * port's side on the node, where the pod has no say, and stays there while the agent is away.
+ */
+import type { Listing } from "../../datapath/datapath.ts";
+import { findLink } from "../../datapath/netlink/link.ts";
+import type { NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import {
+  deleteIngressFilter,
+  findIngressFilter,
+  listIngressDrops,
+  setIngressFilter,
+  sourceFilter,
+} from "../../datapath/netlink/traffic-control.ts";
+import { isErrno } from "../../datapath/sys/errno.ts";
+import type { Attachment } from "../convert/attachment.ts";
+import { portName } from "../convert/desired.ts";
+import { refusesSpoofing } from "../convert/mac-spoofing.ts";
+import type { ResolvedSession } from "../convert/resolve.ts";
+import type { Failure } from "../convert/status.ts";
+
+export interface PortGuard {
+  readonly port: string;
+  /** The key of the session. */
+  readonly session: string;
+  /** Null: the port takes all. */
+  readonly mac: string | null;
+}
+
+/** The ports of the sessions' bridges. */
+export function portGuards(
+  sessions: Iterable<ResolvedSession>,
+  attachmentsOf: (session: string) => readonly Attachment[],
+): PortGuard[] {
+  return Array.from(sessions).flatMap(({ mode, object, session: { key } }) => {
+    if (mode !== "Bridge") return [];
+    return attachmentsOf(key).map((attachment) => ({
+      port: portName(attachment),
+      session: key,
+      mac: refusesSpoofing(object) ? attachment.mac : null,
+    }));
+  });
+}
+
+/** Makes the ports take what they should. Returns what could not be done, by "session KEY". */
+export function settleGuards(
+  socket: NetlinkSocket,
+  guards: readonly PortGuard[],
+): ReadonlyMap<string, Failure> {
+  const failures = new Map<string, Failure>();
+  if (guards.length === 0) return failures;
+  const filtered = listIngressDrops(socket);
+  for (const guard of guards) {
+    if (guard.mac === null && filtered.size === 0) continue;
+    try {
+      settleGuard(socket, guard);
+    } catch (error) {
+      failures.set(`session ${guard.session}`, describe(guard, error));
+    }
+  }
+  return failures;
+}
+
+function settleGuard(socket: NetlinkSocket, { port, mac }: PortGuard): void {
+  const link = findLink(socket, port);
+  if (link === undefined) return;
+  const there = findIngressFilter(socket, link.index);
+  if (mac === null) {
+    if (there !== undefined) deleteIngressFilter(socket, link.index);
+    return;
+  }
+  const filter = sourceFilter(mac);
+  if (there !== undefined && Buffer.compare(there, filter) === 0) return;
+  setIngressFilter(socket, link.index, filter);
+}
+
+function describe({ port }: PortGuard, error: unknown): Failure {
+  const { code, message } = error as { code?: string; message: string };
+  const isMissing = isErrno(error, "ENOENT", "EOPNOTSUPP");
+  const remedy = isMissing ? "; load the modules sch_ingress and cls_bpf on the node" : "";
+  return {
+    code: code ?? "Internal",
+    message: `spec.attachment.macSpoofing Refuse: no filter at ${port}: ${message}${remedy}`,
+  };
+}
+
+/** The listing with the frames that the guards have dropped, as counters of the sessions. */
+export function withGuardDrops(
+  listing: Listing,
+  socket: NetlinkSocket,
+  guards: readonly PortGuard[],
+): Listing {
+  const ports = guards.filter(({ mac }) => mac !== null);
+  if (ports.length === 0) return listing;
+  const drops = listIngressDrops(socket);
+  const bySession = new Map<string, number>();
+  for (const { port, session } of ports) {
+    const dropped = drops.get(findLink(socket, port)?.index ?? 0) ?? 0;
+    bySession.set(session, (bySession.get(session) ?? 0) + dropped);
+  }
+  const sessions = listing.sessions.map((state) => {
+    const dropped = bySession.get(state.session.key) ?? 0;
+    if (dropped === 0) return state;
+    const txSpoofed = (state.counters.txSpoofed ?? 0) + dropped;
+    return { ...state, counters: { ...state.counters, txSpoofed } };
+  });
+  return { ...listing, sessions };
+}

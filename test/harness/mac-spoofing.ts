@@ -1,0 +1,201 @@
+/** Pods that are held to their MAC addresses: the same tests for both datapaths. */
+import { afterEach, describe, expect, it } from "vitest";
+import type { TunnelSpec } from "../../operator/api/types.ts";
+import { TestAgent } from "./agent.ts";
+import { cni } from "./cni.ts";
+import { EXPERIMENTAL, experimentalFrame, FramePort } from "./frames.ts";
+import { inside, ip, link, ping, TestNet } from "./net.ts";
+import { sessionObject, tunnelObject } from "./objects.ts";
+import { tryRun } from "./run.ts";
+import { until } from "./wait.ts";
+
+/** Where a frame says what it is: behind the EtherType. */
+const MARK_AT = 20;
+const OTHER_MAC = "020000000099";
+
+let net: TestNet;
+let agents: [TestAgent, TestAgent];
+let ports: FramePort[] = [];
+/** Each frame has its own: one may still be under way when the next is awaited. */
+let lastMark = 0;
+
+afterEach(async () => {
+  for (const port of ports) port.close();
+  ports = [];
+  lastMark = 0;
+  for (const agent of agents) await agent.teardownOrKill().finally(() => agent.destroy());
+  await net.remove();
+});
+
+function write(tunnel: Partial<TunnelSpec>, attachment: object): void {
+  const [a, b] = agents;
+  a.write("all.yaml", [
+    tunnelObject("t", net.a, net.b, tunnel),
+    sessionObject("lan", "t", { attachment }),
+  ]);
+  b.write("all.yaml", [tunnelObject("t", net.b, net.a, tunnel), sessionObject("lan", "t")]);
+}
+
+async function start(tunnel: Partial<TunnelSpec>, attachment: object): Promise<void> {
+  net = await TestNet.create();
+  agents = [new TestAgent(net.a), new TestAgent(net.b)];
+  write(tunnel, attachment);
+  await Promise.all(agents.map((agent) => agent.start()));
+}
+
+async function add(index: 0 | 1, name: string, address: string) {
+  const agent = agents[index];
+  const netns = await net.addPod(name);
+  const rest = { session: "shop/lan", socket: agent.socket, runtimeConfig: { ips: [address] } };
+  const config = { cniVersion: "1.0.0", name: "lan", type: "l2tp", ...rest };
+  const answer = await cni(agent.host, { command: "ADD", netns, config, containerId: name });
+  return { netns, answer };
+}
+
+function open(netns: string): FramePort {
+  const port = new FramePort(netns, "net1");
+  ports.push(port);
+  return port;
+}
+
+function frame(source: string, mark: number): Buffer {
+  const bytes = experimentalFrame(60);
+  bytes.write("ffffffffffff", 0, "hex");
+  bytes.write(source.replaceAll(":", ""), 6, "hex");
+  bytes.writeUInt16BE(mark, MARK_AT);
+  return bytes;
+}
+
+/** The marks of all frames that have come. */
+function marks(port: FramePort): number[] {
+  const found: number[] = [];
+  for (let bytes = port.receive(); bytes !== null; bytes = port.receive()) {
+    if (bytes.toString("hex", 12, 14) === EXPERIMENTAL) found.push(bytes.readUInt16BE(MARK_AT));
+  }
+  return found;
+}
+
+const spoofed = async (): Promise<number> =>
+  (await agents[0].session("shop/lan"))?.counters.txSpoofed ?? 0;
+
+/** Of frames of another source, followed by one of the pod's own, only the last arrives. */
+async function expectDropped(
+  from: FramePort,
+  to: FramePort,
+  own: string,
+  source = OTHER_MAC,
+): Promise<void> {
+  const [wrong, right] = [++lastMark, ++lastMark];
+  for (let i = 0; i < 5; i++) from.send(frame(source, wrong));
+  from.send(frame(own, right));
+  const arrived: number[] = [];
+  await until("the pod's own frame arrives", () => {
+    arrived.push(...marks(to));
+    return arrived.includes(right);
+  });
+  expect(arrived).not.toContain(wrong);
+}
+
+/** A manifest takes its time until it is programmed; then another source passes, or not. */
+const passes = (from: FramePort, to: FramePort, before: number): boolean => {
+  from.send(frame(OTHER_MAC, ++lastMark));
+  return marks(to).some((arrived) => arrived > before);
+};
+
+async function expectHeld(
+  tunnel: Partial<TunnelSpec>,
+  mode: "Direct" | "Bridge",
+  pods: readonly string[],
+): Promise<void> {
+  await start(tunnel, { mode, macSpoofing: "Refuse" });
+  const far = await add(1, "far", "10.1.0.9/24");
+  const near: string[] = [];
+  for (const [index, name] of pods.entries()) {
+    const { netns, answer } = await add(0, name, `10.1.0.${index + 1}/24`);
+    expect(answer.stdout).toContain(`10.1.0.${index + 1}/24`);
+    near.push(netns);
+  }
+  for (const netns of near) await until("frames cross", () => ping(netns, "10.1.0.9"));
+  const [pod = ""] = near;
+  const own = (await link(pod, "net1"))?.address ?? "";
+  const [from, to] = [open(pod), open(far.netns)];
+  await expectDropped(from, to, own);
+  expect(await spoofed()).toBe(5);
+  if (near[1] !== undefined) {
+    // Nor does it reach the other pod of the bridge, or pass by the other pod's address.
+    const other = open(near[1]);
+    await expectDropped(from, other, own);
+    const theirs = (await link(near[1], "net1"))?.address ?? "";
+    await expectDropped(from, to, own, theirs);
+  }
+
+  const sending = setInterval(() => from.send(frame(OTHER_MAC, 0)), 20);
+  try {
+    const { findings } = await agents[0].ask({ op: "doctor", seconds: 1 });
+    expect(findings.map(({ finding }) => finding).join()).toContain("source address");
+  } finally {
+    clearInterval(sending);
+  }
+
+  // The filter is the datapath's, and needs no agent.
+  await agents[0].kill();
+  await expectDropped(from, to, own);
+  await agents[0].start();
+  await expectDropped(from, to, own);
+  expect(await ping(pod, "10.1.0.9")).toBe(true);
+
+  write(tunnel, { mode });
+  const before = lastMark;
+  await until("others pass", () => passes(from, to, before));
+  expect(await ping(pod, "10.1.0.9")).toBe(true);
+  write(tunnel, { mode, macSpoofing: "Refuse" });
+  await until("others do not pass any more", async () => {
+    const before = await spoofed();
+    from.send(frame(OTHER_MAC, ++lastMark));
+    return (await spoofed()) > before;
+  });
+  await expectDropped(from, to, own);
+}
+
+const DROPS = "drops a pod's frames with another source address";
+
+export function testInUserspace(): void {
+  const tunnel = { datapath: "Userspace" } as const;
+  describe("macSpoofing: Refuse", () => {
+    it(`${DROPS}, in mode Direct`, () => expectHeld(tunnel, "Direct", ["one"]));
+    it(`${DROPS}, in mode Bridge`, () => expectHeld(tunnel, "Bridge", ["one", "two"]));
+    it(`${DROPS}, where the tunnel has the fast path`, async () => {
+      const fast = { ...tunnel, udpChecksum: false, fastPath: true };
+      await expectHeld(fast, "Direct", ["one"]);
+      expect((await agents[0].session("shop/lan"))?.fastPath).toBe(false);
+    });
+  });
+}
+
+export function testInKernel(): void {
+  const tunnel = { datapath: "Kernel" } as const;
+  describe("macSpoofing: Refuse, in the kernel", () => {
+    it(`${DROPS}, in mode Bridge`, () => expectHeld(tunnel, "Bridge", ["one", "two"]));
+
+    it("is refused in mode Direct, where the node has no side of the pod's device", async () => {
+      await start(tunnel, { mode: "Direct", macSpoofing: "Refuse" });
+      const { answer } = await add(0, "one", "10.1.0.1/24");
+      expect(answer.status).not.toBe(0);
+      expect(answer.stdout).toContain("the node has no side");
+      expect(agents[0].condition("l2tpsession", "shop/lan", "Programmed")).toMatchObject({
+        status: "False",
+        reason: "NoNodeSide",
+      });
+      expect((await tryRun(inside(net.a.name, "ip", "l2tp", "show", "session"))).stdout).toBe("");
+    });
+
+    it("keeps a new tunnel of datapath Auto out of the kernel", async () => {
+      await start({ datapath: "Auto" }, { mode: "Direct", macSpoofing: "Refuse" });
+      const { netns, answer } = await add(0, "one", "10.1.0.1/24");
+      expect(answer.stdout).toContain("10.1.0.1/24");
+      expect(await ip(netns, "-d", "link", "show", "net1")).toContain("tun");
+      const programmed = agents[0].condition("l2tptunnel", "t", "Programmed");
+      expect(programmed?.message).toContain("macSpoofing");
+    });
+  });
+}

@@ -1,0 +1,4 @@
+import { testInKernel, testInUserspace } from "../harness/mac-spoofing.ts";
+
+testInUserspace();
+testInKernel();

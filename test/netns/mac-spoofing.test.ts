@@ -1,0 +1,3 @@
+import { testInUserspace } from "../harness/mac-spoofing.ts";
+
+testInUserspace();

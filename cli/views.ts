@@ -60,6 +60,7 @@ const ENDPOINT_DROPS = [
   "rxShort",
   "rxWrongVersion",
   "rxControl",
+  "rxControlDropped",
   "rxUnknownSession",
   "rxTruncated",
   "rxErrors",

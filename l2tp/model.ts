@@ -154,7 +154,10 @@ export interface EndpointCounters {
   rxPackets: number;
   rxShort: number;
   rxWrongVersion: number;
+  /** Control messages from addresses that no tunnel has a control connection with. */
   rxControl: number;
+  /** Control messages that were dropped before they were decoded, most of them over their peer's budget. */
+  rxControlDropped: number;
   rxUnknownSession: number;
   /** Larger than any frame can be. */
   rxTruncated: number;
@@ -167,6 +170,7 @@ export function createEndpointCounters(): EndpointCounters {
     rxShort: 0,
     rxWrongVersion: 0,
     rxControl: 0,
+    rxControlDropped: 0,
     rxUnknownSession: 0,
     rxTruncated: 0,
     rxErrors: 0,

@@ -94,7 +94,9 @@ class TestNode implements Ports {
 
   receive({ from, octets }: Datagram): void {
     for (const endpoint of this.table.endpoints.values()) {
-      this.plane.receive(endpoint, encodeSockaddr(from), octets);
+      const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
+      const memory = { bytes: octets, view };
+      this.plane.receive(endpoint, encodeSockaddr(from), memory, 0, octets.length, now);
     }
   }
 

@@ -7,26 +7,40 @@ import { carried } from "../../l2tp/control/carried.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { Deadlines } from "../../l2tp/control/deadlines.ts";
 import { choosePath, viewPath } from "../../l2tp/control/failover.ts";
-import { Lcce } from "../../l2tp/control/lcce.ts";
+import { Lcce, type Peer } from "../../l2tp/control/lcce.ts";
 import { concat, type Octets } from "../../l2tp/control/octets.ts";
 import type { Peering, PeeringConfig } from "../../l2tp/control/peering.ts";
 import type { EstablishedSession } from "../../l2tp/control/session.ts";
 import { sameData } from "../../l2tp/difference.ts";
 import type { Session, Tunnel } from "../../l2tp/model.ts";
 import type { Change, DevicePlace, SessionState, TunnelState } from "../datapath.ts";
-import { decodeSockaddr, encodeSockaddr, type SocketAddress } from "../sys/socket.ts";
+import { AF_INET6, decodeSockaddr, encodeSockaddr, type SocketAddress } from "../sys/socket.ts";
+import type { PacketBytes } from "../tap/receive.ts";
 import type { Table } from "../tap/table.ts";
 import type { LocalEndpoint } from "../tap/tunnel.ts";
 import { describeTunnel } from "./describe.ts";
+import { Inbox } from "./inbox.ts";
 import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
 import { isSignalled, sessionConfig, type Wanted } from "./signalled-session.ts";
 import type { SessionControlState } from "./state.ts";
 
 /** In front of a control message over IP (RFC 3931, 4.1.1.2). */
 const ZERO_SESSION_ID = new Uint8Array(4);
-/** Of one round; who sends more sends it again. */
-const MAX_INBOX = 256;
+/** Of one round: frames wait behind no more. */
+const MAX_MESSAGES_A_ROUND = 8;
+const IPV4_BYTES = 4;
+const IPV6_BYTES = 16;
+/** Where the address stands in a struct sockaddr_in and sockaddr_in6. */
+const INET_ADDRESS_AT = 4;
+const INET6_ADDRESS_AT = 8;
 const MAX_LINES = 20;
+
+interface Incoming {
+  /** Names the endpoint where it came. */
+  readonly local: string;
+  readonly from: SocketAddress;
+  readonly message: Octets;
+}
 
 export class ControlPlane {
   /** How often a control connection or a session has changed, in what is told of it. */
@@ -45,11 +59,7 @@ export class ControlPlane {
   /** Keys of sessions that may not be in the table as they are agreed on. */
   readonly #turnedSessions = new Set<string>();
   readonly #sessions = new Map<string, Wanted>();
-  readonly #inbox: {
-    readonly local: string;
-    readonly from: SocketAddress;
-    readonly message: Octets;
-  }[] = [];
+  readonly #inbox = new Inbox<Peer, Incoming>();
 
   /** @param now milliseconds of a steady clock */
   constructor(table: Table, now: () => number, log: (line: string) => void) {
@@ -97,36 +107,48 @@ export class ControlPlane {
   }
 
   /**
-   * A control message came; `poll` takes it in, when the packet path has done with its batch.
-   * @param octets from behind the UDP or IP header on
+   * A control message came; `poll` takes it in, when the packet path has done with its batch. Nothing is allocated for
+   * one that is dropped.
+   * @param at from where to `end` it stands in `memory`, behind the UDP or IP header
    * @returns false: no control connection here is with its sender
    */
-  receive(endpoint: LocalEndpoint, sockaddr: Uint8Array, octets: Uint8Array): boolean {
-    const from = decodeSockaddr(sockaddr);
-    if (!this.#lcce.knows(endpoint.key, from.address)) return false;
-    if (this.#inbox.length >= MAX_INBOX) return true;
-    const message = Uint8Array.from(endpoint.overUdp ? octets : octets.subarray(4));
-    this.#inbox.push({ local: endpoint.key, from, message });
+  receive(
+    { key, overUdp, counters }: LocalEndpoint,
+    sockaddr: Uint8Array,
+    { bytes, view }: PacketBytes,
+    at: number,
+    end: number,
+    now: number,
+  ): boolean {
+    const isIpv6 = sockaddr[0] === AF_INET6;
+    const address = isIpv6 ? INET6_ADDRESS_AT : INET_ADDRESS_AT;
+    const length = isIpv6 ? IPV6_BYTES : IPV4_BYTES;
+    const peer = this.#lcce.peerAt(key, sockaddr, address, length);
+    if (peer === undefined) return false;
+    const begin = overUdp ? at : at + ZERO_SESSION_ID.length;
+    if (!this.#inbox.hasRoom(peer)) peer.budget.dropped++;
+    else if (this.#lcce.admits(peer, view, begin, end, now)) {
+      const from = decodeSockaddr(sockaddr);
+      this.#inbox.put(peer, { local: key, from, message: bytes.slice(begin, end) });
+      return true;
+    }
+    counters.rxControlDropped++;
     return true;
   }
 
   /** When `poll` has something to do by itself. */
   deadline(): number {
+    if (!this.#inbox.isEmpty) return Number.NEGATIVE_INFINITY;
     return Math.min(this.#lcce.deadline(), this.#held.earliest);
   }
 
   poll(now: number): void {
     // Asked between any two batches of frames: mostly there is nothing to do.
-    if (this.#inbox.length === 0 && now < this.deadline()) return;
-    for (const { local, from, message } of this.#inbox.splice(0)) {
-      try {
-        this.#lcce.receive(local, from, message, now);
-      } catch (error) {
-        // Nothing a peer says may end the process; that it can is a bug of ours.
-        this.#log(
-          `a control message of ${from.address} cannot be handled: ${error instanceof Error ? error.message : String(error)}`,
-        );
-      }
+    if (now < this.deadline()) return;
+    for (let count = 0; count < MAX_MESSAGES_A_ROUND; count++) {
+      const incoming = this.#inbox.take();
+      if (incoming === undefined) break;
+      this.#handle(incoming, now);
     }
     this.#lcce.poll(now);
     while (this.#held.earliest <= now) {
@@ -135,6 +157,16 @@ export class ControlPlane {
       this.#turnedTunnels.add(held);
     }
     this.#settle();
+  }
+
+  #handle({ local, from, message }: Incoming, now: number): void {
+    try {
+      this.#lcce.receive(local, from, message, now);
+    } catch (error) {
+      // Nothing a peer says may end the process; that it can is a bug of ours.
+      const why = error instanceof Error ? error.message : String(error);
+      this.#log(`a control message of ${from.address} cannot be handled: ${why}`);
+    }
   }
 
   /** Says farewell on all connections: the process ends. */
@@ -146,7 +178,8 @@ export class ControlPlane {
   describeTunnel(state: TunnelState): TunnelState {
     const managed = this.#tunnels.get(state.tunnel.name);
     if (managed === undefined) return state;
-    const control = describeTunnel(managed, this.#peeringsOf(managed), this.#now());
+    const dropped = managed.peerings.reduce((sum, each) => sum + this.#lcce.droppedOf(each), 0);
+    const control = describeTunnel(managed, this.#peeringsOf(managed), dropped, this.#now());
     return { ...state, tunnel: managed.config, control };
   }
 

@@ -4,10 +4,14 @@ import type { Peering } from "../../l2tp/control/peering.ts";
 import type { ManagedTunnel } from "./managed-tunnel.ts";
 import type { PathState, TunnelControlState } from "./state.ts";
 
-/** @param peerings as the tunnel has them, in its order */
+/**
+ * @param peerings as the tunnel has them, in its order
+ * @param dropped messages that came in the name of one of its remotes and were not decoded
+ */
 export function describeTunnel(
   { active }: ManagedTunnel,
   peerings: readonly Peering[],
+  dropped: number,
   now: number,
 ): TunnelControlState {
   const peering = peerings[active] as Peering;
@@ -29,6 +33,7 @@ export function describeTunnel(
     received: delivery?.received ?? 0,
     retransmitted: delivery?.retransmitted ?? 0,
     unauthenticated: peerings.reduce((sum, { unauthenticated }) => sum + unauthenticated, 0),
+    dropped,
   };
 }
 

@@ -34,6 +34,8 @@ export interface TunnelControlState extends PathState {
   readonly retransmitted: number;
   /** Messages that were not signed as they must be. */
   readonly unauthenticated: number;
+  /** Messages that were dropped before they were decoded, most of them over a remote's budget. */
+  readonly dropped: number;
 }
 
 export interface SessionControlState {

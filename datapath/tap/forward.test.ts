@@ -20,8 +20,8 @@ class Bench implements Ports {
   readonly forwarder = new Forwarder({
     joinRefused: () => this.joinsRefused++,
     segmentRefused: (_tunnel, bytes, errno) => this.refused.push([bytes, errno]),
-    control: (_endpoint, _sender, octets) => {
-      this.control.push(octets.slice());
+    control: (_endpoint, _sender, { bytes }, at, end) => {
+      this.control.push(bytes.slice(at, end));
       return false;
     },
     createBatch: (arena) => {

@@ -22,12 +22,24 @@ const MESSAGES_PER_CALL = 16;
 /** Frames that all sessions together may hold for reordering. */
 const HOLD_POOL_SLOTS = 16 * HELD_FRAMES;
 
-/** Takes a control message, or has nothing to do with such; the octets, from behind the UDP or IP header on, are only there until it returns. */
+/**
+ * Takes or drops a control message, without allocation if it drops it. The octets from `at` to `end`, behind the UDP
+ * or IP header, are there until it returns. False: no control connection is with the sender.
+ */
 export type ControlReceiver = (
   endpoint: LocalEndpoint,
   sockaddr: Uint8Array,
-  octets: Uint8Array,
+  memory: PacketBytes,
+  at: number,
+  end: number,
+  now: number,
 ) => boolean;
+
+/** Where a control message stands. */
+export interface PacketBytes {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
 
 export class Receiver {
   readonly #arena: Arena;
@@ -181,8 +193,8 @@ export class Receiver {
       if (status === DecodeStatus.Short) endpoint.counters.rxShort++;
       else if (status === DecodeStatus.Control) {
         messages.copyName(slot, this.#sender);
-        const octets = this.#arena.bytes.subarray(offset, end);
-        if (!this.#control(endpoint, this.#sender, octets)) endpoint.counters.rxControl++;
+        const isTaken = this.#control(endpoint, this.#sender, this.#arena, offset, end, now);
+        if (!isTaken) endpoint.counters.rxControl++;
       } else endpoint.counters.rxWrongVersion++;
       return;
     }

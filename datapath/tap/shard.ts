@@ -75,7 +75,8 @@ export class Shard implements Ports, Batches, Served {
         log(
           `tunnel ${config.name}: the kernel does not cut messages into datagrams of ${segmentBytes} bytes (${errnoName(errno)}); such go one by one from now on`,
         ),
-      control: (endpoint, sockaddr, octets) => this.#control.receive(endpoint, sockaddr, octets),
+      control: (endpoint, sockaddr, memory, at, end, now) =>
+        this.#control.receive(endpoint, sockaddr, memory, at, end, now),
       createBatch: (arena) => (offload ? createBatch(arena, log) : null),
     });
     this.loop = new Loop(this);

@@ -84,6 +84,8 @@ export class ControlConnection {
   readonly localId: number;
   /** Whom it sends to: a peer may answer from another port than it listens on (4.1.2.1). */
   remote: Endpoint;
+  /** The names in the peer's SCCRQ or SCCRP, as introductionOf has them; 0: not known. */
+  introduction = 0;
   /** What decides where both ends open at once; null: we have not opened. */
   tieBreaker: string | null = null;
   peer: Peer = { connectionId: 0, hostName: null, routerId: null, vendorName: null };
@@ -158,6 +160,11 @@ export class ControlConnection {
   /** False: nothing has come of it yet. */
   get hasBegun(): boolean {
     return this.#hasStarted;
+  }
+
+  /** Whether a message with these numbers may say something new; they are not to be believed. */
+  isDue(ns: number, nr: number, isAcknowledgement: boolean): boolean {
+    return this.#delivery.isDue(ns, nr, isAcknowledgement);
   }
 
   /** Nothing more will come of it: it may be forgotten. */

@@ -175,6 +175,15 @@ export class Delivery<T, M extends object> {
     }
   }
 
+  /** Whether `receive` may find something new in a message with these numbers. Changes nothing. */
+  isDue(ns: number, nr: number, isAcknowledgement: boolean): boolean {
+    const outstanding = this.#unacknowledged.length;
+    const count = ahead((this.#ns - outstanding + MODULUS) % MODULUS, nr);
+    if (count < HALF && count > outstanding) return false;
+    if (count < HALF && count > 0) return true;
+    return !isAcknowledgement && ahead(this.#nr, ns) < this.#settings.receiveWindow;
+  }
+
   /** False: it acknowledges what was never sent. */
   #acknowledge(nr: number, now: number): boolean {
     const first = (this.#ns - this.#unacknowledged.length + MODULUS) % MODULUS;

@@ -2,11 +2,15 @@
  * An L2TP control connection endpoint (LCCE): tells which datagram is for which tunnel's peering, and bounds what
  * strangers can make it do.
  */
+import { parseAddress } from "../ip.ts";
 import type { Endpoint } from "../model.ts";
+import { AddressTable } from "./address-table.ts";
+import { Admission, PeerBudget } from "./admission.ts";
 import type { ControlConnection } from "./connection.ts";
 import { Deadlines } from "./deadlines.ts";
-import { decodeMessage } from "./message.ts";
+import { type Decoded, decodeMessage } from "./message.ts";
 import type { Octets } from "./octets.ts";
+import { introductionOf } from "./peek.ts";
 import { Peering, type PeeringConfig, type PeeringContext } from "./peering.ts";
 
 /** What became of a datagram. */
@@ -17,13 +21,9 @@ export type Verdict =
   | "unknown peer"
   /** Of a connection that is not there (any more). */
   | "unknown connection"
-  /** More than are taken in a second. */
-  | "limited"
   /** Our own, or for who is about to go. */
   | "reflected";
 
-/** SCCRQs of one second, for the whole endpoint; each makes us compute and answer. */
-const MAX_REQUESTS_PER_SECOND = 1000;
 /** A control message is far shorter. */
 const MAX_DATAGRAM_OCTETS = 8192;
 
@@ -37,35 +37,52 @@ interface Known {
   readonly peering: Peering;
 }
 
+/** An address at a local endpoint that some tunnel has as its remote. */
+export interface Peer {
+  /** Names the local endpoint. */
+  readonly local: string;
+  readonly address: string;
+  readonly peerings: Set<Peering>;
+  readonly budget: PeerBudget;
+}
+
 export class Lcce {
   readonly verdicts: Record<Verdict, number> = {
     taken: 0,
     undecodable: 0,
     "unknown peer": 0,
     "unknown connection": 0,
-    limited: 0,
     reflected: 0,
   };
   readonly #peerings = new Map<string, Peering>();
   /** By where they are heard, and of whom: peerKey. */
-  readonly #byPeer = new Map<string, Set<Peering>>();
+  readonly #byPeer = new Map<string, Peer>();
+  /** The same, by local endpoint and then by address. */
+  readonly #byAddress = new Map<string, AddressTable<Peer>>();
+  readonly #admission: Admission<Peer>;
   /** Of the deleted ones, too, until they are through with saying so. */
   readonly #deadlines = new Deadlines<Peering>();
   /** Something has happened to them since their deadline was asked for. */
   readonly #touched = new Set<Peering>();
+  /** By ID as a signed number, which the engine keeps without a box. */
   readonly #connections = new Map<number, Known>();
   readonly #context: LcceContext & PeeringContext;
-  #secondBegan = Number.NEGATIVE_INFINITY;
-  #requestsOfSecond = 0;
 
   constructor(context: LcceContext) {
     this.#context = {
       ...context,
       newId: () => this.#newId(),
       remember: (connection, peering) =>
-        this.#connections.set(connection.localId, { connection, peering }),
-      forget: ({ localId }) => this.#connections.delete(localId),
+        this.#connections.set(connection.localId | 0, { connection, peering }),
+      forget: ({ localId }) => this.#connections.delete(localId | 0),
     };
+    this.#admission = new Admission(
+      () => randomWord(context) | 0,
+      (peer, connectionId) => {
+        const known = this.#connections.get(connectionId);
+        return known?.peering.isWith(peer.local, peer) === true ? known.connection : undefined;
+      },
+    );
   }
 
   /** To look at it, or to change it. */
@@ -75,18 +92,32 @@ export class Lcce {
     return peering;
   }
 
-  /** Whether a control message that comes there from that address may be for anybody here. */
-  knows(local: string, address: string): boolean {
-    return this.#byPeer.has(peerKey(local, address));
+  /**
+   * The peer that a control message may have come from, by its address in a buffer. undefined: no tunnel has it as
+   * its remote.
+   */
+  peerAt(local: string, bytes: Uint8Array, at: number, length: number): Peer | undefined {
+    return this.#byAddress.get(local)?.find(bytes, at, length);
+  }
+
+  /** Whether the peer's message is worth `receive`; a refused one is counted. @param end the offset behind it */
+  admits(peer: Peer, view: DataView, at: number, end: number, now: number): boolean {
+    return this.#admission.admits(peer, view, at, end, now);
+  }
+
+  /** Messages of the peer that were refused. */
+  droppedOf({ local, remote }: PeeringConfig): number {
+    return this.#byPeer.get(peerKey(local, remote.address))?.budget.dropped ?? 0;
   }
 
   /** Begins one; the one before of that name ends. */
   put(config: PeeringConfig, now: number): Peering {
-    this.#leave(config.name, "its configuration has changed", now);
+    // First: the peer's budget goes on.
+    const peer = this.#peerOf(config);
     const peering = new Peering(config, this.#context, now);
+    peer.peerings.add(peering);
+    this.#leave(config.name, "its configuration has changed", now);
     this.#peerings.set(config.name, peering);
-    const key = keyOf(config);
-    this.#byPeer.set(key, (this.#byPeer.get(key) ?? new Set()).add(peering));
     peering.poll(now);
     this.#touched.add(peering);
     return peering;
@@ -100,12 +131,33 @@ export class Lcce {
     const peering = this.#peerings.get(name);
     if (peering === undefined) return;
     this.#peerings.delete(name);
-    const key = keyOf(peering.config);
-    const others = this.#byPeer.get(key);
-    others?.delete(peering);
-    if (others?.size === 0) this.#byPeer.delete(key);
+    this.#forgetPeer(peering);
     peering.close(why, now);
     this.#touched.add(peering);
+  }
+
+  #peerOf({ local, remote: { address } }: PeeringConfig): Peer {
+    const key = peerKey(local, address);
+    const known = this.#byPeer.get(key);
+    if (known !== undefined) return known;
+    const peer: Peer = { local, address, peerings: new Set(), budget: new PeerBudget() };
+    this.#byPeer.set(key, peer);
+    const addresses = this.#byAddress.get(local) ?? new AddressTable<Peer>();
+    this.#byAddress.set(local, addresses);
+    addresses.set(bytesOf(address), peer);
+    return peer;
+  }
+
+  #forgetPeer(peering: Peering): void {
+    const { local, remote } = peering.config;
+    const key = peerKey(local, remote.address);
+    const peer = this.#byPeer.get(key);
+    peer?.peerings.delete(peering);
+    if (peer?.peerings.size !== 0) return;
+    this.#byPeer.delete(key);
+    const addresses = this.#byAddress.get(local);
+    addresses?.delete(bytesOf(remote.address));
+    if (addresses?.size === 0) this.#byAddress.delete(local);
   }
 
   /** @param octets a control message without the octets that stand in front of it over IP */
@@ -121,26 +173,40 @@ export class Lcce {
     if ("undecodable" in message) return "undecodable";
     const { connectionId } = message.header;
     if (connectionId !== 0) {
-      const known = this.#connections.get(connectionId);
+      const known = this.#connections.get(connectionId | 0);
       if (known === undefined) return "unknown connection";
       const { connection, peering } = known;
       if (!peering.isWith(local, from)) return "unknown peer";
       this.#touched.add(peering);
       peering.receive(connection, from, octets, now);
+      this.#learn(known, message, octets);
       return "taken";
     }
     // There is but one: tunnels that would share a peer are refused (conflicts.ts).
-    const [peering] = this.#byPeer.get(peerKey(local, from.address)) ?? [];
+    const [peering] = this.#byPeer.get(peerKey(local, from.address))?.peerings ?? [];
     if (peering === undefined) return "unknown peer";
     if (message.type !== "SCCRQ") return "unknown connection";
     this.#touched.add(peering);
-    const begun = peering.begunBy(message.attributes.assignedConnectionId);
+    const { assignedConnectionId } = message.attributes;
+    const begun = peering.begunBy(assignedConnectionId);
     if (begun !== undefined) {
       peering.receive(begun, from, octets, now);
       return "taken";
     }
-    if (this.#isOverLimit(now)) return "limited";
-    return peering.receiveRequest(from, message.attributes, octets, now) ? "taken" : "reflected";
+    if (!peering.receiveRequest(from, message.attributes, octets, now)) return "reflected";
+    const connection = peering.begunBy(assignedConnectionId);
+    if (connection !== undefined) connection.introduction = introduced(octets);
+    return "taken";
+  }
+
+  /** Remembers the names of a peer that has confirmed a connection: it comes back by them. */
+  #learn({ connection, peering }: Known, message: Decoded, octets: Octets): void {
+    if (peering.established !== connection) return;
+    if (message.type === "SCCRP" && connection.introduction === 0) {
+      connection.introduction = introduced(octets);
+    }
+    if (connection.introduction === 0) return;
+    this.#peerOf(peering.config).budget.introduction = connection.introduction;
   }
 
   poll(now: number): void {
@@ -174,25 +240,25 @@ export class Lcce {
     this.#touched.clear();
   }
 
-  #isOverLimit(now: number): boolean {
-    if (now - this.#secondBegan >= 1000) {
-      this.#secondBegan = now;
-      this.#requestsOfSecond = 0;
-    }
-    return ++this.#requestsOfSecond > MAX_REQUESTS_PER_SECOND;
-  }
-
   #newId(): number {
     for (;;) {
-      const octets = this.#context.random(4);
-      const id = new DataView(octets.buffer, octets.byteOffset).getUint32(0);
-      if (id !== 0 && !this.#connections.has(id)) return id;
+      const id = randomWord(this.#context);
+      if (id !== 0 && !this.#connections.has(id | 0)) return id;
     }
   }
 }
 
-function keyOf({ local, remote }: PeeringConfig): string {
-  return peerKey(local, remote.address);
+function randomWord({ random }: Pick<LcceContext, "random">): number {
+  const octets = random(4);
+  return new DataView(octets.buffer, octets.byteOffset).getUint32(0);
+}
+
+function introduced(octets: Octets): number {
+  return introductionOf(new DataView(octets.buffer, octets.byteOffset, octets.byteLength), 0);
+}
+
+function bytesOf(address: string): Uint8Array {
+  return parseAddress(address) ?? new Uint8Array();
 }
 
 function peerKey(local: string, address: string): string {

@@ -50,10 +50,16 @@ export interface PeeringContext extends Pick<Surroundings, "random" | "newSessio
   readonly listener: PeeringListener;
 }
 
-/** Begun by the peer, and not confirmed by it. */
-const MAX_HALF_OPEN = 4;
+/**
+ * Begun by the peer, and not confirmed by it. The oldest makes room for one more, so the peer must confirm before so
+ * many requests were admitted (admission.ts): that takes a second and a half at least.
+ */
+const MAX_HALF_OPEN = 32;
+/** A peer has no more half-open than these; others are forged, and do not keep us from opening. */
+const PLAUSIBLE_HALF_OPEN = 2;
 /** Over, and not yet acknowledged. */
 const MAX_LINGERING = 8;
+const TIE_LOST = "the peer's connection has won";
 const NOT_ACTIVE: CircuitStatus = { active: false, standby: false };
 
 interface WantedSession {
@@ -154,7 +160,7 @@ export class Peering {
   }
 
   /** Whether a datagram that came there from there may be about it. */
-  isWith(local: string, from: Endpoint): boolean {
+  isWith(local: string, from: Pick<Endpoint, "address">): boolean {
     return this.config.local === local && this.config.remote.address === from.address;
   }
 
@@ -196,8 +202,9 @@ export class Peering {
   #makeRoom(state: ControlConnection["state"], limit: number): void {
     const there = this.connections.filter((connection) => connection.state === state);
     for (const connection of there.slice(0, Math.max(0, there.length - limit + 1))) {
-      connection.discard("others have begun since", this.#now);
+      // First: the end of a connection that may be forged says nothing of the peer.
       this.#drop(connection);
+      connection.discard("others have begun since", this.#now);
     }
   }
 
@@ -239,9 +246,15 @@ export class Peering {
 
   #open(): void {
     this.#openAt = Number.POSITIVE_INFINITY;
+    const count = (state: ControlConnection["state"]) =>
+      this.connections.filter((connection) => connection.state === state).length;
     // What has begun opens, or closes and has us try again.
-    const isBegun = this.connections.some(({ state }) => state !== "idle");
-    if (isBegun) return;
+    if (count("established") + count("wait-ctl-reply") > 0) return;
+    const halfOpen = count("wait-ctl-conn");
+    if (halfOpen > 0 && halfOpen <= PLAUSIBLE_HALF_OPEN) {
+      this.#openAt = this.#now + this.config.retry.firstMs;
+      return;
+    }
     if (this.config.mode === "Quiescent") {
       const connection = this.#connect(this.config.tunnelId);
       connection.assumeEstablished(this.config.peerTunnelId, this.#now);
@@ -311,8 +324,10 @@ export class Peering {
     };
     const mine = ours.tieBreaker ?? "";
     if (tieBreaker === undefined || mine < tieBreaker) return lost;
-    ours.discard("the peer's connection has won", this.#now);
-    return mine === tieBreaker ? lost : null;
+    // Ours goes when the peer confirms (#opened): the request may be forged.
+    if (mine !== tieBreaker) return null;
+    ours.discard("the peer has drawn the same tie breaker", this.#now);
+    return lost;
   }
 
   #match({ remoteEndId = "" }: Attributes): SessionConfig | ResultCode {
@@ -331,6 +346,9 @@ export class Peering {
     this.lastEnding = null;
     // Those before it: a peer that has restarted knows nothing of them, and what it said before may still come.
     for (const other of this.connections) {
+      if (other.state === "wait-ctl-reply") other.discard(TIE_LOST, this.#now);
+    }
+    for (const other of this.connections) {
       if (other === connection) break;
       other.close("a newer connection has taken its place", StopResult.AlreadyExists, this.#now);
     }
@@ -340,6 +358,7 @@ export class Peering {
   }
 
   #closed(connection: ControlConnection, ending: Ending): void {
+    if (!this.#connections.has(connection)) return;
     const wasOurs = connection === this.established;
     if (!wasOurs && this.established !== null) return;
     const before = this.lastEnding;
@@ -349,7 +368,10 @@ export class Peering {
     else if (before?.why !== ending.why) this.#context.listener.refused(this.config.name);
     if (this.#isClosing) return;
     if (this.config.initiates || this.config.mode === "Quiescent") {
-      this.#openAt = Math.min(this.#openAt, this.#now + this.#backoff.next());
+      // Requests that come to nothing may be forged, and are no failures of ours.
+      const isOurs = wasOurs || connection.tieBreaker !== null;
+      const pause = isOurs ? this.#backoff.next() : this.config.retry.firstMs;
+      this.#openAt = Math.min(this.#openAt, this.#now + pause);
     }
   }
 

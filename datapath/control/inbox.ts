@@ -1,0 +1,45 @@
+/** Messages that wait to be handled, in a queue for each sender; senders take turns, so none delays another. */
+
+/** A peer sends no more than its window, and as many acknowledgements, before it hears from us. */
+const MAX_WAITING = 64;
+
+interface Queue<S, M> {
+  readonly sender: S;
+  readonly messages: M[];
+}
+
+export class Inbox<S, M> {
+  readonly #queues = new Map<S, Queue<S, M>>();
+  /** The senders that have something waiting, in the order of their turns. */
+  readonly #turns: Queue<S, M>[] = [];
+
+  get isEmpty(): boolean {
+    return this.#turns.length === 0;
+  }
+
+  hasRoom(sender: S): boolean {
+    const queue = this.#queues.get(sender);
+    return queue === undefined || queue.messages.length < MAX_WAITING;
+  }
+
+  put(sender: S, message: M): void {
+    const queue = this.#queues.get(sender);
+    if (queue !== undefined) {
+      queue.messages.push(message);
+      return;
+    }
+    const begun: Queue<S, M> = { sender, messages: [message] };
+    this.#queues.set(sender, begun);
+    this.#turns.push(begun);
+  }
+
+  /** The first message of the sender whose turn it is; undefined: none waits. */
+  take(): M | undefined {
+    const queue = this.#turns.shift();
+    if (queue === undefined) return undefined;
+    const message = queue.messages.shift();
+    if (queue.messages.length > 0) this.#turns.push(queue);
+    else this.#queues.delete(queue.sender);
+    return message;
+  }
+}

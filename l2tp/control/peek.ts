@@ -1,0 +1,94 @@
+/**
+ * Reads from a control message the few fields that decide, before it is decoded, whether it is worth that. Works at
+ * an offset of a shared buffer, without allocation. Nothing that is read here is to be believed.
+ */
+import { HEADER_BYTES } from "./message.ts";
+import { MESSAGE_TYPES } from "./message-type.ts";
+
+/** T, L and S bits. */
+const REQUIRED_FLAGS = 0xc800;
+const AVP_HEADER_BYTES = 6;
+const LENGTH_MASK = 0x03ff;
+/** H bit, and the AVP's length. */
+const HIDDEN_AND_LENGTH = 0x43ff;
+const TYPE_AVP_BYTES = 8;
+const TYPE_HOST_NAME = 7;
+const TYPE_ROUTER_ID = 60;
+/** No message that an end sends is told from another only behind that. */
+const MAX_HASHED_BYTES = 256;
+const FNV_OFFSET = 0x811c_9dc5;
+const FNV_PRIME = 0x0100_0193;
+
+/** Whether the header is that of a control message. @param end the offset behind the message */
+export function hasHeader(view: DataView, at: number, end: number): boolean {
+  if (end - at < HEADER_BYTES) return false;
+  if ((view.getUint16(at) & REQUIRED_FLAGS) !== REQUIRED_FLAGS) return false;
+  const length = view.getUint16(at + 2);
+  return length >= HEADER_BYTES && length <= end - at;
+}
+
+/** As a signed number, which the engine keeps without a box. */
+export function connectionIdOf(view: DataView, at: number): number {
+  return view.getInt32(at + 4);
+}
+
+export function nsOf(view: DataView, at: number): number {
+  return view.getUint16(at + 8);
+}
+
+export function nrOf(view: DataView, at: number): number {
+  return view.getUint16(at + 10);
+}
+
+export function isRequest(view: DataView, at: number): boolean {
+  return typeOf(view, at) === MESSAGE_TYPES.SCCRQ;
+}
+
+/** Whether it has no number of its own: an ACK, or a message without an AVP (ZLB). */
+export function isAcknowledgement(view: DataView, at: number): boolean {
+  return view.getUint16(at + 2) === HEADER_BYTES || typeOf(view, at) === MESSAGE_TYPES.ACK;
+}
+
+/** −1: no message type stands in front. */
+function typeOf(view: DataView, at: number): number {
+  if (view.getUint16(at + 2) < HEADER_BYTES + TYPE_AVP_BYTES) return -1;
+  const avp = at + HEADER_BYTES;
+  if ((view.getUint16(avp) & HIDDEN_AND_LENGTH) !== TYPE_AVP_BYTES) return -1;
+  // The vendor, and the attribute type: both 0.
+  return view.getUint32(avp + 2) === 0 ? view.getUint16(avp + 6) : -1;
+}
+
+/** A hash of the message: the same for the same octets. */
+export function contentOf(view: DataView, at: number, seed: number): number {
+  const length = Math.min(view.getUint16(at + 2), MAX_HASHED_BYTES);
+  return hash(view, at, at + length, FNV_OFFSET ^ seed);
+}
+
+/**
+ * A hash of the names by which an end introduces itself in each SCCRQ and SCCRP, Host Name and Router ID. 0: there
+ * are none.
+ */
+export function introductionOf(view: DataView, at: number): number {
+  const end = at + view.getUint16(at + 2);
+  let hashed = 0;
+  for (let avp = at + HEADER_BYTES; end - avp >= AVP_HEADER_BYTES; ) {
+    const length = view.getUint16(avp) & LENGTH_MASK;
+    if (length < AVP_HEADER_BYTES || length > end - avp) return 0;
+    const type = view.getUint32(avp + 2);
+    if (type === TYPE_HOST_NAME || type === TYPE_ROUTER_ID) {
+      // Ends may write them in either order.
+      hashed ^= hash(view, avp + 2, avp + length, FNV_OFFSET);
+    }
+    avp += length;
+  }
+  return hashed;
+}
+
+/** FNV-1a, with the bits mixed at the end. */
+function hash(view: DataView, from: number, to: number, start: number): number {
+  let value = start;
+  for (let at = from; at < to; at++) {
+    value = Math.imul(value ^ view.getUint8(at), FNV_PRIME);
+  }
+  return Math.imul(value ^ (value >>> 15), 0x2c1b_3c6d) | 0;
+}

@@ -1,13 +1,14 @@
 /**
  * `make bench`: our datapath beside QEMU's l2tpv3, our CNI plugin beside the reference ones, many sessions
  * beside few, and the kernel data plane beside ip(8); in one run, alternating. Ratios of medians; absolute
- * numbers say little about another machine. Arguments: which of cni, traffic, scale, managed and kernel, all where
+ * numbers say little about another machine. Arguments: which of cni, traffic, scale, managed, flood and kernel, all where
  * there is none; `--out FOLDER` for the files.
  */
 import { parseArgs } from "node:util";
 import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";
 import { TestNet } from "../harness/net.ts";
 import { benchCni } from "./cni.ts";
+import { benchFlood } from "./flood.ts";
 import { benchKernel } from "./kernel.ts";
 import { benchManaged } from "./managed.ts";
 import { Report } from "./report.ts";
@@ -20,6 +21,7 @@ const PARTS = {
   traffic: benchTraffic,
   scale: benchScale,
   managed: benchManaged,
+  flood: benchFlood,
   kernel: benchKernel,
 } as const;
 type Part = keyof typeof PARTS;

@@ -1,14 +1,18 @@
 /** Tunnels with a control connection whose frames the kernel moves: ip-l2tp(8) only looks, and breaks things. */
+
+import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
+import type { FloodOptions } from "../harness/control-flood.ts";
 import { type Host, inside, ip, link, ping, TestNet } from "../harness/net.ts";
 import { managedSession, managedTunnel, sessionObject } from "../harness/objects.ts";
-import { tryRun } from "../harness/run.ts";
+import { Background, tryRun } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 
 type End = 0 | 1;
 
+const FLOOD = fileURLToPath(new URL("../harness/control-flood.ts", import.meta.url));
 const HELLO = { interval: "1s", deadAfter: "4s" };
 const KERNEL = { datapath: "Kernel" };
 
@@ -155,6 +159,40 @@ describe("a managed tunnel in the kernel", () => {
     // The last one may have been on its way.
     expect(Number(match?.[1]) - Number(match?.[2])).toBeLessThan(2);
     expect({ ...(await identity()), index: (await net1())?.ifindex }).toEqual(before);
+  });
+
+  it("keeps its connection and its device under a flood of control messages", async () => {
+    const control = async () => {
+      const found = (await tunnelRow())?.control;
+      if (!found) throw new Error("no control connection");
+      return found;
+    };
+    const [before, index] = [await control(), (await net1())?.ifindex];
+    const port = 1701;
+    const options: FloodOptions = {
+      ...{ flood: "requests", encapsulation: "UDP", perSecond: 20_000, seconds: 120 },
+      from: { address: net.b.ipv4, port },
+      to: { address: net.a.ipv4, port },
+      ...{ connectionId: 0, ns: 0, hostName: "somebody" },
+    };
+    const flood = new Background();
+    try {
+      flood.start(inside(net.b.name, process.execPath, FLOOD, JSON.stringify(options)));
+      await until("messages are dropped", async () => (await control()).dropped > 5000);
+      await until("HELLOs are exchanged", async () => {
+        const { sent, received } = await control();
+        return sent + received - before.sent - before.received > 6;
+      });
+      await crosses();
+      expect(await control()).toMatchObject({
+        state: "established",
+        localConnectionId: before.localConnectionId,
+      });
+      expect((await net1())?.ifindex).toBe(index);
+      expect(await inKernel("session")).toContain(`Session ${(await agreement())?.sessionId} in`);
+    } finally {
+      await flood.stopAll();
+    }
   });
 
   it("goes down with the other pod, and up with the next one", async () => {

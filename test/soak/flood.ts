@@ -1,0 +1,74 @@
+/**
+ * `node test/soak/flood.ts [MINUTES]`: ten minutes of control messages in the peer's name on each kind of wire. The
+ * connection stays, a peer that comes back is there as soon as ever, and the process has given back what it took a
+ * minute after. Exit status 1 where it is not so. Needs root.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import { residentMebibytes } from "../bench/processes.ts";
+import { median } from "../bench/report.ts";
+import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";
+import { controlOf, ManagedPair, WIRES, type Wire } from "../harness/managed-pair.ts";
+import { ping } from "../harness/net.ts";
+
+const SECRET = { secrets: ["733363726574"] };
+const MINUTE_MS = 60_000;
+const LOOK_MS = 1000;
+const TURNS = 5;
+const MOST = { comeBack: 3, memory: 1.1 };
+
+/** @returns what was not as it must be */
+async function soak(wire: Wire, minutes: number): Promise<string[]> {
+  const faults: string[] = [];
+  const pair = await ManagedPair.create(wire, SECRET);
+  const memory = async () => residentMebibytes([await pair.a.pid()]);
+  const comeBacks = async () => {
+    const times: number[] = [];
+    for (let turn = 0; turn < TURNS; turn++) times.push(await pair.comeBack());
+    return median(times);
+  };
+  try {
+    await pair.join();
+    const usual = await comeBacks();
+    const before = await controlOf(pair.a);
+    const memoryBefore = await memory();
+    const seconds = minutes * 60;
+    const { localConnectionId: connectionId, received: ns } = before;
+    const end = await pair.flood("all", { connectionId, ns, seconds: seconds + 600 });
+    for (const until = Date.now() + minutes * MINUTE_MS; Date.now() < until; ) {
+      await pause(LOOK_MS);
+      const now = await controlOf(pair.a);
+      const isSame = now.localConnectionId === connectionId && now.state === "established";
+      const crosses = await ping(pair.net.a.name, "10.1.0.2", { count: 3 });
+      if (isSame && crosses) continue;
+      faults.push(`the connection is ${now.state}: ${JSON.stringify(now.lastEnding)}`);
+      break;
+    }
+    const { dropped, unauthenticated } = await controlOf(pair.a);
+    const flooded = await comeBacks();
+    await end();
+    await pause(MINUTE_MS);
+    const memoryAfter = await memory();
+    const ratios = { comeBack: flooded / usual, memory: memoryAfter / memoryBefore };
+    if (ratios.comeBack > MOST.comeBack)
+      faults.push(`a peer took ${ratios.comeBack} times as long`);
+    if (ratios.memory > MOST.memory) faults.push(`${ratios.memory} times the memory`);
+    console.log(
+      `${dropped} messages dropped, ${unauthenticated} not signed; a peer comes back in`,
+      `${ratios.comeBack.toFixed(2)} times the usual time; memory a minute after:`,
+      `${ratios.memory.toFixed(2)} times what it was (${memoryBefore.toFixed(1)} MiB)`,
+    );
+  } finally {
+    await pair.destroy();
+  }
+  return faults;
+}
+
+cleanUpWhenInterrupted();
+const [minutes = 10] = process.argv.slice(2).map(Number);
+for (const wire of WIRES) {
+  console.log(`over ${wire.encapsulation} and ${wire.family}:`);
+  for (const fault of await soak(wire, minutes)) {
+    console.log(`failed: ${fault}`);
+    process.exitCode = 1;
+  }
+}

@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
 import { createEndpointCounters, createSessionCounters } from "../../l2tp/model.ts";
 import { session, tunnel } from "../../l2tp/testdata.ts";
+import { tunnelControl } from "../../test/harness/datapath.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
 
 const around: Surroundings = {
@@ -170,3 +171,29 @@ it("expects nothing of a session that no pod has", () => {
   const given = { of: { deviceOpen: false, lastReceivedMsAgo: null } };
   expect(examine({ ...given, around: { isAttached: () => false } })).toEqual([]);
 });
+
+it.each<[string, string[], RegExp]>([
+  ["without a secret", [], /filter .*; set spec\.control\.secretRef/],
+  ["with a secret", ["61"], /filter its messages in the underlay$/],
+])(
+  "reports a flood at a control connection %s, and not a few dropped messages",
+  (_, secrets, remedy) => {
+    const state = (dropped: number): Partial<TunnelState> => ({
+      tunnel: tunnel({ control: tunnelControl({ secrets }) }),
+      control: { dropped } as NonNullable<TunnelState["control"]>,
+    });
+    const examined = (grown: number) =>
+      diagnose(
+        listing({ tunnel: state(5000) }, {}, {}),
+        listing({ tunnel: state(5000 + grown) }, {}, {}),
+        around,
+      );
+    expect(examined(20)).toEqual([]);
+    const [found, ...others] = examined(20_000);
+    expect(others).toEqual([]);
+    expect(found?.finding).toMatch(
+      /^20000 control messages in the name of 192\.0\.2\.2 were dropped/,
+    );
+    expect(found?.remedy).toMatch(remedy);
+  },
+);

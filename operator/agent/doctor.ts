@@ -1,7 +1,7 @@
 /** Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters. */
 import type { Listing, SessionState, Stranger, TunnelState } from "../../datapath/datapath.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
-import type { SessionCounters } from "../../l2tp/model.ts";
+import type { SessionCounters, Tunnel } from "../../l2tp/model.ts";
 import type { Finding } from "./protocol.ts";
 
 /** What the network around a session looks like. */
@@ -17,6 +17,8 @@ export interface Surroundings {
 
 /** Nothing received for so long is worth a word. */
 const SILENCE_MS = 30_000;
+/** Between two looks; a peer that has restarted makes us drop a few. */
+const MANY_DROPPED = 100;
 
 export function diagnose(before: Listing, after: Listing, around: Surroundings): Finding[] {
   const findings: Finding[] = [];
@@ -84,7 +86,18 @@ function diagnoseTunnel(
     const finding = `${control} control messages came: the peer wants a managed tunnel`;
     found.push(warning(finding, "configure a static (unmanaged) pseudowire at the peer"));
   }
+  const dropped = (connection?.dropped ?? 0) - (before?.control?.dropped ?? 0);
+  if (dropped > MANY_DROPPED) found.push(controlFlood(dropped, tunnel));
   return found.map((item) => ({ object: `L2tpTunnel ${tunnel.name}`, ...item }));
+}
+
+function controlFlood(count: number, { remote, control }: Tunnel) {
+  const isSigned = control !== undefined && control.secrets.length > 0;
+  const secret = isSigned ? "" : "; set spec.control.secretRef at both ends";
+  return warning(
+    `${count} control messages in the name of ${remote.address} were dropped: more came than a peer sends`,
+    `find their sender, and filter its messages in the underlay${secret}`,
+  );
 }
 
 /** What a rule may look at. */

@@ -18,6 +18,15 @@ const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = 
   ["rxNoDevice", "receive", "no_pod"],
 ];
 
+const CONTROL_EVENTS = [
+  "sent",
+  "received",
+  "retransmitted",
+  "unauthenticated",
+  // Before they were decoded.
+  "dropped",
+] as const;
+
 /**
  * @param maxSessions how many sessions have figures of their own: the others only count in the sums
  * @returns reads the figures, to be called before they are told
@@ -96,7 +105,7 @@ export function watchAgent(
       peerAlive.set(labels, state === "established" ? 1 : 0);
       carrying.set(labels, index === control.active ? 1 : 0);
     }
-    for (const event of ["sent", "received", "retransmitted", "unauthenticated"] as const) {
+    for (const event of CONTROL_EVENTS) {
       messages.inc({ tunnel: name, event }, control[event]);
     }
   };

@@ -30,9 +30,10 @@ test-cluster: ## the suites on Kubernetes; builds one, the first time
 	@test/setup/cluster-ready.sh
 	@node test/setup/run-suites.ts crds cluster
 
-soak: ## 100,000 random courses of the control connection
-	@test/setup/install.sh
+soak: ## random courses of the control connection, and ten minutes of floods at it; root
+	@test/setup/install.sh $(PACKAGES)
 	@node test/soak/control.ts
+	@node test/soak/flood.ts
 
 bench: ## side by side with QEMU and the reference plugins; out/bench.json
 	@test/setup/install.sh $(TEST_PACKAGES) iperf3 fastd openvpn

@@ -20,7 +20,7 @@ import { alternate } from "./traffic/turns.ts";
 
 const SECONDS = 3;
 const UNREAD_PORT = 9;
-const UDP_BYTES = 1400;
+const UDP_BYTES = 1300;
 const SIGNED = { secrets: ["733363726574"] };
 const UNDER = `${FLOOD_PER_SECOND / 1000},000 control messages/s`;
 
@@ -83,7 +83,7 @@ async function throughput(net: TestNet, ...args: string[]): Promise<number> {
 const WORK: readonly (readonly [string, readonly string[]])[] = [
   ["TCP", []],
   // More than gets through.
-  ["UDP", ["-u", "-b", "3G", "-l", String(UDP_BYTES)]],
+  ["UDP", ["-u", "-b", "1G", "-l", String(UDP_BYTES)]],
 ];
 
 async function benchThroughput(pair: ManagedPair, report: Report, over: string): Promise<void> {
@@ -93,7 +93,7 @@ async function benchThroughput(pair: ManagedPair, report: Report, over: string):
   const fd = inNetns(net.a.netns, () => openTunnelSocket("UDP", unread));
   try {
     background.start(inside(net.a.name, "iperf3", "-s"));
-    await until("the server answers", () => throughput(net, "-n", "1"));
+    await until("the server answers", () => throughput(net, "-P", "1"));
     for (const [name, args] of WORK) {
       const [flooded = [], other = []] = await alternate([floodPeer, floodUnread], (begin) =>
         during(begin, pair, () => throughput(net, ...args)),

@@ -14,6 +14,8 @@ export const FLOOD_PER_SECOND = 20_000;
 /** No test takes longer. */
 const FLOOD_SECONDS = 55;
 const TUNNEL = "branch";
+/** Fits the wire with any of the headers. */
+const MTU = 1400;
 
 export interface Wire {
   readonly encapsulation: Encapsulation;
@@ -48,7 +50,7 @@ export function managedChanges(
     {
       op: "putSession",
       session: session({
-        ...{ key: `shop/${name}`, tunnel: name, l2SpecificSublayer: "None", mtu: 1400 },
+        ...{ key: `shop/${name}`, tunnel: name, l2SpecificSublayer: "None", mtu: MTU },
         control: sessionControl({ places: control.initiates === false ? null : "ICRQ" }),
       }),
       device: { netns: null, name: `tap-${name}` },
@@ -106,7 +108,7 @@ export class ManagedPair {
     const change = managedChanges(TUNNEL, this.wire, hosts, { ...this.#control, ...control });
     await end.apply(...change);
     await ip(name, "addr", "replace", `10.1.0.${isFirst ? 1 : 2}/24`, "dev", `tap-${TUNNEL}`);
-    await ip(name, "link", "set", `tap-${TUNNEL}`, "up");
+    await ip(name, "link", "set", `tap-${TUNNEL}`, "mtu", String(MTU), "up");
   }
 
   /** Both ends; the first one waits for the second. @returns how the first one is then */

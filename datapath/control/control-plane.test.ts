@@ -1,5 +1,6 @@
 /** Control connections beside real tables, over a network in memory. */
 import { beforeEach, describe, expect, it } from "vitest";
+import { encodeBody, encodeMessage } from "../../l2tp/control/message.ts";
 import type { Session, Tunnel } from "../../l2tp/model.ts";
 import { session as sessionOf, tunnel as tunnelOf } from "../../l2tp/testdata.ts";
 import { sessionControl, tunnelControl } from "../../test/harness/datapath.ts";
@@ -92,12 +93,13 @@ class TestNode implements Ports {
     this.plane.apply({ op: "putSession", session, device });
   }
 
-  receive({ from, octets }: Datagram): void {
-    for (const endpoint of this.table.endpoints.values()) {
+  /** @returns whether an endpoint has a control connection with the sender */
+  receive({ from, octets }: Datagram): boolean {
+    return [...this.table.endpoints.values()].some((endpoint) => {
       const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
       const memory = { bytes: octets, view };
-      this.plane.receive(endpoint, encodeSockaddr(from), memory, 0, octets.length, now);
-    }
+      return this.plane.receive(endpoint, encodeSockaddr(from), memory, 0, octets.length, now);
+    });
   }
 
   get tunnel() {
@@ -263,6 +265,67 @@ it("outlives whatever comes", () => {
   pass(2000);
   expect(a.hasCarrier).toBe(true);
   expect(a.lines).toEqual([]);
+});
+
+describe("a flood of control messages", () => {
+  const SECOND_PEER = "t2";
+  const hello = (ns: number): Uint8Array =>
+    encodeMessage(
+      { connectionId: a.tunnel?.localConnectionId ?? 0, ns, nr: 0 },
+      encodeBody({ type: "HELLO", attributes: {} }),
+    ).octets;
+  const to = { address: "192.0.2.1", port: 1701 };
+  const from = ({ address }: TestNode) => ({ address, port: 1701 });
+
+  beforeEach(() => {
+    bothPut();
+    pass(2000);
+    wire = [];
+  });
+
+  it("is handled a few messages a round, so that frames do not wait", () => {
+    const next = a.tunnel?.received ?? 0;
+    for (let i = 0; i < 20; i++) a.receive({ from: from(b), to, octets: hello(next + i) });
+    const rounds: number[] = [];
+    for (let before = -1; before !== a.tunnel?.received; ) {
+      before = a.tunnel?.received ?? 0;
+      expect(rounds.length).toBeLessThan(10);
+      a.plane.poll(now);
+      rounds.push((a.tunnel?.received ?? 0) - before);
+    }
+    expect(Math.max(...rounds)).toBeLessThanOrEqual(8);
+    expect(rounds.reduce((sum, each) => sum + each, 0)).toBeGreaterThanOrEqual(8);
+  });
+
+  it("is due at once while any message waits", () => {
+    for (let i = 0; i < 20; i++) a.receive({ from: from(b), to, octets: hello(i) });
+    expect(a.plane.deadline()).toBeLessThanOrEqual(now);
+    for (let round = 0; round < 5; round++) a.plane.poll(now);
+    expect(a.plane.deadline()).toBeGreaterThan(now);
+  });
+
+  it("is dropped and counted, and another peer is heard in its turn", () => {
+    const tunnel = { name: SECOND_PEER, remote: from(c), local: to };
+    a.plane.apply({ op: "putTunnel", tunnel: tunnelOf({ ...tunnel, control: tunnelControl() }) });
+    c.putTunnel(a, { name: SECOND_PEER });
+    for (let i = 0; i < 1000; i++) a.receive({ from: from(b), to, octets: hello(i) });
+    const [endpoint] = a.table.endpoints.values();
+    expect(endpoint?.counters.rxControlDropped).toBeGreaterThan(900);
+    const described = () =>
+      listing(a.table, now).tunnels.map((state) => a.plane.describeTunnel(state).control);
+    const dropped = described().map((control) => control?.dropped);
+    expect(dropped).toEqual([endpoint?.counters.rxControlDropped, 0]);
+    for (let trip = 0; trip < 3; trip++) deliver();
+    expect(described().map((control) => control?.state)).toEqual(["established", "established"]);
+    // And some of the flood still waits.
+    expect(a.plane.deadline()).toBeLessThanOrEqual(now);
+  });
+
+  it("from an address that no tunnel has is nobody's", () => {
+    const before = a.tunnel?.dropped;
+    expect(a.receive({ from: from(c), to, octets: hello(0) })).toBe(false);
+    expect(a.tunnel?.dropped).toBe(before);
+  });
 });
 
 describe("with a backup", () => {

@@ -69,14 +69,14 @@ it("admits few of many requests, and all messages that are due on a connection",
 it("bounds what is due, too, and what is not", () => {
   const bench = new Bench();
   const peer = bench.peer();
-  for (let i = 0; i < 10; i++) bench.flood(peer, 20_000, () => known(5));
-  expect(bench.flood(peer, 20_000, () => known(5))).toBeLessThan(2500);
-  const stale = bench.flood(peer, 20_000, () => known(4));
-  expect(stale).toBeGreaterThan(50);
-  expect(stale).toBeLessThan(200);
-  expect(bench.flood(peer, 20_000, () => known(5, { type: "ACK", attributes: {} }))).toBeLessThan(
-    200,
-  );
+  const [due, stale] = [known(5), known(4)];
+  const acknowledgement = known(5, { type: "ACK", attributes: {} });
+  for (let i = 0; i < 2; i++) bench.flood(peer, 20_000, () => due);
+  expect(bench.flood(peer, 20_000, () => due)).toBeLessThan(2500);
+  const admitted = bench.flood(peer, 20_000, () => stale);
+  expect(admitted).toBeGreaterThan(50);
+  expect(admitted).toBeLessThan(200);
+  expect(bench.flood(peer, 20_000, () => acknowledgement)).toBeLessThan(200);
 });
 
 it("lets one peer's flood cost another peer nothing", () => {

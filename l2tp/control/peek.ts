@@ -16,7 +16,8 @@ const TYPE_HOST_NAME = 7;
 const TYPE_ROUTER_ID = 60;
 /** No message that an end sends is told from another only behind that. */
 const MAX_HASHED_BYTES = 256;
-const FNV_OFFSET = 0x811c_9dc5;
+/** As a signed number, which the engine keeps without a box. */
+const FNV_OFFSET = 0x811c_9dc5 | 0;
 const FNV_PRIME = 0x0100_0193;
 
 /** Whether the header is that of a control message. @param end the offset behind the message */

@@ -52,7 +52,7 @@ export class Repeats {
   #isOlder(one: number, other: number, at: number): boolean {
     if (this.#tags[one] === 0) return true;
     if (this.#tags[other] === 0) return false;
-    const ageOf = (slot: number) => (at - (this.#seenAt[slot] as number)) >>> 0;
-    return ageOf(one) >= ageOf(other);
+    const age = (at - (this.#seenAt[one] as number)) >>> 0;
+    return age >= (at - (this.#seenAt[other] as number)) >>> 0;
   }
 }

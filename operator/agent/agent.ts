@@ -13,6 +13,7 @@ import { attachmentKey } from "../convert/attachment.ts";
 import type { DatapathContext } from "../convert/datapaths.ts";
 import type { PresentLinks, Spared } from "../convert/desired.ts";
 import { asOne, isAgreedOn } from "../convert/halves.ts";
+import { type HeldObjects, heldAfter, type Unreadable } from "../convert/held.ts";
 import {
   describeRejection,
   type Intake,
@@ -99,6 +100,7 @@ export class Agent {
   #retryMs = FIRST_RETRY_MS;
   #stopped = false;
   #reported = new Set<string>();
+  #isHoldReported = false;
   readonly #closers: (() => void)[] = [];
 
   constructor(options: AgentOptions) {
@@ -242,7 +244,7 @@ export class Agent {
   async #pass(): Promise<PassState> {
     const { nodeName, source } = this.#options;
     const started = performance.now();
-    const { intake, rejections, unknown, withdrawn } = await this.#read();
+    const { intake, rejections, unknown, withdrawn, held } = await this.#read();
     const namer = tunnelNamer(intake, nodeName, this.node.tunnelNames);
     const observation = await this.node.observe(namer);
     const listing = asOne(observation.listing);
@@ -252,16 +254,21 @@ export class Agent {
         listing.tunnels.flatMap(({ tunnel }) => (tunnel.datapath === "Kernel" ? tunnel.name : [])),
       ),
       sessions: new Map(listing.sessions.map(({ session }) => [session.key, this.#idOf(session)])),
+      remoteEndIds: remoteEndIds(listing),
     };
+    const unreadable = unreadableBy(rejections, unknown);
     const wanted = resolve(intake, {
       nodeName,
       underlay: kernelUnderlay(this.node.socket),
       secrets: source.secrets,
       datapaths: await this.#datapathContext(intake),
       programmed: { ...programmed, underlayMtus: this.#underlayMtus() },
+      held,
+      isUnreadable: unreadable,
     });
-    const spared = sparedBy(rejections, wanted, unknown);
+    const spared = sparedBy(unreadable, wanted);
     const resolved = yieldToSpared(wanted, programmed, spared.sessions);
+    this.#hold(heldAfter(held, resolved, spared, new Date().toISOString()));
     const needsProcess = ({ tunnel }: ResolvedTunnel) =>
       tunnel.datapath === "Userspace" || tunnel.control !== undefined;
     if ([...resolved.tunnels.values()].some(needsProcess)) await this.#ensureUserspace();
@@ -284,6 +291,15 @@ export class Agent {
     this.#writeStatus(spared);
     this.#report(actions.length, failures, Math.round(performance.now() - started));
     return this.#state;
+  }
+
+  /** Before anything is programmed: who was first must be known after a crash, too. */
+  #hold(held: HeldObjects): void {
+    const error = this.source.hold(held);
+    if (error === null || this.#isHoldReported) return;
+    this.#isHoldReported = true;
+    const message = "which object has which ID cannot be written down; it is tried again";
+    this.log.error({ err: error }, message);
   }
 
   /** Of a kernel's half that has lost the other one nothing else tells what the manifest called it. */
@@ -325,11 +341,12 @@ export class Agent {
   async #read() {
     const found = await this.source.read();
     if (found === null) throw new AgentError("NotReady", "the API server has not answered yet", "");
-    const { documents, rejections, withdrawn } = found;
+    const { documents, rejections, withdrawn, held } = found;
     const intake = takeIn(documents);
     return {
       intake,
       withdrawn,
+      held,
       rejections: [...rejections, ...intake.rejections],
       unknown: rejections.length > 0 || !intake.rejections.every(isIdentified),
     };
@@ -409,19 +426,32 @@ function refusals(kind: string, refused: ReadonlyMap<string, Refusal> | undefine
 /** Refused for what an administrator means, not for what somebody got wrong. */
 const MEANT = new Set(["NamespaceNotAllowed", "NoTunnel", "Conflict"]);
 
-/** What keeps running although its manifest is broken. */
-function sparedBy(rejections: readonly Rejection[], resolved: Resolved, unknown: boolean): Spared {
+/** @param unknown there are documents of which nobody can say what objects they hold */
+function unreadableBy(rejections: readonly Rejection[], unknown: boolean): Unreadable {
   const keys = new Set(rejections.map(({ kind, key }) => `${kind} ${key}`));
+  return {
+    tunnels: (name) => unknown || keys.has(`L2tpTunnel ${name}`),
+    sessions: (key) => unknown || keys.has(`L2tpSession ${key}`),
+  };
+}
+
+/** By which names their peers know the sessions that run. */
+function remoteEndIds({ sessions }: Listing): ReadonlyMap<string, string> {
+  return new Map(
+    sessions.flatMap(({ session: { key, control } }) =>
+      control === undefined ? [] : [[key, control.remoteEndId] as const],
+    ),
+  );
+}
+
+/** What keeps running although its manifest is broken. */
+function sparedBy(unreadable: Unreadable, resolved: Resolved): Spared {
   const isRefused = (refused: ReadonlyMap<string, Refusal>, key: string) => {
     const refusal = refused.get(key);
     return refusal !== undefined && !MEANT.has(refusal.reason);
   };
   return {
-    tunnels: (name) =>
-      unknown || keys.has(`L2tpTunnel ${name}`) || isRefused(resolved.refusedTunnels, name),
-    sessions: (key) => {
-      if (unknown || keys.has(`L2tpSession ${key}`)) return true;
-      return isRefused(resolved.refusedSessions, key);
-    },
+    tunnels: (name) => unreadable.tunnels(name) || isRefused(resolved.refusedTunnels, name),
+    sessions: (key) => unreadable.sessions(key) || isRefused(resolved.refusedSessions, key),
   };
 }

@@ -1,5 +1,6 @@
 /** Where an agent's objects come from, and where their status goes: a folder, or a cluster. */
 import type { Condition } from "../api/types.ts";
+import type { HeldObjects } from "../convert/held.ts";
 import type { Document, Rejection } from "../convert/intake.ts";
 import type { SecretReader } from "../convert/secret.ts";
 import type { Verdict } from "../convert/status.ts";
@@ -13,6 +14,11 @@ export interface ObjectSource {
   readonly status: StatusSink;
   /** What there is now; null: nobody can say yet, and nothing may be changed. @throws where it cannot be read */
   read(): Promise<Found | null>;
+  /**
+   * Keeps this for the next start, where nothing else does.
+   * @returns what went wrong, for the log; it is tried again with the next pass
+   */
+  hold(held: HeldObjects): Error | null;
   /** Nothing of it is on the node any more: forgets what it has kept for the next start. */
   forget(): void;
   /** Calls `changed` when there may be something new, from now on. Returns how to stop. */
@@ -33,6 +39,8 @@ export interface Found {
   readonly rejections: readonly Rejection[];
   /** What is to be taken down, and then said to be. */
   readonly withdrawn: readonly Withdrawn[];
+  /** What the objects were accepted with. */
+  readonly held: HeldObjects;
 }
 
 export interface Withdrawn {

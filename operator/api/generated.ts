@@ -203,6 +203,12 @@ export interface TunnelStatus {
    */
   tunnelId?: number;
   /**
+   * What the object was accepted with, and keeps; no other object of the node can have it.
+   *
+   * @maxItems 16
+   */
+  claims?: string[];
+  /**
    * The MTU of the underlay towards the remote.
    */
   mtu?: number;
@@ -284,7 +290,7 @@ export interface SessionSpec {
    */
   peerSessionId?: number;
   /**
-   * What the peer knows the pseudowire by, in a Managed tunnel; the session's name if left out.
+   * What the peer knows the pseudowire by, in a Managed tunnel, and no other session of the tunnel; if left out, namespace/name from when the session is accepted, as the status shows.
    */
   remoteEndId?: string;
   /**
@@ -414,6 +420,16 @@ export interface SessionStatus {
    * The session id that we receive on, the one that the peer sends.
    */
   sessionId?: number;
+  /**
+   * What the peer knows the pseudowire by, in a Managed tunnel. It stays as long as the object.
+   */
+  remoteEndId?: string;
+  /**
+   * What the object was accepted with, and keeps; no other object of the node can have it.
+   *
+   * @maxItems 16
+   */
+  claims?: string[];
   /**
    * The pseudowire's device, on the node or in the pod that it is attached to.
    */

@@ -4,7 +4,8 @@
  * means nothing.
  */
 import { createHash } from "node:crypto";
-import { conditionOf, type L2tpObject } from "./types.ts";
+import type { HeldObject } from "../../l2tp/conflicts.ts";
+import { conditionOf, type L2tpObject, type SessionStatus, type TunnelStatus } from "./types.ts";
 
 /** Selects a node's objects; API servers select by labels in every version, and by fields since 1.31. */
 export const NODE_LABEL = "l2tp.dev/node";
@@ -40,6 +41,37 @@ export function acceptanceOf(object: L2tpObject): Acceptance {
   const nodeName = status?.nodeName;
   if (id === undefined || nodeName === undefined) return { state: "pending" };
   return { state: "accepted", id, nodeName };
+}
+
+/**
+ * What the controller says that the object was accepted with. It has not always said so: an object that
+ * was accepted before holds what it asks for, and its peer knows a session by its name alone.
+ */
+export function heldOf(object: L2tpObject): HeldObject {
+  const { metadata, status } = object;
+  const accepted = conditionOf(object, "Accepted");
+  const isCurrent =
+    accepted?.status === "True" && accepted.observedGeneration === metadata.generation;
+  const since = accepted?.lastTransitionTime ?? "";
+  const id = object.kind === "L2tpTunnel" ? object.status?.tunnelId : object.status?.sessionId;
+  const claims = status?.claims ?? (isCurrent ? null : []);
+  return {
+    claims,
+    since,
+    ...(id === undefined ? {} : { id }),
+    ...decidedOn(object),
+  };
+}
+
+function decidedOn({ kind, metadata, status }: L2tpObject): Partial<HeldObject> {
+  if (kind === "L2tpTunnel") {
+    const { datapath } = (status ?? {}) as TunnelStatus;
+    return datapath === undefined ? {} : { datapath };
+  }
+  const { remoteEndId, nodeName, claims } = (status ?? {}) as SessionStatus;
+  if (remoteEndId !== undefined) return { remoteEndId };
+  const isOfBefore = nodeName !== undefined && claims === undefined;
+  return isOfBefore ? { remoteEndId: metadata.name } : {};
 }
 
 /** The id that the object has, asked for or allocated. */

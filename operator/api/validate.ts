@@ -54,9 +54,14 @@ function checkFastPath(problems: Problems, spec: TunnelSpec): void {
   }
 }
 
+/** How the tunnel's control connection is held. */
+export function controlMode({ control }: { readonly control?: TunnelSpec["control"] | undefined }) {
+  return control === undefined ? "Static" : (control.mode ?? "Managed");
+}
+
 function checkControl(problems: Problems, spec: TunnelSpec): void {
   const { control, peerTunnelId, datapath, encapsulation, backup = [] } = spec;
-  const mode = control === undefined ? "Static" : (control.mode ?? "Managed");
+  const mode = controlMode(spec);
   if (mode === "Managed" && peerTunnelId !== undefined) {
     const reason = "in a Managed tunnel the peer tells its id";
     problems.add("spec.peerTunnelId", peerTunnelId, reason, "leave it out");

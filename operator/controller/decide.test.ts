@@ -54,6 +54,25 @@ function decide(change: Partial<NodeView>): Map<string, Decision> {
   return new Map(decisions.map((decision) => [decision.object.metadata.name, decision]));
 }
 
+/** The object as it is in the cluster when the decision has been written. */
+function decided<T extends L2tpObject>(object: T, decision: Decision | undefined): T {
+  const { refusal, nodeName, id, remoteEndId, claims } = decision as Decision;
+  expect(refusal).toBeNull();
+  const ids = object.kind === "L2tpTunnel" ? { tunnelId: id } : { sessionId: id, remoteEndId };
+  const conditions = [{ ...accepted, observedGeneration: object.metadata.generation }];
+  return { ...object, status: { nodeName, ...ids, claims, conditions } } as T;
+}
+
+/** The object after a change of its spec that the controller has not seen yet. */
+function changed<T extends L2tpObject>(object: T, spec: object): T {
+  const generation = (object.metadata.generation ?? 0) + 1;
+  return {
+    ...object,
+    metadata: { ...object.metadata, generation },
+    spec: { ...object.spec, ...spec },
+  };
+}
+
 const reasonOf = (decision: Decision | undefined) => decision?.refusal?.reason;
 
 describe("tunnels", () => {
@@ -190,5 +209,143 @@ describe("sessions", () => {
     expect(decideOrphan(session("a")).refusal?.reason).toBe("NoTunnel");
     const bad = session("a", { sequencing: { reorderTimeout: "50ms" } });
     expect(decideOrphan(bad).refusal?.reason).toBe("Invalid");
+  });
+});
+
+describe("circuits of managed tunnels", () => {
+  const managed = tunnel("t", { control: {}, peerTunnelId: undefined });
+  const open = (name: string, spec: object = {}, rest: Partial<L2tpSession> = {}) =>
+    session(name, { peerSessionId: undefined, ...spec }, rest);
+  const wish = { remoteEndId: "42" };
+  const first = (spec: object = wish) => {
+    const object = open("z", spec);
+    return decided(object, decide({ tunnels: [managed], sessions: [object] }).get("z"));
+  };
+  const reasons = (sessions: readonly L2tpSession[], tunnels = [managed]) => {
+    const decisions = decide({ tunnels, sessions });
+    return sessions.map(({ metadata: { name } }) => reasonOf(decisions.get(name)));
+  };
+
+  it("are named by namespace and name, once and for all", () => {
+    const holder = first({});
+    expect(holder.status?.remoteEndId).toBe("shop/z");
+    expect(holder.status?.claims).toContain('Remote End ID "shop/z" in L2tpTunnel t');
+    const moved = changed(holder, { tunnelRef: { name: "u" } });
+    const other = tunnel("u", { ...managed.spec, remote: { address: "198.51.100.8" } });
+    const decisions = decide({ tunnels: [managed, other], sessions: [moved] });
+    expect(decisions.get("z")).toMatchObject({ refusal: null, remoteEndId: "shop/z" });
+  });
+
+  it("keep the name alone that they had before names were decided", () => {
+    const status = { nodeName: "n1", sessionId: 7, conditions: [accepted] };
+    const decisions = decide({ tunnels: [managed], sessions: [open("z", {}, { status })] });
+    expect(decisions.get("z")).toMatchObject({ refusal: null, remoteEndId: "z" });
+  });
+
+  it("are one session's: who was accepted first, whatever its name", () => {
+    expect(reasons([open("a", wish), first()])).toEqual(["Conflict", undefined]);
+  });
+
+  it("stay with the holder while it is changed otherwise", () => {
+    const sessions = [open("a", wish), changed(first(), { mtu: 1400 })];
+    expect(reasons(sessions)).toEqual(["Conflict", undefined]);
+  });
+
+  it("stay with the holder while it is invalid: the version before runs", () => {
+    const invalid = changed(first(), { sequencing: { reorderTimeout: "50ms" } });
+    expect(reasons([open("a", wish), invalid])).toEqual(["Conflict", "Invalid"]);
+  });
+
+  it("stay with the holder while its tunnel is invalid", () => {
+    const broken = changed(managed, { control: undefined });
+    expect(reasonOf(decide({ tunnels: [broken] }).get("t"))).toBe("Invalid");
+    const decisions = decide({ tunnels: [broken], sessions: [first(), open("a", wish)] });
+    const holder = decided(first(), decisions.get("z"));
+    const late = decided(open("a", wish), decisions.get("a"));
+    expect(holder.status?.claims).toEqual(first().status?.claims);
+    expect(reasons([late, holder])).toEqual(["Conflict", undefined]);
+  });
+
+  it("stay with the holder while it is being deleted", () => {
+    const holder = first();
+    const deletionTimestamp = "2026-01-01T00:00:00Z";
+    const leaving = { ...holder, metadata: { ...holder.metadata, deletionTimestamp } };
+    expect(reasons([open("a", wish), leaving])[0]).toBe("Conflict");
+  });
+
+  it("cannot be taken by a change, while the holder is changed too", () => {
+    const other = open("a", { remoteEndId: "43", sessionId: 5 });
+    const taker = changed(
+      decided(other, decide({ tunnels: [managed], sessions: [other] }).get("a")),
+      wish,
+    );
+    expect(reasons([taker, changed(first(), { mtu: 1400 })])).toEqual(["Conflict", undefined]);
+  });
+
+  it("are free when the holder was refused for what an administrator means", () => {
+    const lost = first();
+    const refused: Condition = { ...accepted, status: "False", reason: "NamespaceNotAllowed" };
+    const status = { ...lost.status, claims: [], conditions: [refused] };
+    const next = open("a", wish);
+    const holder = decided(next, decide({ tunnels: [managed], sessions: [next] }).get("a"));
+    expect(reasons([holder, { ...lost, status }])).toEqual([undefined, "Conflict"]);
+    // Not even by being invalid for a while.
+    const invalid = changed({ ...lost, status }, { sequencing: { reorderTimeout: "50ms" } });
+    expect(reasons([holder, invalid])).toEqual([undefined, "Invalid"]);
+  });
+
+  it("of which two were accepted before are the first one's", () => {
+    const at = (name: string, lastTransitionTime: string) =>
+      open(name, wish, {
+        status: {
+          nodeName: "n1",
+          sessionId: 7 + name.length,
+          conditions: [{ ...accepted, lastTransitionTime }],
+        },
+      });
+    const sessions = [at("a", "2026-01-03T00:00:00Z"), at("zz", "2026-01-02T00:00:00Z")];
+    expect(reasons(sessions)).toEqual(["Conflict", undefined]);
+  });
+});
+
+it("lets no namespace send into the session of another at the peer", () => {
+  const [ours, theirs] = [
+    session("z"),
+    session(
+      "a",
+      {},
+      {
+        metadata: { name: "a", namespace: "bakery", uid: "uid-a", generation: 1 },
+      },
+    ),
+  ];
+  const tunnels = [tunnel("t")];
+  const holder = decided(ours, decide({ tunnels, sessions: [ours] }).get("z"));
+  const decisions = decide({ tunnels, sessions: [theirs, holder] });
+  expect(reasonOf(decisions.get("a"))).toBe("Conflict");
+  expect(decisions.get("a")?.refusal?.message).toContain("spec.peerSessionId 2");
+  expect(reasonOf(decisions.get("z"))).toBeUndefined();
+});
+
+describe("ends of tunnels", () => {
+  it("stay with the holder while it is changed or invalid", () => {
+    const object = tunnel("z");
+    const holder = decided(object, decide({ tunnels: [object] }).get("z"));
+    for (const spec of [{ udpChecksum: false }, { remote: { address: "224.0.0.1" } }]) {
+      const decisions = decide({ tunnels: [tunnel("a"), changed(holder, spec)] });
+      expect(reasonOf(decisions.get("a"))).toBe("Conflict");
+    }
+  });
+
+  it("are one control connection's, over IP too, and as a backup", () => {
+    const control = { control: {}, peerTunnelId: undefined, encapsulation: "IP" };
+    const backup = {
+      ...control,
+      remote: { address: "198.51.100.8" },
+      backup: [{ address: "198.51.100.7" }],
+    };
+    const decisions = decide({ tunnels: [tunnel("a", control), tunnel("b", backup)] });
+    expect(reasonOf(decisions.get("a"))).toBeUndefined();
+    expect(decisions.get("b")?.refusal?.message).toContain("spec.backup[0]");
   });
 });

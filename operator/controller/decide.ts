@@ -1,11 +1,21 @@
 /** What the controller makes of a node's objects. Pure. */
-import { settleSessions, settleTunnels, type TunnelClaim } from "../../l2tp/conflicts.ts";
+import {
+  circuitClaims,
+  type Held,
+  type SessionClaim,
+  sessionClaims,
+  settleSessions,
+  settleTunnels,
+  type TunnelClaim,
+  tunnelClaims,
+} from "../../l2tp/conflicts.ts";
 import { addressKind, canonicalAddress, parseAddress } from "../../l2tp/ip.ts";
 import { describeProblem, type FieldProblem } from "../../l2tp/problem.ts";
-import { idOf } from "../api/placement.ts";
+import { heldOf, idOf, MEANT_REFUSALS } from "../api/placement.ts";
 import { checkForm } from "../api/schema.ts";
 import { keyOf, type L2tpObject, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
-import { DEFAULT_UDP_PORT, validateSession, validateTunnel } from "../api/validate.ts";
+import { controlMode, validateSession, validateTunnel } from "../api/validate.ts";
+import { endpointOf, remoteEndIdOf, sessionClaim } from "../convert/held.ts";
 import type { Refusal } from "../convert/refusal.ts";
 
 export interface NodeView {
@@ -32,6 +42,10 @@ export interface Decision<T extends L2tpObject = L2tpObject> {
   readonly id: number | null;
   /** Of tunnels: the node's own address of the remote's family. */
   readonly nodeAddress: string | null;
+  /** Of sessions in managed tunnels that are accepted. */
+  readonly remoteEndId: string | null;
+  /** What it is accepted with, and no other object can have. */
+  readonly claims: readonly string[];
 }
 
 /** The node that has, or is to have, the tunnel: once given, it stays. */
@@ -46,13 +60,12 @@ export function isLeaving({ metadata }: L2tpObject): boolean {
 /** An object of each name, and what is said of it. Objects that are being deleted hold their ids. */
 export function decideNode(view: NodeView): Decision[] {
   const tunnels = decideTunnels(view);
-  const accepted = new Map(
-    tunnels
-      .filter(({ object }) => !isLeaving(object))
-      .map((decision) => [decision.object.metadata.name, decision.object]),
-  );
-  return [...tunnels, ...decideSessions(view, accepted)];
+  const staying = tunnels.filter(({ object }) => !isLeaving(object));
+  const byName = new Map(staying.map((decision) => [decision.object.metadata.name, decision]));
+  return [...tunnels, ...decideSessions(view, byName)];
 }
+
+const NO_CLAIMS = { nodeAddress: null, remoteEndId: null, claims: [] };
 
 /** Of a session whose tunnel there is not. */
 export function decideOrphan(object: L2tpSession): Decision<L2tpSession> {
@@ -60,7 +73,8 @@ export function decideOrphan(object: L2tpSession): Decision<L2tpSession> {
   const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
   const nodeName = object.status?.nodeName ?? "";
   const refusal = refuseForm(object) ?? { reason: "NoTunnel", message };
-  return { object, refusal, nodeName, id: object.status?.sessionId ?? null, nodeAddress: null };
+  const id = object.status?.sessionId ?? null;
+  return { object, refusal, nodeName, id, ...NO_CLAIMS };
 }
 
 function decideTunnels(view: NodeView): Decision<L2tpTunnel>[] {
@@ -69,27 +83,51 @@ function decideTunnels(view: NodeView): Decision<L2tpTunnel>[] {
     const refusal = refuseTunnel(object, view);
     const nodeAddress = ownAddress(view.nodeAddresses ?? [], object.spec?.remote?.address ?? "");
     const id = refusal === null ? idFor(object, view, taken) : (idOf(object) ?? null);
-    return { object, refusal, nodeName: view.nodeName, id, nodeAddress };
+    return { ...NO_CLAIMS, object, refusal, nodeName: view.nodeName, id, nodeAddress };
   });
-  const claims = drafts.filter(isSound).map(claimOf);
-  return withConflicts(drafts, settleTunnels(claims, incumbents(view.tunnels)).refused);
+  const claims = drafts.filter(isSound).map(tunnelClaimOf);
+  return withClaims(
+    drafts,
+    settleTunnels(claims, inForce(drafts)).refused,
+    new Map(claims.map((claim) => [claim.name, tunnelClaims(claim)])),
+  );
 }
 
 function decideSessions(
   view: NodeView,
-  tunnels: ReadonlyMap<string, L2tpTunnel>,
+  tunnels: ReadonlyMap<string, Decision<L2tpTunnel>>,
 ): Decision<L2tpSession>[] {
   const taken = takenIds(view.sessions);
   const drafts = view.sessions.map((object): Decision<L2tpSession> => {
     const refusal = refuseSession(object, tunnels, view);
     const id = refusal === null ? idFor(object, view, taken) : (idOf(object) ?? null);
-    return { object, refusal, nodeName: view.nodeName, id, nodeAddress: null };
+    const tunnel = tunnels.get(object.spec?.tunnelRef?.name ?? "");
+    const isManaged = refusal === null && isClear(tunnel) && isManagedTunnel(tunnel.object);
+    const remoteEndId = isManaged ? remoteEndIdOf(object, keyOf(object), heldOf(object)) : null;
+    return { ...NO_CLAIMS, object, refusal, nodeName: view.nodeName, id, remoteEndId };
   });
-  const claims = drafts
-    .filter(isSound)
-    .map(({ object, id }) => ({ key: keyOf(object), sessionId: id ?? 0 }));
-  return withConflicts(drafts, settleSessions(claims, incumbents(view.sessions)).refused);
+  const claims = drafts.filter(isSound).map(({ object, id, remoteEndId }): SessionClaim => {
+    const { name } = object.spec.tunnelRef;
+    const tunnel = tunnels.get(name);
+    const ids = { sessionId: id ?? 0, remoteEndId: remoteEndId ?? "" };
+    if (isClear(tunnel)) return sessionClaim(object, tunnel.object.spec, ids);
+    const kept = circuitClaims(heldOf(object).claims ?? []);
+    return { key: keyOf(object), tunnel: name, sessionId: ids.sessionId, circuit: null, kept };
+  });
+  return withClaims(
+    drafts,
+    settleSessions(claims, inForce(drafts)).refused,
+    new Map(claims.map((claim) => [claim.key, sessionClaims(claim)])),
+  );
 }
+
+/** Whether the tunnel is as its spec says: of one that was changed into an invalid one, the version before runs. */
+function isClear(tunnel: Decision<L2tpTunnel> | undefined): tunnel is Decision<L2tpTunnel> {
+  if (tunnel === undefined) return false;
+  return tunnel.refusal === null || MEANT_REFUSALS.has(tunnel.refusal.reason);
+}
+
+const isManagedTunnel = ({ spec }: L2tpTunnel): boolean => controlMode(spec) === "Managed";
 
 const isSound = ({ refusal, id }: Decision): boolean => refusal === null && id !== null;
 
@@ -103,24 +141,21 @@ function idFor(object: L2tpObject, view: NodeView, taken: Set<number>): number {
   return id;
 }
 
-/** What was accepted as it is now wins over what is new, and over what has changed since. */
-function incumbents(objects: readonly L2tpObject[]): ReadonlySet<string> {
-  const accepted = objects.filter(({ metadata, status }) =>
-    status?.conditions?.some(
-      ({ type, status: value, observedGeneration }) =>
-        type === "Accepted" && value === "True" && observedGeneration === metadata.generation,
-    ),
-  );
-  return new Set(accepted.map(keyOf));
+/** What was accepted wins over what is new: also while it is invalid, since its version before runs. */
+function inForce(drafts: readonly Decision[]): Map<string, Held> {
+  const kept = drafts.filter(({ refusal }) => !MEANT_REFUSALS.has(refusal?.reason ?? ""));
+  return new Map(kept.map(({ object }) => [keyOf(object), heldOf(object)]));
 }
 
-function withConflicts<T extends L2tpObject>(
+function withClaims<T extends L2tpObject>(
   drafts: readonly Decision<T>[],
   losers: ReadonlyMap<string, FieldProblem>,
+  claims: ReadonlyMap<string, readonly string[]>,
 ): Decision<T>[] {
   return drafts.map((draft) => {
-    const problem = losers.get(keyOf(draft.object));
-    if (problem === undefined) return draft;
+    const key = keyOf(draft.object);
+    const problem = losers.get(key);
+    if (problem === undefined) return { ...draft, claims: claims.get(key) ?? [] };
     const message = describeProblem(problem);
     return { ...draft, refusal: { reason: "Conflict", message } };
   });
@@ -165,12 +200,12 @@ function refuseTunnel(object: L2tpTunnel, { nodeName, nodeAddresses }: NodeView)
 
 function refuseSession(
   object: L2tpSession,
-  tunnels: ReadonlyMap<string, L2tpTunnel>,
+  tunnels: ReadonlyMap<string, Decision<L2tpTunnel>>,
   view: NodeView,
 ): Decision["refusal"] {
   const form = refuseForm(object);
   if (form !== null) return form;
-  const tunnel = tunnels.get(object.spec.tunnelRef.name);
+  const tunnel = tunnels.get(object.spec.tunnelRef.name)?.object;
   if (tunnel === undefined) {
     const message = `L2tpTunnel ${object.spec.tunnelRef.name} is being deleted; name another one`;
     return { reason: "NoTunnel", message };
@@ -197,18 +232,19 @@ function ownAddress(addresses: readonly string[], remote: string): string | null
   return own === undefined ? null : canonicalAddress(own);
 }
 
-function claimOf({ object: { metadata, spec }, id, nodeAddress }: Decision<L2tpTunnel>) {
-  const encapsulation = spec.encapsulation ?? "UDP";
-  const port = (given: number | undefined) =>
-    encapsulation === "IP" ? 0 : (given ?? DEFAULT_UDP_PORT);
+function tunnelClaimOf({ object, id, nodeAddress }: Decision<L2tpTunnel>): TunnelClaim {
+  const { metadata, spec } = object;
+  const { encapsulation = "UDP", backup = [] } = spec;
   // Which address an interface has is for the node to say; one name is one address.
   const local = spec.local?.address ?? spec.local?.interface ?? nodeAddress ?? "";
-  const claim: TunnelClaim = {
+  return {
     name: metadata.name,
     tunnelId: id ?? 0,
     encapsulation,
-    local: { address: canonicalAddress(local), port: port(spec.local?.port) },
-    remote: { address: canonicalAddress(spec.remote.address), port: port(spec.remote.port) },
+    local: endpointOf(spec, { ...spec.local, address: local }),
+    remote: endpointOf(spec, spec.remote),
+    ...(controlMode(spec) === "Static"
+      ? {}
+      : { control: { backups: backup.map((remote) => endpointOf(spec, remote)) } }),
   };
-  return claim;
 }

@@ -1,6 +1,6 @@
 /** Says to the API server what was decided, where it does not say so already. */
 import { isDeepStrictEqual } from "node:util";
-import { FINALIZER, NODE_LABEL, nodeLabel } from "../api/placement.ts";
+import { FINALIZER, MEANT_REFUSALS, NODE_LABEL, nodeLabel } from "../api/placement.ts";
 import {
   type Condition,
   conditionOf,
@@ -36,17 +36,15 @@ export async function writeDecision(
 
 async function writeStatus(
   { client, applied, events, now }: Writer,
-  { object, refusal, nodeName, id, nodeAddress }: Decision,
+  decision: Decision,
   counts: Counts | null,
 ): Promise<void> {
+  const { object, refusal, nodeAddress } = decision;
   const before = object.status;
   const accepted = acceptedCondition(object, refusal, now());
-  const idField = object.kind === "L2tpTunnel" ? "tunnelId" : "sessionId";
-  // What was given stays said: a refusal takes nothing back.
-  const given = refusal === null || before?.nodeName !== undefined;
+  const idField = idFieldOf(object);
   const status: Record<string, unknown> = {
-    ...(given && nodeName !== "" ? { nodeName } : {}),
-    ...(given && id !== null ? { [idField]: id } : {}),
+    ...given(decision),
     ...(nodeAddress === null ? {} : { nodeAddress }),
     ...(counts === null ? {} : { sessions: counts }),
     conditions: [accepted],
@@ -66,6 +64,31 @@ async function writeStatus(
   if (refusal !== null && (was?.status !== "False" || was.reason !== refusal.reason)) {
     events.record(object, "Warning", refusal.reason, refusal.message);
   }
+}
+
+const idFieldOf = ({ kind }: L2tpObject) => (kind === "L2tpTunnel" ? "tunnelId" : "sessionId");
+/** What an object is given when it is accepted, besides its ID. */
+const GIVEN = ["nodeName", "remoteEndId", "claims"];
+
+/**
+ * What the object has when this is decided. A refusal takes nothing back, and gives nothing: of an object
+ * that was changed into one that is refused, the version before may run.
+ */
+function given({ object, refusal, nodeName, id, remoteEndId, claims }: Decision) {
+  const idField = idFieldOf(object);
+  const before = (object.status ?? {}) as Readonly<Record<string, unknown>>;
+  const kept = Object.fromEntries(
+    [...GIVEN, idField].flatMap((field) =>
+      before[field] === undefined ? [] : [[field, before[field]]],
+    ),
+  );
+  if (refusal === null) {
+    const decided = remoteEndId === null ? {} : { remoteEndId };
+    return { ...kept, nodeName, [idField]: id, ...decided, claims };
+  }
+  // What is taken down is free for others.
+  const isFree = before.claims !== undefined && MEANT_REFUSALS.has(refusal.reason);
+  return { ...kept, ...(isFree ? { claims: [] } : {}) };
 }
 
 function acceptedCondition(object: L2tpObject, refusal: Decision["refusal"], now: Date): Condition {

@@ -2,7 +2,7 @@
 import { canonicalAddress, parseAddress } from "../../l2tp/ip.ts";
 import type { Session, SessionControl, Tunnel, TunnelControl } from "../../l2tp/model.ts";
 import type { L2tpSession, SessionSpec, TunnelSpec } from "../api/types.ts";
-import { DEFAULT_UDP_PORT, parseDuration } from "../api/validate.ts";
+import { controlMode, DEFAULT_UDP_PORT, parseDuration } from "../api/validate.ts";
 import { RefusalError } from "./refusal.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
 
@@ -19,7 +19,7 @@ export function tunnelControl(
   localAddress: string,
   secrets: SecretReader,
 ): TunnelControl | null {
-  const mode = control === undefined ? "Static" : (control.mode ?? "Managed");
+  const mode = controlMode({ control });
   if (control === undefined || mode === "Static") return null;
   const helloMs = parseDuration(control.hello?.interval ?? "") ?? DEFAULT_HELLO_MS;
   const deadAfterMs = parseDuration(control.hello?.deadAfter ?? "") ?? null;
@@ -98,16 +98,15 @@ function misfit(spec: SessionSpec, { name, control }: Tunnel): string | null {
     : `spec.cookies.transmit: in L2tpTunnel ${name}, which is Managed, the peer tells its cookie; leave it out`;
 }
 
-/** null: the tunnel is not managed. @param rxCookie empty: by chance */
+/** null: the tunnel is not managed. `rxCookie` is empty where chance decides. */
 export function sessionControl(
-  { spec, metadata }: L2tpSession,
   { spec: { control } }: { readonly spec: TunnelSpec },
   tunnel: Tunnel,
-  rxCookie: string,
+  { remoteEndId, rxCookie }: { readonly remoteEndId: string; readonly rxCookie: string },
 ): SessionControl | null {
   if (tunnel.control?.mode !== "Managed") return null;
   return {
-    remoteEndId: spec.remoteEndId ?? metadata.name,
+    remoteEndId,
     places: control?.role === "LNS" ? null : "ICRQ",
     pseudowireType: ETHERNET,
     rxCookie: rxCookie === "" ? null : rxCookie,

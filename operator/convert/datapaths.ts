@@ -2,8 +2,8 @@
 import type { KernelSupport } from "../../datapath/kernel/support.ts";
 import type { Datapath, Tunnel } from "../../l2tp/model.ts";
 import type { L2tpTunnel } from "../api/types.ts";
+import type { placed } from "./held.ts";
 import { RefusalError } from "./refusal.ts";
-import type { Programmed } from "./resolve.ts";
 
 export interface DatapathContext {
   /** What the node's administrator has said: a datapath for all tunnels that leave it open, or none. */
@@ -37,7 +37,7 @@ interface Sharing {
 /** Who is programmed at an endpoint wins over who would be. */
 export function sharedEndpoints(
   tunnels: readonly Located[],
-  programmed: Pick<Programmed, "tunnels" | "kernelTunnels">,
+  programmed: ReturnType<typeof placed>,
 ): SharedEndpoints {
   const overUdp = tunnels.filter(({ tunnel }) => tunnel.encapsulation === "UDP");
   const at = ({ tunnel: { local } }: Located) => `${local.address} ${local.port}`;

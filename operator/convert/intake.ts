@@ -1,4 +1,5 @@
 /** From documents of unknown content to objects of ours, and a report for each that is none. */
+import type { HeldObject } from "../../l2tp/conflicts.ts";
 import { describeProblem, type FieldProblem } from "../../l2tp/problem.ts";
 import { checkForm, isKind, isOurs } from "../api/schema.ts";
 import { keyOf, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
@@ -10,6 +11,8 @@ export interface Document {
   readonly content: unknown;
   /** An API server has checked its form. */
   readonly isFromApi?: boolean;
+  /** Where whoever has accepted the object says with what. */
+  readonly held?: HeldObject;
 }
 
 /**

@@ -1,8 +1,9 @@
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { withoutKernel } from "../../datapath/kernel/support.ts";
 import type { SessionSpec, TunnelSpec } from "../api/types.ts";
 import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
-import { type ResolveContext, resolve, yieldToSpared } from "./resolve.ts";
+import { type HeldObjects, heldAfter, NOTHING_HELD, type Unreadable } from "./held.ts";
+import { type ResolveContext, type Resolved, resolve, yieldToSpared } from "./resolve.ts";
 
 const tunnel = (name: string, spec: Partial<TunnelSpec> = {}): L2tpTunnel => ({
   apiVersion: API_VERSION,
@@ -339,4 +340,156 @@ it("leaves a tunnel that asks for the fast path to userspace, where the kernel c
   expect(tunnels.get("fast")?.tunnel).toMatchObject({ datapath: "Userspace", fastPath: true });
   const forced = resolved([fast], [], { datapaths: { preferred: "Kernel", kernel } });
   expect(forced.refusedTunnels.get("fast")?.message).toContain("the fast path");
+});
+
+describe("what sessions and tunnels were accepted with", () => {
+  const managed = (name = "t", change: Partial<TunnelSpec> = {}) => {
+    const object = tunnel(name, { control: {}, ...change });
+    delete object.spec.peerTunnelId;
+    return object;
+  };
+  const open = (name: string, spec: Partial<SessionSpec> = {}, namespace = "shop") => {
+    const object = session(name, spec, namespace);
+    delete object.spec.peerSessionId;
+    return object;
+  };
+  const none = { tunnels: () => false, sessions: () => false };
+  const NOW = "2026-01-05T00:00:00Z";
+  const heldIn = (all: Resolved, before: HeldObjects = NOTHING_HELD, spared: Unreadable = none) =>
+    heldAfter(before, all, spared, NOW);
+  const endIdOf = (all: Resolved, key: string) =>
+    all.sessions.get(key)?.session.control?.remoteEndId;
+  const refusals = (all: Resolved) =>
+    Array.from(all.refusedSessions, ([key, { reason }]) => `${key} ${reason}`);
+
+  it("gives sessions of one name in two namespaces a circuit each", () => {
+    const all = resolved([managed()], [open("lan"), open("lan", {}, "bakery")]);
+    expect(all.refusedSessions.size).toBe(0);
+    expect(endIdOf(all, "shop/lan")).toBe("shop/lan");
+    expect(endIdOf(all, "bakery/lan")).toBe("bakery/lan");
+  });
+
+  it("refuses a circuit that another session has, whatever its name, after a restart too", () => {
+    const holder = open("lan", { remoteEndId: "42" });
+    const held = heldIn(resolved([managed()], [holder]));
+    const taker = open("lan", { remoteEndId: "42" }, "bakery");
+    const all = resolved([managed()], [taker, holder], { held });
+    expect(refusals(all)).toEqual(["bakery/lan Conflict"]);
+    expect(all.refusedSessions.get("bakery/lan")?.message).toContain("shop/lan");
+    // The loser holds nothing, and gets it when the holder has gone.
+    expect([...heldIn(all, held).sessions.keys()]).toEqual(["shop/lan"]);
+    expect(refusals(resolved([managed()], [taker], { held: heldIn(all, held) }))).toEqual([]);
+  });
+
+  it.each<[string, Partial<ResolveContext>, Partial<SessionSpec>]>([
+    ["its tunnel is down", { underlay: noRoute }, {}],
+    [
+      "its Secret is gone",
+      {},
+      { cookies: { receive: { valueFrom: { secretKeyRef: { name: "s", key: "k" } } } } },
+    ],
+  ])("keeps a session's circuit while %s", (_what, change, spec) => {
+    const wish = { remoteEndId: "42" };
+    const held = heldIn(resolved([managed()], [open("lan", wish)]));
+    const taker = open("lan", wish, "bakery");
+    const down = resolved([managed()], [taker, open("lan", { ...wish, ...spec })], {
+      held,
+      ...change,
+    });
+    expect(refusals(down)).toContain("bakery/lan Conflict");
+    expect(heldIn(down, held).sessions.get("shop/lan")).toEqual(held.sessions.get("shop/lan"));
+  });
+
+  it("gives a circuit to who is accepted first, though it could not be programmed yet", () => {
+    const wish = { remoteEndId: "42" };
+    const first = resolved([managed()], [open("lan", wish)], { underlay: noRoute });
+    expect(refusals(first)).toEqual(["shop/lan TunnelNotProgrammed"]);
+    const all = resolved([managed()], [open("lan", wish, "bakery"), open("lan", wish)], {
+      held: heldIn(first),
+    });
+    expect(refusals(all)).toEqual(["bakery/lan Conflict"]);
+  });
+
+  it.each<[string, Unreadable]>([
+    ["its manifest is broken", { ...none, sessions: (key) => key === "shop/lan" }],
+    ["a file cannot be read", { tunnels: () => true, sessions: () => true }],
+  ])(
+    "keeps a session's circuit while %s, and frees it when the session is deleted",
+    (_what, isUnreadable) => {
+      const wish = { remoteEndId: "42" };
+      const held = heldIn(resolved([managed()], [open("lan", wish)]));
+      const taker = open("lan", wish, "bakery");
+      const broken = resolved([managed()], [taker], { held, isUnreadable });
+      expect(refusals(broken)).toEqual(["bakery/lan Conflict"]);
+      expect(heldIn(broken, held, isUnreadable).sessions.has("shop/lan")).toBe(true);
+      const deleted = resolved([managed()], [taker], { held });
+      expect(refusals(deleted)).toEqual([]);
+      expect([...heldIn(deleted, held).sessions.keys()]).toEqual(["bakery/lan"]);
+    },
+  );
+
+  it("gives a circuit to another when the holder may not have it any more, for good", () => {
+    const wish = { remoteEndId: "42" };
+    const held = heldIn(resolved([managed()], [open("lan", wish)]));
+    const matchLabels = { "kubernetes.io/metadata.name": "bakery" };
+    const picky = managed("t", {
+      allowedNamespaces: { from: "Selector", selector: { matchLabels } },
+    });
+    const both = [open("lan", wish, "bakery"), open("lan", wish)];
+    const closed = resolved([picky], both, { held });
+    expect(refusals(closed)).toEqual(["shop/lan NamespaceNotAllowed"]);
+    const since = heldIn(closed, held);
+    expect(since.sessions.get("shop/lan")).toMatchObject({ claims: [], remoteEndId: "42" });
+    expect(refusals(resolved([managed()], both, { held: since }))).toEqual(["shop/lan Conflict"]);
+  });
+
+  it("keeps the name that was decided, and that of a session which runs under one", () => {
+    const bare = { claims: null, since: "", remoteEndId: "lan" };
+    const held = { ...NOTHING_HELD, sessions: new Map([["shop/lan", bare]]) };
+    const kept = resolved([managed()], [open("lan")], { held });
+    expect(endIdOf(kept, "shop/lan")).toBe("lan");
+    const moved = resolved(
+      [managed("u", { remote: { address: "192.0.2.3" } })],
+      [open("lan", { tunnelRef: { name: "u" } })],
+      { held: heldIn(kept, held) },
+    );
+    expect(endIdOf(moved, "shop/lan")).toBe("lan");
+    // The state folder is lost, and the datapath runs.
+    const remoteEndIds = new Map([["shop/lan", "lan"]]);
+    const programmed = { ...NOTHING, sessions: new Map([["shop/lan", 7]]), remoteEndIds };
+    expect(endIdOf(resolved([managed()], [open("lan")], { programmed }), "shop/lan")).toBe("lan");
+  });
+
+  it("keeps ids that it has allocated although nothing is programmed, whoever asks for them", () => {
+    const before = resolved([tunnel("t")], [session("lan")]);
+    const id = before.sessions.get("shop/lan")?.session.sessionId ?? 0;
+    const greedy = session("greedy", { sessionId: id, peerSessionId: 9 }, "bakery");
+    const all = resolved([tunnel("t")], [greedy, session("lan")], { held: heldIn(before) });
+    expect(all.sessions.get("shop/lan")?.session.sessionId).toBe(id);
+    expect(refusals(all)).toEqual(["bakery/greedy Conflict"]);
+  });
+
+  it("leaves ends, and a port in the kernel or beside it, to the tunnel that had them", () => {
+    const kernel = { UDP: null, IPv4: null, IPv6: null };
+    const datapaths = { preferred: null, kernel };
+    const first = tunnel("z", { datapath: "Userspace" });
+    const held = heldIn(resolved([first], [], { datapaths }));
+    const same = resolved([tunnel("a"), first], [], { datapaths, held });
+    expect([...same.refusedTunnels.keys()]).toEqual(["a"]);
+    const pinned = tunnel("a", { datapath: "Kernel", remote: { address: "192.0.2.3" } });
+    const port = resolved([pinned, first], [], { datapaths, held });
+    expect([...port.refusedTunnels.keys()]).toEqual(["a"]);
+  });
+
+  it("keeps when a session was accepted, until it is refused", () => {
+    const before = "2026-01-01T00:00:00Z";
+    const all = resolved([tunnel("t")], [session("lan")]);
+    const known = { claims: ["session ID 1"], since: before };
+    const since = (held: typeof known) =>
+      heldIn(all, { ...NOTHING_HELD, sessions: new Map([["shop/lan", held]]) }).sessions.get(
+        "shop/lan",
+      )?.since;
+    expect(since(known)).toBe(before);
+    expect(since({ ...known, claims: [] })).toBe(NOW);
+  });
 });

@@ -2,7 +2,13 @@
  * From a node's objects to the tunnels and sessions that its data plane is to have. An object that
  * cannot be had gets a report, and does not stand in the way of the others.
  */
-import { allocateId, settleSessions, settleTunnels } from "../../l2tp/conflicts.ts";
+import {
+  allocateId,
+  type HeldObject,
+  type SessionClaim,
+  settleSessions,
+  settleTunnels,
+} from "../../l2tp/conflicts.ts";
 import { canonicalAddress } from "../../l2tp/ip.ts";
 import type { Session, Tunnel } from "../../l2tp/model.ts";
 import { sessionMtu } from "../../l2tp/mtu.ts";
@@ -31,6 +37,16 @@ import {
   sharedEndpoints,
   type TunnelNeighbors,
 } from "./datapaths.ts";
+import {
+  claimOf,
+  type HeldObjects,
+  inForce,
+  NOTHING_HELD,
+  placed,
+  remoteEndIdOf,
+  sessionClaim,
+  type Unreadable,
+} from "./held.ts";
 import type { Intake } from "./intake.ts";
 import { holdsDevice, sessionsHeldByProcess } from "./mac-spoofing.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
@@ -66,6 +82,8 @@ export interface Resolved {
   readonly sessions: ReadonlyMap<string, ResolvedSession>;
   readonly refusedTunnels: ReadonlyMap<string, Refusal>;
   readonly refusedSessions: ReadonlyMap<string, Refusal>;
+  /** What sessions ask for that are accepted, and cannot be programmed now. */
+  readonly waiting?: readonly SessionClaim[];
 }
 
 export interface ResolveContext {
@@ -77,6 +95,9 @@ export interface ResolveContext {
   readonly programmed: Programmed & {
     readonly underlayMtus: ReadonlyMap<string, number>;
   };
+  /** What objects were accepted with, whether or not they are programmed. */
+  readonly held?: HeldObjects;
+  readonly isUnreadable?: Unreadable;
 }
 
 /** Ids of what is programmed, by the names of tunnels and the keys of sessions. */
@@ -85,8 +106,11 @@ export interface Programmed {
   /** Names of those that are in the kernel. */
   readonly kernelTunnels: ReadonlySet<string>;
   readonly sessions: ReadonlyMap<string, number>;
+  /** Of sessions of managed tunnels. */
+  readonly remoteEndIds?: ReadonlyMap<string, string>;
 }
 
+const NONE_UNREADABLE: Unreadable = { tunnels: () => false, sessions: () => false };
 const FALLBACK_UNDERLAY_MTU = 1500;
 
 export function resolve(intake: Intake, context: ResolveContext): Resolved {
@@ -95,23 +119,32 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
   const here = [...intake.tunnels.values()].filter(
     ({ spec }) => spec.nodeName === context.nodeName,
   );
-  const { programmed } = context;
+  const { programmed, held = NOTHING_HELD, isUnreadable = NONE_UNREADABLE } = context;
   const tunnelIds = takenIds(
     here.map(({ spec }) => spec.tunnelId),
     programmed.tunnels,
+    held.tunnels,
   );
   const located = collect(here, refusedTunnels, (object) =>
     resolveTunnel(object, tunnelIds, context),
   );
-  const shared = sharedEndpoints([...located.values()], programmed);
-  const held = heldByProcess(intake, programmed);
+  const shared = sharedEndpoints([...located.values()], placed(programmed, held));
+  const byProcess = heldByProcess(intake, programmed);
   const drafts = collect(located.values(), refusedTunnels, (tunnel) =>
-    withDatapath(tunnel, { shared, held }, context.datapaths),
+    withDatapath(tunnel, { shared, held: byProcess }, context.datapaths),
   );
-  const tunnels = settled(drafts, ({ tunnel }) => tunnel, settleTunnels, {
-    incumbents: new Set(programmed.tunnels.keys()),
-    refused: refusedTunnels,
-  });
+  const tunnelLosers = settleTunnels(
+    Array.from(drafts.values(), ({ tunnel }) => tunnel),
+    inForce(
+      held.tunnels,
+      programmed.tunnels.keys(),
+      intake.tunnels,
+      refusedTunnels,
+      isUnreadable.tunnels,
+    ),
+  ).refused;
+  refuseLosers(tunnelLosers, refusedTunnels);
+  const tunnels = new Map([...drafts].filter(([name]) => !tunnelLosers.has(name)));
 
   const ours = [...intake.sessions.values()].filter(({ spec }) =>
     isOnNode(intake, spec, context.nodeName),
@@ -119,15 +152,58 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
   const sessionIds = takenIds(
     ours.map(({ spec }) => spec.sessionId),
     programmed.sessions,
+    held.sessions,
   );
   const sessionDrafts = collect(ours, refusedSessions, (object) =>
     resolveSession(object, intake, tunnels, sessionIds, context),
   );
-  const sessions = settled(sessionDrafts, ({ session }) => session, settleSessions, {
-    incumbents: new Set(programmed.sessions.keys()),
-    refused: refusedSessions,
+  const waiting = ours.flatMap((object) => {
+    const isWaiting = refusedSessions.get(keyOf(object))?.condition === "Programmed";
+    // What a tunnel is that is refused nobody can say: its sessions keep what they have.
+    const isKnown = refusedTunnels.get(object.spec.tunnelRef.name)?.condition !== "Accepted";
+    return isWaiting && isKnown ? claimOfWaiting(object, intake, sessionIds, context) : [];
   });
-  return { tunnels, sessions, refusedTunnels, refusedSessions };
+  const losers = settleSessions(
+    [...Array.from(sessionDrafts.values(), claimOf), ...waiting],
+    inForce(
+      held.sessions,
+      programmed.sessions.keys(),
+      intake.sessions,
+      refusedSessions,
+      isUnreadable.sessions,
+    ),
+  ).refused;
+  refuseLosers(losers, refusedSessions);
+  const keeps = waiting.filter(({ key }) => !losers.has(key));
+  const sessions = new Map([...sessionDrafts].filter(([key]) => !losers.has(key)));
+  const resolved = { tunnels, sessions, refusedTunnels, refusedSessions };
+  return keeps.length === 0 ? resolved : { ...resolved, waiting: keeps };
+}
+
+/** Nothing where its tunnel cannot be read. */
+function claimOfWaiting(
+  object: L2tpSession,
+  intake: Intake,
+  ids: Set<number>,
+  context: ResolveContext,
+): SessionClaim[] {
+  const tunnel = intake.tunnels.get(object.spec.tunnelRef.name);
+  if (tunnel === undefined) return [];
+  return [sessionClaim(object, tunnel.spec, idsOf(object, ids, context))];
+}
+
+/** What tells the session from others: as asked for, or as it was before. */
+function idsOf(
+  object: L2tpSession,
+  ids: Set<number>,
+  { programmed, held = NOTHING_HELD }: ResolveContext,
+) {
+  const key = keyOf(object);
+  const known = held.sessions.get(key);
+  const sessionId =
+    object.spec.sessionId ?? programmed.sessions.get(key) ?? known?.id ?? allocateId(key, ids);
+  ids.add(sessionId);
+  return { sessionId, remoteEndId: remoteEndIdOf(object, key, known, programmed) };
 }
 
 /**
@@ -165,8 +241,10 @@ function isOnNode(intake: Intake, { tunnelRef }: SessionSpec, nodeName: string):
 function takenIds(
   asked: readonly (number | undefined)[],
   programmed: ReadonlyMap<string, number>,
+  held: ReadonlyMap<string, HeldObject>,
 ): Set<number> {
-  return new Set([...asked.filter((id) => id !== undefined), ...programmed.values()]);
+  const kept = Array.from(held.values(), ({ id }) => id);
+  return new Set([...asked, ...kept, ...programmed.values()].filter((id) => id !== undefined));
 }
 
 function collect<T extends L2tpTunnel | L2tpSession | ResolvedTunnel, R>(
@@ -187,21 +265,14 @@ function collect<T extends L2tpTunnel | L2tpSession | ResolvedTunnel, R>(
   return results;
 }
 
-function settled<R, M>(
-  drafts: ReadonlyMap<string, R>,
-  modelOf: (draft: R) => M,
-  settle: (
-    items: readonly M[],
-    incumbents: ReadonlySet<string>,
-  ) => { refused: ReadonlyMap<string, FieldProblem> },
-  { incumbents, refused }: { incumbents: ReadonlySet<string>; refused: Map<string, Refusal> },
-): Map<string, R> {
-  const losers = settle([...drafts.values()].map(modelOf), incumbents).refused;
+function refuseLosers(
+  losers: ReadonlyMap<string, FieldProblem>,
+  refused: Map<string, Refusal>,
+): void {
   for (const [key, problem] of losers) {
     const message = describeProblem(problem);
     refused.set(key, { condition: "Accepted", reason: "Conflict", message });
   }
-  return new Map([...drafts].filter(([key]) => !losers.has(key)));
 }
 
 function requireValid(problems: readonly FieldProblem[]): void {
@@ -219,9 +290,12 @@ function resolveTunnel(
   const { local, underlayMtu, noRoute } = resolveUnderlay(object, context);
   const port = (value: number | undefined) =>
     spec.encapsulation === "IP" ? 0 : (value ?? DEFAULT_UDP_PORT);
-  const { programmed } = context;
+  const { programmed, held = NOTHING_HELD } = context;
   const tunnelId =
-    spec.tunnelId ?? programmed.tunnels.get(metadata.name) ?? allocateId(metadata.name, ids);
+    spec.tunnelId ??
+    programmed.tunnels.get(metadata.name) ??
+    held.tunnels.get(metadata.name)?.id ??
+    allocateId(metadata.name, ids);
   ids.add(tunnelId);
   const tunnel: Tunnel = {
     name: metadata.name,
@@ -322,7 +396,7 @@ function resolveSession(
   intake: Intake,
   tunnels: ReadonlyMap<string, ResolvedTunnel>,
   ids: Set<number>,
-  { secrets, programmed }: ResolveContext,
+  context: ResolveContext,
 ): ResolvedSession {
   const { metadata, spec } = object;
   requireValid(validateSession(spec));
@@ -330,13 +404,12 @@ function resolveSession(
   requireFitting(object, tunnel);
   requireNodeSide(object, tunnel);
   const key = keyOf(object);
-  const sessionId = spec.sessionId ?? programmed.sessions.get(key) ?? allocateId(key, ids);
-  ids.add(sessionId);
+  const { sessionId, remoteEndId } = idsOf(object, ids, context);
   const cookie = (field: "receive" | "transmit") =>
-    readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], secrets);
+    readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], context.secrets);
   const txCookie = cookie("transmit");
   const rxCookie = cookie("receive");
-  const control = sessionControl(object, tunnelObject, tunnel, rxCookie);
+  const control = sessionControl(tunnelObject, tunnel, { remoteEndId, rxCookie });
   const l2SpecificSublayer = spec.l2SpecificSublayer ?? "Default";
   const header = control === null ? { l2SpecificSublayer, txCookie } : LARGEST_HEADER;
   const computedMtu = sessionMtu(underlayMtu, tunnel, header);

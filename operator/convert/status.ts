@@ -151,6 +151,7 @@ export function sessionStatus(
   const device = first === undefined ? null : interfaceName(resolved, first, live);
   return {
     sessionId: session.sessionId,
+    ...(session.control === undefined ? {} : { remoteEndId: session.control.remoteEndId }),
     ...(device === null ? {} : { interface: device }),
     mtu: deviceMtu ?? session.mtu,
     attachedTo: living.map(({ attachment: { pod, ifname }, name }) => ({

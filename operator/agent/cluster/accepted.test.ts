@@ -114,4 +114,34 @@ describe("what the controller has accepted", () => {
     objects.take("L2tpTunnel", "t", tunnel(1, invalid, { metadata }));
     expect(objects.documents).toEqual([]);
   });
+
+  it("comes with what it was accepted with, also from a cache that does not say so", () => {
+    const objects = new AcceptedObjects("n1");
+    const given = session(accepted(1));
+    const claims = ["session ID 7"];
+    const status = { ...given.status, remoteEndId: "shop/s", claims };
+    objects.take("L2tpSession", "shop/s", { ...given, status });
+    const held = { claims, remoteEndId: "shop/s", id: 7, since: "2026-01-01T00:00:00Z" };
+    expect(objects.held.sessions.get("shop/s")).toEqual(held);
+    const restored = new AcceptedObjects("n1");
+    restored.restore(JSON.parse(JSON.stringify(objects.documents)));
+    expect(restored.held).toEqual(objects.held);
+    const documents = objects.documents.map(({ held: _, ...document }) => document);
+    restored.restore(documents);
+    expect(restored.held.sessions.get("shop/s")).toEqual({
+      claims: null,
+      remoteEndId: "s",
+      since: "",
+    });
+  });
+
+  it("before the controller says with what, has all that it asks for, and its name alone", () => {
+    const objects = new AcceptedObjects("n1");
+    objects.take("L2tpSession", "shop/s", session(accepted(1)));
+    expect(objects.held.sessions.get("shop/s")).toMatchObject({ claims: null, remoteEndId: "s" });
+    const { status } = session(accepted(1));
+    const said = { ...session(accepted(1)), status: { ...status, claims: [], remoteEndId: "s" } };
+    expect(objects.take("L2tpSession", "shop/s", said)).toBe(false);
+    expect(objects.held.sessions.get("shop/s")?.claims).toEqual([]);
+  });
 });

@@ -3,8 +3,10 @@
  * accepted last counts until the controller has accepted the new one: nothing else is ever programmed.
  */
 import { isDeepStrictEqual } from "node:util";
-import { acceptanceOf, MEANT_REFUSALS, REMOVED } from "../../api/placement.ts";
-import type { L2tpObject } from "../../api/types.ts";
+import type { HeldObject } from "../../../l2tp/conflicts.ts";
+import { acceptanceOf, heldOf, MEANT_REFUSALS, REMOVED } from "../../api/placement.ts";
+import { keyOf, type L2tpObject } from "../../api/types.ts";
+import type { HeldObjects } from "../../convert/held.ts";
 import type { Document } from "../../convert/intake.ts";
 import type { Kind, Withdrawn } from "../source.ts";
 
@@ -52,10 +54,25 @@ export class AcceptedObjects {
     const acceptance = acceptanceOf(object);
     if (acceptance.state !== "accepted") return false;
     const content = complete(object, acceptance.id);
+    const held = heldOf(object);
+    const known = this.#documents.get(id);
     // What is the same stays the same: whoever has checked it need not do so again.
-    if (isDeepStrictEqual(this.#documents.get(id)?.content, content)) return false;
-    this.#documents.set(id, { origin: id, content, isFromApi: true });
-    return true;
+    const isSame = isDeepStrictEqual(known?.content, content);
+    const document = { origin: id, content: isSame ? known?.content : content, held };
+    this.#documents.set(id, { ...document, isFromApi: true });
+    return !isSame;
+  }
+
+  /** What the controller says that they were accepted with. */
+  get held(): HeldObjects {
+    const tunnels = new Map<string, HeldObject>();
+    const sessions = new Map<string, HeldObject>();
+    for (const { content, held } of this.#documents.values()) {
+      const object = content as L2tpObject;
+      const known = held ?? heldBefore(object);
+      (object.kind === "L2tpTunnel" ? tunnels : sessions).set(keyOf(object), known);
+    }
+    return { tunnels, sessions };
   }
 
   /** What was known before the API server has said anything. @param known as `documents` gave it */
@@ -83,6 +100,11 @@ export class AcceptedObjects {
     if (acceptance.state !== "refused" || !MEANT_REFUSALS.has(acceptance.reason)) return null;
     return { reason: "NotAccepted", message: acceptance.message };
   }
+}
+
+/** Of an object that an agent has kept who did not keep this with it. */
+function heldBefore({ kind, metadata: { name } }: L2tpObject): HeldObject {
+  return { claims: null, since: "", ...(kind === "L2tpSession" && { remoteEndId: name }) };
 }
 
 const uidOf = (document: Document | undefined): string | undefined =>

@@ -99,12 +99,17 @@ export class ClusterSource implements ObjectSource {
       this.#accepted.prune((kind, key) => this.#find(kind, key));
     }
     if (!isSynced && !this.#isRestored) return null;
-    const { documents, withdrawn } = this.#accepted;
+    const { documents, withdrawn, held } = this.#accepted;
     if (isSynced) {
       await this.#readSecrets(documents.flatMap(({ content }) => secretRefs(content)));
       this.#save();
     }
-    return { documents, rejections: [], withdrawn };
+    return { documents, rejections: [], withdrawn, held };
+  }
+
+  /** The controller keeps it. */
+  hold(): null {
+    return null;
   }
 
   forget(): void {

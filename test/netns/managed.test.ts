@@ -181,8 +181,8 @@ describe("a managed tunnel", () => {
     ]);
     expect(messages.every(({ isAuthentic }) => isAuthentic === true)).toBe(true);
     const call = messages.find(({ type }) => type === "ICRQ");
-    expect(call?.attributes).toContain('Remote End ID "lan"');
-    expect(await decode()).not.toContain('Remote End ID \\"lan');
+    expect(call?.attributes).toContain('Remote End ID "shop/lan"');
+    expect(await decode()).not.toContain('Remote End ID \\"shop/lan');
   });
 
   it("survives its agent, which finds it as it was", async () => {

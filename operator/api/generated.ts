@@ -153,13 +153,13 @@ export interface TunnelSpec {
     };
   };
   /**
-   * Whose sessions may run in the tunnel.
+   * Whose sessions may run in the tunnel; if left out, those of all namespaces, or of none where the cluster's administrator has it so.
    */
   allowedNamespaces?: {
     /**
-     * All namespaces, or those that the selector matches.
+     * All namespaces, none, or those that the selector matches; if left out, Selector where there is one.
      */
-    from?: "All" | "Selector";
+    from?: "All" | "None" | "Selector";
     /**
      * Labels that a namespace must have.
      */

@@ -63,6 +63,11 @@ export const SAMPLES: readonly Sample[] = [
   tunnel("a selector", {
     allowedNamespaces: { from: "Selector", selector: { matchLabels: { team: "net" } } },
   }),
+  tunnel("a selector alone", {
+    allowedNamespaces: { selector: { matchLabels: { team: "net" } } },
+  }),
+  tunnel("nobody's sessions", { allowedNamespaces: { from: "None" } }),
+  tunnel("some namespaces' sessions", { allowedNamespaces: { from: "Some" } }, "schema"),
   tunnel("no checksum", { udpChecksum: false, datapath: "Userspace" }),
   tunnel("the fast path", { udpChecksum: false, fastPath: true }),
   { name: "no remote", kind: "L2tpTunnel", spec: WITHOUT_REMOTE, fault: "schema" },

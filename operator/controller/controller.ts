@@ -4,6 +4,7 @@
  */
 import pMap from "p-map";
 import type { Logger } from "pino";
+import { allowedFrom, type DefaultNamespaces } from "../api/namespaces.ts";
 import { type L2tpSession, type L2tpTunnel, SESSIONS, TUNNELS } from "../api/types.ts";
 import { Applied } from "../kube/applied.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -34,6 +35,8 @@ export interface ControllerOptions {
   readonly log: Logger;
   /** How long a node that is not ready holds what is being deleted. */
   readonly nodePatienceMs: number;
+  /** Whose sessions a tunnel takes that does not say. */
+  readonly defaultNamespaces: DefaultNamespaces;
   /** Whether it may make Secrets. */
   readonly makesCookies: boolean;
 }
@@ -176,7 +179,7 @@ export class Controller {
 
   #namespaceChanged(): void {
     for (const { metadata, spec } of this.tunnels.values()) {
-      if (spec.allowedNamespaces?.from === "Selector") this.#enqueueTunnel(metadata.name);
+      if (allowedFrom(spec, "All") === "Selector") this.#enqueueTunnel(metadata.name);
     }
   }
 
@@ -203,6 +206,7 @@ export class Controller {
       tunnels: names.map((name) => this.tunnels.get(name)).filter((item) => item !== undefined),
       sessions: names.flatMap((name) => this.#sessionsOf(name)),
       namespaceLabels: (name) => this.#namespaces.get(name)?.metadata.labels,
+      defaultNamespaces: this.#options.defaultNamespaces,
       allocate: ({ metadata }, taken) => this.#ids.allocate(metadata.uid ?? "", taken),
     });
   }

@@ -45,6 +45,7 @@ function decide(change: Partial<NodeView>): Map<string, Decision> {
     tunnels: [],
     sessions: [],
     namespaceLabels: () => ({}),
+    defaultNamespaces: "All",
     allocate: (_object: L2tpObject, taken) => {
       while (taken.has(next)) next++;
       return next;
@@ -185,6 +186,17 @@ describe("sessions", () => {
     // A namespace that is not there has no labels.
     const unknown = decide({ tunnels: closed, sessions, namespaceLabels: () => undefined });
     expect(reasonOf(unknown.get("a"))).toBe("NamespaceNotAllowed");
+  });
+
+  it("are let into a tunnel that does not say as the cluster has it", () => {
+    const sessions = [session("a")];
+    expect(reasonOf(decide({ tunnels, sessions }).get("a"))).toBeUndefined();
+    const closed = decide({ tunnels, sessions, defaultNamespaces: "None" });
+    expect(reasonOf(closed.get("a"))).toBe("NamespaceNotAllowed");
+    // API servers have written down what counted before.
+    const before = [tunnel("t", { allowedNamespaces: { from: "All" } })];
+    const open = decide({ tunnels: before, sessions, defaultNamespaces: "None" });
+    expect(reasonOf(open.get("a"))).toBeUndefined();
   });
 
   it("go with a tunnel that goes", () => {

@@ -11,6 +11,7 @@ import {
 } from "../../l2tp/conflicts.ts";
 import { addressKind, canonicalAddress, parseAddress } from "../../l2tp/ip.ts";
 import { describeProblem, type FieldProblem } from "../../l2tp/problem.ts";
+import { type DefaultNamespaces, whyNotAllowed } from "../api/namespaces.ts";
 import { heldOf, idOf, MEANT_REFUSALS } from "../api/placement.ts";
 import { checkForm } from "../api/schema.ts";
 import { keyOf, type L2tpObject, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
@@ -28,6 +29,8 @@ export interface NodeView {
   readonly sessions: readonly L2tpSession[];
   /** Undefined: there is no such namespace. */
   namespaceLabels(namespace: string): Readonly<Record<string, string>> | undefined;
+  /** Whose sessions a tunnel takes that does not say. */
+  readonly defaultNamespaces: DefaultNamespaces;
   /** An id for the object that is none of `taken`; the same one whenever it is asked for again. */
   allocate(object: L2tpObject, taken: ReadonlySet<number>): number;
 }
@@ -211,15 +214,9 @@ function refuseSession(
     return { reason: "NoTunnel", message };
   }
   const { namespace } = object.metadata;
-  const { allowedNamespaces } = tunnel.spec;
-  if (allowedNamespaces?.from !== "Selector") return null;
-  const labels = view.namespaceLabels(namespace) ?? {};
-  const wanted = Object.entries(allowedNamespaces.selector?.matchLabels ?? {});
-  const missing = wanted.filter(([label, value]) => labels[label] !== value);
-  if (missing.length === 0) return null;
-  const shown = missing.map(([label, value]) => `${label}=${value}`).join(", ");
-  const message = `L2tpTunnel ${tunnel.metadata.name} does not allow namespace ${namespace}, which lacks ${shown}; its administrator can label the namespace, or change spec.allowedNamespaces`;
-  return { reason: "NamespaceNotAllowed", message };
+  const labels = view.namespaceLabels(namespace);
+  const message = whyNotAllowed(tunnel, namespace, labels, view.defaultNamespaces);
+  return message === null ? null : { reason: "NamespaceNotAllowed", message };
 }
 
 /** The node's address of the remote's family. */

@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { pino } from "pino";
 import { Gauge } from "prom-client";
 import manifest from "../../package.json" with { type: "json" };
+import type { DefaultNamespaces } from "../api/namespaces.ts";
 import { createRegistry, observeRequests, watchQueue, watchReflectors } from "../health/metrics.ts";
 import { serveHealth } from "../health/server.ts";
 import { markUninstalled } from "../install/uninstalled.ts";
@@ -26,6 +27,7 @@ interface Options {
   release: boolean;
   marker?: string;
   cookies: boolean;
+  defaultNamespaces: DefaultNamespaces;
 }
 
 const LEASE_DURATION_MS = 15_000;
@@ -61,6 +63,14 @@ const program = new Command("l2tp-controller")
     new Option("--log-level <level>", "least level to log")
       .choices(["trace", "debug", "info", "warn", "error"])
       .default("info"),
+  )
+  .addOption(
+    new Option(
+      "--default-namespaces <which>",
+      "whose sessions a tunnel without spec.allowedNamespaces takes",
+    )
+      .choices(["All", "None"])
+      .default("All"),
   )
   .option("--no-cookies", "make no Secrets for cookies with generate: true")
   .option(
@@ -124,8 +134,9 @@ async function lead(): Promise<void> {
     log.warn(`an event is lost: ${(error as Error).message}`),
   );
   const nodePatienceMs = options.nodePatience * 1000;
-  const makesCookies = options.cookies;
-  const controller = new Controller({ client, events, log, nodePatienceMs, makesCookies });
+  const { cookies: makesCookies, defaultNamespaces } = options;
+  const wishes = { nodePatienceMs, makesCookies, defaultNamespaces };
+  const controller = new Controller({ client, events, log, ...wishes });
   let isLeading = false;
   watchReflectors(registry, controller.reflectors);
   watchQueue(registry, "controller", () => controller.queue.depth);

@@ -13,6 +13,7 @@ import { canonicalAddress } from "../../l2tp/ip.ts";
 import type { Session, Tunnel } from "../../l2tp/model.ts";
 import { sessionMtu } from "../../l2tp/mtu.ts";
 import { describeProblem, type FieldProblem } from "../../l2tp/problem.ts";
+import { whyNotAllowed } from "../api/namespaces.ts";
 import {
   type CookieSpec,
   keyOf,
@@ -332,7 +333,7 @@ function heldByProcess(
     return (
       tunnel !== undefined &&
       !kernelTunnels.has(tunnel.metadata.name) &&
-      allowsNamespace(tunnel, metadata.namespace)
+      whyNotFrom(metadata.namespace, tunnel) === null
     );
   };
   return sessionsHeldByProcess([...sessions.values()].filter(may));
@@ -462,24 +463,20 @@ function requireTunnel(
     const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
     throw new RefusalError("Accepted", "NoTunnel", message);
   }
-  if (!allowsNamespace(object, metadata.namespace)) {
-    const message = `L2tpTunnel ${name} does not allow namespace ${metadata.namespace}; its administrator can, in spec.allowedNamespaces`;
-    throw new RefusalError("Accepted", "NamespaceNotAllowed", message);
-  }
+  const whyNot = whyNotFrom(metadata.namespace, object);
+  if (whyNot !== null) throw new RefusalError("Accepted", "NamespaceNotAllowed", whyNot);
   const tunnel = tunnels.get(name);
   if (tunnel !== undefined) return tunnel;
   const message = `L2tpTunnel ${name} is not up; see its conditions`;
   throw new RefusalError("Programmed", "TunnelNotProgrammed", message);
 }
 
-function allowsNamespace({ spec: { allowedNamespaces } }: L2tpTunnel, namespace: string): boolean {
-  // Without an API server a namespace has the one label that Kubernetes gives to each.
-  const labels: Record<string, string> = { "kubernetes.io/metadata.name": namespace };
-  const wanted = Object.entries(allowedNamespaces?.selector?.matchLabels ?? {});
-  return (
-    allowedNamespaces?.from !== "Selector" ||
-    wanted.every(([label, value]) => labels[label] === value)
-  );
+/** Null: sessions of the namespace may run in the tunnel. */
+function whyNotFrom(namespace: string, tunnel: L2tpTunnel): string | null {
+  // Without an API server a namespace has the one label that Kubernetes gives to each. The folder's owner
+  // writes tunnels and sessions: a tunnel that does not say takes all of them.
+  const labels = { "kubernetes.io/metadata.name": namespace };
+  return whyNotAllowed(tunnel, namespace, labels, "All");
 }
 
 function readCookie(

@@ -1,0 +1,38 @@
+/** Whose sessions a tunnel takes. */
+import type { TunnelSpec } from "./types.ts";
+
+/** What counts for a tunnel that does not say. */
+export type DefaultNamespaces = "All" | "None";
+
+/** A selector alone is meant to select. */
+export function allowedFrom(
+  { allowedNamespaces }: Pick<TunnelSpec, "allowedNamespaces">,
+  byDefault: DefaultNamespaces,
+): "All" | "None" | "Selector" {
+  const { from, selector } = allowedNamespaces ?? {};
+  return from ?? (selector === undefined ? byDefault : "Selector");
+}
+
+/**
+ * Why sessions of the namespace may not run in the tunnel, and what its administrator can do; null: they may.
+ * @param labels of the namespace; undefined: there is none of the name
+ */
+export function whyNotAllowed(
+  tunnel: { readonly metadata: { readonly name: string }; readonly spec: TunnelSpec },
+  namespace: string,
+  labels: Readonly<Record<string, string>> | undefined,
+  byDefault: DefaultNamespaces,
+): string | null {
+  const from = allowedFrom(tunnel.spec, byDefault);
+  if (from === "All") return null;
+  const { name } = tunnel.metadata;
+  const refusal = `L2tpTunnel ${name} does not allow namespace ${namespace}`;
+  if (from === "None") {
+    return `${refusal}, nor any other; its administrator can, in spec.allowedNamespaces`;
+  }
+  const wanted = Object.entries(tunnel.spec.allowedNamespaces?.selector?.matchLabels ?? {});
+  const missing = wanted.filter(([label, value]) => labels?.[label] !== value);
+  if (missing.length === 0) return null;
+  const shown = missing.map(([label, value]) => `${label}=${value}`).join(", ");
+  return `${refusal}, which lacks ${shown}; its administrator can label the namespace, or change spec.allowedNamespaces`;
+}

@@ -9,7 +9,7 @@ export interface Settled<T> {
   readonly refused: ReadonlyMap<string, FieldProblem>;
 }
 
-/** What an object was accepted with. It keeps this for as long as it asks for it. */
+/** An object keeps the claims with which it was accepted, for as long as it asks for them. */
 export interface Held {
   /** As `tunnelClaims` and `sessionClaims` name them; null: everything that it asks for now. */
   readonly claims: readonly string[] | null;
@@ -21,9 +21,9 @@ export interface Held {
 export interface HeldObject extends Held {
   /** The tunnel ID or session ID. */
   readonly id?: number;
-  /** Of a session: how its peer knows it. */
+  /** How the peer knows a session. */
   readonly remoteEndId?: string;
-  /** Of a tunnel: in the kernel it has its local port to itself. */
+  /** The datapath that a tunnel had last: in the kernel it has its local port to itself. */
   readonly datapath?: Datapath;
 }
 
@@ -31,7 +31,7 @@ export interface HeldObject extends Held {
 interface Claim<T> {
   /** By their names: readable, since the status of objects shows them. */
   readonly of: (item: T) => readonly string[];
-  /** Whether two objects may both have one, by their names; if left out, they may not. */
+  /** True if two objects may both have one, by their names; if left out, they may not. */
   readonly canShare?: (name: string, holder: string) => boolean;
   /** @param lost which of them another object has */
   readonly problem: (item: T, holder: string, lost: string) => FieldProblem;
@@ -53,7 +53,7 @@ function inOrder(names: Iterable<string>, held: ReadonlyMap<string, Held>): stri
 }
 
 /**
- * What is kept for its holder, whether or not the holder is among `items`: it may be broken, or down.
+ * The claims that are kept for their holders. A holder need not be among `items`: it may be broken.
  * An object that is here, and asks for something else by now, has let go.
  */
 function reservations<T>(
@@ -115,7 +115,7 @@ export function holdAll(names: Iterable<string>): Map<string, Held> {
   return new Map(Array.from(names, (name) => [name, { claims: null, since: "" }]));
 }
 
-/** What tunnels have in common, if they do. */
+/** A tunnel as far as it claims something. */
 export interface TunnelClaim extends Pick<Tunnel, "name" | "tunnelId" | "encapsulation"> {
   readonly local: Endpoint;
   readonly remote: Endpoint;
@@ -160,7 +160,7 @@ const TUNNEL_CLAIMS: readonly Claim<TunnelClaim>[] = [
   },
 ];
 
-/** What the tunnel wants for itself, by name. */
+/** The claims of the tunnel. */
 export function tunnelClaims(tunnel: TunnelClaim): string[] {
   return TUNNEL_CLAIMS.flatMap(({ of }) => of(tunnel));
 }
@@ -183,7 +183,7 @@ function peerKey({ encapsulation, local }: TunnelClaim, peer: string): string {
   return `control connection ${encapsulation} ${formatEndpoint(local)} to ${peer}`;
 }
 
-/** What sessions have in common, if they do. */
+/** A session as far as it claims something. */
 export interface SessionClaim {
   /** "namespace/name". */
   readonly key: string;
@@ -254,7 +254,7 @@ export function circuitClaims(claims: readonly string[]): string[] {
   return claims.filter((claim) => !claim.startsWith(SESSION_ID));
 }
 
-/** What the session wants for itself, by name. */
+/** The claims of the session. */
 export function sessionClaims(session: SessionClaim): string[] {
   return SESSION_CLAIMS.flatMap(({ of }) => of(session));
 }

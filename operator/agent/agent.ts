@@ -426,7 +426,7 @@ function refusals(kind: string, refused: ReadonlyMap<string, Refusal> | undefine
 /** Refused for what an administrator means, not for what somebody got wrong. */
 const MEANT = new Set(["NamespaceNotAllowed", "NoTunnel", "Conflict"]);
 
-/** @param unknown there are documents of which nobody can say what objects they hold */
+/** @param unknown there are documents that may hold any object */
 function unreadableBy(rejections: readonly Rejection[], unknown: boolean): Unreadable {
   const keys = new Set(rejections.map(({ kind, key }) => `${kind} ${key}`));
   return {
@@ -444,7 +444,7 @@ function remoteEndIds({ sessions }: Listing): ReadonlyMap<string, string> {
   );
 }
 
-/** What keeps running although its manifest is broken. */
+/** Selects the objects that keep running although their manifests are broken. */
 function sparedBy(unreadable: Unreadable, resolved: Resolved): Spared {
   const isRefused = (refused: ReadonlyMap<string, Refusal>, key: string) => {
     const refusal = refused.get(key);

@@ -39,7 +39,7 @@ export interface Found {
   readonly rejections: readonly Rejection[];
   /** What is to be taken down, and then said to be. */
   readonly withdrawn: readonly Withdrawn[];
-  /** What the objects were accepted with. */
+  /** The claims with which the objects were accepted. */
   readonly held: HeldObjects;
 }
 

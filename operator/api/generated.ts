@@ -153,7 +153,7 @@ export interface TunnelSpec {
     };
   };
   /**
-   * Whose sessions may run in the tunnel; if left out, those of all namespaces, or of none where the cluster's administrator has it so.
+   * The namespaces whose sessions may run in the tunnel. If left out, all; or none, if the cluster's administrator has set that.
    */
   allowedNamespaces?: {
     /**
@@ -203,7 +203,7 @@ export interface TunnelStatus {
    */
   tunnelId?: number;
   /**
-   * What the object was accepted with, and keeps; no other object of the node can have it.
+   * Things that the object was accepted with, and keeps; no other object of the node can have them.
    *
    * @maxItems 16
    */
@@ -290,7 +290,7 @@ export interface SessionSpec {
    */
   peerSessionId?: number;
   /**
-   * What the peer knows the pseudowire by, in a Managed tunnel, and no other session of the tunnel; if left out, namespace/name from when the session is accepted, as the status shows.
+   * The name by which the peer of a Managed tunnel knows the pseudowire; one session of the tunnel has it. If left out, namespace/name, decided when the session is accepted; the status shows it.
    */
   remoteEndId?: string;
   /**
@@ -421,11 +421,11 @@ export interface SessionStatus {
    */
   sessionId?: number;
   /**
-   * What the peer knows the pseudowire by, in a Managed tunnel. It stays as long as the object.
+   * The name by which the peer of a Managed tunnel knows the pseudowire. It stays as long as the object.
    */
   remoteEndId?: string;
   /**
-   * What the object was accepted with, and keeps; no other object of the node can have it.
+   * Things that the object was accepted with, and keeps; no other object of the node can have them.
    *
    * @maxItems 16
    */

@@ -1,7 +1,7 @@
-/** Whose sessions a tunnel takes. */
+/** Namespaces whose sessions may use a tunnel. */
 import type { TunnelSpec } from "./types.ts";
 
-/** What counts for a tunnel that does not say. */
+/** Applies to a tunnel that leaves it open. */
 export type DefaultNamespaces = "All" | "None";
 
 /** A selector alone is meant to select. */

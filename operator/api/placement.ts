@@ -44,8 +44,8 @@ export function acceptanceOf(object: L2tpObject): Acceptance {
 }
 
 /**
- * What the controller says that the object was accepted with. It has not always said so: an object that
- * was accepted before holds what it asks for, and its peer knows a session by its name alone.
+ * The claims with which the controller has accepted the object. An older controller did not say: its
+ * objects hold all that they ask for, and peers know their sessions by their names alone.
  */
 export function heldOf(object: L2tpObject): HeldObject {
   const { metadata, status } = object;

@@ -35,7 +35,7 @@ export interface ControllerOptions {
   readonly log: Logger;
   /** How long a node that is not ready holds what is being deleted. */
   readonly nodePatienceMs: number;
-  /** Whose sessions a tunnel takes that does not say. */
+  /** Applies to tunnels without spec.allowedNamespaces. */
   readonly defaultNamespaces: DefaultNamespaces;
   /** Whether it may make Secrets. */
   readonly makesCookies: boolean;

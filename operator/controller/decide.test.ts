@@ -306,7 +306,7 @@ describe("circuits of managed tunnels", () => {
     expect(reasons([holder, invalid])).toEqual([undefined, "Invalid"]);
   });
 
-  it("of which two were accepted before are the first one's", () => {
+  it("are left to the first of two sessions that were both accepted", () => {
     const at = (name: string, lastTransitionTime: string) =>
       open(name, wish, {
         status: {

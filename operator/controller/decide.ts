@@ -29,7 +29,7 @@ export interface NodeView {
   readonly sessions: readonly L2tpSession[];
   /** Undefined: there is no such namespace. */
   namespaceLabels(namespace: string): Readonly<Record<string, string>> | undefined;
-  /** Whose sessions a tunnel takes that does not say. */
+  /** Applies to tunnels without spec.allowedNamespaces. */
   readonly defaultNamespaces: DefaultNamespaces;
   /** An id for the object that is none of `taken`; the same one whenever it is asked for again. */
   allocate(object: L2tpObject, taken: ReadonlySet<number>): number;
@@ -45,9 +45,9 @@ export interface Decision<T extends L2tpObject = L2tpObject> {
   readonly id: number | null;
   /** Of tunnels: the node's own address of the remote's family. */
   readonly nodeAddress: string | null;
-  /** Of sessions in managed tunnels that are accepted. */
+  /** Null unless it is an accepted session in a managed tunnel. */
   readonly remoteEndId: string | null;
-  /** What it is accepted with, and no other object can have. */
+  /** Empty unless it is accepted. */
   readonly claims: readonly string[];
 }
 
@@ -124,7 +124,7 @@ function decideSessions(
   );
 }
 
-/** Whether the tunnel is as its spec says: of one that was changed into an invalid one, the version before runs. */
+/** True if the tunnel is as its spec says. If a change was refused, the version before runs. */
 function isClear(tunnel: Decision<L2tpTunnel> | undefined): tunnel is Decision<L2tpTunnel> {
   if (tunnel === undefined) return false;
   return tunnel.refusal === null || MEANT_REFUSALS.has(tunnel.refusal.reason);
@@ -144,7 +144,7 @@ function idFor(object: L2tpObject, view: NodeView, taken: Set<number>): number {
   return id;
 }
 
-/** What was accepted wins over what is new: also while it is invalid, since its version before runs. */
+/** Claims that count: an object keeps them while it is invalid, since its version before runs. */
 function inForce(drafts: readonly Decision[]): Map<string, Held> {
   const kept = drafts.filter(({ refusal }) => !MEANT_REFUSALS.has(refusal?.reason ?? ""));
   return new Map(kept.map(({ object }) => [keyOf(object), heldOf(object)]));

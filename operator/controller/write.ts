@@ -67,12 +67,12 @@ async function writeStatus(
 }
 
 const idFieldOf = ({ kind }: L2tpObject) => (kind === "L2tpTunnel" ? "tunnelId" : "sessionId");
-/** What an object is given when it is accepted, besides its ID. */
+/** Fields that an accepted object is given, besides its ID. */
 const GIVEN = ["nodeName", "remoteEndId", "claims"];
 
 /**
- * What the object has when this is decided. A refusal takes nothing back, and gives nothing: of an object
- * that was changed into one that is refused, the version before may run.
+ * Fields that the object has after the decision. A refusal takes nothing back, and gives nothing: if a
+ * change was refused, the version before may run.
  */
 function given({ object, refusal, nodeName, id, remoteEndId, claims }: Decision) {
   const idField = idFieldOf(object);
@@ -86,7 +86,7 @@ function given({ object, refusal, nodeName, id, remoteEndId, claims }: Decision)
     const decided = remoteEndId === null ? {} : { remoteEndId };
     return { ...kept, nodeName, [idField]: id, ...decided, claims };
   }
-  // What is taken down is free for others.
+  // The object is taken down, and its claims are free.
   const isFree = before.claims !== undefined && MEANT_REFUSALS.has(refusal.reason);
   return { ...kept, ...(isFree ? { claims: [] } : {}) };
 }

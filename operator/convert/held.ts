@@ -1,6 +1,6 @@
 /**
- * What objects were accepted with, and therefore keep: over restarts of the agent and of the node, and while
- * they are broken or down. The controller keeps it in their status, an agent with a folder in its state folder.
+ * Objects keep the claims with which they were accepted: over restarts of agent and node, and while they
+ * are broken or down. The controller keeps them in the status, an agent with a folder in its state folder.
  */
 import {
   defaultRemoteEndId,
@@ -34,9 +34,9 @@ export interface Unreadable {
 }
 
 /**
- * What counts in a conflict: of objects that are there, and of those that cannot be read. An object that was
- * refused for what an administrator means holds nothing.
- * @param running what holds all that it asks for, unless more is known of it
+ * The claims that count in a conflict: those of objects that are there, or cannot be read. An object that
+ * an administrator means to refuse holds nothing.
+ * @param running objects that hold all that they ask for, unless more is known of them
  */
 export function inForce(
   held: ReadonlyMap<string, HeldObject>,
@@ -83,7 +83,7 @@ export function placed(
   };
 }
 
-/** What a session asks for, whether or not it can be programmed. */
+/** A session's wishes; it need not be one that can be programmed. */
 export function sessionClaim(
   object: L2tpSession,
   tunnel: TunnelSpec,
@@ -114,7 +114,7 @@ export function claimOf({ session, tunnel }: Pick<ResolvedSession, "session" | "
   return { key, tunnel: tunnel.name, sessionId, circuit };
 }
 
-/** What is held after a pass. @param now in ISO 8601 */
+/** The claims that are held after a pass. @param now in ISO 8601 */
 export function heldAfter(
   before: HeldObjects,
   resolved: Resolved,

@@ -11,7 +11,7 @@ export interface Document {
   readonly content: unknown;
   /** An API server has checked its form. */
   readonly isFromApi?: boolean;
-  /** Where whoever has accepted the object says with what. */
+  /** The claims with which the controller has accepted the object. */
   readonly held?: HeldObject;
 }
 

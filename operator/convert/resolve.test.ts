@@ -460,7 +460,7 @@ describe("what sessions and tunnels were accepted with", () => {
     expect(endIdOf(resolved([managed()], [open("lan")], { programmed }), "shop/lan")).toBe("lan");
   });
 
-  it("keeps ids that it has allocated although nothing is programmed, whoever asks for them", () => {
+  it("keeps IDs that it has allocated although nothing is programmed, and another asks for them", () => {
     const before = resolved([tunnel("t")], [session("lan")]);
     const id = before.sessions.get("shop/lan")?.session.sessionId ?? 0;
     const greedy = session("greedy", { sessionId: id, peerSessionId: 9 }, "bakery");

@@ -83,7 +83,7 @@ export interface Resolved {
   readonly sessions: ReadonlyMap<string, ResolvedSession>;
   readonly refusedTunnels: ReadonlyMap<string, Refusal>;
   readonly refusedSessions: ReadonlyMap<string, Refusal>;
-  /** What sessions ask for that are accepted, and cannot be programmed now. */
+  /** The wishes of sessions that are accepted, and cannot be programmed now. */
   readonly waiting?: readonly SessionClaim[];
 }
 
@@ -96,7 +96,7 @@ export interface ResolveContext {
   readonly programmed: Programmed & {
     readonly underlayMtus: ReadonlyMap<string, number>;
   };
-  /** What objects were accepted with, whether or not they are programmed. */
+  /** The claims with which objects were accepted; they need not be programmed. */
   readonly held?: HeldObjects;
   readonly isUnreadable?: Unreadable;
 }
@@ -107,7 +107,7 @@ export interface Programmed {
   /** Names of those that are in the kernel. */
   readonly kernelTunnels: ReadonlySet<string>;
   readonly sessions: ReadonlyMap<string, number>;
-  /** Of sessions of managed tunnels. */
+  /** The Remote End IDs of sessions in managed tunnels, by key. */
   readonly remoteEndIds?: ReadonlyMap<string, string>;
 }
 
@@ -160,7 +160,7 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
   );
   const waiting = ours.flatMap((object) => {
     const isWaiting = refusedSessions.get(keyOf(object))?.condition === "Programmed";
-    // What a tunnel is that is refused nobody can say: its sessions keep what they have.
+    // The spec of a refused tunnel says nothing: its sessions keep what they have.
     const isKnown = refusedTunnels.get(object.spec.tunnelRef.name)?.condition !== "Accepted";
     return isWaiting && isKnown ? claimOfWaiting(object, intake, sessionIds, context) : [];
   });
@@ -193,7 +193,7 @@ function claimOfWaiting(
   return [sessionClaim(object, tunnel.spec, idsOf(object, ids, context))];
 }
 
-/** What tells the session from others: as asked for, or as it was before. */
+/** The session's IDs: as asked for, or as they were before. */
 function idsOf(
   object: L2tpSession,
   ids: Set<number>,
@@ -473,8 +473,8 @@ function requireTunnel(
 
 /** Null: sessions of the namespace may run in the tunnel. */
 function whyNotFrom(namespace: string, tunnel: L2tpTunnel): string | null {
-  // Without an API server a namespace has the one label that Kubernetes gives to each. The folder's owner
-  // writes tunnels and sessions: a tunnel that does not say takes all of them.
+  // Without an API server a namespace has the one label that Kubernetes gives to each. A folder has one
+  // writer for tunnels and sessions: a tunnel that leaves it open takes all of them.
   const labels = { "kubernetes.io/metadata.name": namespace };
   return whyNotAllowed(tunnel, namespace, labels, "All");
 }

@@ -61,7 +61,7 @@ const crosses = (tenant: Tenant) =>
     ping(pods.get(`${tenant}-0`) ?? "", `10.${tenant === "shop" ? 1 : 2}.0.2`),
   );
 
-/** What a reboot leaves of the node: files. */
+/** A reboot leaves files. */
 async function lose(agent: TestAgent): Promise<void> {
   const pid = await agent.datapathPid();
   await agent.kill();

@@ -63,7 +63,7 @@ export class AcceptedObjects {
     return !isSame;
   }
 
-  /** What the controller says that they were accepted with. */
+  /** The claims with which the controller has accepted them. */
   get held(): HeldObjects {
     const tunnels = new Map<string, HeldObject>();
     const sessions = new Map<string, HeldObject>();
@@ -102,7 +102,7 @@ export class AcceptedObjects {
   }
 }
 
-/** Of an object that an agent has kept who did not keep this with it. */
+/** For an object in the cache of an older agent, which kept no claims. */
 function heldBefore({ kind, metadata: { name } }: L2tpObject): HeldObject {
   return { claims: null, since: "", ...(kind === "L2tpSession" && { remoteEndId: name }) };
 }

@@ -1,6 +1,6 @@
 /**
- * What objects were accepted with, in a file of the state folder: so that after a restart of the node nobody
- * has what another had before.
+ * Keeps the claims of objects in a file of the state folder, so that no object has what another had
+ * before a restart of the node.
  */
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -96,8 +96,8 @@ function isHeld(value: unknown): boolean {
 }
 
 /**
- * What the status files say, where there is no such file yet: the agent that wrote them accepted objects
- * without keeping with what. Its sessions were known to their peers by their names alone.
+ * Reads the status files if there is no such file yet: an older agent accepted objects, and kept no
+ * claims. Peers knew its sessions by their names alone.
  * @param isFirst there has never been a file: none is damaged or lost
  */
 function fromStatus(folder: string, isFirst: boolean): HeldObjects {

@@ -63,6 +63,35 @@ describe("a managed tunnel", () => {
     expect(JSON.stringify(status)).not.toContain("horse");
   });
 
+  it("leaves its circuit to the session that has it, whatever another namespace asks for", async () => {
+    const [holder] = sessions;
+    const taker = {
+      ...holder,
+      metadata: { name: "a", namespace: "kube-public" },
+    };
+    await cluster.apply(taker);
+    const refused = await cluster.condition(taker, "Accepted", "False", "Conflict");
+    expect(refused.message).toContain(`L2tpSession default/${holder.metadata.name}`);
+    await cluster.apply({ ...holder, spec: { ...holder.spec, mtu: 1400 } });
+    await until("the change is programmed", async () => {
+      const { status } = (await cluster.find(
+        "L2tpSession",
+        holder.metadata.name,
+        "default",
+      )) as Reported;
+      return (status as { mtu?: number }).mtu === 1400;
+    });
+    await cluster.condition(taker, "Accepted", "False", "Conflict");
+    await cluster.pings("m1", "10.60.0.2");
+    const other = { ...taker, spec: { tunnelRef: { name: tunnels[0].metadata.name } } };
+    await cluster.remove(taker);
+    await cluster.apply(other);
+    await cluster.condition(other, "Accepted", "True");
+    const found = (await cluster.find("L2tpSession", "a", "kube-public")) as Reported;
+    expect(found.status).toMatchObject({ remoteEndId: "kube-public/a" });
+    await cluster.remove(other);
+  });
+
   it("tells by an Event when the peer has gone, and when it is back", async () => {
     const [mine, theirs] = tunnels;
     await cluster.remove(theirs);

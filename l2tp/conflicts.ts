@@ -15,6 +15,8 @@ export interface Held {
   readonly claims: readonly string[] | null;
   /** When it was accepted, in ISO 8601. */
   readonly since: string;
+  /** It has been refused since then; an object that was accepted with a claim meanwhile comes first. */
+  readonly isRefused?: true;
 }
 
 /** With what is decided once, and not claimed. */
@@ -39,13 +41,13 @@ interface Claim<T> {
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** Objects that hold something come first, the oldest first; then by name. */
+/** Holders come first: those that are accepted, then refused ones, the oldest first. Then by name. */
 function inOrder(names: Iterable<string>, held: ReadonlyMap<string, Held>): string[] {
   const holds = (name: string) => {
     const claims = held.get(name)?.claims;
     return claims === null || (claims?.length ?? 0) > 0;
   };
-  const rank = (name: string) => (holds(name) ? 0 : 1);
+  const rank = (name: string) => (!holds(name) ? 2 : held.get(name)?.isRefused ? 1 : 0);
   const since = (name: string) => held.get(name)?.since ?? "";
   return [...names].sort(
     (a, b) => rank(a) - rank(b) || compare(since(a), since(b)) || compare(a, b),

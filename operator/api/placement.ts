@@ -58,6 +58,7 @@ export function heldOf(object: L2tpObject): HeldObject {
   return {
     claims,
     since,
+    ...(accepted?.status === "False" ? { isRefused: true } : {}),
     ...(id === undefined ? {} : { id }),
     ...decidedOn(object),
   };

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import {
   API_VERSION,
   type Condition,
+  conditionOf,
   type L2tpObject,
   type L2tpSession,
   type L2tpTunnel,
@@ -294,16 +295,48 @@ describe("circuits of managed tunnels", () => {
     expect(reasons([taker, changed(first(), { mtu: 1400 })])).toEqual(["Conflict", undefined]);
   });
 
-  it("are free when the holder was refused for what an administrator means", () => {
-    const lost = first();
-    const refused: Condition = { ...accepted, status: "False", reason: "NamespaceNotAllowed" };
-    const status = { ...lost.status, claims: [], conditions: [refused] };
-    const next = open("a", wish);
-    const holder = decided(next, decide({ tunnels: [managed], sessions: [next] }).get("a"));
-    expect(reasons([holder, { ...lost, status }])).toEqual([undefined, "Conflict"]);
-    // Not even by being invalid for a while.
-    const invalid = changed({ ...lost, status }, { sequencing: { reorderTimeout: "50ms" } });
+  const closed = tunnel("t", { ...managed.spec, allowedNamespaces: { from: "None" } });
+  /** The object as it is when a refusal has been written. */
+  const refusedAs = (object: L2tpSession, decision: Decision | undefined): L2tpSession => {
+    const condition: Condition = {
+      ...{ ...accepted, status: "False", reason: reasonOf(decision) ?? "" },
+      observedGeneration: object.metadata.generation ?? 0,
+    };
+    const { claims } = decision ?? {};
+    return {
+      ...object,
+      status: { ...object.status, ...(claims && { claims: [...claims] }), conditions: [condition] },
+    };
+  };
+
+  it("come back to the holder when its tunnel was closed for a while", () => {
+    const lost = refusedAs(first(), decide({ tunnels: [closed], sessions: [first()] }).get("z"));
+    expect(conditionOf(lost, "Accepted")?.reason).toBe("NamespaceNotAllowed");
+    expect(reasons([open("a", wish), lost])).toEqual(["Conflict", undefined]);
+    const orphan = refusedAs(first(), decideOrphan(first()));
+    expect(conditionOf(orphan, "Accepted")?.reason).toBe("NoTunnel");
+    expect(reasons([open("a", wish), orphan])).toEqual(["Conflict", undefined]);
+  });
+
+  it("are lost to who was accepted with one while the holder might not have it", () => {
+    const matchLabels = { open: "yes" };
+    const picky = tunnel("t", {
+      ...managed.spec,
+      allowedNamespaces: { selector: { matchLabels } },
+    });
+    const metadata = { name: "a", namespace: "bakery", uid: "uid-a", generation: 1 };
+    const next = open("a", wish, { metadata });
+    const namespaceLabels = (name: string) => (name === "bakery" ? matchLabels : {});
+    const decisions = decide({ tunnels: [picky], sessions: [next, first()], namespaceLabels });
+    const holder = decided(next, decisions.get("a"));
+    const lost = refusedAs(first(), decisions.get("z"));
+    expect(lost.status?.claims).toEqual([expect.stringContaining("session ID")]);
+    expect(reasons([holder, lost])).toEqual([undefined, "Conflict"]);
+    // Being invalid for a while does not bring it back.
+    const invalid = changed(lost, { sequencing: { reorderTimeout: "50ms" } });
     expect(reasons([holder, invalid])).toEqual([undefined, "Invalid"]);
+    const again = decide({ tunnels: [managed], sessions: [holder, lost] }).get("z");
+    expect(refusedAs(lost, again).status?.claims).toEqual([]);
   });
 
   it("are left to the first of two sessions that were both accepted", () => {

@@ -47,8 +47,8 @@ export interface Decision<T extends L2tpObject = L2tpObject> {
   readonly nodeAddress: string | null;
   /** Null unless it is an accepted session in a managed tunnel. */
   readonly remoteEndId: string | null;
-  /** Empty unless it is accepted. */
-  readonly claims: readonly string[];
+  /** The claims that it holds then; null: its status does not say, and is left so. */
+  readonly claims: readonly string[] | null;
 }
 
 /** The node that has, or is to have, the tunnel: once given, it stays. */
@@ -68,7 +68,7 @@ export function decideNode(view: NodeView): Decision[] {
   return [...tunnels, ...decideSessions(view, byName)];
 }
 
-const NO_CLAIMS = { nodeAddress: null, remoteEndId: null, claims: [] };
+const NO_CLAIMS = { nodeAddress: null, remoteEndId: null, claims: null };
 
 /** Of a session whose tunnel there is not. */
 export function decideOrphan(object: L2tpSession): Decision<L2tpSession> {
@@ -77,7 +77,7 @@ export function decideOrphan(object: L2tpSession): Decision<L2tpSession> {
   const nodeName = object.status?.nodeName ?? "";
   const refusal = refuseForm(object) ?? { reason: "NoTunnel", message };
   const id = object.status?.sessionId ?? null;
-  return { object, refusal, nodeName, id, ...NO_CLAIMS };
+  return { object, refusal, nodeName, id, ...NO_CLAIMS, claims: object.status?.claims ?? null };
 }
 
 function decideTunnels(view: NodeView): Decision<L2tpTunnel>[] {
@@ -155,12 +155,18 @@ function withClaims<T extends L2tpObject>(
   losers: ReadonlyMap<string, FieldProblem>,
   claims: ReadonlyMap<string, readonly string[]>,
 ): Decision<T>[] {
-  return drafts.map((draft) => {
+  const isLost = (key: string) => losers.has(key);
+  const taken = new Set([...claims].flatMap(([key, names]) => (isLost(key) ? [] : names)));
+  return drafts.map((draft): Decision<T> => {
     const key = keyOf(draft.object);
+    const before = draft.object.status?.claims;
     const problem = losers.get(key);
-    if (problem === undefined) return { ...draft, claims: claims.get(key) ?? [] };
-    const message = describeProblem(problem);
-    return { ...draft, refusal: { reason: "Conflict", message } };
+    if (problem !== undefined) {
+      const refusal = { reason: "Conflict", message: describeProblem(problem) };
+      return { ...draft, refusal, claims: before === undefined ? null : [] };
+    }
+    if (draft.refusal === null) return { ...draft, claims: claims.get(key) ?? [] };
+    return { ...draft, claims: before?.filter((claim) => !taken.has(claim)) ?? null };
   });
 }
 

@@ -1,6 +1,6 @@
 /** Says to the API server what was decided, where it does not say so already. */
 import { isDeepStrictEqual } from "node:util";
-import { FINALIZER, MEANT_REFUSALS, NODE_LABEL, nodeLabel } from "../api/placement.ts";
+import { FINALIZER, NODE_LABEL, nodeLabel } from "../api/placement.ts";
 import {
   type Condition,
   conditionOf,
@@ -86,9 +86,7 @@ function given({ object, refusal, nodeName, id, remoteEndId, claims }: Decision)
     const decided = remoteEndId === null ? {} : { remoteEndId };
     return { ...kept, nodeName, [idField]: id, ...decided, claims };
   }
-  // The object is taken down, and its claims are free.
-  const isFree = before.claims !== undefined && MEANT_REFUSALS.has(refusal.reason);
-  return { ...kept, ...(isFree ? { claims: [] } : {}) };
+  return { ...kept, ...(claims === null ? {} : { claims }) };
 }
 
 function acceptedCondition(object: L2tpObject, refusal: Decision["refusal"], now: Date): Condition {

@@ -34,8 +34,8 @@ export interface Unreadable {
 }
 
 /**
- * The claims that count in a conflict: those of objects that are there, or cannot be read. An object that
- * an administrator means to refuse holds nothing.
+ * The claims that count in a conflict: those of objects that are there, or cannot be read. The claims of
+ * an object that an administrator means to refuse do not count while it is refused.
  * @param running objects that hold all that they ask for, unless more is known of them
  */
 export function inForce(
@@ -127,7 +127,8 @@ export function heldAfter(
     rest: Partial<HeldObject>,
   ): HeldObject => {
     const heldSome = known !== undefined && known.claims?.length !== 0;
-    return { ...known, ...rest, claims, since: heldSome ? known.since : now };
+    const { isRefused: _, ...decided } = known ?? {};
+    return { ...decided, ...rest, claims, since: heldSome ? known.since : now };
   };
   return {
     tunnels: carriedOver(
@@ -162,19 +163,19 @@ export function heldAfter(
 
 function carriedOver(
   before: ReadonlyMap<string, HeldObject>,
-  accepted: Map<string, HeldObject>,
+  accepted: ReadonlyMap<string, HeldObject>,
   refused: ReadonlyMap<string, Refusal>,
   isSpared: (key: string) => boolean,
 ): Map<string, HeldObject> {
+  const taken = new Set([...accepted.values()].flatMap(({ claims }) => claims ?? []));
+  const after = new Map(accepted);
   for (const [key, held] of before) {
-    if (accepted.has(key)) continue;
     const refusal = refused.get(key);
-    if (refusal !== undefined && MEANT_REFUSALS.has(refusal.reason)) {
-      // Its names stay decided, for when it is accepted again.
-      accepted.set(key, { ...held, claims: [] });
-    } else if (refusal !== undefined || isSpared(key)) {
-      accepted.set(key, held);
-    }
+    if (accepted.has(key) || (refusal === undefined && !isSpared(key))) continue;
+    // A name stays decided, for when the object is accepted again.
+    const left = held.claims?.filter((claim) => !taken.has(claim)) ?? null;
+    const claims = refusal?.reason === "Conflict" ? [] : left;
+    after.set(key, { ...held, claims, ...(refusal === undefined ? {} : { isRefused: true }) });
   }
-  return accepted;
+  return after;
 }

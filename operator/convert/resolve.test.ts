@@ -439,8 +439,27 @@ describe("what sessions and tunnels were accepted with", () => {
     const closed = resolved([picky], both, { held });
     expect(refusals(closed)).toEqual(["shop/lan NamespaceNotAllowed"]);
     const since = heldIn(closed, held);
-    expect(since.sessions.get("shop/lan")).toMatchObject({ claims: [], remoteEndId: "42" });
+    const left = since.sessions.get("shop/lan");
+    expect(left).toMatchObject({ isRefused: true, remoteEndId: "42" });
+    expect(left?.claims).toEqual([expect.stringContaining("session ID")]);
     expect(refusals(resolved([managed()], both, { held: since }))).toEqual(["shop/lan Conflict"]);
+  });
+
+  it("gives a circuit back to the holder when both were refused for a while", () => {
+    const wish = { remoteEndId: "42" };
+    const both = [open("lan", wish, "bakery"), open("lan", wish)];
+    const held = heldIn(resolved([managed()], [open("lan", wish)]));
+    const closed = managed("t", { allowedNamespaces: { from: "None" } });
+    const off = [
+      resolved([closed], both, { held }),
+      resolved([], both, { held }),
+      resolved([managed("t", { remote: { address: "224.0.0.1" } })], both, { held }),
+    ];
+    for (const all of off) {
+      expect(all.sessions.size).toBe(0);
+      const later = resolved([managed()], both, { held: heldIn(all, held) });
+      expect(refusals(later)).toEqual(["bakery/lan Conflict"]);
+    }
   });
 
   it("keeps the name that was decided, and that of a session which runs under one", () => {

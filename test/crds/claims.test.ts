@@ -140,12 +140,16 @@ it("keeps the name alone of a session that was accepted before, also over a refu
   await pass();
   const after = await statusOf("shop");
   expect(after).toMatchObject({ reason: "Valid", remoteEndId: name, sessionId: 70_000 + count });
-  // Now it is known with what; a refusal frees that, and leaves the name.
+  // While it is refused another may get what it had; its name is left.
   closed = new Set(["shop"]);
   await pass();
-  expect(await statusOf("shop")).toMatchObject({ claims: [], remoteEndId: name });
+  expect(await statusOf("shop")).toEqual({ ...after, reason: "NamespaceNotAllowed" });
   await session("bakery", { remoteEndId: name });
   await pass();
+  expect(await statusOf("shop")).toMatchObject({
+    claims: [`session ID ${70_000 + count}`],
+    remoteEndId: name,
+  });
   closed = new Set();
   await pass();
   expect(await statusOf("bakery")).toMatchObject({ reason: "Valid", remoteEndId: name });

@@ -17,7 +17,9 @@ afterEach(() => rmSync(folder, { recursive: true }));
 const since = "2026-01-01T00:00:00Z";
 const HELD: HeldObjects = {
   tunnels: new Map([["branch", { claims: ["tunnel ID 1"], since, id: 1, datapath: "Kernel" }]]),
-  sessions: new Map([["shop/lan", { claims: [], since, id: 7, remoteEndId: "shop/lan" }]]),
+  sessions: new Map([
+    ["shop/lan", { claims: [], since, id: 7, remoteEndId: "shop/lan", isRefused: true }],
+  ]),
 };
 
 function writeStatus(name: string, content: unknown): void {

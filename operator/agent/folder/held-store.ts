@@ -85,9 +85,10 @@ const isText = (value: unknown): value is string => typeof value === "string";
 
 function isHeld(value: unknown): boolean {
   if (!isObject(value)) return false;
-  const { claims, since, id, remoteEndId, datapath } = value;
+  const { claims, since, id, remoteEndId, datapath, isRefused } = value;
   return (
     isText(since) &&
+    (isRefused === undefined || isRefused === true) &&
     (claims === null || (Array.isArray(claims) && claims.every(isText))) &&
     (id === undefined || typeof id === "number") &&
     (remoteEndId === undefined || isText(remoteEndId)) &&

@@ -54,11 +54,13 @@ export function heldOf(object: L2tpObject): HeldObject {
     accepted?.status === "True" && accepted.observedGeneration === metadata.generation;
   const since = accepted?.lastTransitionTime ?? "";
   const id = object.kind === "L2tpTunnel" ? object.status?.tunnelId : object.status?.sessionId;
-  const claims = status?.claims ?? (isCurrent ? null : []);
+  // Changed while the controller was replaced: after those that were accepted as they are.
+  const isPending = accepted?.status === "True" && !isCurrent && status?.claims === undefined;
+  const claims = status?.claims ?? (isCurrent || isPending ? null : []);
   return {
     claims,
     since,
-    ...(accepted?.status === "False" ? { isRefused: true } : {}),
+    ...(accepted?.status === "False" || isPending ? { isRefused: true } : {}),
     ...(id === undefined ? {} : { id }),
     ...decidedOn(object),
   };

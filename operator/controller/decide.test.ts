@@ -339,6 +339,12 @@ describe("circuits of managed tunnels", () => {
     expect(refusedAs(lost, again).status?.claims).toEqual([]);
   });
 
+  it("stay with a holder from before that is changed while the controller is replaced", () => {
+    const status = { nodeName: "n1", sessionId: 7, conditions: [accepted] };
+    const sessions = [open("a", wish), changed(open("z", wish, { status }), { mtu: 1400 })];
+    expect(reasons(sessions)).toEqual(["Conflict", undefined]);
+  });
+
   it("are left to the first of two sessions that were both accepted", () => {
     const at = (name: string, lastTransitionTime: string) =>
       open(name, wish, {

@@ -20,7 +20,10 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 const APP = "/usr/lib/l2tp-cni";
 
 /** What the programs are made of. */
-const SOURCES = ["l2tp", "datapath", "operator", "rpc", "cli", "crds", "package.json", "LICENSE"];
+const SOURCES = [
+  ...["l2tp", "datapath", "operator", "files", "rpc", "cli", "crds"],
+  ...["package.json", "LICENSE"],
+];
 const PROGRAMS = {
   "l2tp-agent": "operator/agent/main.ts",
   "l2tp-controller": "operator/controller/main.ts",

@@ -17,6 +17,7 @@ import type {
   AttachedInterface,
   AttachRequest,
   CniCall,
+  DetachCall,
   SessionRequest,
 } from "./protocol.ts";
 
@@ -73,7 +74,11 @@ export class Attacher {
     const attachment = this.#record(resolved, request, netnsIdentity);
     this.#remember(attachment);
     reached("recorded");
-    const failures = await this.#converge(resolved, attachment);
+    const failures = await this.#converge(resolved, attachment).catch(async (error) => {
+      // Nothing that an ADD which failed has written down may be taken for an ADD that did not.
+      await this.#detachOne(attachment).catch(() => {});
+      throw error;
+    });
     const failure =
       failures.get(`tunnel ${resolved.session.tunnel}`) ??
       failures.get(`session ${attachment.session}`);
@@ -104,10 +109,20 @@ export class Attacher {
   }
 
   /** What it took away: nothing where all is gone already. @throws AgentError where it cannot be */
-  async detach(call: CniCall): Promise<readonly Attachment[]> {
+  async detach(call: DetachCall): Promise<readonly Attachment[]> {
     const attachments = this.#madeBy(call);
     for (const attachment of attachments) await this.#detachOne(attachment);
+    await this.#detachUnreadable(call);
     return attachments;
+  }
+
+  /** Nobody can say what they were about: a whole pass takes the sessions back, and leaves the interfaces. */
+  async #detachUnreadable(call: DetachCall): Promise<void> {
+    const { store, node, pass } = this.#context;
+    const names = store.dropUnreadable(call);
+    if (names.length === 0) return;
+    await pass();
+    for (const name of names) await node.removeLeftInterface(call.netns, name);
   }
 
   #madeBy({ containerId, cniIfname }: CniCall): Attachment[] {
@@ -246,9 +261,22 @@ export class Attacher {
     const holder = this.#context.store
       .livingOf(resolved.session.key)
       .find((other) => attachmentKey(other) !== attachmentKey(request));
-    if (holder === undefined) return identity;
+    if (holder === undefined) {
+      this.#requireNotHeld(resolved, request);
+      return identity;
+    }
     const message = `L2tpSession ${resolved.session.key} is attached to ${holder.pod} (${holder.ifname})`;
     const remedy = "end that pod first, or set spec.attachment.mode: Bridge";
+    throw new AgentError("SessionBusy", message, remedy);
+  }
+
+  /** Another pod may have it, of which only a file tells that cannot be read. */
+  #requireNotHeld({ session: { key } }: ResolvedSession, request: SessionRequest): void {
+    const { node, store } = this.#context;
+    if (!node.held.has(key) || store.ownsUnreadable(request)) return;
+    const paths = store.unreadable.map(({ path }) => path).join(", ");
+    const message = `L2tpSession ${key} may be attached to a pod of which only ${paths} tells, and that cannot be read`;
+    const remedy = "end that pod first; if it is gone, delete the file and restart the agent";
     throw new AgentError("SessionBusy", message, remedy);
   }
 

@@ -3,10 +3,12 @@
  * one session. Callers see to it that one call runs at a time (serial.ts).
  */
 
+import { statSync } from "node:fs";
 import type { Listing } from "../../datapath/datapath.ts";
 import type { Names } from "../../datapath/kernel/adopt.ts";
 import { deleteLink, findLink } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import { OWN_NETNS } from "../../datapath/sys/netns.ts";
 import { isAbsent } from "../../datapath/tap/client.ts";
 import { deviceName } from "../../l2tp/device-name.ts";
 import { halfName, isControlHalf, wholeName } from "../../l2tp/halves.ts";
@@ -22,13 +24,14 @@ import {
   sparing,
 } from "../convert/desired.ts";
 import { carriers, inHalves, isAgreedOn } from "../convert/halves.ts";
+import { type Holding, holdUnknown, keepBridge } from "../convert/held.ts";
 import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
 import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
 import { assemble, kernelLabels, makerOf, observeLinks, observeSome } from "./observe.ts";
-import { isAlive } from "./pod-netns.ts";
+import { findLinkIn, isAlive } from "./pod-netns.ts";
 
 interface PassResult {
   readonly actions: readonly Action[];
@@ -67,6 +70,7 @@ export class Node {
   /** Of what the last pass wanted: for who looks in between. */
   #tunnels: ReadonlyMap<number, string> = new Map();
   #sessions: ReadonlyMap<number, string> = new Map();
+  #held: ReadonlySet<string> = new Set();
 
   constructor(name: string, datapaths: Datapaths, attachments: AttachmentStore) {
     this.#name = name;
@@ -84,6 +88,11 @@ export class Node {
     return this.#tunnels;
   }
 
+  /** Keys of the sessions that the last pass left alone, for an attachment that cannot be read. */
+  get held(): ReadonlySet<string> {
+    return this.#attachments.unreadable.length === 0 ? new Set() : this.#held;
+  }
+
   /** What is programmed and how it does, in halves, for whoever asks. */
   look(): Promise<Listing> {
     return this.datapaths.look({
@@ -92,10 +101,15 @@ export class Node {
     });
   }
 
-  async observe(tunnelName: Names["tunnelName"]): Promise<Observation> {
+  /** @param unlabelled keys of sessions by their ids, for devices whose label is not seen */
+  async observe(
+    tunnelName: Names["tunnelName"],
+    unlabelled: ReadonlyMap<number, string> = new Map(),
+  ): Promise<Observation> {
     const living = [...this.#attachments.all()].filter(isAlive);
     const links = observeLinks(this.socket, living);
-    const listing = await this.datapaths.list({ sessions: kernelLabels(links), tunnelName });
+    const sessions = new Map([...unlabelled, ...kernelLabels(links)]);
+    const listing = await this.datapaths.list({ sessions, tunnelName });
     return { listing, observed: assemble(listing, links), living };
   }
 
@@ -103,10 +117,10 @@ export class Node {
   async converge(
     resolved: Pick<Resolved, "tunnels" | "sessions">,
     spared: Spared,
-    { observed, living, listing }: Observation,
+    { observed: seen, living, listing }: Observation,
   ): Promise<PassResult> {
     const wanted = living.filter(({ leaving }) => !leaving);
-    const desired = {
+    const whole = {
       tunnels: inHalves(Array.from(resolved.tunnels.values(), ({ tunnel }) => tunnel)),
       ...desireLinks(
         resolved.sessions.values(),
@@ -115,6 +129,8 @@ export class Node {
         carriers(listing),
       ),
     };
+    const { desired, observed, held } = this.#hold(whole, seen);
+    this.#held = held;
     const spare = sparing(desired, observed, spared);
     this.#tunnels = new Map(
       spare.tunnels.flatMap(({ tunnelId, name }) =>
@@ -127,6 +143,12 @@ export class Node {
       ),
     );
     return this.#apply(spare, observed, plan(spare, observed));
+  }
+
+  #hold(desired: Desired, observed: Observed): Holding {
+    const { unreadable } = this.#attachments;
+    if (unreadable.length === 0) return { desired, observed, held: new Set() };
+    return holdUnknown(desired, observed, [...this.#attachments.all()]);
   }
 
   /** What an attachment and its session lack: nothing where all is as it should be. */
@@ -148,7 +170,7 @@ export class Node {
     const hasLink = whole.sessions.some(({ link }) => link !== null);
     const isIdle = !hasLink && listing.sessions.length === 0;
     const tunnels = inHalves([tunnel]);
-    const desired: Desired = {
+    const wanted: Desired = {
       tunnels,
       sessions: isIdle ? [] : whole.sessions,
       links: whole.links.filter(({ id }) => ids.has(id)),
@@ -156,6 +178,7 @@ export class Node {
     };
     // The tunnel is a matter of the next whole pass.
     const observed = { ...assemble(listing, links), tunnels };
+    const desired = this.held.has(session.key) ? keepBridge(wanted, observed) : wanted;
     return { desired, observed, actions: plan(desired, observed) };
   }
 
@@ -233,6 +256,22 @@ export class Node {
       if (link !== undefined && link.index === found?.index) {
         await deleteLink(socket, attachment.netns, link.index);
       }
+    } finally {
+      socket.close();
+    }
+  }
+
+  /**
+   * Takes an interface away of which only its name is known, and that ADD has made. Its session has left it.
+   * @param netns the pod's, as the runtime says
+   */
+  async removeLeftInterface(netns: string | null, name: string): Promise<void> {
+    const link = netns === null ? undefined : findLinkIn(netns, name);
+    if (netns === null || link === undefined || makerOf(link.kind) === undefined) return;
+    if (statSync(netns).ino === statSync(OWN_NETNS).ino) return;
+    const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
+    try {
+      await deleteLink(socket, netns, link.index);
     } finally {
       socket.close();
     }

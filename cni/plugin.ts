@@ -140,8 +140,8 @@ async function allocate(
 }
 
 /** What takes away all that an ADD has made. */
-function detachOf({ containerId, ifname: cniIfname }: Invocation) {
-  return { op: "detach", containerId, cniIfname } as const;
+function detachOf({ containerId, ifname: cniIfname, netns }: Invocation) {
+  return { op: "detach", containerId, cniIfname, netns: netns === "" ? null : netns } as const;
 }
 
 async function attach(
@@ -172,7 +172,7 @@ async function attach(
   } catch (error) {
     // It may have died half-way: what it did is to be undone before anything else.
     const isHalfDone = error instanceof AgentDownError && error.heard;
-    if (isHalfDone) agent.leaveNote(detachOf(invocation));
+    if (isHalfDone) agent.defer(detachOf(invocation));
     throw error;
   }
 }
@@ -189,7 +189,7 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
       done.push(await attach(invocation, agent, wanted, NO_IPAM));
     }
   } catch (error) {
-    if (done.length > 0) await agent.askOrLeaveNote(detachOf(invocation)).catch(() => {});
+    if (done.length > 0) await agent.askOrDefer(detachOf(invocation)).catch(() => {});
     throw error;
   }
   return print(addResult(config.cniVersion, config.prevResult, done));
@@ -199,7 +199,7 @@ async function del(invocation: Invocation, agent: AgentConnection): Promise<stri
   const { config } = invocation;
   // Side by side, the slower one first.
   const released = config.ipam === null ? null : delegate(config.ipam, "DEL", invocation);
-  await allOf([released, agent.askOrLeaveNote(detachOf(invocation))]);
+  await allOf([released, agent.askOrDefer(detachOf(invocation))]);
   return "";
 }
 
@@ -253,7 +253,7 @@ async function gc(invocation: Invocation, agent: AgentConnection): Promise<strin
   }));
   const before = new Date().toISOString();
   await allOf([
-    agent.askOrLeaveNote({ op: "gc", network: config.name, valid, before }),
+    agent.askOrDefer({ op: "gc", network: config.name, valid, before }),
     config.ipam === null ? null : delegate(config.ipam, "GC", invocation),
   ]);
   return "";

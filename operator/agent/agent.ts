@@ -294,8 +294,8 @@ export class Agent {
   }
 
   /** If an attachment cannot be read, its pod is not looked into; the label on its device is not seen. */
-  #unlabelled({ sessions }: Intake): ReadonlyMap<number, string> {
-    if (this.store.unreadable.length === 0) return new Map();
+  #unlabelled({ sessions }: Intake): ReadonlyMap<number, string> | null {
+    if (this.store.unreadable.length === 0) return null;
     return new Map(
       Array.from(sessions).flatMap(([key, { spec }]): [number, string][] =>
         spec.sessionId === undefined ? [] : [[spec.sessionId, key]],

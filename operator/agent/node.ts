@@ -101,15 +101,18 @@ export class Node {
     });
   }
 
-  /** @param unlabelled keys of sessions by their ids, for devices whose label is not seen */
+  /**
+   * @param unlabelled if devices may be in pods that nobody knows: the keys of sessions by their ids, since labels
+   * are not seen there
+   */
   async observe(
     tunnelName: Names["tunnelName"],
-    unlabelled: ReadonlyMap<number, string> = new Map(),
+    unlabelled: ReadonlyMap<number, string> | null = null,
   ): Promise<Observation> {
     const living = [...this.#attachments.all()].filter(isAlive);
     const links = observeLinks(this.socket, living);
-    const sessions = new Map([...unlabelled, ...kernelLabels(links)]);
-    const listing = await this.datapaths.list({ sessions, tunnelName });
+    const sessions = new Map([...(unlabelled ?? []), ...kernelLabels(links)]);
+    const listing = await this.datapaths.list({ sessions, tunnelName }, unlabelled !== null);
     return { listing, observed: assemble(listing, links), living };
   }
 

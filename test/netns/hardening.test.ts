@@ -138,12 +138,11 @@ describe("an attachment that cannot be read", () => {
       const wan = await joined(peer, "wan", 2);
       const before = await link(lan.near, "net1");
       await agent.kill();
-      const path = attachments().find((file) => readFileSync(file, "utf8").includes("shop/lan"));
-      writeFileSync(path ?? "", '{"session": 7}');
+      const path = agent.damageAttachment("c1");
       agent.log = "";
       await agent.start();
       // By the first pass, and by those that follow.
-      await until("the log says so", () => agent.log.includes(path ?? "no path"));
+      await until("the log says so", () => agent.log.includes(path));
       expect(await lan.reaches()).toBe(true);
       agent.write("more.yaml", [sessionObject("x", "branch", { sessionId: 9, peerSessionId: 9 })]);
       await until("another pass has been", () => agent.session("shop/x"));
@@ -155,7 +154,7 @@ describe("an attachment that cannot be read", () => {
       // Another pod must not have it meanwhile.
       const other = await net.addPod("other");
       const busy = await call("ADD", other, { session: "lan" }, { containerId: "c9" });
-      expect(busy.json).toMatchObject({ code: 101, msg: expect.stringContaining(path ?? "") });
+      expect(busy.json).toMatchObject({ code: 101, msg: expect.stringContaining(path) });
       expect(await lan.reaches()).toBe(true);
       // What is known goes as ever.
       expectOk(await call("DEL", wan.near, { session: "wan" }, wan));
@@ -175,8 +174,7 @@ describe("an attachment that cannot be read", () => {
       const two = await net.addPod("two");
       expectOk(await call("ADD", two, at("10.1.0.3/24", "hub"), { containerId: "c2" }));
       await agent.kill();
-      const path = attachments().find((file) => readFileSync(file, "utf8").includes('"c1"'));
-      writeFileSync(path ?? "", "[]");
+      agent.damageAttachment("c1");
       await agent.start();
       expect(await one.reaches()).toBe(true);
       expectOk(await call("DEL", two, { session: "hub" }, { containerId: "c2" }));

@@ -18,11 +18,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ODD_FILES } from "../../files/testdata.ts";
+import { buildRootfs } from "../../image/rootfs.ts";
+import { serve } from "../../rpc/server.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { type CniAnswer, type CniCall, cni } from "../harness/cni.ts";
 import { inside, link, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
-import { Background, tryRun } from "../harness/run.ts";
+import { Background, stop, tryRun } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 
 const bin = (name: string) => fileURLToPath(new URL(`../../bin/${name}`, import.meta.url));
@@ -333,6 +335,46 @@ describe("an agent that is away", () => {
   });
 });
 
+describe("an agent that answers with an error", () => {
+  /** What each code of the protocol, and those of other versions, become. */
+  it.each<[string, number, number]>([
+    ["DatapathAway", 11, 0],
+    ["SystemCallFailed", 11, 0],
+    ["ApplyFailed", 11, 0],
+    ["NotReady", 11, 0],
+    ["ClientGone", 11, 0],
+    ["EBUSY", 11, 0],
+    ["ENOBUFS", 11, 0],
+    ["ECONNREFUSED", 11, 0],
+    ["InvalidRequest", 7, 7],
+    ["SomethingNew", 999, 999],
+  ])("%s: ADD and CHECK answer %i, DEL and GC %i, STATUS 50", async (code, added, deleted) => {
+    const server = await serve({
+      path: agent.socket,
+      ...{ maxRequestBytes: 100_000, maxConnections: 8, idleTimeoutMs: 60_000 },
+      handle: async () => {
+        throw Object.assign(new Error("no"), { code });
+      },
+    });
+    try {
+      const pod = await net.addPod("pod");
+      const valid = { "cni.dev/valid-attachments": [] };
+      const answers = {
+        ADD: await call("ADD", pod),
+        CHECK: await call("CHECK", pod, { prevResult: {} }),
+        STATUS: await call("STATUS", ""),
+        DEL: await call("DEL", pod),
+        GC: await call("GC", "", valid),
+      };
+      const codes = Object.values(answers).map(({ json }) => json?.code ?? 0);
+      expect(codes).toEqual([added, added, 50, deleted, deleted]);
+      expect(deferred()).toHaveLength(deleted === 0 ? 2 : 0);
+    } finally {
+      server.close();
+    }
+  });
+});
+
 describe("the socket of a network configuration", () => {
   let base: string;
 
@@ -541,5 +583,26 @@ describe("SIGUSR1", () => {
       (await socketsOf(agent.socket)).some(([, state]) => state === "ESTAB"),
     );
     await expectDeaf(doctor.pid ?? 0);
+  });
+
+  it("opens none in the image's programs", async () => {
+    const root = mkdtempSync(join(tmpdir(), "rootfs-"));
+    try {
+      buildRootfs(root);
+      const names = readdirSync(join(root, "usr/bin")).filter((name) => name.endsWith(".mjs"));
+      expect(names).toHaveLength(5);
+      for (const name of names) {
+        const program = readFileSync(join(root, "usr/bin", name), "utf8");
+        expect(program).toMatch(/^#!\/usr\/bin\/node --disable-sigusr1\n/);
+      }
+      const child = background.start(
+        inside(net.a.name, "chroot", root, "/usr/bin/l2tp-datapath", "--socket", "/run/d.sock"),
+      );
+      await until("it listens", () => existsSync(join(root, "run/d.sock")));
+      await expectDeaf(child.pid ?? 0);
+      await stop(child);
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
   });
 });

@@ -1,5 +1,5 @@
 import { constants, readFileSync, statSync } from "node:fs";
-import { checked } from "./errno.ts";
+import { checked, isErrno } from "./errno.ts";
 import { c } from "./ffi.ts";
 
 export const O_RDONLY = 0;
@@ -20,7 +20,13 @@ const LOCK_EX_NB = 2 | 4;
  * @throws SystemError EAGAIN where another process has it
  */
 export function lockFile(path: string): void {
-  lock(path, O_RDWR | O_CREAT | O_CLOEXEC);
+  try {
+    // Whatever is there will do, a directory too, and it must not be waited for.
+    lock(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+    lock(path, O_RDWR | O_CREAT | O_CLOEXEC);
+  }
 }
 
 /**

@@ -1,4 +1,12 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -61,6 +69,13 @@ it.each(ODD_FILES)("does not stop at %s", async (_what, make) => {
   expect(dropped).toHaveLength(1);
   await requests.carryOut();
   expect(dropped).toHaveLength(1);
+});
+
+it.skipIf(process.geteuid?.() !== 0)("drops what another user has put there", async () => {
+  write("1.json", detach("c1"));
+  chownSync(join(folder, "1.json"), 1000, 1000);
+  await open().carryOut();
+  expect([done, dropped]).toEqual([[], ["it is another user's"]]);
 });
 
 it("drops a request that cannot be deferred", async () => {

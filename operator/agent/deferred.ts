@@ -63,6 +63,8 @@ export class DeferredRequests {
 
   #read(path: string): DeferredRequest | null {
     try {
+      // The folder may have been open to others before the plugin refused such a one.
+      if (lstatSync(path).uid !== process.geteuid?.()) throw new Error("it is another user's");
       const request = checkRequest(readJsonFile(path, MAX_REQUEST_BYTES));
       if (request.op === "detach" || request.op === "gc") return request;
       throw new Error(`${request.op} is not a request that can be deferred`);

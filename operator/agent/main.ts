@@ -2,6 +2,7 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pino } from "pino";
+import { requireSafeSocket } from "../../files/socket-folder.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { isServed } from "../../rpc/server.ts";
 import { UninstallWatch } from "../install/uninstalled.ts";
@@ -99,11 +100,22 @@ async function teardown(): Promise<void> {
   log.info({ changes: actions }, "nothing of ours is on the node any more");
 }
 
+/** In a container the folders above are not the node's: the plugin has the last word. */
+function warnOfSocket(): void {
+  try {
+    requireSafeSocket(options.socket);
+  } catch (error) {
+    const { message } = error as Error;
+    log.warn(`--socket ${options.socket}: ${message}; the CNI plugin refuses it as it is`);
+  }
+}
+
 async function run(): Promise<void> {
   // First of all, so that two agents never work on one node.
   const server = await serveAgent(agent, options.socket).catch((error: Error) =>
     refuse(`${error.message}; end what is there, or give this agent --socket and --state-dir`),
   );
+  warnOfSocket();
   const { daemonset, marker } = options;
   const uninstalling =
     cluster === null || daemonset === undefined

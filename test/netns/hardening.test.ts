@@ -335,6 +335,21 @@ describe("an agent that is away", () => {
   });
 });
 
+it("a lock and sockets that are directories keep neither process from starting", async () => {
+  for (const name of ["agent.sock", "datapath.sock", "datapath.sock.lock", "deferred"]) {
+    mkdirSync(join(agent.folder, "run", name), { recursive: true });
+  }
+  await agent.start();
+  expect(await agent.datapathPid()).toBeGreaterThan(0);
+  await agent.kill();
+  const full = join(agent.folder, "run", "agent.sock");
+  rmSync(full);
+  mkdirSync(join(full, "x"), { recursive: true });
+  const { status, stderr } = await tryRun(agent.command());
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/agent\.sock: a directory that is not empty/);
+});
+
 describe("an agent that answers with an error", () => {
   /** What each code of the protocol, and those of other versions, become. */
   it.each<[string, number, number]>([

@@ -1,4 +1,6 @@
-/** The plugin's side of the agent's socket, and the files of requests that the node cannot take now. */
+/**
+ * The plugin's side of the agent's socket, and the files of requests that the node cannot take now.
+ */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { makeFolder, replaceFile } from "../files/replace-file.ts";
@@ -93,7 +95,9 @@ export class AgentConnection {
     }
   }
 
-  /** Writes the request to a file that the agent reads before its next request and after each pass. */
+  /**
+   * Writes the request to a file that the agent reads before its next request and after each pass.
+   */
   defer(request: DeferredRequest): void {
     const beside = dirname(this.#socket);
     // No agent has run there since the machine started: nothing can be attached.

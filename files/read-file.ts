@@ -1,11 +1,14 @@
-/** Files that may hold anything: another process, an administrator or a full disk may have been at them. */
+/**
+ * Files that may hold anything: another process, an administrator or a full disk may have been at
+ * them.
+ */
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 
 const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = constants;
 
 /**
- * The text of a regular file of at most `maxBytes`. It never waits, as a pipe would have it, and follows no symbolic
- * link at the path's end.
+ * The text of a regular file of at most `maxBytes`. It never waits, as a pipe would have it, and
+ * follows no symbolic link at the path's end.
  * @throws Error that says what else is there
  */
 export function readTextFile(path: string, maxBytes: number): string {

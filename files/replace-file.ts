@@ -1,10 +1,14 @@
 /**
- * Files that are replaced as a whole: a reader finds the content before or the content after, and an interrupted write
- * leaves at most PATH.new, which the next write removes. Nothing is synced to the disk.
+ * Files that are replaced as a whole: a reader finds the content before or the content after, and
+ * an interrupted write leaves at most PATH.new, which the next write removes. Nothing is synced to
+ * the disk.
  */
 import { lstatSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 
-/** Of the file that holds the content until it takes its place. No reader of ours opens such a name. */
+/**
+ * Ends the name of the file that holds the content until it takes its place. No reader of ours
+ * opens such a name.
+ */
 export const UNFINISHED = ".new";
 const MOST_ASIDE = 100;
 
@@ -54,7 +58,7 @@ export function makeFolder(path: string): void {
   mkdirSync(path, { recursive: true, mode: 0o700 });
 }
 
-/** Renames what is in the way, since somebody may want its content: PATH.aside, PATH.aside2, … */
+/** Renames what is in the way, so that its content is not lost: PATH.aside, PATH.aside2, … */
 export function setAside(path: string): void {
   for (let count = 1; count <= MOST_ASIDE; count++) {
     const aside = `${path}.aside${count === 1 ? "" : count}`;

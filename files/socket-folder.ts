@@ -1,4 +1,4 @@
-/** Whether nobody but root can put another socket, or another file, where a path leads. */
+/** Checks that only root decides which socket, or which file, a path leads to. */
 import { lstatSync, readlinkSync, type Stats } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
 
@@ -18,9 +18,10 @@ export class UnsafePathError extends Error {
 }
 
 /**
- * The socket's path with all symbolic links resolved. Every folder of it belongs to root, and only root can write to it;
- * above the socket's own folder one may be open to others if it is sticky (/tmp), since what root has there is root's to
- * rename. What does not exist cannot be taken for anything else.
+ * The socket's path with all symbolic links resolved. Every folder of it belongs to root, and only
+ * root can write to it; above the socket's own folder one may be open to others if it is sticky
+ * (/tmp), since what root has there is root's to rename. What does not exist cannot be taken for
+ * anything else.
  * @throws UnsafePathError
  */
 export function requireSafeSocket(path: string): string {
@@ -51,7 +52,7 @@ export function requireSafeSocket(path: string): string {
   return reached;
 }
 
-/** What is at the path itself, not behind it; undefined: nothing. */
+/** The entry at the path itself, not behind a link; undefined: there is none. */
 function lookAt(path: string): Stats | undefined {
   try {
     return lstatSync(path);
@@ -72,7 +73,7 @@ function requireFolder(path: string, stat: Stats | undefined, { isLast }: { isLa
   throw new UnsafePathError(`others than root can write to ${path} (mode ${mode})`, remedy);
 }
 
-/** What is in a sticky folder is its owner's to rename; anybody may make what is not there yet. */
+/** Only its owner renames an entry of a sticky folder, but every user can create a missing one. */
 function requireRoots(
   path: string,
   stat: Stats | undefined,
@@ -82,7 +83,7 @@ function requireRoots(
   if (stat === undefined) {
     if (folder === undefined || (folder.mode & WRITABLE_BY_OTHERS) === 0) return;
     const remedy = "create it as root, with mode 0700";
-    throw new UnsafePathError(`${path} does not exist, and anybody can create it`, remedy);
+    throw new UnsafePathError(`${path} does not exist, and any user can create it`, remedy);
   }
   if (stat.uid !== 0 && (stat.isSymbolicLink() || !isSocket)) throw belongsTo(path, stat.uid);
 }

@@ -1,4 +1,4 @@
-/** What may stand where a file of ours should: each makes it at the path, in place of what was there. */
+/** Contents of a place where a file of ours belongs. Each replaces what is at the path. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 
@@ -16,7 +16,7 @@ const KINDS: readonly (readonly [string, Make])[] = [
   ["a directory", (path) => mkdirSync(path)],
   [
     "a directory with something in it",
-    (path) => mkdirSync(`${path}/of/somebody`, { recursive: true }),
+    (path) => mkdirSync(`${path}/of/another`, { recursive: true }),
   ],
   ["a symbolic link to what never ends", (path) => symlinkSync("/dev/zero", path)],
   ["a symbolic link that leads nowhere", (path) => symlinkSync("/nowhere/at/all", path)],

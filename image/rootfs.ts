@@ -122,8 +122,8 @@ function addLibraries(directory: string, files: readonly string[]): void {
 function addPrograms(directory: string): void {
   for (const [name, source] of Object.entries(PROGRAMS)) {
     const path = join(directory, "usr/bin", name);
-    // Its extension tells Node what is in it; its name without one is for people. The kernel passes one
-    // argument of the first line: the one that keeps SIGUSR1 from opening an inspector.
+    // Its extension tells Node what is in it; its name without one is for people. The kernel passes
+    // one argument of the first line: the one that keeps SIGUSR1 from opening an inspector.
     writeFileSync(
       `${path}.mjs`,
       `#!/usr/bin/node --disable-sigusr1\nimport "${APP}/${source}";\n`,

@@ -30,7 +30,8 @@ export function lockFile(path: string): void {
 }
 
 /**
- * Takes the lock of the folder itself, for as long. No file in it is needed, and none can be in the way.
+ * Takes the lock of the folder itself, for as long. No file in it is needed, and none can be in the
+ * way.
  * @throws SystemError EAGAIN where another process has it
  */
 export function lockFolder(path: string): void {
@@ -47,7 +48,10 @@ function lock(path: string, flags: number): void {
   }
 }
 
-/** The process that has the lock of the path, as far as this one can see it: null in another PID namespace. */
+/**
+ * The process that has the lock of the path, as far as this one can see it: null in another PID
+ * namespace.
+ */
 export function lockHolder(path: string): { readonly pid: number; readonly name: string } | null {
   try {
     const { ino } = statSync(path);

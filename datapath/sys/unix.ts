@@ -40,7 +40,7 @@ export function listenUnix(path: string): number {
   }
 }
 
-/** @throws Error where it is a folder with something in it, which nobody may lose */
+/** @throws Error if it is a directory with something in it: that must not be lost */
 function removeStale(path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) {
     return rmSync(path, { force: true });

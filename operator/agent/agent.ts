@@ -69,7 +69,7 @@ const SETTLE_MS = 50;
 const LINK_SETTLE_MS = 1000;
 const FIRST_RETRY_MS = 250;
 
-/** What an unreadable attachment means, and what to do about it. */
+/** Explains an unreadable attachment, and names the remedy. */
 const SPARED =
   "the sessions that it may be about are left as they are; delete its pod, or delete the file if the pod is gone";
 
@@ -200,7 +200,10 @@ export class Agent {
     return this.#deferred.carryOut();
   }
 
-  /** Whether a DEL of the call is deferred: until then it must not be added again. */
+  /**
+   * True while a DEL of the call is deferred: until it is done, no ADD of the same container may
+   * run.
+   */
   isLeaving(call: CniCall): boolean {
     return this.#deferred.isLeaving(call);
   }
@@ -256,6 +259,7 @@ export class Agent {
   async #pass(): Promise<PassState> {
     const { nodeName, source } = this.#options;
     const started = performance.now();
+    this.store.recheck();
     const { intake, rejections, unknown, withdrawn } = await this.#read();
     const namer = tunnelNamer(intake, nodeName, this.node.tunnelNames);
     const observation = await this.node.observe(namer, this.#unlabelled(intake));
@@ -293,7 +297,10 @@ export class Agent {
     return this.#state;
   }
 
-  /** If an attachment cannot be read, its pod is not looked into; the label on its device is not seen. */
+  /**
+   * If an attachment cannot be read, its pod is not looked into; the label on its device is not
+   * seen.
+   */
   #unlabelled({ sessions }: Intake): ReadonlyMap<number, string> | null {
     if (this.store.unreadable.length === 0) return null;
     return new Map(
@@ -423,7 +430,7 @@ export class Agent {
   }
 }
 
-/** Whether tunnels of the node are in the datapath process. */
+/** True if a tunnel of the node is in the datapath process. */
 function needsProcess(resolved: Pick<Resolved, "tunnels"> | undefined): boolean {
   const isInProcess = ({ tunnel }: ResolvedTunnel) =>
     tunnel.datapath === "Userspace" || tunnel.control !== undefined;

@@ -116,7 +116,7 @@ export class Attacher {
     return attachments;
   }
 
-  /** Nobody can say what they were about: a whole pass takes the sessions back, and leaves the interfaces. */
+  /** A whole pass takes their sessions back; their interfaces are known by name alone. */
   async #detachUnreadable(call: DetachCall): Promise<void> {
     const { store, node, pass } = this.#context;
     const names = store.dropUnreadable(call);
@@ -270,13 +270,13 @@ export class Attacher {
     throw new AgentError("SessionBusy", message, remedy);
   }
 
-  /** Another pod may have it, of which only a file tells that cannot be read. */
+  /** Another pod may have the session, and its attachment cannot be read. */
   #requireNotHeld({ session: { key } }: ResolvedSession, request: SessionRequest): void {
     const { node, store } = this.#context;
     if (!node.held.has(key) || store.ownsUnreadable(request)) return;
     const paths = store.unreadable.map(({ path }) => path).join(", ");
-    const message = `L2tpSession ${key} may be attached to a pod of which only ${paths} tells, and that cannot be read`;
-    const remedy = "end that pod first; if it is gone, delete the file and restart the agent";
+    const message = `L2tpSession ${key} may be attached to a pod whose attachment cannot be read (${paths})`;
+    const remedy = "end that pod first; if it is gone, delete the file";
     throw new AgentError("SessionBusy", message, remedy);
   }
 

@@ -1,4 +1,6 @@
-/** What an attachment's file must hold. A field of another shape would break whatever reads it later. */
+/**
+ * Checks an attachment's file when it is read: a field of another shape would break a reader later.
+ */
 
 import { parseAddress, parsePrefix } from "../../l2tp/ip.ts";
 import { MAC_FORM } from "../../l2tp/mac.ts";
@@ -34,7 +36,7 @@ function isIpamResult(value: unknown): boolean {
   return Array.isArray(ips) && Array.isArray(routes);
 }
 
-/** By field: a field of Attachment without a check is an error of the compiler. */
+/** One check a field: tsc refuses a field of Attachment that has none. */
 const CHECKS: Readonly<Record<keyof Attachment, Check>> = {
   containerId: text(FORMS.containerId),
   cniIfname: text(FORMS.ifname),
@@ -53,7 +55,10 @@ const CHECKS: Readonly<Record<keyof Attachment, Check>> = {
   ipam: isIpamResult,
 };
 
-/** The attachment; fields that this version does not know stay in it. @throws TypeError naming the field */
+/**
+ * The attachment; fields that this version does not know stay in it.
+ * @throws TypeError naming the field
+ */
 export function parseAttachment(value: unknown): Attachment {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new TypeError("it is not a JSON object");

@@ -81,6 +81,25 @@ describe.each(ODD_FILES)("%s", (_what, make) => {
     expect([...open().all()]).toEqual([attachment()]);
   });
 
+  it("is forgotten with its file, and known again if the file is repaired", () => {
+    open().put(attachment());
+    const [path, text] = [only(), readFileSync(only(), "utf8")];
+    make(path);
+    const store = open();
+    store.recheck();
+    expect(store.unreadable).toHaveLength(1);
+    rmSync(path, { recursive: true });
+    writeFileSync(path, text);
+    store.recheck();
+    expect(store.unreadable).toEqual([]);
+    expect([...store.all()]).toEqual([attachment()]);
+    make(path);
+    const again = open();
+    rmSync(path, { recursive: true });
+    again.recheck();
+    expect(again.unreadable).toEqual([]);
+  });
+
   it("is removed after a reboot, which has ended its pod", () => {
     open().put(attachment());
     make(only());
@@ -140,5 +159,10 @@ it("knows the file of an earlier version, by whatever name, and takes a copy for
 it("holds on to all that runs where there is no folder to read", () => {
   writeFileSync(folder, "x");
   expect(open().unreadable).toMatchObject([{ path: folder }]);
-  expect(() => open().put(attachment())).toThrow();
+  const store = open();
+  expect(() => store.put(attachment())).toThrow();
+  rmSync(folder);
+  store.recheck();
+  expect(store.unreadable).toEqual([]);
+  store.put(attachment());
 });

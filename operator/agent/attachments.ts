@@ -16,7 +16,7 @@ const MAX_FILE_BYTES = 4 * 1024 * 1024;
 /** Holds the id of the boot in which the files beside it were written. */
 const BOOT_FILE = "boot-id";
 
-/** A file of which nobody can say which pod has which session by it. */
+/** A file that should say which pod has which session, and cannot be read. */
 export interface UnreadableFile {
   readonly path: string;
   readonly reason: string;
@@ -26,23 +26,32 @@ export class AttachmentStore {
   readonly #folder: string;
   readonly #byKey = new Map<string, Attachment>();
   readonly #bySession = new Map<string, Attachment[]>();
-  /** By key: the file that it was read from, or written to. */
+  /** The file of each attachment, by its key. */
   readonly #paths = new Map<string, string>();
   readonly #unreadable = new Map<string, UnreadableFile>();
 
-  /** Reads what is there. A file that cannot be read is left alone, unless a reboot has ended its pod. */
+  /**
+   * Reads what is there. A file that cannot be read is left alone, unless a reboot has ended its
+   * pod.
+   */
   constructor(stateFolder: string) {
     this.#folder = join(stateFolder, "attachments");
-    const names = this.#list();
-    const isOfEarlierBoot = this.#isOfEarlierBoot();
-    for (const name of names) {
-      const path = join(this.#folder, name);
-      if (name.endsWith(UNFINISHED)) remove(path);
-      else if (name.endsWith(".json")) this.#read(path, isOfEarlierBoot);
+    this.#readAll();
+  }
+
+  /** Looks again at what could not be read: an administrator may have repaired or deleted it. */
+  recheck(): void {
+    for (const path of [...this.#unreadable.keys()]) {
+      this.#unreadable.delete(path);
+      if (path === this.#folder) this.#readAll();
+      else if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) this.#read(path, false);
     }
   }
 
-  /** What runs is spared while there is one: it may serve the pod that the file is about. */
+  /**
+   * While there is one, sessions without a known pod are left alone: the file may be about one of
+   * them.
+   */
   get unreadable(): readonly UnreadableFile[] {
     return [...this.#unreadable.values()];
   }
@@ -112,7 +121,7 @@ export class AttachmentStore {
     });
   }
 
-  /** Whether one of the unreadable files is that of the call. */
+  /** True if an ADD of this call has written one of the unreadable files. */
   ownsUnreadable(call: CniCall): boolean {
     return this.#unreadableOf(call).length > 0;
   }
@@ -120,6 +129,16 @@ export class AttachmentStore {
   #unreadableOf(call: CniCall): readonly string[] {
     const prefix = join(this.#folder, `${digestOf(call)}.`);
     return [...this.#unreadable.keys()].filter((path) => path.startsWith(prefix));
+  }
+
+  #readAll(): void {
+    const names = this.#list();
+    const isOfEarlierBoot = this.#isOfEarlierBoot();
+    for (const name of names) {
+      const path = join(this.#folder, name);
+      if (name.endsWith(UNFINISHED)) remove(path);
+      else if (name.endsWith(".json")) this.#read(path, isOfEarlierBoot);
+    }
   }
 
   #list(): readonly string[] {
@@ -184,7 +203,7 @@ export class AttachmentStore {
     else this.#bySession.delete(attachment.session);
   }
 
-  /** By the ADD, so that its DEL finds a file that cannot be read; and by the interface. */
+  /** The name begins with the ADD, so that its DEL finds a file that cannot be read. */
   #pathOf(attachment: Attachment): string {
     return join(this.#folder, `${digestOf(attachment)}.${attachment.ifname}.json`);
   }

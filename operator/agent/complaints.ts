@@ -92,12 +92,12 @@ function aboutAttachment({ pod, ifname, session, state }: AttachmentRow): Findin
   return [{ severity: "error", object, finding, remedy: "create it again, or delete the pod" }];
 }
 
-/** Files that may say which pod has a session, if anybody could read them. */
+/** Reports the attachments that cannot be read. */
 export function aboutUnreadable(files: readonly UnreadableFile[]): Finding[] {
   return files.map(({ path, reason }) => ({
     severity: "error",
     object: `attachment ${path}`,
     finding: `${reason}; the sessions that it may be about are left as they are`,
-    remedy: "delete its pod, or delete the file if the pod is gone, and restart the agent",
+    remedy: "delete its pod; if the pod is gone, delete the file",
   }));
 }

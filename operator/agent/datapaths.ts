@@ -51,7 +51,8 @@ export class Datapaths {
 
   /**
    * All that is programmed. Changes refer to what was listed last.
-   * @param trustsSignalling a session in the kernel without its label is known by what was agreed on with the peer
+   * @param trustsSignalling a session in the kernel without its label is known by what was agreed
+   * on with the peer
    */
   list(names: Names, trustsSignalling = false): Promise<Listing> {
     return this.#all((kernel, held, userspace) => {
@@ -133,7 +134,9 @@ export class Datapaths {
   }
 }
 
-/** By session ID: the keys of the sessions that control connections of this node have established. */
+/**
+ * The keys of the sessions that control connections of this node have established, by session ID.
+ */
 function agreedSessions({ sessions }: Listing): [number, string][] {
   return sessions.flatMap(({ session, control }): [number, string][] =>
     control?.established && isControlHalf(session.key)

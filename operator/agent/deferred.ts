@@ -25,13 +25,15 @@ export class DeferredRequests {
   readonly #options: DeferredOptions;
   #pending: readonly DeferredRequest[] = [];
 
-  /** @param folders the first is the plugin's; the others are those of plugins of earlier versions */
+  /**
+   * @param folders the first is the plugin's; the others are those of plugins of earlier versions
+   */
   constructor(folders: readonly string[], options: DeferredOptions) {
     this.#folders = folders;
     this.#options = options;
   }
 
-  /** Whether an interface of the call has yet to go. */
+  /** True if a DEL of the call is deferred and not done. */
   isLeaving({ containerId, cniIfname }: CniCall): boolean {
     return this.#pending.some(
       (request) =>

@@ -102,8 +102,8 @@ export class Node {
   }
 
   /**
-   * @param unlabelled if devices may be in pods that nobody knows: the keys of sessions by their ids, since labels
-   * are not seen there
+   * @param unlabelled if devices may be in unknown pods, where labels are not seen: the keys of
+   * sessions by their ids
    */
   async observe(
     tunnelName: Names["tunnelName"],
@@ -265,7 +265,8 @@ export class Node {
   }
 
   /**
-   * Takes an interface away of which only its name is known, and that ADD has made. Its session has left it.
+   * Takes an interface away of which only its name is known, and that ADD has made. Its session has
+   * left it.
    * @param netns the pod's, as the runtime says
    */
   async removeLeftInterface(netns: string | null, name: string): Promise<void> {

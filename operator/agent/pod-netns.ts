@@ -9,7 +9,7 @@ import { AgentError } from "./errors.ts";
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
 let boot: string | undefined;
-/** Of the kernel that runs: another one after each boot. */
+/** The kernel draws another one at each boot. */
 export function bootId(): string {
   boot ??= readFileSync(BOOT_ID, "utf8").trim();
   return boot;

@@ -11,7 +11,10 @@ export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
 export const CNI_VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
 /** The annotation by which a pod asks a chained plugin for sessions. */
 export const ANNOTATION = "l2tp.dev/sessions";
-/** Beside the socket: the folder of deferred requests, one a file, that the agent has yet to carry out. */
+/**
+ * Beside the socket: the folder of deferred requests, one a file, that the agent has yet to carry
+ * out.
+ */
 export const DEFERRED_REQUESTS = "deferred";
 export const MAX_REQUEST_BYTES = 1024 * 1024;
 export const MAX_REPLY_BYTES = 64 * 1024 * 1024;
@@ -99,7 +102,10 @@ export type AgentRequest =
   | { readonly op: "dump" }
   | { readonly op: "doctor"; readonly seconds: number };
 
-/** A request that the plugin writes to a file when the node cannot be asked; the agent carries it out later. */
+/**
+ * A request that the plugin writes to a file when the node cannot be asked; the agent carries it
+ * out later.
+ */
 export type DeferredRequest = Extract<AgentRequest, { op: "detach" } | { op: "gc" }>;
 
 export interface AttachedInterface {

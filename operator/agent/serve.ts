@@ -124,7 +124,7 @@ function requireGone(agent: Agent, request: ChangeRequest): void {
   throw new AgentError("NotReady", message, "try again");
 }
 
-/** What the caller can do about an error of a process or a kernel that it does not know. */
+/** Errors of the datapath process and of the kernel, in terms of the agent's protocol. */
 function forCaller(error: unknown): unknown {
   if (error instanceof ConnectionError) {
     const message = `the datapath process does not answer: ${error.message}`;

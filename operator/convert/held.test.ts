@@ -28,7 +28,7 @@ const link = (change: Partial<Link>): Link => ({
 const attachment = (change: Partial<Attachment>) =>
   ({ containerId: "c1", ifname: "net1", session: key, ...change }) as Attachment;
 
-/** What is programmed while a pod has the session's device, and what is wanted if nobody knows of the pod. */
+/** A session whose device is in a pod, and what the agent wants if it does not know of the pod. */
 function lost(datapath: Datapath, isOpen = true) {
   const tunnels = [tunnel({ datapath })];
   const observed: Observed = {

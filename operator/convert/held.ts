@@ -1,6 +1,6 @@
 /**
- * Sessions that may serve a pod whose attachment cannot be read. They stay as they are, the pod's interface included,
- * until the file is gone: pure.
+ * Sessions that may serve a pod whose attachment cannot be read. They stay as they are, the pod's
+ * interface included, until the file is gone: pure.
  */
 import { isControlHalf, wholeName } from "../../l2tp/halves.ts";
 import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
@@ -51,7 +51,7 @@ export function holdUnknown(
   };
 }
 
-/** Of a held session without a readable attachment: its bridge stays, since it may join other pods. */
+/** Keeps the bridge of a held session while a known pod leaves it, since it may join other pods. */
 export function keepBridge(desired: Desired, observed: Observed): Desired {
   const bridge = observed.links.find(({ kind }) => kind === "bridge");
   if (bridge === undefined || desired.links.some(({ id }) => id === bridge.id)) return desired;
@@ -67,7 +67,7 @@ function unknownPorts({ links }: Observed, known: readonly Attachment[]): readon
   return links.filter(({ kind, id }) => kind === "port" && !ids.has(id));
 }
 
-/** What is observed of these sessions, and these ports, in place of what is desired. */
+/** Replaces the desired state of these sessions by the observed one, and keeps these ports. */
 function freeze(
   desired: Desired,
   observed: Observed,
@@ -99,7 +99,7 @@ function freeze(
 /** It stands in for a device of which only its session tells. Nothing is ever done to it. */
 function deviceInSomePod({ session, datapath }: ObservedSession): Link {
   const id = linkId.pseudowire(session.key);
-  const place = { netns: "a pod that nobody can name", name: session.key };
+  const place = { netns: "(a pod that is not known)", name: session.key };
   const unknown = {
     mtu: session.mtu,
     mac: null,

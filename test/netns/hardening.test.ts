@@ -1,4 +1,4 @@
-/** What an agent must bear: files of any content, processes that are away, signals, sockets in others' folders. */
+/** Files of any content, processes that are away, signals, sockets in other users' folders. */
 import {
   chmodSync,
   chownSync,
@@ -102,7 +102,7 @@ async function socketsOf(path: string): Promise<string[][]> {
   return lines.map((line) => line.trim().split(/\s+/));
 }
 
-/** Whether a connection, or a message in one, waits for a process that is stopped. */
+/** True if a connection, or a message in one, waits for a process that is stopped. */
 async function hasUnread(path: string): Promise<boolean> {
   return (await socketsOf(path)).some(([, , received]) => Number(received) > 0);
 }
@@ -143,7 +143,6 @@ describe("an attachment that cannot be read", () => {
       const path = agent.damageAttachment("c1");
       agent.log = "";
       await agent.start();
-      // By the first pass, and by those that follow.
       await until("the log says so", () => agent.log.includes(path));
       expect(await lan.reaches()).toBe(true);
       agent.write("more.yaml", [sessionObject("x", "branch", { sessionId: 9, peerSessionId: 9 })]);
@@ -158,7 +157,7 @@ describe("an attachment that cannot be read", () => {
       const busy = await call("ADD", other, { session: "lan" }, { containerId: "c9" });
       expect(busy.json).toMatchObject({ code: 101, msg: expect.stringContaining(path) });
       expect(await lan.reaches()).toBe(true);
-      // What is known goes as ever.
+      // A known attachment goes as ever.
       expectOk(await call("DEL", wan.near, { session: "wan" }, wan));
       expect(await link(wan.near, "net1")).toBeUndefined();
       expect(await lan.reaches()).toBe(true);
@@ -351,7 +350,7 @@ it("a lock and sockets that are directories keep neither process from starting",
 });
 
 describe("an agent that answers with an error", () => {
-  /** What each code of the protocol, and those of other versions, become. */
+  /** Codes of the protocol, and of agents of other versions. */
   it.each<[string, number, number]>([
     ["DatapathAway", 11, 0],
     ["SystemCallFailed", 11, 0],
@@ -450,7 +449,7 @@ describe("the socket of a network configuration", () => {
     [
       "that is not there, where anybody could make it",
       () => join(folder("tmp", 0o1777), "none"),
-      /anybody can create it/,
+      /any user can create it/,
     ],
     [
       "behind links in a circle",

@@ -51,7 +51,7 @@ export class Cache {
   }
 }
 
-/** What is in the objects is checked again when they are taken in. */
+/** The intake checks the rest of the object. */
 function isDocument(value: unknown): boolean {
   const { origin, content } = value as { origin?: unknown; content?: unknown };
   const { kind, metadata, spec } = content as Readonly<Record<string, unknown>>;

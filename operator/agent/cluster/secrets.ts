@@ -16,10 +16,10 @@ interface Known {
   readonly problem: string | null;
 }
 
-/** By "namespace/name". */
+/** Entries by "namespace/name". */
 export type SavedSecrets = readonly (readonly [string, Known])[];
 
-/** Whether a file holds what `save` gave it. @throws TypeError where it is of quite another shape */
+/** True if the value is what `save` returned. @throws TypeError if its shape is quite another */
 export function isSavedSecrets(value: unknown): value is SavedSecrets {
   return (value as readonly unknown[]).every((item) => {
     const [id, known] = item as readonly unknown[];

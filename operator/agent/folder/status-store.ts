@@ -1,4 +1,6 @@
-/** Status of the objects in the state folder: a file each, replaced as a whole and only on change. */
+/**
+ * Status of the objects in the state folder: a file each, replaced as a whole and only on change.
+ */
 import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -24,7 +26,9 @@ interface StatusFile {
   };
 }
 
-/** A file as it was written: another inode, time or size means that somebody else has been at it. */
+/**
+ * A file as it was written: another inode, time or size means that another program has changed it.
+ */
 interface Written {
   readonly file: StatusFile;
   readonly stamp: string;
@@ -32,12 +36,15 @@ interface Written {
 
 export class StatusStore implements StatusSink {
   readonly #folder: string;
-  /** What the files are to say, by name. */
+  /** The desired content of the files, by name. */
   #files = new Map<string, StatusFile>();
   readonly #written = new Map<string, Written>();
   readonly #now: () => Date;
 
-  /** A file that is not one of ours, or not whole, says nothing; it is replaced or removed with the first write. */
+  /**
+   * A file that is not one of ours, or not whole, says nothing; it is replaced or removed with the
+   * first write.
+   */
   constructor(stateFolder: string, now: () => Date) {
     this.#folder = join(stateFolder, "status");
     this.#now = now;
@@ -92,7 +99,7 @@ export class StatusStore implements StatusSink {
   #remove(name: string): void {
     const path = join(this.#folder, name);
     this.#written.delete(name);
-    // A directory is none of ours, and in nobody's way.
+    // A directory is not ours, and in the way of no file.
     if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) {
       rmSync(path, { force: true });
     }

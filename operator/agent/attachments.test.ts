@@ -103,7 +103,7 @@ describe.each(ODD_FILES)("%s", (_what, make) => {
   it("is removed after a reboot, which has ended its pod", () => {
     open().put(attachment());
     make(only());
-    writeFileSync(join(folder, "boot-id"), "01234567-89ab-cdef-0123-456789abcdef\n");
+    writeFileSync(join(folder, ".boot-id"), "01234567-89ab-cdef-0123-456789abcdef\n");
     expect(open().unreadable).toEqual([]);
     expect(files()).toEqual([]);
   });

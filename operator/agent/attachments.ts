@@ -14,7 +14,7 @@ import type { CniCall } from "./protocol.ts";
 
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
 /** Holds the id of the boot in which the files beside it were written. */
-const BOOT_FILE = "boot-id";
+const BOOT_FILE = ".boot-id";
 
 /** A file that should say which pod has which session, and cannot be read. */
 export interface UnreadableFile {

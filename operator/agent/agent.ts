@@ -234,6 +234,7 @@ export class Agent {
       const observation = await this.node.observe(() => undefined);
       const { actions, failures } = await this.node.converge(nothing, spared, observation);
       this.#forgetLeft(failures);
+      if (failures.size === 0) this.store.removeUnreadable();
       this.source.forget();
       await this.#datapath.shutdown();
       return { actions: actions.length, failures };

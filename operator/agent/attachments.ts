@@ -121,6 +121,12 @@ export class AttachmentStore {
     });
   }
 
+  /** Removes all unreadable files: no session is left that they could be about. */
+  removeUnreadable(): void {
+    for (const path of this.#unreadable.keys()) if (path !== this.#folder) remove(path);
+    this.#unreadable.clear();
+  }
+
   /** True if an ADD of this call has written one of the unreadable files. */
   ownsUnreadable(call: CniCall): boolean {
     return this.#unreadableOf(call).length > 0;

@@ -192,6 +192,16 @@ describe("an attachment that cannot be read", () => {
   });
 });
 
+it("--teardown takes attachments that cannot be read away, too", async () => {
+  await agent.start();
+  expectOk(await call("ADD", await net.addPod("pod")));
+  await agent.kill();
+  agent.damageAttachment("c1");
+  expect((await agent.teardown()).status).toBe(0);
+  expect(attachments()).toEqual([]);
+  await expect(agent.datapathPid()).rejects.toThrow();
+});
+
 describe("files of any content", () => {
   it("break neither l2tpctl nor CNI: each is replaced, dropped or reported", async () => {
     await agent.start();

@@ -55,7 +55,7 @@ build: dist/l2tp ## dist/l2tp, the CNI plugin in one file
 image: dist/l2tp ## dist/image.tar, for any container engine
 	@node image/build.ts
 
-dist/l2tp: $(shell find cni rpc operator/agent/protocol.ts -name '*.ts' ! -name '*.test.ts') package-lock.json
+dist/l2tp: $(shell find cni files rpc operator/agent/protocol.ts -name '*.ts' ! -name '*.test.ts') package-lock.json
 	@test/setup/install.sh
 	@mkdir -p dist
 	@node test/setup/build-cni.ts

@@ -30,7 +30,12 @@ const cluster = (name: string, timeoutMs: number) => {
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["{l2tp,datapath,operator,cni,cli,rpc}/**/*.test.ts"] } },
+      {
+        test: {
+          name: "unit",
+          include: ["{l2tp,datapath,operator,cni,cli,files,rpc}/**/*.test.ts"],
+        },
+      },
       system("netns", 60_000),
       system("peer", 120_000),
       // Joins and cuts no frames.

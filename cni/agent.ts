@@ -1,13 +1,17 @@
-/** The plugin's side of the agent's socket; where nobody listens, tombstones. */
-import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+/**
+ * The plugin's side of the agent's socket, and the files of requests that the node cannot take now.
+ */
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { makeFolder, replaceFile } from "../files/replace-file.ts";
+import { requireSafeSocket } from "../files/socket-folder.ts";
 import {
   type AgentErrorCode,
   type AgentRequest,
   type AgentResults,
+  DEFERRED_REQUESTS,
+  type DeferredRequest,
   MAX_REPLY_BYTES,
-  TOMBSTONES,
-  type Tombstone,
 } from "../operator/agent/protocol.ts";
 import { ConnectionError, RemoteError } from "../rpc/errors.ts";
 import { Connection } from "./connection.ts";
@@ -42,16 +46,27 @@ const CODES: Readonly<Record<AgentErrorCode, number>> = {
   InvalidRequest: CniCode.InvalidConfig,
   ClientGone: CniCode.TryAgainLater,
   Drift: CniCode.Drift,
+  DatapathAway: CniCode.TryAgainLater,
+  SystemCallFailed: CniCode.TryAgainLater,
 };
+/** How an agent of another version names an error of its datapath or of the kernel. */
+const ERRNO = /^E[A-Z0-9]+$/;
+
+function codeOf({ code }: RemoteError): number {
+  const known = CODES[code as AgentErrorCode];
+  return known ?? (ERRNO.test(code) ? CniCode.TryAgainLater : CniCode.Internal);
+}
 
 export class AgentConnection {
   readonly #socket: string;
   readonly #connection: Promise<Connection>;
+  #deferred = 0;
 
+  /** @throws CniError where others than root decide who listens there */
   constructor(socket: string) {
-    this.#socket = socket;
-    this.#connection = Connection.open(socket, MAX_REPLY_BYTES);
-    // Whoever asks will hear of it.
+    this.#socket = requireSafe(socket);
+    this.#connection = Connection.open(this.#socket, MAX_REPLY_BYTES);
+    // The first request reports the error.
     this.#connection.catch(() => {});
   }
 
@@ -65,35 +80,35 @@ export class AgentConnection {
     } catch (error) {
       if (error instanceof ConnectionError) throw new AgentDownError(this.#socket, error, heard);
       if (!(error instanceof RemoteError)) throw error;
-      const code = CODES[error.code as AgentErrorCode] ?? CniCode.Internal;
-      const remedy = error.remedy === undefined ? "" : `; ${error.remedy}`;
-      throw new CniError(code, `${error.message}${remedy}`);
+      const remedy = error.remedy ? `; ${error.remedy}` : "";
+      throw new CniError(codeOf(error), `${error.message}${remedy}`);
     }
   }
 
-  /** Asks; where the agent is down, it is left a note that it reads when it comes back. */
-  async askOrLeaveNote(request: Tombstone): Promise<void> {
+  /** Asks. If the agent, its datapath or the kernel cannot do it now, the agent does it later. */
+  async askOrDefer(request: DeferredRequest): Promise<void> {
     try {
       await this.ask(request);
     } catch (error) {
-      if (!(error instanceof AgentDownError)) throw error;
-      this.leaveNote(request);
+      if (!(error instanceof CniError) || error.code !== CniCode.TryAgainLater) throw error;
+      this.defer(request);
     }
   }
 
-  leaveNote(tombstone: Tombstone): void {
+  /**
+   * Writes the request to a file that the agent reads before its next request and after each pass.
+   */
+  defer(request: DeferredRequest): void {
     const beside = dirname(this.#socket);
-    // No agent has ever run there since the machine started: nothing can be attached.
+    // No agent has run there since the machine started: nothing can be attached.
     if (!existsSync(beside)) return;
-    const folder = join(beside, TOMBSTONES);
-    const name = `${Date.now()}-${process.pid}`;
+    const folder = join(beside, DEFERRED_REQUESTS);
+    const name = `${Date.now()}-${process.pid}-${this.#deferred++}.json`;
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
-      // The agent must never see half of one.
-      writeFileSync(join(folder, `.${name}`), JSON.stringify(tombstone), { mode: 0o600 });
-      renameSync(join(folder, `.${name}`), join(folder, `${name}.json`));
+      makeFolder(folder);
+      replaceFile(join(folder, name), JSON.stringify(request));
     } catch (error) {
-      const message = `the agent is down, and no note can be left for it: ${(error as Error).message}`;
+      const message = `the agent cannot be asked, and the request cannot be deferred: ${(error as Error).message}`;
       throw new CniError(CniCode.IoFailure, message);
     }
   }
@@ -103,5 +118,14 @@ export class AgentConnection {
       (connection) => connection.close(),
       () => {},
     );
+  }
+}
+
+function requireSafe(socket: string): string {
+  try {
+    return requireSafeSocket(socket);
+  } catch (error) {
+    const message = `socket ${JSON.stringify(socket)}: ${(error as Error).message}`;
+    throw new CniError(CniCode.InvalidConfig, message);
   }
 }

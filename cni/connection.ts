@@ -18,6 +18,7 @@ export class Connection {
   #socket: Socket | null = null;
   #unsent: Uint8Array = new Uint8Array();
   #waiting: Waiting | null = null;
+  #failure: ConnectionError | null = null;
 
   private constructor(path: string, maxReplyBytes: number) {
     this.#path = path;
@@ -43,6 +44,8 @@ export class Connection {
 
   /** @throws RemoteError; ConnectionError, after which the connection is of no more use */
   request(request: unknown, timeoutMs: number): Promise<unknown> {
+    // The agent may have ended between the connection and the first request.
+    if (this.#failure !== null) return Promise.reject(this.#failure);
     const timer = setTimeout(() => {
       this.#fail("ETIMEDOUT", `no answer in ${timeoutMs} ms`);
       this.close();
@@ -82,7 +85,8 @@ export class Connection {
   }
 
   #fail(code: string, message: string): void {
-    this.#waiting?.reject(new ConnectionError(code, `${this.#path}: ${message}`));
+    this.#failure ??= new ConnectionError(code, `${this.#path}: ${message}`);
+    this.#waiting?.reject(this.#failure);
     this.#waiting = null;
   }
 }

@@ -112,7 +112,7 @@ async function addWithIpam(
       throw error;
     }
   } catch (error) {
-    await agent.askOrLeaveNote(detachOf(invocation)).catch(() => {});
+    await agent.askOrDefer(detachOf(invocation)).catch(() => {});
     throw error;
   }
 }
@@ -157,8 +157,8 @@ async function allocate(
 }
 
 /** What takes away all that an ADD has made. */
-function detachOf({ containerId, ifname: cniIfname }: Invocation) {
-  return { op: "detach", containerId, cniIfname } as const;
+function detachOf({ containerId, ifname: cniIfname, netns }: Invocation) {
+  return { op: "detach", containerId, cniIfname, netns: netns === "" ? null : netns } as const;
 }
 
 async function attach(
@@ -188,7 +188,7 @@ async function attach(
   } catch (error) {
     // It may have died half-way: what it did is to be undone before anything else.
     const isHalfDone = error instanceof AgentDownError && error.heard;
-    if (isHalfDone) agent.leaveNote(detachOf(invocation));
+    if (isHalfDone) agent.defer(detachOf(invocation));
     throw error;
   }
 }
@@ -205,7 +205,7 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
       done.push(await attach(invocation, agent, wanted, false));
     }
   } catch (error) {
-    if (done.length > 0) await agent.askOrLeaveNote(detachOf(invocation)).catch(() => {});
+    if (done.length > 0) await agent.askOrDefer(detachOf(invocation)).catch(() => {});
     throw error;
   }
   return print(addResult(config, config.prevResult, done));
@@ -216,7 +216,7 @@ async function del(invocation: Invocation, agent: AgentConnection): Promise<stri
   // IPAM first: `dhcp` gives its lease back through the interface.
   const released =
     config.ipam === null ? null : await delegate(config.ipam, "DEL", invocation).catch(asError);
-  await agent.askOrLeaveNote(detachOf(invocation));
+  await agent.askOrDefer(detachOf(invocation));
   if (released instanceof Error) throw released;
   return "";
 }
@@ -274,7 +274,7 @@ async function gc(invocation: Invocation, agent: AgentConnection): Promise<strin
   }));
   const before = new Date().toISOString();
   await allOf([
-    agent.askOrLeaveNote({ op: "gc", network: config.name, valid, before }),
+    agent.askOrDefer({ op: "gc", network: config.name, valid, before }),
     config.ipam === null ? null : delegate(config.ipam, "GC", invocation),
   ]);
   return "";

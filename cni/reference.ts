@@ -19,8 +19,9 @@ type OwnCode = Extract<
 >;
 
 const CODES: Readonly<Record<OwnCode, string>> = {
-  TryAgainLater: "try again later: no agent, or the session is not programmed yet",
-  NotAvailable: "STATUS: not ready",
+  TryAgainLater:
+    "try again later: the agent or the datapath is away, or the session is not programmed yet",
+  NotAvailable: "STATUS: not ready; the agent or the datapath is away",
   UnknownSession: "no such session on this node; the message says where it is",
   SessionBusy: "another pod has the session",
   InterfaceExists: "the interface's name is taken",

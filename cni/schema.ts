@@ -21,7 +21,7 @@ export const FIELDS = {
     remedy: "a namespace",
   },
   socket: {
-    what: `the agent's; default \`${DEFAULT_SOCKET}\``,
+    what: `the agent's; default \`${DEFAULT_SOCKET}\`. Its folder and all folders above belong to root, and no other user can write to them (above its own, a sticky folder such as \`/tmp\` will do)`,
     form: /^\/.+$/,
     remedy: "the absolute path of the agent's socket",
   },

@@ -20,7 +20,10 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 const APP = "/usr/lib/l2tp-cni";
 
 /** What the programs are made of. */
-const SOURCES = ["l2tp", "datapath", "operator", "rpc", "cli", "crds", "package.json", "LICENSE"];
+const SOURCES = [
+  ...["l2tp", "datapath", "operator", "files", "rpc", "cli", "crds"],
+  ...["package.json", "LICENSE"],
+];
 const PROGRAMS = {
   "l2tp-agent": "operator/agent/main.ts",
   "l2tp-controller": "operator/controller/main.ts",
@@ -119,10 +122,11 @@ function addLibraries(directory: string, files: readonly string[]): void {
 function addPrograms(directory: string): void {
   for (const [name, source] of Object.entries(PROGRAMS)) {
     const path = join(directory, "usr/bin", name);
-    // Its extension tells Node what is in it; its name without one is for people.
+    // Its extension tells Node what is in it; its name without one is for people. The kernel passes
+    // one argument of the first line: the one that keeps SIGUSR1 from opening an inspector.
     writeFileSync(
       `${path}.mjs`,
-      `#!/usr/bin/node --disable-warning=ExperimentalWarning\nimport "${APP}/${source}";\n`,
+      `#!/usr/bin/node --disable-sigusr1\nimport "${APP}/${source}";\n`,
       { mode: 0o755 },
     );
     symlinkSync(`${basename(path)}.mjs`, path);

@@ -5,7 +5,7 @@ import { type Reply, toWireError } from "../../rpc/errors.ts";
 import { LineSplitter } from "../../rpc/lines.ts";
 import { EPOLLIN, EPOLLOUT } from "../sys/epoll.ts";
 import { isErrno } from "../sys/errno.ts";
-import { closeFd, lockFile } from "../sys/fd.ts";
+import { closeFd, lockFile, lockHolder } from "../sys/fd.ts";
 import { acceptUnix, listenUnix, receive, send } from "../sys/unix.ts";
 import type { Handler, Loop } from "./loop.ts";
 import { MAX_MESSAGE_BYTES, type Request, type Results } from "./protocol.ts";
@@ -25,7 +25,9 @@ export function serveControl(loop: Loop, served: Served, path: string, version: 
     lockFile(`${path}.lock`);
   } catch (error) {
     if (!isErrno(error, "EAGAIN")) throw error;
-    throw new Error(`another l2tp-datapath runs for ${path}; end that one, or wait for it`);
+    const pid = lockHolder(`${path}.lock`)?.pid;
+    const which = pid === undefined ? "" : `, process ${pid}`;
+    throw new Error(`another l2tp-datapath runs for ${path}${which}; end that one, or wait for it`);
   }
   const listener = listenUnix(path);
   let connections = 0;

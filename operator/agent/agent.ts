@@ -36,13 +36,13 @@ import { AttachmentStore } from "./attachments.ts";
 import { aboutNode } from "./complaints.ts";
 import { ControlWatch } from "./control-watch.ts";
 import { Datapaths } from "./datapaths.ts";
+import { DeferredRequests } from "./deferred.ts";
 import { AgentError } from "./errors.ts";
 import { Node } from "./node.ts";
-import type { Tombstone } from "./protocol.ts";
+import type { CniCall } from "./protocol.ts";
 import { statusInputs } from "./report.ts";
 import { Serial } from "./serial.ts";
 import type { ObjectSource, StatusSink, Withdrawn } from "./source.ts";
-import { replayTombstones } from "./tombstones.ts";
 import { kernelUnderlay } from "./underlay.ts";
 
 export interface AgentOptions {
@@ -51,7 +51,8 @@ export interface AgentOptions {
   readonly nodeName: string;
   readonly source: ObjectSource;
   readonly stateFolder: string;
-  readonly tombstones: string;
+  /** Folders of deferred requests: the plugin's, and those of earlier versions. */
+  readonly deferred: readonly string[];
   readonly datapathSocket: string;
   /** Whether a datapath that does not run is started, or waited for. */
   readonly startsDatapath: boolean;
@@ -68,6 +69,10 @@ const SETTLE_MS = 50;
 /** Most of what links do is our own doing; what somebody else did can wait as long as status can. */
 const LINK_SETTLE_MS = 1000;
 const FIRST_RETRY_MS = 250;
+
+/** Explains an unreadable attachment, and names the remedy. */
+const SPARED =
+  "the sessions that it may be about are left as they are; delete its pod, or delete the file if the pod is gone";
 
 /** What is known after a pass. */
 export interface PassState {
@@ -91,6 +96,7 @@ export class Agent {
   readonly #datapath: DatapathClient;
   readonly #datapaths: Datapaths;
   readonly #control: ControlWatch;
+  readonly #deferred: DeferredRequests;
   readonly #serial = new Serial();
   #state: PassState | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -101,15 +107,14 @@ export class Agent {
   #stopped = false;
   #reported = new Set<string>();
   #isHoldReported = false;
+  #statusErrors: ReadonlySet<string> = new Set();
   readonly #closers: (() => void)[] = [];
 
   constructor(options: AgentOptions) {
     const { stateFolder, log, nodeName } = options;
     this.#options = options;
     this.#datapath = new DatapathClient(options.datapathSocket);
-    this.store = new AttachmentStore(stateFolder, (path, error) =>
-      log.error({ path, err: error }, "an attachment's file cannot be read; it is left alone"),
-    );
+    this.store = new AttachmentStore(stateFolder);
     this.#datapaths = new Datapaths(this.#datapath);
     this.#control = new ControlWatch(
       () => this.#datapath.turns(),
@@ -123,6 +128,16 @@ export class Agent {
       resolved: () => this.#state?.resolved ?? null,
       pass: async () => (await this.#pass()).failures,
       reached: options.reached,
+    });
+    this.#deferred = new DeferredRequests(options.deferred, {
+      carryOut: (request) =>
+        request.op === "detach"
+          ? this.attacher.detach(request)
+          : this.attacher.gc(request.network, request.valid, request.before),
+      failed: (path, error) =>
+        log.warn({ path }, `a deferred request is tried again: ${(error as Error).message}`),
+      dropped: (path, error) =>
+        log.warn({ path }, `not a deferred request, dropped: ${(error as Error).message}`),
     });
   }
 
@@ -184,14 +199,23 @@ export class Agent {
     }, delayMs);
   }
 
-  /** Takes what CNI left while we were away. */
-  replayTombstones(): Promise<void> {
-    return replayTombstones(
-      this.#options.tombstones,
-      (tombstone) => this.#replay(tombstone),
-      (path, error) =>
-        this.log.error({ path, err: error }, "a note of CNI's cannot be followed yet"),
-    );
+  /** Carries out what the plugin could not ask. */
+  carryOutDeferred(): Promise<void> {
+    return this.#deferred.carryOut();
+  }
+
+  /**
+   * True while a DEL of the call is deferred: until it is done, no ADD of the same container may
+   * run.
+   */
+  isLeaving(call: CniCall): boolean {
+    return this.#deferred.isLeaving(call);
+  }
+
+  /** @throws ConnectionError where the datapath process is needed, and does not answer */
+  async requireDatapath(): Promise<void> {
+    if (needsProcess(this.#state?.resolved)) await this.#datapath.hello();
+    await this.listDatapath();
   }
 
   async listDatapath(): Promise<Listing> {
@@ -214,15 +238,11 @@ export class Agent {
       const observation = await this.node.observe(() => undefined);
       const { actions, failures } = await this.node.converge(nothing, spared, observation);
       this.#forgetLeft(failures);
+      if (failures.size === 0) this.store.removeUnreadable();
       this.source.forget();
       await this.#datapath.shutdown();
       return { actions: actions.length, failures };
     });
-  }
-
-  #replay(tombstone: Tombstone): Promise<unknown> {
-    if (tombstone.op === "detach") return this.attacher.detach(tombstone);
-    return this.attacher.gc(tombstone.network, tombstone.valid, tombstone.before);
   }
 
   async #passOrLog(): Promise<void> {
@@ -231,7 +251,7 @@ export class Agent {
     try {
       const { failures } = await this.#pass();
       quiet = failures.size === 0;
-      await this.replayTombstones();
+      await this.carryOutDeferred();
     } catch (error) {
       this.#reportFailedPass(error);
     }
@@ -244,9 +264,10 @@ export class Agent {
   async #pass(): Promise<PassState> {
     const { nodeName, source } = this.#options;
     const started = performance.now();
+    this.store.recheck();
     const { intake, rejections, unknown, withdrawn, held } = await this.#read();
     const namer = tunnelNamer(intake, nodeName, this.node.tunnelNames);
-    const observation = await this.node.observe(namer);
+    const observation = await this.node.observe(namer, this.#unlabelled(intake));
     const listing = asOne(observation.listing);
     const programmed = {
       tunnels: new Map(listing.tunnels.map(({ tunnel }) => [tunnel.name, tunnel.tunnelId])),
@@ -269,9 +290,7 @@ export class Agent {
     const spared = sparedBy(unreadable, wanted);
     const resolved = yieldToSpared(wanted, programmed, spared.sessions);
     this.#hold(heldAfter(held, resolved, spared, new Date().toISOString()));
-    const needsProcess = ({ tunnel }: ResolvedTunnel) =>
-      tunnel.datapath === "Userspace" || tunnel.control !== undefined;
-    if ([...resolved.tunnels.values()].some(needsProcess)) await this.#ensureUserspace();
+    if (needsProcess(resolved)) await this.#ensureUserspace();
     const { actions, failures } = await this.node.converge(resolved, spared, observation);
     this.#forgetLeft(failures);
     if (this.#state === null) {
@@ -300,6 +319,19 @@ export class Agent {
     this.#isHoldReported = true;
     const message = "which object has which ID cannot be written down; it is tried again";
     this.log.error({ err: error }, message);
+  }
+
+  /**
+   * If an attachment cannot be read, its pod is not looked into; the label on its device is not
+   * seen.
+   */
+  #unlabelled({ sessions }: Intake): ReadonlyMap<number, string> | null {
+    if (this.store.unreadable.length === 0) return null;
+    return new Map(
+      Array.from(sessions).flatMap(([key, { spec }]): [number, string][] =>
+        spec.sessionId === undefined ? [] : [[spec.sessionId, key]],
+      ),
+    );
   }
 
   /** Of a kernel's half that has lost the other one nothing else tells what the manifest called it. */
@@ -368,9 +400,12 @@ export class Agent {
   #writeStatus(spared: Spared): void {
     if (this.#state === null) return;
     const inputs = statusInputs(this.#state, this.store, spared);
-    for (const error of this.status.write(inputs)) {
-      this.#options.log.error({ err: error }, "status cannot be written; it is tried again");
+    const errors = new Set(this.status.write(inputs).map(({ message }) => message));
+    for (const message of errors) {
+      if (this.#statusErrors.has(message)) continue;
+      this.log.error(`status cannot be written: ${message}; it is tried again`);
     }
+    this.#statusErrors = errors;
   }
 
   /** Said once, until it is said otherwise; with a stack where nobody has thought of it. */
@@ -409,6 +444,7 @@ export class Agent {
     const lines = [
       ...this.#aboutNode(),
       ...this.#aboutDatapath(),
+      ...this.store.unreadable.map(({ path, reason }) => `${path}: ${reason}; ${SPARED}`),
       ...(this.#state?.rejections ?? []).map(describeRejection),
       ...refusals("L2tpTunnel", this.#state?.resolved.refusedTunnels),
       ...refusals("L2tpSession", this.#state?.resolved.refusedSessions),
@@ -417,6 +453,13 @@ export class Agent {
     for (const line of lines) if (!this.#reported.has(line)) log.warn(line);
     this.#reported = new Set(lines);
   }
+}
+
+/** True if a tunnel of the node is in the datapath process. */
+function needsProcess(resolved: Pick<Resolved, "tunnels"> | undefined): boolean {
+  const isInProcess = ({ tunnel }: ResolvedTunnel) =>
+    tunnel.datapath === "Userspace" || tunnel.control !== undefined;
+  return [...(resolved?.tunnels.values() ?? [])].some(isInProcess);
 }
 
 function refusals(kind: string, refused: ReadonlyMap<string, Refusal> | undefined): string[] {

@@ -21,6 +21,7 @@ import {
   type AttachRequest,
   type CniCall,
   type ConfigureRequest,
+  type DetachCall,
   resultAddress,
   type SessionRequest,
 } from "./protocol.ts";
@@ -95,7 +96,11 @@ export class Attacher {
 
   /** The interface stands in the pod, as the attachment says. @throws AgentError; then it is gone again */
   async #place(resolved: ResolvedSession, attachment: Attachment): Promise<void> {
-    const failures = await this.#converge(resolved, attachment);
+    const failures = await this.#converge(resolved, attachment).catch(async (error) => {
+      // Nothing that an ADD which failed has written down may be taken for an ADD that did not.
+      await this.#detachOne(attachment).catch(() => {});
+      throw error;
+    });
     const failure =
       failures.get(`tunnel ${resolved.session.tunnel}`) ??
       failures.get(`session ${attachment.session}`);
@@ -136,10 +141,20 @@ export class Attacher {
   }
 
   /** What it took away: nothing where all is gone already. @throws AgentError where it cannot be */
-  async detach(call: CniCall): Promise<readonly Attachment[]> {
+  async detach(call: DetachCall): Promise<readonly Attachment[]> {
     const attachments = this.#madeBy(call);
     for (const attachment of attachments) await this.#detachOne(attachment);
+    await this.#detachUnreadable(call);
     return attachments;
+  }
+
+  /** A whole pass takes their sessions back; their interfaces are known by name alone. */
+  async #detachUnreadable(call: DetachCall): Promise<void> {
+    const { store, node, pass } = this.#context;
+    const names = store.dropUnreadable(call);
+    if (names.length === 0) return;
+    await pass();
+    for (const name of names) await node.removeLeftInterface(call.netns, name);
   }
 
   #madeBy({ containerId, cniIfname }: CniCall): Attachment[] {
@@ -283,9 +298,22 @@ export class Attacher {
     const holder = this.#context.store
       .livingOf(resolved.session.key)
       .find((other) => attachmentKey(other) !== attachmentKey(request));
-    if (holder === undefined) return identity;
+    if (holder === undefined) {
+      this.#requireNotHeld(resolved, request);
+      return identity;
+    }
     const message = `L2tpSession ${resolved.session.key} is attached to ${holder.pod} (${holder.ifname})`;
     const remedy = "end that pod first, or set spec.attachment.mode: Bridge";
+    throw new AgentError("SessionBusy", message, remedy);
+  }
+
+  /** Another pod may have the session, and its attachment cannot be read. */
+  #requireNotHeld({ session: { key } }: ResolvedSession, request: SessionRequest): void {
+    const { node, store } = this.#context;
+    if (!node.held.has(key) || store.ownsUnreadable(request)) return;
+    const paths = store.unreadable.map(({ path }) => path).join(", ");
+    const message = `L2tpSession ${key} may be attached to a pod whose attachment cannot be read (${paths})`;
+    const remedy = "end that pod first; if it is gone, delete the file";
     throw new AgentError("SessionBusy", message, remedy);
   }
 

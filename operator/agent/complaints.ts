@@ -1,6 +1,7 @@
 /** What is wrong by the objects alone, before anybody looks at a frame: for the doctor. Pure. */
 import { describeFault } from "../../l2tp/problem.ts";
 import type { Intake, Rejection } from "../convert/intake.ts";
+import type { UnreadableFile } from "./attachments.ts";
 import {
   type AttachmentRow,
   type ConditionRow,
@@ -89,4 +90,14 @@ function aboutAttachment({ pod, ifname, session, state }: AttachmentRow): Findin
   const object = `attachment ${pod} (${ifname})`;
   const finding = `L2tpSession ${session} is not on this node`;
   return [{ severity: "error", object, finding, remedy: "create it again, or delete the pod" }];
+}
+
+/** Reports the attachments that cannot be read. */
+export function aboutUnreadable(files: readonly UnreadableFile[]): Finding[] {
+  return files.map(({ path, reason }) => ({
+    severity: "error",
+    object: `attachment ${path}`,
+    finding: `${reason}; the sessions that it may be about are left as they are`,
+    remedy: "delete its pod; if the pod is gone, delete the file",
+  }));
 }

@@ -49,9 +49,16 @@ export class Datapaths {
     return this.#support ?? withoutKernel("nobody has looked what the kernel can do");
   }
 
-  /** All that is programmed. Changes refer to what was listed last. */
-  list(names: Names): Promise<Listing> {
-    return this.#all((kernel, held) => kernel.list({ ...names, held }));
+  /**
+   * All that is programmed. Changes refer to what was listed last.
+   * @param trustsSignalling a session in the kernel without its label is known by what was agreed
+   * on with the peer
+   */
+  list(names: Names, trustsSignalling = false): Promise<Listing> {
+    return this.#all((kernel, held, userspace) => {
+      const signalled = trustsSignalling ? agreedSessions(userspace) : [];
+      return kernel.list({ ...names, sessions: new Map([...signalled, ...names.sessions]), held });
+    });
   }
 
   /** The same for the curious, at any time. */
@@ -87,7 +94,11 @@ export class Datapaths {
   }
 
   async #all(
-    listKernel: (kernel: KernelDatapath, held: ReadonlyMap<number, string>) => Listing,
+    listKernel: (
+      kernel: KernelDatapath,
+      held: ReadonlyMap<number, string>,
+      userspace: Listing,
+    ) => Listing,
   ): Promise<Listing> {
     const userspace = await this.#listUserspace();
     const opened = this.#openKernel();
@@ -99,7 +110,7 @@ export class Datapaths {
         isLost === false ? [[tunnel.tunnelId, wholeName(tunnel.name)] as const] : [],
       ),
     );
-    const kernel = opened === null ? NOTHING : listKernel(opened, held);
+    const kernel = opened === null ? NOTHING : listKernel(opened, held, userspace);
     return {
       ...userspace,
       tunnels: [...tunnels, ...kernel.tunnels],
@@ -121,4 +132,15 @@ export class Datapaths {
     if (this.#kernel === null && isKernelL2tpLoaded()) this.#kernel = new KernelDatapath();
     return this.#kernel;
   }
+}
+
+/**
+ * The keys of the sessions that control connections of this node have established, by session ID.
+ */
+function agreedSessions({ sessions }: Listing): [number, string][] {
+  return sessions.flatMap(({ session, control }): [number, string][] =>
+    control?.established && isControlHalf(session.key)
+      ? [[control.established.sessionId, wholeName(session.key)]]
+      : [],
+  );
 }

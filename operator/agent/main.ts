@@ -1,7 +1,8 @@
 /** l2tp-agent: makes a node's tunnels, sessions and pod interfaces what the objects say. */
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pino } from "pino";
+import { requireSafeSocket } from "../../files/socket-folder.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { isServed } from "../../rpc/server.ts";
 import { UninstallWatch } from "../install/uninstalled.ts";
@@ -9,8 +10,9 @@ import { Agent } from "./agent.ts";
 import type { OpenCluster } from "./cluster/open.ts";
 import { FolderSource } from "./folder/source.ts";
 import { readOptions } from "./options.ts";
-import { TOMBSTONES } from "./protocol.ts";
+import { DEFERRED_REQUESTS } from "./protocol.ts";
 import { serveAgent } from "./serve.ts";
+import { lockStateFolder } from "./state-lock.ts";
 
 const DATAPATHS = { auto: null, kernel: "Kernel", userspace: "Userspace" } as const;
 
@@ -42,10 +44,13 @@ if (options.datapath !== "kernel" && !options.datapathExternal && !existsSync("/
 if (process.geteuid?.() !== 0) {
   refuse("it must run as root: network namespaces and TAP devices need it");
 }
+if (options.teardown && (await isServed(options.socket))) {
+  refuse(`an agent runs on ${options.socket}; stop it first, then tear down`);
+}
 try {
-  mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
+  lockStateFolder(options.stateDir);
 } catch (error) {
-  refuse(`--state-dir ${options.stateDir}: ${error instanceof Error ? error.message : error}`);
+  refuse(error instanceof Error ? error.message : String(error));
 }
 
 const socketFolder = dirname(options.socket);
@@ -56,7 +61,7 @@ const agent = new Agent({
   nodeName: node,
   source,
   stateFolder: options.stateDir,
-  tombstones: join(socketFolder, TOMBSTONES),
+  deferred: [DEFERRED_REQUESTS, "tombstones"].map((name) => join(socketFolder, name)),
   datapath: DATAPATHS[options.datapath],
   datapathSocket: options.datapathSocket ?? join(socketFolder, "datapath.sock"),
   startsDatapath: !options.datapathExternal,
@@ -88,9 +93,6 @@ else await run();
 
 /** Only where no agent runs: it would put all of it back. */
 async function teardown(): Promise<void> {
-  if (await isServed(options.socket)) {
-    refuse(`an agent runs on ${options.socket}; stop it first, then tear down`);
-  }
   const { actions, failures } = await agent.teardown();
   agent.stop();
   for (const [object, { message }] of failures) log.error({ object }, message);
@@ -98,11 +100,22 @@ async function teardown(): Promise<void> {
   log.info({ changes: actions }, "nothing of ours is on the node any more");
 }
 
+/** In a container the folders above are not the node's: the plugin has the last word. */
+function warnOfSocket(): void {
+  try {
+    requireSafeSocket(options.socket);
+  } catch (error) {
+    const { message } = error as Error;
+    log.warn(`--socket ${options.socket}: ${message}; the CNI plugin refuses it as it is`);
+  }
+}
+
 async function run(): Promise<void> {
   // First of all, so that two agents never work on one node.
   const server = await serveAgent(agent, options.socket).catch((error: Error) =>
-    refuse(`${error.message}; stop that agent, or give this one --socket and --state-dir`),
+    refuse(`${error.message}; end what is there, or give this agent --socket and --state-dir`),
   );
+  warnOfSocket();
   const { daemonset, marker } = options;
   const uninstalling =
     cluster === null || daemonset === undefined

@@ -3,10 +3,12 @@
  * one session. Callers see to it that one call runs at a time (serial.ts).
  */
 
+import { statSync } from "node:fs";
 import type { Listing } from "../../datapath/datapath.ts";
 import type { Names } from "../../datapath/kernel/adopt.ts";
 import { deleteLink, getLink } from "../../datapath/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import { OWN_NETNS } from "../../datapath/sys/netns.ts";
 import { isAbsent } from "../../datapath/tap/client.ts";
 import { deviceName } from "../../l2tp/device-name.ts";
 import { halfName, isControlHalf, wholeName } from "../../l2tp/halves.ts";
@@ -24,12 +26,13 @@ import {
 import { carriers, inHalves, isAgreedOn } from "../convert/halves.ts";
 import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
 import type { Failures } from "../convert/status.ts";
+import { type Holding, holdUnknown, keepBridge } from "../convert/unreadable.ts";
 import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
-import { assemble, observeLinks, observeSome } from "./observe.ts";
+import { assemble, makerOf, observeLinks, observeSome } from "./observe.ts";
 import { linkOf, PodDevices } from "./pod-devices.ts";
-import { isAlive } from "./pod-netns.ts";
+import { findLinkIn, isAlive } from "./pod-netns.ts";
 import { type PortGuard, portGuards, settleGuards, withGuardDrops } from "./port-guards.ts";
 
 interface PassResult {
@@ -72,6 +75,7 @@ export class Node {
   #sessions: ReadonlyMap<number, string> = new Map();
   /** Of the bridge ports that the last pass wanted. */
   #guards: readonly PortGuard[] = [];
+  #held: ReadonlySet<string> = new Set();
 
   constructor(name: string, datapaths: Datapaths, attachments: AttachmentStore) {
     this.#name = name;
@@ -90,6 +94,11 @@ export class Node {
     return this.#tunnels;
   }
 
+  /** Keys of the sessions that the last pass left alone, for an attachment that cannot be read. */
+  get held(): ReadonlySet<string> {
+    return this.#attachments.unreadable.length === 0 ? new Set() : this.#held;
+  }
+
   /** What is programmed and how it does, in halves, for whoever asks. */
   async look(): Promise<Listing> {
     const listing = await this.datapaths.look({
@@ -99,11 +108,19 @@ export class Node {
     return withGuardDrops(listing, this.socket, this.#guards);
   }
 
-  async observe(tunnelName: Names["tunnelName"]): Promise<Observation> {
+  /**
+   * @param unlabelled if devices may be in unknown pods, where labels are not seen: the keys of
+   * sessions by their ids
+   */
+  async observe(
+    tunnelName: Names["tunnelName"],
+    unlabelled: ReadonlyMap<number, string> | null = null,
+  ): Promise<Observation> {
     const living = [...this.#attachments.all()].filter(isAlive);
     const seen = observeLinks(this.socket, [...this.#attachments.all()], living);
     this.#devices.adopt(living, seen.links);
-    const listing = await this.datapaths.list({ sessions: seen.kernelSessions, tunnelName });
+    const sessions = new Map([...(unlabelled ?? []), ...seen.kernelSessions]);
+    const listing = await this.datapaths.list({ sessions, tunnelName }, unlabelled !== null);
     const known = living.map((attachment) => this.#current(attachment));
     return { listing, observed: assemble(listing, seen, known), living: known };
   }
@@ -130,22 +147,24 @@ export class Node {
   async converge(
     resolved: Pick<Resolved, "tunnels" | "sessions">,
     spared: Spared,
-    { observed, living, listing }: Observation,
+    { observed: seen, living, listing }: Observation,
   ): Promise<PassResult> {
     const attached = Map.groupBy(
       living.filter(({ leaving }) => !leaving),
       ({ session }) => session,
     );
-    const desired = {
+    const whole = {
       tunnels: inHalves(Array.from(resolved.tunnels.values(), ({ tunnel }) => tunnel)),
       ...desireLinks(
         resolved.sessions.values(),
         attached,
         this.#name,
         carriers(listing),
-        new Map(observed.links.map((link) => [link.id, link])),
+        new Map(seen.links.map((link) => [link.id, link])),
       ),
     };
+    const { desired, observed, held } = this.#hold(whole, seen);
+    this.#held = held;
     const spare = sparing(desired, observed, spared);
     this.#tunnels = new Map(
       spare.tunnels.flatMap(({ tunnelId, name }) =>
@@ -162,6 +181,12 @@ export class Node {
     this.#devices.record([...attached.values()].flat(), { desired: spare, observed, ...result });
     this.#devices.recordReturned({ desired: spare, observed, ...result });
     return result;
+  }
+
+  #hold(desired: Desired, observed: Observed): Holding {
+    const { unreadable } = this.#attachments;
+    if (unreadable.length === 0) return { desired, observed, held: new Set() };
+    return holdUnknown(desired, observed, [...this.#attachments.all()]);
   }
 
   /** What an attachment and its session lack: nothing where all is as it should be. */
@@ -184,7 +209,7 @@ export class Node {
     const hasLink = whole.sessions.some(({ link }) => link !== null);
     const isIdle = !hasLink && listing.sessions.length === 0;
     const tunnels = inHalves([tunnel]);
-    const desired: Desired = {
+    const wanted: Desired = {
       tunnels,
       sessions: isIdle ? [] : whole.sessions,
       links: whole.links.filter(({ id }) => ids.has(id)),
@@ -192,6 +217,7 @@ export class Node {
     };
     // The tunnel is a matter of the next whole pass.
     const observed = { ...seen, tunnels };
+    const desired = this.held.has(session.key) ? keepBridge(wanted, observed) : wanted;
     return { desired, observed, actions: plan(desired, observed) };
   }
 
@@ -278,6 +304,23 @@ export class Node {
       const link = getLink(socket, device.index);
       const isVeth = device.kind === "pod" && link?.kind === "veth";
       if (isVeth) await deleteLink(socket, attachment.netns, device.index);
+    } finally {
+      socket.close();
+    }
+  }
+
+  /**
+   * Takes an interface away of which only its name is known, and that ADD has made. Its session has
+   * left it.
+   * @param netns the pod's, as the runtime says
+   */
+  async removeLeftInterface(netns: string | null, name: string): Promise<void> {
+    const link = netns === null ? undefined : findLinkIn(netns, name);
+    if (netns === null || link === undefined || makerOf(link.kind) === undefined) return;
+    if (statSync(netns).ino === statSync(OWN_NETNS).ino) return;
+    const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
+    try {
+      await deleteLink(socket, netns, link.index);
     } finally {
       socket.close();
     }

@@ -221,7 +221,7 @@ const MAKERS: Readonly<Record<string, Datapath>> = {
 };
 
 /** Who makes devices of that kind; undefined: nobody of ours. */
-const makerOf = (kind: string): Datapath | undefined => MAKERS[kind];
+export const makerOf = (kind: string): Datapath | undefined => MAKERS[kind];
 
 /** Anybody can write a label on any link; nobody can choose what kind of link it is. */
 function canBe({ kind }: LinkInfo, label: Pick<LinkLabel, "kind">): boolean {

@@ -9,7 +9,8 @@ import { AgentError } from "./errors.ts";
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
 let boot: string | undefined;
-function bootId(): string {
+/** The kernel draws another one at each boot. */
+export function bootId(): string {
   boot ??= readFileSync(BOOT_ID, "utf8").trim();
   return boot;
 }

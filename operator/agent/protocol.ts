@@ -11,8 +11,11 @@ export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
 export const CNI_VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
 /** The annotation by which a pod asks a chained plugin for sessions. */
 export const ANNOTATION = "l2tp.dev/sessions";
-/** Beside the socket: what CNI could not tell an agent that was down. */
-export const TOMBSTONES = "tombstones";
+/**
+ * Beside the socket: the folder of deferred requests, one a file, that the agent has yet to carry
+ * out.
+ */
+export const DEFERRED_REQUESTS = "deferred";
 export const MAX_REQUEST_BYTES = 1024 * 1024;
 export const MAX_REPLY_BYTES = 64 * 1024 * 1024;
 
@@ -38,6 +41,11 @@ export interface CniCall {
   readonly containerId: string;
   /** CNI_IFNAME. */
   readonly cniIfname: string;
+}
+
+export interface DetachCall extends CniCall {
+  /** The path of the pod's network namespace; null where the runtime names none any more. */
+  readonly netns: string | null;
 }
 
 /** A route by a pod's interface; what is left out is the kernel's default. CNI 1.1 has these fields. */
@@ -92,7 +100,7 @@ export type AgentRequest =
   | AttachRequest
   | ConfigureRequest
   /** Succeeds for what is gone already. */
-  | ({ readonly op: "detach" } & CniCall)
+  | ({ readonly op: "detach" } & DetachCall)
   /** Returns the interfaces that the ADD made, by the names that they were made under. */
   | ({
       readonly op: "check";
@@ -119,8 +127,11 @@ export type AgentRequest =
   | { readonly op: "dump" }
   | { readonly op: "doctor"; readonly seconds: number };
 
-/** What CNI does when the agent is down; its file stands in the tombstones' folder. */
-export type Tombstone = Extract<AgentRequest, { op: "detach" } | { op: "gc" }>;
+/**
+ * A request that the plugin writes to a file when the node cannot be asked; the agent carries it
+ * out later.
+ */
+export type DeferredRequest = Extract<AgentRequest, { op: "detach" } | { op: "gc" }>;
 
 export interface AttachedInterface {
   readonly name: string;
@@ -151,7 +162,11 @@ export type AgentErrorCode =
   | "ClientGone"
   | "Drift"
   | "StateNotWritable"
-  | "ApplyFailed";
+  | "ApplyFailed"
+  /** The datapath process does not answer. */
+  | "DatapathAway"
+  /** A system call failed: the kernel lacks memory, or something is busy. */
+  | "SystemCallFailed";
 
 export interface ConditionRow {
   readonly type: string;

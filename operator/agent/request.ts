@@ -34,7 +34,7 @@ export function checkRequest(request: unknown): AgentRequest {
         uid: typeof fields.uid === "string" ? fields.uid.slice(0, 64) : null,
       };
     case "detach":
-      return { op: "detach", ...checkCall(fields) };
+      return { op: "detach", ...checkCall(fields), netns: checkNetns(fields.netns) };
     case "check":
       return {
         op: "check",
@@ -78,6 +78,11 @@ function checkCall(fields: Record<string, unknown>): CniCall {
     containerId: text(fields.containerId, "containerId", FORMS.containerId),
     cniIfname: text(fields.cniIfname, "cniIfname", FORMS.ifname),
   };
+}
+
+/** Plugins of earlier versions name none. */
+function checkNetns(value: unknown): string | null {
+  return value === undefined || value === null ? null : text(value, "netns", FORMS.netns);
 }
 
 function checkSession(fields: Record<string, unknown>) {

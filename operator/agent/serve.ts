@@ -3,11 +3,13 @@ import type { Server } from "node:net";
 import type { Listing } from "../../datapath/datapath.ts";
 import { findLink } from "../../datapath/netlink/link.ts";
 import { lookUpRoute } from "../../datapath/netlink/route.ts";
+import { SystemError } from "../../datapath/sys/errno.ts";
 import { sessionMtu } from "../../l2tp/mtu.ts";
+import { ConnectionError } from "../../rpc/errors.ts";
 import { type Client, serve } from "../../rpc/server.ts";
 import { ownDeviceName } from "../convert/halves.ts";
 import type { Agent, PassState } from "./agent.ts";
-import { complaints } from "./complaints.ts";
+import { aboutUnreadable, complaints } from "./complaints.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
 import { dumpRows } from "./dump.ts";
 import { AgentError } from "./errors.ts";
@@ -32,7 +34,10 @@ export function serveAgent(agent: Agent, path: string): Promise<Server> {
     maxRequestBytes: MAX_REQUEST_BYTES,
     maxConnections: MAX_CONNECTIONS,
     idleTimeoutMs: IDLE_TIMEOUT_MS,
-    handle: (request, client) => handle(agent, checkRequest(request), client),
+    handle: (request, client) =>
+      handle(agent, checkRequest(request), client).catch((error) => {
+        throw forCaller(error);
+      }),
   });
 }
 
@@ -44,7 +49,7 @@ async function handle(
   switch (request.op) {
     case "ready":
       requireState(agent);
-      await agent.listDatapath();
+      await agent.requireDatapath();
       return null;
     case "tunnels":
       return tunnelRows(requireState(agent), await agent.listDatapath(), agent.status);
@@ -65,9 +70,10 @@ async function handle(
       return toldWhere(agent, request, async () => {
         // It has given up, and done what it does then: nothing may happen behind its back.
         if (client.isGone) throw new AgentError("ClientGone", "nobody waits for the answer", "");
-        // A DEL that came while we were away comes before what is asked now.
-        await agent.replayTombstones();
+        // A DEL that could not be asked comes before what is asked now.
+        await agent.carryOutDeferred();
         try {
+          requireGone(agent, request);
           return await change(agent, request);
         } catch (error) {
           agent.log.warn({ request: request.op }, (error as Error).message);
@@ -77,9 +83,14 @@ async function handle(
   }
 }
 
+type ChangeRequest = Extract<
+  AgentRequest,
+  { op: "attach" | "configure" | "detach" | "check" | "gc" }
+>;
+
 async function change(
   agent: Agent,
-  request: Extract<AgentRequest, { op: "attach" | "configure" | "detach" | "check" | "gc" }>,
+  request: ChangeRequest,
 ): Promise<AgentResults[keyof AgentResults]> {
   switch (request.op) {
     case "attach": {
@@ -108,6 +119,26 @@ async function change(
       await agent.attacher.gc(request.network, request.valid, request.before);
       return null;
   }
+}
+
+/** Or else the deferred DEL would take away what this ADD makes. */
+function requireGone(agent: Agent, request: ChangeRequest): void {
+  if (request.op !== "attach") return;
+  if (!agent.isLeaving(request)) return;
+  const message = `an earlier DEL of container ${request.containerId} is not done yet`;
+  throw new AgentError("NotReady", message, "try again");
+}
+
+/** Errors of the datapath process and of the kernel, in terms of the agent's protocol. */
+function forCaller(error: unknown): unknown {
+  if (error instanceof ConnectionError) {
+    const message = `the datapath process does not answer: ${error.message}`;
+    const remedy = "try again; see whether l2tp-datapath runs on the node";
+    return new AgentError("DatapathAway", message, remedy);
+  }
+  if (!(error instanceof SystemError)) return error;
+  const remedy = "try again; see l2tpctl doctor on the node";
+  return new AgentError("SystemCallFailed", error.message, remedy);
 }
 
 /** Runs the task alone. A pod on the wrong node is told the right one; meanwhile others may go on. */
@@ -157,7 +188,7 @@ async function examine(agent: Agent, seconds: number): Promise<Examination> {
   const total = (listing: Listing, name: "rxPackets" | "txPackets") =>
     listing.sessions.reduce((sum, { counters }) => sum + counters[name], 0);
   return {
-    findings: [...complaints(told), ...watched],
+    findings: [...complaints(told), ...aboutUnreadable(agent.store.unreadable), ...watched],
     tunnels: told.tunnels.length,
     sessions: told.sessions.length,
     rxPackets: total(after, "rxPackets") - total(before, "rxPackets"),

@@ -7,12 +7,11 @@ import {
   readdirSync,
   readFileSync,
   readSync,
-  renameSync,
   rmSync,
   statSync,
-  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { clear, moveInto, replaceFile, UNFINISHED } from "../../files/replace-file.ts";
 import { addTo, chainedPlugin, type Edit, isNetworkConfig, removeFrom } from "./conflist.ts";
 
 export interface NodePaths {
@@ -34,15 +33,16 @@ const PIECE_BYTES = 1024 * 1024;
 export function installPlugin({ plugin, binaries }: NodePaths): boolean {
   const target = join(binaries, NAME);
   if (existsSync(target) && isSameFile(plugin, target)) return false;
-  const temporary = join(binaries, `.${NAME}.new`);
-  copyFileSync(plugin, temporary);
-  renameSync(temporary, target);
+  const unfinished = join(binaries, `.${NAME}${UNFINISHED}`);
+  clear(unfinished);
+  copyFileSync(plugin, unfinished);
+  moveInto(unfinished, target);
   return true;
 }
 
 /** A piece at a time: the plugin is large, and the installer's memory is not. */
 function isSameFile(one: string, other: string): boolean {
-  if (statSync(one).size !== statSync(other).size) return false;
+  if (!statSync(other).isFile() || statSync(one).size !== statSync(other).size) return false;
   const files = [openSync(one, "r"), openSync(other, "r")] as const;
   try {
     const [a, b] = [Buffer.alloc(PIECE_BYTES), Buffer.alloc(PIECE_BYTES)];
@@ -99,8 +99,6 @@ function networkConfigs(folder: string): string[] {
 function write(folder: string, file: string, edit: Edit): void {
   if (edit.do !== "write") return;
   const path = join(folder, file);
-  // No runtime reads a file of this name.
-  const temporary = join(folder, `.${file}.l2tp-cni`);
-  writeFileSync(temporary, edit.text, { mode: statSync(path).mode & 0o777 });
-  renameSync(temporary, path);
+  // No runtime reads a name with the ending of an unfinished file.
+  replaceFile(path, edit.text, statSync(path).mode & 0o777);
 }

@@ -297,7 +297,7 @@ describe.skipIf(isForeign)("the end", () => {
         `${name} is clean`,
         async () => {
           expect(await cluster.devices(name)).toEqual([]);
-          const files = "ls /var/lib/l2tp-cni/attachments /run/l2tp-cni/tombstones 2>/dev/null";
+          const files = "ls /var/lib/l2tp-cni/attachments /run/l2tp-cni/deferred 2>/dev/null";
           const left = await cluster.onNode(name, "sh", "-c", `${files} | grep json || true`);
           expect(left).toBe("");
           return true;

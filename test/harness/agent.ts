@@ -1,6 +1,6 @@
 /** A standalone agent on a test host, with its folders, its socket and its datapath process. */
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -109,6 +109,16 @@ export class TestAgent {
       status: { conditions: { type: string; status: string; reason: string; message: string }[] };
     };
     return status.conditions.find((condition) => condition.type === type);
+  }
+
+  /** Writes something else into the file of the container's attachment. Returns its path. */
+  damageAttachment(containerId: string): string {
+    const folder = join(this.state, "attachments");
+    const paths = readdirSync(folder).map((name) => join(folder, name));
+    const path = paths.find((file) => readFileSync(file, "utf8").includes(`"${containerId}"`));
+    if (path === undefined) throw new Error(`no attachment of ${containerId}`);
+    writeFileSync(path, '{"session": 7}');
+    return path;
   }
 
   /** Of the agent's own process: what starts it leaves by exec. */

@@ -98,6 +98,27 @@ it("adopts what it finds, without a lost frame and without state files", async (
   expect(await identity()).toEqual(before);
 });
 
+it("takes no session from its pod where the attachment cannot be read, until the pod's DEL", async () => {
+  const before = await identity();
+  await a.kill();
+  const path = a.damageAttachment("c1");
+  a.log = "";
+  const lost = await lostWhile(async () => {
+    await a.start();
+    await until("the log says so", () => a.log.includes(path));
+    a.write("more.yaml", [sessionObject("more", "branch", { sessionId: 9, peerSessionId: 9 })]);
+    await until("another pass has been", () => a.session("shop/more"));
+    a.remove("more.yaml");
+    await until("and one more", async () => (await a.session("shop/more")) === undefined);
+  });
+  expect(lost).toBe(0);
+  expect(await identity()).toEqual(before);
+  expect((await call("DEL", pod, "c1")).status).toBe(0);
+  expect(await link(pod, "net1")).toBeUndefined();
+  expect((await call("ADD", pod, "c1")).stdout).toContain("10.1.0.1/24");
+  await until("frames cross", () => ping(pod, "10.1.0.2"));
+});
+
 describe("repairs", () => {
   it("an interface that was moved to the node", async () => {
     await ip(pod, "link", "set", "net1", "netns", "1");

@@ -195,6 +195,21 @@ describe("a managed tunnel in the kernel", () => {
     }
   });
 
+  it("stays with its pod where the attachment cannot be read, and a repeated ADD heals that", async () => {
+    const before = { ...(await identity()), index: (await net1())?.ifindex };
+    await agents[0].kill();
+    const path = agents[0].damageAttachment("c1");
+    agents[0].log = "";
+    await agents[0].start();
+    await until("the log says so", () => agents[0].log.includes(path));
+    await crosses();
+    expect({ ...(await identity()), index: (await net1())?.ifindex }).toEqual(before);
+    await attach(0);
+    await until("all is as it should be", isWhole);
+    await crosses();
+    expect({ ...(await identity()), index: (await net1())?.ifindex }).toEqual(before);
+  });
+
   it("goes down with the other pod, and up with the next one", async () => {
     const before = await identity();
     expect((await call("DEL", 1)).status).toBe(0);

@@ -389,7 +389,7 @@ describe("whatever happens to the agent", () => {
     await agent.kill();
     expect((await call("ADD", one)).json).toMatchObject({ code: 11 });
     // Nothing has been begun that would have to be undone.
-    expect(list(join(agent.folder, "run", "tombstones"))).toEqual([]);
+    expect(list(join(agent.folder, "run", "deferred"))).toEqual([]);
     expect((await call("STATUS", "")).json).toMatchObject({ code: 50 });
     expectOk(await call("DEL", one));
     expectOk(await call("GC", "", { "cni.dev/valid-attachments": [] }));
@@ -401,7 +401,7 @@ describe("whatever happens to the agent", () => {
     expectOk(await call("STATUS", ""));
   });
 
-  it("makes no folder for notes where no agent has ever been", async () => {
+  it("makes no folder for deferred requests where no agent has ever been", async () => {
     const nowhere = join(ipamFolder, "no", "agent.sock");
     expectOk(await call("DEL", await pod(), { socket: nowhere }));
     expect(readdirSync(ipamFolder)).toEqual([]);

@@ -53,7 +53,7 @@ async function expectUnharmed(): Promise<void> {
   expect(await agent.ask({ op: "sessions" })).toHaveLength(6);
   const before = new Date(Date.now() + 60_000).toISOString();
   for (const { containerId, cniIfname } of await agent.ask({ op: "attachments" })) {
-    await agent.ask({ op: "detach", containerId, cniIfname });
+    await agent.ask({ op: "detach", containerId, cniIfname, netns: null });
   }
   await agent.ask({ op: "gc", network: "fuzz", valid: [], before });
   expect((await linksOf(pod)).map(({ ifname }) => ifname)).toEqual(["lo"]);

@@ -16,6 +16,20 @@ interface Known {
   readonly problem: string | null;
 }
 
+/** Entries by "namespace/name". */
+export type SavedSecrets = readonly (readonly [string, Known])[];
+
+/** True if the value is what `save` returned. @throws TypeError if its shape is quite another */
+export function isSavedSecrets(value: unknown): value is SavedSecrets {
+  return (value as readonly unknown[]).every((item) => {
+    const [id, known] = item as readonly unknown[];
+    const { data, problem } = known as Known;
+    const texts = Object.values(data ?? {});
+    const isFine = texts.every((text) => typeof text === "string") && typeof data === "object";
+    return typeof id === "string" && isFine && (problem === null || typeof problem === "string");
+  });
+}
+
 const READ_TIMEOUT_MS = 5000;
 const READS_AT_ONCE = 8;
 const MISSING_AT_ONCE = 16;
@@ -75,12 +89,12 @@ export class ClusterSecrets {
   }
 
   /** For a restart while the API server is away. */
-  save(): unknown {
+  save(): SavedSecrets {
     return [...this.#known].filter(([, { data }]) => data !== null);
   }
 
-  restore(saved: unknown): void {
-    for (const [id, known] of saved as [string, Known][]) {
+  restore(saved: SavedSecrets): void {
+    for (const [id, known] of saved) {
       this.#known.set(id, known);
       this.#wanted = new Map([...this.#wanted, [id, new Set(Object.keys(known.data ?? {}))]]);
     }

@@ -72,7 +72,10 @@ function rejectFile(origin: string, reason: string): Rejection {
 }
 
 function readText(path: string): string {
-  const { size } = statSync(path);
+  const stat = statSync(path);
+  // Reading a pipe would wait for who writes to it.
+  if (!stat.isFile()) throw new TypeError("it is not a file");
+  const { size } = stat;
   if (size > MAX_FILE_BYTES) throw new RangeError(`larger than ${MAX_FILE_BYTES} bytes`);
   // A writer that has only got as far as to truncate it has not deleted what was in it.
   if (size === 0) throw new RangeError("it is empty");

@@ -1,5 +1,5 @@
 /** Secrets as files: FOLDER/NAMESPACE/NAME/KEY, as a Secret volume would hold them. */
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 import type { SecretReader } from "../../convert/secret.ts";
 
@@ -13,12 +13,14 @@ export function fileSecrets(folder: string): SecretReader {
       if (!NAME.test(part)) throw new Error(`${JSON.stringify(part)} is no name of a secret`);
     }
     const path = join(folder, namespace, name, key);
-    let stat: { mode: number; size: number };
+    let stat: Stats;
     try {
       stat = statSync(path);
     } catch {
       throw new Error(`no secret file ${path}; put the cookie's hexadecimal digits there`);
     }
+    // Reading a pipe would wait for who writes to it.
+    if (!stat.isFile()) throw new Error(`${path} is not a file; put the cookie's digits in one`);
     if ((stat.mode & 0o077) !== 0) {
       throw new Error(`${path} is open to others; chmod 600 it`);
     }

@@ -1,7 +1,17 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ODD_FILES } from "../../../files/testdata.ts";
 import { session, tunnel } from "../../../l2tp/testdata.ts";
 import { API_VERSION } from "../../api/types.ts";
 import { refusedConditions, sessionStatus, tunnelStatus } from "../../convert/status.ts";
@@ -88,6 +98,81 @@ it("writes anew what half a file was left of", () => {
   writeFileSync(path("l2tpsession.default.s1.json"), '{"apiVersion": "l2');
   open().write([input()]);
   expect(read("l2tpsession.default.s1.json").status.sessionId).toBe(1);
+});
+
+describe.each(ODD_FILES)("%s", (_what, make) => {
+  it("in place of a status is replaced, and breaks no other", () => {
+    const other = { ...input(), key: "default/s2" };
+    open().write([input(), other]);
+    make(path("l2tpsession.default.s1.json"));
+    const store = open();
+    expect(store.conditionsOf("L2tpSession", "default/s1")).toEqual([]);
+    expect(store.conditionsOf("L2tpSession", "default/s2")).toHaveLength(3);
+    expect(store.write([input(), other])).toEqual([]);
+    expect(read("l2tpsession.default.s1.json").status.sessionId).toBe(1);
+  });
+
+  it("that comes while the agent runs is replaced by the next pass", () => {
+    const store = open();
+    store.write([input()]);
+    make(path("l2tpsession.default.s1.json"));
+    expect(store.write([input()])).toEqual([]);
+    expect(read("l2tpsession.default.s1.json").status.sessionId).toBe(1);
+  });
+
+  it("left by an interrupted write is removed, or in nobody's way", () => {
+    mkdirSync(path("."));
+    make(path("l2tpsession.default.s1.json.new"));
+    const store = open();
+    expect(store.write([input()])).toEqual([]);
+    expect(readdirSync(path(".")).filter((name) => !name.includes("aside"))).toEqual([
+      "l2tpsession.default.s1.json",
+    ]);
+  });
+
+  it("of an object that is no more is removed, unless it is a directory", () => {
+    mkdirSync(path("."));
+    make(path("l2tpsession.default.gone.json"));
+    const isDirectory = lstatSync(path("l2tpsession.default.gone.json")).isDirectory();
+    open().write([]);
+    expect(readdirSync(path("."))).toHaveLength(isDirectory ? 1 : 0);
+  });
+
+  it("in place of the whole folder is set aside", () => {
+    make(path("."));
+    if (lstatSync(path(".")).isDirectory()) return;
+    const store = open();
+    expect(store.write([input()])).toEqual([]);
+    expect(read("l2tpsession.default.s1.json").status.sessionId).toBe(1);
+  });
+});
+
+it.each<[string, object]>([
+  ["metadata", {}],
+  ["metadata", { generation: "1" }],
+  ["metadata", { generation: -1 }],
+  ["specDigest", {}],
+  ["status", {}],
+  ["status", { conditions: [null] }],
+  ["status", { conditions: [{ type: "Accepted" }] }],
+])("takes nothing from a file whose %s is %j", (field, value) => {
+  open().write([input()]);
+  const name = "l2tpsession.default.s1.json";
+  writeFileSync(path(name), JSON.stringify({ ...read(name), [field]: value }));
+  const store = open();
+  expect(store.conditionsOf("L2tpSession", "default/s1")).toEqual([]);
+  expect(store.write([input()])).toEqual([]);
+  expect(read(name)).toMatchObject({ metadata: { generation: 1 }, status: { sessionId: 1 } });
+});
+
+it("tells what it was told, where the folder takes no file", () => {
+  rmSync(folder, { recursive: true });
+  writeFileSync(folder, "x");
+  const store = open();
+  expect(store.write([input()])).toHaveLength(1);
+  expect(store.conditionsOf("L2tpSession", "default/s1")).toHaveLength(3);
+  rmSync(folder);
+  expect(store.write([input()])).toEqual([]);
 });
 
 it("says of a tunnel without a route that it is programmed, and why no frame gets through", () => {

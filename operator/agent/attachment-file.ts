@@ -1,0 +1,96 @@
+/**
+ * Checks an attachment's file when it is read: a field of another shape would break a reader later.
+ */
+
+import { parseAddress, parseInterfaceAddress, parsePrefix } from "../../l2tp/ip.ts";
+import { MAC_FORM } from "../../l2tp/mac.ts";
+import type { Attachment } from "../convert/attachment.ts";
+import { FORMS } from "./protocol.ts";
+
+type Check = (value: unknown) => boolean;
+
+const text =
+  (form: RegExp): Check =>
+  (value) =>
+    typeof value === "string" && form.test(value);
+
+const listOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check);
+
+const isPrefix: Check = (value) => typeof value === "string" && parsePrefix(value) !== undefined;
+const isInterfaceAddress: Check = (value) =>
+  typeof value === "string" && parseInterfaceAddress(value) !== undefined;
+const isNumber: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isOptional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
+
+function isRoute(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { destination, gateway, ...rest } = value as Record<string, unknown>;
+  const isGateway = typeof gateway === "string" && parseAddress(gateway) !== undefined;
+  if (!isPrefix(destination) || !(gateway === null || isGateway)) return false;
+  return ROUTE_NUMBERS.every((field) => isOptional(isNumber)(rest[field]));
+}
+
+const ROUTE_NUMBERS = ["priority", "table", "scope", "mtu", "advmss"] as const;
+
+/** null: the interface is being made. */
+function isDevice(value: unknown): boolean {
+  if (value === null) return true;
+  if (typeof value !== "object") return false;
+  const { index, kind, datapath, sessionId, mtu, isLowered } = value as Record<string, unknown>;
+  const isKnown = ["pseudowire", "pod"].includes(String(kind)) && DATAPATHS.includes(datapath);
+  return isKnown && [index, sessionId, mtu].every(isNumber) && typeof isLowered === "boolean";
+}
+
+const DATAPATHS: readonly unknown[] = ["Kernel", "Userspace", null];
+
+/** The plugin reads two lists of it when it repeats an answer. */
+function isIpamResult(value: unknown): boolean {
+  if (value === undefined || value === null) return true;
+  if (typeof value !== "object" || Array.isArray(value)) return false;
+  const { ips = [], routes = [] } = value as Record<string, unknown>;
+  return Array.isArray(ips) && Array.isArray(routes);
+}
+
+/** One check a field: tsc refuses a field of Attachment that has none. */
+const CHECKS: Readonly<Record<keyof Attachment, Check>> = {
+  containerId: text(FORMS.containerId),
+  cniIfname: text(FORMS.ifname),
+  ifname: text(FORMS.ifname),
+  netns: text(FORMS.netns),
+  netnsIdentity: text(/./),
+  session: text(FORMS.session),
+  // A container's id where the runtime names no pod.
+  pod: (value) => text(FORMS.pod)(value) || text(FORMS.containerId)(value),
+  network: text(FORMS.network),
+  mac: text(MAC_FORM),
+  addresses: listOf(isInterfaceAddress),
+  routes: listOf(isRoute),
+  createdAt: (value) => typeof value === "string" && !Number.isNaN(Date.parse(value)),
+  leaving: (value) => typeof value === "boolean",
+  ipam: isIpamResult,
+  isComplete: isOptional((value) => typeof value === "boolean"),
+  device: isOptional(isDevice),
+};
+
+/**
+ * The attachment; fields that this version does not know stay in it.
+ * @throws TypeError naming the field
+ */
+export function parseAttachment(value: unknown): Attachment {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new TypeError("it is not a JSON object");
+  }
+  const fields = value as Readonly<Record<string, unknown>>;
+  for (const [name, check] of Object.entries(CHECKS)) {
+    if (check(fields[name])) continue;
+    const shown = JSON.stringify(fields[name])?.slice(0, 100) ?? "missing";
+    throw new TypeError(`its field ${name} is not valid: ${shown}`);
+  }
+  return value as Attachment;
+}

@@ -124,6 +124,14 @@ it.each<[string, () => unknown]>([
   await isRefused("bakery");
 });
 
+it("leaves the circuit to its holder when the agent has lost what it kept, and frames flow", async () => {
+  await us.kill();
+  for (const name of ["held.json", "status"]) rmSync(join(us.state, name), { recursive: true });
+  await us.start();
+  await isRefused("bakery");
+  await crosses("shop");
+});
+
 it("leaves the circuit to its holder when its manifest changes otherwise", async () => {
   us.write("shop.yaml", [session("shop", { remoteEndId: "42", mtu: 1400 })]);
   await until("it is changed", async () => (await us.session("shop/lan"))?.mtu === 1400);

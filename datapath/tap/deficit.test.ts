@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { session as sessionOf, tunnel as tunnelOf } from "../../l2tp/testdata.ts";
 import { buildFrame } from "../offload/testdata.ts";
 import { GsoType, VNET } from "../offload/vnet-header.ts";
-import { type Account, COST, Rounds } from "./deficit.ts";
+import { Account, COST, Rounds } from "./deficit.ts";
 import { FakeBatch, FakeDevice, FakeSocket } from "./fake-ports.ts";
 import { Forwarder } from "./forward.ts";
 import type { SessionState } from "./session.ts";
@@ -115,6 +115,16 @@ describe("devices that always have more", () => {
     serve(100, [{ account: flood.account, turn }]);
     expect(turns).toBeGreaterThanOrEqual(50);
   });
+});
+
+it("owes nothing after a long time, also where the count of rounds has wrapped around", () => {
+  const rounds = [5, 5 + 2 ** 31 - 1, 5 + 2 ** 31, 5 + 2 ** 31 + 1, 5 + 2 ** 32 - 1];
+  for (const later of rounds) {
+    const account = new Account();
+    account.roundsToWait(5);
+    account.spend(1_000_000);
+    expect(account.roundsToWait(later | 0)).toBe(later === 5 ? 3 : 0);
+  }
 });
 
 describe("a socket whose datagrams the kernel has joined", () => {

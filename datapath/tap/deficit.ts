@@ -33,7 +33,7 @@ export class Account {
   /** Rounds until its holder may have a turn; 0: it may now. */
   roundsToWait(round: number): number {
     const quantum = this.weight * QUANTUM;
-    const passed = (round - this.#round) | 0;
+    const passed = (round - this.#round) >>> 0;
     this.#round = round;
     this.#balance = Math.min(quantum, this.#balance + passed * quantum);
     return this.#balance > 0 ? 0 : Math.trunc(-this.#balance / quantum) + 1;

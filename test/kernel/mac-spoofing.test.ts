@@ -1,4 +1,3 @@
-import { testInKernel, testInUserspace } from "../harness/mac-spoofing.ts";
+import { testInKernel } from "../harness/mac-spoofing.ts";
 
-testInUserspace();
 testInKernel();

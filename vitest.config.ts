@@ -33,7 +33,10 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["{l2tp,datapath,operator,cni,cli,files,rpc}/**/*.test.ts"],
+          include: [
+            "{l2tp,datapath,operator,cni,cli,files,rpc}/**/*.test.ts",
+            "test/bench/*.test.ts",
+          ],
         },
       },
       system("netns", 60_000),

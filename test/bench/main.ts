@@ -1,8 +1,9 @@
 /**
  * `make bench`: our datapath beside QEMU's l2tpv3, our CNI plugin beside the reference ones, many sessions
  * beside few, and the kernel data plane beside ip(8); in one run, alternating. Ratios of medians; absolute
- * numbers say little about another machine. Arguments: which of cni, traffic, scale, managed, flood and kernel, all where
- * there is none; `--out FOLDER` for the files.
+ * numbers say little about another machine. A part that fails is a row that says why; the others go on, and the
+ * exit status is 1. Arguments: which of cni, traffic, scale, managed, flood and kernel, all where there is none;
+ * `--out FOLDER` for the files.
  */
 import { parseArgs } from "node:util";
 import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";
@@ -11,7 +12,7 @@ import { benchCni } from "./cni.ts";
 import { benchFlood } from "./flood.ts";
 import { benchKernel } from "./kernel.ts";
 import { benchManaged } from "./managed.ts";
-import { Report } from "./report.ts";
+import { type Report, takeParts } from "./report.ts";
 import { benchScale } from "./scale.ts";
 import { benchTraffic } from "./traffic/traffic.ts";
 
@@ -36,15 +37,16 @@ if (unknown !== undefined) {
   process.exit(2);
 }
 cleanUpWhenInterrupted();
-const report = new Report();
-for (const name of asked.length > 0 ? asked : Object.keys(PARTS)) {
+const names = (asked.length > 0 ? asked : Object.keys(PARTS)) as Part[];
+const onHosts = (name: Part) => async (report: Report) => {
   const net = await TestNet.create();
   try {
-    await PARTS[name as Part](net, report);
+    await PARTS[name](net, report);
   } finally {
     await net.remove();
   }
-}
-console.log(
-  `\n${report.finish(values.out)}\n\nAlso in ${values.out}/bench.json and ${values.out}/bench.svg`,
+};
+process.exitCode = await takeParts(
+  names.map((name) => [name, onHosts(name)]),
+  values.out,
 );

@@ -18,8 +18,8 @@ const WATCHED_SECONDS = 20;
 const PEERS = "10.9";
 
 export async function benchManaged(net: TestNet, report: Report): Promise<void> {
-  await benchMany(net, report);
-  await benchFailover(report);
+  await report.attempt(`${MANY} tunnels`, () => benchMany(net, report));
+  await report.attempt("a dead peer", () => benchFailover(report));
 }
 
 const port = 1701;

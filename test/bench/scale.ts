@@ -4,9 +4,8 @@ import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
-import { until } from "../harness/wait.ts";
 import { attachAll } from "./attach.ts";
-import { idlePasses, passes } from "./passes.ts";
+import { passes, passesAtRest } from "./passes.ts";
 import { residentMebibytes } from "./processes.ts";
 import { median, type Report } from "./report.ts";
 
@@ -25,15 +24,20 @@ interface Scale {
 export async function benchScale(_net: TestNet, report: Report): Promise<void> {
   const scales: Scale[] = [];
   for (const sessions of SESSIONS) {
-    const scale = await measure(sessions);
-    scales.push(scale);
-    const { convergeMs, idleMs, agentMebibytes, datapathMebibytes } = scale;
-    const memory = `${mebibytes(agentMebibytes)} agent, ${mebibytes(datapathMebibytes)} datapath`;
-    console.log(
-      `${sessions} sessions over ${sessions / SESSIONS_PER_TUNNEL} tunnels: ${convergeMs} ms from nothing, ${idleMs} ms with nothing to do, ${memory}`,
-    );
+    await report.attempt(`${sessions} sessions`, async () => {
+      const scale = await measure(sessions);
+      scales.push(scale);
+      const { convergeMs, idleMs, agentMebibytes, datapathMebibytes } = scale;
+      const memory = `${mebibytes(agentMebibytes)} agent, ${mebibytes(datapathMebibytes)} datapath`;
+      console.log(
+        `${sessions} sessions over ${sessions / SESSIONS_PER_TUNNEL} tunnels: ${convergeMs} ms from nothing, ${idleMs} ms with nothing to do, ${memory}`,
+      );
+    });
   }
-  const [small, large] = [scales[0], scales.at(-1)];
+  const [small, large] = [SESSIONS[0], SESSIONS.at(-1)].map((wanted) =>
+    scales.find(({ sessions }) => sessions === wanted),
+  );
+  // Its own row says why one is missing.
   if (small === undefined || large === undefined) return;
   const times = large.sessions / small.sessions;
   for (const [work, figure] of [
@@ -64,17 +68,13 @@ async function measure(sessions: number): Promise<Scale> {
     process.kill(datapath, "SIGKILL");
     await deleteDevices(pod);
     agent.log = "";
-    await agent.start("--log-level", "debug");
-    await until(
-      "passes with nothing to do",
-      () => idlePasses(agent).length >= IDLE_PASSES,
-      120_000,
-    );
+    agent.launch("--log-level", "debug");
+    const idle = await passesAtRest(agent, IDLE_PASSES);
     const first = passes(agent).find(({ actions = 0 }) => actions > sessions);
     return {
       sessions,
       convergeMs: first?.milliseconds ?? Number.NaN,
-      idleMs: median(idlePasses(agent).map(({ milliseconds = Number.NaN }) => milliseconds)),
+      idleMs: median(idle),
       agentMebibytes: residentMebibytes([agent.pid()]),
       datapathMebibytes: residentMebibytes([await agent.datapathPid()]),
     };

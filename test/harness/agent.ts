@@ -80,12 +80,13 @@ export class TestAgent {
     this.#child = null;
   }
 
+  get hasEnded(): boolean {
+    return this.#child?.exitCode !== null || this.#child?.signalCode !== null;
+  }
+
   /** Waits until the process has ended by itself. */
   async ended(): Promise<void> {
-    await until(
-      "the agent has ended",
-      () => this.#child?.exitCode !== null || this.#child?.signalCode !== null,
-    );
+    await until("the agent has ended", () => this.hasEnded);
   }
 
   async ask<R extends AgentRequest>(request: R): Promise<AgentResults[R["op"]]> {

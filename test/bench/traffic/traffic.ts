@@ -32,14 +32,16 @@ const OVERHEAD_BYTES = 100;
 const JUMBO_BYTES = 9000;
 
 export async function benchTraffic(net: TestNet, report: Report): Promise<void> {
-  await compare(net, 1500, report);
-  await benchSessions(net, report);
-  const jumbo = await TestNet.create({ mtu: JUMBO_BYTES });
-  try {
-    await compare(jumbo, JUMBO_BYTES, report);
-  } finally {
-    await jumbo.remove();
-  }
+  await report.attempt("1500-byte wire", () => compare(net, 1500, report));
+  await report.attempt("many sessions", () => benchSessions(net, report));
+  await report.attempt(`${JUMBO_BYTES}-byte wire`, async () => {
+    const jumbo = await TestNet.create({ mtu: JUMBO_BYTES });
+    try {
+      await compare(jumbo, JUMBO_BYTES, report);
+    } finally {
+      await jumbo.remove();
+    }
+  });
 }
 
 async function compare(net: TestNet, wire: number, report: Report): Promise<void> {
@@ -72,12 +74,17 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
       ...(qemus ? [qemus.ip] : []),
     ];
     for (const side of all) await ready(side, background);
-    await throughput({ ours, fast }, rivals, report, isJumbo ? `, ${wire}-byte wire` : "");
+    await report.attempt("throughput", () =>
+      throughput({ ours, fast }, rivals, report, isJumbo ? `, ${wire}-byte wire` : ""),
+    );
     if (qemus === null) return;
-    const overIp = await alternate([oursIp, qemus.ip], (side) => tcp(side, 1));
-    report.add("TCP over IP", qemus.ip.name, pairOf(overIp), { least: 2 }, "Gbit/s");
-    await frames(net, { ours, fast }, qemus.udp, report);
-    await footprint(ours, qemus.udp, report);
+    const { udp, ip } = qemus;
+    await report.attempt("TCP over IP", async () => {
+      const overIp = await alternate([oursIp, ip], (side) => tcp(side, 1));
+      report.add("TCP over IP", ip.name, pairOf(overIp), { least: 2 }, "Gbit/s");
+    });
+    await report.attempt("frames", () => frames(net, { ours, fast }, udp, report));
+    await report.attempt("footprint", () => footprint(ours, udp, report));
   } finally {
     await background.stopAll();
     for (const agent of agents) await agent.destroy();

@@ -30,10 +30,11 @@ test-cluster: ## the suites on Kubernetes; builds one, the first time
 	@test/setup/cluster-ready.sh
 	@node test/setup/run-suites.ts crds cluster
 
-soak: ## random courses of the control connection, and ten minutes of floods at it; root
+soak: ## random courses and floods of control connections; sessions that come and go for MINUTES=120; root
 	@test/setup/install.sh $(PACKAGES)
 	@node test/soak/control.ts
 	@node test/soak/flood.ts
+	@node test/soak/sessions.ts $(MINUTES)
 
 bench: ## side by side with QEMU and the reference plugins; out/bench.json
 	@test/setup/install.sh $(TEST_PACKAGES) iperf3 fastd openvpn

@@ -1,7 +1,6 @@
 /**
  * Files that are replaced as a whole: a reader finds the content before or the content after, and
- * an interrupted write leaves at most PATH.new, which the next write removes. Nothing is synced to
- * the disk.
+ * an interrupted write leaves at most PATH.new, which the next write removes.
  */
 import { lstatSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 
@@ -14,17 +13,18 @@ const MOST_ASIDE = 100;
 
 /**
  * Writes `content` in place of the file. A directory in its way is set aside.
+ * @param flush the content is on the disk before it takes its place, whatever the power does
  * @throws where the folder does not take it; then the file is as it was
  */
-export function replaceFile(path: string, content: string, mode = 0o600): void {
+export function replaceFile(path: string, content: string, mode = 0o600, flush = false): void {
   const unfinished = `${path}${UNFINISHED}`;
   try {
     try {
-      writeFileSync(unfinished, content, { mode, flag: "wx" });
+      writeFileSync(unfinished, content, { mode, flag: "wx", flush });
     } catch (error) {
       if (codeOf(error) !== "EEXIST") throw error;
       clear(unfinished);
-      writeFileSync(unfinished, content, { mode, flag: "wx" });
+      writeFileSync(unfinished, content, { mode, flag: "wx", flush });
     }
     moveInto(unfinished, path);
   } catch (error) {

@@ -85,10 +85,14 @@ it.each([
 
 it("says when it cannot write, and writes the next time", () => {
   const store = new HeldStore(folder);
-  mkdirSync(join(folder, "held.json"));
+  rmSync(folder, { recursive: true });
+  writeFileSync(folder, "");
   expect(store.write(HELD)).toBeInstanceOf(Error);
   expect(store.held).toBe(HELD);
-  rmSync(join(folder, "held.json"), { recursive: true });
+  rmSync(folder);
+  mkdirSync(folder);
+  // A directory in the way is set aside.
+  mkdirSync(join(folder, "held.json"));
   expect(store.write(HELD)).toBeNull();
   expect(readFileSync(join(folder, "held.json"), "utf8")).toContain("shop/lan");
 });

@@ -2,13 +2,15 @@
  * Keeps the claims of objects in a file of the state folder, so that no object has what another had
  * before a restart of the node.
  */
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { sync as writeFileAtomic } from "write-file-atomic";
+import { readJsonFile, readTextFile } from "../../../files/read-file.ts";
+import { replaceFile } from "../../../files/replace-file.ts";
 import type { HeldObject } from "../../../l2tp/conflicts.ts";
 import type { HeldObjects } from "../../convert/held.ts";
 
 const FILE = "held.json";
+const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -40,7 +42,7 @@ export class HeldStore {
     if (text === this.#written) return null;
     try {
       // To the disk: a status that says so may be read by the peer's administrator before a power cut.
-      writeFileAtomic(this.#path, text, { mode: 0o600 });
+      replaceFile(this.#path, text, 0o600, true);
       this.#written = text;
       return null;
     } catch (error) {
@@ -52,7 +54,7 @@ export class HeldStore {
 /** Null: there is none that can be read. */
 function readText(path: string): string | null {
   try {
-    return readFileSync(path, "utf8");
+    return readTextFile(path, MAX_FILE_BYTES);
   } catch (error) {
     return (error as { code?: unknown }).code === "ENOENT" ? null : "";
   }
@@ -136,7 +138,7 @@ function statusFiles(folder: string) {
   const names = readNames(folder).filter((name) => name.endsWith(".json"));
   return names.flatMap((name) => {
     try {
-      const file: unknown = JSON.parse(readFileSync(join(folder, name), "utf8"));
+      const file: unknown = readJsonFile(join(folder, name), MAX_FILE_BYTES);
       if (!isObject(file)) return [];
       const { kind, metadata, status } = file;
       return isObject(metadata) && isObject(status) ? [{ kind, metadata, status }] : [];

@@ -6,6 +6,9 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { RpcClient } from "./client.ts";
 import { serve } from "./server.ts";
 
+/** For answers that come on any machine. */
+const PATIENT_MS = 60_000;
+
 let dir: string;
 let path: string;
 let server: Server | undefined;
@@ -33,11 +36,11 @@ it("answers in order, errors too", async () => {
     if (fail) throw Object.assign(new Error("no"), { code: "EPERM", remedy: "ask" });
     return wait;
   });
-  const client = await RpcClient.connect(path, 1000, 1000);
-  const failing = client.request({ wait: 1, fail: true }, 1000).catch((error) => error);
+  const client = await RpcClient.connect(path, 1000, PATIENT_MS);
+  const failing = client.request({ wait: 1, fail: true }, PATIENT_MS).catch((error) => error);
   const replies = await Promise.all([
-    client.request({ wait: 20 }, 1000),
-    client.request({ wait: 0 }, 1000),
+    client.request({ wait: 20 }, PATIENT_MS),
+    client.request({ wait: 0 }, PATIENT_MS),
   ]);
   expect(replies).toEqual([20, 0]);
   expect(await failing).toMatchObject({ code: "EPERM", message: "no", remedy: "ask" });
@@ -55,8 +58,8 @@ it("replaces the socket of a server that has died, but not of one that lives", a
   server?.close();
   writeFileSync(path, "stale");
   await start(async () => 7);
-  const client = await RpcClient.connect(path, 1000, 1000);
-  expect(await client.request({}, 1000)).toBe(7);
+  const client = await RpcClient.connect(path, 1000, PATIENT_MS);
+  expect(await client.request({}, PATIENT_MS)).toBe(7);
   client.close();
 });
 
@@ -77,12 +80,12 @@ it("refuses what is no request, and goes on", async () => {
 
 it("fails every waiting request when the time is over or the server is gone", async () => {
   await start(() => new Promise(() => {}));
-  const client = await RpcClient.connect(path, 1000, 1000);
+  const client = await RpcClient.connect(path, 1000, PATIENT_MS);
   const late = client.request({}, 20).catch((error) => error);
   const behind = client.request({}, 5000).catch((error) => error);
   expect(await late).toMatchObject({ code: "ETIMEDOUT" });
   expect(await behind).toMatchObject({ code: "ETIMEDOUT" });
-  await expect(RpcClient.connect(join(dir, "no.sock"), 1000, 1000)).rejects.toMatchObject({
+  await expect(RpcClient.connect(join(dir, "no.sock"), 1000, PATIENT_MS)).rejects.toMatchObject({
     code: "ENOENT",
   });
 });
@@ -112,13 +115,13 @@ it("says who has gone meanwhile", async () => {
   };
   const options = { maxRequestBytes: 1000, maxConnections: 4, idleTimeoutMs: 5000 };
   server = await serve({ path, handle, ...options });
-  const client = await RpcClient.connect(path, 1000, 1000);
-  const failed = client.request({}, 1000).catch(() => "failed");
+  const client = await RpcClient.connect(path, 1000, PATIENT_MS);
+  const failed = client.request({}, PATIENT_MS).catch(() => "failed");
   client.close();
   await failed;
   await new Promise((done) => setImmediate(done));
-  const again = await RpcClient.connect(path, 1000, 1000);
-  const answered = again.request({}, 1000);
+  const again = await RpcClient.connect(path, 1000, PATIENT_MS);
+  const answered = again.request({}, PATIENT_MS);
   release();
   await answered;
   again.close();

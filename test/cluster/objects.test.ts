@@ -64,7 +64,9 @@ describe("objects that contradict each other", () => {
     expect(conflict.message).toContain("L2tpTunnel ab-5300 of this node has it");
     const lost = await cluster.condition(other, "Accepted", "False", "Conflict");
     expect(lost.message).toContain("L2tpSession default/s300-a of this node has it");
-    expect((await cluster.eventsOf("rival")).join()).toContain("Conflict");
+    await until("an Event says so", async () =>
+      (await cluster.eventsOf("rival")).some((event) => event.startsWith("Conflict")),
+    );
     await cluster.condition(tunnel, "Programmed", "True");
     await cluster.remove(other, session, rival, tunnel);
   });

@@ -274,10 +274,12 @@ describe.skipIf(isForeign)("a node that dies for good", () => {
     }
     await cluster.kubectl("delete", "node", "n2");
     await cluster.remove(...onN2);
-    const events = await Promise.all(
-      onN2.map(({ metadata }) => cluster.eventsOf(metadata.name, "default")),
-    );
-    expect(events.flat().join("\n")).toContain("its node is not in the cluster any more");
+    await until("an Event says so", async () => {
+      const events = await Promise.all(
+        onN2.map(({ metadata }) => cluster.eventsOf(metadata.name, "default")),
+      );
+      return events.flat().join("\n").includes("its node is not in the cluster any more");
+    });
     await kubeCluster("restart-node", "n2");
     await until("n2 has joined again", () => cluster.kubectl("get", "node", "n2"), 60_000);
     await cluster.kubectl("wait", "--for=condition=Ready", "node/n2", "--timeout=120s");

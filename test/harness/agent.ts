@@ -62,8 +62,17 @@ export class TestAgent {
   /** Starts it, and waits until it answers. */
   async start(...extra: string[]): Promise<void> {
     this.launch(...extra);
-    await until(`the agent of ${this.host.name} is ready\n${this.log}`, () =>
-      this.ask({ op: "ready" }).then(() => true),
+    await until(
+      () => `the agent of ${this.host.name} is ready\n${this.log}`,
+      () => this.ask({ op: "ready" }).then(() => true),
+    );
+  }
+
+  /** Waits until the log has the text. A line that is written may not have been read yet. */
+  async logs(text: string | RegExp): Promise<void> {
+    await until(
+      () => `the agent of ${this.host.name} logs ${text}\n${this.log}`,
+      () => (typeof text === "string" ? this.log.includes(text) : text.test(this.log)),
     );
   }
 
@@ -131,7 +140,7 @@ export class TestAgent {
     const path = join(this.folder, "run", "datapath.sock");
     const client = await RpcClient.connect(path, 64 * 1024 * 1024, 2000);
     try {
-      return ((await client.request({ op: "hello" }, 5000)) as { pid: number }).pid;
+      return ((await client.request({ op: "hello" }, 60_000)) as { pid: number }).pid;
     } finally {
       client.close();
     }

@@ -28,8 +28,9 @@ export class TestDatapath {
     this.#background.start(inside(this.host.name, PROGRAM, "--socket", this.#socket), (text) => {
       this.log += text;
     });
-    await until(`the datapath of ${this.host.name} answers: ${this.log}`, () =>
-      this.#client.hello(),
+    await until(
+      () => `the datapath of ${this.host.name} answers: ${this.log}`,
+      () => this.#client.hello(),
     );
   }
 

@@ -1,6 +1,7 @@
 /** Network namespaces of our own, as hosts and pods. */
 import { readdirSync, statSync } from "node:fs";
-import { run, tryRun } from "./run.ts";
+import { pingReturns } from "./ping-returns.ts";
+import { Background, run, tryRun } from "./run.ts";
 
 let count = 0;
 
@@ -154,15 +155,37 @@ export function inside(namespace: string, ...command: string[]): string[] {
   return ["ip", "netns", "exec", nameOf(namespace), ...command];
 }
 
+/** Seconds in which several pings have to come back, on a busy machine. */
+const PING_SECONDS = 60;
+/** Where not one of several has come back by then, none will. */
+const SILENCE_MS = 5000;
+
 /** Whether every one of `count` pings came back. @param size of the ICMP payload */
 export async function ping(
   namespace: string,
   address: string,
   { count: pings = 1, size = 56, args = [] as string[] } = {},
 ): Promise<boolean> {
-  const options = ["-c", String(pings), "-i", "0.02", "-W", "2", "-s", String(size)];
-  const { status } = await tryRun(inside(namespace, "ping", "-q", ...options, ...args, address));
-  return status === 0;
+  const options = ["-c", String(pings), "-i", "0.02", "-s", String(size)];
+  const one = [...options, "-q", "-W", "2", ...args];
+  if (pings === 1) return (await tryRun(inside(namespace, "ping", ...one, address))).status === 0;
+  // Without a deadline, ping(8) waits for the last one twice as long as the slowest has taken: on a busy machine
+  // that is too short. With one, it sends on until so many have come back.
+  const many = [...options, "-D", "-w", String(PING_SECONDS), ...args];
+  const background = new Background();
+  let output = "";
+  const child = background.start(inside(namespace, "ping", ...many, address), (text) => {
+    output += text;
+  });
+  const isSilent = () => pingReturns(output).length === 0;
+  const timer = setTimeout(() => isSilent() && child.kill("SIGKILL"), SILENCE_MS);
+  await new Promise((resolve) => child.once("close", resolve));
+  clearTimeout(timer);
+  // Frames keep their order: one that is lost leaves its place to a later one.
+  const returned = new Set(pingReturns(output).map(({ sequence }) => sequence));
+  return Array.from({ length: pings }, (_, index) => index + 1).every((sequence) =>
+    returned.has(sequence),
+  );
 }
 
 export function exists(path: string): boolean {

@@ -8,7 +8,7 @@ export interface PingReturn {
 
 /** @param output all that ping has said: a line of it may not be whole before */
 export function pingReturns(output: string): PingReturn[] {
-  const lines = output.matchAll(/^\[([\d.]+)\].* icmp_seq=(\d+) /gm);
+  const lines = output.matchAll(/^\[([\d.]+)\] \d+ bytes from .* icmp_seq=(\d+) /gm);
   return Array.from(lines, ([, time, sequence]) => ({
     sequence: Number(sequence),
     at: Number(time) * 1000,

@@ -12,10 +12,13 @@ export interface RunOptions {
   readonly timeoutMs?: number;
 }
 
+/** Programs that hang are ended then; those of a busy machine are not. */
+const PATIENCE_MS = 300_000;
+
 /** Runs a program to its end, whatever its status. */
 export function tryRun(
   command: readonly string[],
-  { input, env, timeoutMs = 60_000 }: RunOptions = {},
+  { input, env, timeoutMs = PATIENCE_MS }: RunOptions = {},
 ): Promise<Output> {
   const [program = "", ...args] = command;
   return new Promise((resolve) => {

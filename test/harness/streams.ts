@@ -42,7 +42,10 @@ async function stream(protocol: "tcp" | "udp", from: End, to: End, bytes: number
     });
     await until("it listens", () => output.includes("listening"));
     const sent = await run(program(from, "send", to.address, String(PORT), String(bytes)));
-    const received = await until(`all is there: ${output}`, () => /^\{.*\}$/m.exec(output)?.[0]);
+    const received = await until(
+      () => `all is there: ${output}`,
+      () => /^\{.*\}$/m.exec(output)?.[0],
+    );
     return { sent: JSON.parse(sent) as Streamed, received: JSON.parse(received) as Streamed };
   } finally {
     await background.stopAll();

@@ -378,7 +378,10 @@ describe("whatever happens to the agent", () => {
       await agent.ended();
       await agent.start();
       await until("the interface is gone", async () => (await link(netns, "net1")) === undefined);
-      expect(await agent.ask({ op: "attachments" })).toEqual([]);
+      await until(
+        "the attachment is forgotten",
+        async () => (await agent.ask({ op: "attachments" })).length === 0,
+      );
     },
   );
 

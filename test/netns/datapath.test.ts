@@ -170,10 +170,10 @@ it("sleeps while nothing comes", async () => {
     await new Promise((resolve) => setTimeout(resolve, 1000));
     return switches() === before;
   };
-  await until("it sleeps", sleeps, 50_000);
-}, 60_000);
+  await until("it sleeps", sleeps);
+});
 
-it("is fair: a flood on one session stops neither direction of another", async () => {
+it("keeps both directions of a session open while another one is flooded", async () => {
   const [one] = await join(1500, () => ({}), "ipv4", {});
   const agent = agents[1] as TestAgent;
   const [port, floodPort] = [5001, 7000];
@@ -197,13 +197,13 @@ it("is fair: a flood on one session stops neither direction of another", async (
   const payload = `000300000000000900000000${experimentalFrame(64).toString("hex")}`;
   const ends = [net.a.ipv4, floodPort, net.b.ipv4, port].map(String);
   const flood = new Background();
-  flood.start(inside(net.a.name, process.execPath, FLOOD, ...ends, payload, "60"));
+  flood.start(inside(net.a.name, process.execPath, FLOOD, ...ends, payload, "600"));
   try {
     await until("the flood arrives", async () => (await received()) > 10_000);
     const before = await received();
-    expect(await ping(one, "10.1.0.2", { count: 100 })).toBe(true);
-    // It was one all the while.
-    expect(await received()).toBeGreaterThan(before + 10_000);
+    // For as long as it takes to be a flood.
+    do expect(await ping(one, "10.1.0.2", { count: 100 })).toBe(true);
+    while ((await received()) <= before + 10_000);
   } finally {
     await flood.stopAll();
   }

@@ -122,7 +122,7 @@ describe("the plugin", () => {
       await call(random.pick(commands), text.slice(0, length));
     }
     await expectUnharmed();
-  }, 120_000);
+  });
 
   it("answers odd values in any field", async () => {
     for (const field of [...Object.keys(config()), "prevResult", "ipam"]) {
@@ -134,7 +134,7 @@ describe("the plugin", () => {
       }
     }
     await expectUnharmed();
-  }, 120_000);
+  });
 
   it("answers odd bytes", async () => {
     for (let i = 0; i < 150; i++) {
@@ -142,7 +142,7 @@ describe("the plugin", () => {
       await call(random.pick(commands), Buffer.from(bytes).toString("latin1"));
     }
     await expectUnharmed();
-  }, 120_000);
+  });
 
   it("answers an odd environment", async () => {
     const names = ["COMMAND", "CONTAINERID", "NETNS", "IFNAME", "ARGS", "PATH"];
@@ -162,7 +162,7 @@ describe("the plugin", () => {
       }
     }
     await expectUnharmed();
-  }, 120_000);
+  });
 });
 
 describe("the agent's socket", () => {
@@ -192,7 +192,7 @@ describe("the agent's socket", () => {
         socket.write(bytes);
         if (whole === 0) socket.end();
       });
-      socket.setTimeout(10_000, () => reject(new Error("no end of the answer")));
+      socket.setTimeout(120_000, () => reject(new Error("no end of the answer")));
       socket.on("data", (data) => {
         answer += data.toString();
         // Not before: who closes its side is taken to have given up.
@@ -225,7 +225,7 @@ describe("the agent's socket", () => {
       }
     }
     await expectUnharmed();
-  }, 120_000);
+  });
 
   it("answers requests cut short, run together, and changed at random", async () => {
     for (let i = 0; i < 1500; i++) {
@@ -235,7 +235,7 @@ describe("the agent's socket", () => {
       await expectReplies(random.mutate(Buffer.from(`${lines.join("\n")}\n`), 400));
     }
     await expectUnharmed();
-  }, 120_000);
+  });
 
   it("bounds what it keeps: long lines, deep ones, and connections that say nothing", async () => {
     const long = await exchange(Buffer.alloc(2 * 1024 * 1024, "x"));
@@ -245,7 +245,7 @@ describe("the agent's socket", () => {
     await Promise.all(idle.map((one) => new Promise((done) => one.once("connect", done))));
     await expectUnharmed();
     for (const one of idle) one.destroy();
-  }, 120_000);
+  });
 });
 
 describe("the wire", () => {
@@ -305,17 +305,18 @@ describe("the wire", () => {
   }
 
   it.each(["UDP", "IP"] as const)(
-    "may bring anything over %s: every datagram is accounted for",
+    "accounts for every datagram over %s, whatever is in it",
     async (encapsulation) => {
-      spray(encapsulation);
       const tunnel = encapsulation.toLowerCase();
+      // A busy receiver loses more of them.
+      do spray(encapsulation);
+      while ((await account(tunnel)).read <= COUNT / 2);
       // Frames that wait for those before them have their time-out.
       await until("all that was read is accounted for", async () => {
         const { read, accounted } = await account(tunnel);
-        return read > COUNT / 2 && read === accounted && read === (await account(tunnel)).read;
+        return read === accounted && read === (await account(tunnel)).read;
       });
       await expectUnharmed();
     },
-    60_000,
   );
 });

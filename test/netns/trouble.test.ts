@@ -247,10 +247,10 @@ describe("a tunnel that cannot be", () => {
     expect(names).toEqual(["shop/lan", "shop/secret", "shop/typo"]);
   });
 
-  it("may be of another node: the agent says that it has nothing to do, and why", async () => {
+  it("may belong to another node: the agent logs that it has nothing to do, and why", async () => {
     agent.write("good.yaml", [tunnelObject("branch", net.b, net.a)]);
     await agent.start();
-    expect(agent.log).toContain(`they are of ${net.b.name}`);
+    await agent.logs(`they are of ${net.b.name}`);
     const { findings } = await agent.ask({ op: "doctor", seconds: 0 });
     expect(findings).toMatchObject([{ remedy: expect.stringContaining("--node") }]);
   });
@@ -264,7 +264,7 @@ describe("manifests", () => {
       ...spec,
     });
 
-  it("that make no sense are each told why, and the others go on", async () => {
+  it("are each refused with a reason when they make no sense, and the others are applied", async () => {
     const session = (name: string, spec: object) => sessionObject(name, "branch", spec);
     const odd: [string, object, RegExp][] = [
       ["l2tpsession shop/zero", session("zero", { sessionId: 0 }), /spec\.sessionId 0/],
@@ -339,7 +339,7 @@ describe("manifests", () => {
       /text\.yaml: kind: not a kind/,
       /text\.yaml, document 3/,
     ]) {
-      expect(agent.log).toMatch(line);
+      await agent.logs(line);
     }
     const pod = await net.addPod("pod");
     expect((await cni(net.a, { command: "ADD", netns: pod, config: config() })).status).toBe(0);

@@ -1,8 +1,8 @@
 import { defineConfig } from "vitest/config";
 
 /**
- * Suites that need root, namespaces or other programs run one file after the other. The time is for what hangs: on a
- * machine that is busy, a test may take ten times as long as on an idle one.
+ * Suites that need root, namespaces or other programs run one file after the other. The time is for
+ * what hangs: on a busy machine, a test may take ten times as long as on an idle one.
  */
 const system = (name: string, timeoutMs: number) => ({
   test: {

@@ -15,8 +15,8 @@ import { DEFERRED_REQUESTS } from "./protocol.ts";
 import { serveAgent } from "./serve.ts";
 import { lockStateFolder } from "./state-lock.ts";
 
-// Each pass leaves garbage. By default V8 lets it pile up to several times what is in use before it collects the
-// old part of it; on a node, memory is scarcer than the agent's processor time.
+// Each pass leaves garbage. By default V8 lets it grow to several times what is in use before it
+// collects the old part of it. On a node, memory is scarcer than the agent's processor time.
 setFlagsFromString("--memory-saver-mode");
 
 const DATAPATHS = { auto: null, kernel: "Kernel", userspace: "Userspace" } as const;

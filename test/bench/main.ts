@@ -1,9 +1,9 @@
 /**
- * `make bench`: our datapath beside QEMU's l2tpv3, our CNI plugin beside the reference ones, many sessions
- * beside few, and the kernel data plane beside ip(8); in one run, alternating. Ratios of medians; absolute
- * numbers say little about another machine. A part that fails is a row that says why; the others go on, and the
- * exit status is 1. Arguments: which of cni, traffic, scale, managed, flood and kernel, all where there is none;
- * `--out FOLDER` for the files.
+ * `make bench`: our datapath beside QEMU's l2tpv3, our CNI plugin beside the reference ones, many
+ * sessions beside few, and the kernel data plane beside ip(8); in one run, alternating. Ratios of
+ * medians; absolute numbers say little about another machine. A part that fails is a row that says
+ * why; the others go on, and the exit status is 1. Arguments: which of cni, traffic, scale, managed,
+ * flood and kernel, all where there is none; `--out FOLDER` for the files.
  */
 import { parseArgs } from "node:util";
 import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";

@@ -6,7 +6,7 @@ import { table } from "../../cli/table.ts";
 export interface Row {
   readonly work: string;
   readonly against: string;
-  /** Ours over theirs, of medians of one run. Null: it could not be measured, and the note says why. */
+  /** Ours over theirs, of medians of one run. Null: not measured, and the note says why. */
   readonly ratio: number | null;
   readonly bound: Bound;
   readonly met: boolean;
@@ -42,7 +42,7 @@ export class Report {
     return this.#rows.filter(({ ratio }) => ratio === null);
   }
 
-  /** Takes a part of the work; if it fails, a row says so, and the caller goes on with the others. */
+  /** Takes a part of the work. If it fails, a row says so, and the caller goes on. */
   async attempt(part: string, work: () => Promise<void>): Promise<void> {
     this.#attempts.push(part);
     try {

@@ -169,8 +169,8 @@ export async function ping(
   const options = ["-c", String(pings), "-i", "0.02", "-s", String(size)];
   const one = [...options, "-q", "-W", "2", ...args];
   if (pings === 1) return (await tryRun(inside(namespace, "ping", ...one, address))).status === 0;
-  // Without a deadline, ping(8) waits for the last one twice as long as the slowest has taken: on a busy machine
-  // that is too short. With one, it sends on until so many have come back.
+  // Without a deadline, ping(8) waits for the last one twice as long as the slowest has taken: on a
+  // busy machine that is too short. With one, it sends on until so many have come back.
   const many = [...options, "-D", "-w", String(PING_SECONDS), ...args];
   const background = new Background();
   let output = "";

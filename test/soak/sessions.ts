@@ -1,8 +1,8 @@
 /**
- * `node test/soak/sessions.ts [MINUTES]`: sessions of a static and of a managed tunnel are created, attached to pods,
- * detached and deleted by manifests, as fast as two nodes take them. Exit status 1 when an agent's or a datapath
- * process's memory at the end is more than a tenth above what it was after ten minutes (of a shorter run: after a
- * twelfth of it), or when one of them has more open files.
+ * `node test/soak/sessions.ts [MINUTES]`: sessions of a static and of a managed tunnel are created,
+ * attached to pods, detached and deleted by manifests, as fast as two nodes take them. The exit
+ * status is 1 when an agent or a datapath process, at the end, has more than a tenth more memory
+ * than after ten minutes (of a shorter run: half-way), or more open files.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { median } from "../bench/report.ts";
@@ -14,12 +14,12 @@ import { until } from "../harness/wait.ts";
 
 const MINUTE_MS = 60_000;
 const [minutes = 120] = process.argv.slice(2).map(Number);
-const settledMinutes = Math.min(10, minutes / 12);
-/** A figure is the median of so many samples: garbage comes and goes. */
-const windowMinutes = settledMinutes / 2;
+const settledMinutes = Math.min(10, minutes / 2);
+/** A figure is the median of the samples of so long: garbage comes and goes. */
+const windowMinutes = settledMinutes / 4;
 const MOST_GROWTH = 1.1;
 
-/** Of a cycle, on the static tunnel: half of the names are new each time, half come again and again. */
+/** On the static tunnel, in each cycle: half of the names are new, half come again and again. */
 const STATIC = 8;
 const MANAGED = 2;
 /** Ids come again as well, though not soon. */
@@ -106,8 +106,10 @@ async function takeTurn(cycle: number): Promise<void> {
     await until("the sessions are there", () => hasAll(agent, keys));
     await eachSession(keys, (session, number) => attach(agent, pods[index] ?? "", session, number));
   }
-  for (const [index, agent] of agents.entries()) {
+  for (const agent of agents) {
     await until("the calls are established", () => isEstablished(agent, managed.length));
+  }
+  for (const [index, agent] of agents.entries()) {
     await eachSession(keys, (_, number) => detach(agent, pods[index] ?? "", number));
     for (const number of [...statics, ...calls].keys()) agent.remove(`${cycle}-${number}.yaml`);
     agent.remove(`${cycle}-fault.yaml`);

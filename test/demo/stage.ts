@@ -2,7 +2,7 @@
 import type { TestAgent } from "../harness/agent.ts";
 import { type CniAnswer, cni } from "../harness/cni.ts";
 import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";
-import { inside, TestNet } from "../harness/net.ts";
+import { ping, TestNet } from "../harness/net.ts";
 import { Background, run } from "../harness/run.ts";
 
 export const say = (text: string) => console.log(`\n▸ ${text}`);
@@ -65,8 +65,11 @@ export async function attach(
   show(`${pod}: ${json.interfaces[0].name} ${json.interfaces[0].mac} ${json.ips[0].address}`);
 }
 
-/** The last lines of so many pings, some milliseconds apart. */
+/** What became of some pings. @throws Error when one is lost */
 export async function pings(netns: string, address: string): Promise<string> {
-  const ping = inside(netns, "ping", "-q", "-c", "200", "-i", "0.005", address);
-  return (await run(ping)).split("\n").slice(-3).join("\n");
+  const count = 200;
+  if (await ping(netns, address, { count, args: ["-i", "0.005"] })) {
+    return `${count} pings to ${address}, ${count} came back`;
+  }
+  throw new Error(`a ping to ${address} is lost`);
 }

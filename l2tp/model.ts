@@ -156,7 +156,10 @@ export interface EndpointCounters {
   rxWrongVersion: number;
   /** Control messages from addresses that no tunnel has a control connection with. */
   rxControl: number;
-  /** Control messages that were dropped before they were decoded, most of them over their peer's budget. */
+  /**
+   * Control messages that were dropped before they were decoded, most of them over their peer's
+   * budget.
+   */
   rxControlDropped: number;
   rxUnknownSession: number;
   /** Larger than any frame can be. */

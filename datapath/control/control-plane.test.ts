@@ -321,7 +321,7 @@ describe("a flood of control messages", () => {
     expect(a.plane.deadline()).toBeLessThanOrEqual(now);
   });
 
-  it("from an address that no tunnel has is nobody's", () => {
+  it("from an address that no tunnel has is not taken", () => {
     const before = a.tunnel?.dropped;
     expect(a.receive({ from: from(c), to, octets: hello(0) })).toBe(false);
     expect(a.tunnel?.dropped).toBe(before);

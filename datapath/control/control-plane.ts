@@ -26,7 +26,7 @@ import type { SessionControlState } from "./state.ts";
 
 /** In front of a control message over IP (RFC 3931, 4.1.1.2). */
 const ZERO_SESSION_ID = new Uint8Array(4);
-/** Of one round: frames wait behind no more. */
+/** The most that one round handles, so that frames wait behind no more. */
 const MAX_MESSAGES_A_ROUND = 8;
 const IPV4_BYTES = 4;
 const IPV6_BYTES = 16;
@@ -107,8 +107,8 @@ export class ControlPlane {
   }
 
   /**
-   * A control message came; `poll` takes it in, when the packet path has done with its batch. Nothing is allocated for
-   * one that is dropped.
+   * A control message came; `poll` takes it in, when the packet path has done with its batch.
+   * Nothing is allocated for one that is dropped.
    * @param at from where to `end` it stands in `memory`, behind the UDP or IP header
    * @returns false: no control connection here is with its sender
    */

@@ -1,4 +1,7 @@
-/** Messages that wait to be handled, in a queue for each sender; senders take turns, so none delays another. */
+/**
+ * Messages that wait to be handled, in a queue for each sender; senders take turns, so none delays
+ * another.
+ */
 
 /** A peer sends no more than its window, and as many acknowledgements, before it hears from us. */
 const MAX_WAITING = 64;

@@ -23,8 +23,9 @@ const MESSAGES_PER_CALL = 16;
 const HOLD_POOL_SLOTS = 16 * HELD_FRAMES;
 
 /**
- * Takes or drops a control message, without allocation if it drops it. The octets from `at` to `end`, behind the UDP
- * or IP header, are there until it returns. False: no control connection is with the sender.
+ * Takes or drops a control message, without allocation if it drops it. The octets from `at` to
+ * `end`, behind the UDP or IP header, are there until it returns. False: no control connection is
+ * with the sender.
  */
 export type ControlReceiver = (
   endpoint: LocalEndpoint,

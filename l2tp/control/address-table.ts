@@ -10,7 +10,7 @@ interface Entry<T> {
 export class AddressTable<T> {
   readonly #entries = new Map<number, Entry<T>>();
 
-  /** @param address 4 or 16 bytes, which nobody else has set */
+  /** @param address 4 or 16 bytes; not in the table yet */
   set(address: Uint8Array, value: T): void {
     const key = keyOf(address, 0, address.length);
     this.#entries.set(key, { address, value, next: this.#entries.get(key) ?? null });

@@ -1,6 +1,7 @@
 /**
- * Decides from a control message's header alone whether the message is decoded: each peer has budgets, so that a flood
- * in a peer's name costs little, and costs other peers nothing. Nothing here allocates for a message.
+ * Decides from a control message's header alone whether the message is decoded: each peer has
+ * budgets, so that a flood in a peer's name costs little, and costs other peers nothing. Nothing
+ * here allocates for a message.
  */
 import {
   connectionIdOf,
@@ -16,22 +17,26 @@ import { Repeats } from "./repeats.ts";
 import { type Budget, TokenBucket } from "./token-bucket.ts";
 
 /**
- * A request makes us compute, answer and keep something until its sender confirms it. A peer sends one when it begins,
- * and repeats it.
+ * A request makes us compute, answer and keep something until its sender confirms it. A peer sends
+ * one when it begins, and repeats it.
  */
 const REQUESTS: LaneBudgets = {
   first: { burst: 16, perSecond: 5 },
   repeats: { burst: 8, perSecond: 5 },
 };
 /**
- * Messages that are next in the order of their connection. A thousand sessions need three thousand, as fast as both
- * ends can; eight thousand sessions are set up at full speed before the steady rate counts.
+ * Messages that are next in the order of their connection. A thousand sessions need three thousand,
+ * as fast as both ends can; eight thousand sessions are set up at full speed before the steady rate
+ * counts.
  */
 const DUE: LaneBudgets = {
   first: { burst: 8192, perSecond: 2000 },
   repeats: { burst: 64, perSecond: 100 },
 };
-/** Repeated or impossible messages of a connection; the peer may wait for us to acknowledge them again. */
+/**
+ * Repeated or impossible messages of a connection; the peer may wait for us to acknowledge them
+ * again.
+ */
 const STALE: LaneBudgets = {
   first: { burst: 64, perSecond: 50 },
   repeats: { burst: 16, perSecond: 20 },
@@ -67,7 +72,7 @@ export class PeerBudget {
   dropped = 0;
 }
 
-/** What the numbers of a message mean to the connection that it names. */
+/** Judges the numbers of a message by the connection that the message names. */
 export interface Numbered {
   isDue(ns: number, nr: number, isAcknowledgement: boolean): boolean;
 }
@@ -81,13 +86,16 @@ export class Admission<P extends { readonly budget: PeerBudget }> {
   #seed: number | null = null;
   readonly #find: FindConnection<P>;
 
-  /** @param drawSeed random, so that nobody can foresee which messages share a slot; called once, when needed */
+  /**
+   * @param drawSeed random, so that a sender cannot foresee which messages share a slot; called
+   * once, when needed
+   */
   constructor(drawSeed: () => number, find: FindConnection<P>) {
     this.#drawSeed = drawSeed;
     this.#find = find;
   }
 
-  /** Whether the message is to be decoded; a refused one is counted. @param end the offset behind it */
+  /** Admits the message to be decoded, or counts it as dropped. @param end the offset behind it */
   admits(peer: P, view: DataView, at: number, end: number, now: number): boolean {
     const lane = this.#laneOf(peer, view, at, end);
     if (lane !== null && this.#pays(lane, view, at, now)) return true;

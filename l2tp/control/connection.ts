@@ -162,7 +162,9 @@ export class ControlConnection {
     return this.#hasStarted;
   }
 
-  /** Whether a message with these numbers may say something new; they are not to be believed. */
+  /**
+   * True if a message with these numbers may say something new. The numbers are not authenticated.
+   */
   isDue(ns: number, nr: number, isAcknowledgement: boolean): boolean {
     return this.#delivery.isDue(ns, nr, isAcknowledgement);
   }

@@ -175,7 +175,7 @@ export class Delivery<T, M extends object> {
     }
   }
 
-  /** Whether `receive` may find something new in a message with these numbers. Changes nothing. */
+  /** True if `receive` may find something new in a message with these numbers. Changes nothing. */
   isDue(ns: number, nr: number, isAcknowledgement: boolean): boolean {
     const outstanding = this.#unacknowledged.length;
     const count = ahead((this.#ns - outstanding + MODULUS) % MODULUS, nr);

@@ -93,14 +93,17 @@ export class Lcce {
   }
 
   /**
-   * The peer that a control message may have come from, by its address in a buffer. undefined: no tunnel has it as
-   * its remote.
+   * The peer that a control message may have come from, by its address in a buffer. undefined: no
+   * tunnel has it as its remote.
    */
   peerAt(local: string, bytes: Uint8Array, at: number, length: number): Peer | undefined {
     return this.#byAddress.get(local)?.find(bytes, at, length);
   }
 
-  /** Whether the peer's message is worth `receive`; a refused one is counted. @param end the offset behind it */
+  /**
+   * Admits the peer's message to `receive`, or counts it as dropped.
+   * @param end the offset behind it
+   */
   admits(peer: Peer, view: DataView, at: number, end: number, now: number): boolean {
     return this.#admission.admits(peer, view, at, end, now);
   }

@@ -1,6 +1,7 @@
 /**
- * Reads from a control message the few fields that decide, before it is decoded, whether it is worth that. Works at
- * an offset of a shared buffer, without allocation. Nothing that is read here is to be believed.
+ * Reads from a control message the few fields that decide, before it is decoded, whether it is
+ * worth that. Works at an offset of a shared buffer, without allocation. Nothing here is
+ * authenticated.
  */
 import { HEADER_BYTES } from "./message.ts";
 import { MESSAGE_TYPES } from "./message-type.ts";
@@ -20,7 +21,7 @@ const MAX_HASHED_BYTES = 256;
 const FNV_OFFSET = 0x811c_9dc5 | 0;
 const FNV_PRIME = 0x0100_0193;
 
-/** Whether the header is that of a control message. @param end the offset behind the message */
+/** True if the header is that of a control message. @param end the offset behind the message */
 export function hasHeader(view: DataView, at: number, end: number): boolean {
   if (end - at < HEADER_BYTES) return false;
   if ((view.getUint16(at) & REQUIRED_FLAGS) !== REQUIRED_FLAGS) return false;
@@ -45,7 +46,7 @@ export function isRequest(view: DataView, at: number): boolean {
   return typeOf(view, at) === MESSAGE_TYPES.SCCRQ;
 }
 
-/** Whether it has no number of its own: an ACK, or a message without an AVP (ZLB). */
+/** True if the message has no number of its own: an ACK, or a message without an AVP (ZLB). */
 export function isAcknowledgement(view: DataView, at: number): boolean {
   return view.getUint16(at + 2) === HEADER_BYTES || typeOf(view, at) === MESSAGE_TYPES.ACK;
 }
@@ -66,8 +67,8 @@ export function contentOf(view: DataView, at: number, seed: number): number {
 }
 
 /**
- * A hash of the names by which an end introduces itself in each SCCRQ and SCCRP, Host Name and Router ID. 0: there
- * are none.
+ * A hash of the names by which an end introduces itself in each SCCRQ and SCCRP, Host Name and
+ * Router ID. 0: there are none.
  */
 export function introductionOf(view: DataView, at: number): number {
   const end = at + view.getUint16(at + 2);

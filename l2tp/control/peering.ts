@@ -51,8 +51,9 @@ export interface PeeringContext extends Pick<Surroundings, "random" | "newSessio
 }
 
 /**
- * Begun by the peer, and not confirmed by it. The oldest makes room for one more, so the peer must confirm before so
- * many requests were admitted (admission.ts): that takes a second and a half at least.
+ * Begun by the peer, and not confirmed by it. The oldest makes room for one more, so the peer must
+ * confirm before so many requests were admitted (admission.ts): that takes a second and a half at
+ * least.
  */
 const MAX_HALF_OPEN = 32;
 /** A peer has no more half-open than these; others are forged, and do not keep us from opening. */

@@ -1,11 +1,15 @@
 /**
- * Recognizes messages that come again as a sender repeats what is not acknowledged: after a pause, and a few times.
- * A flood repeats at once, or never. The memory is fixed, so a flood cannot make it grow.
+ * Recognizes messages that come again as a sender repeats what is not acknowledged: after a pause,
+ * and a few times. A flood repeats at once, or never. The memory is fixed, so a flood cannot make
+ * it grow.
  */
 
 /** Messages that are remembered; a power of two. */
 const SLOTS = 1 << 17;
-/** No sender repeats sooner: RFC 3931 (4.2) recommends a second, and our own shortest pause is 100 ms. */
+/**
+ * No sender repeats sooner: RFC 3931 (4.2) recommends a second, and our own shortest pause is 100
+ * ms.
+ */
 const MIN_PAUSE_MS = 75;
 /** Longer than the longest pause between two transmissions. */
 const MAX_PAUSE_MS = 20_000;
@@ -17,7 +21,11 @@ export class Repeats {
   readonly #seenAt = new Uint32Array(SLOTS);
   readonly #counts = new Uint8Array(SLOTS);
 
-  /** Remembers the message. @param tag a hash of it @returns whether it comes again as a sender repeats it */
+  /**
+   * Remembers the message.
+   * @param tag a hash of it
+   * @returns whether it comes again as a sender repeats it
+   */
   isRepeat(tag: number, now: number): boolean {
     // 0 is an empty slot.
     const key = tag | 0 || 1;

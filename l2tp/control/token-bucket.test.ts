@@ -4,7 +4,7 @@ import { TokenBucket } from "./token-bucket.ts";
 const takes = (bucket: TokenBucket, now: number, tries: number): number =>
   Array.from({ length: tries }, () => bucket.take(now)).filter((taken) => taken).length;
 
-it("gives a burst at once, and then what time brings", () => {
+it("gives a burst at once, and then its rate", () => {
   const bucket = new TokenBucket({ burst: 10, perSecond: 100 });
   expect(takes(bucket, 5000, 20)).toBe(10);
   expect(takes(bucket, 5009, 20)).toBe(0);
@@ -12,13 +12,13 @@ it("gives a burst at once, and then what time brings", () => {
   expect(takes(bucket, 5050, 20)).toBe(4);
 });
 
-it("saves no more than its burst, however long nobody asks", () => {
+it("saves no more than its burst", () => {
   const bucket = new TokenBucket({ burst: 10, perSecond: 100 });
   expect(takes(bucket, 0, 10)).toBe(10);
   expect(takes(bucket, 1e9, 100)).toBe(10);
 });
 
-it("gives its rate to whoever asks all the time", () => {
+it("gives its rate to a caller that asks all the time", () => {
   const bucket = new TokenBucket({ burst: 10, perSecond: 100 });
   let taken = 0;
   for (let now = 0; now < 10_000; now += 0.05) if (bucket.take(now)) taken++;
@@ -26,7 +26,7 @@ it("gives its rate to whoever asks all the time", () => {
   expect(taken).toBeLessThanOrEqual(10 + 1000);
 });
 
-it("takes a clock that stands still or goes back for no time at all", () => {
+it("gives nothing while the clock stands still or goes back", () => {
   const bucket = new TokenBucket({ burst: 1, perSecond: 1000 });
   expect(bucket.take(100)).toBe(true);
   expect(bucket.take(50)).toBe(false);

@@ -1,4 +1,7 @@
-/** A managed tunnel while control messages come in the peer's name, beside the same flood to a port that nobody reads. */
+/**
+ * A managed tunnel while control messages come in the peer's name, beside the same flood to an
+ * unread port.
+ */
 import { closeFd } from "../../datapath/sys/fd.ts";
 import { inNetns } from "../../datapath/sys/netns.ts";
 import { openTunnelSocket } from "../../datapath/sys/socket.ts";

@@ -1,6 +1,7 @@
 /**
- * Sends control messages in the name of an L2TP peer: `node control-flood.ts JSON`, a FloodOptions. Over UDP by a raw
- * socket, so that the peer may have its port. Writes "flooding" once it has begun, and ends by itself.
+ * Sends control messages in the name of an L2TP peer: `node control-flood.ts JSON`, a FloodOptions.
+ * Over UDP by a raw socket, so that the peer may have its port. Writes "flooding" once it has
+ * begun, and ends by itself.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { checked, isErrno } from "../../datapath/sys/errno.ts";
@@ -25,7 +26,7 @@ export type Flood =
   | "any number"
   /** The same, by the numbers that are next; the digest is wrong. */
   | "next numbers"
-  /** Of connections that are not there, without a type, too short. */
+  /** Messages with unknown IDs, without a type, too short. */
   | "garbage"
   /** All of them in turn. */
   | "all";
@@ -147,7 +148,7 @@ class Sender {
     try {
       checked(c.sendto(this.#fd, datagram, datagram.length, 0, this.#to, this.#to.length), "send");
     } catch (error) {
-      // Where nobody listens, or the queue is full, the flood goes on.
+      // The flood goes on if a queue is full or a port is closed.
       if (!isErrno(error, "ENOBUFS", "EAGAIN", "ECONNREFUSED", "EPERM")) throw error;
     }
   }

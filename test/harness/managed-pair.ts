@@ -1,4 +1,7 @@
-/** A managed tunnel between two datapath processes, and floods of control messages in the name of one of them. */
+/**
+ * A managed tunnel between two datapath processes, and floods of control messages in the name of
+ * one of them.
+ */
 import { fileURLToPath } from "node:url";
 import type { Change } from "../../datapath/datapath.ts";
 import type { Encapsulation, TunnelControl } from "../../l2tp/model.ts";

@@ -1,4 +1,4 @@
-/** Managed tunnels while somebody sends control messages in the peer's name: real sockets, real frames. */
+/** Managed tunnels while control messages come in the peer's name: real sockets, real frames. */
 import { afterEach, describe, expect, it } from "vitest";
 import type { TunnelControl } from "../../l2tp/model.ts";
 import type { Flood } from "../harness/control-flood.ts";

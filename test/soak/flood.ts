@@ -1,7 +1,7 @@
 /**
- * `node test/soak/flood.ts [MINUTES]`: ten minutes of control messages in the peer's name on each kind of wire. The
- * connection stays, a peer that comes back is there as soon as ever, and the process has given back what it took a
- * minute after. Exit status 1 where it is not so. Needs root.
+ * `node test/soak/flood.ts [MINUTES]`: ten minutes of control messages in the peer's name on each
+ * kind of wire. The connection stays, a peer that comes back is there as soon as ever, and the
+ * process has given back what it took a minute after. Exit status 1 where it is not so. Needs root.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { residentMebibytes } from "../bench/processes.ts";

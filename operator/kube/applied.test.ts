@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { Applied } from "./applied.ts";
 
 const meta = { name: "a", uid: "u", resourceVersion: "1" };
@@ -14,4 +14,21 @@ it("knows what is under way until the object is seen to change", () => {
   expect(applied.isUnderWay("status", { ...meta, resourceVersion: "2" }, { a: 1 })).toBe(false);
   applied.forget("status", meta);
   expect(applied.isUnderWay("status", meta, { a: 1 })).toBe(false);
+});
+
+it("forgets after ten minutes what was applied to objects that had gone by then", () => {
+  vi.useFakeTimers();
+  try {
+    const applied = new Applied();
+    for (let count = 0; count < 10_000; count++) {
+      const meta = { name: "x", uid: `uid-${count}`, resourceVersion: "1" };
+      applied.forget("status", meta);
+      applied.note("status", meta, {});
+      expect(applied.isUnderWay("status", meta, {})).toBe(true);
+      vi.advanceTimersByTime(1000);
+    }
+    expect(applied.size).toBeLessThanOrEqual(601);
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -4,8 +4,22 @@
  */
 import type { KubeMeta } from "./object.ts";
 
+/** What has not been seen to arrive by then is applied again. */
+const KEPT_MS = 600_000;
+
+interface Last {
+  readonly version: string;
+  readonly body: string;
+  /** By performance.now(). */
+  readonly at: number;
+}
+
 export class Applied {
-  readonly #last = new Map<string, { readonly version: string; readonly body: string }>();
+  readonly #last = new Map<string, Last>();
+
+  get size(): number {
+    return this.#last.size;
+  }
 
   /** Whether just this was applied to the object since it was last seen to change. */
   isUnderWay(part: string, meta: KubeMeta, body: object): boolean {
@@ -16,7 +30,20 @@ export class Applied {
   /** @param meta as it was seen when it was applied */
   note(part: string, meta: KubeMeta, body: object): void {
     const version = meta.resourceVersion ?? "";
-    this.#last.set(keyOf(part, meta), { version, body: JSON.stringify(body) });
+    const key = keyOf(part, meta);
+    const at = performance.now();
+    this.#forgetOld(at);
+    this.#last.delete(key);
+    this.#last.set(key, { version, body: JSON.stringify(body), at });
+  }
+
+  /** An object that has gone while something was applied to it is forgotten before that is noted. */
+  #forgetOld(now: number): void {
+    for (const [key, { at }] of this.#last) {
+      // The oldest come first.
+      if (now - at < KEPT_MS) return;
+      this.#last.delete(key);
+    }
   }
 
   forget(part: string, meta: Pick<KubeMeta, "uid">): void {

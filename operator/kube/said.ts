@@ -10,6 +10,8 @@ export class Said {
     const last = this.#last.get(subject);
     const now = performance.now();
     if (last?.line === line && now - last.at < AGAIN_AFTER_MS) return false;
+    this.#forgetOld(now);
+    this.#last.delete(subject);
     this.#last.set(subject, { line, at: now });
     return true;
   }
@@ -21,5 +23,14 @@ export class Said {
 
   subjects(): Iterable<string> {
     return this.#last.keys();
+  }
+
+  /** Subjects that nobody forgets, such as requests about pods, must not pile up. */
+  #forgetOld(now: number): void {
+    for (const [subject, { at }] of this.#last) {
+      // The oldest come first.
+      if (now - at < AGAIN_AFTER_MS) return;
+      this.#last.delete(subject);
+    }
   }
 }

@@ -1,8 +1,10 @@
 /** Managed tunnels while control messages come in the peer's name: real sockets, real frames. */
 import { afterEach, describe, expect, it } from "vitest";
+import type { Change } from "../../datapath/datapath.ts";
 import type { TunnelControl } from "../../l2tp/model.ts";
+import { session } from "../../l2tp/testdata.ts";
 import type { Flood } from "../harness/control-flood.ts";
-import { TestDatapath } from "../harness/datapath.ts";
+import { sessionControl, TestDatapath } from "../harness/datapath.ts";
 import {
   controlOf,
   established,
@@ -93,4 +95,28 @@ describe("20,000 control messages a second in the peer's name", () => {
       await c.destroy();
     }
   });
+});
+
+it("a thousand sessions are set up at full speed by one peer", async () => {
+  pair = await ManagedPair.create(UDP, SIGNED);
+  const { a, b } = pair;
+  await pair.join();
+  const sessions = (places: "ICRQ" | null): Change[] =>
+    Array.from({ length: 1000 }, (_, index) => ({
+      op: "putSession",
+      session: session({
+        ...{ key: `shop/s${index}`, tunnel: "branch", l2SpecificSublayer: "None" },
+        control: sessionControl({ places, remoteEndId: `s${index}` }),
+      }),
+      device: null,
+    }));
+  await a.apply(...sessions(null));
+  await b.apply(...sessions("ICRQ"));
+  await until("all are established", async () => {
+    const { sessions: all } = await a.list();
+    return all.length === 1001 && all.every(({ control }) => control?.phase === "established");
+  });
+  for (const end of [a, b]) {
+    expect((await controlOf(end)).endpoint).toMatchObject({ rxControlDropped: 0 });
+  }
 });

@@ -11,7 +11,14 @@ import {
 import { type Delegate, delegate, startDelegate } from "./delegate.ts";
 import { CniCode, CniError, toCniError } from "./errors.ts";
 import { addResult, type IpamResult, ipamRoutes, NO_IPAM, parseIpamResult } from "./result.ts";
-import { isChained, type Wanted, wantedOfChained, wantedOfMain } from "./wanted.ts";
+import {
+  asksForNothing,
+  isChained,
+  isMainForm,
+  type Wanted,
+  wantedOfChained,
+  wantedOfMain,
+} from "./wanted.ts";
 
 /** What goes to stdout, and the exit status. */
 export interface Outcome {
@@ -215,7 +222,13 @@ async function check(invocation: Invocation, agent: AgentConnection): Promise<st
   if (config.prevResult === null) {
     throw new CniError(CniCode.InvalidConfig, "prevResult: CHECK needs what ADD answered");
   }
-  const made = await agent.ask({ op: "check", containerId, cniIfname });
+  const made = await agent
+    .ask({ op: "check", containerId, cniIfname })
+    .catch((error: unknown): readonly string[] => {
+      const isAway = toCniError(error).code === CniCode.TryAgainLater;
+      if (isAway && asksForNothing(invocation)) return [];
+      throw error;
+    });
   const isMain = config.session !== null && made.includes(cniIfname);
   // An annotation may ask for nothing; then nothing has been made.
   const missing = isMain
@@ -231,7 +244,12 @@ async function check(invocation: Invocation, agent: AgentConnection): Promise<st
   return "";
 }
 
+/**
+ * Only a main plugin reports: an error makes the runtime report the node as not ready, and then every pod
+ * of the node is evicted. A chained plugin fails the ADDs that need the agent, and no others.
+ */
 async function status({ config, ...invocation }: Invocation, agent: AgentConnection) {
+  if (!isMainForm(config)) return "";
   try {
     await agent.ask({ op: "ready" });
   } catch (error) {

@@ -31,6 +31,8 @@ export interface Config {
   readonly ips: readonly string[];
   readonly prevResult: Json | null;
   readonly annotation: string | null;
+  /** The runtime passes the pod's annotations, with or without ours. */
+  readonly hasAnnotations: boolean;
   /** The configuration counts on the pod's annotations, and the runtime does not pass them. */
   readonly lacksAnnotations: boolean;
   /** What may be misspelt. */
@@ -189,6 +191,7 @@ function readConfig(stdin: string): Config {
     prevResult: json.prevResult === undefined ? null : object(json.prevResult, "prevResult"),
     lacksAnnotations: wantsAnnotations && runtime[POD_ANNOTATIONS] === undefined,
     annotation: string(annotations, ANNOTATION, /^[^\0]*$/, "a list of sessions"),
+    hasAnnotations: runtime[POD_ANNOTATIONS] !== undefined,
     validAttachments: readValid(json["cni.dev/valid-attachments"]),
   };
 }

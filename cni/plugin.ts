@@ -2,6 +2,7 @@
 import { type Attached, CNI_VERSIONS } from "../operator/agent/protocol.ts";
 import { AgentConnection, AgentDownError } from "./agent.ts";
 import {
+  type Command,
   type Environment,
   type Invocation,
   NEWEST,
@@ -35,6 +36,8 @@ export async function run(environment: Environment, readStdin: () => string): Pr
     if (command === "VERSION") return { stdout: version(stdin), status: 0 };
     const invocation = readInvocation(command, environment, stdin);
     cniVersion = invocation.config.cniVersion;
+    const alone = answerAlone(command, invocation);
+    if (alone !== null) return { stdout: alone, status: 0 };
     const agent = new AgentConnection(invocation.config.socket);
     try {
       return { stdout: await HANDLERS[command](invocation, agent), status: 0 };
@@ -70,6 +73,18 @@ const HANDLERS: Readonly<Record<"ADD" | "DEL" | "CHECK" | "STATUS" | "GC", Handl
   STATUS: status,
   GC: gc,
 };
+
+/**
+ * The answer if no session is concerned, whatever has become of the agent and its socket. Null: the agent
+ * must be asked. An error of STATUS makes the runtime report the node as not ready, and then every pod of
+ * the node is evicted: only a main plugin reports. A chained one fails the ADDs that need the agent.
+ */
+function answerAlone(command: Command, invocation: Invocation): string | null {
+  const { config } = invocation;
+  if (command === "STATUS" && !isMainForm(config)) return "";
+  if (command !== "ADD" || config.ipam !== null || !asksForNothing(invocation)) return null;
+  return print(addResult(config.cniVersion, config.prevResult, []));
+}
 
 /** With the pod's annotation, where the runtime has not passed it. */
 async function completed(invocation: Invocation, agent: AgentConnection): Promise<Invocation> {
@@ -206,8 +221,20 @@ async function del(invocation: Invocation, agent: AgentConnection): Promise<stri
   const { config } = invocation;
   // Side by side, the slower one first.
   const released = config.ipam === null ? null : delegate(config.ipam, "DEL", invocation);
-  await allOf([released, agent.askOrLeaveNote(detachOf(invocation))]);
+  await allOf([released, detach(invocation, agent)]);
   return "";
+}
+
+const isAway = (error: unknown): boolean => toCniError(error).code === CniCode.TryAgainLater;
+
+/** A pod that had no session leaves no note: on a node that has lost its agent they would fill /run. */
+async function detach(invocation: Invocation, agent: AgentConnection): Promise<void> {
+  const request = detachOf(invocation);
+  const hadNothing = invocation.config.hasAnnotations && asksForNothing(invocation);
+  if (!hadNothing) return agent.askOrLeaveNote(request);
+  await agent.ask(request).catch((error: unknown) => {
+    if (!isAway(error)) throw error;
+  });
 }
 
 /** Each must be tried even where another fails. @throws the first error, when all have ended */
@@ -225,8 +252,7 @@ async function check(invocation: Invocation, agent: AgentConnection): Promise<st
   const made = await agent
     .ask({ op: "check", containerId, cniIfname })
     .catch((error: unknown): readonly string[] => {
-      const isAway = toCniError(error).code === CniCode.TryAgainLater;
-      if (isAway && asksForNothing(invocation)) return [];
+      if (isAway(error) && asksForNothing(invocation)) return [];
       throw error;
     });
   const isMain = config.session !== null && made.includes(cniIfname);
@@ -244,12 +270,7 @@ async function check(invocation: Invocation, agent: AgentConnection): Promise<st
   return "";
 }
 
-/**
- * Only a main plugin reports: an error makes the runtime report the node as not ready, and then every pod
- * of the node is evicted. A chained plugin fails the ADDs that need the agent, and no others.
- */
 async function status({ config, ...invocation }: Invocation, agent: AgentConnection) {
-  if (!isMainForm(config)) return "";
   try {
     await agent.ask({ op: "ready" });
   } catch (error) {

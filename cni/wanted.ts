@@ -35,10 +35,12 @@ export function isMainForm({ ipam, session, ifname, lacksAnnotations }: Config):
   return ipam !== null || (session !== null && !isForChain);
 }
 
+const NOTHING = /^\s*(\[\s*\])?\s*$/;
+
 /** Whether a chained plugin knows without the agent that the pod has no session. */
-export function asksForNothing(invocation: Invocation): boolean {
-  const { config } = invocation;
-  return isChained(config) && !config.lacksAnnotations && wantedOfChained(invocation).length === 0;
+export function asksForNothing({ config }: Invocation): boolean {
+  const isUnknown = !isChained(config) || config.lacksAnnotations;
+  return !isUnknown && config.session === null && NOTHING.test(config.annotation ?? "");
 }
 
 export function wantedOfMain(invocation: Invocation): Wanted {

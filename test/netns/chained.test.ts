@@ -1,7 +1,7 @@
 /** A chained plugin without its agent: pods that ask for nothing need nothing, and the node stays ready. */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { chainedPlugin } from "../../operator/install/conflist.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -51,6 +51,12 @@ const call = (command: string, more: object = {}) =>
     config: { cniVersion: "1.1.0", name: "node", ...chainedPlugin(agent.socket), ...more },
   });
 
+/** Requests that were left for the agent. */
+const notes = () =>
+  readdirSync(dirname(agent.socket), { recursive: true, encoding: "utf8" }).filter((file) =>
+    /\/\d+-[^/]*\.json$/.test(file),
+  );
+
 const OK = { status: 0 };
 const failure = (code: number) => ({ status: 1, json: { code } });
 
@@ -72,6 +78,10 @@ describe("a chained plugin", () => {
   it("serves pods that ask for nothing while the agent is away", async () => {
     await agent.kill();
     await servesPodsThatAskForNothing();
+    // Nobody would read them on a node that has lost its agent for good.
+    expect(notes()).toEqual([]);
+    expect(await call("DEL", { prevResult })).toMatchObject(OK);
+    expect(notes()).toHaveLength(1);
   });
 
   it("serves them where no agent has ever run", async () => {
@@ -79,6 +89,12 @@ describe("a chained plugin", () => {
     try {
       await servesPodsThatAskForNothing({ socket: join(folder, "run", "agent.sock") });
       expect(readdirSync(folder)).toEqual([]);
+      // Anybody can put a socket there: no reason to ask it, and none to fail.
+      chmodSync(folder, 0o777);
+      const socket = join(folder, "agent.sock");
+      expect(await call("STATUS", { socket })).toMatchObject(OK);
+      const added = await call("ADD", { ...annotated({}), socket });
+      expect(added).toMatchObject({ ...OK, json: prevResult });
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -34,6 +34,8 @@ export interface Config {
   /** For the result; IPAM's counts where there is none. */
   readonly dns: Dns | undefined;
   readonly annotation: string | null;
+  /** The runtime passes the pod's annotations, with or without ours. */
+  readonly hasAnnotations: boolean;
   /** The configuration counts on the pod's annotations, and the runtime does not pass them. */
   readonly lacksAnnotations: boolean;
   /** What may be misspelt. */
@@ -193,6 +195,7 @@ function readConfig(stdin: string): Config {
     dns: isEmpty(json.dns) ? undefined : configuredDns(json.dns),
     lacksAnnotations: wantsAnnotations && runtime[POD_ANNOTATIONS] === undefined,
     annotation: string(annotations, ANNOTATION, /^[^\0]*$/, "a list of sessions"),
+    hasAnnotations: runtime[POD_ANNOTATIONS] !== undefined,
     validAttachments: readValid(json["cni.dev/valid-attachments"]),
   };
 }

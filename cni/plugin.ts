@@ -2,6 +2,7 @@
 import { type Attached, CNI_VERSIONS } from "../operator/agent/protocol.ts";
 import { AgentConnection, AgentDownError } from "./agent.ts";
 import {
+  type Command,
   type Environment,
   type Invocation,
   NEWEST,
@@ -12,7 +13,14 @@ import { type Delegate, delegate, startDelegate } from "./delegate.ts";
 import { CniCode, CniError, toCniError } from "./errors.ts";
 import { type IpamResult, ipamRoutes, parseIpamResult } from "./ipam.ts";
 import { addResult, listedIn } from "./result.ts";
-import { isChained, type Wanted, wantedOfChained, wantedOfMain } from "./wanted.ts";
+import {
+  asksForNothing,
+  isChained,
+  isMainForm,
+  type Wanted,
+  wantedOfChained,
+  wantedOfMain,
+} from "./wanted.ts";
 
 /** What goes to stdout, and the exit status. */
 export interface Outcome {
@@ -29,6 +37,8 @@ export async function run(environment: Environment, readStdin: () => string): Pr
     if (command === "VERSION") return { stdout: version(stdin), status: 0 };
     const invocation = readInvocation(command, environment, stdin);
     cniVersion = invocation.config.cniVersion;
+    const alone = answerAlone(command, invocation);
+    if (alone !== null) return { stdout: alone, status: 0 };
     const agent = new AgentConnection(invocation.config.socket);
     try {
       return { stdout: await HANDLERS[command](invocation, agent), status: 0 };
@@ -64,6 +74,18 @@ const HANDLERS: Readonly<Record<"ADD" | "DEL" | "CHECK" | "STATUS" | "GC", Handl
   STATUS: status,
   GC: gc,
 };
+
+/**
+ * The answer if no session is concerned, whatever has become of the agent and its socket. Null: the agent
+ * must be asked. An error of STATUS makes the runtime report the node as not ready, and then every pod of
+ * the node is evicted: only a main plugin reports. A chained one fails the ADDs that need the agent.
+ */
+function answerAlone(command: Command, invocation: Invocation): string | null {
+  const { config } = invocation;
+  if (command === "STATUS" && !isMainForm(config)) return "";
+  if (command !== "ADD" || config.ipam !== null || !asksForNothing(invocation)) return null;
+  return print(addResult(config, config.prevResult, []));
+}
 
 /** With the pod's annotation, where the runtime has not passed it. */
 async function completed(invocation: Invocation, agent: AgentConnection): Promise<Invocation> {
@@ -216,12 +238,23 @@ async function del(invocation: Invocation, agent: AgentConnection): Promise<stri
   // IPAM first: `dhcp` gives its lease back through the interface.
   const released =
     config.ipam === null ? null : await delegate(config.ipam, "DEL", invocation).catch(asError);
-  await agent.askOrDefer(detachOf(invocation));
+  await detach(invocation, agent);
   if (released instanceof Error) throw released;
   return "";
 }
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(`${error}`));
+const isAway = (error: unknown): boolean => toCniError(error).code === CniCode.TryAgainLater;
+
+/** A pod that had no session defers nothing: on a node that has lost its agent that would fill /run. */
+async function detach(invocation: Invocation, agent: AgentConnection): Promise<void> {
+  const request = detachOf(invocation);
+  const hadNothing = invocation.config.hasAnnotations && asksForNothing(invocation);
+  if (!hadNothing) return agent.askOrDefer(request);
+  await agent.ask(request).catch((error: unknown) => {
+    if (!isAway(error)) throw error;
+  });
+}
 
 /** Each must be tried even where another fails. @throws the first error, when all have ended */
 async function allOf(tasks: readonly (Promise<unknown> | null)[]): Promise<void> {
@@ -236,7 +269,12 @@ async function check(invocation: Invocation, agent: AgentConnection): Promise<st
     throw new CniError(CniCode.InvalidConfig, "prevResult: CHECK needs what ADD answered");
   }
   const listed = listedIn(config.prevResult);
-  const made = await agent.ask({ op: "check", containerId, cniIfname, ...listed });
+  const made = await agent
+    .ask({ op: "check", containerId, cniIfname, ...listed })
+    .catch((error: unknown): readonly string[] => {
+      if (isAway(error) && asksForNothing(invocation)) return [];
+      throw error;
+    });
   const isMain = config.session !== null && made.includes(cniIfname);
   // An annotation may ask for nothing; then nothing has been made.
   const missing = isMain

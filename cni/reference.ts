@@ -21,7 +21,7 @@ type OwnCode = Extract<
 const CODES: Readonly<Record<OwnCode, string>> = {
   TryAgainLater:
     "try again later: the agent or the datapath is away, or the session is not programmed yet",
-  NotAvailable: "STATUS: not ready; the agent or the datapath is away",
+  NotAvailable: "STATUS of a main plugin: the agent or the datapath is away",
   UnknownSession: "no such session on this node; the message says where it is",
   SessionBusy: "another pod has the session",
   InterfaceExists: "the interface's name is taken",
@@ -52,6 +52,31 @@ ${table(
 
 As a **main plugin** it makes \`CNI_IFNAME\`. **Chained** it passes the result before it on, and adds what
 \`session\` or the pod's annotation asks for.
+
+## While the agent is away
+
+| command | main | chained |
+|---|---|---|
+| ADD, CHECK | fails with code ${CniCode.TryAgainLater}; the runtime retries | fails with code ${CniCode.TryAgainLater} if the pod asks for a session; succeeds if it asks for none |
+| DEL, GC | succeeds; the agent catches up later | the same |
+| STATUS | fails with code ${CniCode.NotAvailable}: the node is NotReady | succeeds: the node stays Ready |
+
+A runtime that calls STATUS (containerd 2) reports the node as NotReady if STATUS fails, and Kubernetes then
+evicts every pod of the node. So only a main plugin reports the agent ([ADR 16](adr/0016-status-of-a-chained-plugin.md)).
+
+STATUS receives no previous result, so the configuration must tell which form it is:
+
+| configuration | form for STATUS |
+|---|---|
+| \`ipam\` | main |
+| no \`ipam\`, no \`session\` | chained |
+| \`session\`, and \`interface\` or the capability \`io.kubernetes.cri.pod-annotations\` | chained |
+| \`session\` alone | main |
+
+If a chained plugin has \`session\`, also set \`interface\`. The agent reads the annotation if the configuration has
+the capability and the runtime does not pass annotations (containerd before 1.7). While the agent is away, such
+a node cannot know what a pod asks for: every ADD fails with code ${CniCode.TryAgainLater}, STATUS succeeds, and running
+pods stay.
 
 ## The annotation \`l2tp.dev/sessions\`
 

@@ -26,6 +26,23 @@ export function isChained({ prevResult }: Config): boolean {
   return prevResult !== null;
 }
 
+/**
+ * Whether a configuration is a main plugin's, for STATUS, which never has a previous result. A chained
+ * plugin takes no `ipam`; a main plugin reads neither `interface` nor the pod's annotations.
+ */
+export function isMainForm({ ipam, session, ifname, lacksAnnotations }: Config): boolean {
+  const isForChain = ifname !== null || lacksAnnotations;
+  return ipam !== null || (session !== null && !isForChain);
+}
+
+const NOTHING = /^\s*(\[\s*\])?\s*$/;
+
+/** Whether a chained plugin knows without the agent that the pod has no session. */
+export function asksForNothing({ config }: Invocation): boolean {
+  const isUnknown = !isChained(config) || config.lacksAnnotations;
+  return !isUnknown && config.session === null && NOTHING.test(config.annotation ?? "");
+}
+
 export function wantedOfMain(invocation: Invocation): Wanted {
   const { config, ifname } = invocation;
   if (config.session === null) {

@@ -1,0 +1,165 @@
+/** A chained plugin without its agent: pods that ask for nothing need nothing, and the node stays ready. */
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { chainedPlugin } from "../../operator/install/conflist.ts";
+import { TestAgent } from "../harness/agent.ts";
+import { cni } from "../harness/cni.ts";
+import { link, TestNet } from "../harness/net.ts";
+import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { until } from "../harness/wait.ts";
+
+const ANNOTATIONS = "io.kubernetes.cri.pod-annotations";
+const prevResult = {
+  cniVersion: "1.1.0",
+  interfaces: [{ name: "eth0", sandbox: "/x" }],
+  ips: [{ interface: 0, address: "10.0.0.5/24" }],
+};
+const annotated = (annotation: Record<string, string>) => ({
+  prevResult,
+  runtimeConfig: { [ANNOTATIONS]: annotation },
+});
+
+let net: TestNet;
+let agent: TestAgent;
+let netns: string;
+
+beforeAll(async () => {
+  net = await TestNet.create();
+  agent = new TestAgent(net.a);
+  agent.write("branch.yaml", [
+    tunnelObject("branch", net.a, net.b),
+    sessionObject("lan", "branch"),
+  ]);
+  netns = await net.addPod("pod");
+  await agent.start();
+});
+
+afterAll(async () => {
+  await agent?.destroy();
+  await net?.remove();
+});
+
+/** As the runtime calls what the installer has put into a node's list of plugins. */
+const call = (command: string, more: object = {}) =>
+  cni(net.a, {
+    command,
+    netns,
+    ifname: "eth0",
+    pod: "shop/web-0",
+    config: { cniVersion: "1.1.0", name: "node", ...chainedPlugin(agent.socket), ...more },
+  });
+
+/** Requests that were left for the agent. */
+const notes = () =>
+  readdirSync(dirname(agent.socket), { recursive: true, encoding: "utf8" }).filter((file) =>
+    /\/\d+-[^/]*\.json$/.test(file),
+  );
+
+const OK = { status: 0 };
+const failure = (code: number) => ({ status: 1, json: { code } });
+
+/** What a node needs, with any agent or none. */
+async function servesPodsThatAskForNothing(more: object = {}): Promise<void> {
+  expect(await call("STATUS", more)).toMatchObject({ ...OK, stdout: "" });
+  const added = await call("ADD", { ...annotated({}), ...more });
+  expect(added).toMatchObject({ ...OK, json: prevResult });
+  expect(await call("CHECK", { ...annotated({}), ...more })).toMatchObject(OK);
+  expect(await call("DEL", { ...annotated({}), ...more })).toMatchObject(OK);
+}
+
+describe("a chained plugin", () => {
+  afterEach(async () => {
+    await agent.kill();
+    await agent.start();
+  });
+
+  it("serves pods that ask for nothing while the agent is away", async () => {
+    await agent.kill();
+    await servesPodsThatAskForNothing();
+    // Nobody would read them on a node that has lost its agent for good.
+    expect(notes()).toEqual([]);
+    expect(await call("DEL", { prevResult })).toMatchObject(OK);
+    expect(notes()).toHaveLength(1);
+  });
+
+  it("serves them where no agent has ever run", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "never-"));
+    try {
+      await servesPodsThatAskForNothing({ socket: join(folder, "run", "agent.sock") });
+      expect(readdirSync(folder)).toEqual([]);
+      // Anybody can put a socket there: no reason to ask it, and none to fail.
+      chmodSync(folder, 0o777);
+      const socket = join(folder, "agent.sock");
+      expect(await call("STATUS", { socket })).toMatchObject(OK);
+      const added = await call("ADD", { ...annotated({}), socket });
+      expect(added).toMatchObject({ ...OK, json: prevResult });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("answers STATUS beside an agent that hangs", async () => {
+    process.kill(agent.pid(), "SIGSTOP");
+    try {
+      expect(await call("STATUS")).toMatchObject(OK);
+      expect(await call("ADD", annotated({}))).toMatchObject({ ...OK, json: prevResult });
+    } finally {
+      process.kill(agent.pid(), "SIGCONT");
+    }
+  });
+
+  it("serves them while the datapath is away", async () => {
+    const datapath = await agent.datapathPid();
+    process.kill(datapath, "SIGSTOP");
+    try {
+      await servesPodsThatAskForNothing();
+    } finally {
+      process.kill(datapath, "SIGCONT");
+    }
+  });
+
+  it("fails the ADD of a pod that asks for a session, and succeeds when the agent is back", async () => {
+    await agent.kill();
+    const asked = annotated({ "l2tp.dev/sessions": "lan@net1" });
+    expect(await call("ADD", asked)).toMatchObject(failure(11));
+    expect(await call("CHECK", asked)).toMatchObject(failure(11));
+    await agent.start();
+    const added = await call("ADD", asked);
+    expect(added).toMatchObject({ ...OK, json: { interfaces: [{}, { name: "net1" }] } });
+    expect(await call("CHECK", { ...asked, prevResult: added.json })).toMatchObject(OK);
+    await agent.kill();
+    expect(await call("STATUS")).toMatchObject(OK);
+    expect(await call("DEL", { ...asked, prevResult: added.json })).toMatchObject(OK);
+    await agent.start();
+    await until("the interface is gone", async () => (await link(netns, "net1")) === undefined);
+  });
+
+  it("cannot know what a pod asks for if the runtime passes no annotations", async () => {
+    await agent.kill();
+    expect(await call("ADD", { prevResult })).toMatchObject(failure(11));
+    expect(await call("STATUS")).toMatchObject(OK);
+  });
+});
+
+describe("STATUS without an agent", () => {
+  beforeAll(() => agent.kill());
+  afterAll(() => agent.start());
+
+  const without = { capabilities: undefined };
+  it.each<[string, object, object]>([
+    ["no session: chained", without, OK],
+    ["a session, and annotations: chained", { session: "lan" }, OK],
+    [
+      "a session, and a name for its interface: chained",
+      { ...without, session: "lan", interface: "net7" },
+      OK,
+    ],
+    ["a session alone: main", { ...without, session: "lan" }, failure(50)],
+    ["a session and ipam: main", { session: "lan", ipam: { type: "static" } }, failure(50)],
+    ["ipam alone: main, though incomplete", { ...without, ipam: { type: "static" } }, failure(50)],
+  ])("%s", async (_form, config, answer) => {
+    expect(await call("STATUS", config)).toMatchObject(answer);
+  });
+});

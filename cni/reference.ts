@@ -26,7 +26,7 @@ const CODES: Readonly<Record<OwnCode, string>> = {
   SessionBusy: "another pod has the session",
   InterfaceExists: "the interface's name is taken",
   NamespaceMismatch: "the session is of another namespace",
-  Drift: "CHECK: not as it should be, and not to be mended",
+  Drift: "CHECK: an interface, an address or a route of ADD is missing",
   Internal: "a fault of the plugin's own: please report it",
 };
 
@@ -85,6 +85,24 @@ pods stay.
 | \`lan\` | session \`lan\` of the pod's namespace, as \`l2tp0\`, \`l2tp1\`, … |
 | \`lan@net1, wan@net2\` | with names of interfaces |
 | \`[{"name": "lan", "interface": "net1", "mac": "02:00:5e:00:53:01", "ips": ["10.1.0.2/24"]}]\` | with all there is |
+
+An address may have a peer, as ip-address(8) writes it: \`"ips": ["10.5.1.2 peer 10.5.1.1"]\`.
+
+## IPAM
+
+ADD creates the interface, named and up, then asks the IPAM plugin, then gives the interface what the plugin
+answered. If the plugin or the node refuses something, ADD takes the interface back and fails. DEL asks the plugin
+first and deletes the interface last.
+
+| IPAM answers | what the pod gets |
+|---|---|
+| \`ips\` | addresses; \`ip4\` and \`ip6\` of CNI 0.2.0 too |
+| \`routes\` | routes by the interface, with \`mtu\`, \`advmss\`, \`priority\`, \`table\` and \`scope\` if given. Without \`gw\`: by the gateway of an address of the family |
+| a route that the pod has by another interface | the route with a metric 100 above that one, unless \`priority\` is given; the result shows it |
+| \`dns\` | in the result, unless the configuration has \`dns\` |
+| \`interfaces\` | nothing: an IPAM plugin makes none |
+
+An error of the IPAM plugin keeps its code, and the message names the plugin.
 
 ## Errors
 

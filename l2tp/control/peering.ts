@@ -247,12 +247,9 @@ export class Peering {
 
   #open(): void {
     this.#openAt = Number.POSITIVE_INFINITY;
-    const count = (state: ControlConnection["state"]) =>
-      this.connections.filter((connection) => connection.state === state).length;
     // What has begun opens, or closes and has us try again.
-    if (count("established") + count("wait-ctl-reply") > 0) return;
-    const halfOpen = count("wait-ctl-conn");
-    if (halfOpen > 0 && halfOpen <= PLAUSIBLE_HALF_OPEN) {
+    if (this.#count("established") + this.#count("wait-ctl-reply") > 0) return;
+    if (this.#count("wait-ctl-conn") > 0 && !this.#seesForgery) {
       this.#openAt = this.#now + this.config.retry.firstMs;
       return;
     }
@@ -262,6 +259,15 @@ export class Peering {
       return;
     }
     this.#connect(this.#context.newId()).open(this.#now);
+  }
+
+  #count(state: ControlConnection["state"]): number {
+    return this.connections.filter((connection) => connection.state === state).length;
+  }
+
+  /** Some of the requests in the peer's name are not the peer's. */
+  get #seesForgery(): boolean {
+    return this.#count("wait-ctl-conn") > PLAUSIBLE_HALF_OPEN;
   }
 
   #placeCalls(connection: ControlConnection): void {
@@ -325,10 +331,9 @@ export class Peering {
     };
     const mine = ours.tieBreaker ?? "";
     if (tieBreaker === undefined || mine < tieBreaker) return lost;
-    // Ours goes when the peer confirms (#opened): the request may be forged.
-    if (mine !== tieBreaker) return null;
-    ours.discard("the peer has drawn the same tie breaker", this.#now);
-    return lost;
+    // Among forged requests ours goes when the peer confirms its own (#opened).
+    if (mine === tieBreaker || !this.#seesForgery) ours.discard(TIE_LOST, this.#now);
+    return mine === tieBreaker ? lost : null;
   }
 
   #match({ remoteEndId = "" }: Attributes): SessionConfig | ResultCode {

@@ -160,9 +160,10 @@ export class Node {
         attached,
         this.#name,
         carriers(listing),
-        new Map(seen.links.map((link) => [link.id, link])),
+        this.#devices.known(living, seen.links),
       ),
     };
+    this.#devices.forget(living);
     const { desired, observed, held } = this.#hold(whole, seen);
     this.#held = held;
     const spare = sparing(desired, observed, spared);
@@ -203,7 +204,7 @@ export class Node {
     const { listing, observed: seen } = await looking;
     const attachments = this.#attachments.livingOf(session.key);
     const carried = carriers(listing)(resolved);
-    const present = new Map(seen.links.map((link) => [link.id, link]));
+    const present = this.#devices.known(attachments, seen.links);
     const whole = desireSession(resolved, attachments, this.#name, carried, present);
     // Where nobody is attached, a session that could not be programmed need not be now.
     const hasLink = whole.sessions.some(({ link }) => link !== null);

@@ -18,6 +18,8 @@ interface Done {
 
 export class PodDevices {
   readonly #store: AttachmentStore;
+  /** Devices of the kernel's L2TP as pods had them last, by attachment. */
+  readonly #lastSeen = new Map<string, Link>();
 
   constructor(store: AttachmentStore) {
     this.#store = store;
@@ -35,6 +37,29 @@ export class PodDevices {
       const device = { index, kind: kindOf(link), datapath, mtu, sessionId, isLowered };
       this.#store.putIfPossible({ ...attachment, device });
     }
+  }
+
+  /**
+   * The links that there are, and those that the kernel took along with their sessions, as pods had them
+   * last: the devices that replace them are made like that. A pod cannot delete such a device itself.
+   */
+  known(living: readonly Attachment[], links: readonly Link[]): ReadonlyMap<string, Link> {
+    const known = new Map(links.map((link) => [link.id, link]));
+    for (const attachment of living) {
+      const key = attachmentKey(attachment);
+      const link = linkOf(attachment, known);
+      const last = this.#lastSeen.get(key);
+      if (attachment.device?.datapath !== "Kernel") this.#lastSeen.delete(key);
+      else if (link === undefined && last !== undefined) known.set(last.id, last);
+      else if (link !== undefined && !link.isElsewhere) this.#lastSeen.set(key, link);
+    }
+    return known;
+  }
+
+  /** Forgets the devices of attachments that are no more. */
+  forget(living: readonly Attachment[]): void {
+    const keys = new Set(living.map(attachmentKey));
+    for (const key of this.#lastSeen.keys()) if (!keys.has(key)) this.#lastSeen.delete(key);
   }
 
   /** What a plan has made or changed in pods is theirs from now on. */

@@ -12,6 +12,7 @@ import { managedTunnel, sessionObject, tunnelObject } from "../harness/objects.t
 import { until } from "../harness/wait.ts";
 
 const DATAPATH = process.env.L2TP_TEST_DATAPATH === "Kernel" ? { datapath: "Kernel" as const } : {};
+const FIRST_START_MS = 240_000;
 const HELLO = { interval: "1s", deadAfter: "4s" };
 /** By their names the second comes first. */
 type Tenant = "shop" | "bakery";
@@ -74,6 +75,15 @@ async function reboot(change: () => unknown = () => {}): Promise<void> {
   await us.start();
 }
 
+/** An emulated machine compiles the agent's modules now, and takes as long as it takes. */
+async function firstStart(agent: TestAgent): Promise<void> {
+  agent.launch();
+  const isReady = () => agent.ask({ op: "ready" }).then(() => true);
+  await until("the agent is ready", isReady, FIRST_START_MS).catch((error) => {
+    throw new Error(`${error}\n${agent.log}`, { cause: error });
+  });
+}
+
 beforeAll(async () => {
   net = await TestNet.create();
   agents = [new TestAgent(net.a), new TestAgent(net.b)];
@@ -83,10 +93,10 @@ beforeAll(async () => {
   us.write("shop.yaml", [session("shop", { remoteEndId: "42" })]);
   peer.write("tunnel.yaml", [tunnelOf(net.b, net.a, { initiate: false, role: "LNS" })]);
   peer.write("shop.yaml", [session("shop", { remoteEndId: "42" })]);
-  for (const agent of agents) await agent.start();
+  for (const agent of agents) await firstStart(agent);
   await attach(1, "shop");
   await attach(0, "shop");
-});
+}, 3 * FIRST_START_MS);
 
 afterEach((context) => {
   if (context.task.result?.state === "fail") console.log(...agents.map(({ log }) => log));

@@ -321,8 +321,9 @@ export class Attacher {
   #requireName(request: SessionRequest, own: Attachment | undefined): void {
     const socket = new NetlinkSocket(NETLINK_ROUTE, request.netns);
     try {
-      // One that an ADD left behind half-done is ours; its record was written before.
-      if (findLink(socket, request.ifname) === undefined || own !== undefined) return;
+      if (findLink(socket, request.ifname) === undefined) return;
+      // One that an ADD left behind is ours; its record was written before, readable or not.
+      if (own !== undefined || this.#context.store.ownsUnreadable(request)) return;
     } finally {
       socket.close();
     }

@@ -157,6 +157,8 @@ class Sender {
 const options = JSON.parse(process.argv[2] ?? "") as FloodOptions;
 const sender = new Sender(options);
 const kinds = templates(options);
+/** Messages of another flood are not to look repeated. */
+const first = Math.floor(Math.random() * 2 ** 31);
 const began = performance.now();
 console.log("flooding");
 for (let sent = 0; ; ) {
@@ -166,7 +168,7 @@ for (let sent = 0; ; ) {
   const due = Math.floor(elapsed * options.perSecond);
   sent = Math.max(sent, due - options.perSecond / 10);
   for (; sent < due; sent++) {
-    sender.send(kinds[sent % kinds.length] as Template, Math.floor(sent / kinds.length));
+    sender.send(kinds[sent % kinds.length] as Template, first + Math.floor(sent / kinds.length));
   }
   await pause(1);
 }

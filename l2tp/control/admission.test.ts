@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { Admission, PeerBudget } from "./admission.ts";
+import { Admission, ConnectionBudget, PeerBudget } from "./admission.ts";
 import { type Body, encodeBody, encodeMessage, type Header } from "./message.ts";
 import type { Octets } from "./octets.ts";
 import { introductionOf } from "./peek.ts";
@@ -11,19 +11,23 @@ const draw = () => new DataView(random(4).buffer).getUint32(0);
 
 interface TestPeer {
   readonly budget: PeerBudget;
+  readonly connection: ConnectionBudget;
 }
 
 /** Its peers have one connection each, whose next number is 5. */
 class Bench {
   now = 1000;
-  readonly admission = new Admission<TestPeer>(draw, (_, connectionId) =>
+  readonly admission = new Admission<TestPeer>(draw, (peer, connectionId) =>
     connectionId === (KNOWN_ID | 0)
-      ? { isDue: (ns, _nr, isAcknowledgement) => ns === 5 && !isAcknowledgement }
+      ? {
+          budget: peer.connection,
+          isDue: (ns, _nr, isAcknowledgement) => ns === 5 && !isAcknowledgement,
+        }
       : undefined,
   );
 
   peer(): TestPeer {
-    return { budget: new PeerBudget() };
+    return { budget: new PeerBudget(), connection: new ConnectionBudget() };
   }
 
   /** The message stands somewhere in a buffer. */

@@ -64,16 +64,21 @@ export class PeerBudget {
   readonly requests = new Lane(REQUESTS);
   /** Requests by the names that the peer had when it last established a connection. */
   readonly familiar = new Lane(REQUESTS);
-  readonly due = new Lane(DUE);
-  readonly stale = new Lane(STALE);
   /** The names, as introductionOf has them; 0: none yet. */
   introduction = 0;
   /** Messages that were dropped unread. */
   dropped = 0;
 }
 
+/** The budgets of one connection: a flood at an old one does not starve the one that replaces it. */
+export class ConnectionBudget {
+  readonly due = new Lane(DUE);
+  readonly stale = new Lane(STALE);
+}
+
 /** Judges the numbers of a message by the connection that the message names. */
 export interface Numbered {
+  readonly budget: ConnectionBudget;
   isDue(ns: number, nr: number, isAcknowledgement: boolean): boolean;
 }
 
@@ -117,7 +122,7 @@ export class Admission<P extends { readonly budget: PeerBudget }> {
     const connection = this.#find(peer, id);
     if (connection === undefined) return null;
     const isDue = connection.isDue(nsOf(view, at), nrOf(view, at), isAcknowledgement(view, at));
-    return isDue ? budget.due : budget.stale;
+    return isDue ? connection.budget.due : connection.budget.stale;
   }
 
   #pays({ first, repeats }: Lane, view: DataView, at: number, now: number): boolean {

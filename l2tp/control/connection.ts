@@ -3,6 +3,7 @@
  * input or output, and has no clock and no chance of its own: the same calls give the same octets.
  */
 import type { Endpoint } from "../model.ts";
+import { ConnectionBudget } from "./admission.ts";
 import type { Attributes } from "./attributes.ts";
 import type { CircuitStatus } from "./circuit-status.ts";
 import {
@@ -90,6 +91,7 @@ export class ControlConnection {
   tieBreaker: string | null = null;
   peer: Peer = { connectionId: 0, hostName: null, routerId: null, vendorName: null };
   state: ConnectionState = "idle";
+  readonly budget = new ConnectionBudget();
   readonly counters: MessageCounters = { unauthenticated: 0, undecodable: 0 };
   /** When the peer was last heard. */
   heardAt: number;

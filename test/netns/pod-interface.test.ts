@@ -3,7 +3,7 @@
  * again on the fast path, and inside the virtual machine, with the frames in the kernel.
  */
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { DatapathClient } from "../../datapath/tap/client.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { type CniAnswer, cni, REFERENCE_PLUGINS } from "../harness/cni.ts";
@@ -152,52 +152,75 @@ async function devicesAreOpen(): Promise<boolean> {
 
 const RENAME = "ip link set net1 down; ip link set net1 name mine; ip link set mine up";
 
-describe("stays as the pod made it", () => {
-  it.each<[string, string]>([
-    ["down", "ip link set net1 down"],
-    ["with another MTU", "ip link set net1 mtu 1000"],
-    ["with another MAC address", "ip link set net1 address 02:de:ad:00:00:01"],
-    ["without its address", "ip addr flush dev net1"],
-    [
-      "with more addresses and routes",
-      "ip addr add 10.9.0.1/24 dev net1; ip route add 10.10.0.0/16 via 10.9.0.2",
-    ],
-    ["under another name", RENAME],
-    [
-      "under another name, with a TAP device in its place",
-      `${RENAME}; ip tuntap add net1 mode tap`,
-    ],
-    ["under another name, with a bridge in its place", `${RENAME}; ip link add net1 type bridge`],
-    ["without its label", "ip link set net1 alias ''"],
-    ["with the label of another session", "ip link set net1 alias 'l2tp:session:shop/wan 129'"],
-    ["with an alternative name", "ip link property add dev net1 altname pseudowire"],
-    [
-      "as the port of a bridge",
-      "ip link add br0 type bridge; ip link set net1 master br0; ip link set br0 up",
-    ],
-    [
-      "with the names of two swapped",
-      "ip link add other type bridge; ip link set net1 down; ip link set net1 name x; ip link set other name net1; ip link set x name other; ip link set other up",
-    ],
-  ])("%s", async (_what, commands) => {
-    const added = await attach();
-    await here(pod, commands);
-    const before = await snapshot(pod);
-    await restarts();
-    expect(await snapshot(pod)).toEqual(before);
-    // Plugins behind ours have changed the result, too.
-    const prevResult = { ...added.json, ips: [], routes: [] };
-    expectOk(await call("CHECK", "lan", { prevResult }));
-    expect(await snapshot(pod)).toEqual(before);
-    expectOk(await call("DEL"));
-    const left = (await linksOf(pod)).map(({ address }) => address);
-    expect(left).not.toContain(added.json.interfaces[0].mac);
-    // The next pod finds a session as new.
-    const next = await net.addPod(`next${count++}`);
-    expectOk(await call("ADD", "lan", {}, next));
-    await crosses(next);
-    await net.removePod(next);
+/** What a pod may do with its interface, each in a pod and on a session of its own. */
+const CHANGES: Readonly<Record<string, string>> = {
+  down: "ip link set net1 down",
+  mtu: "ip link set net1 mtu 1000",
+  mac: "ip link set net1 address 02:de:ad:00:00:01",
+  "no-address": "ip addr flush dev net1",
+  "more-addresses": "ip addr add 10.9.0.1/24 dev net1; ip route add 10.10.0.0/16 via 10.9.0.2",
+  renamed: RENAME,
+  "tap-in-its-place": `${RENAME}; ip tuntap add net1 mode tap`,
+  "bridge-in-its-place": `${RENAME}; ip link add net1 type bridge`,
+  "no-label": "ip link set net1 alias ''",
+  "another-label": "ip link set net1 alias 'l2tp:session:shop/wan 129'",
+  "alternative-name": "ip link property add dev net1 altname pseudowire",
+  "bridge-port": "ip link add br0 type bridge; ip link set net1 master br0; ip link set br0 up",
+  swapped:
+    "ip link add other type bridge; ip link set net1 down; ip link set net1 name x; ip link set other name net1; ip link set x name other; ip link set other up",
+};
+
+it("stays as the pod made it, over restarts and CHECK, and goes with DEL", async () => {
+  const names = Object.keys(CHANGES);
+  const sessions = names.map((name, index) => {
+    const ids = { sessionId: 200 + index, peerSessionId: 200 + index };
+    return sessionObject(name, "branch", ids);
   });
+  agent.write("changes.yaml", sessions);
+  const made = await Promise.all(
+    names.map(async (name) => {
+      const netns = await net.addPod(`${count}-${name}`);
+      const own = (command: string, more: object = {}) =>
+        cni(net.a, {
+          ...{ command, netns, containerId: name },
+          config: config(agent, name, "10.1.0.1/24", more),
+        });
+      await until(`the session of ${name} is there`, () => agent.session(`shop/${name}`));
+      const { json } = expectOk(await own("ADD"));
+      await here(netns, CHANGES[name] ?? "");
+      return { name, netns, own, json, before: await snapshot(netns) };
+    }),
+  );
+  const expectUnchanged = async () => {
+    for (const { name, netns, before } of made) {
+      expect({ name, ...(await snapshot(netns)) }).toEqual({ name, ...before });
+    }
+  };
+  await restarts();
+  await expectUnchanged();
+  for (const { own, json } of made) {
+    // The runtime's result no longer lists what plugins behind ours have taken away.
+    expectOk(await own("CHECK", { prevResult: { ...json, ips: [], routes: [] } }));
+  }
+  await expectUnchanged();
+  for (const { name, netns, own, json, before } of made) {
+    expectOk(await own("DEL"));
+    const { links } = await snapshot(netns);
+    // The bridges and the TAP device that pods have made are theirs.
+    expect({ name, count: links.length }).toEqual({ name, count: before.links.length - 1 });
+    expect(links.map(({ address }) => address)).not.toContain(json.interfaces[0].mac);
+    await net.removePod(netns);
+  }
+  // The next pod finds a session as new.
+  const next = await net.addPod(`next${count}`);
+  const [first] = made;
+  const again = config(agent, first?.name ?? "", "10.1.0.1/24");
+  expectOk(await cni(net.a, { command: "ADD", netns: next, containerId: "next", config: again }));
+  expect((await snapshot(next)).links.find(({ ifname }) => ifname === "net1")).toMatchObject({
+    ...{ isUp: true, addresses: ["10.1.0.1"] },
+  });
+  agent.remove("changes.yaml");
+  await net.removePod(next);
 });
 
 /** What the launcher of a virtual machine does with an extra interface. */

@@ -1,4 +1,4 @@
-/** What an IPAM plugin answers, in the form of each version of the specification. */
+/** Reads an IPAM plugin's answer, in the form of each version of the specification. */
 import type { Route } from "../operator/agent/protocol.ts";
 import { CniCode, CniError } from "./errors.ts";
 

@@ -70,7 +70,7 @@ function routeOf(cniVersion: string, { destination, gateway, ...numbers }: Route
   };
 }
 
-/** What CHECK is to find of a result: addresses and destinations of routes. */
+/** The addresses and the destinations of routes that CHECK must find again. */
 export function listedIn(result: Json) {
   const texts = (value: unknown, field: string) =>
     list(value).flatMap((item) => {

@@ -37,7 +37,7 @@ export interface Link extends Place {
   readonly routes: readonly LinkRoute[];
   /** The kernel gives it no IPv6 link-local address, and so says nothing of its own when it goes up. */
   readonly isSilent?: boolean;
-  /** Of a link that exists: its index in its namespace. */
+  /** Its index in its namespace, if it exists. */
   readonly index?: number;
   /** A pod moved it to a namespace that nobody can name; it exists as long as its session has it. */
   readonly isElsewhere?: boolean;
@@ -57,7 +57,7 @@ export interface LinkRoute {
   readonly advmss?: number;
 }
 
-/** Whether a link that has `known` has the route that is wanted. */
+/** True if the route `known` is the wanted one. */
 export function isSameRoute(known: LinkRoute, wanted: LinkRoute): boolean {
   if (known.destination !== wanted.destination || known.gateway !== wanted.gateway) return false;
   if (known.table !== wanted.table) return false;
@@ -119,7 +119,7 @@ export type Action =
     }
   /** In userspace without its device, which is a link like any other; in the kernel with it. */
   | { readonly do: "deleteSession"; readonly datapath: Datapath; readonly key: string }
-  /** Of a session in userspace, wherever the device stands. */
+  /** Deletes the device of a session in userspace, in whatever namespace it is. */
   | { readonly do: "deleteDevice"; readonly datapath: Datapath; readonly key: string }
   | { readonly do: "createBridge"; readonly link: Link }
   | { readonly do: "createPair"; readonly port: Link; readonly pod: Link }

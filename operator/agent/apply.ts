@@ -61,7 +61,7 @@ class Executor {
   /** Changes of a datapath that wait to go out together, with whom each belongs to. */
   #changes: { readonly owner: string; readonly change: Change }[] = [];
   #datapath: Datapath = "Userspace";
-  /** Of the links that were observed, those that are still what they were. */
+  /** The observed links that no action has moved or replaced yet. */
   readonly #present: Map<string, Link>;
 
   constructor(context: ApplyContext) {

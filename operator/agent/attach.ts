@@ -381,7 +381,7 @@ export class Attacher {
   }
 }
 
-/** What the runtime's result of ADD says, which plugins behind ours may have changed. */
+/** The runtime's result of ADD; plugins behind ours may have changed it. */
 interface Listed {
   readonly addresses: readonly string[];
   readonly destinations: readonly string[];

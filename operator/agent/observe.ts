@@ -26,8 +26,8 @@ export interface SeenLinks {
 }
 
 /**
- * All links that are ours. On the node the label says which; a pod can write labels, so there the record
- * of its attachment does.
+ * All links that are ours. On the node a label identifies them. A pod can write labels, so in a pod the
+ * record of the attachment identifies them.
  * @param all attachments, also those of pods that have gone @param living those of living pods
  */
 export function observeLinks(

@@ -62,7 +62,7 @@ export class PodDevices {
     for (const key of this.#lastSeen.keys()) if (!keys.has(key)) this.#lastSeen.delete(key);
   }
 
-  /** What a plan has made or changed in pods is theirs from now on. */
+  /** Records the interfaces that a plan has made or changed: they are the pods' from now on. */
   record(attachments: readonly Attachment[], done: Done): void {
     const wanted = new Map(done.desired.links.map((link) => [link.id, link]));
     const present = new Map(done.observed.links.map((link) => [link.id, link]));

@@ -1,4 +1,4 @@
-/** What a network namespace has on its links: addresses and routes. */
+/** Lists the addresses and routes of a network namespace. */
 import { listAddresses } from "../../datapath/netlink/address.ts";
 import { listRoutes } from "../../datapath/netlink/route.ts";
 import type { NetlinkSocket } from "../../datapath/netlink/socket.ts";

@@ -61,12 +61,12 @@ export interface Route {
   readonly advmss?: number;
 }
 
-/** What IPAM has allocated, or a pod asks for. */
+/** Addresses and routes, from IPAM or from the pod's annotation. */
 export interface Addressing {
   /** "192.0.2.1/24", or "10.5.1.2 peer 10.5.1.1". */
   readonly addresses: readonly string[];
   readonly routes: readonly Route[];
-  /** What IPAM answered, to be given back by a repeated ADD. */
+  /** IPAM's answer; a repeated ADD gives it again. */
   readonly ipam: unknown;
 }
 

@@ -398,7 +398,7 @@ export interface SessionSpec {
      */
     mode?: "Direct" | "Bridge";
     /**
-     * Whether ADD tells the link who is there now, by a gratuitous ARP and an unsolicited neighbor advertisement. With false the pod's interface also has no IPv6 link-local address, and so sends nothing by itself; live migration needs that.
+     * ADD sends a gratuitous ARP and an unsolicited neighbor advertisement. With false it does not, and the pod's interface has no IPv6 link-local address, so it sends nothing by itself; live migration needs that.
      */
     announce?: boolean;
     /**

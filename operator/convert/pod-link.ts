@@ -3,9 +3,9 @@ import type { Link } from "../../l2tp/plan.ts";
 import type { Attachment } from "./attachment.ts";
 
 /**
- * What is wanted of a link that was left to the pod: what the pod has made of it. The agent follows with
- * what is its own: the session's MTU, unless the pod chose another, and the state of the peer's circuit.
- * A link that takes the place of this one, such as of the other datapath, is made like it.
+ * Returns the wanted state of a link that was left to the pod: the state that the pod has given it. Two
+ * things follow the session: the MTU, unless the pod chose another, and the state of the peer's circuit.
+ * A link that replaces this one, such as one of the other datapath, is made like it.
  * @param wanted the link as ADD makes it
  * @param attachment without a device, or not complete: the link has not been left to the pod yet
  * @param present the link as it is; undefined: there is none, and it is made as ADD makes it

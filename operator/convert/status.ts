@@ -22,7 +22,7 @@ export interface Failure {
 /** An attachment, and its interface as it is now. */
 export interface Placed {
   readonly attachment: Attachment;
-  /** Whether its pod lives. */
+  /** False if its pod has gone. */
   readonly alive: boolean;
   /** The pod may have renamed it; null: it is missing. */
   readonly name: string | null;

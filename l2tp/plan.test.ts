@@ -509,6 +509,31 @@ describe("plan", () => {
     ]);
   });
 
+  it.each([
+    [USERSPACE, ["deleteDevice", "putSession"]],
+    [KERNEL, ["deleteSession", "putSession"]],
+  ] as const)(
+    "reaches a device in %s that a pod moved away by its session alone",
+    (planes, doings) => {
+      const node = new ModelNode();
+      const attached = desire([one], 5000, planes);
+      converge(attached, node);
+      const [link] = attached.links;
+      if (link === undefined) throw new Error("no link");
+      const elsewhere = { ...link, isElsewhere: true, index: 0 };
+      const observed = { ...node.observe(), links: [elsewhere] };
+      // While the pod has it, nothing is done.
+      expect(plan({ ...attached, links: [elsewhere] }, observed)).toEqual([]);
+      const left = desire([{ ...one, attachment: null }], 5000, planes);
+      expect(plan(left, observed).map((action) => action.do)).toEqual(
+        expect.arrayContaining([...doings]),
+      );
+      expect(plan(left, observed).map((action) => action.do)).not.toContain("deleteLink");
+      const nothing = { tunnels: [], sessions: [], links: [], pairs: [] };
+      expect(plan(nothing, observed).map((action) => action.do)).not.toContain("deleteLink");
+    },
+  );
+
   it("changes sequencing of the kernel's sessions in place, and makes anew what else changes", () => {
     const node = new ModelNode();
     const before = desire([one], 5000, KERNEL);

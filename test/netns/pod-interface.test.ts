@@ -141,7 +141,8 @@ async function devicesAreOpen(): Promise<boolean> {
   const client = new DatapathClient(join(agent.folder, "run", "datapath.sock"));
   try {
     const { sessions } = await client.list();
-    const attached = await agent.ask({ op: "attachments" });
+    const rows = await agent.ask({ op: "attachments" });
+    const attached = rows.filter(({ state }) => state === "attached");
     return attached.every(({ session: key }) =>
       sessions.some(({ session, deviceOpen }) => session.key === key && deviceOpen),
     );
@@ -273,6 +274,31 @@ it("keeps an interface that the pod moved to a namespace of its own, and deletes
   expectOk(await call("DEL"));
   await until("it is gone", async () => (await linksOf(inner)).length === 1);
   await net.removePod(inner);
+});
+
+it("gives no pod another's circuit for a name and a label, and the dead none", async () => {
+  const [wan, farWan] = [await net.addPod(`wan${count}`), await net.addPod(`farwan${count}`)];
+  const there = config(peer, "wan", "10.2.0.2/24");
+  const other = { command: "ADD", containerId: "wan" };
+  expectOk(await cni(net.b, { ...other, netns: farWan, config: there }));
+  const own = config(agent, "wan", "10.2.0.1/24");
+  expectOk(await cni(net.a, { ...other, netns: wan, config: own }));
+  await attach();
+  // In the kernel the device comes back to the node with what is written on it.
+  await here(pod, "ip link set net1 down; ip link set net1 name l2tp-129");
+  await here(pod, "ip link set l2tp-129 alias 'l2tp:session:shop/wan 129'");
+  await net.removePod(pod);
+  await restarts();
+  await until("the dead pod is known", () => {
+    return agent.condition("l2tpsession", "shop/lan", "Attached")?.reason === "NamespaceGone";
+  });
+  expect(await ping(wan, "10.2.0.2", { count: 3 })).toBe(true);
+  const next = await net.addPod(`heir${count}`);
+  const heir = config(agent, "lan", "10.1.0.1/24");
+  expectOk(await cni(net.a, { command: "ADD", containerId: "heir", netns: next, config: heir }));
+  await crosses(next);
+  expect(await ping(wan, "10.2.0.2", { count: 3 })).toBe(true);
+  for (const netns of [wan, farWan, next]) await net.removePod(netns);
 });
 
 it("says what is in the way of an interface that is gone, and leaves that alone", async (context) => {

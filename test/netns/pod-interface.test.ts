@@ -252,7 +252,8 @@ it("serves a virtual machine behind a bridge of its launcher", async () => {
   await crosses(machine);
   expect(await agent.session("shop/lan")).toMatchObject({ interface: "port-nic" });
   await until("the status has the name that exists", async () => {
-    const [row] = await agent.ask({ op: "attachments" });
+    const rows = await agent.ask({ op: "attachments" });
+    const row = rows.find(({ containerId }) => containerId === "c1");
     return row?.ifname === "port-nic" && row.mac === "02:de:ad:00:00:01";
   });
   expectOk(await call("DEL"));

@@ -8,7 +8,7 @@ export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export const KERNELS = ["bookworm", "trixie"] as const;
 
 const PROGRAM = fileURLToPath(new URL("../vm/kernel-vm", import.meta.url));
-const TIMEOUT_S = 1500;
+const TIMEOUT_S = 2700;
 const MEMORY_MB = 2048;
 
 /** Programs of other projects, as all machines see them (Debian's package go-l2tp). */

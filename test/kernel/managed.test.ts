@@ -170,7 +170,8 @@ describe("a managed tunnel in the kernel", () => {
     const [before, index] = [await control(), (await net1())?.ifindex];
     const port = 1701;
     const options: FloodOptions = {
-      ...{ flood: "requests", encapsulation: "UDP", perSecond: 20_000, seconds: 120 },
+      // The sender has the emulated machine's only processor, too.
+      ...{ flood: "requests", encapsulation: "UDP", perSecond: 1000, seconds: 120 },
       from: { address: net.b.ipv4, port },
       to: { address: net.a.ipv4, port },
       ...{ connectionId: 0, ns: 0, hostName: "somebody" },
@@ -178,7 +179,7 @@ describe("a managed tunnel in the kernel", () => {
     const flood = new Background();
     try {
       flood.start(inside(net.b.name, process.execPath, FLOOD, JSON.stringify(options)));
-      await until("messages are dropped", async () => (await control()).dropped > 5000);
+      await until("messages are dropped", async () => (await control()).dropped > 1000);
       await until("HELLOs are exchanged", async () => {
         const { sent, received } = await control();
         return sent + received - before.sent - before.received > 6;

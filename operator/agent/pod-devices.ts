@@ -100,21 +100,28 @@ export class PodDevices {
 
 const kindOf = ({ kind }: Link): PodDevice["kind"] => (kind === "pod" ? "pod" : "pseudowire");
 
-function leftDevice(
+/**
+ * The record of an interface that is left to its pod.
+ * @param known the record before; none: it was made just now
+ * @param link as the plan wanted it
+ * @param before as it was before the plan, perhaps still on the node
+ */
+export function leftDevice(
   known: PodDevice | null | undefined,
   link: Link,
   before: Link | undefined,
   index: number,
   sessionId: number,
 ): PodDevice {
-  const isPodsMtu = known && before !== undefined && before.mtu !== known.mtu;
+  const inPod = before?.netns === link.netns ? before : undefined;
+  const isPodsMtu = known && inPod !== undefined && inPod.mtu !== known.mtu;
   return {
     index,
     kind: kindOf(link),
     datapath: link.datapath,
     sessionId,
     mtu: isPodsMtu ? known.mtu : link.mtu,
-    isLowered: !link.up && (known?.isLowered === true || before?.up !== false),
+    isLowered: !link.up && (known?.isLowered === true || inPod?.up !== false),
   };
 }
 

@@ -74,10 +74,7 @@ async function runInVirtualMachines(): Promise<void> {
 }
 
 /** Their results do not depend on the kernel's version, and an emulated machine takes minutes. */
-const IN_ONE_KERNEL = [
-  ...["test/netns/cni-ipam.test.ts", "test/netns/tenants.test.ts"],
-  "test/kernel/chained.test.ts",
-];
+const IN_ONE_KERNEL = ["test/netns/cni-ipam.test.ts", "test/netns/tenants.test.ts"];
 
 async function runInVirtualMachine(release: string): Promise<void> {
   const report = `${root}out/kernel-${release}.json`;

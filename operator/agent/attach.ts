@@ -115,13 +115,17 @@ export class Attacher {
     }
   }
 
-  /** From now on the interface is the pod's. */
-  #complete(resolved: ResolvedSession, { containerId, ifname }: Attachment): Attached {
-    const { store, reached } = this.#context;
-    const placed = store.get(attachmentKey({ containerId, ifname }));
-    if (placed === undefined) throw new TypeError(`${containerId}/${ifname} is not recorded`);
-    const attachment = { ...placed, isComplete: true };
-    this.#remember(attachment);
+  /** From now on the interface is the pod's. @throws AgentError; then it is gone again */
+  async #complete(resolved: ResolvedSession, placed: Attachment): Promise<Attached> {
+    const { reached } = this.#context;
+    const { ifname } = placed;
+    const attachment = { ...this.#current(placed), isComplete: true };
+    try {
+      this.#remember(attachment);
+    } catch (error) {
+      await this.#detachOne(attachment);
+      throw error;
+    }
     const { netns, mac, addresses } = attachment;
     const announces = resolved.object.spec.attachment?.announce !== false;
     if (announces) announce(netns, ifname, mac, addresses);
@@ -157,6 +161,11 @@ export class Attacher {
     for (const name of names) await node.removeLeftInterface(call.netns, name);
   }
 
+  /** As it was written down last: with the device that was made meanwhile. */
+  #current(attachment: Attachment): Attachment {
+    return this.#context.store.get(attachmentKey(attachment)) ?? attachment;
+  }
+
   #madeBy({ containerId, cniIfname }: CniCall): Attachment[] {
     return [...this.#context.store.all()].filter(
       (item) => item.containerId === containerId && item.cniIfname === cniIfname,
@@ -165,7 +174,7 @@ export class Attacher {
 
   async #detachOne(attachment: Attachment): Promise<void> {
     const { store, reached } = this.#context;
-    const leaving: Attachment = { ...attachment, leaving: true };
+    const leaving: Attachment = { ...this.#current(attachment), leaving: true };
     // Only what is there can be taken away; a full disk must not keep a pod from going.
     if (!attachment.leaving) store.putIfPossible(leaving);
     reached("leaving");
@@ -271,7 +280,7 @@ export class Attacher {
   /** Then nothing is wrong with the node, and the pod has nothing all the same. */
   #lacksInterface(resolved: ResolvedSession, attachment: Attachment): boolean {
     if (!isAgreedOn(resolved)) return false;
-    return !this.#context.store.get(attachmentKey(attachment))?.device;
+    return !this.#current(attachment).device;
   }
 
   #isSame(known: Attachment, request: SessionRequest): boolean {

@@ -282,7 +282,7 @@ function podLinks(
     throw error;
   }
   try {
-    const infos = listLinks(socket);
+    const infos = new Map(listLinks(socket).map((info) => [info.index, info]));
     const stackOf = listStack(socket);
     const describeIn = (info: LinkInfo, label: Pick<LinkLabel, "id" | "kind">): Link => ({
       ...describe(netns, info, label, new Map()),
@@ -299,7 +299,7 @@ function podLinks(
       }
       const label = { id: linkId.pseudowire(attachment.session), kind: "pseudowire" } as const;
       candidates.set(attachmentKey(attachment), (index) => {
-        const info = infos.find((each) => each.index === index);
+        const info = infos.get(index);
         const isIt = info !== undefined && makerOf(info.kind) === "Userspace";
         return isIt ? describeIn(info, label) : undefined;
       });
@@ -316,11 +316,11 @@ interface Found extends Pick<LinkLabel, "id" | "kind"> {
 }
 
 /** The interface of an attachment: as it was left, or, while it is being made, where it is to stand. */
-function findOf(attachment: Attachment, infos: readonly LinkInfo[]): Found | undefined {
+function findOf(attachment: Attachment, infos: ReadonlyMap<number, LinkInfo>): Found | undefined {
   const { device } = attachment;
-  if (!device) return findUnrecorded(attachment, infos);
+  if (!device) return findUnrecorded(attachment, [...infos.values()]);
   const { kind, datapath, sessionId } = device;
-  const info = infos.find(({ index }) => index === device.index);
+  const info = infos.get(device.index);
   if (info === undefined) return undefined;
   const isIt = kind === "pod" ? info.kind === "veth" : makerOf(info.kind) === datapath;
   return isIt ? { info, id: idOf(attachment, device), kind, sessionId } : undefined;

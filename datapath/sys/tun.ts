@@ -3,6 +3,7 @@ import { checked } from "./errno.ts";
 import { closeFd, O_CLOEXEC, O_NONBLOCK, O_RDWR, openFd } from "./fd.ts";
 import { background, c } from "./ffi.ts";
 import { inNetns } from "./netns.ts";
+import { AF_INET } from "./socket.ts";
 
 const TUNSETIFF = 0x4004_54ca;
 const TUNSETPERSIST = 0x4004_54cb;
@@ -17,7 +18,6 @@ const VNET_HDR_BYTES = 10;
 const TUN_F = { csum: 0x01, tso4: 0x02, tso6: 0x04, ecn: 0x08, uso4: 0x20, uso6: 0x40 } as const;
 const TCP_OFFLOADS = TUN_F.csum | TUN_F.tso4 | TUN_F.tso6 | TUN_F.ecn;
 const SIOCGIFINDEX = 0x8933;
-const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
 const IFNAMSIZ = 16;
 const IFREQ_BYTES = 40;

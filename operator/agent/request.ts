@@ -1,4 +1,5 @@
 /** What comes in at the agent's socket, checked. */
+import { RT_TABLE_MAIN } from "../../datapath/netlink/route.ts";
 import {
   canonicalInterfaceAddress,
   parseAddress,
@@ -132,7 +133,6 @@ function checkInterfaceAddress(value: unknown): string {
   );
 }
 
-const RT_TABLE_MAIN = 254;
 /** Bounds of a route's numbers: those of rtnetlink's attributes. */
 const ROUTE_NUMBERS = {
   priority: 0xffff_ffff,

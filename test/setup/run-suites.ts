@@ -21,6 +21,9 @@ interface Report {
   }[];
 }
 
+/** Their results do not depend on the kernel's version, and an emulated machine takes minutes. */
+const IN_ONE_KERNEL = ["test/netns/cni-ipam.test.ts", "test/netns/tenants.test.ts"];
+
 const canRun = process.geteuid?.() === 0 && existsSync("/dev/net/tun");
 const total = { passed: 0, failed: 0, skipped: 0 };
 /** A line for each: where, what, and why. */
@@ -72,9 +75,6 @@ async function runInVirtualMachines(): Promise<void> {
   console.log(`\nSuite kernel, in the kernels of ${ready.join(" and ")}: some minutes, emulated`);
   await Promise.all(ready.map(runInVirtualMachine));
 }
-
-/** Their results do not depend on the kernel's version, and an emulated machine takes minutes. */
-const IN_ONE_KERNEL = ["test/netns/cni-ipam.test.ts", "test/netns/tenants.test.ts"];
 
 async function runInVirtualMachine(release: string): Promise<void> {
   const report = `${root}out/kernel-${release}.json`;

@@ -41,10 +41,11 @@ bench: ## side by side with QEMU and the reference plugins; out/bench.json
 	@$(MAKE) --no-print-directory build
 	@node test/bench/main.ts
 
-check: ## format, lint, types, unit tests; no root
+check: ## format, lint, types, structure, unit tests; no root
 	@test/setup/install.sh
 	biome ci --error-on-warnings .
 	tsc -p .
+	node test/setup/structure.ts
 	vitest run --project unit
 
 generate: ## what is made from crds/, cni/ and *.wat
@@ -56,7 +57,7 @@ build: dist/l2tp ## dist/l2tp, the CNI plugin in one file
 image: dist/l2tp ## dist/image.tar, for any container engine
 	@node image/build.ts
 
-dist/l2tp: $(shell find cni files rpc operator/agent/protocol.ts -name '*.ts' ! -name '*.test.ts') package-lock.json
+dist/l2tp: $(shell find cni files rpc net operator/agent-protocol.ts -name '*.ts' ! -name '*.test.ts') package-lock.json
 	@test/setup/install.sh
 	@mkdir -p dist
 	@node test/setup/build-cni.ts

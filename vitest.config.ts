@@ -38,8 +38,8 @@ export default defineConfig({
           name: "unit",
           testTimeout: 120_000,
           include: [
-            "{l2tp,datapath,operator,cni,cli,files,rpc}/**/*.test.ts",
-            "test/bench/*.test.ts",
+            "{net,l2tp,model,linux,datapath,operator,cni,cli,files,rpc}/**/*.test.ts",
+            "test/{bench,setup}/*.test.ts",
           ],
         },
       },

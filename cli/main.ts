@@ -6,7 +6,7 @@ import {
   type AgentResults,
   DEFAULT_SOCKET,
   MAX_REPLY_BYTES,
-} from "../operator/agent/protocol.ts";
+} from "../operator/agent-protocol.ts";
 import manifest from "../package.json" with { type: "json" };
 import { RpcClient } from "../rpc/client.ts";
 import { ConnectionError } from "../rpc/errors.ts";

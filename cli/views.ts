@@ -7,7 +7,7 @@ import {
   faultOf,
   type SessionRow,
   type TunnelRow,
-} from "../operator/agent/protocol.ts";
+} from "../operator/agent-protocol.ts";
 import { table } from "./table.ts";
 
 export interface View<T> {

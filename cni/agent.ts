@@ -12,7 +12,7 @@ import {
   DEFERRED_REQUESTS,
   type DeferredRequest,
   MAX_REPLY_BYTES,
-} from "../operator/agent/protocol.ts";
+} from "../operator/agent-protocol.ts";
 import { ConnectionError, RemoteError } from "../rpc/errors.ts";
 import { Connection } from "./connection.ts";
 import { CniCode, CniError } from "./errors.ts";

@@ -1,5 +1,5 @@
 /** What the runtime passes: environment and network configuration, checked. */
-import { ANNOTATION, CNI_VERSIONS, DEFAULT_SOCKET, FORMS } from "../operator/agent/protocol.ts";
+import { ANNOTATION, CNI_VERSIONS, DEFAULT_SOCKET, FORMS } from "../operator/agent-protocol.ts";
 import { CniCode, CniError } from "./errors.ts";
 import { configuredDns, type Dns } from "./ipam.ts";
 import { FIELDS, STANDARD_FIELDS } from "./schema.ts";

@@ -1,5 +1,5 @@
 /** Reads an IPAM plugin's answer, in the form of each version of the specification. */
-import type { Route } from "../operator/agent/protocol.ts";
+import type { Route } from "../operator/agent-protocol.ts";
 import { CniCode, CniError } from "./errors.ts";
 
 type Json = Readonly<Record<string, unknown>>;

@@ -1,6 +1,6 @@
 /** l2tp: the CNI plugin. Environment and stdin in, a result on stdout. */
 import { readFileSync, writeSync } from "node:fs";
-import { CNI_VERSIONS } from "../operator/agent/protocol.ts";
+import { CNI_VERSIONS } from "../operator/agent-protocol.ts";
 import manifest from "../package.json" with { type: "json" };
 import { run } from "./plugin.ts";
 

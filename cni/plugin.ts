@@ -1,5 +1,5 @@
 /** The commands of the CNI specification. */
-import { type Attached, CNI_VERSIONS } from "../operator/agent/protocol.ts";
+import { type Attached, CNI_VERSIONS } from "../operator/agent-protocol.ts";
 import { AgentConnection, AgentDownError } from "./agent.ts";
 import {
   type Command,

@@ -1,5 +1,5 @@
 /** docs/cni.md, from what the plugin checks by. */
-import { CNI_VERSIONS } from "../operator/agent/protocol.ts";
+import { CNI_VERSIONS } from "../operator/agent-protocol.ts";
 import { SINCE } from "./config.ts";
 import { CniCode } from "./errors.ts";
 import { FIELDS, STANDARD_FIELDS } from "./schema.ts";

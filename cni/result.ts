@@ -1,5 +1,5 @@
 /** Results of ADD, in the form of each version of the specification. */
-import { type Attached, type Route, resultAddress } from "../operator/agent/protocol.ts";
+import { type Attached, type Route, resultAddress } from "../operator/agent-protocol.ts";
 import type { Config } from "./config.ts";
 import { type IpamResult, ROUTE_NUMBERS } from "./ipam.ts";
 

@@ -1,5 +1,5 @@
 /** What our own fields of a network configuration hold. config.ts checks by it; docs/cni.md is made from it. */
-import { DEFAULT_SOCKET, FORMS } from "../operator/agent/protocol.ts";
+import { DEFAULT_SOCKET, FORMS } from "../operator/agent-protocol.ts";
 
 export interface Field {
   /** For the reference. */

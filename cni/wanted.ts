@@ -1,5 +1,5 @@
 /** The sessions that a pod is to have, from the configuration and the pod's annotation. */
-import { ANNOTATION, FORMS } from "../operator/agent/protocol.ts";
+import { ANNOTATION, FORMS } from "../operator/agent-protocol.ts";
 import { type Config, type Invocation, strings } from "./config.ts";
 import { CniCode, CniError } from "./errors.ts";
 

@@ -1,13 +1,14 @@
-/** What moves the frames: the userspace datapath process (tap/), or the kernel's own L2TP (kernel/). */
+/** What moves the frames: the userspace datapath process (userspace/), or the kernel's own L2TP (kernel/). */
+
+import type { SocketAddress } from "../linux/socket.ts";
 import type {
   Datapath,
   EndpointCounters,
   Session,
   SessionCounters,
   Tunnel,
-} from "../l2tp/model.ts";
-import type { SessionControlState, TunnelControlState } from "./control/state.ts";
-import type { SocketAddress } from "./sys/socket.ts";
+} from "../model/model.ts";
+import type { SessionControlState, TunnelControlState } from "./control-state.ts";
 
 /** Where a device stands: a namespace by path (null: the node's), and its name there. */
 export interface DevicePlace {
@@ -22,7 +23,7 @@ export type Change =
   | { readonly op: "deleteTunnel"; readonly name: string }
   /**
    * `device`: where to open it, or to make it where there is none; "keep" the open one; null: none. The
-   * kernel's L2TP makes it on the node, by its name at birth (l2tp/device-name.ts).
+   * kernel's L2TP makes it on the node, by its name at birth (model/device-name.ts).
    */
   | {
       readonly op: "putSession";
@@ -64,7 +65,7 @@ export interface SessionState {
   readonly deviceIndex?: number;
   /** False: another session has taken its session id over. */
   readonly receiving: boolean;
-  /** Whether its frames pass by the fast path (bpf/). */
+  /** Whether its frames pass by the fast path (userspace/fastpath/). */
   readonly fastPath?: boolean;
   readonly counters: SessionCounters;
   /** Milliseconds since the last frame came in; null: none yet. */
@@ -72,7 +73,7 @@ export interface SessionState {
   /** Times that the peer was found to have restarted its sequence numbers. */
   readonly resyncs: number;
   readonly control?: SessionControlState;
-  /** Of a session in two halves (l2tp/halves.ts): as the kernel has it. */
+  /** Of a session in two halves (model/halves.ts): as the kernel has it. */
   readonly carried?: Session;
 }
 

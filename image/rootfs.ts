@@ -21,14 +21,14 @@ const APP = "/usr/lib/l2tp-cni";
 
 /** What the programs are made of. */
 const SOURCES = [
-  ...["l2tp", "datapath", "operator", "files", "rpc", "cli", "crds"],
+  ...["net", "l2tp", "model", "linux", "datapath", "operator", "files", "rpc", "cli", "crds"],
   ...["package.json", "LICENSE"],
 ];
 const PROGRAMS = {
   "l2tp-agent": "operator/agent/main.ts",
   "l2tp-controller": "operator/controller/main.ts",
   "l2tp-install": "operator/install/main.ts",
-  "l2tp-datapath": "datapath/tap/main.ts",
+  "l2tp-datapath": "datapath/userspace/process/main.ts",
   l2tpctl: "cli/main.ts",
 } as const;
 /** Nobody reads these in an image; of the API client's generated half they are most. */
@@ -66,7 +66,7 @@ function addSources(directory: string): void {
   for (const source of SOURCES) {
     cpSync(join(root, source), join(directory, APP, source), {
       recursive: true,
-      filter: (path) => !/\.test\.ts$|testdata\.ts$|fake-.*\.ts$|\/generate$/.test(path),
+      filter: (path) => !/\.test\.ts$|testdata\.ts$|fake-.*\.ts$|\/(generate|testing)$/.test(path),
     });
   }
 }

@@ -19,6 +19,9 @@ const SEQUENCE_PRESENT = 0x4000_0000;
 /** The most that any session puts in front of a frame: UDP word, session id, 8 of cookie, sublayer. */
 export const MAX_HEADER_BYTES = 4 + 4 + 8 + 4;
 
+/** RFC 3931 section 4.6: the default one, or none. */
+export type L2SpecificSublayer = "Default" | "None";
+
 /** A session as the sender of data messages sees it. */
 export interface SessionTx {
   readonly overUdp: boolean;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { concat, fromHex, type Octets } from "../../l2tp/control/octets.ts";
-import { Simulation } from "../../l2tp/control/simulation.ts";
-import { sessionConfig } from "../../l2tp/control/testdata.ts";
+import { Simulation } from "../../l2tp/control/testing/simulation.ts";
+import { sessionConfig } from "../../l2tp/control/testing/testdata.ts";
 import { decodeCapture, renderDatagram } from "./decode.ts";
 
 const SECRET = new TextEncoder().encode("s3cret");

@@ -1,5 +1,5 @@
 /** Finds L2TPv3 control messages in captured packets. */
-import { formatAddress } from "../../l2tp/ip.ts";
+import { formatAddress } from "../../net/ip.ts";
 import type { CapturedPacket } from "./pcap.ts";
 
 /** A control message, without the four octets that stand in front of it over IP. */

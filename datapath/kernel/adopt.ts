@@ -1,11 +1,11 @@
 /**
  * Tells which of the kernel's tunnels and sessions are ours, with nothing to remember: pure. The name
- * under which a session's device was made says that the session is ours (l2tp/device-name.ts), and its
+ * under which a session's device was made says that the session is ours (model/device-name.ts), and its
  * sessions say it of a tunnel. Whose it is, of our objects, the device's label says.
  */
-import { parseKernelDeviceName } from "../../l2tp/device-name.ts";
-import type { Session, Tunnel } from "../../l2tp/model.ts";
-import { type KernelSession, type KernelTunnel, PseudowireType } from "../netlink/l2tp.ts";
+import { parseKernelDeviceName } from "../../model/device-name.ts";
+import type { Session, Tunnel } from "../../model/model.ts";
+import { type KernelSession, type KernelTunnel, PseudowireType } from "./l2tp-netlink.ts";
 
 /** What is known of our objects beside what the kernel tells. */
 export interface Names {

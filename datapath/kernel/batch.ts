@@ -1,9 +1,9 @@
 /** Changes on their way into the kernel, and what has become of each. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Tunnel } from "../../l2tp/model.ts";
+import { isErrno } from "../../linux/errno.ts";
+import type { Tunnel } from "../../model/model.ts";
 import { type Reply, toWireError } from "../../rpc/errors.ts";
 import type { Change } from "../datapath.ts";
-import { isErrno } from "../sys/errno.ts";
 
 export type PutSession = Extract<Change, { op: "putSession" }>;
 

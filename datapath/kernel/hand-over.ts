@@ -1,8 +1,9 @@
 /** Gives the kernel's L2TP a socket of this process, which then carries frames without us, and control messages to us. */
-import type { Tunnel } from "../../l2tp/model.ts";
-import { L2tpNetlink } from "../netlink/l2tp.ts";
-import { closeFd } from "../sys/fd.ts";
-import { openConnectedSocket } from "../sys/socket.ts";
+
+import { closeFd } from "../../linux/fd.ts";
+import { openConnectedSocket } from "../../linux/socket.ts";
+import type { Tunnel } from "../../model/model.ts";
+import { L2tpNetlink } from "./l2tp-netlink.ts";
 
 /**
  * The kernel's tunnel goes when the socket is closed, with its sessions and their devices (net/l2tp/l2tp_core.c,

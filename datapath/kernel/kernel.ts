@@ -5,16 +5,22 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { dataHeaderBytes } from "../../l2tp/codec.ts";
-import { deviceName } from "../../l2tp/device-name.ts";
-import { sameData } from "../../l2tp/difference.ts";
+import { sameData } from "../../l2tp/same-data.ts";
+import { isErrno } from "../../linux/errno.ts";
+import { findLink } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { deviceName } from "../../model/device-name.ts";
 import {
   createEndpointCounters,
   createSessionCounters,
   type Session,
   type Tunnel,
-} from "../../l2tp/model.ts";
+} from "../../model/model.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import type { Change, Listing, SessionState, TunnelState } from "../datapath.ts";
+import { Activity } from "./activity.ts";
+import { type Adopted, adopt, adoptSession, isOurs, type Names } from "./adopt.ts";
+import { Batch, type PutSession } from "./batch.ts";
 import {
   type KernelSession,
   type KernelTunnel,
@@ -23,13 +29,7 @@ import {
   type NewKernelSession,
   type NewKernelTunnel,
   PseudowireType,
-} from "../netlink/l2tp.ts";
-import { findLink } from "../netlink/link.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../netlink/socket.ts";
-import { isErrno } from "../sys/errno.ts";
-import { Activity } from "./activity.ts";
-import { type Adopted, adopt, adoptSession, isOurs, type Names } from "./adopt.ts";
-import { Batch, type PutSession } from "./batch.ts";
+} from "./l2tp-netlink.ts";
 
 const FIRST_POLL_MS = 2;
 const LAST_POLL_MS = 100;

@@ -1,10 +1,11 @@
 /** What this node's kernel can do of L2TP, its modules loaded on the way where that is possible. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { L2tpNetlink, NoL2tpError } from "../netlink/l2tp.ts";
-import { isErrno } from "../sys/errno.ts";
-import { closeFd } from "../sys/fd.ts";
-import { openKernelL2tpSocket } from "../sys/socket.ts";
+import { isErrno } from "../../linux/errno.ts";
+import { closeFd } from "../../linux/fd.ts";
+import type { NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { openKernelL2tpSocket } from "../../linux/socket.ts";
+import { L2tpNetlink, NoL2tpError } from "./l2tp-netlink.ts";
 
 /** Why the kernel cannot have a tunnel; null: it can. */
 export interface KernelSupport {
@@ -17,6 +18,14 @@ export interface KernelSupport {
 /** Whether the kernel has its L2TP now: without making it load a module, as every question else does. */
 export function isKernelL2tpLoaded(): boolean {
   return existsSync("/sys/module/l2tp_netlink");
+}
+
+/** Sockets that hear of changes of the kernel's L2TP; none where it is not loaded. */
+export function l2tpNotifications(): NetlinkSocket[] {
+  if (!isKernelL2tpLoaded()) return [];
+  const l2tp = L2tpNetlink.open(null);
+  l2tp.joinNotifications();
+  return [l2tp.socket];
 }
 
 const MODPROBE_TIMEOUT_MS = 10_000;

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { Random } from "../../test/harness/random.ts";
-import { parseAddress } from "../ip.ts";
+import { parseAddress } from "../../net/ip.ts";
+import { Random } from "../testing/random.ts";
 import { AddressTable } from "./address-table.ts";
 
 const bytes = (address: string) => parseAddress(address) ?? new Uint8Array();

@@ -3,7 +3,7 @@ import { Admission, ConnectionBudget, PeerBudget } from "./admission.ts";
 import { type Body, encodeBody, encodeMessage, type Header } from "./message.ts";
 import type { Octets } from "./octets.ts";
 import { introductionOf } from "./peek.ts";
-import { chance } from "./testdata.ts";
+import { chance } from "./testing/testdata.ts";
 
 const KNOWN_ID = 0xc000_0001;
 const random = chance(3);

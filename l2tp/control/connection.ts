@@ -2,7 +2,7 @@
  * One control connection: its state table, reliable delivery, authentication, keepalive and sessions. It does no
  * input or output, and has no clock and no chance of its own: the same calls give the same octets.
  */
-import type { Endpoint } from "../model.ts";
+
 import { ConnectionBudget } from "./admission.ts";
 import type { Attributes } from "./attributes.ts";
 import type { CircuitStatus } from "./circuit-status.ts";
@@ -28,6 +28,7 @@ import {
   type SessionHost,
 } from "./session.ts";
 import { type SessionSurroundings, Sessions, TIE_BREAKER_OCTETS } from "./sessions.ts";
+import type { Endpoint } from "./settings.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 /** How a connection is to be held. */

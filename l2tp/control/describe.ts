@@ -1,5 +1,5 @@
 /** Control messages in words, for people who look at captures and logs. */
-import { formatAddress } from "../ip.ts";
+import { formatAddress } from "../../net/ip.ts";
 import { ATTRIBUTES, type AttributeKey, type Attributes } from "./attributes.ts";
 import { describeCircuitStatus } from "./circuit-status.ts";
 import type { Flaw } from "./flaw.ts";

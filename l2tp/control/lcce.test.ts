@@ -5,8 +5,8 @@ import { DEFAULT_DELIVERY } from "./delivery.ts";
 import { type Body, decodeMessage, encodeBody, encodeMessage } from "./message.ts";
 import { type Octets, toHex } from "./octets.ts";
 import type { SessionConfig } from "./session.ts";
-import { type End, fitsTogether, Simulation, TUNNEL } from "./simulation.ts";
-import { sessionConfig } from "./testdata.ts";
+import { type End, fitsTogether, Simulation, TUNNEL } from "./testing/simulation.ts";
+import { sessionConfig } from "./testing/testdata.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;

@@ -2,8 +2,8 @@
  * An L2TP control connection endpoint (LCCE): tells which datagram is for which tunnel's peering, and bounds what
  * strangers can make it do.
  */
-import { parseAddress } from "../ip.ts";
-import type { Endpoint } from "../model.ts";
+
+import { parseAddress } from "../../net/ip.ts";
 import { AddressTable } from "./address-table.ts";
 import { Admission, PeerBudget } from "./admission.ts";
 import type { ControlConnection } from "./connection.ts";
@@ -12,6 +12,7 @@ import { type Decoded, decodeMessage } from "./message.ts";
 import type { Octets } from "./octets.ts";
 import { introductionOf } from "./peek.ts";
 import { Peering, type PeeringConfig, type PeeringContext } from "./peering.ts";
+import type { Endpoint } from "./settings.ts";
 
 /** What became of a datagram. */
 export type Verdict =

@@ -1,5 +1,5 @@
 /** What two ends of a session agree on (RFC 3931, 5.4.4): pure, from what each has said. */
-import type { L2SpecificSublayer } from "../model.ts";
+import type { L2SpecificSublayer } from "../codec.ts";
 import type { Attributes } from "./attributes.ts";
 import { type CircuitStatus, decodeCircuitStatus } from "./circuit-status.ts";
 import { DisconnectResult, GeneralError } from "./result-code.ts";

@@ -2,8 +2,7 @@
  * All that goes on between us and one peer of a tunnel: the connection that counts, those that are begun or are
  * ending, and the sessions that are wanted, for as long as they are.
  */
-import { sameData } from "../difference.ts";
-import type { Endpoint, TunnelControl } from "../model.ts";
+import { sameData } from "../same-data.ts";
 import type { Attributes } from "./attributes.ts";
 import { Backoff, type BackoffSettings } from "./backoff.ts";
 import type { CircuitStatus } from "./circuit-status.ts";
@@ -12,6 +11,7 @@ import type { Octets } from "./octets.ts";
 import { printable } from "./printable.ts";
 import { DisconnectResult, GeneralError, StopResult } from "./result-code.ts";
 import type { ControlSession, Ending, EstablishedSession, SessionConfig } from "./session.ts";
+import type { Endpoint, TunnelControl } from "./settings.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 export interface PeeringConfig {

@@ -4,45 +4,45 @@
  */
 import type { Logger } from "pino";
 import type { Listing } from "../../datapath/datapath.ts";
-import { isKernelL2tpLoaded, withoutKernel } from "../../datapath/kernel/support.ts";
-import { monitorNode } from "../../datapath/netlink/monitor.ts";
-import { DatapathClient } from "../../datapath/tap/client.ts";
-import type { Datapath, Session } from "../../l2tp/model.ts";
+import { l2tpNotifications, withoutKernel } from "../../datapath/kernel/support.ts";
+import { DatapathClient } from "../../datapath/userspace/client.ts";
+import { monitorNode } from "../../linux/netlink/monitor.ts";
+import type { Datapath, Session } from "../../model/model.ts";
+import { AgentError } from "../agent-error.ts";
+import type { CniCall } from "../agent-protocol.ts";
 import type { L2tpTunnel } from "../api/types.ts";
-import { attachmentKey } from "../convert/attachment.ts";
-import type { DatapathContext } from "../convert/datapaths.ts";
-import type { PresentLinks, Spared } from "../convert/desired.ts";
-import { asOne, isAgreedOn } from "../convert/halves.ts";
-import { type HeldObjects, heldAfter, type Unreadable } from "../convert/held.ts";
+import { attachmentKey } from "../resolve/attachment.ts";
+import type { DatapathContext } from "../resolve/datapaths.ts";
+import type { PresentLinks, Spared } from "../resolve/desired.ts";
+import { asOne, isAgreedOn } from "../resolve/halves.ts";
+import { type HeldObjects, heldAfter, type Unreadable } from "../resolve/held.ts";
 import {
   describeRejection,
   type Intake,
   isIdentified,
   type Rejection,
   takeIn,
-} from "../convert/intake.ts";
-import type { Refusal } from "../convert/refusal.ts";
+} from "../resolve/intake.ts";
+import type { Refusal } from "../resolve/refusal.ts";
 import {
   type Programmed,
   type Resolved,
   type ResolvedTunnel,
   resolve,
   yieldToSpared,
-} from "../convert/resolve.ts";
-import type { Failures } from "../convert/status.ts";
-import { tunnelNamer } from "../convert/tunnel-names.ts";
+} from "../resolve/resolve.ts";
+import type { Failures } from "../resolve/status.ts";
+import { tunnelNamer } from "../resolve/tunnel-names.ts";
+import type { ObjectSource, StatusSink, Withdrawn } from "../sources/source.ts";
 import { Attacher, type AttachStep } from "./attach.ts";
 import { AttachmentStore } from "./attachments.ts";
 import { aboutNode } from "./complaints.ts";
 import { ControlWatch } from "./control-watch.ts";
 import { Datapaths } from "./datapaths.ts";
 import { DeferredRequests } from "./deferred.ts";
-import { AgentError } from "./errors.ts";
 import { Node } from "./node.ts";
-import type { CniCall } from "./protocol.ts";
 import { statusInputs } from "./report.ts";
 import { Serial } from "./serial.ts";
-import type { ObjectSource, StatusSink, Withdrawn } from "./source.ts";
 import { kernelUnderlay } from "./underlay.ts";
 
 export interface AgentOptions {
@@ -169,7 +169,7 @@ export class Agent {
   async start(): Promise<void> {
     this.#closers.push(this.source.watch(() => this.trigger(SETTLE_MS)));
     await this.run(() => this.#passOrLog());
-    const monitor = monitorNode(isKernelL2tpLoaded(), () => this.trigger(LINK_SETTLE_MS));
+    const monitor = monitorNode(l2tpNotifications(), () => this.trigger(LINK_SETTLE_MS));
     this.#closers.push(() => monitor.close());
   }
 

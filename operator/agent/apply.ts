@@ -1,7 +1,8 @@
 /** Carries out a plan. An action that fails stops the others of its object, and of no other. */
 
 import type { Change } from "../../datapath/datapath.ts";
-import { addAddress } from "../../datapath/netlink/address.ts";
+import { Errno, isErrno, SystemError } from "../../linux/errno.ts";
+import { addAddress } from "../../linux/netlink/address.ts";
 import {
   createBridge,
   createVeth,
@@ -10,17 +11,16 @@ import {
   getLink,
   type LinkChange as KernelChange,
   setLink,
-} from "../../datapath/netlink/link.ts";
-import { addRoute } from "../../datapath/netlink/route.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { Errno, isErrno, SystemError } from "../../datapath/sys/errno.ts";
-import { OWN_NETNS } from "../../datapath/sys/netns.ts";
-import { wholeName } from "../../l2tp/halves.ts";
-import { linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
-import type { Datapath } from "../../l2tp/model.ts";
-import type { Action, Link, Place } from "../../l2tp/plan.ts";
+} from "../../linux/netlink/link.ts";
+import { addRoute } from "../../linux/netlink/route.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { OWN_NETNS } from "../../linux/netns.ts";
+import { wholeName } from "../../model/halves.ts";
+import { linkId, parseLinkLabel } from "../../model/link-label.ts";
+import type { Datapath } from "../../model/model.ts";
+import type { Action, Link, Place } from "../../model/plan.ts";
 import type { Reply } from "../../rpc/errors.ts";
-import type { Failure, Failures } from "../convert/status.ts";
+import type { Failure, Failures } from "../resolve/status.ts";
 import { foreignBridgeIndex } from "./observe.ts";
 
 export interface ApplyContext {

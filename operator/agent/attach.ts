@@ -1,20 +1,10 @@
 /** What CNI asks of the agent. Callers see to it that one call runs at a time. */
-import { announce } from "../../datapath/announce.ts";
-import { findLink } from "../../datapath/netlink/link.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { canonicalInterfaceAddress, canonicalNetwork } from "../../l2tp/ip.ts";
-import type { Link } from "../../l2tp/plan.ts";
-import { type Attachment, attachmentKey } from "../convert/attachment.ts";
-import { bridgeName, portName, stableMac } from "../convert/desired.ts";
-import { isAgreedOn } from "../convert/halves.ts";
-import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
-import type { Failures } from "../convert/status.ts";
-import type { AttachmentStore } from "./attachments.ts";
-import { AgentError } from "./errors.ts";
-import type { Node } from "./node.ts";
-import { linkOf } from "./pod-devices.ts";
-import { isAlive, netnsIdentity, requirePodNetns } from "./pod-netns.ts";
-import { beside } from "./pod-routes.ts";
+
+import { findLink } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import type { Link } from "../../model/plan.ts";
+import { canonicalInterfaceAddress, canonicalNetwork } from "../../net/ip.ts";
+import { AgentError } from "../agent-error.ts";
 import {
   type Attached,
   type AttachedInterface,
@@ -24,7 +14,18 @@ import {
   type DetachCall,
   resultAddress,
   type SessionRequest,
-} from "./protocol.ts";
+} from "../agent-protocol.ts";
+import { type Attachment, attachmentKey } from "../resolve/attachment.ts";
+import { bridgeName, portName, stableMac } from "../resolve/desired.ts";
+import { isAgreedOn } from "../resolve/halves.ts";
+import type { Resolved, ResolvedSession } from "../resolve/resolve.ts";
+import type { Failures } from "../resolve/status.ts";
+import { announce } from "./announce.ts";
+import type { AttachmentStore } from "./attachments.ts";
+import type { Node } from "./node.ts";
+import { linkOf } from "./pod-devices.ts";
+import { isAlive, netnsIdentity, requirePodNetns } from "./pod-netns.ts";
+import { beside } from "./pod-routes.ts";
 
 export interface AttachContext {
   readonly nodeName: string;

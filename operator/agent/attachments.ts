@@ -7,10 +7,10 @@ import { lstatSync, mkdirSync, readdirSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { readJsonFile, readTextFile } from "../../files/read-file.ts";
 import { replaceFile, setAside, UNFINISHED } from "../../files/replace-file.ts";
-import { type Attachment, attachmentKey } from "../convert/attachment.ts";
+import type { CniCall } from "../agent-protocol.ts";
+import { type Attachment, attachmentKey } from "../resolve/attachment.ts";
 import { parseAttachment } from "./attachment-file.ts";
 import { bootId, isAlive } from "./pod-netns.ts";
-import type { CniCall } from "./protocol.ts";
 
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
 /** Holds the id of the boot in which the files beside it were written. */

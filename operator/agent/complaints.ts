@@ -1,7 +1,5 @@
 /** What is wrong by the objects alone, before anybody looks at a frame: for the doctor. Pure. */
-import { describeFault } from "../../l2tp/problem.ts";
-import type { Intake, Rejection } from "../convert/intake.ts";
-import type { UnreadableFile } from "./attachments.ts";
+import { describeFault } from "../../model/problem.ts";
 import {
   type AttachmentRow,
   type ConditionRow,
@@ -9,7 +7,9 @@ import {
   faultOf,
   type SessionRow,
   type TunnelRow,
-} from "./protocol.ts";
+} from "../agent-protocol.ts";
+import type { Intake, Rejection } from "../resolve/intake.ts";
+import type { UnreadableFile } from "./attachments.ts";
 
 export interface Told {
   readonly nodeName: string;

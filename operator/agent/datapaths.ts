@@ -2,18 +2,18 @@
 import type { Change, Listing } from "../../datapath/datapath.ts";
 import type { Names } from "../../datapath/kernel/adopt.ts";
 import { KernelDatapath, type KernelObjects } from "../../datapath/kernel/kernel.ts";
+import { NoL2tpError } from "../../datapath/kernel/l2tp-netlink.ts";
 import {
   isKernelL2tpLoaded,
   type KernelSupport,
   probeKernel,
   withoutKernel,
 } from "../../datapath/kernel/support.ts";
-import { NoL2tpError } from "../../datapath/netlink/l2tp.ts";
-import { type DatapathClient, isAbsent } from "../../datapath/tap/client.ts";
-import { isControlHalf, wholeName } from "../../l2tp/halves.ts";
-import type { Datapath } from "../../l2tp/model.ts";
+import { type DatapathClient, isAbsent } from "../../datapath/userspace/client.ts";
+import { isControlHalf, wholeName } from "../../model/halves.ts";
+import type { Datapath } from "../../model/model.ts";
 import type { Reply } from "../../rpc/errors.ts";
-import type { ResolvedSession } from "../convert/resolve.ts";
+import type { ResolvedSession } from "../resolve/resolve.ts";
 import { applyHandingOver } from "./hand-over.ts";
 
 /** Modules may be installed while we run. */

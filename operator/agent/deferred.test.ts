@@ -12,8 +12,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { ODD_FILES } from "../../files/testdata.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
+import type { DeferredRequest } from "../agent-protocol.ts";
 import { DeferredRequests } from "./deferred.ts";
-import type { DeferredRequest } from "./protocol.ts";
 
 let folder: string;
 let done: DeferredRequest[];

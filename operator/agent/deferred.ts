@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { readJsonFile } from "../../files/read-file.ts";
 import { setAside } from "../../files/replace-file.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
-import { type CniCall, type DeferredRequest, MAX_REQUEST_BYTES } from "./protocol.ts";
+import { type CniCall, type DeferredRequest, MAX_REQUEST_BYTES } from "../agent-protocol.ts";
 import { checkRequest } from "./request.ts";
 
 const MAX_FILES = 10_000;

@@ -1,8 +1,7 @@
 import { expect, it } from "vitest";
 import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
-import { createEndpointCounters, createSessionCounters } from "../../l2tp/model.ts";
-import { session, tunnel } from "../../l2tp/testdata.ts";
-import { tunnelControl } from "../../test/harness/datapath.ts";
+import { createEndpointCounters, createSessionCounters } from "../../model/model.ts";
+import { session, tunnel, tunnelControl } from "../../model/testdata.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
 
 const around: Surroundings = {

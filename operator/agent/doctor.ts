@@ -1,8 +1,8 @@
 /** Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters. */
 import type { Listing, SessionState, Stranger, TunnelState } from "../../datapath/datapath.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
-import type { SessionCounters, Tunnel } from "../../l2tp/model.ts";
-import type { Finding } from "./protocol.ts";
+import type { SessionCounters, Tunnel } from "../../model/model.ts";
+import type { Finding } from "../agent-protocol.ts";
 
 /** What the network around a session looks like. */
 export interface Surroundings {

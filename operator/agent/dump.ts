@@ -5,10 +5,10 @@ import {
   type KernelSession,
   type KernelTunnel,
   PseudowireType,
-} from "../../datapath/netlink/l2tp.ts";
-import { isControlHalf, wholeName } from "../../l2tp/halves.ts";
-import { formatEndpoint } from "../../l2tp/ip.ts";
-import type { DumpRow } from "./protocol.ts";
+} from "../../datapath/kernel/l2tp-netlink.ts";
+import { isControlHalf, wholeName } from "../../model/halves.ts";
+import { formatEndpoint } from "../../net/ip.ts";
+import type { DumpRow } from "../agent-protocol.ts";
 
 /** @param listing what is ours, in halves, and all that userspace has: a control half is in its kernel's row */
 export function dumpRows(listing: Listing, { tunnels, sessions }: KernelObjects): DumpRow[] {

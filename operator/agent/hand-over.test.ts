@@ -1,10 +1,9 @@
 import { beforeEach, expect, it } from "vitest";
 import type { Change } from "../../datapath/datapath.ts";
 import type { KernelDatapath } from "../../datapath/kernel/kernel.ts";
-import { controlHalf } from "../../l2tp/halves.ts";
-import { tunnel as tunnelOf } from "../../l2tp/testdata.ts";
+import { controlHalf } from "../../model/halves.ts";
+import { tunnelControl, tunnel as tunnelOf } from "../../model/testdata.ts";
 import type { Reply } from "../../rpc/errors.ts";
-import { tunnelControl } from "../../test/harness/datapath.ts";
 import { applyHandingOver } from "./hand-over.ts";
 
 const half = controlHalf(tunnelOf({ datapath: "Kernel", control: tunnelControl(), tunnelId: 7 }));

@@ -1,4 +1,4 @@
-/** Sockets that the datapath process gives the kernel (l2tp/halves.ts): it says when it has; we see whether it is so. */
+/** Sockets that the datapath process gives the kernel (model/halves.ts): it says when it has; we see whether it is so. */
 import type { Change } from "../../datapath/datapath.ts";
 import {
   type KernelDatapath,
@@ -6,7 +6,7 @@ import {
   NotOursError,
   strangeTunnel,
 } from "../../datapath/kernel/kernel.ts";
-import type { Tunnel } from "../../l2tp/model.ts";
+import type { Tunnel } from "../../model/model.ts";
 import { type Reply, toWireError } from "../../rpc/errors.ts";
 
 type Replies = Promise<readonly Reply<null>[]>;

@@ -6,12 +6,12 @@ import { pino } from "pino";
 import { requireSafeSocket } from "../../files/socket-folder.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { isServed } from "../../rpc/server.ts";
+import { DEFERRED_REQUESTS } from "../agent-protocol.ts";
 import { UninstallWatch } from "../install/uninstalled.ts";
+import type { OpenCluster } from "../sources/cluster/open.ts";
+import { FolderSource } from "../sources/folder/source.ts";
 import { Agent } from "./agent.ts";
-import type { OpenCluster } from "./cluster/open.ts";
-import { FolderSource } from "./folder/source.ts";
 import { readOptions } from "./options.ts";
-import { DEFERRED_REQUESTS } from "./protocol.ts";
 import { serveAgent } from "./serve.ts";
 import { lockStateFolder } from "./state-lock.ts";
 
@@ -84,7 +84,7 @@ function folderSource(folder: string): FolderSource {
 
 /** Loaded only where there is a cluster: on an edge box it would be half of the agent. */
 async function openClusterOrRefuse(): Promise<OpenCluster> {
-  const { openCluster } = await import("./cluster/open.ts");
+  const { openCluster } = await import("../sources/cluster/open.ts");
   try {
     return openCluster({ ...options, node, cache: join(socketFolder, "cache.json"), log });
   } catch (error) {

@@ -1,7 +1,7 @@
 /** The agent's metrics: what the data planes count, read when somebody asks. */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { TunnelState } from "../../datapath/datapath.ts";
-import type { SessionCounters } from "../../l2tp/model.ts";
+import type { SessionCounters } from "../../model/model.ts";
 import type { Agent } from "./agent.ts";
 
 /** By the counter, what has gone wrong with a frame, and which way it went. */

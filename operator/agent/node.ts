@@ -6,15 +6,15 @@
 import { statSync } from "node:fs";
 import type { Listing } from "../../datapath/datapath.ts";
 import type { Names } from "../../datapath/kernel/adopt.ts";
-import { deleteLink, getLink } from "../../datapath/netlink/link.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { OWN_NETNS } from "../../datapath/sys/netns.ts";
-import { isAbsent } from "../../datapath/tap/client.ts";
-import { deviceName } from "../../l2tp/device-name.ts";
-import { halfName, isControlHalf, wholeName } from "../../l2tp/halves.ts";
-import { linkId } from "../../l2tp/link-label.ts";
-import { type Action, type Desired, type Link, type Observed, plan } from "../../l2tp/plan.ts";
-import { type Attachment, attachmentKey } from "../convert/attachment.ts";
+import { isAbsent } from "../../datapath/userspace/client.ts";
+import { deleteLink, getLink } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { OWN_NETNS } from "../../linux/netns.ts";
+import { deviceName } from "../../model/device-name.ts";
+import { halfName, isControlHalf, wholeName } from "../../model/halves.ts";
+import { linkId } from "../../model/link-label.ts";
+import { type Action, type Desired, type Link, type Observed, plan } from "../../model/plan.ts";
+import { type Attachment, attachmentKey } from "../resolve/attachment.ts";
 import {
   bridgeName,
   desireLinks,
@@ -22,11 +22,11 @@ import {
   portName,
   type Spared,
   sparing,
-} from "../convert/desired.ts";
-import { carriers, inHalves, isAgreedOn } from "../convert/halves.ts";
-import type { Resolved, ResolvedSession } from "../convert/resolve.ts";
-import type { Failures } from "../convert/status.ts";
-import { type Holding, holdUnknown, keepBridge } from "../convert/unreadable.ts";
+} from "../resolve/desired.ts";
+import { carriers, inHalves, isAgreedOn } from "../resolve/halves.ts";
+import type { Resolved, ResolvedSession } from "../resolve/resolve.ts";
+import type { Failures } from "../resolve/status.ts";
+import { type Holding, holdUnknown, keepBridge } from "../resolve/unreadable.ts";
 import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
@@ -42,7 +42,7 @@ interface PassResult {
 
 /** What stands on the node before a pass. */
 export interface Observation {
-  /** In halves (l2tp/halves.ts), as the data planes have it. */
+  /** In halves (model/halves.ts), as the data planes have it. */
   readonly listing: Listing;
   readonly observed: Observed;
   readonly living: readonly Attachment[];

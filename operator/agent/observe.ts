@@ -1,14 +1,14 @@
 /** What is on the node now: our links by netlink, tunnels and sessions by the datapath. */
 
 import type { Listing } from "../../datapath/datapath.ts";
-import { findLink, type LinkInfo, listLinks } from "../../datapath/netlink/link.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { isErrno } from "../../datapath/sys/errno.ts";
-import { parseKernelDeviceName } from "../../l2tp/device-name.ts";
-import { type LinkLabel, linkId, parseLinkLabel } from "../../l2tp/link-label.ts";
-import type { Datapath } from "../../l2tp/model.ts";
-import type { Link, Observed } from "../../l2tp/plan.ts";
-import { type Attachment, attachmentKey, type PodDevice } from "../convert/attachment.ts";
+import { isErrno } from "../../linux/errno.ts";
+import { findLink, type LinkInfo, listLinks } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { parseKernelDeviceName } from "../../model/device-name.ts";
+import { type LinkLabel, linkId, parseLinkLabel } from "../../model/link-label.ts";
+import type { Datapath } from "../../model/model.ts";
+import type { Link, Observed } from "../../model/plan.ts";
+import { type Attachment, attachmentKey, type PodDevice } from "../resolve/attachment.ts";
 import { listStack } from "./pod-stack.ts";
 import { hasStrayDevice } from "./stray-device.ts";
 

@@ -1,8 +1,8 @@
 /** The agent's command line. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import manifest from "../../package.json" with { type: "json" };
+import { DEFAULT_SOCKET } from "../agent-protocol.ts";
 import type { AttachStep } from "./attach.ts";
-import { DEFAULT_SOCKET } from "./protocol.ts";
 
 export interface Options {
   manifests?: string;

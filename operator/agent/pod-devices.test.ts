@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Link } from "../../l2tp/plan.ts";
-import type { PodDevice } from "../convert/attachment.ts";
+import type { Link } from "../../model/plan.ts";
+import type { PodDevice } from "../resolve/attachment.ts";
 import { leftDevice } from "./pod-devices.ts";
 
 const LINK: Link = {

@@ -1,10 +1,10 @@
 /** Network namespaces of pods: whether one is still what it was, for paths and inodes are used again. */
 import { readFileSync, statSync } from "node:fs";
-import { findLink, type LinkInfo } from "../../datapath/netlink/link.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { inNetns, OWN_NETNS } from "../../datapath/sys/netns.ts";
-import type { Attachment } from "../convert/attachment.ts";
-import { AgentError } from "./errors.ts";
+import { findLink, type LinkInfo } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { inNetns, OWN_NETNS } from "../../linux/netns.ts";
+import { AgentError } from "../agent-error.ts";
+import type { Attachment } from "../resolve/attachment.ts";
 
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 

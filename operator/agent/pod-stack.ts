@@ -1,8 +1,8 @@
 /** Lists the addresses and routes of a network namespace. */
-import { listAddresses } from "../../datapath/netlink/address.ts";
-import { listRoutes } from "../../datapath/netlink/route.ts";
-import type { NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import type { Link, LinkRoute } from "../../l2tp/plan.ts";
+import { listAddresses } from "../../linux/netlink/address.ts";
+import { listRoutes } from "../../linux/netlink/route.ts";
+import type { NetlinkSocket } from "../../linux/netlink/socket.ts";
+import type { Link, LinkRoute } from "../../model/plan.ts";
 
 /** Reads all of the socket's namespace once. @returns what a link has, by the link's index */
 export function listStack(

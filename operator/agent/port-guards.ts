@@ -3,21 +3,21 @@
  * port's side on the node, where the pod has no say, and stays there while the agent is away.
  */
 import type { Listing } from "../../datapath/datapath.ts";
-import { findLink } from "../../datapath/netlink/link.ts";
-import type { NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import { isErrno } from "../../linux/errno.ts";
+import { findLink } from "../../linux/netlink/link.ts";
+import type { NetlinkSocket } from "../../linux/netlink/socket.ts";
 import {
   deleteIngressFilter,
   findIngressFilter,
   listIngressDrops,
   setIngressFilter,
   sourceFilter,
-} from "../../datapath/netlink/traffic-control.ts";
-import { isErrno } from "../../datapath/sys/errno.ts";
-import type { Attachment } from "../convert/attachment.ts";
-import { portName } from "../convert/desired.ts";
-import { refusesSpoofing } from "../convert/mac-spoofing.ts";
-import type { ResolvedSession } from "../convert/resolve.ts";
-import type { Failure } from "../convert/status.ts";
+} from "../../linux/netlink/traffic-control.ts";
+import type { Attachment } from "../resolve/attachment.ts";
+import { portName } from "../resolve/desired.ts";
+import { refusesSpoofing } from "../resolve/mac-spoofing.ts";
+import type { ResolvedSession } from "../resolve/resolve.ts";
+import type { Failure } from "../resolve/status.ts";
 
 export interface PortGuard {
   readonly port: string;

@@ -1,11 +1,18 @@
 /** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
-import type { SessionControlState } from "../../datapath/control/state.ts";
+import type { SessionControlState } from "../../datapath/control-state.ts";
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
-import { formatEndpoint } from "../../l2tp/ip.ts";
-import { linkId } from "../../l2tp/link-label.ts";
+import { linkId } from "../../model/link-label.ts";
+import { formatEndpoint } from "../../net/ip.ts";
+import type {
+  AttachmentRow,
+  ConditionRow,
+  SessionControlRow,
+  SessionRow,
+  TunnelRow,
+} from "../agent-protocol.ts";
 import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
-import type { Attachment } from "../convert/attachment.ts";
-import { interfaceName, type PresentLinks, type Spared } from "../convert/desired.ts";
+import type { Attachment } from "../resolve/attachment.ts";
+import { interfaceName, type PresentLinks, type Spared } from "../resolve/desired.ts";
 import {
   invalidForm,
   type Placed,
@@ -13,19 +20,12 @@ import {
   sessionStatus,
   tunnelStatus,
   type Verdict,
-} from "../convert/status.ts";
+} from "../resolve/status.ts";
+import type { Kind, StatusInput, StatusSink, Withdrawn } from "../sources/source.ts";
 import type { PassState } from "./agent.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import { linkOf } from "./pod-devices.ts";
 import { isAlive } from "./pod-netns.ts";
-import type {
-  AttachmentRow,
-  ConditionRow,
-  SessionControlRow,
-  SessionRow,
-  TunnelRow,
-} from "./protocol.ts";
-import type { Kind, StatusInput, StatusSink, Withdrawn } from "./source.ts";
 
 /** The status of every object of the node, the broken ones too. */
 export function statusInputs(

@@ -1,13 +1,19 @@
 /** What comes in at the agent's socket, checked. */
-import { RT_TABLE_MAIN } from "../../datapath/netlink/route.ts";
+import { RT_TABLE_MAIN } from "../../linux/netlink/route.ts";
 import {
   canonicalInterfaceAddress,
   parseAddress,
   parseInterfaceAddress,
   parsePrefix,
-} from "../../l2tp/ip.ts";
-import { AgentError } from "./errors.ts";
-import { type Addressing, type AgentRequest, type CniCall, FORMS, type Route } from "./protocol.ts";
+} from "../../net/ip.ts";
+import { AgentError } from "../agent-error.ts";
+import {
+  type Addressing,
+  type AgentRequest,
+  type CniCall,
+  FORMS,
+  type Route,
+} from "../agent-protocol.ts";
 
 const MAX_DOCTOR_SECONDS = 60;
 

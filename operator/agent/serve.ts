@@ -1,25 +1,25 @@
 /** The agent's socket: checks what is asked, and hands it to whom it concerns. */
 import type { Server } from "node:net";
 import type { Listing } from "../../datapath/datapath.ts";
-import { findLink } from "../../datapath/netlink/link.ts";
-import { lookUpRoute } from "../../datapath/netlink/route.ts";
-import { SystemError } from "../../datapath/sys/errno.ts";
-import { sessionMtu } from "../../l2tp/mtu.ts";
+import { SystemError } from "../../linux/errno.ts";
+import { findLink } from "../../linux/netlink/link.ts";
+import { lookUpRoute } from "../../linux/netlink/route.ts";
+import { sessionMtu } from "../../model/mtu.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
 import { type Client, serve } from "../../rpc/server.ts";
-import { ownDeviceName } from "../convert/halves.ts";
-import type { Agent, PassState } from "./agent.ts";
-import { aboutUnreadable, complaints } from "./complaints.ts";
-import { diagnose, type Surroundings } from "./doctor.ts";
-import { dumpRows } from "./dump.ts";
-import { AgentError } from "./errors.ts";
+import { AgentError } from "../agent-error.ts";
 import {
   type AgentRequest,
   type AgentResults,
   type Examination,
   MAX_REQUEST_BYTES,
   type SessionRequest,
-} from "./protocol.ts";
+} from "../agent-protocol.ts";
+import { ownDeviceName } from "../resolve/halves.ts";
+import type { Agent, PassState } from "./agent.ts";
+import { aboutUnreadable, complaints } from "./complaints.ts";
+import { diagnose, type Surroundings } from "./doctor.ts";
+import { dumpRows } from "./dump.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { checkRequest } from "./request.ts";
 

@@ -1,7 +1,7 @@
 /** One agent at a time on a state folder: two would take each other's pods away. */
 import { mkdirSync } from "node:fs";
-import { isErrno } from "../../datapath/sys/errno.ts";
-import { lockFolder, lockHolder } from "../../datapath/sys/fd.ts";
+import { isErrno } from "../../linux/errno.ts";
+import { lockFolder, lockHolder } from "../../linux/fd.ts";
 
 /**
  * Creates the folder if it is missing, and locks it until this process ends, in whatever way.

@@ -1,9 +1,9 @@
-import { type LinkAddress, listAddresses } from "../../datapath/netlink/address.ts";
-import { type LinkInfo, listLinks } from "../../datapath/netlink/link.ts";
-import { lookUpRoute } from "../../datapath/netlink/route.ts";
-import type { NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { addressKind, formatAddress, parseAddress, parseInterfaceAddress } from "../../l2tp/ip.ts";
-import type { Underlay } from "../convert/resolve.ts";
+import { type LinkAddress, listAddresses } from "../../linux/netlink/address.ts";
+import { type LinkInfo, listLinks } from "../../linux/netlink/link.ts";
+import { lookUpRoute } from "../../linux/netlink/route.ts";
+import type { NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { addressKind, formatAddress, parseAddress, parseInterfaceAddress } from "../../net/ip.ts";
+import type { Underlay } from "../resolve/resolve.ts";
 
 /** The network below as the kernel knows it now. Links and addresses are read once, when needed. */
 export function kernelUnderlay(socket: NetlinkSocket): Underlay {

@@ -4,7 +4,7 @@
  * means nothing.
  */
 import { createHash } from "node:crypto";
-import type { HeldObject } from "../../l2tp/conflicts.ts";
+import type { HeldObject } from "../../model/conflicts.ts";
 import { conditionOf, type L2tpObject, type SessionStatus, type TunnelStatus } from "./types.ts";
 
 /** Selects a node's objects; API servers select by labels in every version, and by fields since 1.31. */

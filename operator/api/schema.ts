@@ -3,8 +3,8 @@
  * are errors, and defaults are filled in.
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
-import { parseAddress } from "../../l2tp/ip.ts";
-import type { FieldProblem } from "../../l2tp/problem.ts";
+import type { FieldProblem } from "../../model/problem.ts";
+import { parseAddress } from "../../net/ip.ts";
 import { readDefinitions } from "./crds.ts";
 import { API_VERSION, type L2tpObject } from "./types.ts";
 

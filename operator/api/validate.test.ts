@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { describeProblem } from "../../l2tp/problem.ts";
+import { describeProblem } from "../../model/problem.ts";
 import type { SessionSpec, TunnelSpec } from "./types.ts";
 import { parseCookie, parseDuration, validateSession, validateTunnel } from "./validate.ts";
 

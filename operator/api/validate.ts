@@ -1,9 +1,10 @@
 /**
  * What a schema cannot say of a single object: every bad field at once, with what would be right.
- * Rules between objects are in l2tp/conflicts.ts.
+ * Rules between objects are in model/conflicts.ts.
  */
-import { type AddressKind, addressKind, canonicalAddress, parseAddress } from "../../l2tp/ip.ts";
-import type { FieldProblem } from "../../l2tp/problem.ts";
+
+import type { FieldProblem } from "../../model/problem.ts";
+import { type AddressKind, addressKind, canonicalAddress, parseAddress } from "../../net/ip.ts";
 import type { CookieSpec, SessionSpec, TunnelSpec } from "./types.ts";
 
 /** The registered port of L2TP (RFC 3931 §4.1.2.1). */

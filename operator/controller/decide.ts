@@ -8,16 +8,16 @@ import {
   settleTunnels,
   type TunnelClaim,
   tunnelClaims,
-} from "../../l2tp/conflicts.ts";
-import { addressKind, canonicalAddress, parseAddress } from "../../l2tp/ip.ts";
-import { describeProblem, type FieldProblem } from "../../l2tp/problem.ts";
+} from "../../model/conflicts.ts";
+import { describeProblem, type FieldProblem } from "../../model/problem.ts";
+import { addressKind, canonicalAddress, parseAddress } from "../../net/ip.ts";
 import { type DefaultNamespaces, whyNotAllowed } from "../api/namespaces.ts";
 import { heldOf, idOf, MEANT_REFUSALS } from "../api/placement.ts";
 import { checkForm } from "../api/schema.ts";
 import { keyOf, type L2tpObject, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 import { controlMode, validateSession, validateTunnel } from "../api/validate.ts";
-import { endpointOf, remoteEndIdOf, sessionClaim } from "../convert/held.ts";
-import type { Refusal } from "../convert/refusal.ts";
+import { endpointOf, remoteEndIdOf, sessionClaim } from "../resolve/held.ts";
+import type { Refusal } from "../resolve/refusal.ts";
 
 export interface NodeView {
   readonly nodeName: string;

@@ -1,6 +1,6 @@
 /** Our place in the network configuration of a node (CNI specification, section 1). Pure. */
 
-import { CNI_VERSIONS } from "../agent/protocol.ts";
+import { CNI_VERSIONS } from "../agent-protocol.ts";
 
 interface Plugin {
   readonly type?: unknown;

@@ -3,7 +3,7 @@ import { watch } from "chokidar";
 import { Command } from "commander";
 import { pino } from "pino";
 import manifest from "../../package.json" with { type: "json" };
-import { DEFAULT_SOCKET } from "../agent/protocol.ts";
+import { DEFAULT_SOCKET } from "../agent-protocol.ts";
 import { Backoff } from "../kube/backoff.ts";
 import { KubeClient } from "../kube/client.ts";
 import { loadConfig } from "../kube/config.ts";

@@ -9,13 +9,13 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import pMap from "p-map";
 import { pino } from "pino";
-import { ClusterSource } from "../../operator/agent/cluster/source.ts";
 import { NODE_LABEL } from "../../operator/api/placement.ts";
 import type { L2tpObject } from "../../operator/api/types.ts";
 import { KubeClient } from "../../operator/kube/client.ts";
 import { loadConfig } from "../../operator/kube/config.ts";
 import { EventRecorder } from "../../operator/kube/events.ts";
 import { type KubeObject, LEASES, NODES, objectPath } from "../../operator/kube/object.ts";
+import { ClusterSource } from "../../operator/sources/cluster/source.ts";
 import { Cluster, ROOT } from "../harness/cluster.ts";
 
 const [agents = 100, sessions = 10_000] = process.argv.slice(2).map(Number);

@@ -2,9 +2,9 @@
  * A managed tunnel while control messages come in the peer's name, beside the same flood to an
  * unread port.
  */
-import { closeFd } from "../../datapath/sys/fd.ts";
-import { inNetns } from "../../datapath/sys/netns.ts";
-import { openTunnelSocket } from "../../datapath/sys/socket.ts";
+import { closeFd } from "../../linux/fd.ts";
+import { inNetns } from "../../linux/netns.ts";
+import { openTunnelSocket } from "../../linux/socket.ts";
 import { TestDatapath } from "../harness/datapath.ts";
 import {
   controlOf,

@@ -1,8 +1,13 @@
 /** Control connections: how fast many are set up, what they cost, and how soon a dead peer is stood in for. */
 import type { Change } from "../../datapath/datapath.ts";
-import type { Endpoint, Session, Tunnel } from "../../l2tp/model.ts";
-import { session as plainSession, tunnel as plainTunnel } from "../../l2tp/testdata.ts";
-import { sessionControl, TestDatapath, tunnelControl } from "../harness/datapath.ts";
+import type { Endpoint, Session, Tunnel } from "../../model/model.ts";
+import {
+  session as plainSession,
+  tunnel as plainTunnel,
+  sessionControl,
+  tunnelControl,
+} from "../../model/testdata.ts";
+import { TestDatapath } from "../harness/datapath.ts";
 import { type Host, inside, ip, TestNet } from "../harness/net.ts";
 import { pingReturns } from "../harness/ping-returns.ts";
 import { Background } from "../harness/run.ts";

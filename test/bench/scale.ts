@@ -1,6 +1,6 @@
 /** Many sessions on one node: from nothing, and with nothing to do. */
-import { deleteLink, listLinks } from "../../datapath/netlink/link.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
+import { deleteLink, listLinks } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";

@@ -1,6 +1,6 @@
 /** Frames between pods by BPF programs: a container's capabilities and its seccomp profile have a say in bpf(2). */
 import { afterAll, describe, expect, it } from "vitest";
-import type { SessionRow } from "../../operator/agent/protocol.ts";
+import type { SessionRow } from "../../operator/agent-protocol.ts";
 import {
   Cluster,
   type ClusterNode,

@@ -1,5 +1,6 @@
 /** Whatever may happen to a cluster: what runs goes on, and all comes right again. */
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { Random } from "../../l2tp/testing/random.ts";
 import type { KubeObject } from "../../operator/kube/object.ts";
 import { JumpingClock } from "../harness/clock.ts";
 import {
@@ -13,7 +14,6 @@ import {
   tunnelPair,
 } from "../harness/cluster.ts";
 import { ClusterPing } from "../harness/cluster-ping.ts";
-import { Random } from "../harness/random.ts";
 import { Background } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 

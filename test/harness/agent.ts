@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
-import type { AgentRequest, AgentResults } from "../../operator/agent/protocol.ts";
+import type { AgentRequest, AgentResults } from "../../operator/agent-protocol.ts";
 import { RpcClient } from "../../rpc/client.ts";
 import { type Host, inside } from "./net.ts";
 import { Background, type Output, stop, tryRun } from "./run.ts";

@@ -4,16 +4,11 @@
  * begun, and ends by itself.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { checked, isErrno } from "../../datapath/sys/errno.ts";
-import { c } from "../../datapath/sys/ffi.ts";
-import {
-  AF_INET,
-  AF_INET6,
-  encodeSockaddr,
-  type SocketAddress,
-} from "../../datapath/sys/socket.ts";
 import { type Body, encodeBody, encodeMessage } from "../../l2tp/control/message.ts";
-import type { Encapsulation } from "../../l2tp/model.ts";
+import { checked, isErrno } from "../../linux/errno.ts";
+import { c } from "../../linux/ffi.ts";
+import { AF_INET, AF_INET6, encodeSockaddr, type SocketAddress } from "../../linux/socket.ts";
+import type { Encapsulation } from "../../model/model.ts";
 
 export type Flood =
   /** Requests for a connection, each another one, by names that no peer has. */

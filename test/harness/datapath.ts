@@ -4,8 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Change, Listing } from "../../datapath/datapath.ts";
-import { DatapathClient } from "../../datapath/tap/client.ts";
-import type { SessionControl, TunnelControl } from "../../l2tp/model.ts";
+import { DatapathClient } from "../../datapath/userspace/client.ts";
 import { type Host, inside } from "./net.ts";
 import { Background } from "./run.ts";
 import { until } from "./wait.ts";
@@ -68,32 +67,3 @@ export class TestDatapath {
 }
 
 /** Fast, so that tests need not wait. */
-export function tunnelControl(change: Partial<TunnelControl> = {}): TunnelControl {
-  return {
-    mode: "Managed",
-    initiates: true,
-    backups: [],
-    hostName: "node",
-    routerId: 1,
-    secrets: [],
-    digest: "md5",
-    hidesValues: false,
-    helloMs: 500,
-    deadAfterMs: 1500,
-    retransmitMs: 200,
-    retransmitCapMs: 800,
-    maxRetransmits: 10,
-    ...change,
-  };
-}
-
-export function sessionControl(change: Partial<SessionControl> = {}): SessionControl {
-  return {
-    remoteEndId: "lan",
-    places: "ICRQ",
-    pseudowireType: 5,
-    rxCookie: null,
-    circuit: { active: true, standby: false },
-    ...change,
-  };
-}

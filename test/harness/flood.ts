@@ -4,9 +4,9 @@
  * By segmentation offload (udp(7), UDP_SEGMENT), so that one processor floods any receiver. With several
  * sessions, a burst each in turn; their ids follow the payload's.
  */
-import { checked, isErrno } from "../../datapath/sys/errno.ts";
-import { c } from "../../datapath/sys/ffi.ts";
-import { AF_INET, encodeSockaddr, SOL_UDP, UDP_SEGMENT } from "../../datapath/sys/socket.ts";
+import { checked, isErrno } from "../../linux/errno.ts";
+import { c } from "../../linux/ffi.ts";
+import { AF_INET, encodeSockaddr, SOL_UDP, UDP_SEGMENT } from "../../linux/socket.ts";
 
 const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;

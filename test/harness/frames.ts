@@ -1,9 +1,10 @@
 /** Ethernet frames by hand: out of an interface and into one (packet(7)). */
-import { findLink } from "../../datapath/netlink/link.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { checked } from "../../datapath/sys/errno.ts";
-import { c } from "../../datapath/sys/ffi.ts";
-import { inNetns } from "../../datapath/sys/netns.ts";
+
+import { checked } from "../../linux/errno.ts";
+import { c } from "../../linux/ffi.ts";
+import { findLink } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { inNetns } from "../../linux/netns.ts";
 import { until } from "./wait.ts";
 
 const AF_PACKET = 17;

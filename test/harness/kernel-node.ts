@@ -1,12 +1,12 @@
 /** The kernel datapath of the test's own namespace, without an agent. */
 import type { Change } from "../../datapath/datapath.ts";
 import { KernelDatapath } from "../../datapath/kernel/kernel.ts";
-import { findLink, setLink } from "../../datapath/netlink/link.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { deviceName } from "../../l2tp/device-name.ts";
-import type { Session, Tunnel } from "../../l2tp/model.ts";
-import { sessionMtu } from "../../l2tp/mtu.ts";
-import { session as sessionOf, tunnel as tunnelOf } from "../../l2tp/testdata.ts";
+import { findLink, setLink } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { deviceName } from "../../model/device-name.ts";
+import type { Session, Tunnel } from "../../model/model.ts";
+import { sessionMtu } from "../../model/mtu.ts";
+import { session as sessionOf, tunnel as tunnelOf } from "../../model/testdata.ts";
 import type { TestNet } from "./net.ts";
 import { run } from "./run.ts";
 import { COOKIES, type Variant } from "./variants.ts";

@@ -4,10 +4,10 @@
  */
 import { fileURLToPath } from "node:url";
 import type { Change } from "../../datapath/datapath.ts";
-import type { Encapsulation, TunnelControl } from "../../l2tp/model.ts";
-import { session, tunnel } from "../../l2tp/testdata.ts";
+import type { Encapsulation, TunnelControl } from "../../model/model.ts";
+import { session, sessionControl, tunnel, tunnelControl } from "../../model/testdata.ts";
 import type { Flood, FloodOptions } from "./control-flood.ts";
-import { sessionControl, TestDatapath, tunnelControl } from "./datapath.ts";
+import { TestDatapath } from "./datapath.ts";
 import { type Host, inside, ip, ping, TestNet } from "./net.ts";
 import { Background, stop } from "./run.ts";
 import { until } from "./wait.ts";

@@ -3,17 +3,18 @@
  * segment-flood.ts INTERFACE KIND. It says "flooding" when it has sent some. Whoever may open a packet socket
  * (packet(7)) chooses the segments' size, down to one byte.
  */
-import { findLink } from "../../datapath/netlink/link.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { buildFrame } from "../../datapath/offload/testdata.ts";
+
+import { buildFrame } from "../../datapath/userspace/offload/testdata.ts";
 import {
   GsoType,
   NEEDS_CHECKSUM,
   VNET,
   VNET_HEADER_BYTES,
-} from "../../datapath/offload/vnet-header.ts";
-import { checked, isErrno } from "../../datapath/sys/errno.ts";
-import { c } from "../../datapath/sys/ffi.ts";
+} from "../../datapath/userspace/offload/vnet-header.ts";
+import { checked, isErrno } from "../../linux/errno.ts";
+import { c } from "../../linux/ffi.ts";
+import { findLink } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 
 const AF_PACKET = 17;
 const SOCK_RAW = 3;

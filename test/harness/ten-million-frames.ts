@@ -3,23 +3,23 @@
  * in large pieces. Run with --trace-gc; what is collected between the two lines is the packet path's.
  */
 
-import { buildFrame, referenceSegments } from "../../datapath/offload/testdata.ts";
-import { GsoType, VNET, VNET_HEADER_BYTES } from "../../datapath/offload/vnet-header.ts";
-import { encodeSockaddr } from "../../datapath/sys/socket.ts";
-import type { Arena } from "../../datapath/tap/arena.ts";
-import { type Account, Rounds } from "../../datapath/tap/deficit.ts";
-import { Forwarder } from "../../datapath/tap/forward.ts";
+import { buildFrame, referenceSegments } from "../../datapath/userspace/offload/testdata.ts";
+import { GsoType, VNET, VNET_HEADER_BYTES } from "../../datapath/userspace/offload/vnet-header.ts";
+import type { Arena } from "../../datapath/userspace/packet/arena.ts";
+import { type Account, Rounds } from "../../datapath/userspace/packet/deficit.ts";
+import { Forwarder } from "../../datapath/userspace/packet/forward.ts";
 import {
   BATCH_FRAMES,
   type DatagramSocket,
   type FrameBatch,
   type FrameDevice,
   type Joins,
-} from "../../datapath/tap/ports.ts";
-import { Table } from "../../datapath/tap/table.ts";
-import type { LocalEndpoint } from "../../datapath/tap/tunnel.ts";
-import type { MessageVectors } from "../../datapath/tap/vectors.ts";
-import { session as sessionOf, tunnel as tunnelOf } from "../../l2tp/testdata.ts";
+} from "../../datapath/userspace/packet/ports.ts";
+import { Table } from "../../datapath/userspace/packet/table.ts";
+import type { LocalEndpoint } from "../../datapath/userspace/packet/tunnel.ts";
+import type { MessageVectors } from "../../datapath/userspace/packet/vectors.ts";
+import { encodeSockaddr } from "../../linux/socket.ts";
+import { session as sessionOf, tunnel as tunnelOf } from "../../model/testdata.ts";
 
 const FRAMES = 10_000_000;
 const WARM_UP = 500_000;

@@ -4,8 +4,8 @@
  */
 
 import { type Body, encodeBody, encodeMessage } from "../../l2tp/control/message.ts";
-import { Simulation } from "../../l2tp/control/simulation.ts";
-import { parseAddress } from "../../l2tp/ip.ts";
+import { Simulation } from "../../l2tp/control/testing/simulation.ts";
+import { parseAddress } from "../../net/ip.ts";
 
 const MESSAGES = 3_000_000;
 const WARM_UP = 500_000;

@@ -1,6 +1,10 @@
 /** One node whose tunnels are in the kernel, with ip-l2tp(8) at the far end. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { L2tpNetlink, type NewKernelSession, PseudowireType } from "../../datapath/netlink/l2tp.ts";
+import {
+  L2tpNetlink,
+  type NewKernelSession,
+  PseudowireType,
+} from "../../datapath/kernel/l2tp-netlink.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { addKernelPeer, addKernelSession } from "../harness/kernel-peer.ts";

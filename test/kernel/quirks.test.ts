@@ -1,15 +1,19 @@
 /** What the kernel's L2TP does that one would not expect, and that we count on or guard against. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import {
+  L2tpNetlink,
+  type NewKernelSession,
+  PseudowireType,
+} from "../../datapath/kernel/l2tp-netlink.ts";
 import { probeKernel } from "../../datapath/kernel/support.ts";
-import { L2tpNetlink, type NewKernelSession, PseudowireType } from "../../datapath/netlink/l2tp.ts";
-import { findLink, setLink } from "../../datapath/netlink/link.ts";
-import { NETLINK_ROUTE, NetlinkSocket } from "../../datapath/netlink/socket.ts";
-import { checked } from "../../datapath/sys/errno.ts";
-import { closeFd } from "../../datapath/sys/fd.ts";
-import { c } from "../../datapath/sys/ffi.ts";
-import { inNetns } from "../../datapath/sys/netns.ts";
-import { encodeSockaddr, openTunnelSocket } from "../../datapath/sys/socket.ts";
+import { checked } from "../../linux/errno.ts";
+import { closeFd } from "../../linux/fd.ts";
+import { c } from "../../linux/ffi.ts";
+import { findLink, setLink } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { inNetns } from "../../linux/netns.ts";
+import { encodeSockaddr, openTunnelSocket } from "../../linux/socket.ts";
 import { experimentalFrame, FramePort } from "../harness/frames.ts";
 import { KernelNode, pair, putSession, quieten } from "../harness/kernel-node.ts";
 import { ip, link, linksOf, TestNet } from "../harness/net.ts";

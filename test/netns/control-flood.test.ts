@@ -1,10 +1,10 @@
 /** Managed tunnels while control messages come in the peer's name: real sockets, real frames. */
 import { afterEach, describe, expect, it } from "vitest";
 import type { Change } from "../../datapath/datapath.ts";
-import type { TunnelControl } from "../../l2tp/model.ts";
-import { session } from "../../l2tp/testdata.ts";
+import type { TunnelControl } from "../../model/model.ts";
+import { session, sessionControl } from "../../model/testdata.ts";
 import type { Flood } from "../harness/control-flood.ts";
-import { sessionControl, TestDatapath } from "../harness/datapath.ts";
+import { TestDatapath } from "../harness/datapath.ts";
 import {
   controlOf,
   established,

@@ -7,8 +7,9 @@ import type {
   SessionControl,
   Tunnel,
   TunnelControl,
-} from "../../l2tp/model.ts";
-import { sessionControl, TestDatapath, tunnelControl } from "../harness/datapath.ts";
+} from "../../model/model.ts";
+import { sessionControl, tunnelControl } from "../../model/testdata.ts";
+import { TestDatapath } from "../harness/datapath.ts";
 import { type Host, ip, ping, TestNet } from "../harness/net.ts";
 import { until } from "../harness/wait.ts";
 

@@ -2,7 +2,7 @@
 import { join as joinPath } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { DatapathClient } from "../../datapath/tap/client.ts";
+import { DatapathClient } from "../../datapath/userspace/client.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { type Host, inside, ip, link, nameOf, ping, TestNet } from "../harness/net.ts";

@@ -2,15 +2,15 @@
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { checked, isErrno } from "../../datapath/sys/errno.ts";
-import { c } from "../../datapath/sys/ffi.ts";
-import { inNetns } from "../../datapath/sys/netns.ts";
-import { encodeSockaddr, openTunnelSocket } from "../../datapath/sys/socket.ts";
+import { Random } from "../../l2tp/testing/random.ts";
+import { checked, isErrno } from "../../linux/errno.ts";
+import { c } from "../../linux/ffi.ts";
+import { inNetns } from "../../linux/netns.ts";
+import { encodeSockaddr, openTunnelSocket } from "../../linux/socket.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { type CniAnswer, cni } from "../harness/cni.ts";
 import { linksOf, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
-import { Random } from "../harness/random.ts";
 import { until } from "../harness/wait.ts";
 
 let net: TestNet;

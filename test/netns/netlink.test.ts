@@ -1,7 +1,7 @@
 /** Our rtnetlink beside ip(8): what one does, the other sees. */
 import { spawn } from "node:child_process";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { addAddress, listAddresses } from "../../datapath/netlink/address.ts";
+import { addAddress, listAddresses } from "../../linux/netlink/address.ts";
 import {
   createBridge,
   createVeth,
@@ -9,15 +9,15 @@ import {
   findLink,
   listLinks,
   setLink,
-} from "../../datapath/netlink/link.ts";
-import { MessageWriter, NLM_F_ACK } from "../../datapath/netlink/message.ts";
-import { addRoute, listRoutes, lookUpRoute } from "../../datapath/netlink/route.ts";
+} from "../../linux/netlink/link.ts";
+import { MessageWriter, NLM_F_ACK } from "../../linux/netlink/message.ts";
+import { addRoute, listRoutes, lookUpRoute } from "../../linux/netlink/route.ts";
 import {
   NETLINK_ROUTE,
   NetlinkError,
   NetlinkSocket,
   NLM_F_REQUEST,
-} from "../../datapath/netlink/socket.ts";
+} from "../../linux/netlink/socket.ts";
 import { type IpLink, ip, link, linksOf, nameOf, TestNet } from "../harness/net.ts";
 import { stop } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
-import { DatapathClient } from "../../datapath/tap/client.ts";
+import { DatapathClient } from "../../datapath/userspace/client.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { type CniAnswer, cni, REFERENCE_PLUGINS } from "../harness/cni.ts";
 import { FramePort } from "../harness/frames.ts";

@@ -1,7 +1,7 @@
 /** Two pods of one datapath process that both send without pause: neither takes the other's share. */
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, it } from "vitest";
-import { COST } from "../../datapath/tap/deficit.ts";
+import { COST } from "../../datapath/userspace/packet/deficit.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { inside, nameOf, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { closeFd } from "../../datapath/sys/fd.ts";
-import { openTap } from "../../datapath/sys/tun.ts";
-import { Uring } from "../../datapath/sys/uring.ts";
-import { createArena } from "../../datapath/tap/arena.ts";
-import { KernelFrameBatch, TapDevice } from "../../datapath/tap/kernel-ports.ts";
+import { KernelFrameBatch, TapDevice } from "../../datapath/userspace/devices/kernel-ports.ts";
+import { createArena } from "../../datapath/userspace/packet/arena.ts";
+import { closeFd } from "../../linux/fd.ts";
+import { openTap } from "../../linux/tun.ts";
+import { Uring } from "../../linux/uring.ts";
 import { ip, TestNet } from "../harness/net.ts";
 import { until } from "../harness/wait.ts";
 

@@ -1,6 +1,6 @@
 /** Our datapath against QEMU's own L2TPv3, which joins a tunnel socket to a TAP device without a guest. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { pseudowireMtu } from "../../l2tp/mtu.ts";
+import { pseudowireMtu } from "../../model/mtu.ts";
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";

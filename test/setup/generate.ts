@@ -1,7 +1,10 @@
 /** `make generate`: writes all that is made from something else. */
 import { writeFileSync } from "node:fs";
 import { REFERENCE as CNI_REFERENCE, generateCniReference } from "../../cni/reference.ts";
-import { generatePackets, GENERATED as PACKETS } from "../../datapath/offload/generate/packets.ts";
+import {
+  generatePackets,
+  GENERATED as PACKETS,
+} from "../../datapath/userspace/offload/generate/packets.ts";
 import { generateReference, REFERENCE } from "../../operator/api/generate/reference.ts";
 import { generateTypes, TYPES } from "../../operator/api/generate/types.ts";
 

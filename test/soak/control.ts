@@ -4,7 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { course } from "../../l2tp/control/chaos.ts";
+import { course } from "../../l2tp/control/testing/chaos.ts";
 
 /** What a thread tells after each part. */
 interface Told {

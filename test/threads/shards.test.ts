@@ -1,13 +1,13 @@
 /** Several threads in one datapath: who gets which datagram, and what users see of it. */
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { closeFd } from "../../datapath/sys/fd.ts";
-import { inNetns } from "../../datapath/sys/netns.ts";
-import { AF_INET, AF_INET6, openTunnelSocket } from "../../datapath/sys/socket.ts";
-import { receive } from "../../datapath/sys/unix.ts";
-import { DatapathClient } from "../../datapath/tap/client.ts";
-import { shardOf, steer } from "../../datapath/tap/shards/steering.ts";
-import type { Encapsulation } from "../../l2tp/model.ts";
+import { DatapathClient } from "../../datapath/userspace/client.ts";
+import { shardOf, steer } from "../../datapath/userspace/process/shards/steering.ts";
+import { closeFd } from "../../linux/fd.ts";
+import { inNetns } from "../../linux/netns.ts";
+import { AF_INET, AF_INET6, openTunnelSocket } from "../../linux/socket.ts";
+import { receive } from "../../linux/unix.ts";
+import type { Encapsulation } from "../../model/model.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { type Host, inside, ip, link, ping, TestNet } from "../harness/net.ts";

@@ -1,0 +1,117 @@
+/** Devices and sockets in memory, for tests of the packet path. They stand beside the real ones. */
+
+import { encodeSockaddr, type SocketAddress } from "../../../linux/socket.ts";
+import { GsoType, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
+import type { Arena } from "../packet/arena.ts";
+import type { DatagramSocket, FrameBatch, FrameDevice, Joins } from "../packet/ports.ts";
+import type { MessageVectors } from "../packet/vectors.ts";
+
+export class FakeDevice implements FrameDevice {
+  readonly index = 1;
+  joins: Joins = "all";
+  /** Frames that wait to be read. */
+  readonly toRead: Uint8Array[] = [];
+  /** What the device says of the next frame (virtio_net_hdr). */
+  readonly header = new DataView(new ArrayBuffer(VNET_HEADER_BYTES));
+  /** Frames that were written. */
+  readonly written: Uint8Array[] = [];
+  /** errno that writing meets; 0: none. */
+  writeErrno = 0;
+  /** As an old kernel: large frames are refused. */
+  refusesLarge = false;
+
+  read(arena: Arena, at: number): number {
+    const frame = this.toRead.shift();
+    if (frame === undefined) return 0;
+    arena.bytes.set(new Uint8Array(this.header.buffer), at - VNET_HEADER_BYTES);
+    arena.bytes.set(frame, at);
+    return frame.length;
+  }
+
+  write(arena: Arena, at: number, length: number): number {
+    if (this.writeErrno !== 0) return -this.writeErrno;
+    const isLarge = arena.view.getUint8(at - VNET_HEADER_BYTES + VNET.gsoType) !== GsoType.None;
+    if (isLarge && this.refusesLarge) return -22;
+    this.written.push(arena.bytes.slice(at, at + length));
+    return 0;
+  }
+}
+
+/** As io_uring does it: nothing is read or written before the call. */
+export class FakeBatch implements FrameBatch {
+  /** Requests of each call. */
+  readonly calls: number[] = [];
+  readonly #requests: (() => number)[] = [];
+  readonly #results: number[] = [];
+  readonly #arena: Arena;
+
+  constructor(arena: Arena) {
+    this.#arena = arena;
+  }
+
+  setRead(index: number, device: FakeDevice, at: number): void {
+    this.#requests[index] = () => device.read(this.#arena, at);
+  }
+
+  setWrite(index: number, device: FakeDevice, at: number, length: number): void {
+    this.#requests[index] = () => device.write(this.#arena, at, length);
+  }
+
+  run(count: number): void {
+    this.calls.push(count);
+    for (let index = 0; index < count; index++) {
+      this.#results[index] = this.#requests[index]?.() ?? 0;
+    }
+  }
+
+  result(index: number): number {
+    return this.#results[index] as number;
+  }
+}
+
+export interface FakeDatagram {
+  readonly from: SocketAddress;
+  readonly bytes: Uint8Array;
+  /** Of each datagram, where the kernel has joined some. */
+  readonly segment?: number;
+}
+
+export class FakeSocket implements DatagramSocket {
+  readonly canSegment = true;
+  /** Datagrams that wait to be received. */
+  readonly toReceive: FakeDatagram[] = [];
+  readonly sent: Uint8Array[] = [];
+  /** Datagrams of each message that was sent. */
+  readonly messages: number[] = [];
+  /** errno that the next message meets. */
+  sendErrno = 0;
+
+  receive(messages: MessageVectors, first: number, count: number): number {
+    const received = Math.min(count, this.toReceive.length);
+    for (let index = first; index < first + received; index++) {
+      const { from, bytes, segment = 0 } = this.toReceive.shift() as FakeDatagram;
+      messages.pretendReceived(index, bytes, segment, encodeSockaddr(from));
+    }
+    return received;
+  }
+
+  send(messages: MessageVectors, first: number, count: number): number {
+    if (this.sendErrno !== 0) {
+      const errno = this.sendErrno;
+      this.sendErrno = 0;
+      return -errno;
+    }
+    for (let index = first; index < first + count; index++) {
+      const datagrams = messages.datagrams(index);
+      this.messages.push(datagrams.length);
+      this.sent.push(...datagrams);
+    }
+    return count;
+  }
+
+  sendTo(datagram: Uint8Array): void {
+    this.sent.push(Uint8Array.from(datagram));
+  }
+
+  setTransmitChecksum(): void {}
+}

@@ -1,0 +1,174 @@
+/** The kernel's TAP devices and sockets as ports of the packet path. */
+
+import { Errno } from "../../../linux/errno.ts";
+import { lastErrno, packet } from "../../../linux/ffi.ts";
+import { addressOf } from "../../../linux/memory.ts";
+import { sendTo, setTransmitChecksum } from "../../../linux/socket.ts";
+import { type Uring, UringOperation } from "../../../linux/uring.ts";
+import type { FastDevice } from "../fastpath/fast-path.ts";
+import { VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
+import type { Arena } from "../packet/arena.ts";
+import type { DatagramSocket, FrameBatch, FrameDevice, Joins } from "../packet/ports.ts";
+import type { MessageVectors } from "../packet/vectors.ts";
+
+const MSG_DONTWAIT = 0x40;
+
+export class TapDevice implements FrameDevice {
+  readonly fd: number;
+  readonly index: number;
+  joins: Joins;
+
+  constructor(fd: number, index: number, joins: Joins) {
+    this.fd = fd;
+    this.index = index;
+    this.joins = joins;
+  }
+
+  read(arena: Arena, at: number, length: number): number {
+    const all = length + VNET_HEADER_BYTES;
+    const bytes = packet.read(this.fd, addressOf(arena, at - VNET_HEADER_BYTES, all), all);
+    return bytes >= 0 ? bytes - VNET_HEADER_BYTES : nothingOr(lastErrno());
+  }
+
+  write(arena: Arena, at: number, length: number): number {
+    const all = length + VNET_HEADER_BYTES;
+    const bytes = packet.write(this.fd, addressOf(arena, at - VNET_HEADER_BYTES, all), all);
+    return bytes >= 0 ? 0 : -lastErrno();
+  }
+}
+
+/** The process's side of a device on the fast path. */
+export class PairDevice extends TapDevice {
+  readonly fast: FastDevice;
+
+  constructor(fast: FastDevice, joins: Joins) {
+    super(fast.tap.fd, fast.podEnd, joins);
+    this.fast = fast;
+  }
+}
+
+export class TunnelSocket implements DatagramSocket {
+  readonly fd: number;
+  readonly family: number;
+  readonly canSegment: boolean;
+  #checksum = true;
+
+  constructor(fd: number, family: number, canSegment: boolean) {
+    this.fd = fd;
+    this.family = family;
+    this.canSegment = canSegment;
+  }
+
+  receive(messages: MessageVectors, first: number, count: number): number {
+    const at = messages.addressOf(first, count);
+    const received = packet.recvmmsg(this.fd, at, count, MSG_DONTWAIT, null);
+    return received >= 0 ? received : nothingOr(lastErrno());
+  }
+
+  send(messages: MessageVectors, first: number, count: number): number {
+    const at = messages.addressOf(first, count);
+    const sent = packet.sendmmsg(this.fd, at, count, MSG_DONTWAIT);
+    return sent >= 0 ? sent : -lastErrno();
+  }
+
+  sendTo(datagram: Uint8Array, sockaddr: Uint8Array): void {
+    sendTo(this.fd, datagram, sockaddr);
+  }
+
+  setTransmitChecksum(on: boolean): void {
+    if (on === this.#checksum) return;
+    setTransmitChecksum(this.fd, this.family, on);
+    this.#checksum = on;
+  }
+}
+
+/** By io_uring; one by one, once the kernel has refused. */
+export class KernelFrameBatch implements FrameBatch {
+  readonly #arena: Arena;
+  readonly #uring: Uring;
+  readonly #refused: (errno: number) => void;
+  #isRefused = false;
+  readonly #devices: TapDevice[] = [];
+  readonly #isWrite: Uint8Array;
+  readonly #at: Int32Array;
+  readonly #length: Int32Array;
+  readonly #results: Int32Array;
+
+  /** @param refused is called once */
+  constructor(arena: Arena, uring: Uring, refused: (errno: number) => void) {
+    this.#arena = arena;
+    this.#uring = uring;
+    this.#refused = refused;
+    this.#isWrite = new Uint8Array(uring.size);
+    this.#at = new Int32Array(uring.size);
+    this.#length = new Int32Array(uring.size);
+    this.#results = new Int32Array(uring.size);
+  }
+
+  setRead(index: number, device: TapDevice, at: number, length: number): void {
+    this.#set(index, device, at, length, UringOperation.Read);
+  }
+
+  setWrite(index: number, device: TapDevice, at: number, length: number): void {
+    this.#set(index, device, at, length, UringOperation.Write);
+  }
+
+  run(count: number): void {
+    // A lone one has the shorter way.
+    if (count === 1) return this.#doAlone(0);
+    const done = this.#isRefused ? 0 : this.#uring.run(count);
+    for (let index = 0; index < done; index++) {
+      const result = this.#uring.result(index);
+      const isWrite = this.#isWrite[index] !== 0;
+      // Its devices cannot be told not to wait; none of them.
+      if (result === -Errno.EOPNOTSUPP) this.#refuse(-result);
+      if (result === -Errno.EOPNOTSUPP || (isWrite && result === -Errno.EAGAIN)) {
+        this.#doAlone(index);
+      } else if (isWrite) this.#results[index] = Math.min(result, 0);
+      else this.#results[index] = result > 0 ? result - VNET_HEADER_BYTES : nothingOr(-result);
+    }
+    if (done === count) return;
+    if (!this.#isRefused) this.#refuse(lastErrno());
+    for (let index = done; index < count; index++) this.#doAlone(index);
+  }
+
+  result(index: number): number {
+    return this.#results[index] as number;
+  }
+
+  #set(
+    index: number,
+    device: TapDevice,
+    at: number,
+    length: number,
+    operation: UringOperation,
+  ): void {
+    this.#devices[index] = device;
+    this.#isWrite[index] = operation === UringOperation.Write ? 1 : 0;
+    this.#at[index] = at;
+    this.#length[index] = length;
+    const all = length + VNET_HEADER_BYTES;
+    const address = addressOf(this.#arena, at - VNET_HEADER_BYTES, all);
+    this.#uring.prepare(index, operation, device.fd, address, all);
+  }
+
+  #refuse(errno: number): void {
+    if (!this.#isRefused) this.#refused(errno);
+    this.#isRefused = true;
+  }
+
+  #doAlone(index: number): void {
+    const device = this.#devices[index] as TapDevice;
+    const at = this.#at[index] as number;
+    const length = this.#length[index] as number;
+    this.#results[index] =
+      this.#isWrite[index] !== 0
+        ? device.write(this.#arena, at, length)
+        : device.read(this.#arena, at, length);
+  }
+}
+
+/** 0 where the call would only have had to wait; otherwise −errno. */
+function nothingOr(errno: number): number {
+  return errno === Errno.EAGAIN || errno === Errno.EINTR ? 0 : -errno;
+}

@@ -1,0 +1,188 @@
+/** What the programs find in their maps: the same bytes as programs.ts reads. */
+import { encodeDataHeader, type SessionRx, type SessionTx } from "../../../l2tp/codec.ts";
+import type { Endpoint } from "../../../model/model.ts";
+import { parseAddress } from "../../../net/ip.ts";
+import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
+
+/** By the index of the device that a frame comes in at, on the node. */
+export const PORT = {
+  bytes: 120,
+  keyBytes: 4,
+  /** Where frames go that are not encapsulated. */
+  other: 0,
+  /** The index of the underlay's device; 0: nothing is encapsulated. */
+  egress: 4,
+  /** The session's place among the counters. */
+  slot: 8,
+  /** Larger frames do not fit the underlay, or the session. */
+  maxFrame: 12,
+  /** Of IP, UDP and L2TP. */
+  headerBytes: 16,
+  /** Of the IPv4 header's words but its length and identification, as this machine loads them. */
+  ipSum: 20,
+  /** What bpf_skb_adjust_room is told. */
+  growFlags: 24,
+  /**
+   * Ethernet, IP, UDP and L2TP. The first is empty, to be filled in by the kernel; what stood there, the frame's own,
+   * may be a multicast's, which bpf_redirect_neigh sends to nobody.
+   */
+  header: 32,
+  headerCapacity: 88,
+} as const;
+
+/** By whom a datagram is for, who sent it, and its session id. */
+export const ARRIVAL_KEY = {
+  bytes: 48,
+  local: 0,
+  remote: 16,
+  localPort: 32,
+  remotePort: 34,
+  sessionId: 36,
+  family: 40,
+} as const;
+
+export const ARRIVAL = {
+  bytes: 32,
+  /** The index of the device whose other end gets the frames. */
+  device: 0,
+  slot: 4,
+  cookieBytes: 8,
+  maxFrame: 12,
+  cookie: 16,
+  /** All in front of the frame's own payload: IP, UDP, L2TP and the frame's Ethernet header. */
+  strip: 24,
+} as const;
+
+/** Words of 64 bits. */
+export const COUNTERS = {
+  bytes: 40,
+  txPackets: 0,
+  txBytes: 1,
+  rxPackets: 2,
+  rxBytes: 3,
+  /** When the last frame came, in nanoseconds of the monotonic clock. */
+  lastReceived: 4,
+} as const;
+
+const ADJ_ROOM = { fixedGso: 1n, encapIpv4: 2n, encapIpv6: 4n, encapUdp: 16n, ethernet: 64n };
+const ENCAP_L2_SHIFT = 56n;
+const HOP_LIMIT = 64;
+const PROTOCOL_UDP = 17;
+const IP_HEADER_BYTES = { 4: 20, 6: 40 } as const;
+const UDP_HEADER_BYTES = 8;
+const SESSION_HEADER_BYTES = 8;
+const SUBLAYER_BYTES = 4;
+
+export type Family = 4 | 6;
+export const familyOf = ({ address }: Endpoint): Family => (address.includes(":") ? 6 : 4);
+
+/** IP, UDP and L2TP in front of a frame. */
+export function encapsulationHeader(local: Endpoint, remote: Endpoint, tx: SessionTx): Uint8Array {
+  const family = familyOf(remote);
+  const ipBytes = IP_HEADER_BYTES[family];
+  const all = new Uint8Array(PORT.headerCapacity - ETHERNET_HEADER_BYTES);
+  const view = new DataView(all.buffer);
+  if (family === 4) {
+    view.setUint8(0, 0x45);
+    view.setUint8(8, HOP_LIMIT);
+    view.setUint8(9, PROTOCOL_UDP);
+  } else {
+    view.setUint8(0, 0x60);
+    view.setUint8(6, PROTOCOL_UDP);
+    view.setUint8(7, HOP_LIMIT);
+  }
+  const source = family === 4 ? 12 : 8;
+  all.set(requireAddress(local), source);
+  all.set(requireAddress(remote), source + (family === 4 ? 4 : 16));
+  view.setUint16(ipBytes, local.port);
+  view.setUint16(ipBytes + 2, remote.port);
+  const l2tp = ipBytes + UDP_HEADER_BYTES;
+  return all.subarray(0, l2tp + encodeDataHeader(view, l2tp, tx));
+}
+
+export interface PortEntry {
+  readonly other: number;
+  readonly egress: number;
+  readonly slot: number;
+  readonly maxFrame: number;
+  readonly header: Uint8Array;
+}
+
+export function encodePort(entry: PortEntry): Uint8Array {
+  const { header } = entry;
+  const bytes = new Uint8Array(PORT.bytes);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(PORT.other, entry.other, true);
+  view.setUint32(PORT.egress, entry.egress, true);
+  view.setUint32(PORT.slot, entry.slot, true);
+  view.setUint32(PORT.maxFrame, entry.maxFrame, true);
+  view.setUint32(PORT.headerBytes, header.length, true);
+  const ip = PORT.header + ETHERNET_HEADER_BYTES;
+  bytes.set(header, ip);
+  const isIpv4 = header[0] === 0x45;
+  let sum = 0;
+  for (let at = 0; at < IP_HEADER_BYTES[4]; at += 2) {
+    sum += view.getUint16(ip + at, true);
+  }
+  view.setUint32(PORT.ipSum, isIpv4 ? sum : 0, true);
+  const flags =
+    ADJ_ROOM.fixedGso |
+    ADJ_ROOM.encapUdp |
+    ADJ_ROOM.ethernet |
+    (isIpv4 ? ADJ_ROOM.encapIpv4 : ADJ_ROOM.encapIpv6) |
+    (BigInt(ETHERNET_HEADER_BYTES) << ENCAP_L2_SHIFT);
+  view.setBigUint64(PORT.growFlags, flags, true);
+  return bytes;
+}
+
+/** Nothing of what comes in at a device is encapsulated; it goes to another. */
+export const passOn = (other: number): Uint8Array =>
+  encodePort({ other, egress: 0, slot: 0, maxFrame: 0, header: new Uint8Array(0) });
+
+export function portKey(ifindex: number): Uint8Array {
+  const bytes = new Uint8Array(PORT.keyBytes);
+  new DataView(bytes.buffer).setUint32(0, ifindex, true);
+  return bytes;
+}
+
+export function arrivalKey(local: Endpoint, remote: Endpoint, sessionId: number): Uint8Array {
+  const bytes = new Uint8Array(ARRIVAL_KEY.bytes);
+  const view = new DataView(bytes.buffer);
+  bytes.set(requireAddress(local), ARRIVAL_KEY.local);
+  bytes.set(requireAddress(remote), ARRIVAL_KEY.remote);
+  view.setUint16(ARRIVAL_KEY.localPort, local.port);
+  view.setUint16(ARRIVAL_KEY.remotePort, remote.port);
+  view.setUint32(ARRIVAL_KEY.sessionId, sessionId);
+  view.setUint32(ARRIVAL_KEY.family, familyOf(remote), true);
+  return bytes;
+}
+
+export interface ArrivalEntry {
+  readonly device: number;
+  readonly slot: number;
+  readonly maxFrame: number;
+  readonly family: Family;
+  readonly rx: SessionRx;
+}
+
+export function encodeArrival({ device, slot, maxFrame, family, rx }: ArrivalEntry): Uint8Array {
+  const bytes = new Uint8Array(ARRIVAL.bytes);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(ARRIVAL.device, device, true);
+  view.setUint32(ARRIVAL.slot, slot, true);
+  view.setUint32(ARRIVAL.cookieBytes, rx.cookieBytes, true);
+  view.setUint32(ARRIVAL.maxFrame, maxFrame, true);
+  // As it is on the wire; what a short one lacks is 0 on both sides of the comparison.
+  if (rx.cookieBytes > 0) view.setUint32(ARRIVAL.cookie, rx.cookieHigh);
+  if (rx.cookieBytes > 4) view.setUint32(ARRIVAL.cookie + 4, rx.cookieLow);
+  const headers = IP_HEADER_BYTES[family] + UDP_HEADER_BYTES + SESSION_HEADER_BYTES;
+  const rest = rx.cookieBytes + (rx.sublayer ? SUBLAYER_BYTES : 0) + ETHERNET_HEADER_BYTES;
+  view.setUint32(ARRIVAL.strip, headers + rest, true);
+  return bytes;
+}
+
+function requireAddress({ address }: Endpoint): Uint8Array {
+  const bytes = parseAddress(address);
+  if (bytes === undefined) throw new TypeError(`${JSON.stringify(address)} is no IP address`);
+  return bytes;
+}

@@ -1,0 +1,349 @@
+/**
+ * The fast path: frames of a pseudowire go by BPF programs from the pod's device to the wire and back, in one piece
+ * each, without a process. `fromPort` runs where frames come in from a pod (or from the process's TAP
+ * device), `fromWire` where datagrams come in from the underlay. What they cannot do, and all that is wrong in
+ * any way, they leave to the process: it has the same datagrams at its socket and the same frames at its TAP
+ * device, and counts.
+ */
+
+import {
+  Assembler,
+  R0,
+  R1,
+  R2,
+  R3,
+  R4,
+  R5,
+  R6,
+  R7,
+  R8,
+  R9,
+  R10,
+  reg,
+} from "../../../linux/bpf-assembler.ts";
+import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
+import { ARRIVAL, ARRIVAL_KEY, COUNTERS, PORT } from "./layout.ts";
+
+export interface MapFds {
+  readonly ports: number;
+  readonly arrivals: number;
+  readonly counters: number;
+}
+
+/** struct __sk_buff (include/uapi/linux/bpf.h). */
+const SKB = {
+  length: 0,
+  packetType: 4,
+  protocol: 16,
+  vlanPresent: 20,
+  ifindex: 40,
+  gsoSize: 176,
+} as const;
+/** enum bpf_func_id. */
+const HELPER = {
+  mapLookup: 1,
+  monotonicTime: 5,
+  random: 7,
+  storeBytes: 9,
+  redirect: 23,
+  loadBytes: 26,
+  adjustRoom: 50,
+  redirectNeighbour: 152,
+} as const;
+const ADJ_ROOM_MAC = 1;
+const ADJ_ROOM_FIXED_GSO = 1;
+const ADJ_ROOM_DECAP_IPV4 = 128;
+const ADJ_ROOM_DECAP_IPV6 = 256;
+/** For this host, not for another whose frames come by. */
+const PACKET_HOST = 0;
+/** enum tcx_action_base: the next program, or the stack, has it. */
+const TCX_NEXT = -1;
+const TCX_DROP = 2;
+
+/** As this machine loads what is in network order. */
+const swap16 = (value: number) => ((value & 0xff) << 8) | (value >> 8);
+const ETHERTYPE = { ipv4: swap16(0x0800), ipv6: swap16(0x86dd) } as const;
+/** More fragments, or an offset. */
+const FRAGMENT = swap16(0x3fff);
+/** Version 3, no T bit (RFC 3931, section 4.1.2.1). */
+const DATA_MESSAGE = 0x0000_0300;
+const PROTOCOL = { tcp: 6, udp: 17 } as const;
+const IPV4_BYTES = 20;
+const IPV6_BYTES = 40;
+const UDP_BYTES = 8;
+const SESSION_BYTES = 8;
+const IPV4_VERSION_AND_LENGTH = 0x45;
+/** IPv4's total length is of 16 bits. */
+const MAX_LARGE_FRAME_BYTES = 65_400;
+
+/** What comes in from a pod is encapsulated; the rest, and what comes from the process, goes on to another device. */
+export function fromPort(maps: MapFds): Uint8Array {
+  /** On the stack, which has no bytes that a helper may read before they were written. */
+  const HEADER = -PORT.headerCapacity;
+  /** The IP header in it. */
+  const OUTER = HEADER + ETHERNET_HEADER_BYTES;
+  const FRAME = HEADER - 40;
+  const KEY = FRAME - 8;
+  const BYTE = KEY - 8;
+  const SAVED = BYTE - 8;
+  const FRAME_BYTES = ETHERNET_HEADER_BYTES + IPV4_BYTES;
+  const ip = FRAME + ETHERNET_HEADER_BYTES;
+  const a = new Assembler();
+  a.alu("mov", R6, reg(R1));
+  a.load("u32", R2, R6, SKB.ifindex).store("u32", R10, KEY, reg(R2));
+  lookUp(a, maps.ports, KEY).jumpIf(R0, "eq", 0, "drop").alu("mov", R7, reg(R0));
+  a.load("u32", R1, R7, PORT.egress).jumpIf(R1, "eq", 0, "other");
+  a.load("u32", R1, R6, SKB.vlanPresent).jumpIf(R1, "ne", 0, "other");
+  a.load("u32", R1, R6, SKB.protocol).jumpIf(R1, "eq", ETHERTYPE.ipv4, "ip");
+  a.jumpIf(R1, "ne", ETHERTYPE.ipv6, "other");
+  a.label("ip");
+  loadBytes(a, 0, FRAME, FRAME_BYTES).jumpIf(R0, "ne", 0, "other");
+  a.load("u32", R9, R6, SKB.length).alu("mov", R8, 1);
+  a.load("u32", R1, R6, SKB.gsoSize).jumpIf(R1, "eq", 0, "plain");
+  a.jumpIf(R9, "gt", MAX_LARGE_FRAME_BYTES, "other");
+  a.load("u32", R1, R6, SKB.protocol).alu("mov", R2, ETHERNET_HEADER_BYTES);
+  measureLarge(a, { ip, byte: BYTE, saved: SAVED, maxFrame: PORT.maxFrame, otherwise: "other" });
+  a.jump("encapsulate");
+  a.label("plain");
+  a.load("u32", R1, R7, PORT.maxFrame).jumpIf(R9, "gt", reg(R1), "other");
+
+  a.label("encapsulate");
+  a.alu("mov", R1, reg(R6)).load("u32", R2, R7, PORT.headerBytes);
+  a.alu("add", R2, ETHERNET_HEADER_BYTES).alu("mov", R3, ADJ_ROOM_MAC);
+  a.load("u64", R4, R7, PORT.growFlags).call(HELPER.adjustRoom).jumpIf(R0, "ne", 0, "other");
+  for (let at = 0; at < PORT.headerCapacity; at += 8) {
+    a.load("u64", R1, R7, PORT.header + at).store("u64", R10, HEADER + at, reg(R1));
+  }
+  a.load("u32", R2, R6, SKB.length).alu("sub", R2, ETHERNET_HEADER_BYTES);
+  a.load("u8", R1, R10, OUTER).jumpIf(R1, "ne", IPV4_VERSION_AND_LENGTH, "ipv6");
+  completeIpv4(a, OUTER, SAVED);
+  a.jump("write");
+  a.label("ipv6");
+  a.alu("sub", R2, IPV6_BYTES).toNetworkOrder(R2, 16);
+  a.store("u16", R10, OUTER + 4, reg(R2)).store("u16", R10, OUTER + IPV6_BYTES + 4, reg(R2));
+
+  a.label("write");
+  a.load("u32", R4, R7, PORT.headerBytes).alu("add", R4, ETHERNET_HEADER_BYTES);
+  a.jumpIf(R4, "gt", PORT.headerCapacity, "drop").jumpIf(R4, "lt", IPV4_BYTES, "drop");
+  a.alu("mov", R2, 0);
+  storeBytes(a, HEADER).jumpIf(R0, "ne", 0, "drop");
+  a.load("u32", R2, R7, PORT.headerBytes).alu("add", R2, ETHERNET_HEADER_BYTES);
+  a.alu("mov", R4, ETHERNET_HEADER_BYTES);
+  storeBytes(a, FRAME).jumpIf(R0, "ne", 0, "drop");
+  a.load("u32", R1, R7, PORT.slot).store("u32", R10, KEY, reg(R1));
+  lookUp(a, maps.counters, KEY).jumpIf(R0, "eq", 0, "send");
+  a.atomicAdd(R0, COUNTERS.txPackets * 8, R8).atomicAdd(R0, COUNTERS.txBytes * 8, R9);
+  a.label("send");
+  a.load("u32", R1, R7, PORT.egress).alu("mov", R2, 0).alu("mov", R3, 0).alu("mov", R4, 0);
+  a.call(HELPER.redirectNeighbour).exit();
+
+  a.label("other");
+  a.load("u32", R1, R7, PORT.other).alu("mov", R2, 0).call(HELPER.redirect).exit();
+  a.label("drop");
+  return a.alu("mov", R0, TCX_DROP).exit().finish();
+}
+
+/** Lengths, identification and checksum. R2: bytes of the IP packet. */
+function completeIpv4(a: Assembler, header: number, saved: number): void {
+  a.store("u64", R10, saved, reg(R2)).toNetworkOrder(R2, 16);
+  a.store("u16", R10, header + 2, reg(R2))
+    .call(HELPER.random)
+    .alu("and", R0, 0xffff);
+  a.store("u16", R10, header + 4, reg(R0));
+  a.load("u32", R1, R7, PORT.ipSum).alu("add", R1, reg(R0));
+  a.load("u16", R2, R10, header + 2).alu("add", R1, reg(R2));
+  for (let fold = 0; fold < 2; fold++) {
+    a.alu("mov", R2, reg(R1)).alu("rsh", R2, 16).alu("and", R1, 0xffff).alu("add", R1, reg(R2));
+  }
+  a.alu("xor", R1, 0xffff).store("u16", R10, header + 10, reg(R1));
+  a.load("u64", R2, R10, saved).alu("sub", R2, IPV4_BYTES).toNetworkOrder(R2, 16);
+  a.store("u16", R10, header + IPV4_BYTES + 4, reg(R2));
+}
+
+/** Drops all: what stands at a pair's end on the node while no other program does. */
+export function dropAll(): Uint8Array {
+  return new Assembler().alu("mov", R0, TCX_DROP).exit().finish();
+}
+
+/** A session's datagrams that are as they should be; all others go on to the socket. */
+export function fromWire(maps: MapFds): Uint8Array {
+  const IPV4_DATAGRAM = IPV4_BYTES + UDP_BYTES + SESSION_BYTES;
+  const IPV6_DATAGRAM = IPV6_BYTES + UDP_BYTES + SESSION_BYTES;
+  const PACKET = -IPV6_DATAGRAM;
+  const KEY = PACKET - ARRIVAL_KEY.bytes;
+  const COOKIE = KEY - 8;
+  const ETHERNET = COOKIE - 16;
+  const BYTE = ETHERNET - 8;
+  const SAVED = BYTE - 8;
+  const a = new Assembler();
+  a.alu("mov", R6, reg(R1));
+  a.load("u32", R1, R6, SKB.packetType).jumpIf(R1, "ne", PACKET_HOST, "next");
+  a.load("u32", R1, R6, SKB.vlanPresent).jumpIf(R1, "ne", 0, "next");
+  for (let at = 0; at < ARRIVAL_KEY.bytes; at += 8) a.store("u64", R10, KEY + at, 0);
+  a.load("u32", R1, R6, SKB.protocol).jumpIf(R1, "eq", ETHERTYPE.ipv4, "ipv4");
+  a.jumpIf(R1, "ne", ETHERTYPE.ipv6, "next");
+
+  loadBytes(a, ETHERNET_HEADER_BYTES, PACKET, IPV6_DATAGRAM).jumpIf(R0, "ne", 0, "next");
+  a.load("u8", R1, R10, PACKET + 6).jumpIf(R1, "ne", PROTOCOL.udp, "next");
+  requireLength(a, PACKET + 4, ETHERNET_HEADER_BYTES + IPV6_BYTES);
+  requireLength(a, PACKET + IPV6_BYTES + 4, ETHERNET_HEADER_BYTES + IPV6_BYTES);
+  for (const half of [0, 8]) {
+    a.load("u64", R1, R10, PACKET + 24 + half);
+    a.store("u64", R10, KEY + ARRIVAL_KEY.local + half, reg(R1));
+    a.load("u64", R1, R10, PACKET + 8 + half);
+    a.store("u64", R10, KEY + ARRIVAL_KEY.remote + half, reg(R1));
+  }
+  takeDatagram(a, PACKET + IPV6_BYTES, KEY, 6);
+  a.alu("mov", R8, ETHERNET_HEADER_BYTES + IPV6_DATAGRAM).jump("find");
+
+  a.label("ipv4");
+  loadBytes(a, ETHERNET_HEADER_BYTES, PACKET, IPV4_DATAGRAM).jumpIf(R0, "ne", 0, "next");
+  a.load("u8", R1, R10, PACKET).jumpIf(R1, "ne", IPV4_VERSION_AND_LENGTH, "next");
+  a.load("u8", R1, R10, PACKET + 9).jumpIf(R1, "ne", PROTOCOL.udp, "next");
+  a.load("u16", R1, R10, PACKET + 6).jumpIf(R1, "set", FRAGMENT, "next");
+  requireLength(a, PACKET + 2, ETHERNET_HEADER_BYTES);
+  requireLength(a, PACKET + IPV4_BYTES + 4, ETHERNET_HEADER_BYTES + IPV4_BYTES);
+  a.load("u32", R1, R10, PACKET + 16).store("u32", R10, KEY + ARRIVAL_KEY.local, reg(R1));
+  a.load("u32", R1, R10, PACKET + 12).store("u32", R10, KEY + ARRIVAL_KEY.remote, reg(R1));
+  takeDatagram(a, PACKET + IPV4_BYTES, KEY, 4);
+  a.alu("mov", R8, ETHERNET_HEADER_BYTES + IPV4_DATAGRAM);
+
+  a.label("find");
+  lookUp(a, maps.arrivals, KEY).jumpIf(R0, "eq", 0, "next").alu("mov", R7, reg(R0));
+  requireCookie(a, COOKIE);
+  // The frame's Ethernet header, and what follows it: of IP headers, where it has them.
+  a.load("u32", R2, R7, ARRIVAL.strip);
+  loadBytes(a, reg(R2), ETHERNET, ETHERNET_HEADER_BYTES).jumpIf(R0, "ne", 0, "next");
+  a.load("u32", R9, R6, SKB.length).load("u32", R2, R7, ARRIVAL.strip).alu("sub", R9, reg(R2));
+  a.alu("mov", R8, 1);
+  a.load("u32", R1, R6, SKB.gsoSize).jumpIf(R1, "eq", 0, "plain");
+  a.alu("add", R2, ETHERNET_HEADER_BYTES);
+  loadBytes(a, reg(R2), PACKET, IPV4_BYTES).jumpIf(R0, "ne", 0, "next");
+  a.load("u32", R2, R7, ARRIVAL.strip).alu("add", R2, ETHERNET_HEADER_BYTES);
+  a.load("u16", R1, R10, ETHERNET + ETHERNET_HEADER_BYTES - 2);
+  const { maxFrame } = ARRIVAL;
+  measureLarge(a, { ip: PACKET, byte: BYTE, saved: SAVED, maxFrame, otherwise: "next" });
+  a.jump("strip");
+  a.label("plain");
+  a.load("u32", R1, R7, ARRIVAL.maxFrame).jumpIf(R9, "gt", reg(R1), "next");
+
+  a.label("strip");
+  // Who is to cut the frame has to know what it is.
+  a.load("u16", R1, R10, ETHERNET + ETHERNET_HEADER_BYTES - 2).alu("mov", R4, ADJ_ROOM_FIXED_GSO);
+  a.jumpIf(R1, "ne", ETHERTYPE.ipv4, "no ipv4").alu("or", R4, ADJ_ROOM_DECAP_IPV4);
+  a.label("no ipv4");
+  a.jumpIf(R1, "ne", ETHERTYPE.ipv6, "no ipv6").alu("or", R4, ADJ_ROOM_DECAP_IPV6);
+  a.label("no ipv6");
+  a.alu("mov", R1, reg(R6)).load("u32", R3, R7, ARRIVAL.strip);
+  a.alu("mov", R2, 0).alu("sub", R2, reg(R3)).alu("mov", R3, ADJ_ROOM_MAC);
+  a.call(HELPER.adjustRoom).jumpIf(R0, "ne", 0, "next");
+  a.alu("mov", R2, 0).alu("mov", R4, ETHERNET_HEADER_BYTES);
+  storeBytes(a, ETHERNET).jumpIf(R0, "ne", 0, "drop");
+  a.load("u32", R1, R7, ARRIVAL.slot).store("u32", R10, KEY, reg(R1));
+  lookUp(a, maps.counters, KEY).jumpIf(R0, "eq", 0, "deliver");
+  a.atomicAdd(R0, COUNTERS.rxPackets * 8, R8).atomicAdd(R0, COUNTERS.rxBytes * 8, R9);
+  a.alu("mov", R8, reg(R0)).call(HELPER.monotonicTime);
+  a.store("u64", R8, COUNTERS.lastReceived * 8, reg(R0));
+  a.label("deliver");
+  a.load("u32", R1, R7, ARRIVAL.device).alu("mov", R2, 0).call(HELPER.redirect).exit();
+
+  a.label("next");
+  a.alu("mov", R0, TCX_NEXT).exit();
+  a.label("drop");
+  return a.alu("mov", R0, TCX_DROP).exit().finish();
+}
+
+/** The length at `field` is what follows the first `before` bytes: nothing is missing, nothing stands behind. */
+function requireLength(a: Assembler, field: number, before: number): void {
+  a.load("u16", R1, R10, field).toNetworkOrder(R1, 16);
+  a.load("u32", R2, R6, SKB.length).alu("sub", R2, before).jumpIf(R1, "ne", reg(R2), "next");
+}
+
+/** A data message without a UDP checksum; its ports and session id into the key. */
+function takeDatagram(a: Assembler, udp: number, key: number, family: number): void {
+  a.load("u16", R1, R10, udp + 6).jumpIf(R1, "ne", 0, "next");
+  a.load("u32", R1, R10, udp + UDP_BYTES).jumpIf(R1, "ne", DATA_MESSAGE, "next");
+  a.load("u16", R1, R10, udp + 2).store("u16", R10, key + ARRIVAL_KEY.localPort, reg(R1));
+  a.load("u16", R1, R10, udp).store("u16", R10, key + ARRIVAL_KEY.remotePort, reg(R1));
+  a.load("u32", R1, R10, udp + UDP_BYTES + 4);
+  a.store("u32", R10, key + ARRIVAL_KEY.sessionId, reg(R1));
+  a.store("u32", R10, key + ARRIVAL_KEY.family, family);
+}
+
+/** R8: where the cookie is. */
+function requireCookie(a: Assembler, cookie: number): void {
+  a.store("u64", R10, cookie, 0);
+  a.load("u32", R1, R7, ARRIVAL.cookieBytes).jumpIf(R1, "eq", 0, "cookie is right");
+  a.jumpIf(R1, "eq", 8, "long cookie");
+  loadBytes(a, reg(R8), cookie, 4).jumpIf(R0, "ne", 0, "next").jump("compare");
+  a.label("long cookie");
+  loadBytes(a, reg(R8), cookie, 8).jumpIf(R0, "ne", 0, "next");
+  a.label("compare");
+  a.load("u64", R1, R10, cookie).load("u64", R2, R7, ARRIVAL.cookie);
+  a.jumpIf(R1, "ne", reg(R2), "next");
+  a.label("cookie is right");
+}
+
+interface Large {
+  /** Where on the stack the first 20 bytes of its IP header are. */
+  readonly ip: number;
+  /** Scratch space on the stack. */
+  readonly byte: number;
+  readonly saved: number;
+  /** Where R7 has the bound of a frame. */
+  readonly maxFrame: number;
+  readonly otherwise: string;
+}
+
+/**
+ * A large frame counts as what it will be cut into. R1: its EtherType, R2: where its IP header is in the packet,
+ * R9: its bytes. Sets R8 to the frames and R9 to their bytes; goes `otherwise` where it is no plain TCP or
+ * UDP, or its frames are too large.
+ */
+function measureLarge(a: Assembler, { ip, byte, saved, maxFrame, otherwise }: Large): void {
+  a.alu("mov", R3, reg(R2)).jumpIf(R1, "ne", ETHERTYPE.ipv4, "large ipv6");
+  a.load("u8", R4, R10, ip).alu("and", R4, 0xf).alu("lsh", R4, 2).alu("add", R3, reg(R4));
+  a.load("u8", R4, R10, ip + 9).jump("transport");
+  a.label("large ipv6");
+  a.alu("add", R3, IPV6_BYTES).load("u8", R4, R10, ip + 6);
+  a.label("transport");
+  a.store("u64", R10, saved, reg(R2));
+  a.jumpIf(R4, "eq", PROTOCOL.udp, "udp").jumpIf(R4, "ne", PROTOCOL.tcp, otherwise);
+  a.alu("mov", R8, reg(R3)).alu("add", R3, 12).alu("mov", R2, reg(R3));
+  loadBytes(a, reg(R2), byte, 1).jumpIf(R0, "ne", 0, otherwise);
+  a.load("u8", R4, R10, byte).alu("rsh", R4, 4).alu("lsh", R4, 2);
+  a.alu("mov", R3, reg(R8)).alu("add", R3, reg(R4)).jump("headers");
+  a.label("udp");
+  a.alu("add", R3, UDP_BYTES);
+  a.label("headers");
+  // From the packet's start to those of the frame.
+  a.load("u64", R2, R10, saved).alu("sub", R2, ETHERNET_HEADER_BYTES).alu("sub", R3, reg(R2));
+  a.jumpIf(R3, "gt", reg(R9), otherwise);
+  a.load("u32", R1, R6, SKB.gsoSize).alu("mov", R2, reg(R1)).alu("add", R2, reg(R3));
+  a.load("u32", R4, R7, maxFrame).jumpIf(R2, "gt", reg(R4), otherwise);
+  a.alu("mov", R8, reg(R9)).alu("sub", R8, reg(R3)).alu("add", R8, reg(R1)).alu("sub", R8, 1);
+  a.alu("div", R8, reg(R1));
+  a.alu("mov", R2, reg(R8)).alu("sub", R2, 1).alu("mul", R2, reg(R3)).alu("add", R9, reg(R2));
+}
+
+/** R0: the value, or 0. */
+function lookUp(a: Assembler, map: number, key: number): Assembler {
+  return a.loadMap(R1, map).alu("mov", R2, reg(R10)).alu("add", R2, key).call(HELPER.mapLookup);
+}
+
+/** From the packet to the stack. R0: 0 where it has so many. */
+function loadBytes(
+  a: Assembler,
+  from: Parameters<Assembler["alu"]>[2],
+  to: number,
+  bytes: number,
+): Assembler {
+  a.alu("mov", R2, from).alu("mov", R1, reg(R6)).alu("mov", R3, reg(R10)).alu("add", R3, to);
+  return a.alu("mov", R4, bytes).call(HELPER.loadBytes);
+}
+
+/** From the stack to the packet's R2, as many as R4 says. */
+function storeBytes(a: Assembler, from: number): Assembler {
+  a.alu("mov", R1, reg(R6)).alu("mov", R3, reg(R10)).alu("add", R3, from);
+  return a.alu("mov", R5, 0).call(HELPER.storeBytes);
+}

@@ -1,0 +1,56 @@
+/** Places among the counters, which programs and process have in common. */
+import { SharedArray } from "../../../linux/bpf.ts";
+import { COUNTERS } from "./layout.ts";
+
+/** What went by the fast path. */
+export interface FastCounters {
+  readonly txPackets: number;
+  readonly txBytes: number;
+  readonly rxPackets: number;
+  readonly rxBytes: number;
+  /** Milliseconds since the last frame came in; null: none yet. */
+  readonly lastReceivedMsAgo: number | null;
+}
+
+const WORDS = COUNTERS.bytes / 8;
+const NS_PER_MS = 1_000_000n;
+
+export class Slots {
+  readonly #array: SharedArray;
+  readonly #free: number[];
+
+  /** @throws SystemError */
+  constructor(count: number) {
+    this.#array = new SharedArray("l2tp_counters", COUNTERS.bytes, count);
+    this.#free = Array.from({ length: count }, (_, index) => count - 1 - index);
+  }
+
+  get fd(): number {
+    return this.#array.fd;
+  }
+
+  /** A place whose counters are 0; undefined: all are taken. */
+  take(): number | undefined {
+    const slot = this.#free.pop();
+    if (slot !== undefined) this.#array.words.fill(0n, slot * WORDS, (slot + 1) * WORDS);
+    return slot;
+  }
+
+  /** No program counts there any more. */
+  giveBack(slot: number): void {
+    this.#free.push(slot);
+  }
+
+  read(slot: number): FastCounters {
+    const word = (field: number) => this.#array.words[slot * WORDS + field] ?? 0n;
+    const last = word(COUNTERS.lastReceived);
+    const ago = (process.hrtime.bigint() - last) / NS_PER_MS;
+    return {
+      txPackets: Number(word(COUNTERS.txPackets)),
+      txBytes: Number(word(COUNTERS.txBytes)),
+      rxPackets: Number(word(COUNTERS.rxPackets)),
+      rxBytes: Number(word(COUNTERS.rxBytes)),
+      lastReceivedMsAgo: last === 0n ? null : Number(ago),
+    };
+  }
+}

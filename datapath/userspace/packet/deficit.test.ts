@@ -1,0 +1,182 @@
+import { describe, expect, it } from "vitest";
+import { session as sessionOf, tunnel as tunnelOf } from "../../../model/testdata.ts";
+import { FakeBatch, FakeDevice, FakeSocket } from "../devices/fake-ports.ts";
+import { buildFrame } from "../offload/testdata.ts";
+import { GsoType, VNET } from "../offload/vnet-header.ts";
+import { Account, COST, Rounds } from "./deficit.ts";
+import { Forwarder } from "./forward.ts";
+import type { SessionState } from "./session.ts";
+import { Table } from "./table.ts";
+import type { LocalEndpoint } from "./tunnel.ts";
+
+const PEER = tunnelOf({}).remote;
+const PAYLOAD = new Uint8Array(60_000);
+
+/** A device that always has another large frame. */
+class Flooding extends FakeDevice {
+  readonly #frame = buildFrame({ isIpv4: true, protocol: 6, payload: PAYLOAD, isPartial: true });
+
+  constructor(segmentBytes: number) {
+    super();
+    this.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+    this.header.setUint16(VNET.gsoSize, segmentBytes, true);
+    this.header.setUint16(VNET.checksumStart, 34, true);
+  }
+
+  override read(...args: Parameters<FakeDevice["read"]>): number {
+    this.toRead.push(this.#frame);
+    return super.read(...args);
+  }
+}
+
+/** Sends into nothing. */
+class Sink extends FakeSocket {
+  override send(_messages: unknown, _first: number, count: number): number {
+    return count;
+  }
+}
+
+function bench(devices: Readonly<Record<string, FakeDevice>>) {
+  let endpoint: LocalEndpoint | undefined;
+  const nothing = () => {};
+  const forwarder = new Forwarder({
+    joinRefused: nothing,
+    segmentRefused: nothing,
+    control: () => false,
+    createBatch: (arena) => new FakeBatch(arena),
+  });
+  const socket = new Sink();
+  const ports = {
+    openSocket: () => socket,
+    startEndpoint(started: LocalEndpoint) {
+      endpoint = started;
+    },
+    openDevice: (_session: SessionState, { key }: { key: string }) => devices[key] as FakeDevice,
+    ...{ stopEndpoint: nothing, allowZeroChecksum: nothing, startDevice: nothing },
+    ...{ setCarrier: nothing, pauseDevice: nothing, stopDevice: nothing, deleteDevice: nothing },
+    ...{ settleSession: nothing, forgetSession: nothing },
+  };
+  const table = new Table(ports, forwarder);
+  table.apply({ op: "putTunnel", tunnel: tunnelOf({}) });
+  for (const [index, key] of Object.keys(devices).entries()) {
+    const session = sessionOf({ key, sessionId: index + 1, rxCookie: "" });
+    table.apply({ op: "putSession", session, device: { netns: null, name: key } });
+  }
+  const session = (key: string) => table.sessions.get(key) as SessionState;
+  return { forwarder, socket, endpoint: endpoint as LocalEndpoint, session };
+}
+
+/** What a session has taken, by what each byte and each datagram costs. */
+const taken = ({ counters: { txBytes, txPackets } }: SessionState): number =>
+  txBytes + txPackets * COST.datagram;
+
+/** Serves all that are ready, in each of so many rounds. */
+function serve(count: number, ready: readonly { account: Account; turn(): void }[]): void {
+  const rounds = new Rounds();
+  for (let round = 0; round < count; round++) {
+    rounds.begin();
+    for (const { account, turn } of ready) if (rounds.admits(account)) turn();
+    rounds.end();
+  }
+}
+
+describe("devices that always have more", () => {
+  it.each([
+    ["a thousand and more segments a frame", 36],
+    ["eight hundred segments a frame", 76],
+    ["fifty segments a frame", 1200],
+  ])("have the same share, with %s", (_what, segmentBytes) => {
+    const { forwarder, session } = bench({
+      "a/flood": new Flooding(segmentBytes),
+      "a/other": new Flooding(1400),
+    });
+    const sessions = [session("a/flood"), session("a/other")];
+    serve(
+      400,
+      sessions.map((each) => ({
+        account: each.account,
+        turn: () => void forwarder.readDevice(each),
+      })),
+    );
+    forwarder.flush();
+    const [flood = 0, other = 0] = sessions.map(taken);
+    expect(flood / other).toBeGreaterThan(0.75);
+    expect(flood / other).toBeLessThan(1.25);
+  });
+
+  it("need not wait where nobody else is ready", () => {
+    const { forwarder, session } = bench({ "a/flood": new Flooding(36) });
+    const flood = session("a/flood");
+    let turns = 0;
+    const turn = () => {
+      turns++;
+      forwarder.readDevice(flood);
+    };
+    serve(100, [{ account: flood.account, turn }]);
+    expect(turns).toBeGreaterThanOrEqual(50);
+  });
+});
+
+it("owes nothing after a long time, also where the count of rounds has wrapped around", () => {
+  const rounds = [5, 5 + 2 ** 31 - 1, 5 + 2 ** 31, 5 + 2 ** 31 + 1, 5 + 2 ** 32 - 1];
+  for (const later of rounds) {
+    const account = new Account();
+    account.roundsToWait(5);
+    account.spend(1_000_000);
+    expect(account.roundsToWait(later | 0)).toBe(later === 5 ? 3 : 0);
+  }
+});
+
+describe("a socket whose datagrams the kernel has joined", () => {
+  const header = (sessionId: number) =>
+    `00030000${sessionId.toString(16).padStart(8, "0")}00000000`;
+  const datagrams = (sessionId: number, bytes: number, count: number) =>
+    Buffer.concat(
+      Array.from({ length: count }, () =>
+        Buffer.concat([Buffer.from(header(sessionId), "hex"), Buffer.alloc(bytes, 1)]),
+      ),
+    );
+
+  it("has no larger share than a device", () => {
+    const { forwarder, socket, endpoint, session } = bench({
+      "a/flood": new FakeDevice(),
+      "a/other": new Flooding(1400),
+    });
+    const bytes = datagrams(1, 60, 64);
+    const other = session("a/other");
+    const heard = session("a/flood");
+    serve(400, [
+      {
+        account: endpoint.account,
+        turn() {
+          while (socket.toReceive.length < 64) {
+            socket.toReceive.push({ from: PEER, bytes, segment: 72 });
+          }
+          forwarder.readEndpoint(endpoint, 1);
+        },
+      },
+      { account: other.account, turn: () => void forwarder.readDevice(other) },
+    ]);
+    forwarder.flush();
+    const { rxBytes, rxPackets } = heard.counters;
+    // Each is written to the device by itself.
+    const received = rxBytes + rxPackets * (COST.datagram + COST.crossing);
+    expect(received / taken(other)).toBeLessThan(1.5);
+    expect(received / taken(other)).toBeGreaterThan(0.5);
+  });
+
+  it("has a share for each session that its datagrams are for", () => {
+    const { forwarder, socket, endpoint } = bench({
+      "a/one": new FakeDevice(),
+      "a/two": new FakeDevice(),
+      "a/idle": new FakeDevice(),
+    });
+    for (const sessionId of [1, 2]) {
+      socket.toReceive.push({ from: PEER, bytes: datagrams(sessionId, 60, 1) });
+    }
+    forwarder.readEndpoint(endpoint, 1);
+    expect(endpoint.account.weight).toBe(2);
+    forwarder.readEndpoint(endpoint, 1);
+    expect(endpoint.account.weight).toBe(1);
+  });
+});

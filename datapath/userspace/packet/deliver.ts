@@ -1,0 +1,218 @@
+/** The last step of a received frame: into the session's device, with those that follow it where it can be. */
+
+import { Errno } from "../../../linux/errno.ts";
+import { Coalescer } from "../offload/coalesce.ts";
+import { Segmenter } from "../offload/segment.ts";
+import { NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
+import { type Arena, Slots } from "./arena.ts";
+import { BATCH_FRAMES, type FrameBatch } from "./ports.ts";
+import type { SessionState } from "./session.ts";
+
+/** Of frames that are staged; larger ones are written where they are, before the next. */
+const STAGE_BYTES = 2048;
+
+export class Delivery {
+  readonly #arena: Arena;
+  /** Null: each frame is written alone. */
+  readonly #batch: FrameBatch | null;
+  /** Frames that wait to be written: whose, and their bytes. */
+  readonly #sessions: SessionState[] = [];
+  readonly #bytes: Int32Array;
+  #queued = 0;
+  /** Where the last of them ends. */
+  #queuedEnd = 0;
+  readonly #stage: number;
+  readonly #coalescer: Coalescer;
+  readonly #segmenter: Segmenter;
+  /** Where a large frame is cut again that its device has refused. */
+  readonly #cutAt: number;
+  readonly #refused: (session: SessionState, errno: number) => void;
+  /** Whose frames are pending. */
+  #pendingFor: SessionState | null = null;
+  #pendingBytes = 0;
+  /** Frames that have been written so far, a large one as one. Wraps around. */
+  writes = 0;
+
+  /** What it takes of the arena. */
+  static readonly BYTES = Slots.bytes(1) + BATCH_FRAMES * STAGE_BYTES;
+
+  /** @param base of Delivery.BYTES in the arena */
+  constructor(
+    arena: Arena,
+    base: number,
+    batch: FrameBatch | null,
+    refused: (session: SessionState, errno: number) => void,
+  ) {
+    this.#arena = arena;
+    this.#batch = batch;
+    this.#bytes = new Int32Array(BATCH_FRAMES);
+    this.#stage = base + Slots.bytes(1);
+    this.#coalescer = new Coalescer(arena);
+    this.#segmenter = new Segmenter(arena);
+    this.#cutAt = new Slots(base).at(0);
+    this.#refused = refused;
+  }
+
+  /**
+   * The frame must stay where it is until `flush`. What is in front of it, and behind it up to `limit`, is
+   * written over.
+   */
+  deliver(session: SessionState, at: number, bytes: number, limit: number): void {
+    const { device } = session;
+    if (device === null) {
+      session.counters.rxNoDevice++;
+      return;
+    }
+    const coalescer = this.#coalescer;
+    if (session === this.#pendingFor && coalescer.join(at, at + bytes)) {
+      this.#pendingBytes += bytes;
+      return;
+    }
+    this.#writePending();
+    if (device.joins === "none") return this.#writePlain(session, at, bytes);
+    coalescer.begin(at, at + bytes, limit, device.joins === "all");
+    this.#pendingFor = session;
+    this.#pendingBytes = bytes;
+  }
+
+  /**
+   * The same for frames of one message that lie one behind the other, for as long as they continue what is
+   * pending: see Coalescer.
+   * @returns how many have been taken
+   */
+  deliverMany(session: SessionState, headerBytes: number, at: number, size: number, end: number) {
+    if (session !== this.#pendingFor) return 0;
+    const joined = this.#coalescer.joinMany(headerBytes, at, size, end);
+    this.#pendingBytes += Math.min(end - at, joined * size) - joined * headerBytes;
+    return joined;
+  }
+
+  /** Writes all. */
+  flush(): void {
+    this.#writePending();
+    this.#writeQueued();
+  }
+
+  #writePending(): void {
+    const session = this.#pendingFor;
+    if (session === null) return;
+    this.#pendingFor = null;
+    const coalescer = this.#coalescer;
+    const { at, end, frames } = coalescer;
+    coalescer.finish();
+    if (frames === 1) return this.#writePlain(session, at, end - at);
+    // What is queued may lie where the header goes.
+    this.#writeQueued();
+    const { view } = this.#arena;
+    const header = at - VNET_HEADER_BYTES;
+    view.setUint8(header + VNET.flags, NEEDS_CHECKSUM);
+    view.setUint8(header + VNET.gsoType, coalescer.gsoType);
+    view.setUint16(header + VNET.headerBytes, coalescer.headerBytes, true);
+    view.setUint16(header + VNET.gsoSize, coalescer.segmentBytes, true);
+    view.setUint16(header + VNET.checksumStart, coalescer.checksumStart, true);
+    view.setUint16(header + VNET.checksumOffset, coalescer.checksumOffset, true);
+    this.#writeLarge(session, at, end - at, frames, this.#pendingBytes);
+  }
+
+  #writeLarge(
+    session: SessionState,
+    at: number,
+    length: number,
+    frames: number,
+    bytes: number,
+  ): void {
+    const { device, counters } = session;
+    if (device === null) {
+      counters.rxNoDevice += frames;
+      return;
+    }
+    this.writes = (this.writes + 1) | 0;
+    const status = device.write(this.#arena, at, length);
+    if (status === -Errno.EINVAL) {
+      // What it does not know it never will.
+      if (device.joins !== "none") this.#refused(session, Errno.EINVAL);
+      device.joins = "none";
+      this.#writeCut(session, at, at + length);
+    } else {
+      count(session, frames, bytes, status);
+    }
+  }
+
+  #writeCut(session: SessionState, at: number, end: number): void {
+    const { gsoType, segmentBytes, checksumStart } = this.#coalescer;
+    const segmenter = this.#segmenter;
+    const count = segmenter.start(at, end, gsoType, segmentBytes, checksumStart);
+    for (let index = 0; index < count; index++) {
+      segmenter.write(index, 1, this.#cutAt, 0);
+      const bytes = segmenter.headerBytes + segmenter.payloadBytes(index);
+      this.#writePlain(session, this.#cutAt, bytes);
+      this.#writeQueued();
+    }
+  }
+
+  /** As it stands; the device is told nothing of it. */
+  #writePlain(session: SessionState, at: number, bytes: number): void {
+    const { device } = session;
+    if (device === null) {
+      session.counters.rxNoDevice++;
+      return;
+    }
+    this.writes = (this.writes + 1) | 0;
+    const batch = this.#batch;
+    if (batch === null) {
+      this.#clearHeader(at);
+      count(session, 1, bytes, device.write(this.#arena, at, bytes));
+      return;
+    }
+    const from = this.#place(at, bytes);
+    this.#clearHeader(from);
+    const index = this.#queued;
+    batch.setWrite(index, device, from, bytes);
+    this.#sessions[index] = session;
+    this.#bytes[index] = bytes;
+    this.#queued++;
+    this.#queuedEnd = at + bytes;
+    if (this.#queued === BATCH_FRAMES) this.#writeQueued();
+  }
+
+  /** Where the frame is to be written from: not where its header would go over the end of the one queued before. */
+  #place(at: number, bytes: number): number {
+    if (this.#queued === 0 || at - VNET_HEADER_BYTES >= this.#queuedEnd || at < this.#queuedEnd) {
+      return at;
+    }
+    if (bytes + VNET_HEADER_BYTES > STAGE_BYTES) {
+      this.#writeQueued();
+      return at;
+    }
+    const to = this.#stage + this.#queued * STAGE_BYTES + VNET_HEADER_BYTES;
+    this.#arena.copySum(at, to, bytes);
+    return to;
+  }
+
+  #writeQueued(): void {
+    const queued = this.#queued;
+    if (queued === 0 || this.#batch === null) return;
+    this.#queued = 0;
+    this.#batch.run(queued);
+    for (let index = 0; index < queued; index++) {
+      const session = this.#sessions[index] as SessionState;
+      count(session, 1, this.#bytes[index] as number, this.#batch.result(index));
+    }
+  }
+
+  #clearHeader(at: number): void {
+    const { view } = this.#arena;
+    const header = at - VNET_HEADER_BYTES;
+    view.setFloat64(header, 0);
+    view.setUint16(header + 8, 0);
+  }
+}
+
+/** @param status of the write: 0, or −errno */
+function count({ counters }: SessionState, frames: number, bytes: number, status: number): void {
+  if (status < 0) counters.rxErrors += frames;
+  else {
+    counters.rxPackets += frames;
+    counters.rxBytes += bytes;
+  }
+}

@@ -1,0 +1,629 @@
+import { describe, expect, it } from "vitest";
+import { Random } from "../../../l2tp/testing/random.ts";
+import type { Session, Tunnel } from "../../../model/model.ts";
+import { session as sessionOf, tunnel as tunnelOf } from "../../../model/testdata.ts";
+import { FakeBatch, FakeDevice, FakeSocket } from "../devices/fake-ports.ts";
+import { buildFrame, referenceSegments } from "../offload/testdata.ts";
+import { GsoType, NEEDS_CHECKSUM, VNET } from "../offload/vnet-header.ts";
+import { type Account, Rounds } from "./deficit.ts";
+import { Forwarder } from "./forward.ts";
+import type { SessionState } from "./session.ts";
+import { type Ports, Table } from "./table.ts";
+import type { LocalEndpoint } from "./tunnel.ts";
+
+/** A datapath over devices and sockets in memory. */
+class Bench implements Ports {
+  readonly refused: [number, number][] = [];
+  joinsRefused = 0;
+  readonly control: Uint8Array[] = [];
+  batch: FakeBatch | null = null;
+  readonly forwarder = new Forwarder({
+    joinRefused: () => this.joinsRefused++,
+    segmentRefused: (_tunnel, bytes, errno) => this.refused.push([bytes, errno]),
+    control: (_endpoint, _sender, { bytes }, at, end) => {
+      this.control.push(bytes.slice(at, end));
+      return false;
+    },
+    createBatch: (arena) => {
+      this.batch = new FakeBatch(arena);
+      return this.batch;
+    },
+  });
+  readonly #rounds = new Rounds();
+  readonly table = new Table(this, this.forwarder);
+  readonly devices = new Map<string, FakeDevice>();
+  readonly sockets = new Map<string, FakeSocket>();
+  readonly endpoints = new Map<FakeSocket, LocalEndpoint>();
+
+  openSocket({ local }: Tunnel): FakeSocket {
+    const socket = new FakeSocket();
+    this.sockets.set(`${local.address} ${local.port}`, socket);
+    return socket;
+  }
+  startEndpoint(endpoint: LocalEndpoint): void {
+    this.endpoints.set(endpoint.socket as FakeSocket, endpoint);
+  }
+  stopEndpoint(endpoint: LocalEndpoint): void {
+    this.endpoints.delete(endpoint.socket as FakeSocket);
+  }
+  allowZeroChecksum(): void {}
+  openDevice(
+    _session: SessionState,
+    _config: Session,
+    _tunnel: Tunnel,
+    { name }: { name: string },
+  ): FakeDevice {
+    const device = new FakeDevice();
+    this.devices.set(name, device);
+    return device;
+  }
+  startDevice(): void {}
+  setCarrier(): void {}
+  pauseDevice(): void {}
+  stopDevice(): void {}
+  deleteDevice(): void {}
+  settleSession(): void {}
+  forgetSession(): void {}
+
+  put(tunnel: Partial<Tunnel>, session: Partial<Session>) {
+    const config = sessionOf(session);
+    this.table.apply({ op: "putTunnel", tunnel: tunnelOf(tunnel) });
+    const device = { netns: null, name: config.key };
+    this.table.apply({ op: "putSession", session: config, device });
+    const state = this.table.sessions.get(config.key);
+    const fake = this.devices.get(config.key);
+    if (state === undefined || fake === undefined) throw new Error("no session");
+    return { state, device: fake };
+  }
+
+  endpoint(): { socket: FakeSocket; endpoint: LocalEndpoint } {
+    const [entry] = this.endpoints;
+    if (entry === undefined) throw new Error("no endpoint");
+    return { socket: entry[0], endpoint: entry[1] };
+  }
+
+  /** Waits for a turn, as the loop has it wait. */
+  await(account: Account): void {
+    for (let isAdmitted = false; !isAdmitted; this.#rounds.end()) {
+      this.#rounds.begin();
+      isAdmitted = this.#rounds.admits(account);
+    }
+  }
+
+  receive(from: { address: string; port: number }, hexes: readonly string[], now = 1): void {
+    const { socket, endpoint } = this.endpoint();
+    for (const hex of hexes) socket.toReceive.push({ from, bytes: Buffer.from(hex, "hex") });
+    while (socket.toReceive.length > 0) {
+      this.await(endpoint.account);
+      this.forwarder.readEndpoint(endpoint, now);
+    }
+  }
+}
+
+/** A large frame that the device says is to be cut into segments of so much. */
+function largeFrame(device: FakeDevice, segmentBytes: number): Uint8Array {
+  device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+  device.header.setUint16(VNET.gsoSize, segmentBytes, true);
+  device.header.setUint16(VNET.checksumStart, 34, true);
+  return buildFrame({
+    isIpv4: true,
+    protocol: 6,
+    payload: new Uint8Array(60_000),
+    isPartial: true,
+  });
+}
+
+const SEND = { send: true, receive: false, reorderTimeoutMs: 0 };
+const PEER = { address: "192.0.2.2", port: 5000 };
+const FRAME = `ffffffffffff020000000001 0800 ${"00".repeat(46)}`.replaceAll(" ", "");
+const HEADER = "00030000 00000001 00000000".replaceAll(" ", "");
+const numbered = (sequence: number) =>
+  `0003000000000001${(0x40000000 + sequence).toString(16)}${FRAME.slice(0, -2)}${sequence.toString(16).padStart(2, "0")}`;
+
+describe("from the device to the socket", () => {
+  it("puts the header in front, in order, in batches of any size", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { peerSessionId: 0x1234, txCookie: "a1b2c3d4" });
+    for (let i = 0; i < 200; i++) device.toRead.push(Uint8Array.of(i, ...new Uint8Array(59)));
+    while (device.toRead.length > 0) {
+      bench.await(state.account);
+      bench.forwarder.readDevice(state);
+    }
+    bench.forwarder.flush();
+    const { sent } = bench.endpoint().socket;
+    expect(sent.map((bytes) => bytes[16])).toEqual(Array.from({ length: 200 }, (_, i) => i));
+    expect(Buffer.from(sent[0] ?? []).toString("hex", 0, 16)).toBe(
+      "0003000000001234a1b2c3d400000000",
+    );
+    expect(state.counters).toMatchObject({ txPackets: 200, txBytes: 200 * 60, txErrors: 0 });
+  });
+
+  it("counts what the socket refuses, and sends the rest", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    bench.endpoint().socket.sendErrno = 101;
+    // Each is larger than the one before, and so a message of its own.
+    for (let i = 0; i < 3; i++) device.toRead.push(new Uint8Array(60 + i));
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(state.counters).toMatchObject({ txPackets: 2, txErrors: 1 });
+  });
+
+  it("sends what goes the same way in one message, and the rest in others", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const remote = { address: "192.0.2.3", port: 9 };
+    const other = bench.put({ name: "t2", remote }, { key: "d/s2", tunnel: "t2", sessionId: 2 });
+    const sizes = [60, 60, 60, 40, 60, 61, 61];
+    for (const size of sizes) device.toRead.push(new Uint8Array(size));
+    bench.forwarder.readDevice(state);
+    other.device.toRead.push(new Uint8Array(61));
+    bench.forwarder.readDevice(other.state);
+    bench.forwarder.flush();
+    const { sent, messages } = bench.endpoint().socket;
+    expect(messages).toEqual([4, 1, 2, 1]);
+    expect(sent.map(({ length }) => length - 12)).toEqual([...sizes, 61]);
+    expect(other.state.counters).toMatchObject({ txPackets: 1, txBytes: 61 });
+  });
+
+  it("sends singly what the kernel does not cut, and then no other way", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const { socket } = bench.endpoint();
+    const send = (count: number) => {
+      for (let i = 0; i < count; i++) device.toRead.push(new Uint8Array(60));
+      bench.forwarder.readDevice(state);
+      bench.forwarder.flush();
+    };
+    send(2);
+    socket.sendErrno = 22;
+    send(3);
+    send(2);
+    expect(socket.messages).toEqual([2, 1, 1, 1, 1, 1]);
+    expect(state.counters).toMatchObject({ txPackets: 7, txErrors: 0 });
+    expect(bench.refused).toEqual([[72, 22]]);
+    // The path may take others by now.
+    bench.table.apply({ op: "putTunnel", tunnel: tunnelOf({}) });
+    send(2);
+    expect(socket.messages.at(-1)).toBe(2);
+  });
+
+  it("asks no more where the device makes no checksums", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const { socket } = bench.endpoint();
+    socket.sendErrno = 5;
+    for (const size of [80, 80, 60, 60, 40, 40]) device.toRead.push(new Uint8Array(size));
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    for (let i = 0; i < 2; i++) device.toRead.push(new Uint8Array(40));
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(socket.messages.slice(-2)).toEqual([1, 1]);
+    expect(bench.refused).toEqual([[92, 5]]);
+    expect(state.counters).toMatchObject({ txPackets: 8, txErrors: 0 });
+  });
+
+  it("sends no two without a checksum together: the kernel does not", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({ udpChecksum: false }, {});
+    for (let i = 0; i < 2; i++) device.toRead.push(new Uint8Array(60));
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(bench.endpoint().socket.messages).toEqual([1, 1]);
+  });
+
+  it.each([40, 1400])(
+    "cuts what the device leaves to be cut, in segments of %d bytes",
+    (gsoSize) => {
+      const bench = new Bench();
+      const { state, device } = bench.put({}, { sequencing: SEND, txCookie: "a1b2c3d4" });
+      const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(20_000).fill(7), id: 9 };
+      device.toRead.push(buildFrame({ ...packet, isPartial: true }));
+      device.header.setUint8(VNET.flags, NEEDS_CHECKSUM);
+      device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+      device.header.setUint16(VNET.gsoSize, gsoSize, true);
+      device.header.setUint16(VNET.checksumStart, 34, true);
+      device.header.setUint16(VNET.checksumOffset, 16, true);
+      bench.forwarder.readDevice(state);
+      bench.forwarder.flush();
+      const { sent } = bench.endpoint().socket;
+      expect(sent.map((bytes) => bytes.subarray(16))).toEqual(referenceSegments(packet, gsoSize));
+      expect(sent.map((bytes) => Buffer.from(bytes).readUInt32BE(12) - 0x40000000)).toEqual(
+        Array.from({ length: sent.length }, (_, index) => index),
+      );
+      const count = Math.ceil(20_000 / gsoSize);
+      expect(state.counters).toMatchObject({ txPackets: count, txBytes: 20_000 + count * 54 });
+    },
+  );
+
+  it.each([8, 9000])(
+    "cuts nothing into segments of %d bytes, which no stack here makes",
+    (gsoSize) => {
+      const bench = new Bench();
+      const { state, device } = bench.put({}, {});
+      const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(60_000) };
+      device.toRead.push(buildFrame({ ...packet, isPartial: true }));
+      device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+      device.header.setUint16(VNET.gsoSize, gsoSize, true);
+      device.header.setUint16(VNET.checksumStart, 34, true);
+      bench.forwarder.readDevice(state);
+      bench.forwarder.flush();
+      expect(state.counters).toMatchObject({ txPackets: 0, txErrors: 1 });
+    },
+  );
+
+  it("reads small frames several in a call, once it has seen some", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { txCookie: "", l2SpecificSublayer: "None" });
+    const frame = (index: number) => Buffer.alloc(60, index);
+    const frames = Array.from({ length: 50 }, (_, index) => frame(index + 1));
+    const rounds = [10, 10, 20, 4, 6].map((count) => frames.splice(0, count));
+    for (const round of rounds) {
+      device.toRead.push(...round);
+      expect(bench.forwarder.readDevice(state)).toBe(true);
+      bench.forwarder.flush();
+    }
+    // Ten alone, then ten together and perhaps more; of twenty, all, and again perhaps more.
+    expect(bench.batch?.calls).toEqual([10, 16, 4, 16, 4]);
+    while (device.toRead.length > 0) bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    const { socket } = bench.endpoint();
+    expect(socket.sent.map((datagram) => datagram.at(-1))).toEqual(
+      Array.from({ length: 50 }, (_, index) => index + 1),
+    );
+    expect(state.counters).toMatchObject({ txPackets: 50, txBytes: 3000, txErrors: 0 });
+  });
+
+  it("gives others their turn after some datagrams, however large the frames are", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(60_000) };
+    for (let i = 0; i < 10; i++) device.toRead.push(buildFrame({ ...packet, isPartial: true }));
+    device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+    device.header.setUint16(VNET.gsoSize, 40, true);
+    device.header.setUint16(VNET.checksumStart, 34, true);
+    bench.forwarder.readDevice(state);
+    expect(device.toRead).toHaveLength(9);
+  });
+
+  it("reads large frames one by one for a while, where a batch of small ones was expected", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    for (let i = 0; i < 64; i++) device.toRead.push(new Uint8Array(60));
+    bench.forwarder.readDevice(state);
+    for (let i = 0; i < 64; i++) device.toRead.push(largeFrame(device, 36));
+    bench.await(state.account);
+    bench.forwarder.readDevice(state);
+    // What one call had read, and no more.
+    expect(device.toRead).toHaveLength(64 - 16);
+    for (let turns = 1; turns <= 20; turns++) {
+      bench.await(state.account);
+      bench.forwarder.readDevice(state);
+      expect(device.toRead).toHaveLength(64 - 16 - turns);
+    }
+  });
+
+  it("drops what has another source address than the one that the pod is held to", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { sourceMac: "02:00:00:00:00:01" });
+    const own = Buffer.from(FRAME, "hex");
+    const sources = ["020000000001", "020000000002", "030000000001", "020000000001"];
+    for (const source of sources) {
+      const frame = Buffer.from(own);
+      frame.write(source, 6, "hex");
+      device.toRead.push(frame);
+    }
+    device.toRead.push(own);
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(state.counters).toMatchObject({ txPackets: 3, txSpoofed: 2, txErrors: 0 });
+    const { sourceMac: _, ...free } = state.config;
+    bench.table.apply({ op: "putSession", session: free, device: "keep" });
+    device.toRead.push(Buffer.from(FRAME.replace("020000000001", "020000000009"), "hex"));
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(state.counters).toMatchObject({ txPackets: 4, txSpoofed: 2 });
+  });
+
+  it("drops what a device cannot mean", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    device.toRead.push(new Uint8Array(2000));
+    device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+    bench.forwarder.readDevice(state);
+    bench.forwarder.flush();
+    expect(state.counters).toMatchObject({ txPackets: 0, txErrors: 1 });
+  });
+});
+
+describe("from the socket to the device", () => {
+  it.each<[string, Partial<Session>, string, object, object]>([
+    ["a frame", {}, HEADER + FRAME, { rxPackets: 1, rxBytes: 60 }, {}],
+    ["a short message", {}, "000300", {}, { rxShort: 1 }],
+    ["an L2TPv2 message", {}, "0002000000000001", {}, { rxWrongVersion: 1 }],
+    ["a control message", {}, "c803000c00000000", {}, { rxControl: 1 }],
+    ["an unknown session", {}, "0003000000000009", {}, { rxUnknownSession: 1 }],
+    [
+      "another cookie",
+      { rxCookie: "ffffffff" },
+      HEADER + FRAME,
+      { rxCookieDiscards: 1, rxErrors: 1 },
+      {},
+    ],
+    ["half a frame", {}, `${HEADER}ffffffff`, { rxInvalid: 1, rxErrors: 1 }, {}],
+    ["a frame above the MTU", { mtu: 41 }, HEADER + FRAME, { rxOversize: 1, rxErrors: 1 }, {}],
+    [
+      "no sublayer where one is expected",
+      {},
+      HEADER.slice(0, 16) + FRAME,
+      { rxSublayerSuspect: 1 },
+      {},
+    ],
+    [
+      "a sublayer where none is expected",
+      { l2SpecificSublayer: "None" },
+      HEADER + FRAME,
+      { rxSublayerSuspect: 1 },
+      {},
+    ],
+    [
+      "no number where one is required",
+      { sequencing: { send: false, receive: true, reorderTimeoutMs: 0 } },
+      HEADER + FRAME,
+      { rxSeqDiscards: 1 },
+      {},
+    ],
+  ])("%s", (_what, session, hex, counters, endpointCounters) => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, session);
+    bench.receive(PEER, [hex]);
+    expect(state.counters).toMatchObject(counters);
+    expect(bench.endpoint().endpoint.counters).toMatchObject({ rxPackets: 1, ...endpointCounters });
+    expect(device.written).toHaveLength(state.counters.rxPackets);
+  });
+
+  it("takes datagrams from the tunnel's remote only", () => {
+    const bench = new Bench();
+    const { state } = bench.put({}, {});
+    bench.receive({ ...PEER, port: 5001 }, [HEADER + FRAME]);
+    bench.receive({ ...PEER, address: "192.0.2.3" }, [HEADER + FRAME]);
+    expect(state.counters).toMatchObject({ rxSourceMismatch: 2, rxPackets: 0 });
+    bench.receive(PEER, [HEADER + FRAME]);
+    expect(state.counters.rxPackets).toBe(1);
+  });
+
+  it("takes the datagrams of a message one by one, and delivers a flow in one piece", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(5000).fill(7) };
+    const datagrams = referenceSegments(packet, 1200).map((frame) =>
+      Buffer.concat([Buffer.from(HEADER, "hex"), frame]),
+    );
+    const { socket, endpoint } = bench.endpoint();
+    const segment = datagrams[0]?.length ?? 0;
+    socket.toReceive.push({ from: PEER, bytes: Buffer.concat(datagrams), segment });
+    bench.forwarder.readEndpoint(endpoint, 1);
+    expect(state.counters).toMatchObject({ rxPackets: 5, rxBytes: 5 * 54 + 5000, rxErrors: 0 });
+    expect(endpoint.counters.rxPackets).toBe(5);
+    expect(device.written.map(({ length }) => length)).toEqual([54 + 5000]);
+    // From a stranger they are as strange.
+    const stranger = { ...PEER, port: 9 };
+    socket.toReceive.push({ from: stranger, bytes: Buffer.concat(datagrams), segment });
+    bench.forwarder.readEndpoint(endpoint, 1);
+    expect(state.counters).toMatchObject({ rxPackets: 5, rxSourceMismatch: 5 });
+  });
+
+  it("writes frames of several sessions in one call, each as it came", () => {
+    const bench = new Bench();
+    const one = bench.put(
+      {},
+      { key: "a/one", sessionId: 1, rxCookie: "", l2SpecificSublayer: "None" },
+    );
+    const two = bench.put(
+      {},
+      { key: "a/two", sessionId: 2, rxCookie: "", l2SpecificSublayer: "None" },
+    );
+    const { socket, endpoint } = bench.endpoint();
+    // One behind the other with only eight bytes between, less than a virtio_net_hdr has.
+    const frames = Array.from({ length: 40 }, (_, index) => Buffer.alloc(70, index + 1));
+    const datagrams = frames.map((frame, index) =>
+      Buffer.concat([Buffer.from(`000300000000000${(index % 2) + 1}`, "hex"), frame]),
+    );
+    const from = tunnelOf({}).remote;
+    socket.toReceive.push({ from, bytes: Buffer.concat(datagrams), segment: 78 });
+    const large = Buffer.alloc(5000, 200);
+    const header = Buffer.from("0003000000000001", "hex");
+    const both = Buffer.concat([header, large, header, large]);
+    one.state.maxFrameBytes = 5000;
+    socket.toReceive.push({ from, bytes: both, segment: 5008 });
+    bench.forwarder.readEndpoint(endpoint, 0);
+    const even = frames.filter((_, index) => index % 2 === 0);
+    expect(one.device.written.map((frame) => Buffer.from(frame))).toEqual([...even, large, large]);
+    expect(two.device.written).toHaveLength(20);
+    expect(one.state.counters).toMatchObject({ rxPackets: 22, rxBytes: 20 * 70 + 10_000 });
+    expect(bench.batch?.calls).toEqual([41, 1]);
+  });
+
+  it("keeps nothing of a socket or a device that cannot be watched", () => {
+    const bench = new Bench();
+    const fail = () => {
+      throw new Error("epoll_ctl: ENOSPC");
+    };
+    const { startEndpoint, startDevice } = bench;
+    bench.startEndpoint = fail;
+    const put = () => bench.put({}, { key: "a/one" });
+    expect(put).toThrow("ENOSPC");
+    expect(bench.table.tunnels.size).toBe(0);
+    bench.startEndpoint = startEndpoint;
+    bench.startDevice = fail;
+    expect(put).toThrow("ENOSPC");
+    expect(bench.table.sessions.size).toBe(0);
+    bench.startDevice = startDevice;
+    expect(put().state.device).not.toBeNull();
+    expect(bench.endpoints.size).toBe(1);
+  });
+
+  it("counts what a device refuses of a call", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { rxCookie: "", l2SpecificSublayer: "None" });
+    const { socket, endpoint } = bench.endpoint();
+    const header = `00030000${state.config.sessionId.toString(16).padStart(8, "0")}`;
+    const bytes = Buffer.concat([Buffer.from(header, "hex"), Buffer.alloc(60)]);
+    const from = tunnelOf({}).remote;
+    device.writeErrno = 5;
+    socket.toReceive.push({ from, bytes }, { from, bytes }, { from, bytes });
+    bench.forwarder.readEndpoint(endpoint, 0);
+    expect(state.counters).toMatchObject({ rxPackets: 0, rxErrors: 3 });
+  });
+
+  it("counts all frames of a piece that the device refuses", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    device.writeErrno = 5;
+    const packet = { isIpv4: true, protocol: 17, payload: new Uint8Array(3000) };
+    const hexes = referenceSegments(packet, 1000).map((frame) => HEADER + frame.toString("hex"));
+    bench.receive(PEER, hexes);
+    expect(state.counters).toMatchObject({ rxPackets: 0, rxBytes: 0, rxErrors: 3 });
+  });
+
+  it("tells tunnels on one port apart", () => {
+    const bench = new Bench();
+    const one = bench.put({}, {});
+    const remote = { address: "192.0.2.3", port: 9 };
+    const two = bench.put({ name: "t2", remote }, { key: "d/s2", tunnel: "t2", sessionId: 2 });
+    expect(bench.endpoints.size).toBe(1);
+    bench.receive(remote, [`000300000000000200000000${FRAME}`, HEADER + FRAME]);
+    expect(two.state.counters.rxPackets).toBe(1);
+    expect(one.state.counters).toMatchObject({ rxPackets: 0, rxSourceMismatch: 1 });
+  });
+
+  it("reorders, and gives up after the timeout", () => {
+    const sequencing = { send: false, receive: true, reorderTimeoutMs: 50 };
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { sequencing });
+    bench.receive(PEER, [0, 3, 2, 1, 6, 5].map(numbered));
+    const last = () => device.written.map((frame) => frame.at(-1));
+    expect(last()).toEqual([0, 1, 2, 3]);
+    expect(bench.forwarder.nextDeadline()).toBe(51);
+    bench.forwarder.expire(51);
+    expect(last()).toEqual([0, 1, 2, 3, 5, 6]);
+    bench.receive(PEER, [numbered(4)], 60);
+    expect(state.counters).toMatchObject({ rxSeqDiscards: 1, rxOosPackets: 1, rxPackets: 6 });
+    expect(bench.forwarder.nextDeadline()).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
+it("loses nothing of a message whose datagrams are out of order", () => {
+  const sequencing = { send: false, receive: true, reorderTimeoutMs: 50 };
+  const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(6000).fill(7) };
+  const frames = referenceSegments(packet, 1000);
+  const datagram = (sequence: number) =>
+    Buffer.concat([
+      Buffer.from(`0003000000000001${(0x40000000 + sequence).toString(16)}`, "hex"),
+      frames[sequence] ?? Buffer.alloc(0),
+    ]);
+  for (const order of [
+    [0, 2, 1, 3, 4, 5],
+    [0, 3, 2, 1, 5, 4],
+    [2, 1, 0, 5, 4, 3],
+  ]) {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { sequencing });
+    const datagrams = order.map(datagram);
+    const { socket, endpoint } = bench.endpoint();
+    const segment = datagrams[0]?.length ?? 0;
+    socket.toReceive.push({ from: PEER, bytes: Buffer.concat(datagrams), segment });
+    bench.forwarder.readEndpoint(endpoint, 1);
+    bench.forwarder.release(state);
+    const payload = device.written.map((frame) => frame.subarray(54));
+    const bytes = payload.reduce((sum, { length }) => sum + length, 0);
+    const first = order[0] ?? 0;
+    expect(bytes, order.join()).toBe((6 - first) * 1000);
+    expect(endpoint.counters).toMatchObject({ rxPackets: 6, rxWrongVersion: 0 });
+    expect(state.counters.rxPackets + state.counters.rxSeqDiscards).toBe(6);
+  }
+});
+
+it("cuts again what an old kernel's device refuses, and joins no more", () => {
+  const bench = new Bench();
+  const { state, device } = bench.put({}, {});
+  device.refusesLarge = true;
+  const packet = { isIpv4: false, protocol: 17, payload: new Uint8Array(3500).fill(5) };
+  const frames = referenceSegments(packet, 1000);
+  for (let round = 0; round < 2; round++) {
+    bench.receive(
+      PEER,
+      frames.map((frame) => HEADER + frame.toString("hex")),
+    );
+  }
+  expect(device.written.map((frame) => Buffer.from(frame))).toEqual([...frames, ...frames]);
+  expect(state.counters).toMatchObject({ rxPackets: 8, rxErrors: 0 });
+  expect(bench.joinsRefused).toBe(1);
+});
+
+it("drops nothing for want of room to reorder in", () => {
+  const bench = new Bench();
+  const sequencing = { send: false, receive: true, reorderTimeoutMs: 1000 };
+  const SESSIONS = 60;
+  const FRAMES = 30;
+  const states = Array.from({ length: SESSIONS }, (_, i) => {
+    const sessionId = i + 10;
+    return bench.put({}, { key: `d/o${i}`, sessionId, sequencing }).state;
+  });
+  const message = (sessionId: number, sequence: number) =>
+    `00030000${sessionId.toString(16).padStart(8, "0")}40${sequence.toString(16).padStart(6, "0")}${FRAME}`;
+  for (let i = 0; i < SESSIONS; i++) {
+    // Each loses its second frame, and waits for it with all that follow.
+    const numbers = Array.from({ length: FRAMES }, (_, n) => n).filter((n) => n !== 1);
+    for (let at = 0; at < numbers.length; at += 16) {
+      bench.receive(
+        PEER,
+        numbers.slice(at, at + 16).map((n) => message(i + 10, n)),
+      );
+    }
+  }
+  for (const state of states) bench.forwarder.release(state);
+  for (const { counters } of states) {
+    expect(counters).toMatchObject({ rxPackets: FRAMES - 1, rxErrors: 0, rxOosPackets: 1 });
+  }
+});
+
+it("survives a million mutated datagrams, and accounts for every one", () => {
+  const random = new Random(12345);
+  const bench = new Bench();
+  const receive = { send: false, receive: true, reorderTimeoutMs: 20 };
+  const states = [
+    bench.put({}, {}).state,
+    bench.put({}, { key: "d/s2", sessionId: 2, rxCookie: "a1b2c3d4" }).state,
+    bench.put({}, { key: "d/s3", sessionId: 3, sequencing: receive }).state,
+  ];
+  const corpus = [
+    HEADER + FRAME,
+    numbered(1),
+    `0003000000000002a1b2c3d400000000${FRAME}`,
+    numbered(2),
+  ]
+    .concat(`000300000000000340000001${FRAME}`, "c803000c", "")
+    .map((hex) => Buffer.from(hex, "hex"));
+  const { socket, endpoint } = bench.endpoint();
+  const TOTAL = 1_000_000;
+  for (let sent = 0; sent < TOTAL; ) {
+    for (let i = 0; i < 64 && sent < TOTAL; i++, sent++) {
+      socket.toReceive.push({ from: PEER, bytes: random.mutate(random.pick(corpus), 16) });
+    }
+    bench.await(endpoint.account);
+    while (socket.toReceive.length > 0) bench.forwarder.readEndpoint(endpoint, sent / 1000 + 1);
+    bench.forwarder.expire(sent / 1000 + 1);
+    for (const device of bench.devices.values()) device.written.length = 0;
+  }
+  for (const state of states) bench.forwarder.release(state);
+  const { rxPackets, ...rejected } = endpoint.counters;
+  expect(rxPackets).toBe(TOTAL);
+  let accounted = Object.values(rejected).reduce((sum, value) => sum + value, 0);
+  for (const { counters } of states) {
+    accounted += counters.rxPackets + counters.rxErrors + counters.rxSeqDiscards;
+    expect(counters.rxPackets).toBeGreaterThan(0);
+  }
+  expect(accounted).toBe(TOTAL);
+}, 120_000);

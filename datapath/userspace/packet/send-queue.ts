@@ -1,0 +1,292 @@
+/**
+ * Datagrams on their way to a socket: as many as may be in one system call, and of those that go the same way
+ * as many as the kernel takes in one message, to cut it apart behind its own stack (UDP_SEGMENT, udp(7)).
+ */
+import { Errno } from "../../../linux/errno.ts";
+import { type Arena, Slots } from "./arena.ts";
+import type { SessionState } from "./session.ts";
+import type { TunnelState } from "./tunnel.ts";
+import { IoVectors, MessageVectors } from "./vectors.ts";
+
+const MAX_MESSAGES = 64;
+const MAX_DATAGRAMS = 512;
+/** UDP_MAX_SEGMENTS of all kernels (include/linux/udp.h). */
+const MAX_SEGMENTS = 64;
+/** What IPv4 can hold behind its header and UDP's. */
+const MAX_MESSAGE_BYTES = 65_507;
+/** Frames that wait to be sent. */
+const FRAME_SLOTS = 64;
+/** What waits should still be in the cache when it is sent. */
+const FLUSH_BYTES = 512 * 1024;
+/** Where datagrams are written that a large frame is cut into, one behind the other. */
+const WRITE_BYTES = 2 * FLUSH_BYTES;
+
+/** A device or a kernel that does not segment; the datagrams go one by one from then on. */
+export type SegmentRefused = (tunnel: TunnelState, segmentBytes: number, errno: number) => void;
+
+export class SendQueue {
+  readonly #frames: Slots;
+  readonly #writeBase: number;
+  readonly #refused: SegmentRefused;
+  readonly #vectors: IoVectors;
+  readonly #messages: MessageVectors;
+  /** For datagrams of a message that was refused. */
+  readonly #single: MessageVectors;
+  /** By datagram: who sent it, the frame's bytes, and where it is. */
+  readonly #senders: (SessionState | null)[] = new Array(MAX_DATAGRAMS).fill(null);
+  readonly #frameBytes = new Int32Array(MAX_DATAGRAMS);
+  readonly #at = new Int32Array(MAX_DATAGRAMS);
+  readonly #bytes = new Int32Array(MAX_DATAGRAMS);
+  /** By message: the first of its datagrams and pieces, and the bytes of each datagram but the last. */
+  readonly #firstDatagram = new Int32Array(MAX_MESSAGES + 1);
+  readonly #firstPiece = new Int32Array(MAX_MESSAGES + 1);
+  readonly #segmentBytes = new Int32Array(MAX_MESSAGES);
+  #usedFrames = 0;
+  #written = 0;
+  #pieces = 0;
+  #datagrams = 0;
+  #messageCount = 0;
+  #queuedBytes = 0;
+  /** Where the last message goes, whether it may grow, and its bytes. */
+  #tunnel: TunnelState | null = null;
+  #isOpen = false;
+  #messageBytes = 0;
+  /** Its last piece. */
+  #pieceAt = 0;
+  #pieceEnd = 0;
+
+  /** @param base of SendQueue.BYTES in the arena */
+  constructor(arena: Arena, base: number, refused: SegmentRefused) {
+    // One more, for datagrams that go singly.
+    this.#vectors = new IoVectors(arena, MAX_DATAGRAMS + 1);
+    this.#messages = new MessageVectors(this.#vectors, MAX_MESSAGES);
+    this.#single = new MessageVectors(this.#vectors, 1);
+    this.#frames = new Slots(base);
+    this.#writeBase = base + Slots.bytes(FRAME_SLOTS);
+    this.#refused = refused;
+  }
+
+  /** What it takes of the arena. */
+  static readonly BYTES = Slots.bytes(FRAME_SLOTS) + WRITE_BYTES;
+
+  /** Where the next frame may be read to. Nothing that was read before is overwritten until it is sent. */
+  frameAt(): number {
+    if (this.#usedFrames === FRAME_SLOTS || this.#queuedBytes >= FLUSH_BYTES) this.flush();
+    return this.#frames.at(this.#usedFrames);
+  }
+
+  /** The frame at `at` is sent from where it is. */
+  keepFrame(at: number): void {
+    if (at === this.#frames.at(this.#usedFrames)) this.#usedFrames++;
+  }
+
+  /** Room for as many frames at once as FRAME_SLOTS; they count as kept. */
+  reserveFrames(count: number): number {
+    if (this.#usedFrames + count > FRAME_SLOTS || this.#queuedBytes >= FLUSH_BYTES) this.flush();
+    const first = this.#usedFrames;
+    this.#usedFrames += count;
+    return first;
+  }
+
+  /** Where a frame of those may be read to. */
+  reservedAt(index: number): number {
+    return this.#frames.at(index);
+  }
+
+  /** How many datagrams of so many bytes `writeAt` has room for, at most. */
+  fitting(bytes: number): number {
+    return Math.min(MAX_DATAGRAMS, Math.floor(WRITE_BYTES / bytes));
+  }
+
+  /** Where datagrams of so many bytes may be written to, before `add`: behind the ones before. */
+  writeAt(bytes: number): number {
+    if (this.#written + bytes > WRITE_BYTES) {
+      this.#send();
+      this.#written = 0;
+    }
+    const at = this.#writeBase + this.#written;
+    this.#written += bytes;
+    return at;
+  }
+
+  /**
+   * Queues datagrams of so many bytes, each with a frame of so many in it: the first is at `at`, the others follow
+   * upon it.
+   */
+  add(session: SessionState, at: number, bytes: number, frameBytes: number, count = 1): void {
+    for (let next = at, rest = count; rest > 0; ) {
+      if (this.#datagrams === MAX_DATAGRAMS) this.#send();
+      if (!this.#joins(session.tunnel, bytes)) this.#open(session.tunnel, bytes);
+      const some = Math.min(rest, this.#room(session.tunnel, bytes));
+      this.#append(session, next, bytes, frameBytes, some);
+      next += some * bytes;
+      rest -= some;
+    }
+  }
+
+  /** How many of so many bytes the message has room for that has just been found to take one. */
+  #room({ segmentLimit }: TunnelState, bytes: number): number {
+    const last = this.#messageCount - 1;
+    // A shorter one is the last of its message, as is one that the kernel does not cut.
+    if (bytes !== this.#segmentBytes[last] || bytes > segmentLimit) return 1;
+    const room = Math.min(
+      MAX_DATAGRAMS - this.#datagrams,
+      MAX_SEGMENTS - (this.#datagrams - (this.#firstDatagram[last] as number)),
+      Math.trunc((MAX_MESSAGE_BYTES - this.#messageBytes) / bytes),
+    );
+    return Math.max(1, room);
+  }
+
+  #append(session: SessionState, at: number, bytes: number, frameBytes: number, count: number) {
+    const first = this.#datagrams;
+    const end = first + count;
+    for (let index = first, next = at; index < end; index++, next += bytes) {
+      this.#senders[index] = session;
+      this.#at[index] = next;
+    }
+    this.#frameBytes.fill(frameBytes, first, end);
+    this.#bytes.fill(bytes, first, end);
+    this.#datagrams = end;
+    const allBytes = count * bytes;
+    this.#isOpen = bytes === this.#segmentBytes[this.#messageCount - 1];
+    this.#queuedBytes += allBytes;
+    if (this.#messageBytes > 0 && at === this.#pieceEnd) {
+      this.#vectors.set(this.#pieces - 1, this.#pieceAt, at + allBytes - this.#pieceAt);
+    } else {
+      this.#vectors.set(this.#pieces, at, allBytes);
+      this.#pieceAt = at;
+      this.#pieces++;
+    }
+    this.#pieceEnd = at + allBytes;
+    this.#messageBytes += allBytes;
+  }
+
+  /** Sends all. */
+  flush(): void {
+    this.#send();
+    this.#usedFrames = 0;
+    this.#written = 0;
+  }
+
+  #joins(tunnel: TunnelState, bytes: number): boolean {
+    if (!this.#isOpen || tunnel !== this.#tunnel) return false;
+    const last = this.#messageCount - 1;
+    const segmentBytes = this.#segmentBytes[last] as number;
+    return (
+      bytes <= segmentBytes &&
+      segmentBytes <= tunnel.segmentLimit &&
+      this.#datagrams - (this.#firstDatagram[last] as number) < MAX_SEGMENTS &&
+      this.#messageBytes + bytes <= MAX_MESSAGE_BYTES
+    );
+  }
+
+  #open(tunnel: TunnelState, bytes: number): void {
+    if (this.#messageCount === MAX_MESSAGES || !goesWith(this.#tunnel, tunnel)) this.#send();
+    this.#tunnel = tunnel;
+    this.#messages.setDestination(this.#messageCount, tunnel.remote);
+    this.#firstDatagram[this.#messageCount] = this.#datagrams;
+    this.#firstPiece[this.#messageCount] = this.#pieces;
+    this.#segmentBytes[this.#messageCount] = bytes;
+    this.#messageBytes = 0;
+    this.#messageCount++;
+  }
+
+  #send(): void {
+    const tunnel = this.#tunnel;
+    const count = this.#messageCount;
+    if (tunnel === null || count === 0) return;
+    this.#firstPiece[count] = this.#pieces;
+    this.#firstDatagram[count] = this.#datagrams;
+    for (let index = 0; index < count; index++) this.#seal(index);
+    const { socket, overUdp } = tunnel.endpoint;
+    if (overUdp) socket.setTransmitChecksum(tunnel.config.udpChecksum);
+    for (let first = 0; first < count; ) {
+      const sent = socket.send(this.#messages, first, count - first);
+      if (sent > 0) {
+        this.#countSent(
+          this.#firstDatagram[first] as number,
+          this.#firstDatagram[first + sent] as number,
+        );
+        first += sent;
+      } else {
+        this.#fail(first, -sent);
+        first++;
+      }
+    }
+    this.#pieces = 0;
+    this.#datagrams = 0;
+    this.#messageCount = 0;
+    this.#queuedBytes = 0;
+    this.#isOpen = false;
+    this.#tunnel = null;
+  }
+
+  #seal(index: number): void {
+    const datagrams =
+      (this.#firstDatagram[index + 1] as number) - (this.#firstDatagram[index] as number);
+    const piece = this.#firstPiece[index] as number;
+    this.#messages.setPieces(index, piece, (this.#firstPiece[index + 1] as number) - piece);
+    this.#messages.setSegment(index, datagrams > 1 ? (this.#segmentBytes[index] as number) : 0);
+  }
+
+  #fail(index: number, errno: number): void {
+    const first = this.#firstDatagram[index] as number;
+    const end = this.#firstDatagram[index + 1] as number;
+    const { tunnel } = this.#senders[first] as SessionState;
+    if (end - first > 1 && isRefusal(errno)) {
+      this.#refused(tunnel, this.#segmentBytes[index] as number, errno);
+      this.#sendSingly(tunnel, first, end);
+    } else {
+      for (let datagram = first; datagram < end; datagram++) this.#countUnsent(datagram, errno);
+    }
+  }
+
+  #sendSingly(tunnel: TunnelState, first: number, end: number): void {
+    this.#single.setDestination(0, tunnel.remote);
+    this.#single.setPieces(0, MAX_DATAGRAMS, 1);
+    for (let datagram = first; datagram < end; datagram++) {
+      this.#vectors.set(
+        MAX_DATAGRAMS,
+        this.#at[datagram] as number,
+        this.#bytes[datagram] as number,
+      );
+      const sent = tunnel.endpoint.socket.send(this.#single, 0, 1);
+      if (sent > 0) this.#countSent(datagram, datagram + 1);
+      else this.#countUnsent(datagram, -sent);
+    }
+  }
+
+  #countSent(first: number, end: number): void {
+    for (let datagram = first; datagram < end; ) {
+      const session = this.#senders[datagram] as SessionState;
+      const { counters } = session;
+      session.tunnel.lastSendErrno = 0;
+      const before = datagram;
+      let bytes = 0;
+      for (; datagram < end && this.#senders[datagram] === session; datagram++) {
+        bytes += this.#frameBytes[datagram] as number;
+      }
+      counters.txPackets += datagram - before;
+      counters.txBytes += bytes;
+    }
+  }
+
+  #countUnsent(datagram: number, errno: number): void {
+    const session = this.#senders[datagram] as SessionState;
+    session.counters.txErrors++;
+    session.tunnel.lastSendErrno = errno;
+  }
+}
+
+/** A call goes to one socket with one checksum setting. */
+function goesWith(one: TunnelState | null, other: TunnelState): boolean {
+  return (
+    one === null ||
+    (one.endpoint === other.endpoint && one.config.udpChecksum === other.config.udpChecksum)
+  );
+}
+
+/** Of the kernel: no checksum offload in the device; larger than the path takes, or not supported. */
+function isRefusal(errno: number): boolean {
+  return errno === Errno.EIO || errno === Errno.EINVAL || errno === Errno.EMSGSIZE;
+}

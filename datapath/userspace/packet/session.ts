@@ -1,0 +1,132 @@
+import { cookieWords, type SessionRx, type SessionTx } from "../../../l2tp/codec.ts";
+import { ReceiveOrder } from "../../../l2tp/reorder.ts";
+import { createSessionCounters, type Session, type SessionCounters } from "../../../model/model.ts";
+import { parseMac } from "../../../net/mac.ts";
+import type { FastSession } from "../fastpath/fast-path.ts";
+import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
+import { Account } from "./deficit.ts";
+import type { FrameDevice } from "./ports.ts";
+import type { TunnelState } from "./tunnel.ts";
+
+const VLAN_TAG_BYTES = 4;
+
+/** A session as the packet path uses it. */
+export class SessionState {
+  config: Session;
+  tunnel: TunnelState;
+  tx: SessionTx;
+  rx: SessionRx;
+  /** The largest frame that the device takes: the kernel's bound for l2tpeth (is_skb_forwardable). */
+  maxFrameBytes: number;
+  /** The source address that its device's frames must have: the first two bytes (−1: any will do), and the rest. */
+  sourceHead = -1;
+  sourceTail = 0;
+  /** Where received sequence numbers count. */
+  order: ReceiveOrder | null;
+  /** By slot of `order`: the slot of the hold pool with the frame, and the frame's length. */
+  readonly held: Int32Array;
+  readonly heldBytes: Int32Array;
+  device: FrameDevice | null = null;
+  /** Where frames of it pass without us, or did. */
+  fast: FastSession | null = null;
+  /** What its device shows. */
+  hasCarrier = true;
+  readonly counters: SessionCounters = createSessionCounters();
+  /** When the last frame came in that passed by us, by the loop's clock; −1: none yet. */
+  lastReceivedMs = -1;
+  /**
+   * Small frames that its device is likely to have next: about as many as the last time. Below 0: large ones came when
+   * small ones were expected, and for so many turns none are.
+   */
+  expectedFrames = 0;
+  /** What its device's frames have taken of the loop. */
+  readonly account = new Account();
+  /** The receiver's last turn that had a frame of it. */
+  heardInTurn = 0;
+
+  constructor(config: Session, tunnel: TunnelState) {
+    this.config = config;
+    this.tunnel = tunnel;
+    this.order = receiveOrder(config);
+    this.held = new Int32Array(HELD_FRAMES);
+    this.heldBytes = new Int32Array(HELD_FRAMES);
+    this.tx = sessionTx(config, tunnel, 0);
+    this.rx = sessionRx(config);
+    this.maxFrameBytes = maxFrameBytes(config);
+    this.#holdToMac(config);
+  }
+
+  /** False: another session has taken its session id over. */
+  get isReceiving(): boolean {
+    return this.tunnel.endpoint.sessionOf(this.config.sessionId) === this;
+  }
+
+  /** When the last frame came, by whichever way, by the loop's clock; −1: none yet. */
+  lastHeardMs(now: number): number {
+    const fastMsAgo = this.fast?.counters.lastReceivedMsAgo ?? null;
+    return fastMsAgo === null
+      ? this.lastReceivedMs
+      : Math.max(this.lastReceivedMs, now - fastMsAgo);
+  }
+
+  /** Takes a changed configuration over; what we send is numbered on, and so is what the same peer sends. */
+  configure(config: Session, tunnel: TunnelState): void {
+    const before = this.config.sequencing;
+    const after = config.sequencing;
+    if (
+      before.receive !== after.receive ||
+      before.reorderTimeoutMs !== after.reorderTimeoutMs ||
+      this.config.l2SpecificSublayer !== config.l2SpecificSublayer ||
+      this.config.sessionId !== config.sessionId ||
+      this.config.peerSessionId !== config.peerSessionId
+    ) {
+      this.order = receiveOrder(config);
+    }
+    this.tx = sessionTx(config, tunnel, this.tx.sequence);
+    this.rx = sessionRx(config);
+    this.maxFrameBytes = maxFrameBytes(config);
+    this.#holdToMac(config);
+    this.config = config;
+    this.tunnel = tunnel;
+  }
+
+  #holdToMac({ sourceMac }: Session): void {
+    this.sourceHead = -1;
+    if (sourceMac === undefined) return;
+    const { buffer } = parseMac(sourceMac);
+    const view = new DataView(buffer);
+    this.sourceTail = view.getInt32(2);
+    this.sourceHead = view.getUint16(0);
+  }
+}
+
+/** Early frames that a session may hold. */
+export const HELD_FRAMES = 64;
+
+function receiveOrder({ sequencing, l2SpecificSublayer }: Session): ReceiveOrder | null {
+  return sequencing.receive && l2SpecificSublayer === "Default"
+    ? new ReceiveOrder(sequencing.reorderTimeoutMs, HELD_FRAMES)
+    : null;
+}
+
+function sessionTx(config: Session, tunnel: TunnelState, sequence: number): SessionTx {
+  return {
+    overUdp: tunnel.config.encapsulation === "UDP",
+    sessionId: config.peerSessionId,
+    ...cookieWords(config.txCookie),
+    sublayer: config.l2SpecificSublayer === "Default",
+    sequencing: config.sequencing.send,
+    sequence,
+  };
+}
+
+function sessionRx(config: Session): SessionRx {
+  return {
+    ...cookieWords(config.rxCookie),
+    sublayer: config.l2SpecificSublayer === "Default",
+  };
+}
+
+function maxFrameBytes({ mtu }: Session): number {
+  return mtu + ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES;
+}

@@ -1,0 +1,213 @@
+/** From devices to sockets: frames get their headers, large ones are cut, and all are queued. */
+import { dataHeaderBytes, encodeDataHeader } from "../../../l2tp/codec.ts";
+import { Errno } from "../../../linux/errno.ts";
+import { Segmenter } from "../offload/segment.ts";
+import { completeChecksum } from "../offload/transport-checksum.ts";
+import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
+import { type Arena, FRAME_CAPACITY } from "./arena.ts";
+import { COST } from "./deficit.ts";
+import { BATCH_FRAMES, type FrameBatch, type FrameDevice } from "./ports.ts";
+import type { SendQueue } from "./send-queue.ts";
+import type { SessionState } from "./session.ts";
+
+/** Of one device in a row, so that others have their turn; its account may allow less. */
+const MAX_FRAMES = 64;
+/** What UDP over IPv6 can hold; IPv4's socket refuses what it cannot. */
+const MAX_DATAGRAM_BYTES = 65_527;
+
+/** Fewer frames in one system call are not worth it, nor are large ones. */
+const LEAST_BATCH = 4;
+const MAX_BATCHED_COST = 4096;
+/** Reads in one system call: nobody knows before what the frames cost. */
+const READS_PER_CALL = 16;
+/** Turns that read one frame at a time, after a batch of large frames. */
+const SINGLE_TURNS = 256;
+
+export class Transmitter {
+  readonly #arena: Arena;
+  readonly #queue: SendQueue;
+  readonly #batch: FrameBatch | null;
+  readonly #segmenter: Segmenter;
+
+  constructor(arena: Arena, queue: SendQueue, batch: FrameBatch | null) {
+    this.#arena = arena;
+    this.#queue = queue;
+    this.#batch = batch;
+    this.#segmenter = new Segmenter(arena);
+  }
+
+  /** Queues some of the frames that wait in the session's device. False: device lost. */
+  readDevice(session: SessionState): boolean {
+    const { device } = session;
+    if (device === null) return true;
+    const expected = session.expectedFrames;
+    return this.#batch !== null && expected >= LEAST_BATCH
+      ? this.#readMany(session, device, this.#batch, Math.min(expected, BATCH_FRAMES))
+      : this.#readEach(session, device);
+  }
+
+  #readEach(session: SessionState, device: FrameDevice): boolean {
+    const { account } = session;
+    let frames = 0;
+    let cost = 0;
+    for (; frames < MAX_FRAMES && account.isOpen; frames++) {
+      const at = this.#queue.frameAt();
+      const bytes = device.read(this.#arena, at, FRAME_CAPACITY);
+      if (bytes === 0) break;
+      const taken = this.#take(session, at, bytes);
+      if (taken < 0) return false;
+      cost += taken;
+      account.spend(taken);
+    }
+    if (session.expectedFrames < 0) session.expectedFrames++;
+    else session.expectedFrames = cost < frames * MAX_BATCHED_COST ? frames : 0;
+    return true;
+  }
+
+  /** As many as are expected, several in one system call. */
+  #readMany(
+    session: SessionState,
+    device: FrameDevice,
+    batch: FrameBatch,
+    expected: number,
+  ): boolean {
+    const { account } = session;
+    let frames = 0;
+    let cost = 0;
+    for (let asked = 0; asked < expected && frames === asked && account.isOpen; ) {
+      const reads = Math.min(READS_PER_CALL, expected - asked);
+      const first = this.#read(device, batch, reads);
+      asked += reads;
+      for (let index = 0; index < reads; index++) {
+        const bytes = batch.result(index);
+        if (bytes === 0) continue;
+        const taken = this.#take(session, this.#queue.reservedAt(first + index), bytes);
+        if (taken < 0) return false;
+        cost += taken;
+        account.spend(taken);
+        frames++;
+      }
+    }
+    // With all of them there, there may be more.
+    const next = frames === expected ? 2 * frames : frames;
+    session.expectedFrames = cost < frames * MAX_BATCHED_COST ? next : -SINGLE_TURNS;
+    return true;
+  }
+
+  /** Reads so many frames, as far as there are any. Returns the slot of the first. */
+  #read(device: FrameDevice, batch: FrameBatch, count: number): number {
+    const first = this.#queue.reserveFrames(count);
+    for (let index = 0; index < count; index++) {
+      batch.setRead(index, device, this.#queue.reservedAt(first + index), FRAME_CAPACITY);
+    }
+    batch.run(count);
+    return first;
+  }
+
+  /**
+   * What the device has read to `at`, or how it has failed.
+   * @returns what it costs; −1: device lost
+   */
+  #take(session: SessionState, at: number, bytes: number): number {
+    if (bytes > 0) return this.#takeFrame(session, at, bytes);
+    if (bytes !== -Errno.EINVAL) return -1;
+    // One that the kernel cannot express is gone; the next may do.
+    session.counters.txErrors++;
+    return COST.crossing;
+  }
+
+  #takeFrame(session: SessionState, at: number, bytes: number): number {
+    // Nobody is there to send it to, yet or any more.
+    if (session.tx.sessionId === 0) {
+      session.counters.txErrors++;
+      return COST.crossing;
+    }
+    const { view } = this.#arena;
+    if (session.sourceHead >= 0 && !hasSource(view, at, session)) {
+      session.counters.txSpoofed++;
+      return COST.crossing;
+    }
+    const header = at - VNET_HEADER_BYTES;
+    const gsoType = view.getUint8(header + VNET.gsoType);
+    const start = view.getUint16(header + VNET.checksumStart, true);
+    let datagrams = 1;
+    if (gsoType !== GsoType.None) {
+      const gsoSize = view.getUint16(header + VNET.gsoSize, true);
+      datagrams = this.#takeLarge(session, at, at + bytes, gsoType, gsoSize, start);
+    } else {
+      if ((view.getUint8(header + VNET.flags) & NEEDS_CHECKSUM) !== 0) {
+        const field = view.getUint16(header + VNET.checksumOffset, true);
+        if (!completeChecksum(this.#arena, at, at + bytes, start, field)) datagrams = 0;
+      }
+      if (datagrams > 0 && !this.#takePlain(session, at, bytes)) datagrams = 0;
+    }
+    if (datagrams === 0) session.counters.txErrors++;
+    // The kernel takes those one by one that it does not cut.
+    const each = session.tunnel.segmentLimit > 0 ? COST.datagram : COST.crossing;
+    return bytes + COST.crossing + datagrams * each;
+  }
+
+  #takePlain(session: SessionState, at: number, bytes: number): boolean {
+    const { tx } = session;
+    const headerBytes = dataHeaderBytes(tx);
+    if (headerBytes + bytes > MAX_DATAGRAM_BYTES) return false;
+    // In front of the frame, over what the device said of it.
+    encodeDataHeader(this.#arena.view, at - headerBytes, tx);
+    this.#queue.add(session, at - headerBytes, headerBytes + bytes, bytes);
+    this.#queue.keepFrame(at);
+    return true;
+  }
+
+  #takeLarge(
+    session: SessionState,
+    at: number,
+    end: number,
+    gsoType: number,
+    gsoSize: number,
+    checksumStart: number,
+  ): number {
+    const segmenter = this.#segmenter;
+    const queue = this.#queue;
+    const { tx } = session;
+    const count = segmenter.start(at, end, gsoType, gsoSize, checksumStart);
+    if (count === 0) return 0;
+    // Larger than any frame that the session takes: no stack of the device's MTU makes such.
+    const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(0);
+    if (frameBytes > session.maxFrameBytes) return 0;
+    const headerBytes = dataHeaderBytes(tx);
+    const batch = queue.fitting(headerBytes + frameBytes);
+    for (let first = 0; first < count; first += batch) {
+      this.#takeSegments(session, first, Math.min(batch, count - first), headerBytes);
+    }
+    return count;
+  }
+
+  #takeSegments(session: SessionState, first: number, count: number, headerBytes: number): void {
+    const { view } = this.#arena;
+    const segmenter = this.#segmenter;
+    const { tx } = session;
+    const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(first);
+    const lastBytes = segmenter.headerBytes + segmenter.payloadBytes(first + count - 1);
+    const size = headerBytes + frameBytes;
+    const at = this.#queue.writeAt((count - 1) * size + headerBytes + lastBytes);
+    encodeDataHeader(view, segmenter.headersAt - headerBytes, tx);
+    segmenter.write(first, count, at, headerBytes);
+    if (tx.sequencing) {
+      for (let index = 1; index < count; index++) encodeDataHeader(view, at + index * size, tx);
+    }
+    const equal = lastBytes === frameBytes ? count : count - 1;
+    this.#queue.add(session, at, size, frameBytes, equal);
+    if (equal < count) {
+      this.#queue.add(session, at + equal * size, headerBytes + lastBytes, lastBytes);
+    }
+  }
+}
+
+const SOURCE_AT = 6;
+
+function hasSource(view: DataView, at: number, { sourceHead, sourceTail }: SessionState): boolean {
+  return (
+    view.getUint16(at + SOURCE_AT) === sourceHead &&
+    view.getInt32(at + SOURCE_AT + 2) === sourceTail
+  );
+}

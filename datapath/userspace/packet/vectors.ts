@@ -1,0 +1,199 @@
+/** The kernel's message vectors and I/O vectors (sendmmsg(2), recvmmsg(2)), in place. */
+import { addressOf, createMemory, type Memory, setWord64 } from "../../../linux/memory.ts";
+import { SOCKADDR_BYTES, SOL_UDP, UDP_SEGMENT } from "../../../linux/socket.ts";
+import type { Arena } from "./arena.ts";
+
+/** struct mmsghdr of LP64: the msghdr, then the length of the message. */
+const MMSGHDR_BYTES = 64;
+const MSG = {
+  name: 0,
+  nameBytes: 8,
+  iov: 16,
+  iovCount: 24,
+  control: 32,
+  controlBytes: 40,
+} as const;
+const MSG_FLAGS = 48;
+const MSG_LENGTH = 56;
+const MSG_TRUNC = 0x20;
+const NAME_BYTES = 32;
+const IOVEC_BYTES = 16;
+
+/** struct cmsghdr, and the data of a UDP_SEGMENT (u16) or UDP_GRO (int) behind it, padded (cmsg(3)). */
+const CONTROL_BYTES = 24;
+const CMSG = { length: 0, level: 8, type: 12, data: 16 } as const;
+const CMSG_HEADER_BYTES = 16;
+
+if (NAME_BYTES < SOCKADDR_BYTES) throw new RangeError("NAME_BYTES");
+
+/** Pieces of the arena, for one call to take together. */
+export class IoVectors {
+  readonly arena: Arena;
+  readonly #memory: Memory;
+
+  constructor(arena: Arena, count: number) {
+    this.arena = arena;
+    this.#memory = createMemory(count * IOVEC_BYTES);
+  }
+
+  /** @throws RangeError where it is not inside of the arena */
+  set(index: number, at: number, length: number): void {
+    const { view } = this.#memory;
+    setWord64(view, index * IOVEC_BYTES, addressOf(this.arena, at, length));
+    view.setUint32(index * IOVEC_BYTES + 8, length, true);
+  }
+
+  addressOf(index: number, count: number): number {
+    return addressOf(this.#memory, index * IOVEC_BYTES, count * IOVEC_BYTES);
+  }
+
+  /** A piece, as long as it may be written to. For fakes. */
+  piece(index: number): Uint8Array {
+    const { view } = this.#memory;
+    const low = view.getUint32(index * IOVEC_BYTES, true);
+    const high = view.getUint32(index * IOVEC_BYTES + 4, true);
+    const at = high * 0x1_0000_0000 + low - this.arena.address;
+    return this.arena.bytes.subarray(at, at + view.getUint32(index * IOVEC_BYTES + 8, true));
+  }
+}
+
+/** Messages, each with an address and a control message of its own. Their pieces stand in I/O vectors. */
+export class MessageVectors {
+  readonly count: number;
+  readonly #pieces: IoVectors;
+  readonly #messages: Memory;
+  readonly #names: Memory;
+  readonly #controls: Memory;
+  /** The names, by 32-bit words: 8 a message. */
+  readonly #nameWords: Uint32Array;
+
+  constructor(pieces: IoVectors, count: number) {
+    this.count = count;
+    this.#pieces = pieces;
+    this.#messages = createMemory(count * MMSGHDR_BYTES);
+    this.#names = createMemory(count * NAME_BYTES);
+    this.#controls = createMemory(count * CONTROL_BYTES);
+    const { buffer, byteOffset, length } = this.#names.bytes;
+    this.#nameWords = new Uint32Array(buffer, byteOffset, length / 4);
+    const { view } = this.#messages;
+    for (let index = 0; index < count; index++) {
+      const message = index * MMSGHDR_BYTES;
+      const name = addressOf(this.#names, index * NAME_BYTES, NAME_BYTES);
+      const control = addressOf(this.#controls, index * CONTROL_BYTES, CONTROL_BYTES);
+      setWord64(view, message + MSG.name, name);
+      setWord64(view, message + MSG.control, control);
+    }
+  }
+
+  addressOf(index: number, count: number): number {
+    return addressOf(this.#messages, index * MMSGHDR_BYTES, count * MMSGHDR_BYTES);
+  }
+
+  setPieces(index: number, first: number, count: number): void {
+    const { view } = this.#messages;
+    const message = index * MMSGHDR_BYTES;
+    setWord64(view, message + MSG.iov, this.#pieces.addressOf(first, count));
+    view.setUint32(message + MSG.iovCount, count, true);
+  }
+
+  /** Where the message goes: a struct sockaddr by 32-bit words. */
+  setDestination(index: number, words: Uint32Array): void {
+    const base = index * (NAME_BYTES / 4);
+    for (let i = 0; i < words.length; i++) this.#nameWords[base + i] = words[i] as number;
+    this.#messages.view.setUint32(index * MMSGHDR_BYTES + MSG.nameBytes, words.length * 4, true);
+  }
+
+  /** Has the kernel cut the message into datagrams of so many bytes (udp(7)); 0: it is one. */
+  setSegment(index: number, bytes: number): void {
+    const length = index * MMSGHDR_BYTES + MSG.controlBytes;
+    this.#messages.view.setUint32(length, bytes === 0 ? 0 : CONTROL_BYTES, true);
+    if (bytes === 0) return;
+    const { view } = this.#controls;
+    const control = index * CONTROL_BYTES;
+    view.setUint32(control + CMSG.length, CMSG_HEADER_BYTES + 2, true);
+    view.setUint32(control + CMSG.level, SOL_UDP, true);
+    view.setUint32(control + CMSG.type, UDP_SEGMENT, true);
+    view.setUint16(control + CMSG.data, bytes, true);
+  }
+
+  /** Makes the first messages ready for the kernel to write sources and control messages to. */
+  expect(count: number): void {
+    const { view } = this.#messages;
+    for (let at = 0; at < count * MMSGHDR_BYTES; at += MMSGHDR_BYTES) {
+      view.setUint32(at + MSG.nameBytes, NAME_BYTES, true);
+      view.setUint32(at + MSG.controlBytes, CONTROL_BYTES, true);
+    }
+  }
+
+  receivedBytes(index: number): number {
+    return this.#messages.view.getUint32(index * MMSGHDR_BYTES + MSG_LENGTH, true);
+  }
+
+  wasTruncated(index: number): boolean {
+    const flags = this.#messages.view.getUint32(index * MMSGHDR_BYTES + MSG_FLAGS, true);
+    return (flags & MSG_TRUNC) !== 0;
+  }
+
+  /** Of each datagram in the message but the last, where the kernel has joined some; 0: it is one. */
+  receivedSegment(index: number): number {
+    const length = this.#messages.view.getUint32(index * MMSGHDR_BYTES + MSG.controlBytes, true);
+    if (length < CMSG_HEADER_BYTES + 4) return 0;
+    // UDP_GRO is all that was asked for.
+    return this.#controls.view.getUint32(index * CONTROL_BYTES + CMSG.data, true);
+  }
+
+  /**
+   * Whether the message came from the address that `words` encode. Of an IPv6 address the flow
+   * label (word 1) and the scope (word 6) say nothing about who sent it; IPv4 ends with word 1.
+   */
+  isFrom(index: number, words: Uint32Array, ignorePort: boolean): boolean {
+    const name = this.#nameWords;
+    const base = index * (NAME_BYTES / 4);
+    const head = (name[base] as number) ^ (words[0] as number);
+    if ((ignorePort ? head & 0xffff : head) !== 0) return false;
+    if (words.length === 4) return name[base + 1] === words[1];
+    for (let i = 2; i < 6; i++) if (name[base + i] !== words[i]) return false;
+    return true;
+  }
+
+  /** The struct sockaddr that the message came from. */
+  copyName(index: number, to: Uint8Array): void {
+    const at = index * NAME_BYTES;
+    for (let i = 0; i < to.length; i++) to[i] = this.#names.bytes[at + i] as number;
+  }
+
+  /** What the kernel would make of a message that came. For fakes. */
+  pretendReceived(index: number, bytes: Uint8Array, segment: number, sockaddr: Uint8Array): void {
+    const { view } = this.#messages;
+    const message = index * MMSGHDR_BYTES;
+    this.#pieces.piece(this.#firstPiece(index)).set(bytes);
+    view.setUint32(message + MSG_LENGTH, bytes.length, true);
+    view.setUint32(message + MSG_FLAGS, 0, true);
+    view.setUint32(message + MSG.controlBytes, segment === 0 ? 0 : CONTROL_BYTES, true);
+    this.#controls.view.setUint32(index * CONTROL_BYTES + CMSG.data, segment, true);
+    this.#names.bytes.set(sockaddr, index * NAME_BYTES);
+  }
+
+  /** The datagrams that the kernel would make of a message. For fakes. */
+  datagrams(index: number): Uint8Array[] {
+    const first = this.#firstPiece(index);
+    const { view } = this.#messages;
+    const message = index * MMSGHDR_BYTES;
+    const count = view.getUint32(message + MSG.iovCount, true);
+    const pieces = Array.from({ length: count }, (_, i) => this.#pieces.piece(first + i));
+    const all = Buffer.concat(pieces);
+    const isCut = view.getUint32(message + MSG.controlBytes, true) !== 0;
+    if (!isCut) return [all];
+    const size = this.#controls.view.getUint16(index * CONTROL_BYTES + CMSG.data, true);
+    const parts = Math.ceil(all.length / size);
+    return Array.from({ length: parts }, (_, i) => all.subarray(i * size, (i + 1) * size));
+  }
+
+  #firstPiece(index: number): number {
+    const { view } = this.#messages;
+    const low = view.getUint32(index * MMSGHDR_BYTES + MSG.iov, true);
+    const high = view.getUint32(index * MMSGHDR_BYTES + MSG.iov + 4, true);
+    const base = this.#pieces.addressOf(0, 0);
+    return (high * 0x1_0000_0000 + low - base) / IOVEC_BYTES;
+  }
+}

@@ -1,0 +1,133 @@
+/** The control socket of the datapath process, served on the packet loop's own thread. */
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { EPOLLIN, EPOLLOUT } from "../../../linux/epoll.ts";
+import { isErrno } from "../../../linux/errno.ts";
+import { closeFd, lockFile, lockHolder } from "../../../linux/fd.ts";
+import { acceptUnix, listenUnix, receive, send } from "../../../linux/unix.ts";
+import { type Reply, toWireError } from "../../../rpc/errors.ts";
+import { LineSplitter } from "../../../rpc/lines.ts";
+import { MAX_MESSAGE_BYTES, type Request, type Results } from "../protocol.ts";
+import type { Handler, Loop } from "./loop.ts";
+import type { Served } from "./shard.ts";
+
+/** Connections at once: an agent, its successor, and a few curious people. */
+const MAX_CONNECTIONS = 16;
+const READ_BYTES = 256 * 1024;
+
+/**
+ * Serves on `path`, by handlers of `loop`.
+ * @throws SystemError; Error where another datapath lives, however it is doing
+ */
+export function serveControl(loop: Loop, served: Served, path: string, version: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  try {
+    lockFile(`${path}.lock`);
+  } catch (error) {
+    if (!isErrno(error, "EAGAIN")) throw error;
+    const pid = lockHolder(`${path}.lock`)?.pid;
+    const which = pid === undefined ? "" : `, process ${pid}`;
+    throw new Error(`another l2tp-datapath runs for ${path}${which}; end that one, or wait for it`);
+  }
+  const listener = listenUnix(path);
+  let connections = 0;
+  loop.watch(listener, EPOLLIN, {
+    queues: false,
+    ready() {
+      const fd = acceptUnix(listener);
+      if (fd < 0) return;
+      if (connections >= MAX_CONNECTIONS) return closeFd(fd);
+      connections++;
+      const connection = new Connection(loop, served, fd, version, () => connections--);
+      loop.watch(fd, EPOLLIN, connection);
+    },
+  });
+}
+
+class Connection implements Handler {
+  readonly queues = false;
+  readonly #loop: Loop;
+  readonly #served: Served;
+  readonly #fd: number;
+  readonly #version: string;
+  readonly #closed: () => void;
+  readonly #lines = new LineSplitter(MAX_MESSAGE_BYTES);
+  readonly #buffer = new Uint8Array(READ_BYTES);
+  /** What the peer has not taken yet. While there is any, its requests wait. */
+  #unsent: Uint8Array | null = null;
+
+  constructor(loop: Loop, served: Served, fd: number, version: string, closed: () => void) {
+    this.#loop = loop;
+    this.#served = served;
+    this.#fd = fd;
+    this.#version = version;
+    this.#closed = closed;
+  }
+
+  ready(): void {
+    try {
+      if (this.#unsent !== null) this.#flush(this.#unsent);
+      else this.#read();
+    } catch {
+      // The peer is gone, or does not speak the protocol; it loses its connection, we nothing.
+      this.#close();
+    }
+  }
+
+  #read(): void {
+    const bytes = receive(this.#fd, this.#buffer);
+    if (bytes === 0) return this.#close();
+    if (bytes < 0) return;
+    let replies = "";
+    for (const line of this.#lines.push(this.#buffer.subarray(0, bytes))) {
+      replies += `${JSON.stringify(this.#answer(line))}\n`;
+    }
+    if (replies !== "") this.#flush(Buffer.from(replies));
+  }
+
+  #flush(data: Uint8Array): void {
+    let rest = data;
+    while (rest.length > 0) {
+      const sent = send(this.#fd, rest);
+      if (sent < 0) break;
+      rest = rest.subarray(sent);
+    }
+    const wasWaiting = this.#unsent !== null;
+    this.#unsent = rest.length > 0 ? rest : null;
+    if (wasWaiting !== (this.#unsent !== null)) {
+      this.#loop.epoll.modify(this.#fd, this.#unsent === null ? EPOLLIN : EPOLLOUT);
+    }
+  }
+
+  #close(): void {
+    this.#loop.unwatchAndClose(this.#fd);
+    this.#closed();
+  }
+
+  #answer(line: string): Reply<unknown> {
+    try {
+      return { result: this.#execute(JSON.parse(line) as Request) };
+    } catch (error) {
+      return { error: toWireError(error) };
+    }
+  }
+
+  #execute(request: Request): Results[keyof Results] {
+    switch (request.op) {
+      case "hello":
+        return { version: this.#version, pid: process.pid };
+      case "list":
+        return this.#served.list(request.sessions);
+      case "turns":
+        return this.#served.turns;
+      case "apply":
+        return request.changes.map((change) => this.#served.apply(change));
+      case "shutdown":
+        this.#served.stop();
+        this.#loop.stop();
+        return null;
+      default:
+        throw new TypeError(`unknown request ${JSON.stringify(request).slice(0, 200)}`);
+    }
+  }
+}

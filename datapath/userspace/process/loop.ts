@@ -1,0 +1,109 @@
+/**
+ * The rounds of a thread: waits for readiness, gives each device and each socket at most one batch a round (less to
+ * one that has had more than its share: deficit.ts), and sleeps without a timer while nothing waits. Control requests run between batches, on the same thread, so
+ * that no packet ever sees half of a change.
+ */
+
+import { EPOLLIN, Epoll } from "../../../linux/epoll.ts";
+import { closeFd } from "../../../linux/fd.ts";
+import { Policy, setPolicy } from "../../../linux/scheduler.ts";
+import { type Account, Rounds } from "../packet/deficit.ts";
+import { Busyness } from "./busyness.ts";
+
+/** What a descriptor's readiness leads to. */
+export interface Handler {
+  ready(now: number): void;
+  /** Whether what it queues may wait for the handlers after it, and so share a system call. */
+  readonly queues: boolean;
+  /** What it has spent of its share; none: it is served in each round. */
+  readonly account?: Account;
+}
+
+/** What handlers leave for the rounds, and what is due by time. */
+export interface Batches {
+  flush(): void;
+  expire(now: number): void;
+  nextDeadline(): number;
+}
+
+const NONE: Batches = {
+  flush() {},
+  expire() {},
+  nextDeadline: () => Number.POSITIVE_INFINITY,
+};
+
+export class Loop {
+  readonly epoll = new Epoll();
+  readonly #batches: Batches;
+  /** By descriptor. */
+  readonly #handlers: (Handler | undefined)[] = [];
+  readonly #busyness = new Busyness((isBusy) => setPolicy(isBusy ? Policy.Batch : Policy.Other));
+  readonly #rounds = new Rounds();
+  #stopping = false;
+
+  constructor(batches: Batches = NONE) {
+    this.#batches = batches;
+  }
+
+  /** Runs until `stop`. */
+  run(): void {
+    while (!this.#stopping) this.#round(this.#timeoutMs());
+  }
+
+  stop(): void {
+    this.#stopping = true;
+  }
+
+  watch(fd: number, interest: number, handler: Handler): void {
+    this.epoll.add(fd, interest);
+    this.#handlers[fd] = handler;
+  }
+
+  /** Closes what cannot be watched. */
+  watchOrClose(fd: number, handler: Handler): void {
+    try {
+      this.watch(fd, EPOLLIN, handler);
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
+  }
+
+  unwatch(fd: number): void {
+    this.epoll.remove(fd);
+    this.#handlers[fd] = undefined;
+  }
+
+  unwatchAndClose(fd: number): void {
+    this.unwatch(fd);
+    closeFd(fd);
+  }
+
+  /** Milliseconds of a steady clock. */
+  now(): number {
+    return performance.now();
+  }
+
+  #round(timeoutMs: number): void {
+    const before = this.now();
+    const count = this.epoll.wait(timeoutMs);
+    const now = this.now();
+    this.#busyness.waited(before, now);
+    this.#rounds.begin();
+    for (let i = 0; i < count; i++) {
+      const handler = this.#handlers[this.epoll.readyFd(i)];
+      if (handler === undefined || !this.#rounds.admits(handler.account)) continue;
+      if (!handler.queues) this.#batches.flush();
+      handler.ready(now);
+    }
+    this.#rounds.end();
+    this.#batches.flush();
+    this.#batches.expire(now);
+  }
+
+  #timeoutMs(): number {
+    const deadline = this.#batches.nextDeadline();
+    if (deadline === Number.POSITIVE_INFINITY) return -1;
+    return Math.max(0, Math.ceil(deadline - this.now()));
+  }
+}

@@ -1,0 +1,421 @@
+/**
+ * Control connections of one thread's tunnels, beside its packet path: what the ends of a session agree on becomes
+ * its configuration there, and what ends takes it away again. Control and data share a tunnel's socket.
+ */
+import { randomBytes } from "node:crypto";
+import { isCarrying } from "../../../l2tp/control/circuit-status.ts";
+import { Deadlines } from "../../../l2tp/control/deadlines.ts";
+import { choosePath, viewPath } from "../../../l2tp/control/failover.ts";
+import { Lcce, type Peer } from "../../../l2tp/control/lcce.ts";
+import { concat, type Octets } from "../../../l2tp/control/octets.ts";
+import type { Peering, PeeringConfig } from "../../../l2tp/control/peering.ts";
+import type { EstablishedSession } from "../../../l2tp/control/session.ts";
+import { sameData } from "../../../l2tp/same-data.ts";
+import {
+  AF_INET6,
+  decodeSockaddr,
+  encodeSockaddr,
+  type SocketAddress,
+} from "../../../linux/socket.ts";
+import { carried } from "../../../model/carried.ts";
+import type { Session, Tunnel } from "../../../model/model.ts";
+import type { SessionControlState } from "../../control-state.ts";
+import type { Change, DevicePlace, SessionState, TunnelState } from "../../datapath.ts";
+import type { PacketBytes } from "../packet/receive.ts";
+import type { Table } from "../packet/table.ts";
+import type { LocalEndpoint } from "../packet/tunnel.ts";
+import { describeTunnel } from "./describe.ts";
+import { Inbox } from "./inbox.ts";
+import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
+import { isSignalled, sessionConfig, type Wanted } from "./signalled-session.ts";
+
+/** In front of a control message over IP (RFC 3931, 4.1.1.2). */
+const ZERO_SESSION_ID = new Uint8Array(4);
+/** The most that one round handles, so that frames wait behind no more. */
+const MAX_MESSAGES_A_ROUND = 8;
+const IPV4_BYTES = 4;
+const IPV6_BYTES = 16;
+/** Where the address stands in a struct sockaddr_in and sockaddr_in6. */
+const INET_ADDRESS_AT = 4;
+const INET6_ADDRESS_AT = 8;
+const MAX_LINES = 20;
+
+interface Incoming {
+  /** Names the endpoint where it came. */
+  readonly local: string;
+  readonly from: SocketAddress;
+  readonly message: Octets;
+}
+
+export class ControlPlane {
+  /** How often a control connection or a session has changed, in what is told of it. */
+  turns = 0;
+  readonly #table: Table;
+  readonly #now: () => number;
+  readonly #log: (line: string) => void;
+  readonly #lcce: Lcce;
+  readonly #tunnels = new Map<string, ManagedTunnel>();
+  /** By the name of each of its peerings. */
+  readonly #owners = new Map<string, ManagedTunnel>();
+  /** Whose remotes may have come or gone since it was last asked which of them carries. */
+  readonly #turnedTunnels = new Set<ManagedTunnel>();
+  /** Of which a better remote is there, and has to be for a while longer. */
+  readonly #held = new Deadlines<ManagedTunnel>();
+  /** Keys of sessions that may not be in the table as they are agreed on. */
+  readonly #turnedSessions = new Set<string>();
+  readonly #sessions = new Map<string, Wanted>();
+  readonly #inbox = new Inbox<Peer, Incoming>();
+
+  /** @param now milliseconds of a steady clock */
+  constructor(table: Table, now: () => number, log: (line: string) => void) {
+    this.#table = table;
+    this.#log = once(log);
+    this.#now = now;
+    this.#lcce = new Lcce({
+      random,
+      newSessionId: () => this.#newSessionId(),
+      heardAt: (peering) => this.#heardAt(peering),
+      transmit: ({ local }, remote, octets) => this.#transmit(local, remote, octets),
+      listener: {
+        up: (peering) => this.#turned(peering),
+        down: (peering) => this.#turned(peering),
+        refused: (peering) => this.#turned(peering),
+        sessionUp: (peering, { key }) => this.#turned(peering, key),
+        sessionDown: (peering, key) => this.#turned(peering, key),
+        peerCircuit: (peering, key) => this.#turned(peering, key),
+      },
+    });
+  }
+
+  /** @throws SystemError, ChangeError as the table does */
+  apply(change: Change): void {
+    this.#apply(change);
+    this.#settle();
+  }
+
+  #apply(change: Change): void {
+    switch (change.op) {
+      case "putTunnel":
+        return this.#putTunnel(change.tunnel);
+      case "deleteTunnel":
+        // The peer is told while there is a socket to tell it by.
+        this.#forgetTunnel(change.name);
+        return this.#table.apply(change);
+      case "putSession":
+        return this.#putSession(change.session, change.device);
+      case "deleteSession":
+        this.forgetSession(change.key);
+        return this.#table.apply(change);
+      case "deleteDevice":
+        return this.#table.apply(change);
+    }
+  }
+
+  /**
+   * A control message came; `poll` takes it in, when the packet path has done with its batch.
+   * Nothing is allocated for one that is dropped.
+   * @param at from where to `end` it stands in `memory`, behind the UDP or IP header
+   * @returns false: no control connection here is with its sender
+   */
+  receive(
+    { key, overUdp, counters }: LocalEndpoint,
+    sockaddr: Uint8Array,
+    { bytes, view }: PacketBytes,
+    at: number,
+    end: number,
+    now: number,
+  ): boolean {
+    const isIpv6 = sockaddr[0] === AF_INET6;
+    const address = isIpv6 ? INET6_ADDRESS_AT : INET_ADDRESS_AT;
+    const length = isIpv6 ? IPV6_BYTES : IPV4_BYTES;
+    const peer = this.#lcce.peerAt(key, sockaddr, address, length);
+    if (peer === undefined) return false;
+    const begin = overUdp ? at : at + ZERO_SESSION_ID.length;
+    if (!this.#inbox.hasRoom(peer)) peer.budget.dropped++;
+    else if (this.#lcce.admits(peer, view, begin, end, now)) {
+      const from = decodeSockaddr(sockaddr);
+      this.#inbox.put(peer, { local: key, from, message: bytes.slice(begin, end) });
+      return true;
+    }
+    counters.rxControlDropped++;
+    return true;
+  }
+
+  /** When `poll` has something to do by itself. */
+  deadline(): number {
+    if (!this.#inbox.isEmpty) return Number.NEGATIVE_INFINITY;
+    return Math.min(this.#lcce.deadline(), this.#held.earliest);
+  }
+
+  poll(now: number): void {
+    // Asked between any two batches of frames: mostly there is nothing to do.
+    if (now < this.deadline()) return;
+    for (let count = 0; count < MAX_MESSAGES_A_ROUND; count++) {
+      const incoming = this.#inbox.take();
+      if (incoming === undefined) break;
+      this.#handle(incoming, now);
+    }
+    this.#lcce.poll(now);
+    while (this.#held.earliest <= now) {
+      const held = this.#held.first as ManagedTunnel;
+      this.#held.delete(held);
+      this.#turnedTunnels.add(held);
+    }
+    this.#settle();
+  }
+
+  #handle({ local, from, message }: Incoming, now: number): void {
+    try {
+      this.#lcce.receive(local, from, message, now);
+    } catch (error) {
+      // Nothing a peer says may end the process; that it can is a bug of ours.
+      const why = error instanceof Error ? error.message : String(error);
+      this.#log(`a control message of ${from.address} cannot be handled: ${why}`);
+    }
+  }
+
+  /** Says farewell on all connections: the process ends. */
+  close(): void {
+    for (const name of this.#owners.keys()) this.#lcce.delete(name, this.#now());
+  }
+
+  /** What the packet path says of a tunnel, and what this one adds. */
+  describeTunnel(state: TunnelState): TunnelState {
+    const managed = this.#tunnels.get(state.tunnel.name);
+    if (managed === undefined) return state;
+    const dropped = managed.peerings.reduce((sum, each) => sum + this.#lcce.droppedOf(each), 0);
+    const control = describeTunnel(managed, this.#peeringsOf(managed), dropped, this.#now());
+    return { ...state, tunnel: managed.config, control };
+  }
+
+  /** As the agent has put it; what was agreed on is beside it. */
+  describeSession(state: SessionState): SessionState {
+    const wanted = this.#sessions.get(state.session.key);
+    if (wanted === undefined) return state;
+    return { ...state, session: wanted, receiving: true, control: this.#describeControl(wanted) };
+  }
+
+  #describeControl(wanted: Wanted): SessionControlState {
+    const peering = this.#carrying(wanted);
+    return {
+      phase: peering?.sessionOf(wanted.key)?.phase ?? "idle",
+      established: peering?.agreementOf(wanted.key) ?? null,
+      lastEnding: peering?.lastEndingOf(wanted.key) ?? null,
+    };
+  }
+
+  /** All that a tunnel has been put with, in the order of preference. */
+  #peeringsOf({ peerings }: ManagedTunnel): Peering[] {
+    return peerings.map(({ name }) => this.#lcce.peeringOf(name) as Peering);
+  }
+
+  /** The peering by which the session's frames go; undefined: its tunnel has no control connection. */
+  #carrying({ tunnel }: Wanted): Peering | undefined {
+    const managed = this.#tunnels.get(tunnel);
+    return managed === undefined ? undefined : this.#lcce.peeringOf(managed.activeName);
+  }
+
+  #putTunnel(tunnel: Tunnel): void {
+    if (!hasControl(tunnel)) {
+      this.#table.apply({ op: "putTunnel", tunnel });
+      return this.#forgetTunnel(tunnel.name);
+    }
+    const known = this.#tunnels.get(tunnel.name);
+    const managed = new ManagedTunnel(tunnel, known);
+    this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
+    if (sameData(known?.config, tunnel)) return;
+    this.#tunnels.set(tunnel.name, managed);
+    if (known !== undefined) this.#forgetTurns(known);
+    for (const { name } of managed.peerings) this.#owners.set(name, managed);
+    for (const { name } of known?.peerings ?? []) {
+      if (this.#owners.get(name) === known) this.#endPeering(name);
+    }
+    for (const config of managed.peerings) this.#putPeering(config);
+    for (const wanted of this.#wantedOf(tunnel.name)) {
+      this.#want(managed, wanted);
+      // It may have stood with a remote that is none any more.
+      this.#turnedSessions.add(wanted.key);
+    }
+    this.#turnedTunnels.add(managed);
+  }
+
+  /** What is as it was goes on. */
+  #putPeering(config: PeeringConfig): void {
+    const known = this.#lcce.peeringOf(config.name);
+    if (!sameData(known?.config, config)) this.#lcce.put(config, this.#now());
+  }
+
+  #endPeering(name: string): void {
+    this.#owners.delete(name);
+    this.#lcce.delete(name, this.#now());
+  }
+
+  #wantedOf(tunnel: string): Wanted[] {
+    const known = [...(this.#table.tunnels.get(tunnel)?.sessions ?? [])];
+    return known.flatMap(({ config }) => this.#sessions.get(config.key) ?? []);
+  }
+
+  /** Frames are a sign of life, too. */
+  #heardAt(peering: string): number {
+    const managed = this.#owners.get(peering);
+    if (managed?.activeName !== peering) return Number.NEGATIVE_INFINITY;
+    let latest = Number.NEGATIVE_INFINITY;
+    for (const session of this.#table.tunnels.get(managed.config.name)?.sessions ?? []) {
+      latest = Math.max(latest, session.lastHeardMs(this.#now()));
+    }
+    return latest;
+  }
+
+  #forgetTunnel(name: string): void {
+    const known = this.#tunnels.get(name);
+    if (known === undefined) return;
+    this.#tunnels.delete(name);
+    this.#forgetTurns(known);
+    // First: what ends with the connection is not to be put again.
+    for (const { key } of this.#wantedOf(name)) this.#sessions.delete(key);
+    for (const peering of known.peerings) this.#endPeering(peering.name);
+  }
+
+  #forgetTurns(managed: ManagedTunnel): void {
+    this.#turnedTunnels.delete(managed);
+    this.#held.delete(managed);
+  }
+
+  #putSession(session: Session, device: DevicePlace | "keep" | null): void {
+    if (!isSignalled(session)) {
+      this.forgetSession(session.key);
+      this.#table.apply({ op: "putSession", session, device });
+      return this.#table.setCarrier(session.key, true);
+    }
+    const established = this.#established(session);
+    this.#table.apply({ op: "putSession", session: carried(session, established), device });
+    if (established === undefined) this.#table.setCarrier(session.key, false);
+    const before = this.#sessions.get(session.key);
+    // First: what ends in the tunnel before is not to be put again there.
+    this.#sessions.set(session.key, session);
+    if (before !== undefined && before.tunnel !== session.tunnel) this.#unwant(before);
+    const managed = this.#tunnels.get(session.tunnel);
+    if (managed !== undefined) this.#want(managed, session);
+  }
+
+  #want(managed: ManagedTunnel, wanted: Wanted): void {
+    this.#setCircuits(managed, wanted);
+    for (const peering of this.#peeringsOf(managed)) {
+      peering.putSession(sessionConfig(wanted), this.#now());
+    }
+  }
+
+  #unwant({ key, tunnel }: Wanted): void {
+    const managed = this.#tunnels.get(tunnel);
+    for (const peering of managed === undefined ? [] : this.#peeringsOf(managed)) {
+      peering.deleteSession(key, this.#now());
+    }
+  }
+
+  /** On all but one of a tunnel's remotes the circuit is on standby (RFC 5641, 3.1). */
+  #setCircuits(managed: ManagedTunnel, { key, control: { circuit } }: Wanted): void {
+    for (const [index, peering] of this.#peeringsOf(managed).entries()) {
+      const told = { ...circuit, standby: circuit.standby || index !== managed.active };
+      peering.setCircuit(key, told, this.#now());
+    }
+  }
+
+  /** The session goes to another thread; the peer is told that this one is over. */
+  forgetSession(key: string): void {
+    const known = this.#sessions.get(key);
+    if (known === undefined) return;
+    this.#sessions.delete(key);
+    this.#unwant(known);
+  }
+
+  /** As its frames are to be carried here; undefined, too, where they are the kernel's. */
+  #established(wanted: Wanted): EstablishedSession | undefined {
+    if (this.#tunnels.get(wanted.tunnel)?.config.handsOver) return undefined;
+    return this.#carrying(wanted)?.agreementOf(wanted.key);
+  }
+
+  /** Something has happened to one of a tunnel's remotes, or to a session with it. */
+  #turned(peering: string, key?: string): void {
+    this.turns++;
+    const managed = this.#owners.get(peering);
+    if (managed !== undefined && managed.peerings.length > 1) this.#turnedTunnels.add(managed);
+    if (key !== undefined) this.#turnedSessions.add(key);
+  }
+
+  /** After all else: a pod's interface does not flicker where a backup takes over at once. */
+  #settle(): void {
+    for (const managed of this.#turnedTunnels) {
+      this.#turnedTunnels.delete(managed);
+      this.#settleTunnel(managed);
+    }
+    for (const key of this.#turnedSessions) {
+      this.#turnedSessions.delete(key);
+      const wanted = this.#sessions.get(key);
+      if (wanted !== undefined) this.#settleSession(wanted);
+    }
+  }
+
+  #settleTunnel(managed: ManagedTunnel): void {
+    const { holdMs } = managed;
+    const wanted = this.#wantedOf(managed.config.name);
+    const keys = wanted.map(({ key }) => key);
+    const paths = this.#peeringsOf(managed).map((peering, index) =>
+      viewPath(peering, keys, index === managed.active, this.#now()),
+    );
+    const active = choosePath(paths, managed.active, holdMs);
+    // When a better one will have been there for long enough, it is asked again.
+    const better = paths.slice(0, active).filter(({ isUp, upMs }) => isUp && upMs < holdMs);
+    const waits = better.map(({ upMs }) => holdMs - upMs);
+    this.#held.set(managed, this.#now() + Math.min(...waits));
+    if (active === managed.active) return;
+    managed.active = active;
+    this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
+    for (const session of wanted) {
+      this.#setCircuits(managed, session);
+      this.#turnedSessions.add(session.key);
+    }
+  }
+
+  #settleSession(wanted: Wanted): void {
+    const established = this.#established(wanted);
+    const session = carried(wanted, established);
+    const isOn = established !== undefined && isCarrying(established.peerCircuit);
+    if (!isOn) this.#table.setCarrier(wanted.key, false);
+    if (!sameData(this.#table.sessions.get(wanted.key)?.config, session)) {
+      this.#table.apply({ op: "putSession", session, device: "keep" });
+    }
+    if (isOn) this.#table.setCarrier(wanted.key, true);
+  }
+
+  #transmit(local: string, remote: SocketAddress, octets: Octets): void {
+    const endpoint = this.#table.endpoints.get(local);
+    if (endpoint === undefined) return;
+    const datagram = endpoint.overUdp ? octets : concat(ZERO_SESSION_ID, octets);
+    // What does not go out is as good as lost on the way: it is sent again.
+    endpoint.socket.sendTo(datagram, encodeSockaddr(remote));
+  }
+
+  #newSessionId(): number {
+    for (;;) {
+      const id = randomBytes(4).readUInt32BE();
+      const isTaken = [...this.#table.endpoints.values()].some(
+        (endpoint) => endpoint.sessionOf(id) !== undefined,
+      );
+      if (id !== 0 && !isTaken) return id;
+    }
+  }
+}
+
+/** A few lines, each once: whoever provokes them can do so again and again. */
+function once(log: (line: string) => void): (line: string) => void {
+  const said = new Set<string>();
+  return (line) => {
+    if (said.has(line) || said.size >= MAX_LINES) return;
+    said.add(line);
+    log(line);
+  };
+}
+
+function random(count: number): Octets {
+  return Uint8Array.from(randomBytes(count));
+}

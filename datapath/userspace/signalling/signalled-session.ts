@@ -1,0 +1,24 @@
+/** A session that is signalled: as the agent has put it, and as the peer is told of it. */
+import type { SessionConfig } from "../../../l2tp/control/session.ts";
+import type { Session, SessionControl } from "../../../model/model.ts";
+
+/** As the agent has put it. */
+export type Wanted = Session & { readonly control: SessionControl };
+
+export function isSignalled(session: Session): session is Wanted {
+  return session.control !== undefined;
+}
+
+export function sessionConfig({ control, ...session }: Wanted): SessionConfig {
+  const { remoteEndId, places, pseudowireType, rxCookie } = control;
+  return {
+    key: session.key,
+    remoteEndId,
+    places,
+    pseudowireType,
+    rxCookie,
+    l2SpecificSublayer: session.l2SpecificSublayer,
+    receiveSequencing: session.sequencing.receive,
+    interfaceMtu: session.mtu,
+  };
+}

@@ -1,0 +1,42 @@
+/** How a control connection and its sessions are configured: plain data. */
+
+export interface Endpoint {
+  readonly address: string;
+  /** The UDP port; 0 over IP. */
+  readonly port: number;
+}
+
+/** How a tunnel's control connection is held (RFC 3931). */
+export interface TunnelControl {
+  /** "Quiescent": both ends know all of each other, and only ask whether the other lives. */
+  readonly mode: "Managed" | "Quiescent";
+  /** Whether we send the SCCRQ. */
+  readonly initiates: boolean;
+  /** Who takes over when the tunnel's remote is gone, the first of them first; of a managed tunnel. */
+  readonly backups: readonly Endpoint[];
+  readonly hostName: string;
+  readonly routerId: number;
+  /** In hexadecimal digits; none: without authentication. A second is for a change of the secret. */
+  readonly secrets: readonly string[];
+  readonly digest: "md5" | "sha1";
+  readonly hidesValues: boolean;
+  readonly helloMs: number;
+  /** null: when retransmission has ended. */
+  readonly deadAfterMs: number | null;
+  readonly retransmitMs: number;
+  readonly retransmitCapMs: number;
+  readonly maxRetransmits: number;
+}
+
+/** How a session of a managed tunnel is signalled. */
+export interface SessionControl {
+  readonly remoteEndId: string;
+  /** Which call we place; null: we wait for the peer's. */
+  readonly places: "ICRQ" | "OCRQ" | null;
+  /** 4: Ethernet VLAN, 5: Ethernet (RFC 4719). */
+  readonly pseudowireType: number;
+  /** Hexadecimal digits; null: by chance. */
+  readonly rxCookie: string | null;
+  /** Of the pod's interface. */
+  readonly circuit: { readonly active: boolean; readonly standby: boolean };
+}

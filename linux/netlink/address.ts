@@ -1,0 +1,68 @@
+/** Addresses of links by rtnetlink (include/uapi/linux/if_addr.h). */
+import { formatInterfaceAddress, parseInterfaceAddress } from "../../net/ip.ts";
+import { AF_INET, AF_INET6 } from "../socket.ts";
+import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
+import {
+  type NetlinkSocket,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_REPLACE,
+  NLM_F_REQUEST,
+} from "./socket.ts";
+
+const RTM_NEWADDR = 20;
+const RTM_GETADDR = 22;
+const IFADDRMSG_BYTES = 8;
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const IFA_FLAGS = 8;
+/** The address was given by somebody who keeps count: no duplicate address detection. */
+const IFA_F_NODAD = 0x02;
+
+export interface LinkAddress {
+  /** The index of its link. */
+  readonly link: number;
+  /** "192.0.2.1/24", or "10.5.1.2 peer 10.5.1.1/32". */
+  readonly prefix: string;
+}
+
+function ifaddrmsg(family: number, prefixLength: number, link: number): Buffer {
+  const header = Buffer.alloc(IFADDRMSG_BYTES);
+  header.writeUInt8(family, 0);
+  header.writeUInt8(prefixLength, 1);
+  header.writeUInt32LE(link, 4);
+  return header;
+}
+
+/** All addresses of the socket's namespace. */
+export function listAddresses(socket: NetlinkSocket): LinkAddress[] {
+  const build = () => ({
+    name: "list addresses",
+    message: new MessageWriter(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, ifaddrmsg(0, 0, 0)),
+  });
+  return socket.dump(build).flatMap(({ payload }) => {
+    const attributes = new Attributes(payload, IFADDRMSG_BYTES);
+    const other = attributes.bytes(IFA_ADDRESS);
+    const address = attributes.bytes(IFA_LOCAL) ?? other;
+    if (address === undefined) return [];
+    // Without a peer both attributes hold the same address.
+    const peer = other === undefined || Buffer.compare(address, other) === 0 ? null : other;
+    const prefix = formatInterfaceAddress({ address, length: payload.readUInt8(1), peer });
+    return [{ link: payload.readUInt32LE(4), prefix }];
+  });
+}
+
+/** Nothing happens where the link has it already. */
+export function addAddress(socket: NetlinkSocket, { link, prefix }: LinkAddress): void {
+  const parsed = parseInterfaceAddress(prefix);
+  if (parsed === undefined) {
+    throw new TypeError(`${JSON.stringify(prefix)} is not an address of an interface`);
+  }
+  const family = parsed.address.length === 4 ? AF_INET : AF_INET6;
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+  const message = new MessageWriter(RTM_NEWADDR, flags, ifaddrmsg(family, parsed.length, link))
+    .bytes(IFA_LOCAL, parsed.address)
+    .bytes(IFA_ADDRESS, parsed.peer ?? parsed.address);
+  if (family === AF_INET6) message.u32(IFA_FLAGS, IFA_F_NODAD);
+  socket.request({ message, name: `add address ${prefix} to link ${link}` });
+}

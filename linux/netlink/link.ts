@@ -1,0 +1,240 @@
+/** Links of a network namespace by rtnetlink (rtnetlink(7), include/uapi/linux/if_link.h). */
+
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { formatMac, parseMac } from "../../net/mac.ts";
+import { isErrno } from "../errno.ts";
+import { closeFd, O_CLOEXEC, O_RDONLY, openFd } from "../fd.ts";
+import { AF_INET6 } from "../socket.ts";
+import { Attributes, type Message, MessageWriter, NLM_F_ACK } from "./message.ts";
+import {
+  NETLINK_ROUTE,
+  NetlinkSocket,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_EXCL,
+  NLM_F_REQUEST,
+} from "./socket.ts";
+
+const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
+const RTM_GETLINK = 18;
+const IFINFOMSG_BYTES = 16;
+const IFF_UP = 0x1;
+const ARPHRD_ETHER = 1;
+
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_LINK = 5;
+const IFLA_MASTER = 10;
+const IFLA_LINKINFO = 18;
+const IFLA_IFALIAS = 20;
+const IFLA_NET_NS_FD = 28;
+const IFLA_AF_SPEC = 26;
+const IFLA_EXT_MASK = 29;
+const IFLA_INET6_ADDR_GEN_MODE = 8;
+const IN6_ADDR_GEN_MODE_NONE = 1;
+const IFLA_INFO_KIND = 1;
+const IFLA_INFO_DATA = 2;
+const VETH_INFO_PEER = 1;
+const RTEXT_FILTER_SKIP_STATS = 1 << 3;
+
+export interface LinkInfo {
+  readonly index: number;
+  readonly name: string;
+  /** "tun", "bridge", "veth", …; empty for hardware. */
+  readonly kind: string;
+  readonly mtu: number;
+  /** "02:00:5e:00:53:01". */
+  readonly mac: string;
+  readonly up: boolean;
+  /** The index of the bridge that it is a port of; 0: none. */
+  readonly master: number;
+  readonly alias: string;
+  /** Whether its frames are Ethernet's, and not a loopback's or a tunnel's. */
+  readonly isEthernet: boolean;
+  /** Of a veth: the index of its other end, in the namespace of that. */
+  readonly peer: number;
+}
+
+/** What may be changed of a link, in one request. */
+export interface LinkChange {
+  readonly name?: string;
+  readonly mtu?: number;
+  readonly mac?: string;
+  readonly up?: boolean;
+  /** 0 takes it out of its bridge. */
+  readonly master?: number;
+  readonly alias?: string;
+  /** The path of the namespace to move it to. */
+  readonly netns?: string;
+  /** False: the kernel gives it no IPv6 link-local address when it goes up. */
+  readonly addressGeneration?: false;
+}
+
+/** What a link may be created with; the kernel takes alias and state only afterwards. */
+export type NewLink = Pick<LinkChange, "mtu" | "mac" | "master"> & { readonly name: string };
+
+function ifinfomsg(index: number, up?: boolean): Buffer {
+  const header = Buffer.alloc(IFINFOMSG_BYTES);
+  header.writeInt32LE(index, 4);
+  if (up !== undefined) {
+    header.writeUInt32LE(up ? IFF_UP : 0, 8);
+    header.writeUInt32LE(IFF_UP, 12);
+  }
+  return header;
+}
+
+function parseLink({ payload }: Message): LinkInfo {
+  const attributes = new Attributes(payload, IFINFOMSG_BYTES);
+  const flags = payload.readUInt32LE(8);
+  return {
+    index: payload.readInt32LE(4),
+    name: attributes.string(IFLA_IFNAME) ?? "",
+    kind: attributes.nested(IFLA_LINKINFO)?.string(IFLA_INFO_KIND) ?? "",
+    mtu: attributes.u32(IFLA_MTU) ?? 0,
+    mac: formatMac(attributes.bytes(IFLA_ADDRESS) ?? Buffer.alloc(0)),
+    up: (flags & IFF_UP) !== 0,
+    master: attributes.u32(IFLA_MASTER) ?? 0,
+    alias: attributes.string(IFLA_IFALIAS) ?? "",
+    isEthernet: payload.readUInt16LE(2) === ARPHRD_ETHER,
+    peer: attributes.u32(IFLA_LINK) ?? 0,
+  };
+}
+
+/** All links of the socket's namespace. */
+export function listLinks(socket: NetlinkSocket): LinkInfo[] {
+  const build = () => ({
+    name: "list links",
+    message: new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, ifinfomsg(0)).u32(
+      IFLA_EXT_MASK,
+      RTEXT_FILTER_SKIP_STATS,
+    ),
+  });
+  return socket.dump(build).map(parseLink);
+}
+
+/** The link of that name, or undefined where there is none. */
+export function findLink(socket: NetlinkSocket, name: string): LinkInfo | undefined {
+  return getLink(socket, 0, name);
+}
+
+/** By its index, or by its name where the index is 0. */
+export function getLink(socket: NetlinkSocket, index: number, name?: string): LinkInfo | undefined {
+  const message = new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
+  message.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  if (name !== undefined) message.string(IFLA_IFNAME, name);
+  const found = socket.find({ message, name: `get link ${name ?? index}` }, "ENODEV");
+  return found === undefined ? undefined : parseLink(found);
+}
+
+/** Changes a link in one request. A move and a rename together are one step. */
+export function setLink(socket: NetlinkSocket, index: number, change: LinkChange): void {
+  const netns = change.netns === undefined ? -1 : openFd(change.netns, O_RDONLY | O_CLOEXEC);
+  try {
+    const header = ifinfomsg(index, change.up);
+    const message = new MessageWriter(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, header);
+    writeChange(message, change);
+    if (netns >= 0) message.u32(IFLA_NET_NS_FD, netns);
+    socket.request({ message, name: `set link ${describe(index, change)}` });
+  } finally {
+    if (netns >= 0) closeFd(netns);
+  }
+}
+
+function describe(index: number, change: LinkChange): string {
+  const fields = Object.entries(change).map(([field, value]) => `${field} ${value}`);
+  return `${index}: ${fields.join(", ")}`;
+}
+
+function writeChange(message: MessageWriter, change: LinkChange): void {
+  if (change.name !== undefined) message.string(IFLA_IFNAME, change.name);
+  if (change.mtu !== undefined) message.u32(IFLA_MTU, change.mtu);
+  if (change.mac !== undefined) message.bytes(IFLA_ADDRESS, parseMac(change.mac));
+  if (change.master !== undefined) message.u32(IFLA_MASTER, change.master);
+  // Without the terminating zero an empty alias is the request to remove it.
+  if (change.alias !== undefined) message.bytes(IFLA_IFALIAS, Buffer.from(change.alias));
+  if (change.addressGeneration === false) {
+    message.nested(IFLA_AF_SPEC, (families) => {
+      families.nested(AF_INET6, (inet6) => {
+        inet6.u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+      });
+    });
+  }
+}
+
+/** @throws NetlinkError EEXIST where the name is in use */
+export function createBridge(socket: NetlinkSocket, link: NewLink): void {
+  const message = newLink(link).nested(IFLA_LINKINFO, (writer) => {
+    writer.string(IFLA_INFO_KIND, "bridge");
+  });
+  socket.request({ message, name: `create bridge ${link.name}` });
+}
+
+/** A veth pair whose other end is made in another namespace from the start. */
+export function createVeth(
+  socket: NetlinkSocket,
+  link: NewLink,
+  peer: NewLink & { readonly netns: string },
+): void {
+  const netns = openFd(peer.netns, O_RDONLY | O_CLOEXEC);
+  try {
+    const message = newLink(link).nested(IFLA_LINKINFO, (info) => {
+      info.string(IFLA_INFO_KIND, "veth").nested(IFLA_INFO_DATA, (data) => {
+        const fill = (writer: MessageWriter) => {
+          writeChange(writer, peer);
+          writer.u32(IFLA_NET_NS_FD, netns);
+        };
+        data.nested(VETH_INFO_PEER, fill, ifinfomsg(0));
+      });
+    });
+    socket.request({ message, name: `create veth ${link.name} with peer ${peer.name}` });
+  } finally {
+    closeFd(netns);
+  }
+}
+
+function newLink(link: NewLink): MessageWriter {
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+  const message = new MessageWriter(RTM_NEWLINK, flags, ifinfomsg(0));
+  writeChange(message, link);
+  return message;
+}
+
+/**
+ * Resolves when nobody can find the link any more, and where it is gone already. The kernel cleans up
+ * behind that, for some 15 ms (an RCU barrier: net/core/dev.c, netdev_run_todo), with nobody waiting.
+ * @param socket of the link's namespace, to look for it
+ * @param netns the path of that namespace; null: the process's own
+ */
+export async function deleteLink(
+  socket: NetlinkSocket,
+  netns: string | null,
+  index: number,
+): Promise<void> {
+  const message = new MessageWriter(RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
+  const name = `delete link ${index}`;
+  const worker = new NetlinkSocket(NETLINK_ROUTE, netns);
+  let settled = false;
+  const deletion = worker
+    .requestInBackground({ message, name })
+    .then(() => null, unless("ENODEV"))
+    .finally(() => {
+      settled = true;
+      worker.close();
+    });
+  while (!settled && getLink(socket, index) !== undefined) await nextTurn();
+  if (!settled) return;
+  const error = await deletion;
+  if (error !== null) throw error;
+}
+
+/** As `deleteLink`, waiting for the kernel to have cleaned up. @throws NetlinkError */
+export function deleteLinkNow(socket: NetlinkSocket, index: number): void {
+  const message = new MessageWriter(RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
+  socket.request({ message, name: `delete link ${index}` });
+}
+
+function unless(errno: string) {
+  return (error: unknown) => (isErrno(error, errno) ? null : error);
+}

@@ -1,0 +1,207 @@
+/** Routes by rtnetlink (include/uapi/linux/rtnetlink.h). */
+import { formatAddress, formatPrefix, networkOf, parseAddress, parsePrefix } from "../../net/ip.ts";
+import { Errno, isErrno, SystemError } from "../errno.ts";
+import { AF_INET, AF_INET6 } from "../socket.ts";
+import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
+import {
+  type NetlinkSocket,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_EXCL,
+  NLM_F_REQUEST,
+} from "./socket.ts";
+
+const RTM_NEWROUTE = 24;
+const RTM_GETROUTE = 26;
+const RTMSG_BYTES = 12;
+const RTA_DST = 1;
+const RTA_SRC = 2;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
+const RTA_PREFSRC = 7;
+const RTA_METRICS = 8;
+const RTA_TABLE = 15;
+const RTAX_MTU = 2;
+const RTAX_ADVMSS = 8;
+export const RT_TABLE_MAIN = 254;
+const RT_TABLE_LOCAL = 255;
+const RTPROT_STATIC = 4;
+const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
+const RTN_UNICAST = 1;
+
+interface RtMessage {
+  readonly family: number;
+  readonly destinationBits: number;
+  readonly sourceBits?: number;
+  readonly table?: number;
+  readonly protocol?: number;
+  readonly scope?: number;
+  readonly type?: number;
+}
+
+function rtmsg(fields: RtMessage): Buffer {
+  const header = Buffer.alloc(RTMSG_BYTES);
+  header.writeUInt8(fields.family, 0);
+  header.writeUInt8(fields.destinationBits, 1);
+  header.writeUInt8(fields.sourceBits ?? 0, 2);
+  header.writeUInt8(fields.table ?? 0, 4);
+  header.writeUInt8(fields.protocol ?? 0, 5);
+  header.writeUInt8(fields.scope ?? 0, 6);
+  header.writeUInt8(fields.type ?? 0, 7);
+  return header;
+}
+
+const familyOf = (address: Uint8Array): number => (address.length === 4 ? AF_INET : AF_INET6);
+
+export interface RouteInfo {
+  /** The index of the link that it leaves by. */
+  readonly link: number;
+  /** The source address that the kernel would choose. */
+  readonly source: string | undefined;
+  /** Of the route itself (a metric, or what path MTU discovery learned); undefined: the link's. */
+  readonly mtu: number | undefined;
+}
+
+/**
+ * The route that a datagram to `destination` takes, from `source` where it is given.
+ * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where there is none
+ */
+export function lookUpRoute(
+  socket: NetlinkSocket,
+  destination: string,
+  source?: string,
+): RouteInfo {
+  const to = requireAddress(destination);
+  const from = source === undefined ? undefined : requireAddress(source);
+  const header = rtmsg({
+    family: familyOf(to),
+    destinationBits: to.length * 8,
+    sourceBits: (from?.length ?? 0) * 8,
+  });
+  const message = new MessageWriter(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_ACK, header);
+  message.bytes(RTA_DST, to);
+  if (from !== undefined) message.bytes(RTA_SRC, from);
+  const [reply] = socket.request({ message, name: `look up the route to ${destination}` });
+  if (reply === undefined) throw new TypeError(`no answer about the route to ${destination}`);
+  const attributes = new Attributes(reply.payload, RTMSG_BYTES);
+  const chosen = attributes.bytes(RTA_PREFSRC);
+  return {
+    link: attributes.u32(RTA_OIF) ?? 0,
+    source: chosen === undefined ? undefined : formatAddress(chosen),
+    mtu: attributes.nested(RTA_METRICS)?.u32(RTAX_MTU),
+  };
+}
+
+export interface Route {
+  /** "192.0.2.0/24", "0.0.0.0/0". */
+  readonly destination: string;
+  /** Undefined: on the link. */
+  readonly gateway?: string | undefined;
+  /** The metric; undefined: the kernel's default. */
+  readonly priority?: number | undefined;
+  /** Undefined: the main table. */
+  readonly table?: number | undefined;
+  /** As rtnetlink(7) numbers scopes; undefined: universe with a gateway, link without one. */
+  readonly scope?: number | undefined;
+  /** Bytes; undefined: the link's MTU. */
+  readonly mtu?: number | undefined;
+  /** Bytes; undefined: what the MTU allows. */
+  readonly advmss?: number | undefined;
+  readonly link: number;
+}
+
+/**
+ * Nothing happens where the link has the route already.
+ * @throws NetlinkError; EEXIST where another link has a route of that destination, table and metric
+ */
+export function addRoute(socket: NetlinkSocket, route: Route): void {
+  const prefix = parsePrefix(route.destination);
+  if (prefix === undefined) {
+    throw new TypeError(`${JSON.stringify(route.destination)} is not ADDRESS/LENGTH`);
+  }
+  const gateway = route.gateway === undefined ? undefined : requireAddress(route.gateway);
+  const { table = RT_TABLE_MAIN, mtu, advmss } = route;
+  const header = rtmsg({
+    family: familyOf(prefix.address),
+    destinationBits: prefix.length,
+    // RTA_TABLE holds what the header's byte cannot.
+    table: table > 255 ? 0 : table,
+    protocol: RTPROT_STATIC,
+    scope: route.scope ?? (gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE),
+    type: RTN_UNICAST,
+  });
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+  // The kernel refuses destinations with host bits.
+  const destination = networkOf(prefix);
+  const message = new MessageWriter(RTM_NEWROUTE, flags, header)
+    .bytes(RTA_DST, destination.address)
+    .u32(RTA_OIF, route.link)
+    .u32(RTA_TABLE, table);
+  if (gateway !== undefined) message.bytes(RTA_GATEWAY, gateway);
+  if (route.priority !== undefined) message.u32(RTA_PRIORITY, route.priority);
+  if (mtu !== undefined || advmss !== undefined) {
+    message.nested(RTA_METRICS, (metrics) => {
+      if (mtu !== undefined) metrics.u32(RTAX_MTU, mtu);
+      if (advmss !== undefined) metrics.u32(RTAX_ADVMSS, advmss);
+    });
+  }
+  const via = route.gateway === undefined ? "" : ` via ${route.gateway}`;
+  const name = `add route ${route.destination}${via}`;
+  try {
+    socket.request({ message, name });
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+    const text = formatPrefix(destination);
+    const isOwn = listRoutes(socket).some(
+      (known) =>
+        known.link === route.link &&
+        known.destination === text &&
+        (known.table ?? RT_TABLE_MAIN) === table,
+    );
+    if (isOwn) return;
+    throw new SystemError(Errno.EEXIST, name, "another interface has this route");
+  }
+}
+
+/** The routes that leave by a link, of all tables but the local one. */
+export function listRoutes(socket: NetlinkSocket): Route[] {
+  const build = (family: number) => () => ({
+    name: "list routes",
+    message: new MessageWriter(
+      RTM_GETROUTE,
+      NLM_F_REQUEST | NLM_F_DUMP,
+      rtmsg({ family, destinationBits: 0 }),
+    ),
+  });
+  return [AF_INET, AF_INET6].flatMap((family) =>
+    socket.dump(build(family)).flatMap(({ payload }) => {
+      const attributes = new Attributes(payload, RTMSG_BYTES);
+      const table = attributes.u32(RTA_TABLE) ?? payload.readUInt8(4);
+      const link = attributes.u32(RTA_OIF);
+      if (link === undefined || table === RT_TABLE_LOCAL) return [];
+      const any = new Uint8Array(family === AF_INET ? 4 : 16);
+      const destination = attributes.bytes(RTA_DST) ?? any;
+      const gateway = attributes.bytes(RTA_GATEWAY);
+      const metrics = attributes.nested(RTA_METRICS);
+      return [
+        {
+          destination: formatPrefix({ address: destination, length: payload.readUInt8(1) }),
+          gateway: gateway === undefined ? undefined : formatAddress(gateway),
+          priority: attributes.u32(RTA_PRIORITY),
+          table: table === RT_TABLE_MAIN ? undefined : table,
+          mtu: metrics?.u32(RTAX_MTU),
+          advmss: metrics?.u32(RTAX_ADVMSS),
+          link,
+        },
+      ];
+    }),
+  );
+}
+
+function requireAddress(text: string): Uint8Array {
+  const bytes = parseAddress(text);
+  if (bytes === undefined) throw new TypeError(`${JSON.stringify(text)} is not an IP address`);
+  return bytes;
+}

@@ -1,0 +1,188 @@
+/** Filters of what comes in at a link, which outlive who set them (tc(8), include/uapi/linux/pkt_{sched,cls}.h). */
+import { parseMac } from "../../net/mac.ts";
+import { isErrno } from "../errno.ts";
+import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
+import {
+  type NetlinkSocket,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+  NLM_F_REQUEST,
+} from "./socket.ts";
+
+const RTM_NEWQDISC = 36;
+const RTM_GETQDISC = 38;
+const RTM_NEWTFILTER = 44;
+const RTM_DELTFILTER = 45;
+const RTM_GETTFILTER = 46;
+const TCMSG_BYTES = 20;
+const TCA_KIND = 1;
+const TCA_OPTIONS = 2;
+const TCA_STATS2 = 7;
+const TCA_STATS_QUEUE = 3;
+/** In struct gnet_stats_queue. */
+const DROPS_AT = 8;
+const TCA_BPF_OPS_LEN = 4;
+const TCA_BPF_OPS = 5;
+const TCA_BPF_FD = 6;
+const TCA_BPF_NAME = 7;
+const TCA_BPF_FLAGS = 8;
+/** The program's result is what becomes of the frame. */
+const TCA_BPF_FLAG_ACT_DIRECT = 1;
+const HANDLE_CLSACT = 0xffff_0000;
+const PARENT_CLSACT = 0xffff_fff1;
+const PARENT_INGRESS = 0xffff_fff2;
+const FIRST_HANDLE = 1;
+/** ETH_P_ALL in network order, behind the priority. */
+const FIRST_OF_ALL_PROTOCOLS = (1 << 16) | 0x0300;
+
+/** Classic BPF (include/uapi/linux/bpf_common.h), which needs no privilege of BPF's. */
+const INSTRUCTION_BYTES = 8;
+const LOAD_WORD = 0x20;
+const LOAD_HALF = 0x28;
+const JUMP_IF_EQUAL = 0x15;
+const RETURN = 0x06;
+const SOURCE_AT = 6;
+/** TC_ACT_UNSPEC: the next filter, or the stack, has it. */
+const PASS = 0xffff_ffff;
+/** TC_ACT_SHOT. */
+const DROP = 2;
+
+function tcmsg(ifindex: number, handle: number, parent: number, info: number): Buffer {
+  const header = Buffer.alloc(TCMSG_BYTES);
+  header.writeInt32LE(ifindex, 4);
+  header.writeUInt32LE(handle, 8);
+  header.writeUInt32LE(parent, 12);
+  header.writeUInt32LE(info, 16);
+  return header;
+}
+
+const ifindexOf = (payload: Buffer): number => payload.readInt32LE(4);
+
+/**
+ * What comes in at the link passes through a BPF program, behind those of tcx, until the link is gone. Nothing changes
+ * where there is one.
+ * @param program a descriptor, which may be closed afterwards @throws NetlinkError
+ */
+export function setIngressProgram(
+  socket: NetlinkSocket,
+  ifindex: number,
+  program: number,
+  name: string,
+): void {
+  addIngress(socket, ifindex);
+  const add = newFilter(ifindex, NLM_F_EXCL, (options) => {
+    options.u32(TCA_BPF_FD, program).string(TCA_BPF_NAME, name);
+  });
+  unlessThere(() =>
+    socket.request({ message: add, name: `put filter ${name} on link ${ifindex}` }),
+  );
+}
+
+/** A filter that passes frames of one Ethernet source and drops the others. */
+export function sourceFilter(mac: string): Buffer {
+  const bytes = Buffer.from(parseMac(mac));
+  const program: readonly (readonly [number, number, number, number])[] = [
+    [LOAD_WORD, 0, 0, SOURCE_AT],
+    [JUMP_IF_EQUAL, 0, 3, bytes.readUInt32BE(0)],
+    [LOAD_HALF, 0, 0, SOURCE_AT + 4],
+    [JUMP_IF_EQUAL, 0, 1, bytes.readUInt16BE(4)],
+    [RETURN, 0, 0, PASS],
+    [RETURN, 0, 0, DROP],
+  ];
+  const code = Buffer.alloc(program.length * INSTRUCTION_BYTES);
+  for (const [index, [operation, jumpTrue, jumpFalse, k]] of program.entries()) {
+    const at = index * INSTRUCTION_BYTES;
+    code.writeUInt16LE(operation, at);
+    code.writeUInt8(jumpTrue, at + 2);
+    code.writeUInt8(jumpFalse, at + 3);
+    code.writeUInt32LE(k, at + 4);
+  }
+  return code;
+}
+
+/**
+ * What comes in at the link passes through the filter, in place of the one that was there.
+ * @param filter classic BPF @throws NetlinkError, ENOENT where the kernel lacks sch_ingress or cls_bpf
+ */
+export function setIngressFilter(socket: NetlinkSocket, ifindex: number, filter: Buffer): void {
+  addIngress(socket, ifindex);
+  const message = newFilter(ifindex, NLM_F_REPLACE, (options) => {
+    options.u16(TCA_BPF_OPS_LEN, filter.length / INSTRUCTION_BYTES).bytes(TCA_BPF_OPS, filter);
+  });
+  socket.request({ message, name: `put filter on link ${ifindex}` });
+}
+
+/** The filter that was set. */
+export function findIngressFilter(socket: NetlinkSocket, ifindex: number): Buffer | undefined {
+  const build = () => ({
+    message: new MessageWriter(
+      RTM_GETTFILTER,
+      NLM_F_REQUEST | NLM_F_DUMP,
+      tcmsg(ifindex, 0, PARENT_INGRESS, 0),
+    ),
+    name: `list filters of link ${ifindex}`,
+  });
+  for (const { payload } of socket.dump(build)) {
+    const attributes = new Attributes(payload, TCMSG_BYTES);
+    const isFirst = payload.readUInt32LE(16) === FIRST_OF_ALL_PROTOCOLS;
+    const filter = attributes.nested(TCA_OPTIONS)?.bytes(TCA_BPF_OPS);
+    if (isFirst && filter !== undefined) return filter;
+  }
+  return undefined;
+}
+
+/** @throws NetlinkError */
+export function deleteIngressFilter(socket: NetlinkSocket, ifindex: number): void {
+  const flags = NLM_F_REQUEST | NLM_F_ACK;
+  const filter = tcmsg(ifindex, FIRST_HANDLE, PARENT_INGRESS, FIRST_OF_ALL_PROTOCOLS);
+  const message = new MessageWriter(RTM_DELTFILTER, flags, filter).string(TCA_KIND, "bpf");
+  socket.request({ message, name: `delete filter of link ${ifindex}` });
+}
+
+/** Frames that filters have dropped as they came in, by the index of the link. Links without filters are not there. */
+export function listIngressDrops(socket: NetlinkSocket): ReadonlyMap<number, number> {
+  const build = () => ({
+    message: new MessageWriter(RTM_GETQDISC, NLM_F_REQUEST | NLM_F_DUMP, tcmsg(0, 0, 0, 0)),
+    name: "list queueing disciplines",
+  });
+  const drops = new Map<number, number>();
+  for (const { payload } of socket.dump(build)) {
+    const attributes = new Attributes(payload, TCMSG_BYTES);
+    if (attributes.string(TCA_KIND) !== "clsact") continue;
+    const queue = attributes.nested(TCA_STATS2)?.bytes(TCA_STATS_QUEUE);
+    drops.set(ifindexOf(payload), queue?.readUInt32LE(DROPS_AT) ?? 0);
+  }
+  return drops;
+}
+
+function newFilter(
+  ifindex: number,
+  how: number,
+  fill: (options: MessageWriter) => void,
+): MessageWriter {
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | how;
+  const filter = tcmsg(ifindex, FIRST_HANDLE, PARENT_INGRESS, FIRST_OF_ALL_PROTOCOLS);
+  return new MessageWriter(RTM_NEWTFILTER, flags, filter)
+    .string(TCA_KIND, "bpf")
+    .nested(TCA_OPTIONS, (options) => {
+      fill(options);
+      options.u32(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+    });
+}
+
+function addIngress(socket: NetlinkSocket, ifindex: number): void {
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+  const qdisc = tcmsg(ifindex, HANDLE_CLSACT, PARENT_CLSACT, 0);
+  const message = new MessageWriter(RTM_NEWQDISC, flags, qdisc).string(TCA_KIND, "clsact");
+  unlessThere(() => socket.request({ message, name: `put clsact on link ${ifindex}` }));
+}
+
+function unlessThere(request: () => void): void {
+  try {
+    request();
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+  }
+}

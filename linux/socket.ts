@@ -1,0 +1,174 @@
+/** Tunnel sockets: UDP, and raw sockets of IP protocol 115 (ip(7), ipv6(7), udp(7), raw(7)). */
+import { formatAddress, parseAddress } from "../net/ip.ts";
+import { checked } from "./errno.ts";
+import { closeFd } from "./fd.ts";
+import { c } from "./ffi.ts";
+
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+const SOCK_DGRAM = 2;
+const SOCK_RAW = 3;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const IPPROTO_L2TP = 115;
+const SOL_SOCKET = 1;
+const SOL_IP = 0;
+export const SOL_UDP = 17;
+const SOL_IPV6 = 41;
+const SO_NO_CHECK = 11;
+const SO_REUSEPORT = 15;
+const SO_SNDBUFFORCE = 32;
+const SO_RCVBUFFORCE = 33;
+const IP_MTU_DISCOVER = 10;
+const IPV6_MTU_DISCOVER = 23;
+/** Fragment what is too large, as the kernel's L2TP does: never set "don't fragment". */
+const PMTUDISC_DONT = 0;
+const IPV6_V6ONLY = 26;
+export const UDP_SEGMENT = 103;
+const UDP_GRO = 104;
+const UDP_NO_CHECK6_TX = 101;
+const UDP_NO_CHECK6_RX = 102;
+/**
+ * Some fifty messages of 64 KiB, which the kernel counts with what it keeps of them beside: less makes TCP
+ * through the tunnel lose, in more of it what waits is out of the processor's cache when its turn comes.
+ */
+const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
+
+/** sockaddr_in6 is the larger of the two. */
+export const SOCKADDR_BYTES = 28;
+
+export interface SocketAddress {
+  /** IPv4 or IPv6 in text form. */
+  readonly address: string;
+  /** 0 where the protocol has none. */
+  readonly port: number;
+}
+
+/** struct sockaddr_in or sockaddr_in6. @throws TypeError where the address is none */
+export function encodeSockaddr({ address, port }: SocketAddress): Uint8Array<ArrayBuffer> {
+  const bytes = parseAddress(address);
+  if (bytes === undefined) throw new TypeError(`${JSON.stringify(address)} is not an IP address`);
+  const isIpv4 = bytes.length === 4;
+  const sockaddr = new Uint8Array(isIpv4 ? 16 : SOCKADDR_BYTES);
+  const view = new DataView(sockaddr.buffer);
+  view.setUint16(0, isIpv4 ? AF_INET : AF_INET6, true);
+  view.setUint16(2, port);
+  sockaddr.set(bytes, isIpv4 ? 4 : 8);
+  return sockaddr;
+}
+
+export function decodeSockaddr(sockaddr: Uint8Array): SocketAddress {
+  const view = new DataView(sockaddr.buffer, sockaddr.byteOffset, sockaddr.byteLength);
+  const isIpv4 = view.getUint16(0, true) === AF_INET;
+  return {
+    address: formatAddress(isIpv4 ? sockaddr.slice(4, 8) : sockaddr.slice(8, 24)),
+    port: view.getUint16(2),
+  };
+}
+
+const optionValue = Buffer.alloc(4);
+
+function setOption(fd: number, level: number, option: number, value: number, name: string): void {
+  optionValue.writeInt32LE(value);
+  checked(c.setsockopt(fd, level, option, optionValue, optionValue.length), "setsockopt", name);
+}
+
+function trySetOption(fd: number, level: number, option: number, value: number): boolean {
+  optionValue.writeInt32LE(value);
+  return c.setsockopt(fd, level, option, optionValue, optionValue.length) === 0;
+}
+
+/** Lets several sockets have one address and port (socket(7)). */
+export function sharePort(fd: number): void {
+  setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
+}
+
+/**
+ * A non-blocking, unconnected socket for L2TPv3 data messages, bound to `local`.
+ * @param prepare what is to be done to it before that
+ * @throws SystemError, EADDRNOTAVAIL where the address is not the node's, EADDRINUSE
+ */
+export function openTunnelSocket(
+  encapsulation: "UDP" | "IP",
+  local: SocketAddress,
+  prepare: (fd: number) => void = () => {},
+): number {
+  const sockaddr = encodeSockaddr(local);
+  const isIpv4 = sockaddr.length === 16;
+  const [type, protocol] = encapsulation === "UDP" ? [SOCK_DGRAM, 0] : [SOCK_RAW, IPPROTO_L2TP];
+  const fd = checked(
+    c.socket(isIpv4 ? AF_INET : AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol),
+    "socket",
+    encapsulation,
+  );
+  try {
+    if (isIpv4) {
+      setOption(fd, SOL_IP, IP_MTU_DISCOVER, PMTUDISC_DONT, "IP_MTU_DISCOVER");
+    } else {
+      if (type === SOCK_DGRAM) setOption(fd, SOL_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
+      setOption(fd, SOL_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DONT, "IPV6_MTU_DISCOVER");
+    }
+    setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER_BYTES, "SO_RCVBUFFORCE");
+    setOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER_BYTES, "SO_SNDBUFFORCE");
+    prepare(fd);
+    const where = `${local.address} port ${local.port}`;
+    checked(c.bind(fd, sockaddr, sockaddr.length), "bind", where);
+    return fd;
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+}
+
+/**
+ * A UDP socket as `openTunnelSocket` makes it, connected: what comes from elsewhere is another socket's. All of a port
+ * must be opened by this, and by one user (SO_REUSEPORT, unlike SO_REUSEADDR, has the kernel see to that).
+ * @throws SystemError as there, and ENETUNREACH where there is no route
+ */
+export function openConnectedSocket(local: SocketAddress, remote: SocketAddress): number {
+  const fd = openTunnelSocket("UDP", local, sharePort);
+  try {
+    const sockaddr = encodeSockaddr(remote);
+    const where = `${remote.address} port ${remote.port}`;
+    checked(c.connect(fd, sockaddr, sockaddr.length), "connect", where);
+    return fd;
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+}
+
+const MSG_DONTWAIT = 0x40;
+
+/** One datagram to a struct sockaddr. False: it did not go out. */
+export function sendTo(fd: number, datagram: Uint8Array, sockaddr: Uint8Array): boolean {
+  const { length } = datagram;
+  return c.sendto(fd, datagram, length, MSG_DONTWAIT, sockaddr, sockaddr.length) === length;
+}
+
+/** Whether the kernel cuts messages of the UDP socket into datagrams (Linux 4.18). */
+export function canSegment(fd: number): boolean {
+  return trySetOption(fd, SOL_UDP, UDP_SEGMENT, 0);
+}
+
+/** Has datagrams of one flow handed over in one message, where the kernel can (Linux 5.0). */
+export function joinReceived(fd: number): void {
+  trySetOption(fd, SOL_UDP, UDP_GRO, 1);
+}
+
+/** A socket of the kernel's own L2TP over IP (net/l2tp/l2tp_ip.c). @throws SystemError where it has none */
+export function openKernelL2tpSocket(family: "IPv4" | "IPv6"): number {
+  const domain = family === "IPv4" ? AF_INET : AF_INET6;
+  return checked(c.socket(domain, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_L2TP), "socket", "L2TP");
+}
+
+/** Whether datagrams of a UDP socket leave with a checksum. */
+export function setTransmitChecksum(fd: number, family: number, on: boolean): void {
+  if (family === AF_INET) setOption(fd, SOL_SOCKET, SO_NO_CHECK, on ? 0 : 1, "SO_NO_CHECK");
+  else setOption(fd, SOL_UDP, UDP_NO_CHECK6_TX, on ? 0 : 1, "UDP_NO_CHECK6_TX");
+}
+
+/** Whether an IPv6 UDP socket takes datagrams without a checksum (RFC 6935); IPv4 always does. */
+export function setReceiveZeroChecksum(fd: number, allowed: boolean): void {
+  setOption(fd, SOL_UDP, UDP_NO_CHECK6_RX, allowed ? 1 : 0, "UDP_NO_CHECK6_RX");
+}

@@ -1,0 +1,188 @@
+import { describe, expect, it } from "vitest";
+import {
+  allocateId,
+  defaultRemoteEndId,
+  type Held,
+  holdAll,
+  type SessionClaim,
+  sessionClaims,
+  settleSessions,
+  settleTunnels,
+  tunnelClaims,
+} from "./conflicts.ts";
+import { tunnel, tunnelControl } from "./testdata.ts";
+
+describe("settleTunnels", () => {
+  it("lets tunnels share a local port", () => {
+    const tunnels = [
+      tunnel({ name: "a", tunnelId: 1, remote: { address: "192.0.2.2", port: 5000 } }),
+      tunnel({ name: "b", tunnelId: 2, remote: { address: "192.0.2.3", port: 5000 } }),
+    ];
+    expect(settleTunnels(tunnels, new Map()).accepted).toHaveLength(2);
+  });
+
+  it("gives a tunnel id to the one that has it already", () => {
+    const tunnels = [tunnel({ name: "a", tunnelId: 1 }), tunnel({ name: "b", tunnelId: 1 })];
+    const { accepted, refused } = settleTunnels(tunnels, holdAll(["b"]));
+    expect(accepted.map(({ name }) => name)).toEqual(["b"]);
+    expect(refused.get("a")).toMatchObject({ path: "spec.tunnelId", value: 1 });
+  });
+
+  it("gives a peer one control connection, also where it is a backup", () => {
+    const to = (address: string) => ({ address, port: 1701 });
+    const tunnels = [
+      tunnel({ name: "a", tunnelId: 1, remote: to("192.0.2.2"), control: tunnelControl() }),
+      tunnel({
+        name: "b",
+        tunnelId: 2,
+        remote: to("192.0.2.3"),
+        control: tunnelControl({ backups: [to("192.0.2.4"), to("192.0.2.2")] }),
+      }),
+    ];
+    expect(settleTunnels(tunnels, new Map()).refused.get("b")).toMatchObject({
+      path: "spec.backup[1]",
+      reason: "L2tpTunnel a has the control connection between 192.0.2.1 and 192.0.2.2",
+    });
+    expect(settleTunnels(tunnels, holdAll(["b"])).refused.get("a")?.path).toBe("spec.control");
+  });
+
+  it("refuses a second tunnel between the same addresses and ports, but not over IP", () => {
+    const pair = (encapsulation: "UDP" | "IP") => [
+      tunnel({ name: "a", tunnelId: 1, encapsulation }),
+      tunnel({ name: "b", tunnelId: 2, encapsulation }),
+    ];
+    expect([...settleTunnels(pair("UDP"), new Map()).refused.keys()]).toEqual(["b"]);
+    expect(settleTunnels(pair("IP"), new Map()).refused.size).toBe(0);
+  });
+});
+
+describe("settleSessions", () => {
+  const peer = { address: "192.0.2.2", port: 1701 };
+  let next = 100;
+  const claim = (key: string, change: Partial<SessionClaim> = {}): SessionClaim => ({
+    key,
+    tunnel: "t1",
+    sessionId: next++,
+    circuit: { remoteEndId: defaultRemoteEndId(key) },
+    ...change,
+  });
+  const named = (key: string, remoteEndId: string, change: Partial<SessionClaim> = {}) =>
+    claim(key, { circuit: { remoteEndId }, ...change });
+  const refusedOf = (sessions: readonly SessionClaim[], held = new Map<string, Held>()) => [
+    ...settleSessions(sessions, held).refused.keys(),
+  ];
+  const since = (claims: Held["claims"], day: number): Held => ({
+    claims,
+    since: `2026-01-0${day}T00:00:00Z`,
+  });
+
+  it("refuses a second session of the same id, whatever its tunnel", () => {
+    const sessions = [
+      claim("x/b", { tunnel: "t2", sessionId: 7 }),
+      claim("x/a", { sessionId: 7 }),
+      claim("x/c", { sessionId: 8 }),
+    ];
+    const { accepted, refused } = settleSessions(sessions, new Map());
+    expect(accepted.map(({ key }) => key)).toEqual(["x/a", "x/c"]);
+    expect(refused.get("x/b")?.reason).toContain("x/a");
+  });
+
+  it("gives a circuit of a managed tunnel to one session, and says whose it is", () => {
+    const sessions = [named("a/lan", "lan"), named("b/lan", "lan"), named("b/wan", "wan")];
+    const { refused } = settleSessions(sessions, new Map());
+    expect([...refused.keys()]).toEqual(["b/lan"]);
+    expect(refused.get("b/lan")).toMatchObject({
+      path: "spec.remoteEndId",
+      value: "lan",
+      reason: "L2tpSession a/lan has this circuit of L2tpTunnel t1",
+    });
+    const apart = [named("a/lan", "lan"), named("b/lan", "lan", { tunnel: "t2" })];
+    expect(refusedOf(apart)).toEqual([]);
+  });
+
+  it("leaves a circuit to the session that was accepted first, whatever its name", () => {
+    const [early, late] = [named("z/lan", "lan"), named("a/lan", "lan")];
+    const held = new Map([
+      ["z/lan", since(null, 1)],
+      ["a/lan", since(null, 2)],
+    ]);
+    expect(refusedOf([late, early], held)).toEqual(["a/lan"]);
+  });
+
+  it("leaves a circuit to a holder that is changed otherwise, and takes it from one that lets go", () => {
+    const holder = named("z/lan", "lan");
+    const held = new Map([["z/lan", since(sessionClaims(holder), 1)]]);
+    const changed = { ...holder, sessionId: 1 };
+    expect(refusedOf([named("a/lan", "lan"), changed], held)).toEqual(["a/lan"]);
+    const gone = named("z/lan", "another");
+    expect(refusedOf([named("a/lan", "lan"), gone], held)).toEqual([]);
+    const moved = named("z/lan", "lan", { tunnel: "t2" });
+    expect(refusedOf([named("a/lan", "lan"), moved], held)).toEqual([]);
+  });
+
+  it("gives no holder what it did not hold: neither by a change nor in another tunnel", () => {
+    const [ours, theirs] = [named("z/lan", "lan"), named("a/x", "x")];
+    const held = new Map([
+      ["z/lan", since(sessionClaims(ours), 2)],
+      ["a/x", since(sessionClaims(theirs), 1)],
+    ]);
+    expect(refusedOf([named("a/x", "lan"), ours], held)).toEqual(["a/x"]);
+    const elsewhere = new Map(held).set(
+      "a/x",
+      since(sessionClaims(named("a/x", "lan", { tunnel: "t2" })), 1),
+    );
+    expect(refusedOf([named("a/x", "lan"), ours], elsewhere)).toEqual(["a/x"]);
+  });
+
+  it("keeps a circuit for a holder that cannot be settled now", () => {
+    const held = new Map([["z/lan", since(sessionClaims(named("z/lan", "lan")), 1)]]);
+    expect(refusedOf([named("a/lan", "lan")], held)).toEqual(["a/lan"]);
+    const nothing = new Map([["z/lan", since([], 1)]]);
+    expect(refusedOf([named("a/lan", "lan")], nothing)).toEqual([]);
+  });
+
+  it("lets no namespace send into the circuit of another", () => {
+    const static_ = (key: string, peerSessionId: number, change: object = {}) =>
+      claim(key, { circuit: { peerSessionId, peer: { ...peer, ...change } } });
+    expect(refusedOf([static_("a/lan", 5), static_("b/lan", 5)])).toEqual(["b/lan"]);
+    // By whichever tunnel.
+    const other = { ...static_("b/lan", 5), tunnel: "t2" };
+    expect(refusedOf([static_("a/lan", 5), other])).toEqual(["b/lan"]);
+    expect(refusedOf([static_("a/lan", 5), static_("b/lan", 6)])).toEqual([]);
+    expect(refusedOf([static_("a/lan", 5), static_("b/lan", 5, { port: 1702 })])).toEqual([]);
+    expect(refusedOf([static_("a/lan", 5), static_("a/wan", 5), static_("b/x", 5)])).toEqual([
+      "b/x",
+    ]);
+  });
+
+  it("leaves a holder its circuit while nobody can say what its tunnel is", () => {
+    const holder = named("z/lan", "lan");
+    const claims = sessionClaims(holder);
+    const unclear = { ...holder, circuit: null, kept: claims.slice(1) };
+    expect(sessionClaims(unclear)).toEqual(claims);
+    const held = new Map([["z/lan", since(claims, 1)]]);
+    expect(refusedOf([named("a/lan", "lan"), unclear], held)).toEqual(["a/lan"]);
+  });
+
+  it("gives names of two namespaces, or with odd characters, no claim in common", () => {
+    const quoted = [named("a/x", 'lan" in L2tpTunnel t2'), named("b/x", "lan", { tunnel: "t2" })];
+    expect(new Set(quoted.flatMap((session) => sessionClaims(session).slice(1))).size).toBe(2);
+    expect(refusedOf([claim("a/lan"), claim("b/lan")])).toEqual([]);
+  });
+});
+
+it("leaves a tunnel's ends to the tunnel that has them while it is changed or broken", () => {
+  const holder = tunnel({ name: "z", tunnelId: 1 });
+  const held = new Map([["z", { claims: tunnelClaims(holder), since: "2026-01-01T00:00:00Z" }]]);
+  const other = tunnel({ name: "a", tunnelId: 2 });
+  for (const there of [[{ ...holder, tunnelId: 3 }], []]) {
+    expect([...settleTunnels([other, ...there], held).refused.keys()]).toEqual(["a"]);
+  }
+});
+
+it("allocates the same id for the same name, and steps over what is taken", () => {
+  const first = allocateId("shop/lan", new Set());
+  expect(allocateId("shop/lan", new Set())).toBe(first);
+  expect(allocateId("shop/lan", new Set([first, first + 1]))).toBe(first + 2);
+  expect(first).toBeGreaterThan(0);
+});

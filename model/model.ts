@@ -1,0 +1,144 @@
+/**
+ * Tunnels and sessions as a data plane is programmed with them: validated, resolved, plain data.
+ * Addresses are in canonical text form, so that equality of the values is equality of the objects.
+ */
+import type { L2SpecificSublayer } from "../l2tp/codec.ts";
+import type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
+
+export type { L2SpecificSublayer } from "../l2tp/codec.ts";
+export type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
+
+export type Encapsulation = "UDP" | "IP";
+/** Who moves the frames of a tunnel. */
+export type Datapath = "Kernel" | "Userspace";
+
+export interface Tunnel {
+  /** Unique on the node. */
+  readonly name: string;
+  readonly datapath: Datapath;
+  readonly tunnelId: number;
+  readonly peerTunnelId: number;
+  readonly encapsulation: Encapsulation;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
+  readonly udpChecksum: boolean;
+  /** In userspace: frames that need nothing else pass by BPF programs in the kernel (datapath/userspace/fastpath/). */
+  readonly fastPath: boolean;
+  /** Without one both ends are configured alike. */
+  readonly control?: TunnelControl;
+  /** Of a control half (halves.ts): the kernel is given the socket, and moves the frames. */
+  readonly handsOver?: true;
+}
+
+export interface Sequencing {
+  readonly send: boolean;
+  readonly receive: boolean;
+  /** How long an early frame waits for the ones before it; 0: no reordering. */
+  readonly reorderTimeoutMs: number;
+}
+
+export interface Session {
+  /** "namespace/name", unique on the node. */
+  readonly key: string;
+  /** The name of its tunnel. */
+  readonly tunnel: string;
+  /** What we receive on; unique on the node. */
+  readonly sessionId: number;
+  /** What we send. */
+  readonly peerSessionId: number;
+  readonly l2SpecificSublayer: L2SpecificSublayer;
+  /** What we require of the peer: 0, 8 or 16 hexadecimal digits. */
+  readonly rxCookie: string;
+  /** What we send: 0, 8 or 16 hexadecimal digits. */
+  readonly txCookie: string;
+  readonly sequencing: Sequencing;
+  /** Of the pseudowire's device: the largest frame is this, an Ethernet header and a VLAN tag. */
+  readonly mtu: number;
+  /** In userspace: frames from its device with another source address are dropped; none: all pass. */
+  readonly sourceMac?: string;
+  /**
+   * Of a managed tunnel's session: the peer's id, cookies, sublayer and sequencing are what the ends agree on, and not
+   * those above; ours is but a name for it here. Until then its device is without a carrier.
+   */
+  readonly control?: SessionControl;
+}
+
+/** Counters of a session, by the kernel's names (L2TP_ATTR_STATS) where it has one. */
+export interface SessionCounters {
+  txPackets: number;
+  /** Bytes of Ethernet frames, without the frame check sequence. */
+  txBytes: number;
+  txErrors: number;
+  /** Frames of pods that are held to their MAC addresses, with another source address. */
+  txSpoofed: number;
+  rxPackets: number;
+  rxBytes: number;
+  /** Frames dropped because they came too late, or without the sequence number that we require. */
+  rxSeqDiscards: number;
+  /** Sequence numbers that were skipped: lost frames, or late ones. */
+  rxOosPackets: number;
+  rxErrors: number;
+  rxCookieDiscards: number;
+  /** Messages too short for the session's header or for an Ethernet header. */
+  rxInvalid: number;
+  /** Of the `rxErrors`: frames above the device's MTU. */
+  rxOversize: number;
+  /** Datagrams whose source is not the tunnel's remote. */
+  rxSourceMismatch: number;
+  /** Frames that came while no pod had attached. */
+  rxNoDevice: number;
+  /** Frames that look as if the peer's L2-specific sublayer were not ours. */
+  rxSublayerSuspect: number;
+}
+
+export function createSessionCounters(): SessionCounters {
+  return {
+    txPackets: 0,
+    txBytes: 0,
+    txErrors: 0,
+    txSpoofed: 0,
+    rxPackets: 0,
+    rxBytes: 0,
+    rxSeqDiscards: 0,
+    rxOosPackets: 0,
+    rxErrors: 0,
+    rxCookieDiscards: 0,
+    rxInvalid: 0,
+    rxOversize: 0,
+    rxSourceMismatch: 0,
+    rxNoDevice: 0,
+    rxSublayerSuspect: 0,
+  };
+}
+
+/** Counters of a local endpoint: what could not be given to a session. */
+export interface EndpointCounters {
+  rxPackets: number;
+  rxShort: number;
+  rxWrongVersion: number;
+  /** Control messages from addresses that no tunnel has a control connection with. */
+  rxControl: number;
+  /**
+   * Control messages that were dropped before they were decoded, most of them over their peer's
+   * budget.
+   */
+  rxControlDropped: number;
+  rxUnknownSession: number;
+  /** Larger than any frame can be. */
+  rxTruncated: number;
+  rxErrors: number;
+}
+
+export function createEndpointCounters(): EndpointCounters {
+  return {
+    rxPackets: 0,
+    rxShort: 0,
+    rxWrongVersion: 0,
+    rxControl: 0,
+    rxControlDropped: 0,
+    rxUnknownSession: 0,
+    rxTruncated: 0,
+    rxErrors: 0,
+  };
+}

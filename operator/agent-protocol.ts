@@ -1,0 +1,294 @@
+/**
+ * The agent's socket protocol: newline-delimited JSON, one reply a request (rpc/). The CNI plugin and
+ * l2tpctl speak it, and know of the rest of the operator nothing but this file.
+ */
+import type { SessionControlState, TunnelControlState } from "../datapath/control-state.ts";
+
+import { MAC_FORM } from "../net/mac.ts";
+
+export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
+/** Of the CNI specification, the newest last. Calico, Flannel and Cilium still write lists of 0.3.1. */
+export const CNI_VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
+/** The annotation by which a pod asks a chained plugin for sessions. */
+export const ANNOTATION = "l2tp.dev/sessions";
+/**
+ * Beside the socket: the folder of deferred requests, one a file, that the agent has yet to carry
+ * out.
+ */
+export const DEFERRED_REQUESTS = "deferred";
+export const MAX_REQUEST_BYTES = 1024 * 1024;
+export const MAX_REPLY_BYTES = 64 * 1024 * 1024;
+
+/** What names must look like, at both ends of the socket. */
+export const FORMS = {
+  /** CNI specification, section 2; a bound so that it fits a file. */
+  containerId: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,149}$/,
+  /** Of what the kernel takes for a name (dev_valid_name), what is safe to print and no template. */
+  ifname: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/,
+  netns: /^\/[^\0]{0,4094}$/,
+  network: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/,
+  mac: MAC_FORM,
+  /** Of a namespace or a session: a label (RFC 1123). */
+  label: /^[a-z0-9][-a-z0-9]{0,62}$/,
+  /** "namespace/name". */
+  session: /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9]{0,62}$/,
+  /** "namespace/name". */
+  pod: /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9.]{0,252}$/,
+} as const;
+
+/** What CNI knows an ADD by ever after; one chained ADD may make several interfaces. */
+export interface CniCall {
+  readonly containerId: string;
+  /** CNI_IFNAME. */
+  readonly cniIfname: string;
+}
+
+export interface DetachCall extends CniCall {
+  /** The path of the pod's network namespace; null where the runtime names none any more. */
+  readonly netns: string | null;
+}
+
+/** A route by a pod's interface; what is left out is the kernel's default. CNI 1.1 has these fields. */
+export interface Route {
+  readonly destination: string;
+  readonly gateway: string | null;
+  readonly priority?: number;
+  readonly table?: number;
+  readonly scope?: number;
+  /** Bytes. */
+  readonly mtu?: number;
+  /** Bytes. */
+  readonly advmss?: number;
+}
+
+/** Addresses and routes, from IPAM or from the pod's annotation. */
+export interface Addressing {
+  /** "192.0.2.1/24", or "10.5.1.2 peer 10.5.1.1". */
+  readonly addresses: readonly string[];
+  readonly routes: readonly Route[];
+  /** IPAM's answer; a repeated ADD gives it again. */
+  readonly ipam: unknown;
+}
+
+export interface SessionRequest extends CniCall {
+  /** The interface to make: CNI_IFNAME, or another one where the plugin is chained. */
+  readonly ifname: string;
+  readonly netns: string;
+  /** "namespace/name". */
+  readonly session: string;
+  /** "namespace/name" of the pod, or null where the runtime names none. */
+  readonly pod: string | null;
+}
+
+export interface AttachRequest extends SessionRequest, Addressing {
+  readonly op: "attach";
+  /** The name of the CNI network configuration. */
+  readonly network: string;
+  /** Null: one that stays the same for the session. */
+  readonly mac: string | null;
+  /** The interface is made, named and up; its addresses follow by `configure`. Absent: false. */
+  readonly awaitsIpam?: boolean;
+}
+
+/** The second half of an ADD with IPAM. */
+export interface ConfigureRequest extends CniCall, Addressing {
+  readonly op: "configure";
+  readonly ifname: string;
+}
+
+export type AgentRequest =
+  | AttachRequest
+  | ConfigureRequest
+  /** Succeeds for what is gone already. */
+  | ({ readonly op: "detach" } & DetachCall)
+  /** Returns the interfaces that the ADD made, by the names that they were made under. */
+  | ({
+      readonly op: "check";
+      /** Addresses and routes' destinations of the runtime's prevResult. */
+      readonly addresses: readonly string[];
+      readonly destinations: readonly string[];
+    } & CniCall)
+  /** Detaches all of the network but the valid ones. */
+  | {
+      readonly op: "gc";
+      readonly network: string;
+      readonly valid: readonly CniCall[];
+      /** RFC 3339, in UTC; what was attached later stays. */
+      readonly before: string;
+    }
+  /** What a pod asks for, where the runtime does not say. */
+  | { readonly op: "annotation"; readonly pod: string; readonly uid: string | null }
+  /** Ready for ADD? */
+  | { readonly op: "ready" }
+  | { readonly op: "tunnels" }
+  | { readonly op: "sessions" }
+  | { readonly op: "attachments" }
+  /** All that the node's data planes hold, ours or not. */
+  | { readonly op: "dump" }
+  | { readonly op: "doctor"; readonly seconds: number };
+
+/**
+ * A request that the plugin writes to a file when the node cannot be asked; the agent carries it
+ * out later.
+ */
+export type DeferredRequest = Extract<AgentRequest, { op: "detach" } | { op: "gc" }>;
+
+export interface AttachedInterface {
+  readonly name: string;
+  readonly mac: string;
+  /** The path of the pod's namespace; absent for an interface of the node. */
+  readonly sandbox?: string;
+}
+
+export interface Attached extends Addressing {
+  /** The pod's interface last. */
+  readonly interfaces: readonly AttachedInterface[];
+  readonly mtu: number;
+  /** False: IPAM is still to be asked. */
+  readonly isComplete: boolean;
+}
+
+/** Codes of errors that the CNI plugin tells apart. */
+export type AgentErrorCode =
+  | "NotReady"
+  | "UnknownSession"
+  | "SessionNotReady"
+  | "SessionBusy"
+  | "NamespaceMismatch"
+  | "InterfaceExists"
+  | "NoNetns"
+  | "UnknownPod"
+  | "InvalidRequest"
+  | "ClientGone"
+  | "Drift"
+  | "StateNotWritable"
+  | "ApplyFailed"
+  /** The datapath process does not answer. */
+  | "DatapathAway"
+  /** A system call failed: the kernel lacks memory, or something is busy. */
+  | "SystemCallFailed";
+
+export interface ConditionRow {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** The condition that says what is wrong; undefined: nothing. That no pod has attached is no fault. */
+export function faultOf(conditions: readonly ConditionRow[]): ConditionRow | undefined {
+  return conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
+}
+
+export interface TunnelRow {
+  readonly name: string;
+  readonly encapsulation: string;
+  readonly local: string;
+  readonly remote: string;
+  readonly tunnelId: number | null;
+  readonly peerTunnelId: number | null;
+  readonly datapath: string;
+  readonly underlayMtu: number | null;
+  readonly sessions: number;
+  /** null: it has no control connection. */
+  readonly control: TunnelControlState | null;
+  readonly conditions: readonly ConditionRow[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+/** What is signalled of a session, without its cookies. */
+export interface SessionControlRow extends Omit<SessionControlState, "established"> {
+  readonly established: Omit<
+    NonNullable<SessionControlState["established"]>,
+    "rxCookie" | "txCookie"
+  > | null;
+}
+
+export interface SessionRow {
+  /** "namespace/name". */
+  readonly name: string;
+  readonly tunnel: string;
+  readonly sessionId: number | null;
+  readonly peerSessionId: number | null;
+  readonly interface: string | null;
+  readonly mtu: number | null;
+  readonly mode: string;
+  readonly attachedTo: readonly string[];
+  readonly lastReceivedMsAgo: number | null;
+  /** Whether its frames pass by BPF programs. */
+  readonly fastPath: boolean;
+  /** null: it is not signalled. */
+  readonly control: SessionControlRow | null;
+  readonly conditions: readonly ConditionRow[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface AttachmentRow extends CniCall {
+  readonly ifname: string;
+  readonly pod: string;
+  readonly session: string;
+  readonly netns: string;
+  readonly mac: string;
+  readonly addresses: readonly string[];
+  readonly state: "attached" | "leaving" | "namespace gone" | "session missing";
+}
+
+/** A tunnel, or a session behind its tunnel, as a data plane has it. */
+export interface DumpRow {
+  readonly datapath: string;
+  readonly tunnelId: number;
+  /** Null: it is the tunnel itself. */
+  readonly sessionId: number | null;
+  /** Of the tunnel, or of the session. */
+  readonly peerId: number;
+  /** "L2TPv3 UDP", "Ethernet", "PPP". */
+  readonly type: string;
+  /** Of a tunnel: "192.0.2.1:5000 192.0.2.2:5000". */
+  readonly endpoints: string;
+  /** Of a session; the name that the kernel made it under, wherever it is now. */
+  readonly interface: string;
+  /** "L2tpSession shop/lan"; null: somebody else made it. */
+  readonly owner: string | null;
+  /** What else is set: "cookies=8/8", "seq=send,receive". Never a cookie itself. */
+  readonly settings: readonly string[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface Finding {
+  readonly severity: "error" | "warning";
+  /** "L2tpSession shop/lan". */
+  readonly object: string;
+  readonly finding: string;
+  readonly remedy: string;
+}
+
+export interface Examination {
+  readonly findings: readonly Finding[];
+  /** What was looked at. */
+  readonly tunnels: number;
+  readonly sessions: number;
+  /** Frames that crossed while it was looked at. */
+  readonly rxPackets: number;
+  readonly txPackets: number;
+  readonly seconds: number;
+}
+
+export interface AgentResults {
+  readonly attach: Attached;
+  readonly configure: Attached;
+  readonly detach: null;
+  readonly check: readonly string[];
+  readonly gc: null;
+  readonly annotation: string | null;
+  readonly ready: null;
+  readonly tunnels: readonly TunnelRow[];
+  readonly sessions: readonly SessionRow[];
+  readonly attachments: readonly AttachmentRow[];
+  readonly dump: readonly DumpRow[];
+  readonly doctor: Examination;
+}
+
+/** An interface's address as a CNI result has it: without its peer. */
+export function resultAddress(address: string): string {
+  return address.replace(/^(\S+) peer \S+\/(\d+)$/, "$1/$2");
+}

@@ -1,0 +1,119 @@
+/**
+ * Tells the link who is there now: a gratuitous ARP (RFC 5227 §3) for each IPv4 address, an
+ * unsolicited neighbour advertisement (RFC 4861 §7.2.6) for each IPv6 one.
+ */
+
+import { checked } from "../../linux/errno.ts";
+import { background, c } from "../../linux/ffi.ts";
+import { findLink, type LinkInfo } from "../../linux/netlink/link.ts";
+import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { inNetns } from "../../linux/netns.ts";
+import { parsePrefix } from "../../net/ip.ts";
+import { parseMac } from "../../net/mac.ts";
+
+const AF_PACKET = 17;
+const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
+const SOCKADDR_LL_BYTES = 20;
+const ETHERTYPE_ARP = 0x0806;
+const ETHERTYPE_IPV6 = 0x86dd;
+
+/** Best effort: neighbours that miss it ask. @param addresses "192.0.2.1/24" */
+export function announce(
+  netns: string,
+  ifname: string,
+  mac: string,
+  addresses: readonly string[],
+): void {
+  if (addresses.length === 0) return;
+  const source = parseMac(mac);
+  const frames = addresses.flatMap((text) => {
+    const address = parsePrefix(text)?.address;
+    if (address === undefined) return [];
+    return [address.length === 4 ? gratuitousArp(source, address) : advertisement(source, address)];
+  });
+  try {
+    send(netns, ifname, frames);
+  } catch {
+    // The pod may be gone again; then there is nobody to announce.
+  }
+}
+
+function send(netns: string, ifname: string, frames: readonly Uint8Array[]): void {
+  const netlink = new NetlinkSocket(NETLINK_ROUTE, netns);
+  let link: LinkInfo | undefined;
+  try {
+    link = findLink(netlink, ifname);
+  } finally {
+    netlink.close();
+  }
+  if (link === undefined) return;
+  // Protocol 0: it sends only, and receives nothing.
+  const fd = inNetns(netns, () =>
+    checked(c.socket(AF_PACKET, SOCK_RAW_CLOEXEC, 0), "socket", "packet"),
+  );
+  try {
+    const sockaddr = Buffer.alloc(SOCKADDR_LL_BYTES);
+    sockaddr.writeUInt16LE(AF_PACKET, 0);
+    sockaddr.writeInt32LE(link.index, 4);
+    for (const frame of frames) {
+      checked(c.sendto(fd, frame, frame.length, 0, sockaddr, sockaddr.length), "send", ifname);
+    }
+  } finally {
+    // Closing a packet socket waits until no processor can be using it: 15 ms of an ADD.
+    void background.close(fd);
+  }
+}
+
+function ethernet(destination: Uint8Array, source: Uint8Array, type: number): Buffer {
+  const header = Buffer.alloc(14);
+  header.set(destination, 0);
+  header.set(source, 6);
+  header.writeUInt16BE(type, 12);
+  return header;
+}
+
+/** The frame, ready to send. @param mac 6 bytes @param address 4 bytes */
+function gratuitousArp(mac: Uint8Array, address: Uint8Array): Buffer {
+  const arp = Buffer.alloc(28);
+  // Ethernet, IPv4, their lengths, and "request": RFC 5227 §3 on why not "reply".
+  arp.set([0, 1, 0x08, 0, 6, 4, 0, 1], 0);
+  arp.set(mac, 8);
+  arp.set(address, 14);
+  arp.set(address, 24);
+  return Buffer.concat([ethernet(new Uint8Array(6).fill(0xff), mac, ETHERTYPE_ARP), arp]);
+}
+
+const ALL_NODES = Uint8Array.of(0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
+const ALL_NODES_MAC = Uint8Array.of(0x33, 0x33, 0, 0, 0, 1);
+const ICMPV6 = 58;
+
+/** The frame, ready to send. @param mac 6 bytes @param address 16 bytes */
+function advertisement(mac: Uint8Array, address: Uint8Array): Buffer {
+  const icmp = Buffer.alloc(32);
+  icmp[0] = 136;
+  // Override: who has another MAC address in mind is wrong now.
+  icmp[4] = 0x20;
+  icmp.set(address, 8);
+  // The target link-layer address option.
+  icmp.set([2, 1], 24);
+  icmp.set(mac, 26);
+  const ip = Buffer.alloc(40);
+  ip[0] = 0x60;
+  ip.writeUInt16BE(icmp.length, 4);
+  ip[6] = ICMPV6;
+  // Receivers drop it where it could have been forwarded.
+  ip[7] = 255;
+  ip.set(address, 8);
+  ip.set(ALL_NODES, 24);
+  icmp.writeUInt16BE(icmpv6Checksum(ip, icmp), 2);
+  return Buffer.concat([ethernet(ALL_NODES_MAC, mac, ETHERTYPE_IPV6), ip, icmp]);
+}
+
+/** RFC 1071 over the pseudo-header of RFC 8200 §8.1. */
+function icmpv6Checksum(ip: Buffer, icmp: Buffer): number {
+  let sum = icmp.length + ICMPV6;
+  for (let at = 8; at < 40; at += 2) sum += ip.readUInt16BE(at);
+  for (let at = 0; at < icmp.length; at += 2) sum += icmp.readUInt16BE(at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
+}

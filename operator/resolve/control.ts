@@ -1,0 +1,123 @@
+/** What manifests say of control connections, as the datapath is told it. */
+
+import type { Session, SessionControl, Tunnel, TunnelControl } from "../../model/model.ts";
+import { canonicalAddress, parseAddress } from "../../net/ip.ts";
+import type { L2tpSession, SessionSpec, TunnelSpec } from "../api/types.ts";
+import { controlMode, DEFAULT_UDP_PORT, parseDuration } from "../api/validate.ts";
+import { RefusalError } from "./refusal.ts";
+import { readSecret, type SecretReader } from "./secret.ts";
+
+/** The RFC's recommendations (4.2). */
+const RETRANSMISSION = { retransmitMs: 1000, retransmitCapMs: 8000, maxRetransmits: 10 };
+const DEFAULT_HELLO_MS = 60_000;
+/** Of a peer that is to be missed soon, messages are sent again sooner, too. */
+const LEAST_RETRANSMIT_MS = 100;
+const ETHERNET = 5;
+
+/** null: the tunnel has none. */
+export function tunnelControl(
+  { control, nodeName, backup = [], encapsulation }: TunnelSpec,
+  localAddress: string,
+  secrets: SecretReader,
+): TunnelControl | null {
+  const mode = controlMode({ control });
+  if (control === undefined || mode === "Static") return null;
+  const helloMs = parseDuration(control.hello?.interval ?? "") ?? DEFAULT_HELLO_MS;
+  const deadAfterMs = parseDuration(control.hello?.deadAfter ?? "") ?? null;
+  return {
+    mode,
+    initiates: control.initiate ?? true,
+    backups: backup.map(({ address, port = DEFAULT_UDP_PORT }) => ({
+      address: canonicalAddress(address),
+      port: encapsulation === "IP" ? 0 : port,
+    })),
+    hostName: nodeName,
+    routerId: routerId(localAddress),
+    // The first one signs and hides; both are good.
+    secrets: (["secretRef", "previousSecretRef"] as const).flatMap((field) => {
+      const reference = control[field];
+      return reference === undefined ? [] : [sharedSecret(field, reference, secrets)];
+    }),
+    digest: control.digest === "HMAC-SHA1" ? "sha1" : "md5",
+    hidesValues: control.hideValues ?? false,
+    helloMs,
+    deadAfterMs,
+    ...retransmission(helloMs, deadAfterMs),
+  };
+}
+
+/** At least three times between the question and the verdict. */
+function retransmission(helloMs: number, deadAfterMs: number | null) {
+  if (deadAfterMs === null) return RETRANSMISSION;
+  const quarter = Math.floor((deadAfterMs - helloMs) / 4);
+  const retransmitMs = Math.min(
+    RETRANSMISSION.retransmitMs,
+    Math.max(LEAST_RETRANSMIT_MS, quarter),
+  );
+  return { ...RETRANSMISSION, retransmitMs, retransmitCapMs: 8 * retransmitMs };
+}
+
+/** The last four octets of the address: unique among the node's peers, and the address itself of IPv4. */
+function routerId(address: string): number {
+  const octets = parseAddress(address) ?? new Uint8Array(4);
+  return new DataView(octets.buffer, octets.byteOffset).getUint32(octets.length - 4);
+}
+
+function sharedSecret(
+  field: string,
+  reference: { namespace: string; name: string; key: string },
+  secrets: SecretReader,
+): string {
+  const text = readSecret(`spec.control.${field}`, reference, secrets).replace(/\r?\n$/, "");
+  if (text !== "") return Buffer.from(text).toString("hex");
+  const { namespace, name, key } = reference;
+  const message = `spec.control.${field}: key ${key} of Secret ${namespace}/${name} is empty; put the shared secret there`;
+  throw new RefusalError("Accepted", "InvalidSecret", message);
+}
+
+/** What a session of a managed tunnel must not say, and one of another must. */
+export function requireFitting({ spec, metadata }: L2tpSession, tunnel: Tunnel): void {
+  const problem = misfit(spec, tunnel);
+  if (problem === null) return;
+  throw new RefusalError("Accepted", "Invalid", `${metadata.name}: ${problem}`);
+}
+
+function misfit(spec: SessionSpec, { name, control }: Tunnel): string | null {
+  if (control?.mode !== "Managed") {
+    if (spec.peerSessionId === undefined) {
+      return `spec.peerSessionId: missing; L2tpTunnel ${name} is not Managed, so nobody tells us the peer's id`;
+    }
+    return spec.remoteEndId === undefined
+      ? null
+      : `spec.remoteEndId: L2tpTunnel ${name} is not Managed; leave it out`;
+  }
+  if (spec.peerSessionId !== undefined) {
+    return `spec.peerSessionId: in L2tpTunnel ${name}, which is Managed, the peer tells its id; leave it out`;
+  }
+  return spec.cookies?.transmit === undefined
+    ? null
+    : `spec.cookies.transmit: in L2tpTunnel ${name}, which is Managed, the peer tells its cookie; leave it out`;
+}
+
+/** null: the tunnel is not managed. `rxCookie` is empty where chance decides. */
+export function sessionControl(
+  { spec: { control } }: { readonly spec: TunnelSpec },
+  tunnel: Tunnel,
+  { remoteEndId, rxCookie }: { readonly remoteEndId: string; readonly rxCookie: string },
+): SessionControl | null {
+  if (tunnel.control?.mode !== "Managed") return null;
+  return {
+    remoteEndId,
+    places: control?.role === "LNS" ? null : "ICRQ",
+    pseudowireType: ETHERNET,
+    rxCookie: rxCookie === "" ? null : rxCookie,
+    circuit: { active: false, standby: false },
+  };
+}
+
+/** The session with a circuit that is there while a pod is attached. */
+export function withCircuit(session: Session, isAttached: boolean): Session {
+  const { control } = session;
+  if (control === undefined) return session;
+  return { ...session, control: { ...control, circuit: { active: isAttached, standby: false } } };
+}

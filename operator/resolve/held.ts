@@ -1,0 +1,181 @@
+/**
+ * Objects keep the claims with which they were accepted: over restarts of agent and node, and while they
+ * are broken or down. The controller keeps them in the status, an agent with a folder in its state folder.
+ */
+import {
+  defaultRemoteEndId,
+  type Held,
+  type HeldObject,
+  holdAll,
+  type SessionClaim,
+  sessionClaims,
+  tunnelClaims,
+} from "../../model/conflicts.ts";
+import type { Endpoint } from "../../model/model.ts";
+import { canonicalAddress } from "../../net/ip.ts";
+import { MEANT_REFUSALS } from "../api/placement.ts";
+import { keyOf, type L2tpSession, type TunnelSpec } from "../api/types.ts";
+import { controlMode, DEFAULT_UDP_PORT } from "../api/validate.ts";
+import type { Refusal } from "./refusal.ts";
+import type { Programmed, Resolved, ResolvedSession } from "./resolve.ts";
+
+/** By the names of tunnels and the keys of sessions. */
+export interface HeldObjects {
+  readonly tunnels: ReadonlyMap<string, HeldObject>;
+  readonly sessions: ReadonlyMap<string, HeldObject>;
+}
+
+export const NOTHING_HELD: HeldObjects = { tunnels: new Map(), sessions: new Map() };
+
+/** Objects that may still be there although no manifest that can be read has them. */
+export interface Unreadable {
+  readonly tunnels: (name: string) => boolean;
+  readonly sessions: (key: string) => boolean;
+}
+
+/**
+ * The claims that count in a conflict: those of objects that are there, or cannot be read. The claims of
+ * an object that an administrator means to refuse do not count while it is refused.
+ * @param running objects that hold all that they ask for, unless more is known of them
+ */
+export function inForce(
+  held: ReadonlyMap<string, HeldObject>,
+  running: Iterable<string>,
+  objects: { has(key: string): boolean },
+  refused: ReadonlyMap<string, Refusal>,
+  isUnreadable: (key: string) => boolean,
+): Map<string, Held> {
+  const known = [...holdAll(running), ...held].filter(
+    ([key]) =>
+      (objects.has(key) || isUnreadable(key)) &&
+      !MEANT_REFUSALS.has(refused.get(key)?.reason ?? ""),
+  );
+  return new Map(known);
+}
+
+/**
+ * The name by which the peer knows the session: as asked for, or as decided before, or as it runs.
+ * @param held undefined: nothing was decided yet
+ */
+export function remoteEndIdOf(
+  { spec }: Pick<L2tpSession, "spec">,
+  key: string,
+  held: HeldObject | undefined,
+  programmed?: Programmed,
+): string {
+  const running = programmed?.remoteEndIds?.get(key);
+  return spec.remoteEndId ?? held?.remoteEndId ?? running ?? defaultRemoteEndId(key);
+}
+
+/** Which tunnels have a datapath: those that run, and those that ran last. */
+export function placed(
+  { tunnels, kernelTunnels }: Programmed,
+  held: HeldObjects,
+): Pick<Programmed, "kernelTunnels"> & { readonly tunnels: { has(name: string): boolean } } {
+  const ran = [...held.tunnels].filter(
+    ([name, { datapath, claims }]) =>
+      !tunnels.has(name) && datapath !== undefined && claims?.length !== 0,
+  );
+  const inKernel = ran.filter(([, { datapath }]) => datapath === "Kernel");
+  return {
+    tunnels: new Set([...tunnels.keys(), ...ran.map(([name]) => name)]),
+    kernelTunnels: new Set([...kernelTunnels, ...inKernel.map(([name]) => name)]),
+  };
+}
+
+/** A session's wishes; it need not be one that can be programmed. */
+export function sessionClaim(
+  object: L2tpSession,
+  tunnel: TunnelSpec,
+  { sessionId, remoteEndId }: { readonly sessionId: number; readonly remoteEndId: string },
+): SessionClaim {
+  const { tunnelRef, peerSessionId } = object.spec;
+  const common = { key: keyOf(object), tunnel: tunnelRef.name, sessionId };
+  if (controlMode(tunnel) === "Managed") return { ...common, circuit: { remoteEndId } };
+  if (peerSessionId === undefined) return { ...common, circuit: null };
+  return { ...common, circuit: { peerSessionId, peer: endpointOf(tunnel, tunnel.remote) } };
+}
+
+/** An end of the tunnel as its manifest gives it, with the default port. */
+export function endpointOf(
+  { encapsulation }: TunnelSpec,
+  { address, port = DEFAULT_UDP_PORT }: { readonly address: string; readonly port?: number },
+): Endpoint {
+  return { address: canonicalAddress(address), port: encapsulation === "IP" ? 0 : port };
+}
+
+/** As it is programmed. */
+export function claimOf({ session, tunnel }: Pick<ResolvedSession, "session" | "tunnel">) {
+  const { key, sessionId, control, peerSessionId } = session;
+  const circuit: SessionClaim["circuit"] =
+    control === undefined
+      ? { peerSessionId, peer: tunnel.remote }
+      : { remoteEndId: control.remoteEndId };
+  return { key, tunnel: tunnel.name, sessionId, circuit };
+}
+
+/** The claims that are held after a pass. @param now in ISO 8601 */
+export function heldAfter(
+  before: HeldObjects,
+  resolved: Resolved,
+  isSpared: Unreadable,
+  now: string,
+): HeldObjects {
+  const accepted = (
+    known: HeldObject | undefined,
+    claims: readonly string[],
+    rest: Partial<HeldObject>,
+  ): HeldObject => {
+    const heldSome = known !== undefined && known.claims?.length !== 0;
+    const { isRefused: _, ...decided } = known ?? {};
+    return { ...decided, ...rest, claims, since: heldSome ? known.since : now };
+  };
+  return {
+    tunnels: carriedOver(
+      before.tunnels,
+      new Map(
+        Array.from(resolved.tunnels, ([name, { tunnel }]) => {
+          const claims = tunnelClaims(tunnel);
+          const { tunnelId: id, datapath } = tunnel;
+          return [name, accepted(before.tunnels.get(name), claims, { id, datapath })];
+        }),
+      ),
+      resolved.refusedTunnels,
+      isSpared.tunnels,
+    ),
+    sessions: carriedOver(
+      before.sessions,
+      new Map(
+        [...(resolved.waiting ?? []), ...Array.from(resolved.sessions.values(), claimOf)].map(
+          (claim) => {
+            const { key, sessionId: id, circuit } = claim;
+            const isNamed = circuit !== null && "remoteEndId" in circuit;
+            const decided = { id, ...(isNamed && { remoteEndId: circuit.remoteEndId }) };
+            return [key, accepted(before.sessions.get(key), sessionClaims(claim), decided)];
+          },
+        ),
+      ),
+      resolved.refusedSessions,
+      isSpared.sessions,
+    ),
+  };
+}
+
+function carriedOver(
+  before: ReadonlyMap<string, HeldObject>,
+  accepted: ReadonlyMap<string, HeldObject>,
+  refused: ReadonlyMap<string, Refusal>,
+  isSpared: (key: string) => boolean,
+): Map<string, HeldObject> {
+  const taken = new Set([...accepted.values()].flatMap(({ claims }) => claims ?? []));
+  const after = new Map(accepted);
+  for (const [key, held] of before) {
+    const refusal = refused.get(key);
+    if (accepted.has(key) || (refusal === undefined && !isSpared(key))) continue;
+    // A name stays decided, for when the object is accepted again.
+    const left = held.claims?.filter((claim) => !taken.has(claim)) ?? null;
+    const claims = refusal?.reason === "Conflict" ? [] : left;
+    after.set(key, { ...held, claims, ...(refusal === undefined ? {} : { isRefused: true }) });
+  }
+  return after;
+}

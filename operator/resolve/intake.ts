@@ -1,0 +1,122 @@
+/** From documents of unknown content to objects of ours, and a report for each that is none. */
+import type { HeldObject } from "../../model/conflicts.ts";
+import { describeProblem, type FieldProblem } from "../../model/problem.ts";
+import { checkForm, isKind, isOurs } from "../api/schema.ts";
+import { keyOf, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
+
+/** A YAML document as it was found. */
+export interface Document {
+  /** Where it stands, for messages: "branch.yaml, document 2". */
+  readonly origin: string;
+  readonly content: unknown;
+  /** An API server has checked its form. */
+  readonly isFromApi?: boolean;
+  /** The claims with which the controller has accepted the object. */
+  readonly held?: HeldObject;
+}
+
+/**
+ * An object that cannot be used, or a document that is none. Where nobody can say whose it is, it may be
+ * any object of ours: then nothing that runs may be taken for deleted.
+ */
+export interface Rejection {
+  readonly origin: string;
+  /** Where the document says whose it is. */
+  readonly kind: string | undefined;
+  readonly key: string | undefined;
+  readonly problems: readonly FieldProblem[];
+}
+
+/** Whether the rejection says which object of ours it is, or that it is of somebody else. */
+export function isIdentified({ kind, key }: Rejection): boolean {
+  if (kind === undefined || key === undefined) return false;
+  return !kind.toLowerCase().startsWith("l2tp") || isKind(kind);
+}
+
+export interface Intake {
+  readonly tunnels: ReadonlyMap<string, L2tpTunnel>;
+  readonly sessions: ReadonlyMap<string, L2tpSession>;
+  readonly rejections: readonly Rejection[];
+}
+
+/** Takes the documents in their order; the first of several with the same name counts. */
+export function takeIn(documents: readonly Document[]): Intake {
+  const tunnels = new Map<string, L2tpTunnel>();
+  const sessions = new Map<string, L2tpSession>();
+  const rejections: Rejection[] = [];
+  const origins = new Map<string, string>();
+  for (const { origin, content, isFromApi = false } of documents) {
+    if (content === null || content === undefined) continue;
+    if (!isOurs(content)) {
+      rejections.push({ origin, ...identify(content), problems: [notOurs(content)] });
+      continue;
+    }
+    const checked = checkOnce(content, isFromApi);
+    if ("problems" in checked) {
+      rejections.push({ origin, ...identify(content), problems: checked.problems });
+      continue;
+    }
+    const { object } = checked;
+    const key = keyOf(object);
+    const before = origins.get(`${object.kind} ${key}`);
+    if (before !== undefined) {
+      rejections.push({ origin, kind: object.kind, key, problems: [again(key, before)] });
+      continue;
+    }
+    origins.set(`${object.kind} ${key}`, origin);
+    if (object.kind === "L2tpTunnel") tunnels.set(key, object);
+    else sessions.set(key, object);
+  }
+  return { tunnels, sessions, rejections };
+}
+
+/** By the document: the same one comes again with every pass, unless its file has changed. */
+const checkedBefore = new WeakMap<object, ReturnType<typeof checkForm>>();
+
+function checkOnce(
+  content: Record<string, unknown>,
+  isFromApi: boolean,
+): ReturnType<typeof checkForm> {
+  const before = checkedBefore.get(content);
+  if (before !== undefined) return before;
+  const checked = checkForm(structuredClone(content), isFromApi);
+  checkedBefore.set(content, checked);
+  return checked;
+}
+
+function identify(content: unknown): { kind: string | undefined; key: string | undefined } {
+  const { kind, metadata } = (content ?? {}) as {
+    kind?: unknown;
+    metadata?: { name?: unknown; namespace?: unknown } | null;
+  };
+  const name = metadata?.name;
+  if (typeof kind !== "string" || typeof name !== "string") {
+    return { kind: undefined, key: undefined };
+  }
+  const namespace = String(metadata?.namespace ?? "default");
+  return { kind, key: kind === "L2tpSession" ? `${namespace}/${name}` : name };
+}
+
+function notOurs(content: unknown): FieldProblem {
+  const { kind } = (typeof content === "object" ? content : {}) as { kind?: unknown };
+  return {
+    path: "kind",
+    value: kind,
+    reason: "not a kind of l2tp.dev",
+    remedy: "keep other objects out of this folder",
+  };
+}
+
+function again(key: string, before: string): FieldProblem {
+  return {
+    path: "metadata.name",
+    value: key,
+    reason: `defined already in ${before}`,
+    remedy: "keep one of them",
+  };
+}
+
+export function describeRejection({ origin, kind, key, problems }: Rejection): string {
+  const what = kind === undefined || key === undefined ? "" : ` (${kind} ${key})`;
+  return `${origin}${what}: ${problems.map(describeProblem).join("; ")}`;
+}

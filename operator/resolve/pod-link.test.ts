@@ -1,0 +1,92 @@
+import { describe, expect, it } from "vitest";
+import type { Link } from "../../model/plan.ts";
+import type { PodDevice } from "./attachment.ts";
+import { asLeft } from "./pod-link.ts";
+
+const WANTED: Link = {
+  id: "l2tp:session:shop/lan",
+  kind: "pseudowire",
+  datapath: "Userspace",
+  label: "l2tp:session:shop/lan 128",
+  netns: "/run/netns/pod",
+  name: "net1",
+  mtu: 1446,
+  mac: "02:00:00:00:00:01",
+  up: true,
+  bridge: null,
+  addresses: ["10.1.0.1/24"],
+  routes: [{ destination: "0.0.0.0/0", gateway: "10.1.0.2" }],
+};
+const DEVICE: PodDevice = {
+  index: 7,
+  kind: "pseudowire",
+  datapath: "Userspace",
+  sessionId: 128,
+  mtu: 1446,
+  isLowered: false,
+};
+const PRESENT: Link = { ...WANTED, index: 7 };
+const left = (present: Partial<Link>, device: Partial<PodDevice> = {}, wanted = WANTED) =>
+  asLeft(wanted, { device: { ...DEVICE, ...device } }, { ...PRESENT, ...present });
+
+describe("a link that was left to its pod", () => {
+  it("stays as the pod made it", () => {
+    const changed = {
+      name: "port-nic",
+      mac: "02:00:00:00:00:99",
+      mtu: 1200,
+      up: false,
+      bridge: "foreign 9",
+      addresses: [],
+      routes: [],
+    };
+    expect(left(changed)).toMatchObject(changed);
+  });
+
+  it("follows the MTU of its session, unless the pod chose another", () => {
+    const wanted = { ...WANTED, mtu: 1300 };
+    expect(left({}, {}, wanted).mtu).toBe(1300);
+    expect(left({ mtu: 1200 }, {}, wanted).mtu).toBe(1200);
+  });
+
+  it("goes down and up with the peer's circuit, unless the pod has chosen", () => {
+    const down = { ...WANTED, up: false };
+    expect(left({}, {}, down).up).toBe(false);
+    // The pod has raised it meanwhile.
+    expect(left({}, { isLowered: true }, down).up).toBe(true);
+    expect(left({ up: false }, { isLowered: true })).toMatchObject({
+      up: true,
+      addresses: expect.arrayContaining([...WANTED.addresses]),
+      routes: WANTED.routes,
+    });
+    // The pod has set it down itself.
+    expect(left({ up: false }).up).toBe(false);
+  });
+
+  it("is made like the one that it replaces", () => {
+    const wanted: Link = { ...WANTED, datapath: "Kernel" };
+    const found = left({ name: "mine", addresses: ["10.9.0.1/24"] }, {}, wanted);
+    expect(found).toMatchObject({ datapath: "Kernel", name: "mine", addresses: ["10.9.0.1/24"] });
+    expect(found.label).toBe(WANTED.label);
+  });
+
+  it("stays where the pod moved it", () => {
+    const elsewhere = { isElsewhere: true, index: 0 };
+    expect(left(elsewhere)).toEqual({ ...PRESENT, ...elsewhere });
+  });
+});
+
+describe("a link that was not left to a pod yet", () => {
+  it.each<[string, ReturnType<typeof asLeft>]>([
+    ["because it is being made", asLeft(WANTED, { device: null }, { ...PRESENT, name: "x" })],
+    [
+      "because its ADD waits for IPAM",
+      asLeft(WANTED, { device: DEVICE, isComplete: false }, { ...PRESENT, up: false }),
+    ],
+    ["because it is missing", asLeft(WANTED, { device: DEVICE }, undefined)],
+    ["because it is another device", left({ index: 8, name: "x" })],
+    ["because it is in another pod", left({ netns: "/run/netns/other" })],
+  ])("is as ADD makes it, %s", (_why, link) => {
+    expect(link).toEqual(WANTED);
+  });
+});

@@ -1,0 +1,497 @@
+/**
+ * From a node's objects to the tunnels and sessions that its data plane is to have. An object that
+ * cannot be had gets a report, and does not stand in the way of the others.
+ */
+import {
+  allocateId,
+  type HeldObject,
+  type SessionClaim,
+  settleSessions,
+  settleTunnels,
+} from "../../model/conflicts.ts";
+import type { Session, Tunnel } from "../../model/model.ts";
+import { sessionMtu } from "../../model/mtu.ts";
+import { describeProblem, type FieldProblem } from "../../model/problem.ts";
+import { canonicalAddress } from "../../net/ip.ts";
+import { whyNotAllowed } from "../api/namespaces.ts";
+import {
+  type CookieSpec,
+  keyOf,
+  type L2tpSession,
+  type L2tpTunnel,
+  type SessionSpec,
+} from "../api/types.ts";
+import {
+  cookieProblem,
+  DEFAULT_UDP_PORT,
+  MAX_MTU,
+  MIN_MTU,
+  parseCookie,
+  parseDuration,
+  validateSession,
+  validateTunnel,
+} from "../api/validate.ts";
+import { requireFitting, sessionControl, tunnelControl } from "./control.ts";
+import {
+  chooseDatapath,
+  type DatapathContext,
+  sharedEndpoints,
+  type TunnelNeighbors,
+} from "./datapaths.ts";
+import {
+  claimOf,
+  type HeldObjects,
+  inForce,
+  NOTHING_HELD,
+  placed,
+  remoteEndIdOf,
+  sessionClaim,
+  type Unreadable,
+} from "./held.ts";
+import type { Intake } from "./intake.ts";
+import { holdsDevice, sessionsHeldByProcess } from "./mac-spoofing.ts";
+import { type Refusal, RefusalError } from "./refusal.ts";
+import { readSecret, type SecretReader } from "./secret.ts";
+
+/** What the node knows of the network below. */
+export interface Underlay {
+  /** @throws Error with `code`, ENETUNREACH or EHOSTUNREACH, where there is none */
+  route(remote: string, local?: string): { source: string | undefined; mtu: number };
+  /** An address of the interface, of the same family as `remote`; undefined where it has none. */
+  interfaceAddress(name: string, remote: string): string | undefined;
+}
+
+export interface ResolvedTunnel {
+  readonly object: L2tpTunnel;
+  readonly tunnel: Tunnel;
+  /** Why it is not the kernel that serves it, where its manifest leaves that open. */
+  readonly notInKernel: string | null;
+  readonly underlayMtu: number;
+  /** The MTU is a guess, since there is no route to the remote now. */
+  readonly noRoute: string | null;
+}
+
+export interface ResolvedSession {
+  readonly object: L2tpSession;
+  readonly session: Session;
+  readonly tunnel: Tunnel;
+  readonly mode: "Direct" | "Bridge";
+}
+
+export interface Resolved {
+  readonly tunnels: ReadonlyMap<string, ResolvedTunnel>;
+  readonly sessions: ReadonlyMap<string, ResolvedSession>;
+  readonly refusedTunnels: ReadonlyMap<string, Refusal>;
+  readonly refusedSessions: ReadonlyMap<string, Refusal>;
+  /** The wishes of sessions that are accepted, and cannot be programmed now. */
+  readonly waiting?: readonly SessionClaim[];
+}
+
+export interface ResolveContext {
+  readonly nodeName: string;
+  readonly underlay: Underlay;
+  readonly secrets: SecretReader;
+  readonly datapaths: DatapathContext;
+  /** What is programmed now: it wins conflicts, keeps its ids, and lends its MTU while there is no route. */
+  readonly programmed: Programmed & {
+    readonly underlayMtus: ReadonlyMap<string, number>;
+  };
+  /** The claims with which objects were accepted; they need not be programmed. */
+  readonly held?: HeldObjects;
+  readonly isUnreadable?: Unreadable;
+}
+
+/** Ids of what is programmed, by the names of tunnels and the keys of sessions. */
+export interface Programmed {
+  readonly tunnels: ReadonlyMap<string, number>;
+  /** Names of those that are in the kernel. */
+  readonly kernelTunnels: ReadonlySet<string>;
+  readonly sessions: ReadonlyMap<string, number>;
+  /** The Remote End IDs of sessions in managed tunnels, by key. */
+  readonly remoteEndIds?: ReadonlyMap<string, string>;
+}
+
+const NONE_UNREADABLE: Unreadable = { tunnels: () => false, sessions: () => false };
+const FALLBACK_UNDERLAY_MTU = 1500;
+
+export function resolve(intake: Intake, context: ResolveContext): Resolved {
+  const refusedTunnels = new Map<string, Refusal>();
+  const refusedSessions = new Map<string, Refusal>();
+  const here = [...intake.tunnels.values()].filter(
+    ({ spec }) => spec.nodeName === context.nodeName,
+  );
+  const { programmed, held = NOTHING_HELD, isUnreadable = NONE_UNREADABLE } = context;
+  const tunnelIds = takenIds(
+    here.map(({ spec }) => spec.tunnelId),
+    programmed.tunnels,
+    held.tunnels,
+  );
+  const located = collect(here, refusedTunnels, (object) =>
+    resolveTunnel(object, tunnelIds, context),
+  );
+  const shared = sharedEndpoints([...located.values()], placed(programmed, held));
+  const byProcess = heldByProcess(intake, programmed);
+  const drafts = collect(located.values(), refusedTunnels, (tunnel) =>
+    withDatapath(tunnel, { shared, held: byProcess }, context.datapaths),
+  );
+  const tunnelLosers = settleTunnels(
+    Array.from(drafts.values(), ({ tunnel }) => tunnel),
+    inForce(
+      held.tunnels,
+      programmed.tunnels.keys(),
+      intake.tunnels,
+      refusedTunnels,
+      isUnreadable.tunnels,
+    ),
+  ).refused;
+  refuseLosers(tunnelLosers, refusedTunnels);
+  const tunnels = new Map([...drafts].filter(([name]) => !tunnelLosers.has(name)));
+
+  const ours = [...intake.sessions.values()].filter(({ spec }) =>
+    isOnNode(intake, spec, context.nodeName),
+  );
+  const sessionIds = takenIds(
+    ours.map(({ spec }) => spec.sessionId),
+    programmed.sessions,
+    held.sessions,
+  );
+  const sessionDrafts = collect(ours, refusedSessions, (object) =>
+    resolveSession(object, intake, tunnels, sessionIds, context),
+  );
+  const waiting = ours.flatMap((object) => {
+    const isWaiting = refusedSessions.get(keyOf(object))?.condition === "Programmed";
+    // The spec of a refused tunnel says nothing: its sessions keep what they have.
+    const isKnown = refusedTunnels.get(object.spec.tunnelRef.name)?.condition !== "Accepted";
+    return isWaiting && isKnown ? claimOfWaiting(object, intake, sessionIds, context) : [];
+  });
+  const losers = settleSessions(
+    [...Array.from(sessionDrafts.values(), claimOf), ...waiting],
+    inForce(
+      held.sessions,
+      programmed.sessions.keys(),
+      intake.sessions,
+      refusedSessions,
+      isUnreadable.sessions,
+    ),
+  ).refused;
+  refuseLosers(losers, refusedSessions);
+  const keeps = waiting.filter(({ key }) => !losers.has(key));
+  const sessions = new Map([...sessionDrafts].filter(([key]) => !losers.has(key)));
+  const resolved = { tunnels, sessions, refusedTunnels, refusedSessions };
+  return keeps.length === 0 ? resolved : { ...resolved, waiting: keeps };
+}
+
+/** Nothing where its tunnel cannot be read. */
+function claimOfWaiting(
+  object: L2tpSession,
+  intake: Intake,
+  ids: Set<number>,
+  context: ResolveContext,
+): SessionClaim[] {
+  const tunnel = intake.tunnels.get(object.spec.tunnelRef.name);
+  if (tunnel === undefined) return [];
+  return [sessionClaim(object, tunnel.spec, idsOf(object, ids, context))];
+}
+
+/** The session's IDs: as asked for, or as they were before. */
+function idsOf(
+  object: L2tpSession,
+  ids: Set<number>,
+  { programmed, held = NOTHING_HELD }: ResolveContext,
+) {
+  const key = keyOf(object);
+  const known = held.sessions.get(key);
+  const sessionId =
+    object.spec.sessionId ?? programmed.sessions.get(key) ?? known?.id ?? allocateId(key, ids);
+  ids.add(sessionId);
+  return { sessionId, remoteEndId: remoteEndIdOf(object, key, known, programmed) };
+}
+
+/**
+ * Refuses what would take the session id of a session that is spared: it runs although its manifest is
+ * broken, and so had no say when the ids were settled.
+ */
+export function yieldToSpared(
+  resolved: Resolved,
+  programmed: Programmed,
+  isSpared: (key: string) => boolean,
+): Resolved {
+  const holders = new Map<number, string>();
+  for (const [key, id] of programmed.sessions) {
+    if (!resolved.sessions.has(key) && isSpared(key)) holders.set(id, key);
+  }
+  const sessions = new Map(resolved.sessions);
+  const refusedSessions = new Map(resolved.refusedSessions);
+  for (const [key, { session }] of resolved.sessions) {
+    const holder = holders.get(session.sessionId);
+    if (holder === undefined) continue;
+    sessions.delete(key);
+    const message = `spec.sessionId ${session.sessionId}: L2tpSession ${holder} runs with it, although its manifest is broken; correct that one, or choose another id`;
+    refusedSessions.set(key, { condition: "Accepted", reason: "Conflict", message });
+  }
+  return { ...resolved, sessions, refusedSessions };
+}
+
+/** A session belongs to the node of its tunnel; one without a tunnel is everybody's to report. */
+function isOnNode(intake: Intake, { tunnelRef }: SessionSpec, nodeName: string): boolean {
+  const tunnel = intake.tunnels.get(tunnelRef.name);
+  return tunnel === undefined || tunnel.spec.nodeName === nodeName;
+}
+
+/** Ids that are not to be allocated: those that are asked for, and those that somebody has. */
+function takenIds(
+  asked: readonly (number | undefined)[],
+  programmed: ReadonlyMap<string, number>,
+  held: ReadonlyMap<string, HeldObject>,
+): Set<number> {
+  const kept = Array.from(held.values(), ({ id }) => id);
+  return new Set([...asked, ...kept, ...programmed.values()].filter((id) => id !== undefined));
+}
+
+function collect<T extends L2tpTunnel | L2tpSession | ResolvedTunnel, R>(
+  items: Iterable<T>,
+  refused: Map<string, Refusal>,
+  resolveOne: (item: T) => R,
+): Map<string, R> {
+  const results = new Map<string, R>();
+  for (const item of items) {
+    const key = keyOf("object" in item ? item.object : item);
+    try {
+      results.set(key, resolveOne(item));
+    } catch (error) {
+      if (!(error instanceof RefusalError)) throw error;
+      refused.set(key, error.refusal);
+    }
+  }
+  return results;
+}
+
+function refuseLosers(
+  losers: ReadonlyMap<string, FieldProblem>,
+  refused: Map<string, Refusal>,
+): void {
+  for (const [key, problem] of losers) {
+    const message = describeProblem(problem);
+    refused.set(key, { condition: "Accepted", reason: "Conflict", message });
+  }
+}
+
+function requireValid(problems: readonly FieldProblem[]): void {
+  if (problems.length === 0) return;
+  throw new RefusalError("Accepted", "Invalid", problems.map(describeProblem).join("; "));
+}
+
+function resolveTunnel(
+  object: L2tpTunnel,
+  ids: Set<number>,
+  context: ResolveContext,
+): ResolvedTunnel {
+  const { metadata, spec } = object;
+  requireValid(validateTunnel(spec));
+  const { local, underlayMtu, noRoute } = resolveUnderlay(object, context);
+  const port = (value: number | undefined) =>
+    spec.encapsulation === "IP" ? 0 : (value ?? DEFAULT_UDP_PORT);
+  const { programmed, held = NOTHING_HELD } = context;
+  const tunnelId =
+    spec.tunnelId ??
+    programmed.tunnels.get(metadata.name) ??
+    held.tunnels.get(metadata.name)?.id ??
+    allocateId(metadata.name, ids);
+  ids.add(tunnelId);
+  const tunnel: Tunnel = {
+    name: metadata.name,
+    datapath: "Userspace",
+    tunnelId,
+    peerTunnelId: spec.peerTunnelId ?? 0,
+    encapsulation: spec.encapsulation ?? "UDP",
+    local: { address: local, port: port(spec.local?.port) },
+    remote: {
+      address: canonicalAddress(spec.remote.address),
+      port: port(spec.remote.port),
+    },
+    // Over IP there is none to leave out.
+    udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
+    fastPath: spec.fastPath ?? false,
+    ...optional("control", tunnelControl(spec, local, context.secrets)),
+  };
+  // The local address may have been looked up, and only now turn out to be the remote's.
+  const found = { address: local, ...(tunnel.local.port === 0 ? {} : { port: tunnel.local.port }) };
+  requireValid(validateTunnel({ ...spec, local: found }));
+  return { object, tunnel, underlayMtu, noRoute, notInKernel: null };
+}
+
+/**
+ * Sessions that keep a tunnel out of the kernel where that is open, by its name. A tunnel that is there stays: nobody
+ * may take away the interfaces of another's pods by what a session asks for.
+ */
+function heldByProcess(
+  { tunnels, sessions }: Intake,
+  { kernelTunnels }: Programmed,
+): ReadonlyMap<string, string> {
+  const may = ({ metadata, spec }: L2tpSession) => {
+    const tunnel = tunnels.get(spec.tunnelRef.name);
+    return (
+      tunnel !== undefined &&
+      !kernelTunnels.has(tunnel.metadata.name) &&
+      whyNotFrom(metadata.namespace, tunnel) === null
+    );
+  };
+  return sessionsHeldByProcess([...sessions.values()].filter(may));
+}
+
+function withDatapath(
+  located: ResolvedTunnel,
+  others: TunnelNeighbors,
+  context: DatapathContext,
+): ResolvedTunnel {
+  const { datapath, notInKernel } = chooseDatapath(located, others, context);
+  return { ...located, tunnel: { ...located.tunnel, datapath }, notInKernel };
+}
+
+function resolveUnderlay(
+  { metadata, spec }: L2tpTunnel,
+  { underlay, programmed }: ResolveContext,
+): { local: string; underlayMtu: number; noRoute: string | null } {
+  const given = givenLocal(spec, underlay);
+  const remotes = [spec.remote, ...(spec.backup ?? [])].map(({ address }) => address);
+  const ways = remotes.map((remote) => wayTo(remote, given, underlay));
+  // Whichever of the remotes carries, frames are to fit.
+  const routes = ways.filter((way) => typeof way !== "string");
+  const [noRoute = ""] = ways.filter((way) => typeof way === "string");
+  const [first] = routes;
+  const local = given ?? first?.source;
+  if (local === undefined) {
+    const message = `${noRoute}, so no local address; add a route, or give spec.local.address`;
+    throw new RefusalError("Programmed", "NoRoute", message);
+  }
+  const underlayMtu =
+    first === undefined
+      ? (programmed.underlayMtus.get(metadata.name) ?? FALLBACK_UNDERLAY_MTU)
+      : Math.min(...routes.map(({ mtu }) => mtu));
+  return { local: canonicalAddress(local), underlayMtu, noRoute: noRoute || null };
+}
+
+/** The route, or why there is none. */
+function wayTo(remote: string, given: string | undefined, underlay: Underlay) {
+  try {
+    const route = underlay.route(remote, given);
+    if (given !== undefined || route.source !== undefined) return route;
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? String(error);
+    return `no route to ${remote} (${code})`;
+  }
+  throw new RefusalError("Programmed", "NoLocalAddress", `no source address to ${remote}`);
+}
+
+function givenLocal({ local, remote }: L2tpTunnel["spec"], underlay: Underlay): string | undefined {
+  if (local?.interface === undefined) return local?.address;
+  const address = underlay.interfaceAddress(local.interface, remote.address);
+  if (address !== undefined) return address;
+  const family = remote.address.includes(":") ? "IPv6" : "IPv4";
+  const message = `interface ${local.interface} has no ${family} address; give it one, or name another`;
+  throw new RefusalError("Programmed", "NoLocalAddress", message);
+}
+
+function resolveSession(
+  object: L2tpSession,
+  intake: Intake,
+  tunnels: ReadonlyMap<string, ResolvedTunnel>,
+  ids: Set<number>,
+  context: ResolveContext,
+): ResolvedSession {
+  const { metadata, spec } = object;
+  requireValid(validateSession(spec));
+  const { tunnel, underlayMtu, object: tunnelObject } = requireTunnel(object, intake, tunnels);
+  requireFitting(object, tunnel);
+  requireNodeSide(object, tunnel);
+  const key = keyOf(object);
+  const { sessionId, remoteEndId } = idsOf(object, ids, context);
+  const cookie = (field: "receive" | "transmit") =>
+    readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], context.secrets);
+  const txCookie = cookie("transmit");
+  const rxCookie = cookie("receive");
+  const control = sessionControl(tunnelObject, tunnel, { remoteEndId, rxCookie });
+  const l2SpecificSublayer = spec.l2SpecificSublayer ?? "Default";
+  const header = control === null ? { l2SpecificSublayer, txCookie } : LARGEST_HEADER;
+  const computedMtu = sessionMtu(underlayMtu, tunnel, header);
+  const session: Session = {
+    key,
+    tunnel: tunnel.name,
+    sessionId,
+    peerSessionId: spec.peerSessionId ?? 0,
+    l2SpecificSublayer,
+    rxCookie: control === null ? rxCookie : "",
+    txCookie,
+    sequencing: {
+      send: spec.sequencing?.send ?? false,
+      receive: spec.sequencing?.receive ?? false,
+      reorderTimeoutMs: parseDuration(spec.sequencing?.reorderTimeout ?? "0ms") ?? 0,
+    },
+    mtu: spec.mtu ?? Math.min(MAX_MTU, Math.max(MIN_MTU, computedMtu)),
+    ...optional("control", control),
+  };
+  return { object, session, tunnel, mode: spec.attachment?.mode ?? "Direct" };
+}
+
+/** In the kernel a session's device is in the pod, and what the pod sends goes straight to the tunnel. */
+function requireNodeSide(object: L2tpSession, { name, datapath }: Tunnel): void {
+  if (datapath !== "Kernel" || !holdsDevice(object)) return;
+  const message = `spec.attachment.macSpoofing Refuse: L2tpTunnel ${name} is in the kernel, where the node has no side of a pod's own device; set that tunnel's spec.datapath: Userspace, or spec.attachment.mode: Bridge`;
+  throw new RefusalError("Programmed", "NoNodeSide", message);
+}
+
+/** What the ends may come to agree on. */
+const LARGEST_HEADER = { l2SpecificSublayer: "Default", txCookie: "0".repeat(16) } as const;
+
+function optional<K extends string, T>(key: K, value: T | null): { [key in K]?: T } {
+  return (value === null ? {} : { [key]: value }) as { [key in K]?: T };
+}
+
+function requireTunnel(
+  { metadata, spec }: L2tpSession,
+  intake: Intake,
+  tunnels: ReadonlyMap<string, ResolvedTunnel>,
+): ResolvedTunnel {
+  const { name } = spec.tunnelRef;
+  const object = intake.tunnels.get(name);
+  const isBroken = intake.rejections.some(({ kind, key }) => kind === "L2tpTunnel" && key === name);
+  if (object === undefined && isBroken) {
+    const message = `L2tpTunnel ${name} is not valid; correct it, its own conditions say how`;
+    throw new RefusalError("Programmed", "TunnelInvalid", message);
+  }
+  if (object === undefined) {
+    const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
+    throw new RefusalError("Accepted", "NoTunnel", message);
+  }
+  const whyNot = whyNotFrom(metadata.namespace, object);
+  if (whyNot !== null) throw new RefusalError("Accepted", "NamespaceNotAllowed", whyNot);
+  const tunnel = tunnels.get(name);
+  if (tunnel !== undefined) return tunnel;
+  const message = `L2tpTunnel ${name} is not up; see its conditions`;
+  throw new RefusalError("Programmed", "TunnelNotProgrammed", message);
+}
+
+/** Null: sessions of the namespace may run in the tunnel. */
+function whyNotFrom(namespace: string, tunnel: L2tpTunnel): string | null {
+  // Without an API server a namespace has the one label that Kubernetes gives to each. A folder has one
+  // writer for tunnels and sessions: a tunnel that leaves it open takes all of them.
+  const labels = { "kubernetes.io/metadata.name": namespace };
+  return whyNotAllowed(tunnel, namespace, labels, "All");
+}
+
+function readCookie(
+  path: string,
+  namespace: string,
+  cookie: CookieSpec | undefined,
+  secrets: SecretReader,
+): string {
+  if (cookie === undefined) return "";
+  const reference = cookie.valueFrom?.secretKeyRef;
+  if (reference === undefined) return parseCookie(cookie.value ?? "") ?? "";
+  const text = readSecret(path, { namespace, ...reference }, secrets);
+  const digits = parseCookie(text);
+  if (digits !== undefined) return digits;
+  const where = `key ${reference.key} of Secret ${namespace}/${reference.name}`;
+  const message = `${path}: ${where}: ${cookieProblem(text)}; 8 or 16 hexadecimal digits are right`;
+  throw new RefusalError("Accepted", "InvalidSecret", message);
+}

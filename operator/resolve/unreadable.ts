@@ -1,0 +1,112 @@
+/**
+ * Sessions that may serve a pod whose attachment cannot be read. They stay as they are, the pod's
+ * interface included, until the file is gone: pure.
+ */
+import { isControlHalf, wholeName } from "../../model/halves.ts";
+import { linkId, parseLinkLabel } from "../../model/link-label.ts";
+import type { Desired, Link, Observed, ObservedSession } from "../../model/plan.ts";
+import { type Attachment, attachmentKey } from "./attachment.ts";
+
+export interface Holding {
+  readonly desired: Desired;
+  readonly observed: Observed;
+  /** The keys of the sessions. */
+  readonly held: ReadonlySet<string>;
+}
+
+/** @param known the attachments that can be read, leaving or not */
+export function holdUnknown(
+  desired: Desired,
+  observed: Observed,
+  known: readonly Attachment[],
+): Holding {
+  const attached = new Set(known.map(({ session }) => session));
+  const ports = unknownPorts(observed, known);
+  const bridges = new Set(ports.flatMap(({ bridge }) => bridge ?? []));
+  const links = new Map(observed.links.map((link) => [link.id, link]));
+  const isWanted = new Set(desired.sessions.map(keyed));
+  const isElsewhere = ({ session, datapath, deviceOpen }: ObservedSession): boolean => {
+    const link = links.get(linkId.pseudowire(session.key));
+    if (link !== undefined) return link.netns !== null;
+    return datapath === "Kernel" || deviceOpen;
+  };
+  const inPods = observed.sessions.filter((item) => {
+    const { key } = item.session;
+    const isCandidate = !isControlHalf(key) && isWanted.has(keyed(item)) && !attached.has(key);
+    return isCandidate && !bridges.has(linkId.bridge(key)) && isElsewhere(item);
+  });
+  const inBridges = observed.sessions.filter(({ session: { key } }) =>
+    bridges.has(linkId.bridge(key)),
+  );
+  const unseen = inPods.filter(({ session }) => !links.has(linkId.pseudowire(session.key)));
+  const all = { ...observed, links: [...observed.links, ...unseen.map(deviceInSomePod)] };
+  // A bridge that pods share with a known attachment is wanted already.
+  const wantedLinks = new Set(desired.links.map(({ id }) => id));
+  const lone = inBridges.filter(({ session }) => !wantedLinks.has(linkId.bridge(session.key)));
+  const frozen = new Set([...inPods, ...lone].map(({ session }) => session.key));
+  return {
+    desired: freeze(desired, all, frozen, ports),
+    observed: all,
+    held: new Set([...inPods, ...inBridges].map(({ session }) => session.key)),
+  };
+}
+
+/** Keeps the bridge of a held session while a known pod leaves it, since it may join other pods. */
+export function keepBridge(desired: Desired, observed: Observed): Desired {
+  const bridge = observed.links.find(({ kind }) => kind === "bridge");
+  if (bridge === undefined || desired.links.some(({ id }) => id === bridge.id)) return desired;
+  const key = parseLinkLabel(bridge.id)?.key ?? "";
+  return freeze(desired, observed, new Set([key]), []);
+}
+
+const keyed = ({ session, datapath }: Pick<ObservedSession, "session" | "datapath">): string =>
+  `${datapath} ${session.key}`;
+
+function unknownPorts({ links }: Observed, known: readonly Attachment[]): readonly Link[] {
+  const ids = new Set(known.map((attachment) => linkId.port(attachmentKey(attachment))));
+  return links.filter(({ kind, id }) => kind === "port" && !ids.has(id));
+}
+
+/** Replaces the desired state of these sessions by the observed one, and keeps these ports. */
+function freeze(
+  desired: Desired,
+  observed: Observed,
+  keys: ReadonlySet<string>,
+  ports: readonly Link[],
+): Desired {
+  const isFrozen = ({ id, kind }: Link): boolean => {
+    if (kind !== "pseudowire" && kind !== "bridge") return false;
+    return keys.has(parseLinkLabel(id)?.key ?? "");
+  };
+  const seen = new Map(observed.sessions.map((item) => [keyed(item), item]));
+  const links = new Set(observed.links.map(({ id }) => id));
+  return {
+    ...desired,
+    sessions: desired.sessions.map((item) => {
+      const known = keys.has(wholeName(item.session.key)) ? seen.get(keyed(item)) : undefined;
+      if (known === undefined) return item;
+      const device = linkId.pseudowire(item.session.key);
+      return { ...item, session: known.session, link: links.has(device) ? device : null };
+    }),
+    links: [
+      ...desired.links.filter((link) => !isFrozen(link)),
+      ...observed.links.filter(isFrozen),
+      ...ports,
+    ],
+  };
+}
+
+/** It stands in for a device of which only its session tells. Nothing is ever done to it. */
+function deviceInSomePod({ session, datapath }: ObservedSession): Link {
+  const id = linkId.pseudowire(session.key);
+  const place = { netns: "(a pod that is not known)", name: session.key };
+  const unknown = {
+    mtu: session.mtu,
+    mac: null,
+    up: true,
+    bridge: null,
+    addresses: [],
+    routes: [],
+  };
+  return { id, kind: "pseudowire", datapath, label: id, ...place, ...unknown };
+}

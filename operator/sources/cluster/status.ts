@@ -1,0 +1,198 @@
+/** The agent's part of its objects' status: by server-side apply, in the background, only on change. */
+import type { Logger } from "pino";
+import { sameData } from "../../../l2tp/same-data.ts";
+import {
+  type Condition,
+  conditionOf,
+  identityOf,
+  type L2tpObject,
+  pathOf,
+} from "../../api/types.ts";
+import { Applied } from "../../kube/applied.ts";
+import type { KubeClient } from "../../kube/client.ts";
+import { KubeError } from "../../kube/errors.ts";
+import type { EventRecorder } from "../../kube/events.ts";
+import { Said } from "../../kube/said.ts";
+import { WorkQueue } from "../../kube/work-queue.ts";
+import type { Verdict } from "../../resolve/status.ts";
+import type { Kind, StatusInput, StatusSink } from "../source.ts";
+
+export interface ClusterStatusOptions {
+  readonly client: KubeClient;
+  readonly events: EventRecorder;
+  readonly log: Logger;
+  /** The pass has made the object what it is to be. */
+  programmed(kind: Kind, key: string): void;
+  /** The object as the API server has it. */
+  find(kind: Kind, key: string): L2tpObject | undefined;
+}
+
+const MANAGER = "l2tp-agent";
+const CONCURRENCY = 8;
+const MAX_PER_SECOND = 100;
+/** Conditions that come and go by others' doing: an Event tells when they go, and when they are back. */
+const OF_PEERS: ReadonlySet<string> = new Set(["Alive", "Redundant"]);
+/** The controller says these. */
+const CONTROLLERS = new Set(["nodeName", "tunnelId", "sessionId", "remoteEndId"]);
+
+interface Wanted {
+  readonly kind: Kind;
+  readonly key: string;
+  readonly status: Readonly<Record<string, unknown>> & { conditions: readonly Condition[] };
+}
+
+export class ClusterStatus implements StatusSink {
+  readonly queue: WorkQueue;
+  readonly #options: ClusterStatusOptions;
+  /** By "kind key": what the status is to say. */
+  #wanted = new Map<string, Wanted>();
+  readonly #said = new Said();
+  readonly #applied = new Applied();
+  /** Of the conditions of OF_PEERS, those of which an Event has told that they are gone: "uid type". */
+  readonly #down = new Set<string>();
+
+  constructor(options: ClusterStatusOptions) {
+    this.#options = options;
+    this.queue = new WorkQueue({
+      work: (id) => this.#apply(id),
+      failed: (id, error) => this.#failed(id, error),
+      concurrency: CONCURRENCY,
+      maxPerSecond: MAX_PER_SECOND,
+      firstBackoffMs: 200,
+      mostBackoffMs: 60_000,
+    });
+  }
+
+  conditionsOf(kind: Kind, key: string): readonly Condition[] {
+    const ours = this.#wanted.get(`${kind} ${key}`)?.status.conditions ?? [];
+    const known = this.#options.find(kind, key)?.status?.conditions ?? [];
+    const types = new Set(ours.map(({ type }) => type));
+    return [...known.filter(({ type }) => !types.has(type)), ...ours];
+  }
+
+  write(inputs: readonly StatusInput[]): Error[] {
+    const wanted = new Map<string, Wanted>();
+    for (const input of inputs) {
+      if (isProgrammed(input)) this.#options.programmed(input.kind, input.key);
+      const id = `${input.kind} ${input.key}`;
+      const object = this.#options.find(input.kind, input.key);
+      // Not in the cluster any more, or not seen since a restart: nobody to tell.
+      if (object === undefined) continue;
+      wanted.set(id, this.#wantedOf(input, this.#wanted.get(id), object));
+    }
+    this.#wanted = wanted;
+    for (const id of this.#said.subjects()) if (!wanted.has(id)) this.#said.forget(id);
+    for (const id of wanted.keys()) if (!this.#isSaid(id)) this.queue.add(id);
+    return [];
+  }
+
+  /**
+   * The object has come or changed: somebody may have written what is ours.
+   * @param gone the object as it was, where it is no more
+   */
+  check(kind: Kind, key: string, gone: L2tpObject | undefined): void {
+    if (gone !== undefined) {
+      this.#applied.forget("status", gone.metadata);
+      for (const type of OF_PEERS) this.#down.delete(`${gone.metadata.uid} ${type}`);
+    }
+    const id = `${kind} ${key}`;
+    if (this.#wanted.has(id) && !this.#isSaid(id)) this.queue.addAfter(id, 1000);
+  }
+
+  #wantedOf(
+    { kind, key, generation, status }: StatusInput,
+    before: Wanted | undefined,
+    object: L2tpObject,
+  ): Wanted {
+    const known = before?.status.conditions ?? object.status?.conditions ?? [];
+    const timed = (verdict: Verdict): Condition => {
+      const was = known.find(({ type }) => type === verdict.type);
+      const isSame = was?.status === verdict.status;
+      return {
+        ...verdict,
+        ...(generation === undefined ? {} : { observedGeneration: generation }),
+        lastTransitionTime: isSame ? was.lastTransitionTime : new Date().toISOString(),
+      };
+    };
+    const fields = Object.entries(status).filter(([name]) => !CONTROLLERS.has(name));
+    const conditions = status.conditions.filter(({ type }) => type !== "Accepted").map(timed);
+    return {
+      kind,
+      key,
+      status: {
+        ...Object.fromEntries(fields),
+        ...(generation === undefined ? {} : { observedGeneration: generation }),
+        conditions,
+      },
+    };
+  }
+
+  #isSaid(id: string): boolean {
+    const wanted = this.#wanted.get(id);
+    if (wanted === undefined) return true;
+    const object = this.#options.find(wanted.kind, wanted.key);
+    if (object === undefined) return true;
+    if (this.#applied.isUnderWay("status", object.metadata, wanted.status)) return true;
+    const said = (object.status ?? {}) as Readonly<Record<string, unknown>>;
+    const fields = Object.entries(wanted.status).filter(([name]) => name !== "conditions");
+    if (!fields.every(([name, value]) => sameData(value, said[name] ?? null))) return false;
+    return wanted.status.conditions.every((condition) => {
+      const known = conditionOf(object, condition.type);
+      return known !== undefined && sameData({ ...condition }, { ...known });
+    });
+  }
+
+  async #apply(id: string): Promise<void> {
+    const wanted = this.#wanted.get(id);
+    if (wanted === undefined || this.#isSaid(id)) return;
+    const object = this.#options.find(wanted.kind, wanted.key);
+    if (object === undefined) return;
+    const body = { ...identityOf(object), status: wanted.status };
+    await this.#options.client.apply(`${pathOf(object)}/status`, body, MANAGER);
+    this.#applied.note("status", object.metadata, wanted.status);
+    this.#said.forget(id);
+    this.#tell(object, wanted);
+  }
+
+  /** An Event where something has begun to be wrong, or is right again. */
+  #tell(object: L2tpObject, { status }: Wanted): void {
+    if (object.metadata.deletionTimestamp !== undefined) return;
+    for (const condition of status.conditions) {
+      if (condition.type === "Programmed") this.#tellProgrammed(object, condition);
+      else if (OF_PEERS.has(condition.type)) this.#tellOfPeer(object, condition);
+    }
+  }
+
+  #tellProgrammed(object: L2tpObject, { type, status, reason, message }: Condition): void {
+    if (status !== "False") return;
+    const was = conditionOf(object, type);
+    if (was?.status === "False" && was.reason === reason) return;
+    this.#options.events.record(object, "Warning", reason, message);
+  }
+
+  /** Why it is down may be said otherwise while it is: that is no news. What never was up is not down. */
+  #tellOfPeer(object: L2tpObject, { type, status, reason, message }: Condition): void {
+    const { events } = this.#options;
+    const known = `${object.metadata.uid} ${type}`;
+    if (status === "True") {
+      if (this.#down.delete(known)) events.record(object, "Normal", `${type}Again`, message);
+    } else if (reason !== "Connecting" && !this.#down.has(known)) {
+      this.#down.add(known);
+      events.record(object, "Warning", reason, message);
+    }
+  }
+
+  #failed(id: string, error: unknown): void {
+    // Gone, or changed under our hands: what comes next says so.
+    if (error instanceof KubeError && (error.isNotFound || error.isConflict)) return;
+    const message = error instanceof Error ? error.message : String(error);
+    if (!this.#said.isNews(id, message)) return;
+    this.#options.log.warn({ object: id }, `status: ${message}; it is tried again`);
+  }
+}
+
+function isProgrammed({ status }: StatusInput): boolean {
+  return status.conditions.some(
+    ({ type, status: value }) => type === "Programmed" && value === "True",
+  );
+}

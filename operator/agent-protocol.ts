@@ -2,8 +2,6 @@
  * The agent's socket protocol: newline-delimited JSON, one reply a request (rpc/). The CNI plugin and
  * l2tpctl speak it, and know of the rest of the operator nothing but this file.
  */
-import type { SessionControlState, TunnelControlState } from "../datapath/control-state.ts";
-
 import { MAC_FORM } from "../net/mac.ts";
 
 export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
@@ -191,17 +189,76 @@ export interface TunnelRow {
   readonly underlayMtu: number | null;
   readonly sessions: number;
   /** null: it has no control connection. */
-  readonly control: TunnelControlState | null;
+  readonly control: TunnelControlRow | null;
   readonly conditions: readonly ConditionRow[];
   readonly counters: Readonly<Record<string, number>>;
 }
 
-/** What is signalled of a session, without its cookies. */
-export interface SessionControlRow extends Omit<SessionControlState, "established"> {
-  readonly established: Omit<
-    NonNullable<SessionControlState["established"]>,
-    "rxCookie" | "txCookie"
-  > | null;
+export interface EndpointRow {
+  readonly address: string;
+  /** The UDP port; 0 over IP. */
+  readonly port: number;
+}
+
+/** One of a tunnel's remotes. */
+export interface RemoteRow {
+  readonly remote: EndpointRow;
+  /** RFC 3931 section 7.2, such as "established". */
+  readonly state: string;
+  readonly peerHostName: string | null;
+  /** Milliseconds since the peer was last heard; null: never on this connection. */
+  readonly heardMsAgo: number | null;
+  /** Why there is no control connection any more, or not yet. */
+  readonly lastEnding: EndingRow | null;
+}
+
+/** The control connection to the remote that carries the frames. */
+export interface TunnelControlRow extends RemoteRow {
+  readonly mode: string;
+  /** Its index in `paths`. */
+  readonly active: number;
+  /** All of the tunnel's remotes, in the order of preference. */
+  readonly paths: readonly RemoteRow[];
+  readonly localConnectionId: number;
+  readonly peerConnectionId: number;
+  readonly peerRouterId: number | null;
+  readonly peerVendorName: string | null;
+  /** Messages that may be unacknowledged: ours, and the peer's. */
+  readonly window: number;
+  readonly peerWindow: number;
+  readonly unacknowledged: number;
+  readonly sent: number;
+  readonly received: number;
+  readonly retransmitted: number;
+  readonly unauthenticated: number;
+  readonly dropped: number;
+}
+
+/** Why a connection or a session is over. */
+export interface EndingRow {
+  readonly by: "us" | "peer" | "connection";
+  readonly why: string;
+  /** The result code of a StopCCN or CDN (RFC 3931 section 5.4.2); null: there was none. */
+  readonly result: number | null;
+}
+
+/** What the ends of a session have told each other, without their cookies. */
+export interface SessionControlRow {
+  /** RFC 3931 section 7.3, such as "established". */
+  readonly phase: string;
+  /** null: the ends have not agreed. */
+  readonly established: AgreementRow | null;
+  readonly lastEnding: EndingRow | null;
+}
+
+export interface AgreementRow {
+  readonly sessionId: number;
+  readonly peerSessionId: number;
+  readonly l2SpecificSublayer: string;
+  readonly sequencing: { readonly send: boolean; readonly receive: boolean };
+  readonly peerCircuit: { readonly active: boolean; readonly standby: boolean };
+  /** Bytes; null: the peer has not said. */
+  readonly peerMtu: number | null;
 }
 
 export interface SessionRow {

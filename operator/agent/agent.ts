@@ -10,6 +10,7 @@ import { monitorNode } from "../../linux/netlink/monitor.ts";
 import type { Datapath, Session } from "../../model/model.ts";
 import { AgentError } from "../agent-error.ts";
 import type { CniCall } from "../agent-protocol.ts";
+import { TEARDOWN_REASONS } from "../api/placement.ts";
 import type { L2tpTunnel } from "../api/types.ts";
 import { attachmentKey } from "../resolve/attachment.ts";
 import type { DatapathContext } from "../resolve/datapaths.ts";
@@ -36,13 +37,13 @@ import { tunnelNamer } from "../resolve/tunnel-names.ts";
 import type { ObjectSource, StatusSink, Withdrawn } from "../sources/source.ts";
 import { Attacher, type AttachStep } from "./attach.ts";
 import { AttachmentStore } from "./attachments.ts";
-import { aboutNode } from "./complaints.ts";
 import { ControlWatch } from "./control-watch.ts";
 import { Datapaths } from "./datapaths.ts";
 import { DeferredRequests } from "./deferred.ts";
+import { Mutex } from "./mutex.ts";
 import { Node } from "./node.ts";
+import { aboutNode } from "./object-findings.ts";
 import { statusInputs } from "./report.ts";
-import { Serial } from "./serial.ts";
 import { kernelUnderlay } from "./underlay.ts";
 
 export interface AgentOptions {
@@ -97,7 +98,7 @@ export class Agent {
   readonly #datapaths: Datapaths;
   readonly #control: ControlWatch;
   readonly #deferred: DeferredRequests;
-  readonly #serial = new Serial();
+  readonly #mutex = new Mutex();
   #state: PassState | null = null;
   #timer: NodeJS.Timeout | null = null;
   #datapathVersion = "";
@@ -183,7 +184,7 @@ export class Agent {
 
   /** Runs alone: no pass and no other request meanwhile. */
   run<T>(task: () => Promise<T>): Promise<T> {
-    return this.#serial.run(task);
+    return this.#mutex.run(task);
   }
 
   /** A pass soon; those asked for until then are the same one, and do not put it off. */
@@ -466,9 +467,6 @@ function refusals(kind: string, refused: ReadonlyMap<string, Refusal> | undefine
   return Array.from(refused ?? [], ([key, { message }]) => `${kind} ${key}: ${message}`);
 }
 
-/** Refused for what an administrator means, not for what somebody got wrong. */
-const MEANT = new Set(["NamespaceNotAllowed", "NoTunnel", "Conflict"]);
-
 /** @param unknown there are documents that may hold any object */
 function unreadableBy(rejections: readonly Rejection[], unknown: boolean): Unreadable {
   const keys = new Set(rejections.map(({ kind, key }) => `${kind} ${key}`));
@@ -491,7 +489,7 @@ function remoteEndIds({ sessions }: Listing): ReadonlyMap<string, string> {
 function sparedBy(unreadable: Unreadable, resolved: Resolved): Spared {
   const isRefused = (refused: ReadonlyMap<string, Refusal>, key: string) => {
     const refusal = refused.get(key);
-    return refusal !== undefined && !MEANT.has(refusal.reason);
+    return refusal !== undefined && !TEARDOWN_REASONS.has(refusal.reason);
   };
   return {
     tunnels: (name) => unreadable.tunnels(name) || isRefused(resolved.refusedTunnels, name),

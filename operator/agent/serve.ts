@@ -17,9 +17,9 @@ import {
 } from "../agent-protocol.ts";
 import { ownDeviceName } from "../resolve/halves.ts";
 import type { Agent, PassState } from "./agent.ts";
-import { aboutUnreadable, complaints } from "./complaints.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
 import { dumpRows } from "./dump.ts";
+import { aboutUnreadable, objectFindings } from "./object-findings.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { checkRequest } from "./request.ts";
 
@@ -152,7 +152,7 @@ async function toldWhere<T>(
   } catch (error) {
     const isElsewhere = error instanceof AgentError && error.code === "UnknownSession";
     if (!isElsewhere || !("session" in request)) throw error;
-    const where = await agent.source.whereabouts(request.session);
+    const where = await agent.source.locateSession(request.session);
     if (where === null) throw error;
     const remedy = "kubectl get l2tpsessions -A shows all of them";
     throw new AgentError(error.code, `${error.message}: ${where}`, remedy);
@@ -175,7 +175,7 @@ async function examine(agent: Agent, seconds: number): Promise<Examination> {
   const state = requireState(agent);
   const after = await agent.listDatapath();
   const links = agent.node.presentLinks();
-  const told = {
+  const input = {
     nodeName: agent.nodeName,
     folder: agent.folder,
     intake: state.intake,
@@ -188,9 +188,9 @@ async function examine(agent: Agent, seconds: number): Promise<Examination> {
   const total = (listing: Listing, name: "rxPackets" | "txPackets") =>
     listing.sessions.reduce((sum, { counters }) => sum + counters[name], 0);
   return {
-    findings: [...complaints(told), ...aboutUnreadable(agent.store.unreadable), ...watched],
-    tunnels: told.tunnels.length,
-    sessions: told.sessions.length,
+    findings: [...objectFindings(input), ...aboutUnreadable(agent.store.unreadable), ...watched],
+    tunnels: input.tunnels.length,
+    sessions: input.sessions.length,
     rxPackets: total(after, "rxPackets") - total(before, "rxPackets"),
     txPackets: total(after, "txPackets") - total(before, "txPackets"),
     seconds,

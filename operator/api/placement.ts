@@ -84,8 +84,8 @@ export function idOf(object: L2tpObject): number | undefined {
     : (object.spec.sessionId ?? object.status?.sessionId);
 }
 
-/** Refused for what an administrator means, not for what somebody got wrong: what runs is taken down. */
-export const MEANT_REFUSALS: ReadonlySet<string> = new Set([
+/** Refusals that an administrator intends: what runs is taken down. Any other leaves the last valid version running. */
+export const TEARDOWN_REASONS: ReadonlySet<string> = new Set([
   "NamespaceNotAllowed",
   "NoTunnel",
   "Conflict",

@@ -10,9 +10,9 @@ import { Applied } from "../kube/applied.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { KubeError } from "../kube/errors.ts";
 import type { EventRecorder } from "../kube/events.ts";
+import { LogLimiter } from "../kube/log-limiter.ts";
 import { collectionPath, type KubeObject, NAMESPACES } from "../kube/object.ts";
 import { type AnyReflector, Reflector } from "../kube/reflector.ts";
-import { Said } from "../kube/said.ts";
 import { WorkQueue } from "../kube/work-queue.ts";
 import { countSessions, Index } from "./cluster.ts";
 import { makeCookies, type Owner, wantedCookies } from "./cookies.ts";
@@ -62,9 +62,9 @@ export class Controller {
   readonly #ids = new Ids();
   /** By uid, the generation for which the session's cookies have been made. */
   readonly #cookiesMade = new Map<string, number>();
-  readonly #said = new Said();
+  readonly #logLimiter = new LogLimiter();
   /** By uid, since when the node has not been ready of which this was said: once each time. */
-  readonly #saidUnknown = new Map<string, number>();
+  readonly #reportedUnknown = new Map<string, number>();
   /** By uid, since when the object has been leaving, by performance.now(). */
   readonly #leavingSince = new Map<string, number>();
   #leading: AbortSignal | null = null;
@@ -74,7 +74,7 @@ export class Controller {
     this.#options = options;
     this.#writer = { client, applied: new Applied(), events, now: () => new Date() };
     const failed = (error: KubeError) => {
-      if (!this.#said.isNews(error.what, error.message)) return;
+      if (!this.#logLimiter.shouldLog(error.what, error.message)) return;
       const hint = error.isNotFound ? "; are the CustomResourceDefinitions installed?" : "";
       log.warn({ reason: error.reason }, `${error.message}${hint}; it is tried again`);
     };
@@ -142,7 +142,8 @@ export class Controller {
     const { uid = "" } = object.metadata;
     forgetWrites(this.#writer, object);
     this.#ids.forget(uid);
-    for (const map of [this.#cookiesMade, this.#saidUnknown, this.#leavingSince]) map.delete(uid);
+    for (const map of [this.#cookiesMade, this.#reportedUnknown, this.#leavingSince])
+      map.delete(uid);
   }
 
   #tunnelChanged(name: string, gone: L2tpTunnel | undefined): void {
@@ -195,7 +196,7 @@ export class Controller {
     );
     const grave = errors.find((error) => !isPassing(error)) ?? errors[0];
     if (grave !== undefined) throw grave;
-    this.#said.forget(key);
+    this.#logLimiter.forget(key);
   }
 
   #decideNode(nodeName: string): Decision[] {
@@ -244,17 +245,17 @@ export class Controller {
     const { uid = "" } = object.metadata;
     const since = this.#nodes.notReadySince(nodeName);
     if (since === undefined) {
-      this.#saidUnknown.delete(uid);
+      this.#reportedUnknown.delete(uid);
       return;
     }
     const left = since + UNKNOWN_AFTER_MS - performance.now();
     if (left > 0) return this.queue.addAfter(key, left + SETTLE_MS);
     // An agent that is there after all has the last word.
-    if (this.#saidUnknown.get(uid) === since) return;
+    if (this.#reportedUnknown.get(uid) === since) return;
     const what = this.#nodes.exists(nodeName) ? "not ready" : "not in the cluster";
     const message = `Node ${nodeName} is ${what}; what it had programmed may still run.`;
     await writeUnknown(this.#writer, object, message);
-    this.#saidUnknown.set(uid, since);
+    this.#reportedUnknown.set(uid, since);
   }
 
   async #cookies(session: L2tpSession): Promise<void> {
@@ -297,11 +298,11 @@ export class Controller {
     };
   }
 
-  /** Said once, until it is said otherwise. */
+  /** Logged once, until the message changes. */
   #workFailed(key: string, error: unknown): void {
     if (isPassing(error)) return;
     const message = error instanceof Error ? error.message : String(error);
-    if (!this.#said.isNews(key, message)) return;
+    if (!this.#logLimiter.shouldLog(key, message)) return;
     const detail = error instanceof KubeError ? {} : { err: error };
     this.#options.log.error({ key, ...detail }, `${message}; it is tried again`);
   }

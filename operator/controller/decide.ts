@@ -12,7 +12,7 @@ import {
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
 import { addressKind, canonicalAddress, parseAddress } from "../../net/ip.ts";
 import { type DefaultNamespaces, whyNotAllowed } from "../api/namespaces.ts";
-import { heldOf, idOf, MEANT_REFUSALS } from "../api/placement.ts";
+import { heldOf, idOf, TEARDOWN_REASONS } from "../api/placement.ts";
 import { checkForm } from "../api/schema.ts";
 import { keyOf, type L2tpObject, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 import { controlMode, validateSession, validateTunnel } from "../api/validate.ts";
@@ -127,7 +127,7 @@ function decideSessions(
 /** True if the tunnel is as its spec says. If a change was refused, the version before runs. */
 function isClear(tunnel: Decision<L2tpTunnel> | undefined): tunnel is Decision<L2tpTunnel> {
   if (tunnel === undefined) return false;
-  return tunnel.refusal === null || MEANT_REFUSALS.has(tunnel.refusal.reason);
+  return tunnel.refusal === null || TEARDOWN_REASONS.has(tunnel.refusal.reason);
 }
 
 const isManagedTunnel = ({ spec }: L2tpTunnel): boolean => controlMode(spec) === "Managed";
@@ -146,7 +146,7 @@ function idFor(object: L2tpObject, view: NodeView, taken: Set<number>): number {
 
 /** Claims that count: an object keeps them while it is invalid, since its version before runs. */
 function inForce(drafts: readonly Decision[]): Map<string, Held> {
-  const kept = drafts.filter(({ refusal }) => !MEANT_REFUSALS.has(refusal?.reason ?? ""));
+  const kept = drafts.filter(({ refusal }) => !TEARDOWN_REASONS.has(refusal?.reason ?? ""));
   return new Map(kept.map(({ object }) => [keyOf(object), heldOf(object)]));
 }
 

@@ -12,7 +12,7 @@ import { KubeClient } from "../kube/client.ts";
 import { loadConfig } from "../kube/config.ts";
 import { EventRecorder } from "../kube/events.ts";
 import { LeaderElection } from "../kube/leader.ts";
-import { Said } from "../kube/said.ts";
+import { LogLimiter } from "../kube/log-limiter.ts";
 import { Controller } from "./controller.ts";
 import { releaseAll } from "./release.ts";
 
@@ -89,7 +89,7 @@ function refuse(error: unknown): never {
   process.exit(2);
 }
 
-const said = new Said();
+const logLimiter = new LogLimiter();
 const registry = createRegistry();
 const client = connect();
 const stopped = new AbortController();
@@ -121,7 +121,7 @@ const election = new LeaderElection({
   retryMs: RETRY_MS,
   failed: (error) => {
     const line = `lease: ${(error as Error).message}; it is tried again`;
-    if (said.isNews("lease", line)) log.warn(line);
+    if (logLimiter.shouldLog("lease", line)) log.warn(line);
   },
 });
 

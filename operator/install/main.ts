@@ -7,7 +7,7 @@ import { DEFAULT_SOCKET } from "../agent-protocol.ts";
 import { Backoff } from "../kube/backoff.ts";
 import { KubeClient } from "../kube/client.ts";
 import { loadConfig } from "../kube/config.ts";
-import { Said } from "../kube/said.ts";
+import { LogLimiter } from "../kube/log-limiter.ts";
 import { chain, installPlugin, type NodePaths, uninstall } from "./node.ts";
 import { UninstallWatch } from "./uninstalled.ts";
 
@@ -46,7 +46,7 @@ const program = new Command("l2tp-install")
 
 const options = program.opts<Options>();
 const log = pino({ name: "l2tp-install" }, pino.destination(2));
-const said = new Said();
+const logLimiter = new LogLimiter();
 let times = 0;
 let chainedAt = 0;
 const settle = new Backoff(FIRST_SETTLE_MS, MOST_SETTLE_MS);
@@ -88,7 +88,7 @@ function chainedAgain(file: string): void {
 }
 
 function say(line: string): void {
-  if (said.isNews("install", line)) log.warn(line);
+  if (logLimiter.shouldLog("install", line)) log.warn(line);
 }
 
 function remove(): void {

@@ -13,7 +13,7 @@ import {
 } from "../../model/conflicts.ts";
 import type { Endpoint } from "../../model/model.ts";
 import { canonicalAddress } from "../../net/ip.ts";
-import { MEANT_REFUSALS } from "../api/placement.ts";
+import { TEARDOWN_REASONS } from "../api/placement.ts";
 import { keyOf, type L2tpSession, type TunnelSpec } from "../api/types.ts";
 import { controlMode, DEFAULT_UDP_PORT } from "../api/validate.ts";
 import type { Refusal } from "./refusal.ts";
@@ -48,7 +48,7 @@ export function inForce(
   const known = [...holdAll(running), ...held].filter(
     ([key]) =>
       (objects.has(key) || isUnreadable(key)) &&
-      !MEANT_REFUSALS.has(refused.get(key)?.reason ?? ""),
+      !TEARDOWN_REASONS.has(refused.get(key)?.reason ?? ""),
   );
   return new Map(known);
 }

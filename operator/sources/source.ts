@@ -29,8 +29,8 @@ export interface ObjectSource {
    * @throws AgentError where nobody can say
    */
   annotationOf(pod: string, uid: string | null): Promise<string | null>;
-  /** Where a session is that is not on this node, as a sentence; null: nobody knows. */
-  whereabouts(session: string): Promise<string | null>;
+  /** Says in a sentence on which node a session is; null: it is not known. */
+  locateSession(session: string): Promise<string | null>;
 }
 
 export interface Found {

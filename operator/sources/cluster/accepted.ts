@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { HeldObject } from "../../../model/conflicts.ts";
-import { acceptanceOf, heldOf, MEANT_REFUSALS, REMOVED } from "../../api/placement.ts";
+import { acceptanceOf, heldOf, REMOVED, TEARDOWN_REASONS } from "../../api/placement.ts";
 import { keyOf, type L2tpObject } from "../../api/types.ts";
 import type { HeldObjects } from "../../resolve/held.ts";
 import type { Document } from "../../resolve/intake.ts";
@@ -97,7 +97,7 @@ export class AcceptedObjects {
       const message = `It belongs to node ${acceptance.nodeName}.`;
       return { reason: "OtherNode", message };
     }
-    if (acceptance.state !== "refused" || !MEANT_REFUSALS.has(acceptance.reason)) return null;
+    if (acceptance.state !== "refused" || !TEARDOWN_REASONS.has(acceptance.reason)) return null;
     return { reason: "NotAccepted", message: acceptance.message };
   }
 }

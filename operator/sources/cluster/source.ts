@@ -12,9 +12,9 @@ import type { KubeClient } from "../../kube/client.ts";
 import { pause } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
 import type { EventRecorder } from "../../kube/events.ts";
+import { LogLimiter } from "../../kube/log-limiter.ts";
 import { collectionPath, objectPath } from "../../kube/object.ts";
 import { type AnyReflector, Reflector } from "../../kube/reflector.ts";
-import { Said } from "../../kube/said.ts";
 import type { SecretReader } from "../../resolve/secret.ts";
 import type { Found, Kind, ObjectSource } from "../source.ts";
 import { AcceptedObjects } from "./accepted.ts";
@@ -55,7 +55,7 @@ export class ClusterSource implements ObjectSource {
   #isRestored = false;
   #isWhole = false;
   #changed: () => void = () => {};
-  readonly #said = new Said();
+  readonly #logLimiter = new LogLimiter();
   /** By kind and key, by performance.now(). */
   readonly #seenAt = new Map<string, number>();
 
@@ -142,7 +142,7 @@ export class ClusterSource implements ObjectSource {
     return this.#pods.annotationOf(pod, uid, this.#stopped.signal);
   }
 
-  async whereabouts(key: string): Promise<string | null> {
+  async locateSession(key: string): Promise<string | null> {
     const [namespace, name = ""] = key.split("/");
     const { client, nodeName } = this.#options;
     try {
@@ -214,7 +214,7 @@ export class ClusterSource implements ObjectSource {
   }
 
   #failed(error: KubeError): void {
-    if (!this.#said.isNews(error.what, error.message)) return;
+    if (!this.#logLimiter.shouldLog(error.what, error.message)) return;
     const hint = error.isNotFound ? "; are the CustomResourceDefinitions installed?" : "";
     this.#options.log.warn(`${error.message}${hint}; what runs goes on, and it is tried again`);
   }

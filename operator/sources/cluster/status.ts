@@ -12,7 +12,7 @@ import { Applied } from "../../kube/applied.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
 import type { EventRecorder } from "../../kube/events.ts";
-import { Said } from "../../kube/said.ts";
+import { LogLimiter } from "../../kube/log-limiter.ts";
 import { WorkQueue } from "../../kube/work-queue.ts";
 import type { Verdict } from "../../resolve/status.ts";
 import type { Kind, StatusInput, StatusSink } from "../source.ts";
@@ -46,7 +46,7 @@ export class ClusterStatus implements StatusSink {
   readonly #options: ClusterStatusOptions;
   /** By "kind key": what the status is to say. */
   #wanted = new Map<string, Wanted>();
-  readonly #said = new Said();
+  readonly #logLimiter = new LogLimiter();
   readonly #applied = new Applied();
   /** Of the conditions of OF_PEERS, those of which an Event has told that they are gone: "uid type". */
   readonly #down = new Set<string>();
@@ -81,7 +81,7 @@ export class ClusterStatus implements StatusSink {
       wanted.set(id, this.#wantedOf(input, this.#wanted.get(id), object));
     }
     this.#wanted = wanted;
-    for (const id of this.#said.subjects()) if (!wanted.has(id)) this.#said.forget(id);
+    for (const id of this.#logLimiter.subjects()) if (!wanted.has(id)) this.#logLimiter.forget(id);
     for (const id of wanted.keys()) if (!this.#isSaid(id)) this.queue.add(id);
     return [];
   }
@@ -150,7 +150,7 @@ export class ClusterStatus implements StatusSink {
     const body = { ...identityOf(object), status: wanted.status };
     await this.#options.client.apply(`${pathOf(object)}/status`, body, MANAGER);
     this.#applied.note("status", object.metadata, wanted.status);
-    this.#said.forget(id);
+    this.#logLimiter.forget(id);
     this.#tell(object, wanted);
   }
 
@@ -186,7 +186,7 @@ export class ClusterStatus implements StatusSink {
     // Gone, or changed under our hands: what comes next says so.
     if (error instanceof KubeError && (error.isNotFound || error.isConflict)) return;
     const message = error instanceof Error ? error.message : String(error);
-    if (!this.#said.isNews(id, message)) return;
+    if (!this.#logLimiter.shouldLog(id, message)) return;
     this.#options.log.warn({ object: id }, `status: ${message}; it is tried again`);
   }
 }

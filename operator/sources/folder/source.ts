@@ -54,7 +54,7 @@ export class FolderSource implements ObjectSource {
     return null;
   }
 
-  async whereabouts(): Promise<null> {
+  async locateSession(): Promise<null> {
     return null;
   }
 }

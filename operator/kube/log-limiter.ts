@@ -1,12 +1,12 @@
-/** For what goes wrong again and again: a line is worth saying when it is not what was said last. */
+/** Keeps a fault that happens again and again from filling the log: a line is logged when it differs from the last. */
 
 const AGAIN_AFTER_MS = 600_000;
 
-export class Said {
+export class LogLimiter {
   readonly #last = new Map<string, { readonly line: string; readonly at: number }>();
 
-  /** Whether to say the line about the subject; the same one again only after ten minutes. */
-  isNews(subject: string, line: string): boolean {
+  /** True if the line is to be logged: it is not the last one about the subject, or that is ten minutes old. */
+  shouldLog(subject: string, line: string): boolean {
     const last = this.#last.get(subject);
     const now = performance.now();
     if (last?.line === line && now - last.at < AGAIN_AFTER_MS) return false;
@@ -16,7 +16,7 @@ export class Said {
     return true;
   }
 
-  /** It is well again, or gone. */
+  /** Call when the subject is well again, or gone. */
   forget(subject: string): void {
     this.#last.delete(subject);
   }

@@ -11,7 +11,7 @@ import {
 import type { Intake, Rejection } from "../resolve/intake.ts";
 import type { UnreadableFile } from "./attachments.ts";
 
-export interface Told {
+export interface DoctorInput {
   readonly nodeName: string;
   /** For messages; null: the objects are in a cluster, which shows each node its own. */
   readonly folder: string | null;
@@ -22,23 +22,23 @@ export interface Told {
   readonly attachments: readonly AttachmentRow[];
 }
 
-export function complaints(told: Told): Finding[] {
+export function objectFindings(input: DoctorInput): Finding[] {
   const objects = [
-    ...told.tunnels.flatMap(({ name, conditions }) =>
+    ...input.tunnels.flatMap(({ name, conditions }) =>
       aboutObject(`L2tpTunnel ${name}`, conditions),
     ),
-    ...told.sessions.flatMap(({ name, conditions }) =>
+    ...input.sessions.flatMap(({ name, conditions }) =>
       aboutObject(`L2tpSession ${name}`, conditions),
     ),
   ];
   // What has conditions of its own speaks for itself.
   const spoken = new Set(objects.map(({ object }) => object));
-  const silent = told.rejections.filter(({ kind, key }) => !spoken.has(`${kind} ${key}`));
+  const silent = input.rejections.filter(({ kind, key }) => !spoken.has(`${kind} ${key}`));
   return [
-    ...aboutNode(told),
+    ...aboutNode(input),
     ...silent.flatMap(aboutRejection),
     ...objects,
-    ...told.attachments.flatMap(aboutAttachment),
+    ...input.attachments.flatMap(aboutAttachment),
   ];
 }
 
@@ -48,7 +48,7 @@ export function aboutNode({
   folder,
   intake,
   rejections,
-}: Pick<Told, "nodeName" | "folder" | "intake" | "rejections">): Finding[] {
+}: Pick<DoctorInput, "nodeName" | "folder" | "intake" | "rejections">): Finding[] {
   if (folder === null) return [];
   const object = `node ${nodeName}`;
   const names = Array.from(intake.tunnels.values(), ({ spec }) => spec.nodeName);

@@ -1,0 +1,27 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { LogLimiter } from "./log-limiter.ts";
+
+beforeEach(() => vi.useFakeTimers());
+afterEach(() => vi.useRealTimers());
+
+it("says a line again after ten minutes, and another one at once", () => {
+  const limiter = new LogLimiter();
+  expect(limiter.shouldLog("a", "one")).toBe(true);
+  expect(limiter.shouldLog("a", "one")).toBe(false);
+  expect(limiter.shouldLog("a", "two")).toBe(true);
+  vi.advanceTimersByTime(599_000);
+  expect(limiter.shouldLog("a", "two")).toBe(false);
+  vi.advanceTimersByTime(2000);
+  expect(limiter.shouldLog("a", "two")).toBe(true);
+});
+
+it("keeps no subject without a line for ten minutes", () => {
+  const limiter = new LogLimiter();
+  for (let pod = 0; pod < 10_000; pod++) {
+    limiter.shouldLog(`GET pod-${pod}`, "not found");
+    limiter.shouldLog("still", "wrong");
+    vi.advanceTimersByTime(1000);
+  }
+  // Those of the last ten minutes.
+  expect([...limiter.subjects()].length).toBeLessThanOrEqual(602);
+});

@@ -1,5 +1,6 @@
 /** Says to the API server what was decided, where it does not say so already. */
 import { isDeepStrictEqual } from "node:util";
+import { datedCondition } from "../api/conditions.ts";
 import { FINALIZER, NODE_LABEL, nodeLabel } from "../api/placement.ts";
 import {
   type Condition,
@@ -90,18 +91,14 @@ function given({ object, refusal, nodeName, id, remoteEndId, claims }: Decision)
 }
 
 function acceptedCondition(object: L2tpObject, refusal: Decision["refusal"], now: Date): Condition {
-  const status = refusal === null ? "True" : "False";
-  const before = conditionOf(object, "Accepted");
-  return {
+  const accepted = {
     type: "Accepted",
-    status,
+    status: refusal === null ? "True" : "False",
     reason: refusal?.reason ?? "Valid",
     message: refusal?.message ?? "The object is valid.",
-    ...(object.metadata.generation === undefined
-      ? {}
-      : { observedGeneration: object.metadata.generation }),
-    lastTransitionTime: before?.status === status ? before.lastTransitionTime : now.toISOString(),
-  };
+  } as const;
+  const known = object.status?.conditions ?? [];
+  return datedCondition(accepted, known, object.metadata.generation, now);
 }
 
 /** Of conditions only ours is compared: the others are the agent's. */

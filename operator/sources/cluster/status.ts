@@ -1,6 +1,7 @@
 /** The agent's part of its objects' status: by server-side apply, in the background, only on change. */
 import type { Logger } from "pino";
 import { sameData } from "../../../l2tp/same-data.ts";
+import { datedCondition } from "../../api/conditions.ts";
 import {
   type Condition,
   conditionOf,
@@ -105,17 +106,10 @@ export class ClusterStatus implements StatusSink {
     object: L2tpObject,
   ): Wanted {
     const known = before?.status.conditions ?? object.status?.conditions ?? [];
-    const timed = (verdict: Verdict): Condition => {
-      const was = known.find(({ type }) => type === verdict.type);
-      const isSame = was?.status === verdict.status;
-      return {
-        ...verdict,
-        ...(generation === undefined ? {} : { observedGeneration: generation }),
-        lastTransitionTime: isSame ? was.lastTransitionTime : new Date().toISOString(),
-      };
-    };
+    const dated = (verdict: Verdict): Condition =>
+      datedCondition(verdict, known, generation, new Date());
     const fields = Object.entries(status).filter(([name]) => !CONTROLLERS.has(name));
-    const conditions = status.conditions.filter(({ type }) => type !== "Accepted").map(timed);
+    const conditions = status.conditions.filter(({ type }) => type !== "Accepted").map(dated);
     return {
       kind,
       key,

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { readJsonFile } from "../../../files/read-file.ts";
 import { makeFolder, replaceFile } from "../../../files/replace-file.ts";
 import { sameData } from "../../../l2tp/same-data.ts";
+import { datedCondition } from "../../api/conditions.ts";
 import { API_VERSION, type Condition } from "../../api/types.ts";
-import type { Verdict } from "../../resolve/status.ts";
 import type { Kind, StatusInput, StatusSink } from "../source.ts";
 
 const MAX_FILE_BYTES = 1024 * 1024;
@@ -133,17 +133,10 @@ export class StatusStore implements StatusSink {
         ...status,
         observedGeneration: generation,
         conditions: status.conditions.map((verdict) =>
-          this.#timed(verdict, generation, before?.status.conditions ?? []),
+          datedCondition(verdict, before?.status.conditions ?? [], generation, this.#now()),
         ),
       },
     };
-  }
-
-  #timed(verdict: Verdict, generation: number, before: readonly Condition[]): Condition {
-    const known = before.find(({ type }) => type === verdict.type);
-    const lastTransitionTime =
-      known?.status === verdict.status ? known.lastTransitionTime : this.#now().toISOString();
-    return { ...verdict, observedGeneration: generation, lastTransitionTime };
   }
 }
 

@@ -13,6 +13,7 @@ import { describeProblem, type FieldProblem } from "../../model/problem.ts";
 import { addressKind, canonicalAddress, parseAddress } from "../../net/ip.ts";
 import { type DefaultNamespaces, whyNotAllowed } from "../api/namespaces.ts";
 import { heldOf, idOf, TEARDOWN_REASONS } from "../api/placement.ts";
+import { TUNNEL_RULES } from "../api/rules.ts";
 import { checkForm } from "../api/schema.ts";
 import { keyOf, type L2tpObject, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 import { controlMode, validateSession, validateTunnel } from "../api/validate.ts";
@@ -199,7 +200,7 @@ function refuseTunnel(object: L2tpTunnel, { nodeName, nodeAddresses }: NodeView)
   if (form !== null) return form;
   const { spec } = object;
   if (spec.nodeName !== nodeName) {
-    const message = `spec.nodeName "${spec.nodeName}": the tunnel stays on node ${nodeName}; create another one for the other node, then delete this one`;
+    const message = `spec.nodeName "${spec.nodeName}": the tunnel stays on node ${nodeName}; ${TUNNEL_RULES.nodeIsFinal.remedy}`;
     return { reason: "NodeImmutable", message };
   }
   if (nodeAddresses !== null) return null;

@@ -2,8 +2,10 @@
 
 import type { Session, SessionControl, Tunnel, TunnelControl } from "../../model/model.ts";
 import { canonicalAddress, parseAddress } from "../../net/ip.ts";
+import { parseDuration } from "../api/duration.ts";
+import { DEFAULT_UDP_PORT } from "../api/endpoint.ts";
 import type { L2tpSession, SessionSpec, TunnelSpec } from "../api/types.ts";
-import { controlMode, DEFAULT_UDP_PORT, parseDuration } from "../api/validate.ts";
+import { controlMode } from "../api/validate.ts";
 import { RefusalError } from "./refusal.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
 

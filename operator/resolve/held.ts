@@ -13,9 +13,10 @@ import {
 } from "../../model/conflicts.ts";
 import type { Endpoint } from "../../model/model.ts";
 import { canonicalAddress } from "../../net/ip.ts";
+import { DEFAULT_UDP_PORT } from "../api/endpoint.ts";
 import { TEARDOWN_REASONS } from "../api/placement.ts";
 import { keyOf, type L2tpSession, type TunnelSpec } from "../api/types.ts";
-import { controlMode, DEFAULT_UDP_PORT } from "../api/validate.ts";
+import { controlMode } from "../api/validate.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession } from "./resolve.ts";
 

@@ -13,6 +13,9 @@ import type { Session, Tunnel } from "../../model/model.ts";
 import { sessionMtu } from "../../model/mtu.ts";
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
 import { canonicalAddress } from "../../net/ip.ts";
+import { cookieProblem, parseCookie } from "../api/cookie.ts";
+import { parseDuration } from "../api/duration.ts";
+import { DEFAULT_UDP_PORT } from "../api/endpoint.ts";
 import { whyNotAllowed } from "../api/namespaces.ts";
 import {
   type CookieSpec,
@@ -21,16 +24,7 @@ import {
   type L2tpTunnel,
   type SessionSpec,
 } from "../api/types.ts";
-import {
-  cookieProblem,
-  DEFAULT_UDP_PORT,
-  MAX_MTU,
-  MIN_MTU,
-  parseCookie,
-  parseDuration,
-  validateSession,
-  validateTunnel,
-} from "../api/validate.ts";
+import { MAX_MTU, MIN_MTU, validateSession, validateTunnel } from "../api/validate.ts";
 import { requireFitting, sessionControl, tunnelControl } from "./control.ts";
 import {
   chooseDatapath,

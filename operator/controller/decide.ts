@@ -11,13 +11,14 @@ import {
 } from "../../model/conflicts.ts";
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
 import { addressKind, canonicalAddress, parseAddress } from "../../net/ip.ts";
+import { endpointOf } from "../api/endpoint.ts";
 import { type DefaultNamespaces, whyNotAllowed } from "../api/namespaces.ts";
 import { heldOf, idOf, TEARDOWN_REASONS } from "../api/placement.ts";
 import { TUNNEL_RULES } from "../api/rules.ts";
 import { checkForm } from "../api/schema.ts";
 import { keyOf, type L2tpObject, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 import { controlMode, validateSession, validateTunnel } from "../api/validate.ts";
-import { endpointOf, remoteEndIdOf, sessionClaim } from "../resolve/held.ts";
+import { remoteEndIdOf, sessionClaim } from "../resolve/held.ts";
 import type { Refusal } from "../resolve/refusal.ts";
 
 export interface NodeView {

@@ -15,7 +15,7 @@ import { describeProblem, type FieldProblem } from "../../model/problem.ts";
 import { canonicalAddress } from "../../net/ip.ts";
 import { cookieProblem, parseCookie } from "../api/cookie.ts";
 import { parseDuration } from "../api/duration.ts";
-import { DEFAULT_UDP_PORT } from "../api/endpoint.ts";
+import { endpointOf } from "../api/endpoint.ts";
 import { whyNotAllowed } from "../api/namespaces.ts";
 import {
   type CookieSpec,
@@ -283,8 +283,6 @@ function resolveTunnel(
   const { metadata, spec } = object;
   requireValid(validateTunnel(spec));
   const { local, underlayMtu, noRoute } = resolveUnderlay(object, context);
-  const port = (value: number | undefined) =>
-    spec.encapsulation === "IP" ? 0 : (value ?? DEFAULT_UDP_PORT);
   const { programmed, held = NOTHING_HELD } = context;
   const tunnelId =
     spec.tunnelId ??
@@ -298,11 +296,8 @@ function resolveTunnel(
     tunnelId,
     peerTunnelId: spec.peerTunnelId ?? 0,
     encapsulation: spec.encapsulation ?? "UDP",
-    local: { address: local, port: port(spec.local?.port) },
-    remote: {
-      address: canonicalAddress(spec.remote.address),
-      port: port(spec.remote.port),
-    },
+    local: endpointOf(spec, { address: local, port: spec.local?.port }),
+    remote: endpointOf(spec, spec.remote),
     // Over IP there is none to leave out.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
     fastPath: spec.fastPath ?? false,

@@ -16,7 +16,7 @@ import { canonicalAddress } from "../../net/ip.ts";
 import { cookieProblem, parseCookie } from "../api/cookie.ts";
 import { parseDuration } from "../api/duration.ts";
 import { endpointOf } from "../api/endpoint.ts";
-import { whyNotAllowed } from "../api/namespaces.ts";
+import { whyNotAllowedInFolder } from "../api/namespaces.ts";
 import {
   type CookieSpec,
   keyOf,
@@ -322,7 +322,7 @@ function heldByProcess(
     return (
       tunnel !== undefined &&
       !kernelTunnels.has(tunnel.metadata.name) &&
-      whyNotFrom(metadata.namespace, tunnel) === null
+      whyNotAllowedInFolder(tunnel, metadata.namespace) === null
     );
   };
   return sessionsHeldByProcess([...sessions.values()].filter(may));
@@ -452,20 +452,12 @@ function requireTunnel(
     const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
     throw new RefusalError("Accepted", "NoTunnel", message);
   }
-  const whyNot = whyNotFrom(metadata.namespace, object);
+  const whyNot = whyNotAllowedInFolder(object, metadata.namespace);
   if (whyNot !== null) throw new RefusalError("Accepted", "NamespaceNotAllowed", whyNot);
   const tunnel = tunnels.get(name);
   if (tunnel !== undefined) return tunnel;
   const message = `L2tpTunnel ${name} is not up; see its conditions`;
   throw new RefusalError("Programmed", "TunnelNotProgrammed", message);
-}
-
-/** Null: sessions of the namespace may run in the tunnel. */
-function whyNotFrom(namespace: string, tunnel: L2tpTunnel): string | null {
-  // Without an API server a namespace has the one label that Kubernetes gives to each. A folder has one
-  // writer for tunnels and sessions: a tunnel that leaves it open takes all of them.
-  const labels = { "kubernetes.io/metadata.name": namespace };
-  return whyNotAllowed(tunnel, namespace, labels, "All");
 }
 
 function readCookie(

@@ -48,7 +48,7 @@ check: ## format, lint, types, structure, unit tests; no root
 	node test/setup/structure.ts
 	vitest run --project unit
 
-generate: ## what is made from crds/, cni/ and *.wat
+generate: ## what is made from crds/, operator/api/rules.ts, cni/ and *.wat
 	@test/setup/install.sh
 	@node test/setup/generate.ts
 

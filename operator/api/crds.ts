@@ -16,7 +16,6 @@ export interface Schema {
   readonly maximum?: number;
   readonly pattern?: string;
   readonly anyOf?: readonly { readonly format?: string }[];
-  readonly "x-kubernetes-validations"?: readonly { readonly message?: string }[];
 }
 
 export interface Definition {
@@ -29,7 +28,7 @@ export interface Definition {
   readonly schema: Schema;
 }
 
-const FILES = ["l2tptunnels.yaml", "l2tpsessions.yaml"];
+export const CRD_FILES = ["l2tptunnels.yaml", "l2tpsessions.yaml"] as const;
 
 interface Crd {
   readonly spec: {
@@ -48,7 +47,7 @@ interface Crd {
 }
 
 export function readDefinitions(): Definition[] {
-  return FILES.map((file) => {
+  return CRD_FILES.map((file) => {
     const text = readFileSync(new URL(`../../crds/${file}`, import.meta.url), "utf8");
     const { group, scope, names, versions } = (parse(text) as Crd).spec;
     const [version] = versions;

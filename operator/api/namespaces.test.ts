@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { whyNotAllowed } from "./namespaces.ts";
+import { DECIDED, whyNotAllowed, whyNotAllowedInFolder } from "./namespaces.ts";
 import type { TunnelSpec } from "./types.ts";
 
 const selector = { matchLabels: { team: "net", site: "b" } };
@@ -34,4 +34,20 @@ it.each<[string, Allowed]>([
   expect(why(allowed, { team: "net" })).toContain("which lacks site=b; ");
   // There is no such namespace.
   expect(why(allowed, undefined)).toContain("which lacks team=net, site=b; ");
+});
+
+it("knows a namespace by its name alone in a folder, where an open tunnel takes all", () => {
+  const folder = (allowedNamespaces: Allowed) => {
+    const common = { nodeName: "n1", remote: { address: "192.0.2.2" } };
+    const spec = { ...common, ...(allowedNamespaces && { allowedNamespaces }) };
+    return whyNotAllowedInFolder({ metadata: { name: "branch" }, spec }, "shop");
+  };
+  const named = (name: string) => ({
+    selector: { matchLabels: { "kubernetes.io/metadata.name": name } },
+  });
+  expect(folder(undefined)).toBeNull();
+  expect(folder(DECIDED)).toBeNull();
+  expect(folder(named("shop"))).toBeNull();
+  expect(folder(named("bakery"))).toContain("which lacks kubernetes.io/metadata.name=bakery; ");
+  expect(folder({ selector })).toContain("which lacks team=net, site=b; ");
 });

@@ -1,8 +1,14 @@
-/** Namespaces whose sessions may use a tunnel. */
+/**
+ * Namespaces whose sessions may use a tunnel. In a cluster the controller decides, which knows the labels
+ * of namespaces; for a folder the agent does.
+ */
 import type { TunnelSpec } from "./types.ts";
 
 /** Applies to a tunnel that leaves it open. */
 export type DefaultNamespaces = "All" | "None";
+
+/** What an agent reads in a tunnel of a cluster: the controller has decided on the tunnel's sessions. */
+export const DECIDED = { from: "All" } as const satisfies TunnelSpec["allowedNamespaces"];
 
 /** A selector alone is meant to select. */
 export function allowedFrom(
@@ -13,12 +19,23 @@ export function allowedFrom(
   return from ?? (selector === undefined ? byDefault : "Selector");
 }
 
+type NamedTunnel = { readonly metadata: { readonly name: string }; readonly spec: TunnelSpec };
+
+/**
+ * As `whyNotAllowed`, without an API server. A namespace has the one label that Kubernetes gives to each. A
+ * folder has one writer for tunnels and sessions: a tunnel that leaves it open takes all of them.
+ */
+export function whyNotAllowedInFolder(tunnel: NamedTunnel, namespace: string): string | null {
+  const labels = { "kubernetes.io/metadata.name": namespace };
+  return whyNotAllowed(tunnel, namespace, labels, "All");
+}
+
 /**
  * Why sessions of the namespace may not run in the tunnel, and what its administrator can do; null: they may.
  * @param labels of the namespace; undefined: there is none of the name
  */
 export function whyNotAllowed(
-  tunnel: { readonly metadata: { readonly name: string }; readonly spec: TunnelSpec },
+  tunnel: NamedTunnel,
   namespace: string,
   labels: Readonly<Record<string, string>> | undefined,
   byDefault: DefaultNamespaces,

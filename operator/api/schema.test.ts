@@ -1,27 +1,15 @@
 import { describe, expect, it } from "vitest";
+import { describeProblem } from "../../model/problem.ts";
 import { checkForm } from "./schema.ts";
-import { manifestOf, SAMPLES } from "./testdata.ts";
-import type { L2tpObject } from "./types.ts";
-import { validateSession, validateTunnel } from "./validate.ts";
-
-/** As the whole of our own validation sees it: by form first, then by meaning. */
-function problemsOf(manifest: object): string[] {
-  const checked = checkForm(JSON.parse(JSON.stringify(manifest)));
-  if ("problems" in checked) return checked.problems.map(({ path }) => path);
-  return meaning(checked.object).map(({ path }) => path);
-}
-
-function meaning(object: L2tpObject) {
-  return object.kind === "L2tpTunnel" ? validateTunnel(object.spec) : validateSession(object.spec);
-}
+import { manifestOf, problemsOf, SAMPLES, type Sample } from "./testdata.ts";
 
 describe("our own validation", () => {
   it.each(SAMPLES.filter(({ fault }) => fault === null))("takes $name", (sample) => {
-    expect(problemsOf(manifestOf(sample, "x"))).toEqual([]);
+    expect(problemsOf(sample)).toEqual([]);
   });
 
   it.each(SAMPLES.filter(({ fault }) => fault !== null))("refuses $name", (sample) => {
-    expect(problemsOf(manifestOf(sample, "x"))).not.toEqual([]);
+    expect(problemsOf(sample)).not.toEqual([]);
   });
 
   it.each(SAMPLES.filter(({ fault }) => fault === "schema" || fault === "strict"))(
@@ -51,5 +39,34 @@ describe("our own validation", () => {
     const [sample] = SAMPLES;
     const document = { ...manifestOf(sample as never, "x"), status: { whatever: 1 } };
     expect(checkForm(document)).toHaveProperty("object");
+  });
+
+  it("reports every bad field at once", () => {
+    const remote = { address: "", port: 0 };
+    const spec = { nodeName: "n1", tunnelId: 0, peerTunnelId: 0, remote };
+    const sample: Sample = { name: "all wrong", kind: "L2tpTunnel", spec, fault: "schema" };
+    const paths = problemsOf(sample).map(({ path }) => path);
+    expect(new Set(paths)).toEqual(
+      new Set(["spec.tunnelId", "spec.peerTunnelId", "spec.remote.address", "spec.remote.port"]),
+    );
+  });
+
+  it.each([
+    ["id 0", "spec.tunnelId 0: out of range; a whole number from 1 to 4294967295"],
+    ["an id of 33 bits", "spec.peerTunnelId 4294967296: out of range"],
+    ["half an id", "spec.peerTunnelId 1.5"],
+    ["port 0", "spec.remote.port 0: out of range; a whole number from 1 to 65535"],
+    ["session id 0", "spec.sessionId 0: out of range"],
+    ["a negative id", "spec.peerSessionId -1: out of range"],
+    ["a tiny MTU", "spec.mtu 67: out of range; a whole number from 68 to 65521"],
+    ["a huge MTU", "spec.mtu 65522: out of range"],
+    ["a cookie of 5 bytes", "spec.cookies.receive.value: not of its form; correct it (8 or 16"],
+  ])("says what is wrong with %s", (name, message) => {
+    const sample = SAMPLES.find((known) => known.name === name);
+    expect(
+      problemsOf(sample as Sample)
+        .map(describeProblem)
+        .join("\n"),
+    ).toContain(message);
   });
 });

@@ -165,6 +165,12 @@ function describeError(error: ErrorObject): FieldProblem {
     }
     case "anyOf":
       return problem(base, error, "not an IP address", "IPv4 or IPv6, such as 192.0.2.1");
+    case "minimum":
+    case "maximum": {
+      const { minimum, maximum } = error.parentSchema as { minimum: number; maximum: number };
+      const remedy = `a whole number from ${minimum} to ${maximum}`;
+      return problem(base, error, "out of range", remedy);
+    }
     case "pattern":
       return problem(base, error, "not of its form", `correct it${what}`);
     default:

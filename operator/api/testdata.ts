@@ -2,6 +2,9 @@
  * Objects, good and bad, on which the API servers and our own validation must agree. The unit tests try
  * our own on them, the cluster suites the API servers.
  */
+import type { FieldProblem } from "../../model/problem.ts";
+import { checkForm } from "./schema.ts";
+import { validateSession, validateTunnel } from "./validate.ts";
 
 /**
  * Who sees what is wrong: every API server, by the schema; those that know CEL (1.25 and later); those
@@ -97,6 +100,14 @@ export const SAMPLES: readonly Sample[] = [
     "cel",
   ),
   backup("a backup twice", [{ address: "192.0.2.3" }, { address: "192.0.2.3", port: 2 }], "cel"),
+  tunnel(
+    "the remote as its own backup, spelt otherwise",
+    {
+      ...{ local: undefined, peerTunnelId: undefined, control: {} },
+      ...{ remote: { address: "2001:db8::2" }, backup: [{ address: "2001:DB8:0::2" }] },
+    },
+    "ours",
+  ),
   backup("a backup for a group", [{ address: "224.0.0.1" }], "cel"),
   tunnel("a backup of a static tunnel", { backup: [{ address: "192.0.2.3" }] }, "cel"),
   tunnel("no peer's id", { peerTunnelId: undefined }, "cel"),
@@ -105,6 +116,7 @@ export const SAMPLES: readonly Sample[] = [
   managed("another role", { role: "PE" }, "schema"),
   managed("a secret of nowhere", { secretRef: secretKeyRef }, "schema"),
   managed("a secret before none", { previousSecretRef: secretRef }, "cel"),
+  tunnel("a secret for nothing", { control: { mode: "Static", secretRef } }, "cel"),
   tunnel("a secret for HELLO alone", { control: { mode: "Quiescent", secretRef } }, "cel"),
   tunnel("a managed tunnel in the kernel", {
     peerTunnelId: undefined,
@@ -162,6 +174,14 @@ export const SAMPLES: readonly Sample[] = [
     "ours",
   ),
   tunnel("a port over IP", { encapsulation: "IP" }, "cel"),
+  tunnel(
+    "a backup's port over IP",
+    {
+      ...{ encapsulation: "IP", ...remote("192.0.2.2"), peerTunnelId: undefined, control: {} },
+      backup: [{ address: "192.0.2.3", port: 1701 }],
+    },
+    "cel",
+  ),
   tunnel(
     "no UDP checksum over IP",
     { encapsulation: "IP", ...remote("192.0.2.2"), udpChecksum: false },
@@ -224,6 +244,14 @@ export const SAMPLES: readonly Sample[] = [
   ),
   session("a session's field that is not there", { cookie: "a1b2c3d4" }, "strict"),
 ];
+
+/** Everything that our own validation says against the sample: its form first, then the rules. */
+export function problemsOf(sample: Sample): readonly FieldProblem[] {
+  const checked = checkForm(JSON.parse(JSON.stringify(manifestOf(sample, "x"))));
+  if ("problems" in checked) return checked.problems;
+  const { object } = checked;
+  return object.kind === "L2tpTunnel" ? validateTunnel(object.spec) : validateSession(object.spec);
+}
 
 /** As users would write it. @param name of the object */
 export function manifestOf({ kind, spec }: Sample, name: string): object {

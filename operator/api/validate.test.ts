@@ -1,8 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { describeProblem } from "../../model/problem.ts";
+import { addressKind, parseAddress } from "../../net/ip.ts";
+import { readDefinitions } from "./crds.ts";
+import { fieldAtFault, RULES } from "./rules.ts";
+import { problemsOf, SAMPLES } from "./testdata.ts";
 import type { SessionSpec, TunnelSpec } from "./types.ts";
-import { parseCookie, parseDuration, validateSession, validateTunnel } from "./validate.ts";
+import { MAX_ID, MAX_MTU, MIN_MTU, validateSession, validateTunnel } from "./validate.ts";
 
 const TUNNEL: TunnelSpec = {
   nodeName: "a",
@@ -12,6 +16,14 @@ const TUNNEL: TunnelSpec = {
   tunnelId: 42,
   peerTunnelId: 45,
 };
+/** Addresses about where the kinds of addresses change. */
+const EDGES = fc
+  .tuple(
+    fc.constantFrom("0", "00", "fe80", "FE8F", "febf", "fec0", "ff0", "ff02", "FFFF", "fe8", "224"),
+    fc.constantFrom("::", "::1", "::224.0.0.1", ":0:0:0:0:0:0:0", ".0.0.0", ".255.255.255"),
+  )
+  .map((parts) => parts.join(""))
+  .chain((text) => fc.constantFrom(text, "255.255.255.255", "::", "::ffff:224.0.0.1", "239.1.1.1"));
 const SESSION: SessionSpec = { tunnelRef: { name: "t" }, sessionId: 1, peerSessionId: 2 };
 
 describe("validateTunnel", () => {
@@ -30,10 +42,6 @@ describe("validateTunnel", () => {
   });
 
   it.each<[string, Partial<TunnelSpec>, string]>([
-    ["id 0", { tunnelId: 0 }, "spec.tunnelId 0: not an id; a whole number from 1 to 4294967295"],
-    ["a large id", { peerTunnelId: 2 ** 32 }, "spec.peerTunnelId 4294967296: not an id"],
-    ["half an id", { peerTunnelId: 1.5 }, "spec.peerTunnelId 1.5"],
-    ["a name", { remote: { address: "peer" } }, 'spec.remote.address "peer": not an IP address'],
     ["multicast", { remote: { address: "224.0.0.1" } }, "a multicast address"],
     ["broadcast", { remote: { address: "255.255.255.255" } }, "a broadcast address"],
     ["nobody", { remote: { address: "0.0.0.0" } }, "an? unspecified address"],
@@ -45,7 +53,6 @@ describe("validateTunnel", () => {
       "the tunnel leads to itself",
     ],
     ["a port over IP", { encapsulation: "IP" }, "IP encapsulation has no ports"],
-    ["port 0", { remote: { address: "192.0.2.2", port: 0 } }, "not a UDP port"],
     ["the fast path with checksums", { fastPath: true }, "makes no UDP checksums"],
     [
       "the fast path in the kernel",
@@ -65,13 +72,38 @@ describe("validateTunnel", () => {
   });
 
   it("reports every bad field at once", () => {
-    const spec = { ...TUNNEL, tunnelId: 0, peerTunnelId: 0, remote: { address: "", port: 0 } };
-    expect(validateTunnel(spec).map(({ path }) => path)).toEqual([
-      "spec.tunnelId",
-      "spec.peerTunnelId",
-      "spec.remote.address",
-      "spec.remote.port",
+    const backup = [{ address: "198.51.100.7" }, { address: "::1", port: 7 }];
+    const spec: TunnelSpec = { ...TUNNEL, encapsulation: "IP", fastPath: true, backup };
+    expect(validateTunnel(spec).map(({ path, value }) => [path, value])).toEqual([
+      ["spec.backup", undefined],
+      ["spec.backup[1].address", "::1"],
+      ["spec.backup[0].address", "198.51.100.7"],
+      ["spec.local.port", 5000],
+      ["spec.remote.port", 5001],
+      ["spec.backup[1].port", 7],
+      ["spec.fastPath", true],
     ]);
+  });
+
+  it("knows addresses of each kind, however they are spelled", () => {
+    const kinds = {
+      unspecified: /an unspecified address/,
+      multicast: /a multicast address/,
+      broadcast: /a broadcast address/,
+      "link-local": /a link-local address/,
+      unicast: /^$/,
+      loopback: /^$/,
+    };
+    fc.assert(
+      fc.property(fc.oneof(fc.ipV4(), fc.ipV6(), EDGES), (address) => {
+        const bytes = parseAddress(address);
+        fc.pre(bytes !== undefined);
+        const problems = validateTunnel({ ...TUNNEL, local: {}, remote: { address } });
+        const found = problems.map(describeProblem).join();
+        expect(found).toMatch(kinds[addressKind(bytes)]);
+      }),
+      { numRuns: 2000 },
+    );
   });
 });
 
@@ -89,14 +121,7 @@ describe("validateSession", () => {
   });
 
   it.each<[string, Partial<SessionSpec>, string]>([
-    ["id 0", { sessionId: 0 }, "spec.sessionId 0: not an id"],
-    ["id -1", { peerSessionId: -1 }, "spec.peerSessionId -1: not an id"],
-    ["5 bytes", { cookies: { receive: { value: "aabbccddee" } } }, "10 hexadecimal digits"],
-    ["no bytes", { cookies: { receive: { value: "" } } }, "0 hexadecimal digits"],
-    ["no hex", { cookies: { transmit: { value: "aabbccdg" } } }, "not hexadecimal"],
     ["an empty cookie", { cookies: { receive: {} } }, "give it either value or valueFrom"],
-    ["a tiny MTU", { mtu: 67 }, "spec.mtu 67: not an MTU"],
-    ["a huge MTU", { mtu: 65_522 }, "not an MTU"],
     [
       "waiting without looking",
       { sequencing: { reorderTimeout: "50ms" } },
@@ -117,23 +142,43 @@ describe("validateSession", () => {
   it("never shows a cookie", () => {
     fc.assert(
       fc.property(fc.string({ minLength: 4 }), (value) => {
-        const problems = validateSession({ ...SESSION, cookies: { receive: { value } } });
+        const valueFrom = { secretKeyRef: { name: "s", key: "k" } };
+        const cookies = { receive: { value, valueFrom } };
+        const problems = validateSession({ ...SESSION, cookies });
+        expect(problems).toHaveLength(1);
         for (const problem of problems) expect(problem.value).toBeUndefined();
       }),
     );
   });
 });
 
-it("reads cookies", () => {
-  expect(parseCookie(" 0xA1B2C3D4\n")).toBe("a1b2c3d4");
-  expect(parseCookie("a1b2c3d")).toBeUndefined();
-  expect(parseCookie("a1b2c3d4e5f6")).toBeUndefined();
+describe("bounds", () => {
+  const [tunnel, session] = readDefinitions().map(
+    ({ schema }) => schema.properties?.spec?.properties,
+  );
+
+  it("are those of the schema", () => {
+    expect(tunnel?.tunnelId?.maximum).toBe(MAX_ID);
+    expect(session?.sessionId?.maximum).toBe(MAX_ID);
+    expect(session?.mtu).toMatchObject({ minimum: MIN_MTU, maximum: MAX_MTU });
+  });
 });
 
-it("reads durations", () => {
-  expect(parseDuration("50ms")).toBe(50);
-  expect(parseDuration("2s")).toBe(2000);
-  for (const bad of ["", "5", "ms", "-1ms", "1.5s", "1m"]) {
-    expect(parseDuration(bad)).toBeUndefined();
-  }
+describe("the samples", () => {
+  it.each(
+    Object.entries(RULES)
+      .flatMap(([kind, rules]) =>
+        Object.entries(rules).map(([name, rule]) => ({ kind, name, rule })),
+      )
+      .filter(({ rule }) => rule.onlyInCel === undefined),
+  )("break the rule $name", ({ kind, rule }) => {
+    const broken = SAMPLES.filter((sample) => sample.kind === kind).filter((sample) =>
+      problemsOf(sample).some(({ path, reason, remedy }) => {
+        const field = path.replaceAll(/\[\d+\]/g, "[]");
+        const isAt = rule.at.some((at) => fieldAtFault(rule, at) === field);
+        return isAt && reason === rule.reason && remedy === rule.remedy;
+      }),
+    );
+    expect(broken).not.toEqual([]);
+  });
 });

@@ -11,12 +11,14 @@ import {
 } from "../../model/conflicts.ts";
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
 import { addressKind, canonicalAddress, parseAddress } from "../../net/ip.ts";
+import { endpointOf } from "../api/endpoint.ts";
 import { type DefaultNamespaces, whyNotAllowed } from "../api/namespaces.ts";
 import { heldOf, idOf, TEARDOWN_REASONS } from "../api/placement.ts";
+import { TUNNEL_RULES } from "../api/rules.ts";
 import { checkForm } from "../api/schema.ts";
 import { keyOf, type L2tpObject, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 import { controlMode, validateSession, validateTunnel } from "../api/validate.ts";
-import { endpointOf, remoteEndIdOf, sessionClaim } from "../resolve/held.ts";
+import { remoteEndIdOf, sessionClaim } from "../resolve/held.ts";
 import type { Refusal } from "../resolve/refusal.ts";
 
 export interface NodeView {
@@ -199,7 +201,7 @@ function refuseTunnel(object: L2tpTunnel, { nodeName, nodeAddresses }: NodeView)
   if (form !== null) return form;
   const { spec } = object;
   if (spec.nodeName !== nodeName) {
-    const message = `spec.nodeName "${spec.nodeName}": the tunnel stays on node ${nodeName}; create another one for the other node, then delete this one`;
+    const message = `spec.nodeName "${spec.nodeName}": the tunnel stays on node ${nodeName}; ${TUNNEL_RULES.nodeIsFinal.remedy}`;
     return { reason: "NodeImmutable", message };
   }
   if (nodeAddresses !== null) return null;

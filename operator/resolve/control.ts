@@ -1,9 +1,11 @@
 /** What manifests say of control connections, as the datapath is told it. */
 
 import type { Session, SessionControl, Tunnel, TunnelControl } from "../../model/model.ts";
-import { canonicalAddress, parseAddress } from "../../net/ip.ts";
+import { parseAddress } from "../../net/ip.ts";
+import { parseDuration } from "../api/duration.ts";
+import { endpointOf } from "../api/endpoint.ts";
 import type { L2tpSession, SessionSpec, TunnelSpec } from "../api/types.ts";
-import { controlMode, DEFAULT_UDP_PORT, parseDuration } from "../api/validate.ts";
+import { controlMode } from "../api/validate.ts";
 import { RefusalError } from "./refusal.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
 
@@ -16,21 +18,19 @@ const ETHERNET = 5;
 
 /** null: the tunnel has none. */
 export function tunnelControl(
-  { control, nodeName, backup = [], encapsulation }: TunnelSpec,
+  spec: TunnelSpec,
   localAddress: string,
   secrets: SecretReader,
 ): TunnelControl | null {
-  const mode = controlMode({ control });
+  const { control, nodeName, backup = [] } = spec;
+  const mode = controlMode(spec);
   if (control === undefined || mode === "Static") return null;
   const helloMs = parseDuration(control.hello?.interval ?? "") ?? DEFAULT_HELLO_MS;
   const deadAfterMs = parseDuration(control.hello?.deadAfter ?? "") ?? null;
   return {
     mode,
     initiates: control.initiate ?? true,
-    backups: backup.map(({ address, port = DEFAULT_UDP_PORT }) => ({
-      address: canonicalAddress(address),
-      port: encapsulation === "IP" ? 0 : port,
-    })),
+    backups: backup.map((peer) => endpointOf(spec, peer)),
     hostName: nodeName,
     routerId: routerId(localAddress),
     // The first one signs and hides; both are good.

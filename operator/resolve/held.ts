@@ -11,11 +11,10 @@ import {
   sessionClaims,
   tunnelClaims,
 } from "../../model/conflicts.ts";
-import type { Endpoint } from "../../model/model.ts";
-import { canonicalAddress } from "../../net/ip.ts";
+import { endpointOf } from "../api/endpoint.ts";
 import { TEARDOWN_REASONS } from "../api/placement.ts";
 import { keyOf, type L2tpSession, type TunnelSpec } from "../api/types.ts";
-import { controlMode, DEFAULT_UDP_PORT } from "../api/validate.ts";
+import { controlMode } from "../api/validate.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession } from "./resolve.ts";
 
@@ -94,14 +93,6 @@ export function sessionClaim(
   if (controlMode(tunnel) === "Managed") return { ...common, circuit: { remoteEndId } };
   if (peerSessionId === undefined) return { ...common, circuit: null };
   return { ...common, circuit: { peerSessionId, peer: endpointOf(tunnel, tunnel.remote) } };
-}
-
-/** An end of the tunnel as its manifest gives it, with the default port. */
-export function endpointOf(
-  { encapsulation }: TunnelSpec,
-  { address, port = DEFAULT_UDP_PORT }: { readonly address: string; readonly port?: number },
-): Endpoint {
-  return { address: canonicalAddress(address), port: encapsulation === "IP" ? 0 : port };
 }
 
 /** As it is programmed. */

@@ -13,7 +13,10 @@ import type { Session, Tunnel } from "../../model/model.ts";
 import { sessionMtu } from "../../model/mtu.ts";
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
 import { canonicalAddress } from "../../net/ip.ts";
-import { whyNotAllowed } from "../api/namespaces.ts";
+import { cookieProblem, parseCookie } from "../api/cookie.ts";
+import { parseDuration } from "../api/duration.ts";
+import { endpointOf } from "../api/endpoint.ts";
+import { whyNotAllowedInFolder } from "../api/namespaces.ts";
 import {
   type CookieSpec,
   keyOf,
@@ -21,16 +24,7 @@ import {
   type L2tpTunnel,
   type SessionSpec,
 } from "../api/types.ts";
-import {
-  cookieProblem,
-  DEFAULT_UDP_PORT,
-  MAX_MTU,
-  MIN_MTU,
-  parseCookie,
-  parseDuration,
-  validateSession,
-  validateTunnel,
-} from "../api/validate.ts";
+import { MAX_MTU, MIN_MTU, validateSession, validateTunnel } from "../api/validate.ts";
 import { requireFitting, sessionControl, tunnelControl } from "./control.ts";
 import {
   chooseDatapath,
@@ -289,8 +283,6 @@ function resolveTunnel(
   const { metadata, spec } = object;
   requireValid(validateTunnel(spec));
   const { local, underlayMtu, noRoute } = resolveUnderlay(object, context);
-  const port = (value: number | undefined) =>
-    spec.encapsulation === "IP" ? 0 : (value ?? DEFAULT_UDP_PORT);
   const { programmed, held = NOTHING_HELD } = context;
   const tunnelId =
     spec.tunnelId ??
@@ -304,11 +296,8 @@ function resolveTunnel(
     tunnelId,
     peerTunnelId: spec.peerTunnelId ?? 0,
     encapsulation: spec.encapsulation ?? "UDP",
-    local: { address: local, port: port(spec.local?.port) },
-    remote: {
-      address: canonicalAddress(spec.remote.address),
-      port: port(spec.remote.port),
-    },
+    local: endpointOf(spec, { address: local, port: spec.local?.port }),
+    remote: endpointOf(spec, spec.remote),
     // Over IP there is none to leave out.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
     fastPath: spec.fastPath ?? false,
@@ -333,7 +322,7 @@ function heldByProcess(
     return (
       tunnel !== undefined &&
       !kernelTunnels.has(tunnel.metadata.name) &&
-      whyNotFrom(metadata.namespace, tunnel) === null
+      whyNotAllowedInFolder(tunnel, metadata.namespace) === null
     );
   };
   return sessionsHeldByProcess([...sessions.values()].filter(may));
@@ -463,20 +452,12 @@ function requireTunnel(
     const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
     throw new RefusalError("Accepted", "NoTunnel", message);
   }
-  const whyNot = whyNotFrom(metadata.namespace, object);
+  const whyNot = whyNotAllowedInFolder(object, metadata.namespace);
   if (whyNot !== null) throw new RefusalError("Accepted", "NamespaceNotAllowed", whyNot);
   const tunnel = tunnels.get(name);
   if (tunnel !== undefined) return tunnel;
   const message = `L2tpTunnel ${name} is not up; see its conditions`;
   throw new RefusalError("Programmed", "TunnelNotProgrammed", message);
-}
-
-/** Null: sessions of the namespace may run in the tunnel. */
-function whyNotFrom(namespace: string, tunnel: L2tpTunnel): string | null {
-  // Without an API server a namespace has the one label that Kubernetes gives to each. A folder has one
-  // writer for tunnels and sessions: a tunnel that leaves it open takes all of them.
-  const labels = { "kubernetes.io/metadata.name": namespace };
-  return whyNotAllowed(tunnel, namespace, labels, "All");
 }
 
 function readCookie(

@@ -1,12 +1,23 @@
-/** docs/api.md, from the schemas of crds/. */
+/** docs/api.md, from the schemas of crds/ and rules.ts. */
 import { type Definition, readDefinitions, type Schema } from "../crds.ts";
+import { fieldAtFault, RULES, type Rules, SPELLING, SPELLING_MATTERS } from "../rules.ts";
 
 export const REFERENCE = new URL("../../../docs/api.md", import.meta.url);
+
+const RULES_CHECKED_BY =
+  "Rules between fields. The API server (1.25 or later), the controller, and an agent with a folder check them:";
+
+/** In schema.ts: a rule in CEL on the name would keep objects that exist from losing their finalizer. */
+const NAME =
+  "- `metadata.name`: up to 63 lower-case letters, digits and dashes. The API server takes longer names; the controller and the agent refuse them.";
+
+const BETWEEN_OBJECTS =
+  "The controller or the agent checks whether a session fits its tunnel (such as `peerSessionId` and `remoteEndId` by the tunnel's `control.mode`), since a rule of the API server sees one object.";
 
 /** What docs/api.md is to hold. */
 export function generateReference(): string {
   const head =
-    "# API reference\n\nGenerated from [crds/](../crds) by `make generate`. What the objects mean together: [concepts.md](concepts.md).\n";
+    "# API reference\n\nGenerated from [crds/](../crds) and [rules.ts](../operator/api/rules.ts) by `make generate`. What the objects mean together: [concepts.md](concepts.md).\n";
   return [head, ...readDefinitions().map(describeKind)].join("\n");
 }
 
@@ -16,19 +27,16 @@ function describeKind({ kind, group, version, scope, plural, shortNames, schema 
   return [
     `## ${kind}\n`,
     `${schema.description} \`${group}/${version}\`, ${where}; for kubectl ${names}, and \`l2tp\` for all kinds.\n`,
-    ...(["spec", "status"] as const).map((part) => table(part, schema.properties?.[part] ?? {})),
+    table("spec", schema.properties?.spec ?? {}),
+    `${RULES_CHECKED_BY}\n`,
+    `${[...(scope === "Cluster" ? [] : [NAME]), ...rulesOf(RULES[kind] ?? {})].join("\n")}\n`,
+    ...(scope === "Cluster" ? [] : [`${BETWEEN_OBJECTS}\n`]),
+    table("status", schema.properties?.status ?? {}),
   ].join("\n");
 }
 
 function table(part: string, schema: Schema): string {
-  const rows = rowsOf(part, schema);
-  const rules = rulesOf(part, schema);
-  return [
-    `| ${part} | what | values |\n|---|---|---|`,
-    ...rows,
-    "",
-    ...(rules.length === 0 ? [] : ["And:\n", ...rules, ""]),
-  ].join("\n");
+  return [`| ${part} | what | values |\n|---|---|---|`, ...rowsOf(part, schema), ""].join("\n");
 }
 
 function rowsOf(path: string, schema: Schema): string[] {
@@ -62,11 +70,12 @@ function values({
   return parts.filter((part) => part !== "").join("; ");
 }
 
-/** What the API server checks besides, where it knows CEL; the controller does in any case. */
-function rulesOf(path: string, schema: Schema): string[] {
-  const own = (schema["x-kubernetes-validations"] ?? []).map(
-    ({ message = "" }) => `- \`${path}\`: ${message}.`,
-  );
-  const fields = Object.entries(schema.properties ?? {});
-  return [...own, ...fields.flatMap(([name, field]) => rulesOf(`${path}.${name}`, field))];
+/** A line for each field at fault. */
+function rulesOf(rules: Rules): string[] {
+  return Object.values(rules).map((rule) => {
+    const paths = rule.at.map((at) => `\`${fieldAtFault(rule, at)}\``).join(", ");
+    const comparesSpelling = SPELLING_MATTERS.test(rule.cel);
+    const notes = [comparesSpelling ? SPELLING : undefined, rule.onlyInCel].filter((note) => note);
+    return [`- ${paths}: ${rule.reason}; ${rule.remedy}.`, ...notes].join(" ");
+  });
 }

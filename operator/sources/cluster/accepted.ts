@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { HeldObject } from "../../../model/conflicts.ts";
+import { DECIDED } from "../../api/namespaces.ts";
 import { acceptanceOf, heldOf, REMOVED, TEARDOWN_REASONS } from "../../api/placement.ts";
 import { keyOf, type L2tpObject } from "../../api/types.ts";
 import type { HeldObjects } from "../../resolve/held.ts";
@@ -126,8 +127,6 @@ function complete(object: L2tpObject, id: number): object {
   const { local = {} } = spec;
   const isOpen = local.address === undefined && local.interface === undefined;
   const address = isOpen && status?.nodeAddress ? { address: status.nodeAddress } : {};
-  // Whose sessions may be in it the controller has decided, who knows the labels of namespaces.
-  const allowedNamespaces = { from: "All" };
-  const completed = { tunnelId: id, local: { ...local, ...address }, allowedNamespaces };
-  return { ...common, spec: { ...spec, ...completed } };
+  const ends = { tunnelId: id, local: { ...local, ...address } };
+  return { ...common, spec: { ...spec, ...ends, allowedNamespaces: DECIDED } };
 }

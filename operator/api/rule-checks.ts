@@ -1,0 +1,93 @@
+/** Generated from rules.ts by `make generate`: whether a value meets a rule. */
+import { canonicalAddress } from "../../net/ip.ts";
+import { durationMs } from "./duration.ts";
+import type { SessionSpec, TunnelSpec } from "./generated.ts";
+
+export const TUNNEL_CHECKS = {
+  managedHasNoPeerId: (self: TunnelSpec) =>
+    !(self.control !== undefined && (self.control?.mode ?? "Managed") === "Managed") ||
+    self.peerTunnelId === undefined,
+  unmanagedHasPeerId: (self: TunnelSpec) =>
+    (self.control !== undefined && (self.control?.mode ?? "Managed") === "Managed") ||
+    self.peerTunnelId !== undefined,
+  controlOverIpInUserspace: (self: TunnelSpec) =>
+    self.control === undefined ||
+    (self.control?.mode ?? "Managed") === "Static" ||
+    (self.datapath ?? "Auto") !== "Kernel" ||
+    (self.encapsulation ?? "UDP") === "UDP",
+  backupsInUserspace: (self: TunnelSpec) =>
+    self.control === undefined ||
+    (self.control?.mode ?? "Managed") === "Static" ||
+    (self.datapath ?? "Auto") !== "Kernel" ||
+    self.backup === undefined,
+  onlyManagedAuthenticates: (self: NonNullable<TunnelSpec["control"]>) =>
+    (self.mode ?? "Managed") === "Managed" || self.secretRef === undefined,
+  previousSecretNeedsSecret: (self: NonNullable<TunnelSpec["control"]>) =>
+    self.secretRef !== undefined || self.previousSecretRef === undefined,
+  helloInterval: (self: NonNullable<TunnelSpec["control"]>) =>
+    durationMs(self.hello?.interval ?? "60s") >= 1000 &&
+    durationMs(self.hello?.interval ?? "60s") <= 3600000,
+  helloDeadAfter: (self: NonNullable<TunnelSpec["control"]>) =>
+    self.hello?.deadAfter === undefined ||
+    (durationMs(self.hello?.deadAfter) > durationMs(self.hello?.interval ?? "60s") &&
+      durationMs(self.hello?.deadAfter) <= 86400000),
+  unspecifiedAddress: (self: string) => !/^[0:.]+$/.test(self),
+  multicastAddress: (self: string) => !/^(2(2[4-9]|3[0-9])[.]|[fF]{2}[0-9a-fA-F]{2}:)/.test(self),
+  broadcastAddress: (self: string) => self !== "255.255.255.255",
+  linkLocalAddress: (self: string) => !/^[fF][eE][89abAB][0-9a-fA-F]:/.test(self),
+  onlyManagedHasBackups: (self: TunnelSpec) =>
+    self.backup === undefined ||
+    (self.control !== undefined && (self.control?.mode ?? "Managed") === "Managed"),
+  backupFamily: (self: TunnelSpec, one: NonNullable<TunnelSpec["backup"]>[number]) =>
+    one.address.includes(":") === self.remote.address.includes(":"),
+  backupIsNotRemote: (self: TunnelSpec, one: NonNullable<TunnelSpec["backup"]>[number]) =>
+    canonicalAddress(one.address) !== canonicalAddress(self.remote.address),
+  backupIsNotLocal: (self: TunnelSpec, one: NonNullable<TunnelSpec["backup"]>[number]) =>
+    self.local?.address === undefined ||
+    canonicalAddress(one.address) !== canonicalAddress(self.local?.address),
+  backupOnce: (self: TunnelSpec, one: NonNullable<TunnelSpec["backup"]>[number]) =>
+    (self.backup ?? []).filter(
+      (other) => canonicalAddress(other.address) === canonicalAddress(one.address),
+    ).length === 1,
+  oneLocalEnd: (self: NonNullable<TunnelSpec["local"]>) =>
+    self.address === undefined || self.interface === undefined,
+  localFamily: (self: TunnelSpec) =>
+    self.local?.address === undefined ||
+    self.local?.address?.includes(":") === self.remote.address.includes(":"),
+  twoEnds: (self: TunnelSpec) =>
+    self.local?.address === undefined ||
+    canonicalAddress(self.local?.address) !== canonicalAddress(self.remote.address) ||
+    ((self.encapsulation ?? "UDP") === "UDP" &&
+      (self.local?.port !== undefined ? self.local?.port : 1701) !==
+        (self.remote.port !== undefined ? self.remote.port : 1701)),
+  localPortNeedsUdp: (self: TunnelSpec) =>
+    (self.encapsulation ?? "UDP") === "UDP" || self.local?.port === undefined,
+  remotePortNeedsUdp: (self: TunnelSpec) =>
+    (self.encapsulation ?? "UDP") === "UDP" || self.remote.port === undefined,
+  backupPortNeedsUdp: (self: TunnelSpec, one: NonNullable<TunnelSpec["backup"]>[number]) =>
+    (self.encapsulation ?? "UDP") === "UDP" || one.port === undefined,
+  checksumNeedsUdp: (self: TunnelSpec) =>
+    (self.encapsulation ?? "UDP") === "UDP" || (self.udpChecksum ?? true),
+  fastPathHasNoChecksum: (self: TunnelSpec) =>
+    !(self.fastPath ?? false) ||
+    ((self.encapsulation ?? "UDP") === "UDP" && !(self.udpChecksum ?? true)),
+  fastPathInUserspace: (self: TunnelSpec) =>
+    !(self.fastPath ?? false) || (self.datapath ?? "Auto") !== "Kernel",
+  selectorIsThere: (self: NonNullable<TunnelSpec["allowedNamespaces"]>) =>
+    self.from === undefined || self.from !== "Selector" || self.selector !== undefined,
+};
+
+export const SESSION_CHECKS = {
+  cookieHasSource: (self: NonNullable<NonNullable<SessionSpec["cookies"]>["receive"]>) =>
+    self.value !== undefined || self.valueFrom !== undefined,
+  cookieHasOneSource: (self: NonNullable<NonNullable<SessionSpec["cookies"]>["receive"]>) =>
+    self.value === undefined || self.valueFrom === undefined,
+  reorderTimeoutIsShort: (self: SessionSpec) =>
+    durationMs(self.sequencing?.reorderTimeout ?? "0ms") <= 10000,
+  reorderingNeedsReceive: (self: SessionSpec) =>
+    (self.sequencing?.receive ?? false) ||
+    durationMs(self.sequencing?.reorderTimeout ?? "0ms") === 0,
+  sequencingNeedsSublayer: (self: SessionSpec) =>
+    (self.l2SpecificSublayer ?? "Default") === "Default" ||
+    !((self.sequencing?.send ?? false) || (self.sequencing?.receive ?? false)),
+};

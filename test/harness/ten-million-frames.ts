@@ -139,7 +139,6 @@ const table = new Table(
     openDevice: () => new SteadyDevice(),
     startDevice: () => {},
     setCarrier: () => {},
-    pauseDevice: () => {},
     stopDevice: () => {},
     deleteDevice: () => {},
     settleSession: () => {},

@@ -567,15 +567,6 @@ describe("SIGUSR1", () => {
     expect(agent.log).not.toContain("Debugger");
   });
 
-  it("opens none in a datapath of several threads", async () => {
-    const socket = join(agent.folder, "threads.sock");
-    const child = background.start(
-      inside(net.a.name, bin("l2tp-datapath"), "--socket", socket, "--threads", "2"),
-    );
-    await until("it listens", () => existsSync(socket));
-    await expectDeaf(child.pid ?? 0);
-  });
-
   it("opens none in the programs that only ask, nor in the controller", async () => {
     const kubeconfig = join(agent.folder, "kubeconfig");
     const server = "https://127.0.0.1:1";

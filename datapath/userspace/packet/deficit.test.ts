@@ -53,7 +53,7 @@ function bench(devices: Readonly<Record<string, FakeDevice>>) {
     },
     openDevice: (_session: SessionState, { key }: { key: string }) => devices[key] as FakeDevice,
     ...{ stopEndpoint: nothing, allowZeroChecksum: nothing, startDevice: nothing },
-    ...{ setCarrier: nothing, pauseDevice: nothing, stopDevice: nothing, deleteDevice: nothing },
+    ...{ setCarrier: nothing, stopDevice: nothing, deleteDevice: nothing },
     ...{ settleSession: nothing, forgetSession: nothing },
   };
   const table = new Table(ports, forwarder);

@@ -59,7 +59,6 @@ class Bench implements Ports {
   }
   startDevice(): void {}
   setCarrier(): void {}
-  pauseDevice(): void {}
   stopDevice(): void {}
   deleteDevice(): void {}
   settleSession(): void {}

@@ -203,8 +203,6 @@ export class Receiver {
     if (session === undefined) {
       endpoint.counters.rxUnknownSession++;
       endpoint.lastUnknownSession = header.sessionId;
-      messages.copyName(slot, endpoint.lastUnknownName);
-      endpoint.lastUnknownMs = now;
       return;
     }
     const { tunnel } = session;

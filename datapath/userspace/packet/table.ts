@@ -25,8 +25,6 @@ export interface Ports {
   startDevice(session: SessionState, device: FrameDevice): void;
   /** Whether the device's stack finds a carrier. */
   setCarrier(device: FrameDevice, on: boolean): void;
-  /** Its frames are no longer read; it stays open. */
-  pauseDevice(device: FrameDevice): void;
   /** Closes the device, which stays. */
   stopDevice(device: FrameDevice): void;
   /** Closes the device, and deletes it wherever it stands. */
@@ -48,14 +46,8 @@ export class ChangeError extends Error {
   }
 }
 
-export function noTunnel({ key, tunnel }: Session): ChangeError {
+function noTunnel({ key, tunnel }: Session): ChangeError {
   return new ChangeError("NoTunnel", `session ${key}: no tunnel ${tunnel}`);
-}
-
-/** A session on its way from one table to another, with its open device. */
-export interface Moving {
-  readonly session: Session;
-  readonly device: FrameDevice | null;
 }
 
 export class Table {
@@ -86,44 +78,6 @@ export class Table {
       case "deleteDevice":
         return this.#deleteDevice(change.key);
     }
-  }
-
-  /** Opens the tunnel's local endpoint, and keeps it open until `release`. @throws SystemError */
-  hold(tunnel: Tunnel): void {
-    this.#endpointFor(tunnel).users++;
-  }
-
-  release(tunnel: Tunnel): void {
-    const endpoint = this.endpoints.get(LocalEndpoint.keyOf(tunnel));
-    if (endpoint === undefined) return;
-    endpoint.users--;
-    this.#settleEndpoint(endpoint);
-  }
-
-  /** Takes the sessions out; those of them that there are. Their devices stay open. */
-  handOver(keys: readonly string[]): Moving[] {
-    this.#forwarder.flush();
-    return keys.flatMap((key) => {
-      const state = this.sessions.get(key);
-      if (state === undefined) return [];
-      const { config: session, device } = state;
-      if (device !== null) this.#ports.pauseDevice(device);
-      state.device = null;
-      this.#deleteSession(key);
-      return [{ session, device }];
-    });
-  }
-
-  /** Takes in what another table has handed over. A device that cannot be watched is lost. */
-  takeOver({ session, device }: Moving): void {
-    this.#putSession(session, null);
-    const state = this.sessions.get(session.key);
-    if (state === undefined || device === null) return;
-    this.#ports.startDevice(state, device);
-    state.device = device;
-    // The table before may have shown another.
-    this.#ports.setCarrier(device, state.hasCarrier);
-    this.#ports.settleSession(state);
   }
 
   /** Whether the peer's circuit is there, as the session's device shows it. */

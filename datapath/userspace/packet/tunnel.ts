@@ -24,11 +24,7 @@ export class LocalEndpoint {
   readonly sessions = new Map<number, SessionState>();
   /** The last session id that came and that nobody has here; 0: none yet. */
   lastUnknownSession = 0;
-  /** The struct sockaddr that it came from. */
-  readonly lastUnknownName = new Uint8Array(SOCKADDR_BYTES);
-  /** When, by the loop's clock. */
-  lastUnknownMs = -1;
-  /** Tunnels on it, and who else holds it. */
+  /** Tunnels on it. */
   users = 0;
 
   constructor(key: string, tunnel: Tunnel, socket: DatagramSocket) {

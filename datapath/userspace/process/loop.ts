@@ -1,7 +1,7 @@
 /**
- * The rounds of a thread: waits for readiness, gives each device and each socket at most one batch a round (less to
- * one that has had more than its share: deficit.ts), and sleeps without a timer while nothing waits. Control requests run between batches, on the same thread, so
- * that no packet ever sees half of a change.
+ * The rounds of the process: waits for readiness, gives each device and each socket at most one batch a round (less to
+ * one that has had more than its share: deficit.ts), and sleeps without a timer while nothing waits. Control requests
+ * run between batches, on the same thread, so that no packet ever sees half of a change.
  */
 
 import { EPOLLIN, Epoll } from "../../../linux/epoll.ts";
@@ -26,12 +26,6 @@ export interface Batches {
   nextDeadline(): number;
 }
 
-const NONE: Batches = {
-  flush() {},
-  expire() {},
-  nextDeadline: () => Number.POSITIVE_INFINITY,
-};
-
 export class Loop {
   readonly epoll = new Epoll();
   readonly #batches: Batches;
@@ -41,7 +35,7 @@ export class Loop {
   readonly #rounds = new Rounds();
   #stopping = false;
 
-  constructor(batches: Batches = NONE) {
+  constructor(batches: Batches) {
     this.#batches = batches;
   }
 

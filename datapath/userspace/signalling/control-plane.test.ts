@@ -78,7 +78,6 @@ class TestNode implements Ports {
   stopEndpoint(): void {}
   allowZeroChecksum(): void {}
   startDevice(): void {}
-  pauseDevice(): void {}
   stopDevice(): void {}
   deleteDevice(): void {}
   settleSession(): void {}

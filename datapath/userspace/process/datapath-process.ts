@@ -1,8 +1,7 @@
-/** All that one thread has: tunnels, the packet path between their sockets and devices, and the loop that serves it. */
+/** The process: tunnels, the packet path between their sockets and devices, and the loop that serves it. */
 
 import { EPOLLIN } from "../../../linux/epoll.ts";
 import { errnoName, isErrno } from "../../../linux/errno.ts";
-import { closeFd } from "../../../linux/fd.ts";
 import {
   AF_INET,
   AF_INET6,
@@ -30,25 +29,13 @@ import {
   type FrameDevice,
 } from "../packet/ports.ts";
 import type { SessionState } from "../packet/session.ts";
-import { type Moving, type Ports, Table } from "../packet/table.ts";
+import { type Ports, Table } from "../packet/table.ts";
 import type { LocalEndpoint } from "../packet/tunnel.ts";
 import { ControlPlane } from "../signalling/control-plane.ts";
 import { listing } from "./listing.ts";
 import { type Batches, Loop } from "./loop.ts";
-import { type Share, steer } from "./shards/steering.ts";
 
-/** What the control socket serves: one shard, or several as one. */
-export interface Served {
-  apply(change: Change): Reply<null>;
-  /** @param sessions keys of those to list; undefined: all, and all tunnels */
-  list(sessions?: readonly string[]): Listing;
-  /** How often control connections have changed so far. */
-  readonly turns: number;
-  /** The process ends. */
-  stop(): void;
-}
-
-export interface ShardOptions {
+export interface DatapathOptions {
   /** Large frames and messages, which devices and kernel cut and join. */
   readonly offload: boolean;
   /** Frames of tunnels that ask for it pass by BPF programs. */
@@ -56,21 +43,18 @@ export interface ShardOptions {
   log(line: string): void;
 }
 
-export class Shard implements Ports, Batches, Served {
+export class DatapathProcess implements Ports, Batches {
   readonly loop: Loop;
   readonly table: Table;
   readonly #forwarder: Forwarder;
   readonly #control: ControlPlane;
   readonly #offload: boolean;
-  readonly #share: Share | null;
   /** undefined: nobody has asked for it yet; null: there is none. */
   #fastPath: FastPath | null | undefined;
-  readonly #log: ShardOptions["log"];
+  readonly #log: DatapathOptions["log"];
 
-  /** @param share null: there is no other */
-  constructor({ offload, fastPath, log }: ShardOptions, share: Share | null = null) {
+  constructor({ offload, fastPath, log }: DatapathOptions) {
     this.#offload = offload;
-    this.#share = share;
     this.#forwarder = new Forwarder({
       joinRefused: ({ config }, errno) =>
         log(
@@ -85,7 +69,7 @@ export class Shard implements Ports, Batches, Served {
       createBatch: (arena) => (offload ? createBatch(arena, log) : null),
     });
     this.loop = new Loop(this);
-    this.#fastPath = fastPath && share === null ? undefined : null;
+    this.#fastPath = fastPath ? undefined : null;
     this.#log = log;
     this.table = new Table(this, this.#forwarder);
     this.#control = new ControlPlane(this.table, () => this.loop.now(), log);
@@ -100,6 +84,7 @@ export class Shard implements Ports, Batches, Served {
     }
   }
 
+  /** @param sessions keys of those to list; undefined: all, and all tunnels */
   list(sessions?: readonly string[]): Listing {
     const listed = listing(this.table, this.loop.now(), sessions);
     return {
@@ -109,14 +94,9 @@ export class Shard implements Ports, Batches, Served {
     };
   }
 
+  /** How often control connections have changed so far. */
   get turns(): number {
     return this.#control.turns;
-  }
-
-  /** Takes sessions out, for another shard. */
-  handOver(keys: readonly string[]): Moving[] {
-    for (const key of keys) this.#control.forgetSession(key);
-    return this.table.handOver(keys);
   }
 
   /** Ends the loop, and says farewell to peers. */
@@ -152,12 +132,7 @@ export class Shard implements Ports, Batches, Served {
       const fd = openHandedOver(tunnel, (socket) => setTransmitChecksum(socket, family, on));
       return new TunnelSocket(fd, family, false);
     }
-    const share = this.#share;
-    // Nobody is to share the port but our own: where somebody has it, this fails.
-    if (share?.index === 0) closeFd(openTunnelSocket(encapsulation, local));
-    const fd = openTunnelSocket(encapsulation, local, (unbound) => {
-      if (share !== null) steer(unbound, encapsulation, family, share);
-    });
+    const fd = openTunnelSocket(encapsulation, local);
     const hasOffload = this.#offload && encapsulation === "UDP";
     if (hasOffload) joinReceived(fd);
     return new TunnelSocket(fd, family, hasOffload && canSegment(fd));
@@ -240,10 +215,6 @@ export class Shard implements Ports, Batches, Served {
     else setCarrier((device as TapDevice).fd, on);
   }
 
-  pauseDevice(device: FrameDevice): void {
-    this.loop.unwatch((device as TapDevice).fd);
-  }
-
   deleteDevice(device: FrameDevice): void {
     const { fd } = device as TapDevice;
     if (device instanceof PairDevice) this.#fastPath?.delete(device.fast);
@@ -268,7 +239,7 @@ function openTapInstead(place: DevicePlace, key: string, open: () => Tap): Tap {
 }
 
 /** Null where the kernel has no tcx (Linux 6.6), or the process must not load programs. */
-function openFastPath(log: ShardOptions["log"]): FastPath | null {
+function openFastPath(log: DatapathOptions["log"]): FastPath | null {
   try {
     return new FastPath(log);
   } catch (error) {
@@ -278,7 +249,7 @@ function openFastPath(log: ShardOptions["log"]): FastPath | null {
 }
 
 /** Null where the kernel has no io_uring, or a container's seccomp profile does not permit it. */
-function createBatch(arena: Arena, log: ShardOptions["log"]): FrameBatch | null {
+function createBatch(arena: Arena, log: DatapathOptions["log"]): FrameBatch | null {
   const without = (why: string) =>
     log(`no io_uring (${why}): devices read and write frames one by one`);
   try {

@@ -7,7 +7,6 @@ import {
   AF_INET6,
   canSegment,
   joinReceived,
-  openTunnelSocket,
   setReceiveZeroChecksum,
   setTransmitChecksum,
 } from "../../../linux/socket.ts";
@@ -17,6 +16,7 @@ import type { Session, Tunnel } from "../../../model/model.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { openHandedOver } from "../../kernel/hand-over.ts";
+import { openTunnelSocket } from "../../tunnel-socket.ts";
 import { KernelFrameBatch, PairDevice, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import { FastPath, wantsFastPath } from "../fastpath/fast-path.ts";
 import { removeAt } from "../fastpath/pair.ts";

@@ -35,8 +35,8 @@ export type Change =
   /** Deletes the device of a session in userspace, wherever it stands. The session stays. */
   | { readonly op: "deleteDevice"; readonly key: string };
 
-/** Who sent something that nobody expected from there. */
-export interface Stranger extends SocketAddress {
+/** The sender of a datagram of a session that is not the tunnel's remote. */
+export interface UnexpectedSource extends SocketAddress {
   /** Milliseconds since the last of it. */
   readonly msAgo: number;
 }
@@ -49,8 +49,8 @@ export interface TunnelState {
   readonly lastSendError: string | null;
   /** The last session id that came to its endpoint and that nobody has here; null: none yet. */
   readonly lastUnknownSession: number | null;
-  /** Who else sent to one of its sessions last. */
-  readonly lastStranger: Stranger | null;
+  /** The last other address that sent to one of its sessions. */
+  readonly lastStranger: UnexpectedSource | null;
   readonly control?: TunnelControlState;
   /** Of a control half: the kernel no longer has the tunnel that it was given the socket of. */
   readonly isLost?: boolean;

@@ -1,5 +1,10 @@
 /** Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters. */
-import type { Listing, SessionState, Stranger, TunnelState } from "../../datapath/datapath.ts";
+import type {
+  Listing,
+  SessionState,
+  TunnelState,
+  UnexpectedSource,
+} from "../../datapath/datapath.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import type { SessionCounters, Tunnel } from "../../model/model.ts";
 import type { Finding } from "../agent-protocol.ts";
@@ -74,7 +79,7 @@ function diagnoseTunnel(
   const unknown = endpoint.rxUnknownSession - (earlier?.rxUnknownSession ?? 0);
   if (unknown > 0 && lastUnknownSession === null && lastStranger !== null) {
     // Another thread's sender wanted a session of this one's.
-    found.push(strangersCame(unknown, lastStranger));
+    found.push(unexpectedSource(unknown, lastStranger));
   } else if (unknown > 0) {
     const last = lastUnknownSession === null ? "" : `, the last one for ${lastUnknownSession}`;
     const finding = `${unknown} messages came for session ids that nobody has here${last}`;
@@ -158,9 +163,9 @@ const sublayerRule: Rule = ({ state, grown }) => {
 };
 
 const sourceRule: Rule = ({ tunnel, grown: { rxSourceMismatch } }) =>
-  rxSourceMismatch === 0 ? null : strangersCame(rxSourceMismatch, tunnel?.lastStranger ?? null);
+  rxSourceMismatch === 0 ? null : unexpectedSource(rxSourceMismatch, tunnel?.lastStranger ?? null);
 
-function strangersCame(count: number, last: Stranger | null) {
+function unexpectedSource(count: number, last: UnexpectedSource | null) {
   const whom = last === null ? "" : ` from ${last.address} port ${last.port}`;
   const finding = `${count} frames came${whom}, which is not the remote`;
   return error(finding, "correct the tunnel's spec.remote, or the peer's source address and port");

@@ -1,10 +1,9 @@
 /** The tunnels and sessions of the process, and how they change. Sockets and devices come from a port. */
 import type { Session, Tunnel } from "../../../model/model.ts";
 import type { Change, DevicePlace } from "../../datapath.ts";
-import type { Forwarder } from "./forward.ts";
+import type { PacketPath } from "./packet-path.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
-import { SessionState } from "./session.ts";
-import { LocalEndpoint, TunnelState } from "./tunnel.ts";
+import { LocalEndpoint, SessionState, TunnelState } from "./session.ts";
 
 /** What the table needs of the operating system; an open that fails throws, and changed nothing. */
 export interface Ports {
@@ -55,17 +54,17 @@ export class Table {
   readonly sessions = new Map<string, SessionState>();
   readonly endpoints = new Map<string, LocalEndpoint>();
   readonly #ports: Ports;
-  readonly #forwarder: Forwarder;
+  readonly #path: Pick<PacketPath, "queue" | "receiver">;
 
-  constructor(ports: Ports, forwarder: Forwarder) {
+  constructor(ports: Ports, path: Pick<PacketPath, "queue" | "receiver">) {
     this.#ports = ports;
-    this.#forwarder = forwarder;
+    this.#path = path;
   }
 
   /** @throws SystemError, ChangeError; then nothing has changed, but that a device may have been closed */
   apply(change: Change): void {
     // What is queued was encoded for the configuration before.
-    this.#forwarder.flush();
+    this.#path.queue.flush();
     switch (change.op) {
       case "putTunnel":
         return this.#putTunnel(change.tunnel);
@@ -148,7 +147,7 @@ export class Table {
     const session = known ?? new SessionState(config, tunnel);
     if (place !== "keep") this.#changeDevice(session, config, tunnel.config, place);
     if (known !== undefined) {
-      this.#forwarder.release(known);
+      this.#path.receiver.release(known);
       this.#stopReceiving(known);
       known.tunnel.sessions.delete(known);
       known.configure(config, tunnel);
@@ -180,7 +179,7 @@ export class Table {
   #deleteSession(key: string): void {
     const session = this.sessions.get(key);
     if (session === undefined) return;
-    this.#forwarder.release(session);
+    this.#path.receiver.release(session);
     this.#stopReceiving(session);
     session.tunnel.sessions.delete(session);
     this.sessions.delete(key);

@@ -21,16 +21,15 @@ import { KernelFrameBatch, PairDevice, TapDevice, TunnelSocket } from "../device
 import { FastPath, wantsFastPath } from "../fastpath/fast-path.ts";
 import { removeAt } from "../fastpath/pair.ts";
 import type { Arena } from "../packet/arena.ts";
-import { Forwarder } from "../packet/forward.ts";
+import { createPacketPath, type PacketPath } from "../packet/packet-path.ts";
 import {
   BATCH_FRAMES,
   type DatagramSocket,
   type FrameBatch,
   type FrameDevice,
 } from "../packet/ports.ts";
-import type { SessionState } from "../packet/session.ts";
+import type { LocalEndpoint, SessionState } from "../packet/session.ts";
 import { type Ports, Table } from "../packet/table.ts";
-import type { LocalEndpoint } from "../packet/tunnel.ts";
 import { ControlPlane } from "../signalling/control-plane.ts";
 import { listing } from "./listing.ts";
 import { type Batches, Loop } from "./loop.ts";
@@ -46,7 +45,7 @@ export interface DatapathOptions {
 export class DatapathProcess implements Ports, Batches {
   readonly loop: Loop;
   readonly table: Table;
-  readonly #forwarder: Forwarder;
+  readonly #path: PacketPath;
   readonly #control: ControlPlane;
   readonly #offload: boolean;
   /** undefined: nobody has asked for it yet; null: there is none. */
@@ -55,8 +54,8 @@ export class DatapathProcess implements Ports, Batches {
 
   constructor({ offload, fastPath, log }: DatapathOptions) {
     this.#offload = offload;
-    this.#forwarder = new Forwarder({
-      joinRefused: ({ config }, errno) =>
+    this.#path = createPacketPath({
+      gsoRefused: ({ config }, errno) =>
         log(
           `session ${config.key}: its device takes no large frames (${errnoName(errno)}); all go one by one from now on`,
         ),
@@ -71,7 +70,7 @@ export class DatapathProcess implements Ports, Batches {
     this.loop = new Loop(this);
     this.#fastPath = fastPath ? undefined : null;
     this.#log = log;
-    this.table = new Table(this, this.#forwarder);
+    this.table = new Table(this, this.#path);
     this.#control = new ControlPlane(this.table, () => this.loop.now(), log);
   }
 
@@ -110,18 +109,18 @@ export class DatapathProcess implements Ports, Batches {
   }
 
   flush(): void {
-    this.#forwarder.flush();
+    this.#path.queue.flush();
   }
 
   expire(now: number): void {
-    this.#forwarder.expire(now);
+    this.#path.receiver.expire(now);
     this.#control.poll(now);
     this.#fastPath?.poll(now, this.#lose);
   }
 
   nextDeadline(): number {
     const due = this.#fastPath?.deadline ?? Number.POSITIVE_INFINITY;
-    return Math.min(this.#forwarder.nextDeadline(), this.#control.deadline(), due);
+    return Math.min(this.#path.receiver.nextDeadline(), this.#control.deadline(), due);
   }
 
   openSocket(tunnel: Tunnel): DatagramSocket {
@@ -142,7 +141,7 @@ export class DatapathProcess implements Ports, Batches {
     this.loop.watchOrClose((endpoint.socket as TunnelSocket).fd, {
       queues: false,
       account: endpoint.account,
-      ready: (now) => this.#forwarder.readEndpoint(endpoint, now),
+      ready: (now) => this.#path.receiver.readEndpoint(endpoint, now),
     });
   }
 
@@ -162,11 +161,11 @@ export class DatapathProcess implements Ports, Batches {
     place: DevicePlace,
   ): FrameDevice {
     const offload = this.#offload ? "all" : "none";
-    const joins = ({ hasUdp }: Tap) => (this.#offload ? (hasUdp ? "all" : "TCP") : "none");
+    const acceptedGso = ({ hasUdp }: Tap) => (this.#offload ? (hasUdp ? "all" : "TCP") : "none");
     const fast = this.#fastPathFor(config, tunnel)?.open(session, config, tunnel, place, offload);
-    if (fast) return new PairDevice(fast, joins(fast.tap));
+    if (fast) return new PairDevice(fast, acceptedGso(fast.tap));
     const tap = openTapInstead(place, config.key, () => openTap(place.netns, place.name, offload));
-    return new TapDevice(tap.fd, tap.index, joins(tap));
+    return new TapDevice(tap.fd, tap.index, acceptedGso(tap));
   }
 
   /** It is opened for the first one that wants it. */
@@ -185,7 +184,7 @@ export class DatapathProcess implements Ports, Batches {
 
   startDevice(session: SessionState, device: FrameDevice): void {
     const ready = () => {
-      if (!this.#forwarder.readDevice(session)) this.table.loseDevice(session);
+      if (!this.#path.transmitter.readDevice(session)) this.table.loseDevice(session);
     };
     try {
       const { account } = session;

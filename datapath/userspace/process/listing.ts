@@ -1,8 +1,8 @@
 import { errnoName } from "../../../linux/errno.ts";
 import { decodeSockaddr } from "../../../linux/socket.ts";
 import type { SessionCounters } from "../../../model/model.ts";
-import type { Listing, Stranger } from "../../datapath.ts";
-import type { SessionState } from "../packet/session.ts";
+import type { Listing, UnexpectedSource } from "../../datapath.ts";
+import type { SessionState, TunnelState } from "../packet/session.ts";
 import type { Table } from "../packet/table.ts";
 
 /** All that the process knows, or all about some sessions, as plain data. */
@@ -18,7 +18,7 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       endpoint: tunnel.endpoint.counters,
       lastSendError: tunnel.lastSendErrno === 0 ? null : errnoName(tunnel.lastSendErrno),
       lastUnknownSession: tunnel.endpoint.lastUnknownSession || null,
-      lastStranger: strangerOf(tunnel.strangerName, tunnel.strangerMs, now),
+      lastStranger: unexpectedSource(tunnel, now),
     })),
     sessions: sessions.map((session) => ({
       session: session.config,
@@ -52,8 +52,8 @@ function lastReceivedMsAgo(session: SessionState, now: number): number | null {
   return lastMs < 0 ? null : msAgo(lastMs, now);
 }
 
-/** @param sockaddr of the last one that came, at `lastMs`; −1: none yet */
-export function strangerOf(sockaddr: Uint8Array, lastMs: number, now: number): Stranger | null {
+function unexpectedSource(tunnel: TunnelState, now: number): UnexpectedSource | null {
+  const { unexpectedSource: sockaddr, unexpectedSourceMs: lastMs } = tunnel;
   return lastMs < 0 ? null : { ...decodeSockaddr(sockaddr), msAgo: msAgo(lastMs, now) };
 }
 

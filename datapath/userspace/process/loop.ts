@@ -8,7 +8,7 @@ import { EPOLLIN, Epoll } from "../../../linux/epoll.ts";
 import { closeFd } from "../../../linux/fd.ts";
 import { Policy, setPolicy } from "../../../linux/scheduler.ts";
 import { type Account, Rounds } from "../packet/deficit.ts";
-import { Busyness } from "./busyness.ts";
+import { LoadDetector } from "./load-detector.ts";
 
 /** What a descriptor's readiness leads to. */
 export interface Handler {
@@ -31,7 +31,7 @@ export class Loop {
   readonly #batches: Batches;
   /** By descriptor. */
   readonly #handlers: (Handler | undefined)[] = [];
-  readonly #busyness = new Busyness((isBusy) => setPolicy(isBusy ? Policy.Batch : Policy.Other));
+  readonly #load = new LoadDetector((isBusy) => setPolicy(isBusy ? Policy.Batch : Policy.Other));
   readonly #rounds = new Rounds();
   #stopping = false;
 
@@ -82,7 +82,7 @@ export class Loop {
     const before = this.now();
     const count = this.epoll.wait(timeoutMs);
     const now = this.now();
-    this.#busyness.waited(before, now);
+    this.#load.waited(before, now);
     this.#rounds.begin();
     for (let i = 0; i < count; i++) {
       const handler = this.#handlers[this.epoll.readyFd(i)];

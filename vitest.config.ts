@@ -38,7 +38,7 @@ export default defineConfig({
           name: "unit",
           testTimeout: 120_000,
           include: [
-            "{net,l2tp,model,linux,datapath,operator,cni,cli,files,rpc}/**/*.test.ts",
+            "{net,l2tp,model,linux,datapath,operator,cni,cli,files,rpc,underlay}/**/*.test.ts",
             "test/{bench,setup}/*.test.ts",
           ],
         },

@@ -1,6 +1,7 @@
 /** What moves the frames: the userspace datapath process (userspace/), or the kernel's own L2TP (kernel/). */
 
 import type { SocketAddress } from "../linux/socket.ts";
+import type { Features } from "../model/features.ts";
 import type {
   Datapath,
   EndpointCounters,
@@ -9,6 +10,8 @@ import type {
   Tunnel,
 } from "../model/model.ts";
 import type { SessionControlState, TunnelControlState } from "./control-state.ts";
+
+export type { Features } from "../model/features.ts";
 
 /** Where a device stands: a namespace by path (null: the node's), and its name there. */
 export interface DevicePlace {
@@ -56,7 +59,8 @@ export interface TunnelState {
   readonly isLost?: boolean;
 }
 
-export interface SessionState {
+/** With the features that are in use. */
+export interface SessionState extends Features {
   readonly session: Session;
   readonly datapath: Datapath;
   /** False: the device is gone, or was taken away. */
@@ -65,8 +69,6 @@ export interface SessionState {
   readonly deviceIndex?: number;
   /** False: another session has taken its session id over. */
   readonly receiving: boolean;
-  /** Whether its frames pass by the fast path (userspace/fastpath/). */
-  readonly fastPath?: boolean;
   readonly counters: SessionCounters;
   /** Milliseconds since the last frame came in; null: none yet. */
   readonly lastReceivedMsAgo: number | null;

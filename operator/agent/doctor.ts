@@ -6,6 +6,7 @@ import type {
   UnexpectedSource,
 } from "../../datapath/datapath.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
+import { featuresOf } from "../../model/features.ts";
 import type { SessionCounters, Tunnel } from "../../model/model.ts";
 import type { Finding } from "../agent-protocol.ts";
 
@@ -210,14 +211,12 @@ const mtuRule: Rule = ({ state: { session }, around }) => {
   return warning(`the MTU ${session.mtu} is too large for the path`, remedy);
 };
 
-const fastPathRule: Rule = ({ state, tunnel, around }) => {
-  const isWanted = tunnel?.tunnel.fastPath === true && around.isAttached(state.session.key);
+const featureRule: Rule = ({ state, tunnel, around }) => {
   // Of a signalled one nothing is to be said before the ends agree.
   const isSetUp = state.control === undefined || state.control.established !== null;
-  if (!isWanted || !isSetUp || state.fastPath === true) return null;
-  const remedy =
-    "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers, attachment.macSpoofing Allow (or mode Bridge) and one thread; a pod that came before has to come again";
-  return warning("its frames do not pass by the fast path", remedy);
+  if (tunnel === undefined || !isSetUp || !around.isAttached(state.session.key)) return null;
+  const lacking = featuresOf(tunnel.tunnel).find(({ name }) => state[name] !== true);
+  return lacking === undefined ? null : warning(lacking.missing, lacking.remedy);
 };
 
 const silenceRule: Rule = ({ state, around }) => {
@@ -239,6 +238,6 @@ const SESSION_RULES: readonly Rule[] = [
   spoofedRule,
   invalidRule,
   mtuRule,
-  fastPathRule,
+  featureRule,
   silenceRule,
 ];

@@ -9,6 +9,7 @@ import {
   settleSessions,
   settleTunnels,
 } from "../../model/conflicts.ts";
+import { pickFeatures } from "../../model/features.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import { sessionMtu } from "../../model/mtu.ts";
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
@@ -311,7 +312,7 @@ function resolveTunnel(
     },
     // Over IP there is none to leave out.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
-    fastPath: spec.fastPath ?? false,
+    ...pickFeatures(spec),
     ...optional("control", tunnelControl(spec, local, context.secrets)),
   };
   // The local address may have been looked up, and only now turn out to be the remote's.

@@ -143,6 +143,7 @@ const table = new Table(
     deleteDevice: () => {},
     settleSession: () => {},
     forgetSession: () => {},
+    bypassOf: () => null,
   },
   path,
 );

@@ -50,7 +50,7 @@ const COUNTS: readonly Count[] = [
     idea: "files with fastPath outside fastpath/",
     pattern: /fastPath/,
     home: /\/fastpath\//,
-    target: 13,
+    target: 4,
   },
   {
     idea: "files with pseudowire type numbers outside pseudowires/",

@@ -5,7 +5,6 @@ import { lastErrno, packet } from "../../../linux/ffi.ts";
 import { addressOf } from "../../../linux/memory.ts";
 import { sendTo, setTransmitChecksum } from "../../../linux/socket.ts";
 import { type Uring, UringOperation } from "../../../linux/uring.ts";
-import type { FastDevice } from "../fastpath/fast-path.ts";
 import { VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import type { Arena } from "../packet/arena.ts";
 import type { AcceptedGso, DatagramSocket, FrameBatch, FrameDevice } from "../packet/ports.ts";
@@ -34,16 +33,6 @@ export class TapDevice implements FrameDevice {
     const all = length + VNET_HEADER_BYTES;
     const bytes = packet.write(this.fd, addressOf(arena, at - VNET_HEADER_BYTES, all), all);
     return bytes >= 0 ? 0 : -lastErrno();
-  }
-}
-
-/** The process's side of a device on the fast path. */
-export class PairDevice extends TapDevice {
-  readonly fast: FastDevice;
-
-  constructor(fast: FastDevice, acceptedGso: AcceptedGso) {
-    super(fast.tap.fd, fast.podEnd, acceptedGso);
-    this.fast = fast;
   }
 }
 

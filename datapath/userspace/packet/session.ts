@@ -11,7 +11,6 @@ import {
   type Tunnel,
 } from "../../../model/model.ts";
 import { parseMac } from "../../../net/mac.ts";
-import type { FastSession } from "../fastpath/fast-path.ts";
 import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
 import { Account } from "./deficit.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
@@ -113,8 +112,6 @@ export class SessionState {
   readonly held: Int32Array;
   readonly heldBytes: Int32Array;
   device: FrameDevice | null = null;
-  /** Where frames of it pass without us, or did. */
-  fast: FastSession | null = null;
   /** What its device shows. */
   hasCarrier = true;
   readonly counters: SessionCounters = createSessionCounters();
@@ -145,14 +142,6 @@ export class SessionState {
   /** False: another session has taken its session id over. */
   get isReceiving(): boolean {
     return this.tunnel.endpoint.sessionOf(this.config.sessionId) === this;
-  }
-
-  /** When the last frame came, by whichever way, by the loop's clock; −1: none yet. */
-  lastHeardMs(now: number): number {
-    const fastMsAgo = this.fast?.counters.lastReceivedMsAgo ?? null;
-    return fastMsAgo === null
-      ? this.lastReceivedMs
-      : Math.max(this.lastReceivedMs, now - fastMsAgo);
   }
 
   /** Takes a changed configuration over; what we send is numbered on, and so is what the same peer sends. */

@@ -2,7 +2,7 @@
 import type { Session, Tunnel } from "../../../model/model.ts";
 import type { Change, DevicePlace } from "../../datapath.ts";
 import type { PacketPath } from "./packet-path.ts";
-import type { DatagramSocket, FrameDevice } from "./ports.ts";
+import type { Bypass, DatagramSocket, FrameDevice } from "./ports.ts";
 import { LocalEndpoint, SessionState, TunnelState } from "./session.ts";
 
 /** What the table needs of the operating system; an open that fails throws, and changed nothing. */
@@ -32,6 +32,8 @@ export interface Ports {
   settleSession(session: SessionState): void;
   /** The session is no more. */
   forgetSession(session: SessionState): void;
+  /** Its frames that bypass the process; null: none ever did. */
+  bypassOf(session: SessionState): Bypass | null;
 }
 
 /** A change that makes no sense as things are. */
@@ -77,6 +79,17 @@ export class Table {
       case "deleteDevice":
         return this.#deleteDevice(change.key);
     }
+  }
+
+  bypassOf(session: SessionState): Bypass | null {
+    return this.#ports.bypassOf(session);
+  }
+
+  /** When the last frame came, in the process or past it, by the loop's clock; −1: none yet. */
+  lastHeardMs(session: SessionState, now: number): number {
+    const { lastReceivedMs } = session;
+    const msAgo = this.bypassOf(session)?.lastReceivedMsAgo ?? null;
+    return msAgo === null ? lastReceivedMs : Math.max(lastReceivedMs, now - msAgo);
   }
 
   /** Whether the peer's circuit is there, as the session's device shows it. */

@@ -17,13 +17,14 @@ import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { openHandedOver } from "../../kernel/hand-over.ts";
 import { openTunnelSocket } from "../../tunnel-socket.ts";
-import { KernelFrameBatch, PairDevice, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
+import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import { FastPath, wantsFastPath } from "../fastpath/fast-path.ts";
 import { removeAt } from "../fastpath/pair.ts";
 import type { Arena } from "../packet/arena.ts";
 import { createPacketPath, type PacketPath } from "../packet/packet-path.ts";
 import {
   BATCH_FRAMES,
+  type Bypass,
   type DatagramSocket,
   type FrameBatch,
   type FrameDevice,
@@ -103,7 +104,7 @@ export class DatapathProcess implements Ports, Batches {
     this.#control.close();
     // Pods are to see that nobody carries their frames now.
     for (const { device } of this.table.sessions.values()) {
-      if (device instanceof PairDevice) this.#fastPath?.close(device.fast);
+      this.#fastPath?.close(device);
     }
     this.loop.stop();
   }
@@ -162,8 +163,9 @@ export class DatapathProcess implements Ports, Batches {
   ): FrameDevice {
     const offload = this.#offload ? "all" : "none";
     const acceptedGso = ({ hasUdp }: Tap) => (this.#offload ? (hasUdp ? "all" : "TCP") : "none");
-    const fast = this.#fastPathFor(config, tunnel)?.open(session, config, tunnel, place, offload);
-    if (fast) return new PairDevice(fast, acceptedGso(fast.tap));
+    const fastPath = this.#fastPathFor(config, tunnel);
+    const paired = fastPath?.open(session, config, tunnel, place, offload, acceptedGso);
+    if (paired) return paired;
     const tap = openTapInstead(place, config.key, () => openTap(place.netns, place.name, offload));
     return new TapDevice(tap.fd, tap.index, acceptedGso(tap));
   }
@@ -190,7 +192,7 @@ export class DatapathProcess implements Ports, Batches {
       const { account } = session;
       this.loop.watchOrClose((device as TapDevice).fd, { queues: true, account, ready });
     } catch (error) {
-      if (device instanceof PairDevice) this.#fastPath?.close(device.fast);
+      this.#fastPath?.close(device);
       throw error;
     }
   }
@@ -201,28 +203,31 @@ export class DatapathProcess implements Ports, Batches {
   };
 
   settleSession(session: SessionState): void {
-    const { device } = session;
-    this.#fastPath?.settle(session, device instanceof PairDevice ? device.fast : null);
+    this.#fastPath?.settle(session, session.device);
   }
 
   forgetSession(session: SessionState): void {
     this.#fastPath?.forget(session);
   }
 
+  bypassOf(session: SessionState): Bypass | null {
+    return this.#fastPath?.bypassOf(session) ?? null;
+  }
+
   setCarrier(device: FrameDevice, on: boolean): void {
-    if (device instanceof PairDevice) this.#fastPath?.setCarrier(device.fast, on);
-    else setCarrier((device as TapDevice).fd, on);
+    if (this.#fastPath?.setCarrier(device, on) === true) return;
+    setCarrier((device as TapDevice).fd, on);
   }
 
   deleteDevice(device: FrameDevice): void {
     const { fd } = device as TapDevice;
-    if (device instanceof PairDevice) this.#fastPath?.delete(device.fast);
+    this.#fastPath?.delete(device);
     this.loop.unwatch(fd);
     deleteTap(fd);
   }
 
   stopDevice(device: FrameDevice): void {
-    if (device instanceof PairDevice) this.#fastPath?.close(device.fast);
+    this.#fastPath?.close(device);
     this.loop.unwatchAndClose((device as TapDevice).fd);
   }
 }

@@ -2,6 +2,7 @@ import { errnoName } from "../../../linux/errno.ts";
 import { decodeSockaddr } from "../../../linux/socket.ts";
 import type { SessionCounters } from "../../../model/model.ts";
 import type { Listing, UnexpectedSource } from "../../datapath.ts";
+import type { Bypass } from "../packet/ports.ts";
 import type { SessionState, TunnelState } from "../packet/session.ts";
 import type { Table } from "../packet/table.ts";
 
@@ -26,18 +27,18 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       deviceOpen: session.device !== null,
       deviceIndex: session.device?.index ?? 0,
       receiving: session.isReceiving,
-      fastPath: session.fast?.isActive ?? false,
-      counters: allCounters(session),
-      lastReceivedMsAgo: lastReceivedMsAgo(session, now),
+      ...table.bypassOf(session)?.features,
+      counters: allCounters(session, table.bypassOf(session)),
+      lastReceivedMsAgo: lastReceivedMsAgo(table.lastHeardMs(session, now), now),
       resyncs: session.order?.resyncs ?? 0,
     })),
   };
 }
 
-/** With what passed the process by. */
-function allCounters({ counters, fast }: SessionState): SessionCounters {
-  if (fast === null) return counters;
-  const { txPackets, txBytes, rxPackets, rxBytes } = fast.counters;
+/** With the frames that bypassed the process. */
+function allCounters({ counters }: SessionState, bypass: Bypass | null): SessionCounters {
+  if (bypass === null) return counters;
+  const { txPackets, txBytes, rxPackets, rxBytes } = bypass;
   return {
     ...counters,
     txPackets: counters.txPackets + txPackets,
@@ -47,8 +48,7 @@ function allCounters({ counters, fast }: SessionState): SessionCounters {
   };
 }
 
-function lastReceivedMsAgo(session: SessionState, now: number): number | null {
-  const lastMs = session.lastHeardMs(now);
+function lastReceivedMsAgo(lastMs: number, now: number): number | null {
   return lastMs < 0 ? null : msAgo(lastMs, now);
 }
 

@@ -82,6 +82,9 @@ class TestNode implements Ports {
   deleteDevice(): void {}
   settleSession(): void {}
   forgetSession(): void {}
+  bypassOf(): null {
+    return null;
+  }
 
   putTunnel(remote: TestNode, change: Partial<Tunnel> = {}): void {
     const at = ({ address }: TestNode) => ({ address, port: 1701 });

@@ -261,7 +261,7 @@ export class ControlPlane {
     if (managed?.activeName !== peering) return Number.NEGATIVE_INFINITY;
     let latest = Number.NEGATIVE_INFINITY;
     for (const session of this.#table.tunnels.get(managed.config.name)?.sessions ?? []) {
-      latest = Math.max(latest, session.lastHeardMs(this.#now()));
+      latest = Math.max(latest, this.#table.lastHeardMs(session, this.#now()));
     }
     return latest;
   }

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { LinkInfo } from "../linux/netlink/link.ts";
-import { findPath } from "./index.ts";
+import { plain } from "./plain.ts";
 import type { Network } from "./underlay.ts";
 
 const ETHERNET: LinkInfo = {
@@ -36,6 +36,7 @@ it.each([
     { mtu: 1500, isPlainEthernet: false },
   ],
 ])("has an MTU: %s", (_what, routeMtu, link, expected) => {
-  const path = findPath(network(routeMtu, link), "192.0.2.2");
-  expect(path).toEqual({ source: "192.0.2.1", egress: 7, ...expected });
+  const path = plain.pathTo(network(routeMtu, link), "192.0.2.2");
+  const rest = { source: "192.0.2.1", egress: 7, overheadBytes: 0 };
+  expect(path).toEqual({ ...rest, ...expected });
 });

@@ -567,6 +567,20 @@ describe("SIGUSR1", () => {
     expect(agent.log).not.toContain("Debugger");
   });
 
+  it("opens none in a datapath with --threads, which the process says that it ignores", async () => {
+    const socket = join(agent.folder, "threads.sock");
+    let log = "";
+    const child = background.start(
+      inside(net.a.name, bin("l2tp-datapath"), "--socket", socket, "--threads", "2"),
+      (text) => {
+        log += text;
+      },
+    );
+    await until("it listens", () => existsSync(socket));
+    await until("it says so", () => log.includes("--threads 2 is ignored"));
+    await expectDeaf(child.pid ?? 0);
+  });
+
   it("opens none in the programs that only ask, nor in the controller", async () => {
     const kubeconfig = join(agent.folder, "kubeconfig");
     const server = "https://127.0.0.1:1";

@@ -21,17 +21,20 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       lastUnknownSession: tunnel.endpoint.lastUnknownSession || null,
       lastStranger: unexpectedSource(tunnel, now),
     })),
-    sessions: sessions.map((session) => ({
-      session: session.config,
-      datapath: "Userspace",
-      deviceOpen: session.device !== null,
-      deviceIndex: session.device?.index ?? 0,
-      receiving: session.isReceiving,
-      ...table.bypassOf(session)?.features,
-      counters: allCounters(session, table.bypassOf(session)),
-      lastReceivedMsAgo: lastReceivedMsAgo(table.lastHeardMs(session, now), now),
-      resyncs: session.order?.resyncs ?? 0,
-    })),
+    sessions: sessions.map((session) => {
+      const bypass = table.bypassOf(session);
+      return {
+        session: session.config,
+        datapath: "Userspace",
+        deviceOpen: session.device !== null,
+        deviceIndex: session.device?.index ?? 0,
+        receiving: session.isReceiving,
+        ...bypass?.features,
+        counters: allCounters(session, bypass),
+        lastReceivedMsAgo: lastReceivedMsAgo(table.lastHeardMs(session, now), now),
+        resyncs: session.order?.resyncs ?? 0,
+      };
+    }),
   };
 }
 

@@ -143,7 +143,7 @@ const table = new Table(
     deleteDevice: () => {},
     settleSession: () => {},
     forgetSession: () => {},
-    bypassOf: () => null,
+    bypassedFrames: () => null,
   },
   path,
 );

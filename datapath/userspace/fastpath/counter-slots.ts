@@ -1,6 +1,6 @@
 /** Places among the counters, which programs and process have in common. */
 import { SharedArray } from "../../../linux/bpf.ts";
-import type { Bypass } from "../packet/ports.ts";
+import type { BypassedFrames } from "../packet/bypass.ts";
 import { COUNTERS } from "./layout.ts";
 
 const WORDS = COUNTERS.bytes / 8;
@@ -32,7 +32,7 @@ export class CounterSlots {
     this.#free.push(slot);
   }
 
-  read(slot: number): Omit<Bypass, "features"> {
+  read(slot: number): Omit<BypassedFrames, "features"> {
     const word = (field: number) => this.#array.words[slot * WORDS + field] ?? 0n;
     const last = word(COUNTERS.lastReceived);
     const ago = (process.hrtime.bigint() - last) / NS_PER_MS;

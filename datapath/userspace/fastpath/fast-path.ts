@@ -8,7 +8,8 @@ import { NETLINK_ROUTE, NetlinkSocket } from "../../../linux/netlink/socket.ts";
 import type { DeviceOffload, Tap } from "../../../linux/tun.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
 import type { DevicePlace } from "../../datapath.ts";
-import type { AcceptedGso, Bypass, FrameDevice } from "../packet/ports.ts";
+import type { BypassDevices, BypassedFrames, BypassKind } from "../packet/bypass.ts";
+import type { AcceptedGso, FrameDevice } from "../packet/ports.ts";
 import { CounterSlots } from "./counter-slots.ts";
 import { EgressDevices } from "./egress.ts";
 import {
@@ -23,7 +24,7 @@ import {
   familyOf,
   passOn,
 } from "./layout.ts";
-import { openPair, type Pair, type PairOptions, setPairCarrier } from "./pair.ts";
+import { openPair, type Pair, type PairOptions, removeAt, setPairCarrier } from "./pair.ts";
 import { PairDevice } from "./pair-device.ts";
 import { decap, dropAll, encap } from "./programs.ts";
 
@@ -66,7 +67,7 @@ interface Part {
 }
 
 /** Whether frames of such a session need nothing that programs cannot do. */
-export function wantsFastPath(
+function wantsFastPath(
   { sequencing, l2SpecificSublayer, sourceMac }: Session,
   { fastPath }: Tunnel,
 ): boolean {
@@ -101,8 +102,8 @@ function load() {
   }
 }
 
-export class FastPath {
-  /** Readable when links or routes of the node have changed; then `hear`. */
+class FastPath implements BypassDevices {
+  /** Readable when links or routes of the node have changed. */
   readonly fd: number;
   readonly #loaded = load();
   readonly #node = new NetlinkSocket(NETLINK_ROUTE, null);
@@ -125,12 +126,6 @@ export class FastPath {
     this.#egress = new EgressDevices(this.#node, this.#loaded.programs.decap, log);
   }
 
-  /**
-   * The session's pair at the place; made where nothing stands, if the session can be on the fast path.
-   * @param session as it is to be
-   * @param acceptedGso by the pair's TAP device
-   * @returns null: it has to be a TAP device @throws SystemError
-   */
   open(
     known: FastPathSession,
     session: Session,
@@ -172,10 +167,6 @@ export class FastPath {
     }
   }
 
-  /**
-   * Its TAP device's descriptor is the caller's; the pod's end stays, without a carrier. Devices that are not of the
-   * fast path stay as they are.
-   */
   close(device: FrameDevice | null): void {
     if (!(device instanceof PairDevice)) return;
     const { nodeEnd, tapIndex } = device.pair;
@@ -189,7 +180,6 @@ export class FastPath {
     for (const index of [nodeEnd, tapIndex]) encaps.delete(encapKey(index));
   }
 
-  /** As `close`, and deletes the pod's end, wherever it stands. */
   delete(device: FrameDevice): void {
     if (!(device instanceof PairDevice)) return;
     this.close(device);
@@ -201,14 +191,12 @@ export class FastPath {
     }
   }
 
-  /** @returns false: the device is not of the fast path */
   setCarrier(device: FrameDevice, on: boolean): boolean {
     if (!(device instanceof PairDevice)) return false;
     setPairCarrier(this.#node, device.pair, on);
     return true;
   }
 
-  /** The session, its tunnel or its device is as it is from now on. */
   settle(session: FastPathSession, device: FrameDevice | null): void {
     const part = this.#parts.get(session);
     if (part === undefined) return;
@@ -236,7 +224,6 @@ export class FastPath {
     }
   }
 
-  /** The session is no more. */
   forget(session: FastPathSession): void {
     const part = this.#parts.get(session);
     if (part === undefined) return;
@@ -245,15 +232,13 @@ export class FastPath {
     this.#loaded.slots.giveBack(part.slot);
   }
 
-  /** The session's frames that programs forwarded; null: it never was on the fast path. */
-  bypassOf(session: FastPathSession): Bypass | null {
+  framesOf(session: FastPathSession): BypassedFrames | null {
     const part = this.#parts.get(session);
     if (part === undefined) return null;
     const features = { fastPath: part.entries !== null };
     return { ...this.#loaded.slots.read(part.slot), features };
   }
 
-  /** @param lost is called with the key of each session whose device has gone */
   hear(now: number, lost: (key: string) => void): void {
     while (this.#monitor.drain());
     this.#dueMs = Math.max(this.#checkedMs + CHECK_INTERVAL_MS, now);
@@ -273,7 +258,6 @@ export class FastPath {
     if (this.#parts.size === 0) this.#dueMs = Number.POSITIVE_INFINITY;
   }
 
-  /** When `poll` has something to do. */
   get deadline(): number {
     return this.#dueMs;
   }
@@ -328,6 +312,21 @@ export class FastPath {
     this.#owners.delete(name);
   }
 }
+
+/** The fast path as a way past the process: programs and maps are loaded for the first session that can have it. */
+export const fastPath: BypassKind = {
+  isFor: wantsFastPath,
+  start(log) {
+    try {
+      return new FastPath(log);
+    } catch (error) {
+      // The kernel has no tcx (Linux 6.6), or the process must not load programs.
+      log(`no fast path (${messageOf(error)}): all frames pass through this process`);
+      return null;
+    }
+  },
+  removeAt,
+};
 
 function isSame(one: Entries | null, other: Entries | null): boolean {
   if (one === null || other === null) return one === other;

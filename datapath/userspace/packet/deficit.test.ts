@@ -54,7 +54,7 @@ function bench(devices: Readonly<Record<string, FakeDevice>>) {
     ...{ stopEndpoint: nothing, allowZeroChecksum: nothing, startDevice: nothing },
     ...{ setCarrier: nothing, stopDevice: nothing, deleteDevice: nothing },
     ...{ settleSession: nothing, forgetSession: nothing },
-    bypassOf: () => null,
+    bypassedFrames: () => null,
   };
   const table = new Table(ports, path);
   table.apply({ op: "putTunnel", tunnel: tunnelOf({}) });

@@ -62,7 +62,7 @@ class Bench implements Ports {
   deleteDevice(): void {}
   settleSession(): void {}
   forgetSession(): void {}
-  bypassOf(): null {
+  bypassedFrames(): null {
     return null;
   }
 

@@ -1,5 +1,4 @@
 /** The two sides of the packet path as it sees them: a frame device, and a datagram socket. */
-import type { Features } from "../../../model/features.ts";
 import type { Arena } from "./arena.ts";
 import type { MessageVectors } from "./vectors.ts";
 
@@ -19,18 +18,6 @@ export interface FrameDevice {
   read(arena: Arena, at: number, length: number): number;
   /** One frame from `at`, with its virtio_net_hdr in front of that. Returns 0, or −errno. */
   write(arena: Arena, at: number, length: number): number;
-}
-
-/** Frames of a session that its device exchanged with the peer without this process. */
-export interface Bypass {
-  readonly txPackets: number;
-  readonly txBytes: number;
-  readonly rxPackets: number;
-  readonly rxBytes: number;
-  /** Milliseconds since the last frame came in; null: none yet. */
-  readonly lastReceivedMsAgo: number | null;
-  /** The features by which frames bypass the process now. */
-  readonly features: Features;
 }
 
 /** Places of a FrameBatch. */

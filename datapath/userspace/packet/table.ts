@@ -1,8 +1,9 @@
 /** The tunnels and sessions of the process, and how they change. Sockets and devices come from a port. */
 import type { Session, Tunnel } from "../../../model/model.ts";
 import type { Change, DevicePlace } from "../../datapath.ts";
+import type { BypassedFrames } from "./bypass.ts";
 import type { PacketPath } from "./packet-path.ts";
-import type { Bypass, DatagramSocket, FrameDevice } from "./ports.ts";
+import type { DatagramSocket, FrameDevice } from "./ports.ts";
 import { LocalEndpoint, SessionState, TunnelState } from "./session.ts";
 
 /** What the table needs of the operating system; an open that fails throws, and changed nothing. */
@@ -32,8 +33,8 @@ export interface Ports {
   settleSession(session: SessionState): void;
   /** The session is no more. */
   forgetSession(session: SessionState): void;
-  /** Its frames that bypass the process; null: none ever did. */
-  bypassOf(session: SessionState): Bypass | null;
+  /** Its frames that bypassed the process; null: its device never could. */
+  bypassedFrames(session: SessionState): BypassedFrames | null;
 }
 
 /** A change that makes no sense as things are. */
@@ -81,14 +82,14 @@ export class Table {
     }
   }
 
-  bypassOf(session: SessionState): Bypass | null {
-    return this.#ports.bypassOf(session);
+  bypassedFrames(session: SessionState): BypassedFrames | null {
+    return this.#ports.bypassedFrames(session);
   }
 
   /** When the last frame came, in the process or past it, by the loop's clock; −1: none yet. */
   lastHeardMs(session: SessionState, now: number): number {
     const { lastReceivedMs } = session;
-    const msAgo = this.bypassOf(session)?.lastReceivedMsAgo ?? null;
+    const msAgo = this.bypassedFrames(session)?.lastReceivedMsAgo ?? null;
     return msAgo === null ? lastReceivedMs : Math.max(lastReceivedMs, now - msAgo);
   }
 

@@ -18,13 +18,11 @@ import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { openHandedOver } from "../../kernel/hand-over.ts";
 import { openTunnelSocket } from "../../tunnel-socket.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
-import { FastPath, wantsFastPath } from "../fastpath/fast-path.ts";
-import { removeAt } from "../fastpath/pair.ts";
 import type { Arena } from "../packet/arena.ts";
+import type { BypassDevices, BypassedFrames, BypassKind } from "../packet/bypass.ts";
 import { createPacketPath, type PacketPath } from "../packet/packet-path.ts";
 import {
   BATCH_FRAMES,
-  type Bypass,
   type DatagramSocket,
   type FrameBatch,
   type FrameDevice,
@@ -38,8 +36,9 @@ import { type Batches, Loop } from "./loop.ts";
 export interface DatapathOptions {
   /** Large frames and messages, which devices and kernel cut and join. */
   readonly offload: boolean;
-  /** Frames of tunnels that ask for it pass by BPF programs. */
-  readonly fastPath: boolean;
+  /** How frames may bypass this process. */
+  readonly bypass: BypassKind;
+  readonly allowsBypass: boolean;
   log(line: string): void;
 }
 
@@ -49,11 +48,12 @@ export class DatapathProcess implements Ports, Batches {
   readonly #path: PacketPath;
   readonly #control: ControlPlane;
   readonly #offload: boolean;
-  /** undefined: nobody has asked for it yet; null: there is none. */
-  #fastPath: FastPath | null | undefined;
+  readonly #bypassKind: BypassKind;
+  /** undefined: no session has asked for it yet; null: there is none. */
+  #bypass: BypassDevices | null | undefined;
   readonly #log: DatapathOptions["log"];
 
-  constructor({ offload, fastPath, log }: DatapathOptions) {
+  constructor({ offload, bypass, allowsBypass, log }: DatapathOptions) {
     this.#offload = offload;
     this.#path = createPacketPath({
       gsoRefused: ({ config }, errno) =>
@@ -69,7 +69,8 @@ export class DatapathProcess implements Ports, Batches {
       createBatch: (arena) => (offload ? createBatch(arena, log) : null),
     });
     this.loop = new Loop(this);
-    this.#fastPath = fastPath ? undefined : null;
+    this.#bypassKind = bypass;
+    this.#bypass = allowsBypass ? undefined : null;
     this.#log = log;
     this.table = new Table(this, this.#path);
     this.#control = new ControlPlane(this.table, () => this.loop.now(), log);
@@ -104,7 +105,7 @@ export class DatapathProcess implements Ports, Batches {
     this.#control.close();
     // Pods are to see that nobody carries their frames now.
     for (const { device } of this.table.sessions.values()) {
-      this.#fastPath?.close(device);
+      this.#bypass?.close(device);
     }
     this.loop.stop();
   }
@@ -116,11 +117,11 @@ export class DatapathProcess implements Ports, Batches {
   expire(now: number): void {
     this.#path.receiver.expire(now);
     this.#control.poll(now);
-    this.#fastPath?.poll(now, this.#lose);
+    this.#bypass?.poll(now, this.#lose);
   }
 
   nextDeadline(): number {
-    const due = this.#fastPath?.deadline ?? Number.POSITIVE_INFINITY;
+    const due = this.#bypass?.deadline ?? Number.POSITIVE_INFINITY;
     return Math.min(this.#path.receiver.nextDeadline(), this.#control.deadline(), due);
   }
 
@@ -163,25 +164,37 @@ export class DatapathProcess implements Ports, Batches {
   ): FrameDevice {
     const offload = this.#offload ? "all" : "none";
     const acceptedGso = ({ hasUdp }: Tap) => (this.#offload ? (hasUdp ? "all" : "TCP") : "none");
-    const fastPath = this.#fastPathFor(config, tunnel);
-    const paired = fastPath?.open(session, config, tunnel, place, offload, acceptedGso);
-    if (paired) return paired;
-    const tap = openTapInstead(place, config.key, () => openTap(place.netns, place.name, offload));
+    const bypass = this.#bypassFor(config, tunnel);
+    const bypassing = bypass?.open(session, config, tunnel, place, offload, acceptedGso);
+    if (bypassing) return bypassing;
+    const tap = this.#openTapInstead(place, config.key, () =>
+      openTap(place.netns, place.name, offload),
+    );
     return new TapDevice(tap.fd, tap.index, acceptedGso(tap));
   }
 
-  /** It is opened for the first one that wants it. */
-  #fastPathFor(config: Session, tunnel: Tunnel): FastPath | null {
-    if (this.#fastPath === undefined && wantsFastPath(config, tunnel)) {
-      this.#fastPath = openFastPath(this.#log);
-      if (this.#fastPath !== null) this.#watch(this.#fastPath);
+  /** It is started for the first session that it is for. */
+  #bypassFor(config: Session, tunnel: Tunnel): BypassDevices | null {
+    if (this.#bypass === undefined && this.#bypassKind.isFor(config, tunnel)) {
+      this.#bypass = this.#bypassKind.start(this.#log);
+      if (this.#bypass !== null) this.#watch(this.#bypass);
     }
-    return this.#fastPath ?? null;
+    return this.#bypass ?? null;
   }
 
-  #watch(fast: FastPath): void {
-    const ready = (now: number) => fast.hear(now, this.#lose);
-    this.loop.watch(fast.fd, EPOLLIN, { queues: false, ready });
+  #watch(bypass: BypassDevices): void {
+    const ready = (now: number) => bypass.hear(now, this.#lose);
+    this.loop.watch(bypass.fd, EPOLLIN, { queues: false, ready });
+  }
+
+  /** A TAP device where a bypassing one stands, whose other half is gone: the agent sets it up again. */
+  #openTapInstead(place: DevicePlace, key: string, open: () => Tap): Tap {
+    try {
+      return open();
+    } catch (error) {
+      if (!isErrno(error, "EINVAL") || !this.#bypassKind.removeAt(place, key)) throw error;
+      return open();
+    }
   }
 
   startDevice(session: SessionState, device: FrameDevice): void {
@@ -192,7 +205,7 @@ export class DatapathProcess implements Ports, Batches {
       const { account } = session;
       this.loop.watchOrClose((device as TapDevice).fd, { queues: true, account, ready });
     } catch (error) {
-      this.#fastPath?.close(device);
+      this.#bypass?.close(device);
       throw error;
     }
   }
@@ -203,52 +216,32 @@ export class DatapathProcess implements Ports, Batches {
   };
 
   settleSession(session: SessionState): void {
-    this.#fastPath?.settle(session, session.device);
+    this.#bypass?.settle(session, session.device);
   }
 
   forgetSession(session: SessionState): void {
-    this.#fastPath?.forget(session);
+    this.#bypass?.forget(session);
   }
 
-  bypassOf(session: SessionState): Bypass | null {
-    return this.#fastPath?.bypassOf(session) ?? null;
+  bypassedFrames(session: SessionState): BypassedFrames | null {
+    return this.#bypass?.framesOf(session) ?? null;
   }
 
   setCarrier(device: FrameDevice, on: boolean): void {
-    if (this.#fastPath?.setCarrier(device, on) === true) return;
+    if (this.#bypass?.setCarrier(device, on) === true) return;
     setCarrier((device as TapDevice).fd, on);
   }
 
   deleteDevice(device: FrameDevice): void {
     const { fd } = device as TapDevice;
-    this.#fastPath?.delete(device);
+    this.#bypass?.delete(device);
     this.loop.unwatch(fd);
     deleteTap(fd);
   }
 
   stopDevice(device: FrameDevice): void {
-    this.#fastPath?.close(device);
+    this.#bypass?.close(device);
     this.loop.unwatchAndClose((device as TapDevice).fd);
-  }
-}
-
-/** A TAP device where one of the fast path stands, whose other half is gone: the agent sets it up again. */
-function openTapInstead(place: DevicePlace, key: string, open: () => Tap): Tap {
-  try {
-    return open();
-  } catch (error) {
-    if (!isErrno(error, "EINVAL") || !removeAt(place, key)) throw error;
-    return open();
-  }
-}
-
-/** Null where the kernel has no tcx (Linux 6.6), or the process must not load programs. */
-function openFastPath(log: DatapathOptions["log"]): FastPath | null {
-  try {
-    return new FastPath(log);
-  } catch (error) {
-    log(`no fast path (${(error as Error).message}): all frames pass through this process`);
-    return null;
   }
 }
 

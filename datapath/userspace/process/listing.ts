@@ -2,7 +2,7 @@ import { errnoName } from "../../../linux/errno.ts";
 import { decodeSockaddr } from "../../../linux/socket.ts";
 import type { SessionCounters } from "../../../model/model.ts";
 import type { Listing, UnexpectedSource } from "../../datapath.ts";
-import type { Bypass } from "../packet/ports.ts";
+import type { BypassedFrames } from "../packet/bypass.ts";
 import type { SessionState, TunnelState } from "../packet/session.ts";
 import type { Table } from "../packet/table.ts";
 
@@ -22,15 +22,15 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       lastStranger: unexpectedSource(tunnel, now),
     })),
     sessions: sessions.map((session) => {
-      const bypass = table.bypassOf(session);
+      const bypassed = table.bypassedFrames(session);
       return {
         session: session.config,
         datapath: "Userspace",
         deviceOpen: session.device !== null,
         deviceIndex: session.device?.index ?? 0,
         receiving: session.isReceiving,
-        ...bypass?.features,
-        counters: allCounters(session, bypass),
+        ...bypassed?.features,
+        counters: allCounters(session, bypassed),
         lastReceivedMsAgo: lastReceivedMsAgo(table.lastHeardMs(session, now), now),
         resyncs: session.order?.resyncs ?? 0,
       };
@@ -39,9 +39,9 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
 }
 
 /** With the frames that bypassed the process. */
-function allCounters({ counters }: SessionState, bypass: Bypass | null): SessionCounters {
-  if (bypass === null) return counters;
-  const { txPackets, txBytes, rxPackets, rxBytes } = bypass;
+function allCounters({ counters }: SessionState, bypassed: BypassedFrames | null): SessionCounters {
+  if (bypassed === null) return counters;
+  const { txPackets, txBytes, rxPackets, rxBytes } = bypassed;
   return {
     ...counters,
     txPackets: counters.txPackets + txPackets,

@@ -3,13 +3,14 @@ import { writeSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { Command, Option } from "commander";
 import manifest from "../../../package.json" with { type: "json" };
+import { fastPath } from "../fastpath/fast-path.ts";
 import { serveControl } from "./control.ts";
 import { DatapathProcess } from "./datapath-process.ts";
 
 // The packet path leaves no garbage, but control messages do: V8 would keep what a flood of them took.
 setFlagsFromString("--memory-saver-mode");
 
-const { socket, offload, fastPath, threads } = new Command("l2tp-datapath")
+const options = new Command("l2tp-datapath")
   .description("Moves Ethernet frames between TAP devices and L2TPv3 sessions.")
   .version(manifest.version)
   .requiredOption("--socket <path>", "the control socket to listen on (mode 0600)")
@@ -45,6 +46,8 @@ const { socket, offload, fastPath, threads } = new Command("l2tp-datapath")
     threads?: string;
   }>();
 
+const { socket, offload, threads } = options;
+
 // At once: no event loop of Node's runs that would write it later.
 const log = (line: string) => writeSync(2, `l2tp-datapath: ${line}\n`);
 
@@ -52,8 +55,12 @@ try {
   if (threads !== undefined && threads !== "1") {
     log(`--threads ${threads} is ignored: one thread carries all tunnels`);
   }
-  const options = { offload: offload === "on", fastPath: fastPath === "on", log };
-  const datapath = new DatapathProcess(options);
+  const datapath = new DatapathProcess({
+    offload: offload === "on",
+    bypass: fastPath,
+    allowsBypass: options.fastPath === "on",
+    log,
+  });
   serveControl(datapath, socket, manifest.version);
   datapath.loop.run();
 } catch (error) {

@@ -82,7 +82,7 @@ class TestNode implements Ports {
   deleteDevice(): void {}
   settleSession(): void {}
   forgetSession(): void {}
-  bypassOf(): null {
+  bypassedFrames(): null {
     return null;
   }
 

@@ -38,13 +38,14 @@ export default defineConfig({
           name: "unit",
           testTimeout: 120_000,
           include: [
-            "{net,l2tp,model,linux,datapath,operator,cni,cli,files,rpc}/**/*.test.ts",
+            "{net,l2tp,model,linux,datapath,operator,cni,cli,files,rpc,underlay}/**/*.test.ts",
             "test/{bench,setup}/*.test.ts",
           ],
         },
       },
       system("netns", 300_000),
       system("peer", 300_000),
+      system("seams", 300_000),
       // Joins and cuts no frames.
       again("plain", 300_000, ["test/peer/**/*.test.ts", CARRYING], {
         L2TP_DATAPATH_OFFLOAD: "off",
@@ -52,9 +53,6 @@ export default defineConfig({
       // Every tunnel that can has the fast path.
       again("fast", 300_000, ["test/netns/{agent,backup,cni,fuzz,managed,pod-interface}.test.ts"], {
         L2TP_TEST_FAST_PATH: "on",
-      }),
-      again("threads", 300_000, ["test/threads/**/*.test.ts", "test/netns/fuzz.test.ts"], {
-        L2TP_DATAPATH_THREADS: "3",
       }),
       // Against the API server of test/kube/crd-server.
       system("crds", 300_000),

@@ -1,6 +1,7 @@
 /** What moves the frames: the userspace datapath process (userspace/), or the kernel's own L2TP (kernel/). */
 
 import type { SocketAddress } from "../linux/socket.ts";
+import type { Features } from "../model/features.ts";
 import type {
   Datapath,
   EndpointCounters,
@@ -9,6 +10,8 @@ import type {
   Tunnel,
 } from "../model/model.ts";
 import type { SessionControlState, TunnelControlState } from "./control-state.ts";
+
+export type { Features } from "../model/features.ts";
 
 /** Where a device stands: a namespace by path (null: the node's), and its name there. */
 export interface DevicePlace {
@@ -35,8 +38,8 @@ export type Change =
   /** Deletes the device of a session in userspace, wherever it stands. The session stays. */
   | { readonly op: "deleteDevice"; readonly key: string };
 
-/** Who sent something that nobody expected from there. */
-export interface Stranger extends SocketAddress {
+/** The sender of a datagram of a session that is not the tunnel's remote. */
+export interface UnexpectedSource extends SocketAddress {
   /** Milliseconds since the last of it. */
   readonly msAgo: number;
 }
@@ -49,14 +52,15 @@ export interface TunnelState {
   readonly lastSendError: string | null;
   /** The last session id that came to its endpoint and that nobody has here; null: none yet. */
   readonly lastUnknownSession: number | null;
-  /** Who else sent to one of its sessions last. */
-  readonly lastStranger: Stranger | null;
+  /** The last other address that sent to one of its sessions. */
+  readonly lastStranger: UnexpectedSource | null;
   readonly control?: TunnelControlState;
   /** Of a control half: the kernel no longer has the tunnel that it was given the socket of. */
   readonly isLost?: boolean;
 }
 
-export interface SessionState {
+/** With the features that are in use. */
+export interface SessionState extends Features {
   readonly session: Session;
   readonly datapath: Datapath;
   /** False: the device is gone, or was taken away. */
@@ -65,8 +69,6 @@ export interface SessionState {
   readonly deviceIndex?: number;
   /** False: another session has taken its session id over. */
   readonly receiving: boolean;
-  /** Whether its frames pass by the fast path (userspace/fastpath/). */
-  readonly fastPath?: boolean;
   readonly counters: SessionCounters;
   /** Milliseconds since the last frame came in; null: none yet. */
   readonly lastReceivedMsAgo: number | null;

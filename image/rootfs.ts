@@ -22,6 +22,7 @@ const APP = "/usr/lib/l2tp-cni";
 /** What the programs are made of. */
 const SOURCES = [
   ...["net", "l2tp", "model", "linux", "datapath", "operator", "files", "rpc", "cli", "crds"],
+  "underlay",
   ...["package.json", "LICENSE"],
 ];
 const PROGRAMS = {

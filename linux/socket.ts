@@ -1,4 +1,4 @@
-/** Tunnel sockets: UDP, and raw sockets of IP protocol 115 (ip(7), ipv6(7), udp(7), raw(7)). */
+/** Datagram sockets: UDP, and raw sockets of an IP protocol (ip(7), ipv6(7), udp(7), raw(7)). */
 import { formatAddress, parseAddress } from "../net/ip.ts";
 import { checked } from "./errno.ts";
 import { closeFd } from "./fd.ts";
@@ -10,7 +10,6 @@ const SOCK_DGRAM = 2;
 const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
-const IPPROTO_L2TP = 115;
 const SOL_SOCKET = 1;
 const SOL_IP = 0;
 export const SOL_UDP = 17;
@@ -21,7 +20,7 @@ const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const IP_MTU_DISCOVER = 10;
 const IPV6_MTU_DISCOVER = 23;
-/** Fragment what is too large, as the kernel's L2TP does: never set "don't fragment". */
+/** Fragment what is too large, as the kernel's own tunnels do: never set "don't fragment". */
 const PMTUDISC_DONT = 0;
 const IPV6_V6ONLY = 26;
 export const UDP_SEGMENT = 103;
@@ -84,22 +83,23 @@ export function sharePort(fd: number): void {
 }
 
 /**
- * A non-blocking, unconnected socket for L2TPv3 data messages, bound to `local`.
- * @param prepare what is to be done to it before that
+ * A non-blocking, unconnected datagram socket, bound to `local`.
+ * @param rawProtocol the IP protocol of a raw socket; null: UDP
+ * @param prepare what is to be done to it before it is bound
  * @throws SystemError, EADDRNOTAVAIL where the address is not the node's, EADDRINUSE
  */
-export function openTunnelSocket(
-  encapsulation: "UDP" | "IP",
+export function openDatagramSocket(
+  rawProtocol: number | null,
   local: SocketAddress,
   prepare: (fd: number) => void = () => {},
 ): number {
   const sockaddr = encodeSockaddr(local);
   const isIpv4 = sockaddr.length === 16;
-  const [type, protocol] = encapsulation === "UDP" ? [SOCK_DGRAM, 0] : [SOCK_RAW, IPPROTO_L2TP];
+  const type = rawProtocol === null ? SOCK_DGRAM : SOCK_RAW;
   const fd = checked(
-    c.socket(isIpv4 ? AF_INET : AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol),
+    c.socket(isIpv4 ? AF_INET : AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, rawProtocol ?? 0),
     "socket",
-    encapsulation,
+    rawProtocol === null ? "UDP" : "IP",
   );
   try {
     if (isIpv4) {
@@ -121,12 +121,12 @@ export function openTunnelSocket(
 }
 
 /**
- * A UDP socket as `openTunnelSocket` makes it, connected: what comes from elsewhere is another socket's. All of a port
+ * A UDP socket as `openDatagramSocket` makes it, connected: what comes from elsewhere is another socket's. All of a port
  * must be opened by this, and by one user (SO_REUSEPORT, unlike SO_REUSEADDR, has the kernel see to that).
  * @throws SystemError as there, and ENETUNREACH where there is no route
  */
 export function openConnectedSocket(local: SocketAddress, remote: SocketAddress): number {
-  const fd = openTunnelSocket("UDP", local, sharePort);
+  const fd = openDatagramSocket(null, local, sharePort);
   try {
     const sockaddr = encodeSockaddr(remote);
     const where = `${remote.address} port ${remote.port}`;
@@ -156,10 +156,13 @@ export function joinReceived(fd: number): void {
   trySetOption(fd, SOL_UDP, UDP_GRO, 1);
 }
 
-/** A socket of the kernel's own L2TP over IP (net/l2tp/l2tp_ip.c). @throws SystemError where it has none */
-export function openKernelL2tpSocket(family: "IPv4" | "IPv6"): number {
-  const domain = family === "IPv4" ? AF_INET : AF_INET6;
-  return checked(c.socket(domain, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_L2TP), "socket", "L2TP");
+/**
+ * Whether the kernel has a datagram protocol of its own on top of IP.
+ * @param name the protocol's, for the error
+ * @throws SystemError where it has none
+ */
+export function requireDatagramProtocol(family: number, protocol: number, name: string): void {
+  closeFd(checked(c.socket(family, SOCK_DGRAM | SOCK_CLOEXEC, protocol), "socket", name));
 }
 
 /** Whether datagrams of a UDP socket leave with a checksum. */

@@ -4,6 +4,7 @@
  */
 import type { L2SpecificSublayer } from "../l2tp/codec.ts";
 import type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
+import type { Features } from "./features.ts";
 
 export type { L2SpecificSublayer } from "../l2tp/codec.ts";
 export type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
@@ -12,7 +13,7 @@ export type Encapsulation = "UDP" | "IP";
 /** Who moves the frames of a tunnel. */
 export type Datapath = "Kernel" | "Userspace";
 
-export interface Tunnel {
+export interface Tunnel extends Features {
   /** Unique on the node. */
   readonly name: string;
   readonly datapath: Datapath;
@@ -23,8 +24,6 @@ export interface Tunnel {
   readonly remote: Endpoint;
   /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
   readonly udpChecksum: boolean;
-  /** In userspace: frames that need nothing else pass by BPF programs in the kernel (datapath/userspace/fastpath/). */
-  readonly fastPath: boolean;
   /** Without one both ends are configured alike. */
   readonly control?: TunnelControl;
   /** Of a control half (halves.ts): the kernel is given the socket, and moves the frames. */

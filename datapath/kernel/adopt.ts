@@ -4,6 +4,7 @@
  * sessions say it of a tunnel. Whose it is, of our objects, the device's label says.
  */
 import { parseKernelDeviceName } from "../../model/device-name.ts";
+import { pickFeatures } from "../../model/features.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import { type KernelSession, type KernelTunnel, PseudowireType } from "./l2tp-netlink.ts";
 
@@ -109,7 +110,7 @@ function adoptTunnel(name: string, raw: KernelTunnel): Tunnel {
     local: { address: raw.local, port: raw.localPort },
     remote: { address: raw.remote, port: raw.remotePort },
     udpChecksum: raw.udpChecksum,
-    fastPath: false,
+    ...pickFeatures({}),
   };
 }
 

@@ -2,9 +2,9 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { isErrno } from "../../linux/errno.ts";
-import { closeFd } from "../../linux/fd.ts";
 import type { NetlinkSocket } from "../../linux/netlink/socket.ts";
-import { openKernelL2tpSocket } from "../../linux/socket.ts";
+import { AF_INET, AF_INET6, requireDatagramProtocol } from "../../linux/socket.ts";
+import { IPPROTO_L2TP } from "../tunnel-socket.ts";
 import { L2tpNetlink, NoL2tpError } from "./l2tp-netlink.ts";
 
 /** Why the kernel cannot have a tunnel; null: it can. */
@@ -52,7 +52,7 @@ export async function probeKernel(): Promise<KernelSupport> {
 
 function probeProtocol(family: "IPv4" | "IPv6"): string | null {
   try {
-    closeFd(openKernelL2tpSocket(family));
+    requireDatagramProtocol(family === "IPv4" ? AF_INET : AF_INET6, IPPROTO_L2TP, "L2TP");
     return null;
   } catch (error) {
     if (!isErrno(error, "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "EAFNOSUPPORT")) throw error;

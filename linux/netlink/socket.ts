@@ -57,7 +57,7 @@ export class NetlinkError extends SystemError {
 
 export interface Operation {
   readonly message: MessageWriter;
-  /** What it does, for the error: "set link l2tp-128". */
+  /** What it does, for the error: "set link eth0". */
   readonly name: string;
 }
 

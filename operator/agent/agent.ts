@@ -8,6 +8,7 @@ import { l2tpNotifications, withoutKernel } from "../../datapath/kernel/support.
 import { DatapathClient } from "../../datapath/userspace/client.ts";
 import { monitorNode } from "../../linux/netlink/monitor.ts";
 import type { Datapath, Session } from "../../model/model.ts";
+import { nodePaths } from "../../underlay/index.ts";
 import { AgentError } from "../agent-error.ts";
 import type { CniCall } from "../agent-protocol.ts";
 import { TEARDOWN_REASONS } from "../api/placement.ts";
@@ -44,7 +45,6 @@ import { Mutex } from "./mutex.ts";
 import { Node } from "./node.ts";
 import { aboutNode } from "./object-findings.ts";
 import { statusInputs } from "./report.ts";
-import { kernelUnderlay } from "./underlay.ts";
 
 export interface AgentOptions {
   /** Ours; a datapath that is found running may have another. */
@@ -281,7 +281,7 @@ export class Agent {
     const unreadable = unreadableBy(rejections, unknown);
     const wanted = resolve(intake, {
       nodeName,
-      underlay: kernelUnderlay(this.node.socket),
+      underlay: nodePaths(this.node.socket),
       secrets: source.secrets,
       datapaths: await this.#datapathContext(intake),
       programmed: { ...programmed, underlayMtus: this.#underlayMtus() },

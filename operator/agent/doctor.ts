@@ -1,6 +1,12 @@
 /** Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters. */
-import type { Listing, SessionState, Stranger, TunnelState } from "../../datapath/datapath.ts";
+import type {
+  Listing,
+  SessionState,
+  TunnelState,
+  UnexpectedSource,
+} from "../../datapath/datapath.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
+import { featuresOf } from "../../model/features.ts";
 import type { SessionCounters, Tunnel } from "../../model/model.ts";
 import type { Finding } from "../agent-protocol.ts";
 
@@ -74,7 +80,7 @@ function diagnoseTunnel(
   const unknown = endpoint.rxUnknownSession - (earlier?.rxUnknownSession ?? 0);
   if (unknown > 0 && lastUnknownSession === null && lastStranger !== null) {
     // Another thread's sender wanted a session of this one's.
-    found.push(strangersCame(unknown, lastStranger));
+    found.push(unexpectedSource(unknown, lastStranger));
   } else if (unknown > 0) {
     const last = lastUnknownSession === null ? "" : `, the last one for ${lastUnknownSession}`;
     const finding = `${unknown} messages came for session ids that nobody has here${last}`;
@@ -158,9 +164,9 @@ const sublayerRule: Rule = ({ state, grown }) => {
 };
 
 const sourceRule: Rule = ({ tunnel, grown: { rxSourceMismatch } }) =>
-  rxSourceMismatch === 0 ? null : strangersCame(rxSourceMismatch, tunnel?.lastStranger ?? null);
+  rxSourceMismatch === 0 ? null : unexpectedSource(rxSourceMismatch, tunnel?.lastStranger ?? null);
 
-function strangersCame(count: number, last: Stranger | null) {
+function unexpectedSource(count: number, last: UnexpectedSource | null) {
   const whom = last === null ? "" : ` from ${last.address} port ${last.port}`;
   const finding = `${count} frames came${whom}, which is not the remote`;
   return error(finding, "correct the tunnel's spec.remote, or the peer's source address and port");
@@ -205,14 +211,12 @@ const mtuRule: Rule = ({ state: { session }, around }) => {
   return warning(`the MTU ${session.mtu} is too large for the path`, remedy);
 };
 
-const fastPathRule: Rule = ({ state, tunnel, around }) => {
-  const isWanted = tunnel?.tunnel.fastPath === true && around.isAttached(state.session.key);
+const featureRule: Rule = ({ state, tunnel, around }) => {
   // Of a signalled one nothing is to be said before the ends agree.
   const isSetUp = state.control === undefined || state.control.established !== null;
-  if (!isWanted || !isSetUp || state.fastPath === true) return null;
-  const remedy =
-    "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers, attachment.macSpoofing Allow (or mode Bridge) and one thread; a pod that came before has to come again";
-  return warning("its frames do not pass by the fast path", remedy);
+  if (tunnel === undefined || !isSetUp || !around.isAttached(state.session.key)) return null;
+  const lacking = featuresOf(tunnel.tunnel).find(({ name }) => state[name] !== true);
+  return lacking === undefined ? null : warning(lacking.missing, lacking.remedy);
 };
 
 const silenceRule: Rule = ({ state, around }) => {
@@ -234,6 +238,6 @@ const SESSION_RULES: readonly Rule[] = [
   spoofedRule,
   invalidRule,
   mtuRule,
-  fastPathRule,
+  featureRule,
   silenceRule,
 ];

@@ -1,6 +1,7 @@
 /** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
 import type { SessionControlState } from "../../datapath/control-state.ts";
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
+import { pickFeatures } from "../../model/features.ts";
 import { linkId } from "../../model/link-label.ts";
 import { formatEndpoint } from "../../net/ip.ts";
 import type {
@@ -199,7 +200,7 @@ export function sessionRows(
         ({ attachment: { pod, ifname }, name }) => `${pod}:${name ?? ifname}`,
       ),
       lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,
-      fastPath: live?.fastPath ?? false,
+      ...pickFeatures(live ?? {}),
       conditions: conditionsOf(status, "L2tpSession", key),
       control: live?.control === undefined ? null : withoutCookies(live.control),
       counters: counters(live?.counters),

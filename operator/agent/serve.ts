@@ -3,10 +3,10 @@ import type { Server } from "node:net";
 import type { Listing } from "../../datapath/datapath.ts";
 import { SystemError } from "../../linux/errno.ts";
 import { findLink } from "../../linux/netlink/link.ts";
-import { lookUpRoute } from "../../linux/netlink/route.ts";
 import { sessionMtu } from "../../model/mtu.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
 import { type Client, serve } from "../../rpc/server.ts";
+import { nodePaths } from "../../underlay/index.ts";
 import { AgentError } from "../agent-error.ts";
 import {
   type AgentRequest,
@@ -204,7 +204,8 @@ function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listi
       const tunnel = resolved.tunnels.get(name)?.tunnel;
       if (tunnel === undefined) return null;
       try {
-        lookUpRoute(agent.node.socket, tunnel.remote.address, tunnel.local.address);
+        const { route } = nodePaths(agent.node.socket);
+        route(tunnel.remote.address, tunnel.local.address);
         return null;
       } catch (error) {
         return String((error as { code?: string }).code ?? error);

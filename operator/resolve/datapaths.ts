@@ -1,5 +1,6 @@
 /** Who is to move the frames of a tunnel. */
 import type { KernelSupport } from "../../datapath/kernel/support.ts";
+import { featuresOf } from "../../model/features.ts";
 import type { Datapath, Tunnel } from "../../model/model.ts";
 import type { L2tpTunnel } from "../api/types.ts";
 import type { placed } from "./held.ts";
@@ -101,12 +102,15 @@ export function chooseDatapath(
 }
 
 function whyNotKernel(
-  { name, encapsulation, local, control, fastPath }: Tunnel,
+  tunnel: Tunnel,
   shared: SharedEndpoints,
   kernel: KernelSupport,
   isOpen: boolean,
 ): string | null {
-  if (fastPath) return "the fast path, which it asks for, is the userspace datapath's";
+  const { name, encapsulation, local, control } = tunnel;
+  for (const { noun } of featuresOf(tunnel)) {
+    return `${noun}, which it asks for, is the userspace datapath's`;
+  }
   if (control !== undefined) {
     // In the kernel each new agreement takes a new device.
     if (isOpen)

@@ -9,6 +9,7 @@ import {
   settleSessions,
   settleTunnels,
 } from "../../model/conflicts.ts";
+import { pickFeatures } from "../../model/features.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import { sessionMtu } from "../../model/mtu.ts";
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
@@ -47,8 +48,8 @@ import { holdsDevice, sessionsHeldByProcess } from "./mac-spoofing.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
 
-/** What the node knows of the network below. */
-export interface Underlay {
+/** The paths and addresses of the node (underlay/). */
+export interface NodePaths {
   /** @throws Error with `code`, ENETUNREACH or EHOSTUNREACH, where there is none */
   route(remote: string, local?: string): { source: string | undefined; mtu: number };
   /** An address of the interface, of the same family as `remote`; undefined where it has none. */
@@ -83,7 +84,7 @@ export interface Resolved {
 
 export interface ResolveContext {
   readonly nodeName: string;
-  readonly underlay: Underlay;
+  readonly underlay: NodePaths;
   readonly secrets: SecretReader;
   readonly datapaths: DatapathContext;
   /** What is programmed now: it wins conflicts, keeps its ids, and lends its MTU while there is no route. */
@@ -300,7 +301,7 @@ function resolveTunnel(
     remote: endpointOf(spec, spec.remote),
     // Over IP there is none to leave out.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
-    fastPath: spec.fastPath ?? false,
+    ...pickFeatures(spec),
     ...optional("control", tunnelControl(spec, local, context.secrets)),
   };
   // The local address may have been looked up, and only now turn out to be the remote's.
@@ -343,10 +344,10 @@ function resolveUnderlay(
 ): { local: string; underlayMtu: number; noRoute: string | null } {
   const given = givenLocal(spec, underlay);
   const remotes = [spec.remote, ...(spec.backup ?? [])].map(({ address }) => address);
-  const ways = remotes.map((remote) => wayTo(remote, given, underlay));
+  const paths = remotes.map((remote) => nextHop(remote, given, underlay));
   // Whichever of the remotes carries, frames are to fit.
-  const routes = ways.filter((way) => typeof way !== "string");
-  const [noRoute = ""] = ways.filter((way) => typeof way === "string");
+  const routes = paths.filter((path) => typeof path !== "string");
+  const [noRoute = ""] = paths.filter((path) => typeof path === "string");
   const [first] = routes;
   const local = given ?? first?.source;
   if (local === undefined) {
@@ -361,7 +362,7 @@ function resolveUnderlay(
 }
 
 /** The route, or why there is none. */
-function wayTo(remote: string, given: string | undefined, underlay: Underlay) {
+function nextHop(remote: string, given: string | undefined, underlay: NodePaths) {
   try {
     const route = underlay.route(remote, given);
     if (given !== undefined || route.source !== undefined) return route;
@@ -372,7 +373,10 @@ function wayTo(remote: string, given: string | undefined, underlay: Underlay) {
   throw new RefusalError("Programmed", "NoLocalAddress", `no source address to ${remote}`);
 }
 
-function givenLocal({ local, remote }: L2tpTunnel["spec"], underlay: Underlay): string | undefined {
+function givenLocal(
+  { local, remote }: L2tpTunnel["spec"],
+  underlay: NodePaths,
+): string | undefined {
   if (local?.interface === undefined) return local?.address;
   const address = underlay.interfaceAddress(local.interface, remote.address);
   if (address !== undefined) return address;

@@ -2,9 +2,10 @@
  * A managed tunnel while control messages come in the peer's name, beside the same flood to an
  * unread port.
  */
+
+import { openTunnelSocket } from "../../datapath/tunnel-socket.ts";
 import { closeFd } from "../../linux/fd.ts";
 import { inNetns } from "../../linux/netns.ts";
-import { openTunnelSocket } from "../../linux/socket.ts";
 import { TestDatapath } from "../harness/datapath.ts";
 import {
   controlOf,

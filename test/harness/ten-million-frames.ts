@@ -7,16 +7,16 @@ import { buildFrame, referenceSegments } from "../../datapath/userspace/offload/
 import { GsoType, VNET, VNET_HEADER_BYTES } from "../../datapath/userspace/offload/vnet-header.ts";
 import type { Arena } from "../../datapath/userspace/packet/arena.ts";
 import { type Account, Rounds } from "../../datapath/userspace/packet/deficit.ts";
-import { Forwarder } from "../../datapath/userspace/packet/forward.ts";
+import { createPacketPath } from "../../datapath/userspace/packet/packet-path.ts";
 import {
+  type AcceptedGso,
   BATCH_FRAMES,
   type DatagramSocket,
   type FrameBatch,
   type FrameDevice,
-  type Joins,
 } from "../../datapath/userspace/packet/ports.ts";
+import type { LocalEndpoint } from "../../datapath/userspace/packet/session.ts";
 import { Table } from "../../datapath/userspace/packet/table.ts";
-import type { LocalEndpoint } from "../../datapath/userspace/packet/tunnel.ts";
 import type { MessageVectors } from "../../datapath/userspace/packet/vectors.ts";
 import { encodeSockaddr } from "../../linux/socket.ts";
 import { session as sessionOf, tunnel as tunnelOf } from "../../model/testdata.ts";
@@ -39,7 +39,7 @@ let written = 0;
 
 class SteadyDevice implements FrameDevice {
   readonly index = 1;
-  joins: Joins = "all";
+  acceptedGso: AcceptedGso = "all";
   #left = 0;
   read(arena: Arena, at: number): number {
     if (this.#left === 0) {
@@ -122,8 +122,8 @@ class SteadyBatch implements FrameBatch {
 }
 
 let endpoint: LocalEndpoint | null = null;
-const forwarder = new Forwarder({
-  joinRefused: () => {},
+const path = createPacketPath({
+  gsoRefused: () => {},
   segmentRefused: () => {},
   control: () => false,
   createBatch: (arena) => new SteadyBatch(arena),
@@ -139,13 +139,13 @@ const table = new Table(
     openDevice: () => new SteadyDevice(),
     startDevice: () => {},
     setCarrier: () => {},
-    pauseDevice: () => {},
     stopDevice: () => {},
     deleteDevice: () => {},
     settleSession: () => {},
     forgetSession: () => {},
+    bypassedFrames: () => null,
   },
-  forwarder,
+  path,
 );
 const config = sessionOf({});
 table.apply({ op: "putTunnel", tunnel: tunnelOf({}) });
@@ -171,13 +171,13 @@ function move(frames: number): void {
     let now = 0;
     const known = session as NonNullable<typeof session>;
     const here = endpoint as unknown as LocalEndpoint;
-    const transmit = () => void forwarder.readDevice(known);
-    const receive = () => forwarder.readEndpoint(here, now);
+    const transmit = () => void path.transmitter.readDevice(known);
+    const receive = () => path.receiver.readEndpoint(here, now);
     for (; moved() < end; now++) {
       turn(known.account, transmit);
-      forwarder.flush();
+      path.queue.flush();
       turn(here.account, receive);
-      forwarder.expire(now);
+      path.receiver.expire(now);
     }
   }
 }

@@ -7,13 +7,14 @@ import {
   PseudowireType,
 } from "../../datapath/kernel/l2tp-netlink.ts";
 import { probeKernel } from "../../datapath/kernel/support.ts";
+import { openTunnelSocket } from "../../datapath/tunnel-socket.ts";
 import { checked } from "../../linux/errno.ts";
 import { closeFd } from "../../linux/fd.ts";
 import { c } from "../../linux/ffi.ts";
 import { findLink, setLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { inNetns } from "../../linux/netns.ts";
-import { encodeSockaddr, openTunnelSocket } from "../../linux/socket.ts";
+import { encodeSockaddr } from "../../linux/socket.ts";
 import { experimentalFrame, FramePort } from "../harness/frames.ts";
 import { KernelNode, pair, putSession, quieten } from "../harness/kernel-node.ts";
 import { ip, link, linksOf, TestNet } from "../harness/net.ts";

@@ -2,11 +2,12 @@
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openTunnelSocket } from "../../datapath/tunnel-socket.ts";
 import { Random } from "../../l2tp/testing/random.ts";
 import { checked, isErrno } from "../../linux/errno.ts";
 import { c } from "../../linux/ffi.ts";
 import { inNetns } from "../../linux/netns.ts";
-import { encodeSockaddr, openTunnelSocket } from "../../linux/socket.ts";
+import { encodeSockaddr } from "../../linux/socket.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { type CniAnswer, cni } from "../harness/cni.ts";
 import { linksOf, TestNet } from "../harness/net.ts";

@@ -567,12 +567,17 @@ describe("SIGUSR1", () => {
     expect(agent.log).not.toContain("Debugger");
   });
 
-  it("opens none in a datapath of several threads", async () => {
+  it("opens none in a datapath with --threads, which the process says that it ignores", async () => {
     const socket = join(agent.folder, "threads.sock");
+    let log = "";
     const child = background.start(
       inside(net.a.name, bin("l2tp-datapath"), "--socket", socket, "--threads", "2"),
+      (text) => {
+        log += text;
+      },
     );
     await until("it listens", () => existsSync(socket));
+    await until("it says so", () => log.includes("--threads 2 is ignored"));
     await expectDeaf(child.pid ?? 0);
   });
 

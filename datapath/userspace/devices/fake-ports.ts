@@ -3,12 +3,12 @@
 import { encodeSockaddr, type SocketAddress } from "../../../linux/socket.ts";
 import { GsoType, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import type { Arena } from "../packet/arena.ts";
-import type { DatagramSocket, FrameBatch, FrameDevice, Joins } from "../packet/ports.ts";
+import type { AcceptedGso, DatagramSocket, FrameBatch, FrameDevice } from "../packet/ports.ts";
 import type { MessageVectors } from "../packet/vectors.ts";
 
 export class FakeDevice implements FrameDevice {
   readonly index = 1;
-  joins: Joins = "all";
+  acceptedGso: AcceptedGso = "all";
   /** Frames that wait to be read. */
   readonly toRead: Uint8Array[] = [];
   /** What the device says of the next frame (virtio_net_hdr). */

@@ -5,10 +5,9 @@ import { lastErrno, packet } from "../../../linux/ffi.ts";
 import { addressOf } from "../../../linux/memory.ts";
 import { sendTo, setTransmitChecksum } from "../../../linux/socket.ts";
 import { type Uring, UringOperation } from "../../../linux/uring.ts";
-import type { FastDevice } from "../fastpath/fast-path.ts";
 import { VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import type { Arena } from "../packet/arena.ts";
-import type { DatagramSocket, FrameBatch, FrameDevice, Joins } from "../packet/ports.ts";
+import type { AcceptedGso, DatagramSocket, FrameBatch, FrameDevice } from "../packet/ports.ts";
 import type { MessageVectors } from "../packet/vectors.ts";
 
 const MSG_DONTWAIT = 0x40;
@@ -16,12 +15,12 @@ const MSG_DONTWAIT = 0x40;
 export class TapDevice implements FrameDevice {
   readonly fd: number;
   readonly index: number;
-  joins: Joins;
+  acceptedGso: AcceptedGso;
 
-  constructor(fd: number, index: number, joins: Joins) {
+  constructor(fd: number, index: number, acceptedGso: AcceptedGso) {
     this.fd = fd;
     this.index = index;
-    this.joins = joins;
+    this.acceptedGso = acceptedGso;
   }
 
   read(arena: Arena, at: number, length: number): number {
@@ -34,16 +33,6 @@ export class TapDevice implements FrameDevice {
     const all = length + VNET_HEADER_BYTES;
     const bytes = packet.write(this.fd, addressOf(arena, at - VNET_HEADER_BYTES, all), all);
     return bytes >= 0 ? 0 : -lastErrno();
-  }
-}
-
-/** The process's side of a device on the fast path. */
-export class PairDevice extends TapDevice {
-  readonly fast: FastDevice;
-
-  constructor(fast: FastDevice, joins: Joins) {
-    super(fast.tap.fd, fast.podEnd, joins);
-    this.fast = fast;
   }
 }
 

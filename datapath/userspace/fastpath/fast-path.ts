@@ -5,25 +5,28 @@ import { isErrno } from "../../../linux/errno.ts";
 import { closeFd } from "../../../linux/fd.ts";
 import { deleteLinkNow, listLinks, setLink } from "../../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../../linux/netlink/socket.ts";
-import type { DeviceOffload } from "../../../linux/tun.ts";
+import type { DeviceOffload, Tap } from "../../../linux/tun.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
 import type { DevicePlace } from "../../datapath.ts";
+import type { BypassDevices, BypassedFrames, BypassKind } from "../packet/bypass.ts";
+import type { AcceptedGso, FrameDevice } from "../packet/ports.ts";
+import { CounterSlots } from "./counter-slots.ts";
+import { EgressDevices } from "./egress.ts";
 import {
-  ARRIVAL,
-  ARRIVAL_KEY,
-  arrivalKey,
+  DECAP,
+  DECAP_KEY,
+  decapKey,
+  ENCAP,
+  encapKey,
   encapsulationHeader,
-  encodeArrival,
-  encodePort,
+  encodeDecap,
+  encodeEncap,
   familyOf,
-  PORT,
   passOn,
-  portKey,
 } from "./layout.ts";
-import { openPair, type Pair, type PairOptions, setPairCarrier } from "./pair.ts";
-import { dropAll, fromPort, fromWire } from "./programs.ts";
-import { type FastCounters, Slots } from "./slots.ts";
-import { Underlay } from "./underlay.ts";
+import { openPair, type Pair, type PairOptions, removeAt, setPairCarrier } from "./pair.ts";
+import { PairDevice } from "./pair-device.ts";
+import { decap, dropAll, encap } from "./programs.ts";
 
 /** More go by the process. */
 const MAX_SESSIONS = 16_384;
@@ -35,14 +38,8 @@ const ROUTES_INTERVAL_MS = 30_000;
 const CHANGES = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 const LOOPBACK = 1;
 
-/** A pair in use. */
-export interface FastDevice extends Pair {
-  /** What holds the programs at its links. */
-  readonly holds: readonly number[];
-}
-
-/** What is to be known of a session; and where its part in the fast path is kept. */
-export interface Passing {
+/** A session, as far as the fast path has to know it. */
+export interface FastPathSession {
   readonly config: Session;
   readonly tunnel: { readonly config: Tunnel };
   readonly tx: SessionTx;
@@ -51,48 +48,34 @@ export interface Passing {
   /** Whether frames with its session id are its. */
   readonly isReceiving: boolean;
   readonly hasCarrier: boolean;
-  fast: FastSession | null;
 }
 
 /** What is in the maps for a session. */
 interface Entries {
-  readonly port: Uint8Array;
+  readonly encap: Uint8Array;
   readonly key: Uint8Array;
-  readonly arrival: Uint8Array;
+  readonly decap: Uint8Array;
 }
 
 /** A session's part in the fast path, for as long as there is the session. */
-export class FastSession {
+interface Part {
+  /** Its place among the counters. */
   readonly slot: number;
-  readonly #slots: Slots;
-  device: FastDevice | null = null;
+  device: PairDevice | null;
   /** Null: its frames go by the process. */
-  entries: Entries | null = null;
-
-  constructor(slots: Slots, slot: number) {
-    this.#slots = slots;
-    this.slot = slot;
-  }
-
-  get isActive(): boolean {
-    return this.entries !== null;
-  }
-
-  get counters(): FastCounters {
-    return this.#slots.read(this.slot);
-  }
+  entries: Entries | null;
 }
 
 /** Whether frames of such a session need nothing that programs cannot do. */
-export function wantsFastPath(
+function wantsFastPath(
   { sequencing, l2SpecificSublayer, sourceMac }: Session,
   { fastPath }: Tunnel,
 ): boolean {
   const isNumbered = sequencing.send || (sequencing.receive && l2SpecificSublayer === "Default");
-  return fastPath && !isNumbered && sourceMac === undefined;
+  return fastPath === true && !isNumbered && sourceMac === undefined;
 }
 
-/** What of the kernel's it stands on. @throws SystemError, with nothing left behind */
+/** Loads maps and programs. @throws SystemError, with nothing left behind */
 function load() {
   const opened: number[] = [];
   const keep = <T extends { readonly fd: number }>(it: T): T => {
@@ -101,37 +84,35 @@ function load() {
   };
   const program = (name: string, code: Uint8Array) => keep({ fd: loadProgram(name, code) }).fd;
   try {
-    const ports = keep(new BpfMap("l2tp_ports", PORT.keyBytes, PORT.bytes, 2 * MAX_SESSIONS));
-    const arrivals = keep(
-      new BpfMap("l2tp_arrivals", ARRIVAL_KEY.bytes, ARRIVAL.bytes, MAX_SESSIONS),
-    );
-    const slots = keep(new Slots(MAX_SESSIONS));
-    const fds = { ports: ports.fd, arrivals: arrivals.fd, counters: slots.fd };
+    const encaps = keep(new BpfMap("l2tp_encap", ENCAP.keyBytes, ENCAP.bytes, 2 * MAX_SESSIONS));
+    const decaps = keep(new BpfMap("l2tp_decap", DECAP_KEY.bytes, DECAP.bytes, MAX_SESSIONS));
+    const slots = keep(new CounterSlots(MAX_SESSIONS));
+    const fds = { encap: encaps.fd, decap: decaps.fd, counters: slots.fd };
     const programs = {
-      port: program("l2tp_from_port", fromPort(fds)),
-      wire: program("l2tp_from_wire", fromWire(fds)),
+      encap: program("l2tp_encap", encap(fds)),
+      decap: program("l2tp_decap", decap(fds)),
       guard: program("l2tp_guard", dropAll()),
     };
     // Only here is known whether the kernel has tcx.
-    closeFd(attachIngress(programs.wire, LOOPBACK));
-    return { ports, arrivals, slots, programs };
+    closeFd(attachIngress(programs.decap, LOOPBACK));
+    return { encaps, decaps, slots, programs };
   } catch (error) {
     for (const fd of opened) closeFd(fd);
     throw error;
   }
 }
 
-export class FastPath {
-  /** Readable when links or routes of the node have changed; then `hear`. */
+class FastPath implements BypassDevices {
+  /** Readable when links or routes of the node have changed. */
   readonly fd: number;
   readonly #loaded = load();
   readonly #node = new NetlinkSocket(NETLINK_ROUTE, null);
   readonly #monitor = new NetlinkSocket(NETLINK_ROUTE, null, CHANGES);
-  readonly #underlay: Underlay;
+  readonly #egress: EgressDevices;
   readonly #log: (line: string) => void;
-  readonly #sessions = new Set<Passing>();
-  /** Whose datagrams an entry takes, by its key. */
-  readonly #owners = new Map<string, Passing>();
+  readonly #parts = new Map<FastPathSession, Part>();
+  /** The session whose datagrams an entry takes, by its key. */
+  readonly #owners = new Map<string, FastPathSession>();
   #checkedMs = Number.NEGATIVE_INFINITY;
   #dueMs = Number.POSITIVE_INFINITY;
 
@@ -142,35 +123,30 @@ export class FastPath {
   constructor(log: (line: string) => void) {
     this.#log = log;
     this.fd = this.#monitor.fd;
-    this.#underlay = new Underlay(this.#node, this.#loaded.programs.wire, log);
+    this.#egress = new EgressDevices(this.#node, this.#loaded.programs.decap, log);
   }
 
-  /**
-   * The session's pair at the place; made where nothing stands, if the session can be on the fast path.
-   * @param session as it is to be
-   * @returns null: it has to be a TAP device @throws SystemError
-   */
   open(
-    known: Passing,
+    known: FastPathSession,
     session: Session,
     tunnel: Tunnel,
     place: DevicePlace,
     offload: DeviceOffload,
-  ): FastDevice | null {
+    acceptedGso: (tap: Tap) => AcceptedGso,
+  ): PairDevice | null {
     const isWanted = wantsFastPath(session, tunnel);
-    if (known.fast === null && isWanted) known.fast = this.#join(known);
-    if (known.fast === null) return null;
-    const { guard, port } = this.#loaded.programs;
+    if (!this.#parts.has(known) && !(isWanted && this.#join(known))) return null;
+    const { guard, encap } = this.#loaded.programs;
     const pair = this.#openPair(session, place, { isWanted, offload, guard });
     if (pair === null) return null;
     const { nodeEnd, tapIndex } = pair;
     const holds: number[] = [];
-    const device: FastDevice = { ...pair, holds };
+    const device = new PairDevice(pair, holds, acceptedGso(pair.tap));
     try {
-      const { ports } = this.#loaded;
-      ports.set(portKey(nodeEnd), passOn(tapIndex));
-      ports.set(portKey(tapIndex), passOn(nodeEnd));
-      for (const index of [nodeEnd, tapIndex]) holds.push(attachIngress(port, index));
+      const { encaps } = this.#loaded;
+      encaps.set(encapKey(nodeEnd), passOn(tapIndex));
+      encaps.set(encapKey(tapIndex), passOn(nodeEnd));
+      for (const index of [nodeEnd, tapIndex]) holds.push(attachIngress(encap, index));
       for (const index of [tapIndex, nodeEnd]) setLink(this.#node, index, { up: true });
       return device;
     } catch (error) {
@@ -191,70 +167,78 @@ export class FastPath {
     }
   }
 
-  /** Its TAP device's descriptor is the caller's; the pod's end stays, without a carrier. */
-  close(device: FastDevice): void {
+  close(device: FrameDevice | null): void {
+    if (!(device instanceof PairDevice)) return;
+    const { nodeEnd, tapIndex } = device.pair;
     try {
       this.setCarrier(device, false);
     } catch (error) {
-      this.#log(`the pair of link ${device.nodeEnd} keeps its carrier: ${messageOf(error)}`);
+      this.#log(`the pair of link ${nodeEnd} keeps its carrier: ${messageOf(error)}`);
     }
     for (const hold of device.holds) closeFd(hold);
-    const { ports } = this.#loaded;
-    for (const index of [device.nodeEnd, device.tapIndex]) ports.delete(portKey(index));
+    const { encaps } = this.#loaded;
+    for (const index of [nodeEnd, tapIndex]) encaps.delete(encapKey(index));
   }
 
-  /** As `close`, and deletes the pod's end, wherever it stands. */
-  delete(device: FastDevice): void {
+  delete(device: FrameDevice): void {
+    if (!(device instanceof PairDevice)) return;
     this.close(device);
     try {
-      deleteLinkNow(this.#node, device.nodeEnd);
+      deleteLinkNow(this.#node, device.pair.nodeEnd);
     } catch (error) {
       // The pod has deleted its end, and the kernel this one with it.
       if (!isErrno(error, "ENODEV")) throw error;
     }
   }
 
-  setCarrier(device: FastDevice, on: boolean): void {
-    setPairCarrier(this.#node, device, on);
+  setCarrier(device: FrameDevice, on: boolean): boolean {
+    if (!(device instanceof PairDevice)) return false;
+    setPairCarrier(this.#node, device.pair, on);
+    return true;
   }
 
-  /** The session, its tunnel or its device is as it is from now on. */
-  settle(session: Passing, device: FastDevice | null): void {
-    const { fast } = session;
-    if (fast === null) return;
-    fast.device = device;
-    const entries = device === null ? null : this.#entriesOf(session, fast, device);
-    const before = fast.entries;
+  settle(session: FastPathSession, device: FrameDevice | null): void {
+    const part = this.#parts.get(session);
+    if (part === undefined) return;
+    const pairDevice = device instanceof PairDevice ? device : null;
+    part.device = pairDevice;
+    const pair = pairDevice?.pair ?? null;
+    const entries = pair === null ? null : this.#entriesOf(session, part, pair);
+    const before = part.entries;
     // What stands is not written again: a program may just be reading it.
     if (isSame(before, entries)) return;
     try {
       const isElsewhere = entries === null || !areEqual(entries.key, before?.key);
       if (before !== null && isElsewhere) this.#withdraw(session, before);
-      fast.entries = entries;
-      if (device === null) return;
-      const { ports, arrivals } = this.#loaded;
-      ports.set(portKey(device.nodeEnd), entries?.port ?? passOn(device.tapIndex));
+      part.entries = entries;
+      if (pair === null) return;
+      const { encaps, decaps } = this.#loaded;
+      encaps.set(encapKey(pair.nodeEnd), entries?.encap ?? passOn(pair.tapIndex));
       if (entries === null) return;
-      arrivals.set(entries.key, entries.arrival);
+      decaps.set(entries.key, entries.decap);
       this.#owners.set(nameOf(entries.key), session);
     } catch (error) {
       // The next check tries again; what comes meanwhile comes to the socket.
-      fast.entries = null;
+      part.entries = null;
       this.#log(`session ${session.config.key}: no fast path: ${messageOf(error)}`);
     }
   }
 
-  /** The session is no more. */
-  forget(session: Passing): void {
-    const { fast } = session;
-    if (fast === null) return;
-    if (fast.entries !== null) this.#withdraw(session, fast.entries);
-    this.#sessions.delete(session);
-    this.#loaded.slots.giveBack(fast.slot);
-    session.fast = null;
+  forget(session: FastPathSession): void {
+    const part = this.#parts.get(session);
+    if (part === undefined) return;
+    if (part.entries !== null) this.#withdraw(session, part.entries);
+    this.#parts.delete(session);
+    this.#loaded.slots.giveBack(part.slot);
   }
 
-  /** @param lost is called with the key of each session whose device has gone */
+  framesOf(session: FastPathSession): BypassedFrames | null {
+    const part = this.#parts.get(session);
+    if (part === undefined) return null;
+    const features = { fastPath: part.entries !== null };
+    return { ...this.#loaded.slots.read(part.slot), features };
+  }
+
   hear(now: number, lost: (key: string) => void): void {
     while (this.#monitor.drain());
     this.#dueMs = Math.max(this.#checkedMs + CHECK_INTERVAL_MS, now);
@@ -271,70 +255,83 @@ export class FastPath {
       this.#dueMs = now + CHECK_INTERVAL_MS;
       this.#log(`links and routes cannot be looked at now: ${messageOf(error)}`);
     }
-    if (this.#sessions.size === 0) this.#dueMs = Number.POSITIVE_INFINITY;
+    if (this.#parts.size === 0) this.#dueMs = Number.POSITIVE_INFINITY;
   }
 
-  /** When `poll` has something to do. */
   get deadline(): number {
     return this.#dueMs;
   }
 
   #check(lost: (key: string) => void): void {
     const links = new Set(listLinks(this.#node).map(({ index }) => index));
-    this.#underlay.forget(links);
-    for (const session of this.#sessions) {
-      const device = session.fast?.device ?? null;
+    this.#egress.forget(links);
+    for (const [session, { device }] of this.#parts) {
       if (device === null) continue;
-      if (links.has(device.nodeEnd)) this.settle(session, device);
+      if (links.has(device.pair.nodeEnd)) this.settle(session, device);
       else lost(session.config.key);
     }
   }
 
-  #join(session: Passing): FastSession | null {
-    const { slots } = this.#loaded;
-    const slot = slots.take();
+  /** False: there is no room for it. */
+  #join(session: FastPathSession): boolean {
+    const slot = this.#loaded.slots.take();
     if (slot === undefined) {
       this.#log(`session ${session.config.key}: no fast path, there are ${MAX_SESSIONS} on it`);
-      return null;
+      return false;
     }
-    this.#sessions.add(session);
-    return new FastSession(slots, slot);
+    this.#parts.set(session, { slot, device: null, entries: null });
+    return true;
   }
 
   /** Null: its frames are to go by the process. */
-  #entriesOf(session: Passing, { slot }: FastSession, device: FastDevice): Entries | null {
+  #entriesOf(session: FastPathSession, { slot }: Part, pair: Pair): Entries | null {
     const { config, tx, rx, maxFrameBytes } = session;
     const tunnel = session.tunnel.config;
     // Nobody is there to send to, yet or any more.
     if (config.sessionId === 0 || tx.sessionId === 0 || !session.hasCarrier) return null;
     if (!session.isReceiving || !wantsFastPath(config, tunnel)) return null;
-    const way = this.#underlay.egress(tunnel);
-    if (way === null) return null;
+    const path = this.#egress.nextHop(tunnel);
+    if (path === null) return null;
     const { local, remote } = tunnel;
     const header = encapsulationHeader(local, remote, tx);
-    const maxFrame = Math.min(maxFrameBytes, way.mtu - header.length);
-    const egress = way.ifindex;
-    const arrival = { device: device.nodeEnd, slot, maxFrame: maxFrameBytes, rx };
+    const maxFrame = Math.min(maxFrameBytes, path.mtu - header.length);
+    const { egress } = path;
+    const decap = { device: pair.nodeEnd, slot, maxFrame: maxFrameBytes, rx };
     return {
-      port: encodePort({ other: device.tapIndex, egress, slot, maxFrame, header }),
-      key: arrivalKey(local, remote, config.sessionId),
-      arrival: encodeArrival({ ...arrival, family: familyOf(remote) }),
+      encap: encodeEncap({ other: pair.tapIndex, egress, slot, maxFrame, header }),
+      key: decapKey(local, remote, config.sessionId),
+      decap: encodeDecap({ ...decap, family: familyOf(remote) }),
     };
   }
 
   /** What comes for it goes to the socket. */
-  #withdraw(session: Passing, { key }: Entries): void {
+  #withdraw(session: FastPathSession, { key }: Entries): void {
     const name = nameOf(key);
     if (this.#owners.get(name) !== session) return;
-    this.#loaded.arrivals.delete(key);
+    this.#loaded.decaps.delete(key);
     this.#owners.delete(name);
   }
 }
 
+/** The fast path as a way past the process: programs and maps are loaded for the first session that can have it. */
+export const fastPath: BypassKind = {
+  isFor: wantsFastPath,
+  start(log) {
+    try {
+      return new FastPath(log);
+    } catch (error) {
+      // The kernel has no tcx (Linux 6.6), or the process must not load programs.
+      log(`no fast path (${messageOf(error)}): all frames pass through this process`);
+      return null;
+    }
+  },
+  removeAt,
+};
+
 function isSame(one: Entries | null, other: Entries | null): boolean {
   if (one === null || other === null) return one === other;
-  const { port, key, arrival } = other;
-  return areEqual(one.port, port) && areEqual(one.key, key) && areEqual(one.arrival, arrival);
+  const { encap, key, decap } = other;
+  return areEqual(one.encap, encap) && areEqual(one.key, key) && areEqual(one.decap, decap);
 }
 
 const areEqual = (one: Uint8Array, other: Uint8Array | undefined): boolean =>

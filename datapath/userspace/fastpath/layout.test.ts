@@ -8,13 +8,13 @@ import {
   type SessionTx,
 } from "../../../l2tp/codec.ts";
 import {
-  ARRIVAL,
-  ARRIVAL_KEY,
-  arrivalKey,
+  DECAP,
+  DECAP_KEY,
+  decapKey,
+  ENCAP,
   encapsulationHeader,
-  encodeArrival,
-  encodePort,
-  PORT,
+  encodeDecap,
+  encodeEncap,
   passOn,
 } from "./layout.ts";
 
@@ -69,22 +69,22 @@ it.each([
   const rx = { ...cookieWords(cookie), sublayer };
   expect(decodeSessionHeader(from, header.length, rx, out)).toBe(DecodeStatus.Ok);
   expect(out.next).toBe(header.length);
-  const arrival = encodeArrival({ device: 9, slot: 3, maxFrame: 1500, family: 4, rx });
+  const arrival = encodeDecap({ device: 9, slot: 3, maxFrame: 1500, family: 4, rx });
   // With the frame's own Ethernet header.
-  expect(view(arrival).getUint32(ARRIVAL.strip, true)).toBe(header.length + 14);
-  expect(view(arrival).getUint32(ARRIVAL.cookieBytes, true)).toBe(cookie.length / 2);
-  const text = Buffer.from(arrival.subarray(ARRIVAL.cookie, ARRIVAL.cookie + 8)).toString("hex");
+  expect(view(arrival).getUint32(DECAP.strip, true)).toBe(header.length + 14);
+  expect(view(arrival).getUint32(DECAP.cookieBytes, true)).toBe(cookie.length / 2);
+  const text = Buffer.from(arrival.subarray(DECAP.cookie, DECAP.cookie + 8)).toString("hex");
   expect(text).toBe(cookie.padEnd(16, "0"));
 });
 
 it("sums the IPv4 header as its receiver will", () => {
   const header = encapsulationHeader(...v4, tx("", false));
-  const port = encodePort({ other: 4, egress: 2, slot: 1, maxFrame: 1464, header });
-  const ip = port.subarray(PORT.header + 14, PORT.header + 34);
+  const port = encodeEncap({ other: 4, egress: 2, slot: 1, maxFrame: 1464, header });
+  const ip = port.subarray(ENCAP.header + 14, ENCAP.header + 34);
   // What the program completes it with.
   view(ip).setUint16(2, 1234);
   view(ip).setUint16(4, 0xbeef);
-  let sum = view(port).getUint32(PORT.ipSum, true);
+  let sum = view(port).getUint32(ENCAP.ipSum, true);
   sum += view(ip).getUint16(2, true) + view(ip).getUint16(4, true);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
   view(ip).setUint16(10, ~sum & 0xffff, true);
@@ -96,19 +96,19 @@ it("sums the IPv4 header as its receiver will", () => {
 
 it("keeps sessions of other ends apart", () => {
   const keys = [
-    arrivalKey(...v4, 1),
-    arrivalKey(...v4, 2),
-    arrivalKey(v4[1], v4[0], 1),
-    arrivalKey(v4[0], { ...v4[1], port: 1 }, 1),
-    arrivalKey(...v6, 1),
+    decapKey(...v4, 1),
+    decapKey(...v4, 2),
+    decapKey(v4[1], v4[0], 1),
+    decapKey(v4[0], { ...v4[1], port: 1 }, 1),
+    decapKey(...v6, 1),
     // Whose first bytes are the IPv4 addresses'.
-    arrivalKey({ address: "c000:201::", port: 1701 }, { address: "c000:202::", port: 5000 }, 1),
+    decapKey({ address: "c000:201::", port: 1701 }, { address: "c000:202::", port: 5000 }, 1),
   ].map((key) => Buffer.from(key).toString("hex"));
   expect(new Set(keys).size).toBe(keys.length);
-  expect(keys.every((key) => key.length === 2 * ARRIVAL_KEY.bytes)).toBe(true);
+  expect(keys.every((key) => key.length === 2 * DECAP_KEY.bytes)).toBe(true);
 });
 
 it("passes on what is not encapsulated", () => {
   const port = view(passOn(7));
-  expect([port.getUint32(PORT.other, true), port.getUint32(PORT.egress, true)]).toEqual([7, 0]);
+  expect([port.getUint32(ENCAP.other, true), port.getUint32(ENCAP.egress, true)]).toEqual([7, 0]);
 });

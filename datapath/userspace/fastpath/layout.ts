@@ -5,7 +5,7 @@ import { parseAddress } from "../../../net/ip.ts";
 import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
 
 /** By the index of the device that a frame comes in at, on the node. */
-export const PORT = {
+export const ENCAP = {
   bytes: 120,
   keyBytes: 4,
   /** Where frames go that are not encapsulated. */
@@ -31,7 +31,7 @@ export const PORT = {
 } as const;
 
 /** By whom a datagram is for, who sent it, and its session id. */
-export const ARRIVAL_KEY = {
+export const DECAP_KEY = {
   bytes: 48,
   local: 0,
   remote: 16,
@@ -41,7 +41,7 @@ export const ARRIVAL_KEY = {
   family: 40,
 } as const;
 
-export const ARRIVAL = {
+export const DECAP = {
   bytes: 32,
   /** The index of the device whose other end gets the frames. */
   device: 0,
@@ -80,7 +80,7 @@ export const familyOf = ({ address }: Endpoint): Family => (address.includes(":"
 export function encapsulationHeader(local: Endpoint, remote: Endpoint, tx: SessionTx): Uint8Array {
   const family = familyOf(remote);
   const ipBytes = IP_HEADER_BYTES[family];
-  const all = new Uint8Array(PORT.headerCapacity - ETHERNET_HEADER_BYTES);
+  const all = new Uint8Array(ENCAP.headerCapacity - ETHERNET_HEADER_BYTES);
   const view = new DataView(all.buffer);
   if (family === 4) {
     view.setUint8(0, 0x45);
@@ -100,7 +100,7 @@ export function encapsulationHeader(local: Endpoint, remote: Endpoint, tx: Sessi
   return all.subarray(0, l2tp + encodeDataHeader(view, l2tp, tx));
 }
 
-export interface PortEntry {
+export interface EncapEntry {
   readonly other: number;
   readonly egress: number;
   readonly slot: number;
@@ -108,56 +108,56 @@ export interface PortEntry {
   readonly header: Uint8Array;
 }
 
-export function encodePort(entry: PortEntry): Uint8Array {
+export function encodeEncap(entry: EncapEntry): Uint8Array {
   const { header } = entry;
-  const bytes = new Uint8Array(PORT.bytes);
+  const bytes = new Uint8Array(ENCAP.bytes);
   const view = new DataView(bytes.buffer);
-  view.setUint32(PORT.other, entry.other, true);
-  view.setUint32(PORT.egress, entry.egress, true);
-  view.setUint32(PORT.slot, entry.slot, true);
-  view.setUint32(PORT.maxFrame, entry.maxFrame, true);
-  view.setUint32(PORT.headerBytes, header.length, true);
-  const ip = PORT.header + ETHERNET_HEADER_BYTES;
+  view.setUint32(ENCAP.other, entry.other, true);
+  view.setUint32(ENCAP.egress, entry.egress, true);
+  view.setUint32(ENCAP.slot, entry.slot, true);
+  view.setUint32(ENCAP.maxFrame, entry.maxFrame, true);
+  view.setUint32(ENCAP.headerBytes, header.length, true);
+  const ip = ENCAP.header + ETHERNET_HEADER_BYTES;
   bytes.set(header, ip);
   const isIpv4 = header[0] === 0x45;
   let sum = 0;
   for (let at = 0; at < IP_HEADER_BYTES[4]; at += 2) {
     sum += view.getUint16(ip + at, true);
   }
-  view.setUint32(PORT.ipSum, isIpv4 ? sum : 0, true);
+  view.setUint32(ENCAP.ipSum, isIpv4 ? sum : 0, true);
   const flags =
     ADJ_ROOM.fixedGso |
     ADJ_ROOM.encapUdp |
     ADJ_ROOM.ethernet |
     (isIpv4 ? ADJ_ROOM.encapIpv4 : ADJ_ROOM.encapIpv6) |
     (BigInt(ETHERNET_HEADER_BYTES) << ENCAP_L2_SHIFT);
-  view.setBigUint64(PORT.growFlags, flags, true);
+  view.setBigUint64(ENCAP.growFlags, flags, true);
   return bytes;
 }
 
 /** Nothing of what comes in at a device is encapsulated; it goes to another. */
 export const passOn = (other: number): Uint8Array =>
-  encodePort({ other, egress: 0, slot: 0, maxFrame: 0, header: new Uint8Array(0) });
+  encodeEncap({ other, egress: 0, slot: 0, maxFrame: 0, header: new Uint8Array(0) });
 
-export function portKey(ifindex: number): Uint8Array {
-  const bytes = new Uint8Array(PORT.keyBytes);
+export function encapKey(ifindex: number): Uint8Array {
+  const bytes = new Uint8Array(ENCAP.keyBytes);
   new DataView(bytes.buffer).setUint32(0, ifindex, true);
   return bytes;
 }
 
-export function arrivalKey(local: Endpoint, remote: Endpoint, sessionId: number): Uint8Array {
-  const bytes = new Uint8Array(ARRIVAL_KEY.bytes);
+export function decapKey(local: Endpoint, remote: Endpoint, sessionId: number): Uint8Array {
+  const bytes = new Uint8Array(DECAP_KEY.bytes);
   const view = new DataView(bytes.buffer);
-  bytes.set(requireAddress(local), ARRIVAL_KEY.local);
-  bytes.set(requireAddress(remote), ARRIVAL_KEY.remote);
-  view.setUint16(ARRIVAL_KEY.localPort, local.port);
-  view.setUint16(ARRIVAL_KEY.remotePort, remote.port);
-  view.setUint32(ARRIVAL_KEY.sessionId, sessionId);
-  view.setUint32(ARRIVAL_KEY.family, familyOf(remote), true);
+  bytes.set(requireAddress(local), DECAP_KEY.local);
+  bytes.set(requireAddress(remote), DECAP_KEY.remote);
+  view.setUint16(DECAP_KEY.localPort, local.port);
+  view.setUint16(DECAP_KEY.remotePort, remote.port);
+  view.setUint32(DECAP_KEY.sessionId, sessionId);
+  view.setUint32(DECAP_KEY.family, familyOf(remote), true);
   return bytes;
 }
 
-export interface ArrivalEntry {
+export interface DecapEntry {
   readonly device: number;
   readonly slot: number;
   readonly maxFrame: number;
@@ -165,19 +165,19 @@ export interface ArrivalEntry {
   readonly rx: SessionRx;
 }
 
-export function encodeArrival({ device, slot, maxFrame, family, rx }: ArrivalEntry): Uint8Array {
-  const bytes = new Uint8Array(ARRIVAL.bytes);
+export function encodeDecap({ device, slot, maxFrame, family, rx }: DecapEntry): Uint8Array {
+  const bytes = new Uint8Array(DECAP.bytes);
   const view = new DataView(bytes.buffer);
-  view.setUint32(ARRIVAL.device, device, true);
-  view.setUint32(ARRIVAL.slot, slot, true);
-  view.setUint32(ARRIVAL.cookieBytes, rx.cookieBytes, true);
-  view.setUint32(ARRIVAL.maxFrame, maxFrame, true);
+  view.setUint32(DECAP.device, device, true);
+  view.setUint32(DECAP.slot, slot, true);
+  view.setUint32(DECAP.cookieBytes, rx.cookieBytes, true);
+  view.setUint32(DECAP.maxFrame, maxFrame, true);
   // As it is on the wire; what a short one lacks is 0 on both sides of the comparison.
-  if (rx.cookieBytes > 0) view.setUint32(ARRIVAL.cookie, rx.cookieHigh);
-  if (rx.cookieBytes > 4) view.setUint32(ARRIVAL.cookie + 4, rx.cookieLow);
+  if (rx.cookieBytes > 0) view.setUint32(DECAP.cookie, rx.cookieHigh);
+  if (rx.cookieBytes > 4) view.setUint32(DECAP.cookie + 4, rx.cookieLow);
   const headers = IP_HEADER_BYTES[family] + UDP_HEADER_BYTES + SESSION_HEADER_BYTES;
   const rest = rx.cookieBytes + (rx.sublayer ? SUBLAYER_BYTES : 0) + ETHERNET_HEADER_BYTES;
-  view.setUint32(ARRIVAL.strip, headers + rest, true);
+  view.setUint32(DECAP.strip, headers + rest, true);
   return bytes;
 }
 

@@ -1,7 +1,7 @@
 /**
  * The fast path: frames of a pseudowire go by BPF programs from the pod's device to the wire and back, in one piece
- * each, without a process. `fromPort` runs where frames come in from a pod (or from the process's TAP
- * device), `fromWire` where datagrams come in from the underlay. What they cannot do, and all that is wrong in
+ * each, without a process. `encap` runs where frames come in from a pod (or from the process's TAP
+ * device), `decap` where datagrams come in from the underlay. What they cannot do, and all that is wrong in
  * any way, they leave to the process: it has the same datagrams at its socket and the same frames at its TAP
  * device, and counts.
  */
@@ -22,11 +22,11 @@ import {
   reg,
 } from "../../../linux/bpf-assembler.ts";
 import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
-import { ARRIVAL, ARRIVAL_KEY, COUNTERS, PORT } from "./layout.ts";
+import { COUNTERS, DECAP, DECAP_KEY, ENCAP } from "./layout.ts";
 
 export interface MapFds {
-  readonly ports: number;
-  readonly arrivals: number;
+  readonly encap: number;
+  readonly decap: number;
   readonly counters: number;
 }
 
@@ -77,9 +77,9 @@ const IPV4_VERSION_AND_LENGTH = 0x45;
 const MAX_LARGE_FRAME_BYTES = 65_400;
 
 /** What comes in from a pod is encapsulated; the rest, and what comes from the process, goes on to another device. */
-export function fromPort(maps: MapFds): Uint8Array {
+export function encap(maps: MapFds): Uint8Array {
   /** On the stack, which has no bytes that a helper may read before they were written. */
-  const HEADER = -PORT.headerCapacity;
+  const HEADER = -ENCAP.headerCapacity;
   /** The IP header in it. */
   const OUTER = HEADER + ETHERNET_HEADER_BYTES;
   const FRAME = HEADER - 40;
@@ -91,8 +91,8 @@ export function fromPort(maps: MapFds): Uint8Array {
   const a = new Assembler();
   a.alu("mov", R6, reg(R1));
   a.load("u32", R2, R6, SKB.ifindex).store("u32", R10, KEY, reg(R2));
-  lookUp(a, maps.ports, KEY).jumpIf(R0, "eq", 0, "drop").alu("mov", R7, reg(R0));
-  a.load("u32", R1, R7, PORT.egress).jumpIf(R1, "eq", 0, "other");
+  lookUp(a, maps.encap, KEY).jumpIf(R0, "eq", 0, "drop").alu("mov", R7, reg(R0));
+  a.load("u32", R1, R7, ENCAP.egress).jumpIf(R1, "eq", 0, "other");
   a.load("u32", R1, R6, SKB.vlanPresent).jumpIf(R1, "ne", 0, "other");
   a.load("u32", R1, R6, SKB.protocol).jumpIf(R1, "eq", ETHERTYPE.ipv4, "ip");
   a.jumpIf(R1, "ne", ETHERTYPE.ipv6, "other");
@@ -102,17 +102,17 @@ export function fromPort(maps: MapFds): Uint8Array {
   a.load("u32", R1, R6, SKB.gsoSize).jumpIf(R1, "eq", 0, "plain");
   a.jumpIf(R9, "gt", MAX_LARGE_FRAME_BYTES, "other");
   a.load("u32", R1, R6, SKB.protocol).alu("mov", R2, ETHERNET_HEADER_BYTES);
-  measureLarge(a, { ip, byte: BYTE, saved: SAVED, maxFrame: PORT.maxFrame, otherwise: "other" });
+  measureLarge(a, { ip, byte: BYTE, saved: SAVED, maxFrame: ENCAP.maxFrame, otherwise: "other" });
   a.jump("encapsulate");
   a.label("plain");
-  a.load("u32", R1, R7, PORT.maxFrame).jumpIf(R9, "gt", reg(R1), "other");
+  a.load("u32", R1, R7, ENCAP.maxFrame).jumpIf(R9, "gt", reg(R1), "other");
 
   a.label("encapsulate");
-  a.alu("mov", R1, reg(R6)).load("u32", R2, R7, PORT.headerBytes);
+  a.alu("mov", R1, reg(R6)).load("u32", R2, R7, ENCAP.headerBytes);
   a.alu("add", R2, ETHERNET_HEADER_BYTES).alu("mov", R3, ADJ_ROOM_MAC);
-  a.load("u64", R4, R7, PORT.growFlags).call(HELPER.adjustRoom).jumpIf(R0, "ne", 0, "other");
-  for (let at = 0; at < PORT.headerCapacity; at += 8) {
-    a.load("u64", R1, R7, PORT.header + at).store("u64", R10, HEADER + at, reg(R1));
+  a.load("u64", R4, R7, ENCAP.growFlags).call(HELPER.adjustRoom).jumpIf(R0, "ne", 0, "other");
+  for (let at = 0; at < ENCAP.headerCapacity; at += 8) {
+    a.load("u64", R1, R7, ENCAP.header + at).store("u64", R10, HEADER + at, reg(R1));
   }
   a.load("u32", R2, R6, SKB.length).alu("sub", R2, ETHERNET_HEADER_BYTES);
   a.load("u8", R1, R10, OUTER).jumpIf(R1, "ne", IPV4_VERSION_AND_LENGTH, "ipv6");
@@ -123,22 +123,22 @@ export function fromPort(maps: MapFds): Uint8Array {
   a.store("u16", R10, OUTER + 4, reg(R2)).store("u16", R10, OUTER + IPV6_BYTES + 4, reg(R2));
 
   a.label("write");
-  a.load("u32", R4, R7, PORT.headerBytes).alu("add", R4, ETHERNET_HEADER_BYTES);
-  a.jumpIf(R4, "gt", PORT.headerCapacity, "drop").jumpIf(R4, "lt", IPV4_BYTES, "drop");
+  a.load("u32", R4, R7, ENCAP.headerBytes).alu("add", R4, ETHERNET_HEADER_BYTES);
+  a.jumpIf(R4, "gt", ENCAP.headerCapacity, "drop").jumpIf(R4, "lt", IPV4_BYTES, "drop");
   a.alu("mov", R2, 0);
   storeBytes(a, HEADER).jumpIf(R0, "ne", 0, "drop");
-  a.load("u32", R2, R7, PORT.headerBytes).alu("add", R2, ETHERNET_HEADER_BYTES);
+  a.load("u32", R2, R7, ENCAP.headerBytes).alu("add", R2, ETHERNET_HEADER_BYTES);
   a.alu("mov", R4, ETHERNET_HEADER_BYTES);
   storeBytes(a, FRAME).jumpIf(R0, "ne", 0, "drop");
-  a.load("u32", R1, R7, PORT.slot).store("u32", R10, KEY, reg(R1));
+  a.load("u32", R1, R7, ENCAP.slot).store("u32", R10, KEY, reg(R1));
   lookUp(a, maps.counters, KEY).jumpIf(R0, "eq", 0, "send");
   a.atomicAdd(R0, COUNTERS.txPackets * 8, R8).atomicAdd(R0, COUNTERS.txBytes * 8, R9);
   a.label("send");
-  a.load("u32", R1, R7, PORT.egress).alu("mov", R2, 0).alu("mov", R3, 0).alu("mov", R4, 0);
+  a.load("u32", R1, R7, ENCAP.egress).alu("mov", R2, 0).alu("mov", R3, 0).alu("mov", R4, 0);
   a.call(HELPER.redirectNeighbour).exit();
 
   a.label("other");
-  a.load("u32", R1, R7, PORT.other).alu("mov", R2, 0).call(HELPER.redirect).exit();
+  a.load("u32", R1, R7, ENCAP.other).alu("mov", R2, 0).call(HELPER.redirect).exit();
   a.label("drop");
   return a.alu("mov", R0, TCX_DROP).exit().finish();
 }
@@ -150,7 +150,7 @@ function completeIpv4(a: Assembler, header: number, saved: number): void {
     .call(HELPER.random)
     .alu("and", R0, 0xffff);
   a.store("u16", R10, header + 4, reg(R0));
-  a.load("u32", R1, R7, PORT.ipSum).alu("add", R1, reg(R0));
+  a.load("u32", R1, R7, ENCAP.ipSum).alu("add", R1, reg(R0));
   a.load("u16", R2, R10, header + 2).alu("add", R1, reg(R2));
   for (let fold = 0; fold < 2; fold++) {
     a.alu("mov", R2, reg(R1)).alu("rsh", R2, 16).alu("and", R1, 0xffff).alu("add", R1, reg(R2));
@@ -166,11 +166,11 @@ export function dropAll(): Uint8Array {
 }
 
 /** A session's datagrams that are as they should be; all others go on to the socket. */
-export function fromWire(maps: MapFds): Uint8Array {
+export function decap(maps: MapFds): Uint8Array {
   const IPV4_DATAGRAM = IPV4_BYTES + UDP_BYTES + SESSION_BYTES;
   const IPV6_DATAGRAM = IPV6_BYTES + UDP_BYTES + SESSION_BYTES;
   const PACKET = -IPV6_DATAGRAM;
-  const KEY = PACKET - ARRIVAL_KEY.bytes;
+  const KEY = PACKET - DECAP_KEY.bytes;
   const COOKIE = KEY - 8;
   const ETHERNET = COOKIE - 16;
   const BYTE = ETHERNET - 8;
@@ -179,7 +179,7 @@ export function fromWire(maps: MapFds): Uint8Array {
   a.alu("mov", R6, reg(R1));
   a.load("u32", R1, R6, SKB.packetType).jumpIf(R1, "ne", PACKET_HOST, "next");
   a.load("u32", R1, R6, SKB.vlanPresent).jumpIf(R1, "ne", 0, "next");
-  for (let at = 0; at < ARRIVAL_KEY.bytes; at += 8) a.store("u64", R10, KEY + at, 0);
+  for (let at = 0; at < DECAP_KEY.bytes; at += 8) a.store("u64", R10, KEY + at, 0);
   a.load("u32", R1, R6, SKB.protocol).jumpIf(R1, "eq", ETHERTYPE.ipv4, "ipv4");
   a.jumpIf(R1, "ne", ETHERTYPE.ipv6, "next");
 
@@ -189,9 +189,9 @@ export function fromWire(maps: MapFds): Uint8Array {
   requireLength(a, PACKET + IPV6_BYTES + 4, ETHERNET_HEADER_BYTES + IPV6_BYTES);
   for (const half of [0, 8]) {
     a.load("u64", R1, R10, PACKET + 24 + half);
-    a.store("u64", R10, KEY + ARRIVAL_KEY.local + half, reg(R1));
+    a.store("u64", R10, KEY + DECAP_KEY.local + half, reg(R1));
     a.load("u64", R1, R10, PACKET + 8 + half);
-    a.store("u64", R10, KEY + ARRIVAL_KEY.remote + half, reg(R1));
+    a.store("u64", R10, KEY + DECAP_KEY.remote + half, reg(R1));
   }
   takeDatagram(a, PACKET + IPV6_BYTES, KEY, 6);
   a.alu("mov", R8, ETHERNET_HEADER_BYTES + IPV6_DATAGRAM).jump("find");
@@ -203,29 +203,29 @@ export function fromWire(maps: MapFds): Uint8Array {
   a.load("u16", R1, R10, PACKET + 6).jumpIf(R1, "set", FRAGMENT, "next");
   requireLength(a, PACKET + 2, ETHERNET_HEADER_BYTES);
   requireLength(a, PACKET + IPV4_BYTES + 4, ETHERNET_HEADER_BYTES + IPV4_BYTES);
-  a.load("u32", R1, R10, PACKET + 16).store("u32", R10, KEY + ARRIVAL_KEY.local, reg(R1));
-  a.load("u32", R1, R10, PACKET + 12).store("u32", R10, KEY + ARRIVAL_KEY.remote, reg(R1));
+  a.load("u32", R1, R10, PACKET + 16).store("u32", R10, KEY + DECAP_KEY.local, reg(R1));
+  a.load("u32", R1, R10, PACKET + 12).store("u32", R10, KEY + DECAP_KEY.remote, reg(R1));
   takeDatagram(a, PACKET + IPV4_BYTES, KEY, 4);
   a.alu("mov", R8, ETHERNET_HEADER_BYTES + IPV4_DATAGRAM);
 
   a.label("find");
-  lookUp(a, maps.arrivals, KEY).jumpIf(R0, "eq", 0, "next").alu("mov", R7, reg(R0));
+  lookUp(a, maps.decap, KEY).jumpIf(R0, "eq", 0, "next").alu("mov", R7, reg(R0));
   requireCookie(a, COOKIE);
   // The frame's Ethernet header, and what follows it: of IP headers, where it has them.
-  a.load("u32", R2, R7, ARRIVAL.strip);
+  a.load("u32", R2, R7, DECAP.strip);
   loadBytes(a, reg(R2), ETHERNET, ETHERNET_HEADER_BYTES).jumpIf(R0, "ne", 0, "next");
-  a.load("u32", R9, R6, SKB.length).load("u32", R2, R7, ARRIVAL.strip).alu("sub", R9, reg(R2));
+  a.load("u32", R9, R6, SKB.length).load("u32", R2, R7, DECAP.strip).alu("sub", R9, reg(R2));
   a.alu("mov", R8, 1);
   a.load("u32", R1, R6, SKB.gsoSize).jumpIf(R1, "eq", 0, "plain");
   a.alu("add", R2, ETHERNET_HEADER_BYTES);
   loadBytes(a, reg(R2), PACKET, IPV4_BYTES).jumpIf(R0, "ne", 0, "next");
-  a.load("u32", R2, R7, ARRIVAL.strip).alu("add", R2, ETHERNET_HEADER_BYTES);
+  a.load("u32", R2, R7, DECAP.strip).alu("add", R2, ETHERNET_HEADER_BYTES);
   a.load("u16", R1, R10, ETHERNET + ETHERNET_HEADER_BYTES - 2);
-  const { maxFrame } = ARRIVAL;
+  const { maxFrame } = DECAP;
   measureLarge(a, { ip: PACKET, byte: BYTE, saved: SAVED, maxFrame, otherwise: "next" });
   a.jump("strip");
   a.label("plain");
-  a.load("u32", R1, R7, ARRIVAL.maxFrame).jumpIf(R9, "gt", reg(R1), "next");
+  a.load("u32", R1, R7, DECAP.maxFrame).jumpIf(R9, "gt", reg(R1), "next");
 
   a.label("strip");
   // Who is to cut the frame has to know what it is.
@@ -234,18 +234,18 @@ export function fromWire(maps: MapFds): Uint8Array {
   a.label("no ipv4");
   a.jumpIf(R1, "ne", ETHERTYPE.ipv6, "no ipv6").alu("or", R4, ADJ_ROOM_DECAP_IPV6);
   a.label("no ipv6");
-  a.alu("mov", R1, reg(R6)).load("u32", R3, R7, ARRIVAL.strip);
+  a.alu("mov", R1, reg(R6)).load("u32", R3, R7, DECAP.strip);
   a.alu("mov", R2, 0).alu("sub", R2, reg(R3)).alu("mov", R3, ADJ_ROOM_MAC);
   a.call(HELPER.adjustRoom).jumpIf(R0, "ne", 0, "next");
   a.alu("mov", R2, 0).alu("mov", R4, ETHERNET_HEADER_BYTES);
   storeBytes(a, ETHERNET).jumpIf(R0, "ne", 0, "drop");
-  a.load("u32", R1, R7, ARRIVAL.slot).store("u32", R10, KEY, reg(R1));
+  a.load("u32", R1, R7, DECAP.slot).store("u32", R10, KEY, reg(R1));
   lookUp(a, maps.counters, KEY).jumpIf(R0, "eq", 0, "deliver");
   a.atomicAdd(R0, COUNTERS.rxPackets * 8, R8).atomicAdd(R0, COUNTERS.rxBytes * 8, R9);
   a.alu("mov", R8, reg(R0)).call(HELPER.monotonicTime);
   a.store("u64", R8, COUNTERS.lastReceived * 8, reg(R0));
   a.label("deliver");
-  a.load("u32", R1, R7, ARRIVAL.device).alu("mov", R2, 0).call(HELPER.redirect).exit();
+  a.load("u32", R1, R7, DECAP.device).alu("mov", R2, 0).call(HELPER.redirect).exit();
 
   a.label("next");
   a.alu("mov", R0, TCX_NEXT).exit();
@@ -263,23 +263,23 @@ function requireLength(a: Assembler, field: number, before: number): void {
 function takeDatagram(a: Assembler, udp: number, key: number, family: number): void {
   a.load("u16", R1, R10, udp + 6).jumpIf(R1, "ne", 0, "next");
   a.load("u32", R1, R10, udp + UDP_BYTES).jumpIf(R1, "ne", DATA_MESSAGE, "next");
-  a.load("u16", R1, R10, udp + 2).store("u16", R10, key + ARRIVAL_KEY.localPort, reg(R1));
-  a.load("u16", R1, R10, udp).store("u16", R10, key + ARRIVAL_KEY.remotePort, reg(R1));
+  a.load("u16", R1, R10, udp + 2).store("u16", R10, key + DECAP_KEY.localPort, reg(R1));
+  a.load("u16", R1, R10, udp).store("u16", R10, key + DECAP_KEY.remotePort, reg(R1));
   a.load("u32", R1, R10, udp + UDP_BYTES + 4);
-  a.store("u32", R10, key + ARRIVAL_KEY.sessionId, reg(R1));
-  a.store("u32", R10, key + ARRIVAL_KEY.family, family);
+  a.store("u32", R10, key + DECAP_KEY.sessionId, reg(R1));
+  a.store("u32", R10, key + DECAP_KEY.family, family);
 }
 
 /** R8: where the cookie is. */
 function requireCookie(a: Assembler, cookie: number): void {
   a.store("u64", R10, cookie, 0);
-  a.load("u32", R1, R7, ARRIVAL.cookieBytes).jumpIf(R1, "eq", 0, "cookie is right");
+  a.load("u32", R1, R7, DECAP.cookieBytes).jumpIf(R1, "eq", 0, "cookie is right");
   a.jumpIf(R1, "eq", 8, "long cookie");
   loadBytes(a, reg(R8), cookie, 4).jumpIf(R0, "ne", 0, "next").jump("compare");
   a.label("long cookie");
   loadBytes(a, reg(R8), cookie, 8).jumpIf(R0, "ne", 0, "next");
   a.label("compare");
-  a.load("u64", R1, R10, cookie).load("u64", R2, R7, ARRIVAL.cookie);
+  a.load("u64", R1, R10, cookie).load("u64", R2, R7, DECAP.cookie);
   a.jumpIf(R1, "ne", reg(R2), "next");
   a.label("cookie is right");
 }

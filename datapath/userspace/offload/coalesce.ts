@@ -1,5 +1,5 @@
 /**
- * Joins frames that follow each other in one TCP or UDP flow into one large frame, as the kernel's GRO does
+ * AcceptedGso frames that follow each other in one TCP or UDP flow into one large frame, as the kernel's GRO does
  * (net/ipv4/tcp_offload.c): only what segmenting would take apart into the very same frames. The large frame
  * grows in the place of the first one.
  */
@@ -147,7 +147,7 @@ export class Coalescer {
   }
 
   /**
-   * Joins frames for as long as each is the pending one's next segment. They lie one behind the other, at the
+   * AcceptedGso frames for as long as each is the pending one's next segment. They lie one behind the other, at the
    * ends of datagrams.
    * @param prefixBytes of each datagram, in front of its frame; they must be the first one's
    * @param at of the first datagram

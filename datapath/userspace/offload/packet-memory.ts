@@ -9,7 +9,7 @@ interface PacketFunctions {
   copySum(at: number, to: number, length: number): number;
   /** Writes segments as Segmenter plans them (segment.wat). */
   segment(plan: number, prefix: number, index: number, count: number, to: number): void;
-  /** Joins frames to the one that Coalescer's state describes (coalesce.wat). */
+  /** AcceptedGso frames to the one that Coalescer's state describes (coalesce.wat). */
   join(state: number, prefix: number, at: number, size: number, end: number): number;
 }
 

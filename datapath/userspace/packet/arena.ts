@@ -31,7 +31,7 @@ if (HEADROOM_BYTES < Math.max(MAX_HEADER_BYTES, VNET_HEADER_BYTES))
 if (SLOT_BYTES < HEADROOM_BYTES + FRAME_CAPACITY) throw new RangeError("SLOT_BYTES");
 
 /** Places for frames, one behind the other. */
-export class Slots {
+export class FrameSlots {
   readonly #base: number;
 
   /** @param base a multiple of 4 */

@@ -4,10 +4,9 @@ import { FakeBatch, FakeDevice, FakeSocket } from "../devices/fake-ports.ts";
 import { buildFrame } from "../offload/testdata.ts";
 import { GsoType, VNET } from "../offload/vnet-header.ts";
 import { Account, COST, Rounds } from "./deficit.ts";
-import { Forwarder } from "./forward.ts";
-import type { SessionState } from "./session.ts";
+import { createPacketPath } from "./packet-path.ts";
+import type { LocalEndpoint, SessionState } from "./session.ts";
 import { Table } from "./table.ts";
-import type { LocalEndpoint } from "./tunnel.ts";
 
 const PEER = tunnelOf({}).remote;
 const PAYLOAD = new Uint8Array(60_000);
@@ -39,8 +38,8 @@ class Sink extends FakeSocket {
 function bench(devices: Readonly<Record<string, FakeDevice>>) {
   let endpoint: LocalEndpoint | undefined;
   const nothing = () => {};
-  const forwarder = new Forwarder({
-    joinRefused: nothing,
+  const path = createPacketPath({
+    gsoRefused: nothing,
     segmentRefused: nothing,
     control: () => false,
     createBatch: (arena) => new FakeBatch(arena),
@@ -53,17 +52,18 @@ function bench(devices: Readonly<Record<string, FakeDevice>>) {
     },
     openDevice: (_session: SessionState, { key }: { key: string }) => devices[key] as FakeDevice,
     ...{ stopEndpoint: nothing, allowZeroChecksum: nothing, startDevice: nothing },
-    ...{ setCarrier: nothing, pauseDevice: nothing, stopDevice: nothing, deleteDevice: nothing },
+    ...{ setCarrier: nothing, stopDevice: nothing, deleteDevice: nothing },
     ...{ settleSession: nothing, forgetSession: nothing },
+    bypassedFrames: () => null,
   };
-  const table = new Table(ports, forwarder);
+  const table = new Table(ports, path);
   table.apply({ op: "putTunnel", tunnel: tunnelOf({}) });
   for (const [index, key] of Object.keys(devices).entries()) {
     const session = sessionOf({ key, sessionId: index + 1, rxCookie: "" });
     table.apply({ op: "putSession", session, device: { netns: null, name: key } });
   }
   const session = (key: string) => table.sessions.get(key) as SessionState;
-  return { forwarder, socket, endpoint: endpoint as LocalEndpoint, session };
+  return { path, socket, endpoint: endpoint as LocalEndpoint, session };
 }
 
 /** What a session has taken, by what each byte and each datagram costs. */
@@ -86,7 +86,7 @@ describe("devices that always have more", () => {
     ["eight hundred segments a frame", 76],
     ["fifty segments a frame", 1200],
   ])("have the same share, with %s", (_what, segmentBytes) => {
-    const { forwarder, session } = bench({
+    const { path, session } = bench({
       "a/flood": new Flooding(segmentBytes),
       "a/other": new Flooding(1400),
     });
@@ -95,22 +95,22 @@ describe("devices that always have more", () => {
       400,
       sessions.map((each) => ({
         account: each.account,
-        turn: () => void forwarder.readDevice(each),
+        turn: () => void path.transmitter.readDevice(each),
       })),
     );
-    forwarder.flush();
+    path.queue.flush();
     const [flood = 0, other = 0] = sessions.map(taken);
     expect(flood / other).toBeGreaterThan(0.75);
     expect(flood / other).toBeLessThan(1.25);
   });
 
   it("need not wait where nobody else is ready", () => {
-    const { forwarder, session } = bench({ "a/flood": new Flooding(36) });
+    const { path, session } = bench({ "a/flood": new Flooding(36) });
     const flood = session("a/flood");
     let turns = 0;
     const turn = () => {
       turns++;
-      forwarder.readDevice(flood);
+      path.transmitter.readDevice(flood);
     };
     serve(100, [{ account: flood.account, turn }]);
     expect(turns).toBeGreaterThanOrEqual(50);
@@ -138,7 +138,7 @@ describe("a socket whose datagrams the kernel has joined", () => {
     );
 
   it("has no larger share than a device", () => {
-    const { forwarder, socket, endpoint, session } = bench({
+    const { path, socket, endpoint, session } = bench({
       "a/flood": new FakeDevice(),
       "a/other": new Flooding(1400),
     });
@@ -152,12 +152,12 @@ describe("a socket whose datagrams the kernel has joined", () => {
           while (socket.toReceive.length < 64) {
             socket.toReceive.push({ from: PEER, bytes, segment: 72 });
           }
-          forwarder.readEndpoint(endpoint, 1);
+          path.receiver.readEndpoint(endpoint, 1);
         },
       },
-      { account: other.account, turn: () => void forwarder.readDevice(other) },
+      { account: other.account, turn: () => void path.transmitter.readDevice(other) },
     ]);
-    forwarder.flush();
+    path.queue.flush();
     const { rxBytes, rxPackets } = heard.counters;
     // Each is written to the device by itself.
     const received = rxBytes + rxPackets * (COST.datagram + COST.crossing);
@@ -166,7 +166,7 @@ describe("a socket whose datagrams the kernel has joined", () => {
   });
 
   it("has a share for each session that its datagrams are for", () => {
-    const { forwarder, socket, endpoint } = bench({
+    const { path, socket, endpoint } = bench({
       "a/one": new FakeDevice(),
       "a/two": new FakeDevice(),
       "a/idle": new FakeDevice(),
@@ -174,9 +174,9 @@ describe("a socket whose datagrams the kernel has joined", () => {
     for (const sessionId of [1, 2]) {
       socket.toReceive.push({ from: PEER, bytes: datagrams(sessionId, 60, 1) });
     }
-    forwarder.readEndpoint(endpoint, 1);
+    path.receiver.readEndpoint(endpoint, 1);
     expect(endpoint.account.weight).toBe(2);
-    forwarder.readEndpoint(endpoint, 1);
+    path.receiver.readEndpoint(endpoint, 1);
     expect(endpoint.account.weight).toBe(1);
   });
 });

@@ -3,14 +3,14 @@ import type { Arena } from "./arena.ts";
 import type { MessageVectors } from "./vectors.ts";
 
 /** UDP needs Linux 6.2 (VIRTIO_NET_HDR_GSO_UDP_L4). */
-export type Joins = "all" | "TCP" | "none";
+export type AcceptedGso = "all" | "TCP" | "none";
 
 /** A TAP device, or one in memory. Never blocks, never throws. */
 export interface FrameDevice {
   /** The index of the interface that pods or the node see, in its namespace. */
   readonly index: number;
   /** Which frames it takes joined to large ones; less, once it has refused some. */
-  joins: Joins;
+  acceptedGso: AcceptedGso;
   /**
    * One frame to `at`, with its virtio_net_hdr in front of that. Returns the frame's bytes, 0 where none
    * waits, −errno where the device failed.

@@ -1,18 +1,18 @@
 /** Messages that one system call receives, each into a slot of its own. */
-import { type Arena, FRAME_CAPACITY, Slots } from "./arena.ts";
+import { type Arena, FRAME_CAPACITY, FrameSlots } from "./arena.ts";
 import { IoVectors, MessageVectors } from "./vectors.ts";
 
 const RECEIVE_MESSAGES = 64;
 
 export class ReceiveBatch {
   readonly messages: MessageVectors;
-  readonly slots: Slots;
+  readonly slots: FrameSlots;
 
-  static readonly BYTES = Slots.bytes(RECEIVE_MESSAGES);
+  static readonly BYTES = FrameSlots.bytes(RECEIVE_MESSAGES);
 
   /** @param base of ReceiveBatch.BYTES in the arena */
   constructor(arena: Arena, base: number) {
-    this.slots = new Slots(base);
+    this.slots = new FrameSlots(base);
     const vectors = new IoVectors(arena, RECEIVE_MESSAGES);
     this.messages = new MessageVectors(vectors, RECEIVE_MESSAGES);
     for (let slot = 0; slot < RECEIVE_MESSAGES; slot++) {

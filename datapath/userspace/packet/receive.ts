@@ -8,13 +8,12 @@ import {
 import { type ReceiveOrder, Verdict } from "../../../l2tp/reorder.ts";
 import { SOCKADDR_BYTES } from "../../../linux/socket.ts";
 import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
-import { type Arena, FRAME_CAPACITY, Slots } from "./arena.ts";
+import { type Arena, FRAME_CAPACITY, FrameSlots } from "./arena.ts";
 import { COST } from "./deficit.ts";
-import type { Delivery } from "./deliver.ts";
+import type { FrameWriter } from "./frame-writer.ts";
 import { ReceiveBatch } from "./receive-batch.ts";
-import { HELD_FRAMES, type SessionState } from "./session.ts";
+import { HELD_FRAMES, type LocalEndpoint, type SessionState, type TunnelState } from "./session.ts";
 import { looksMisaligned } from "./sublayer.ts";
-import type { LocalEndpoint, TunnelState } from "./tunnel.ts";
 
 /** Messages that one system call receives: nobody knows before what they cost. */
 const MESSAGES_PER_CALL = 16;
@@ -45,18 +44,12 @@ export interface PacketBytes {
 export class Receiver {
   readonly #arena: Arena;
   readonly #batch: ReceiveBatch;
-  readonly #holds: Slots;
-  readonly #delivery: Delivery;
+  readonly #holds: FrameSlots;
+  readonly #writer: FrameWriter;
   readonly #control: ControlReceiver;
   /** The struct sockaddr of a control message's sender. */
   readonly #sender = new Uint8Array(SOCKADDR_BYTES);
   readonly #header = createHeaderOut();
-  /** Until where the frame at hand may grow: the end of its slot. */
-  #limit = 0;
-  /** The tunnel that the message at hand is known to have come from. */
-  #knownSource: TunnelState | null = null;
-  /** Whose the datagram at hand was, where its sequence number does not count. */
-  #inOrder: SessionState | null = null;
   /** Counts batches; wraps around. */
   #turn = 0;
   /** Sessions that the batch at hand had frames for. */
@@ -67,22 +60,22 @@ export class Receiver {
   readonly #waiting = new Set<SessionState>();
 
   /** What it takes of the arena. */
-  static readonly BYTES = ReceiveBatch.BYTES + Slots.bytes(HOLD_POOL_SLOTS);
+  static readonly BYTES = ReceiveBatch.BYTES + FrameSlots.bytes(HOLD_POOL_SLOTS);
 
   /** @param base of Receiver.BYTES in the arena */
-  constructor(arena: Arena, base: number, delivery: Delivery, control: ControlReceiver) {
+  constructor(arena: Arena, base: number, writer: FrameWriter, control: ControlReceiver) {
     this.#arena = arena;
     this.#control = control;
     this.#batch = new ReceiveBatch(arena, base);
-    this.#holds = new Slots(base + ReceiveBatch.BYTES);
-    this.#delivery = delivery;
+    this.#holds = new FrameSlots(base + ReceiveBatch.BYTES);
+    this.#writer = writer;
   }
 
   /** Takes at most a batch of the messages that wait at the endpoint, and no more than its share. */
   readEndpoint(endpoint: LocalEndpoint, now: number): void {
     const { messages } = this.#batch;
     const { account } = endpoint;
-    const writesBefore = this.#delivery.writes;
+    const writesBefore = this.#writer.writes;
     this.#turn = (this.#turn + 1) | 0;
     this.#heard = 0;
     let count = 0;
@@ -94,9 +87,9 @@ export class Receiver {
       count = end;
       if (received < MESSAGES_PER_CALL) break;
     } while (count < messages.count && account.isOpen);
-    this.#delivery.flush();
+    this.#writer.flush();
     messages.expect(count);
-    account.spend(((this.#delivery.writes - writesBefore) | 0) * COST.crossing);
+    account.spend(((this.#writer.writes - writesBefore) | 0) * COST.crossing);
     account.weight = Math.max(1, this.#heard);
   }
 
@@ -106,10 +99,11 @@ export class Receiver {
     const length = messages.receivedBytes(slot);
     const segment = messages.receivedSegment(slot);
     const at = slots.at(slot);
-    this.#knownSource = null;
-    this.#limit = at + FRAME_CAPACITY;
     if (segment === 0 || segment >= length) {
-      this.#receive(endpoint, slot, at, length, now);
+      const session = this.#sessionOf(endpoint, slot, at, at + length, now);
+      if (session !== null && this.#isFromRemote(endpoint, slot, session, now)) {
+        this.#accept(session, slot, at + length, now);
+      }
       return length + COST.crossing;
     }
     this.#receiveMany(endpoint, slot, at, length, segment, now);
@@ -119,7 +113,7 @@ export class Receiver {
   /** Delivers held frames that have waited long enough. */
   expire(now: number): void {
     for (const session of this.#waiting) this.#drain(session, now);
-    this.#delivery.flush();
+    this.#writer.flush();
   }
 
   /** When `expire` has something to do; Infinity where nothing waits. */
@@ -137,7 +131,7 @@ export class Receiver {
     if (order === null) return;
     const skippedBefore = order.skipped;
     while (order.held > 0) this.#deliverHeld(session, order.release());
-    this.#delivery.flush();
+    this.#writer.flush();
     counters.rxOosPackets += order.skipped - skippedBefore;
     this.#waiting.delete(session);
   }
@@ -151,41 +145,51 @@ export class Receiver {
     size: number,
     now: number,
   ): void {
-    for (let done = 0; done < length; ) {
-      this.#inOrder = null;
-      this.#receive(endpoint, slot, at + done, Math.min(size, length - done), now);
-      const headerBytes = this.#header.next - at - done;
-      done += size;
-      if (this.#inOrder === null) continue;
+    // The tunnel that the message is known to have come from.
+    let source: TunnelState | null = null;
+    const messageEnd = at + length;
+    for (let from = at; from < messageEnd; ) {
+      const end = Math.min(from + size, messageEnd);
+      const session = this.#sessionOf(endpoint, slot, from, end, now);
+      const headerFrom = from;
+      from += size;
+      if (session === null) continue;
+      if (session.tunnel !== source && !this.#isFromRemote(endpoint, slot, session, now)) continue;
+      source = session.tunnel;
+      if (!this.#accept(session, slot, end, now)) continue;
       // Those with the same header would be found just as right.
-      const more = this.#delivery.deliverMany(
-        this.#inOrder,
-        headerBytes,
-        at + done,
-        size,
-        at + length,
-      );
+      const headerBytes = this.#header.next - headerFrom;
+      const more = this.#writer.deliverMany(session, headerBytes, from, size, messageEnd);
       endpoint.counters.rxPackets += more;
-      done += more * size;
+      from += more * size;
     }
   }
 
-  /** One datagram, of the message in the slot. */
-  #receive(endpoint: LocalEndpoint, slot: number, at: number, length: number, now: number): void {
+  /**
+   * The session that one datagram of the message in the slot is for, by its session id; leaves the header up to there
+   * in `#header`.
+   * @returns null: it is for none, and has been counted
+   */
+  #sessionOf(
+    endpoint: LocalEndpoint,
+    slot: number,
+    at: number,
+    end: number,
+    now: number,
+  ): SessionState | null {
     const { view } = this.#arena;
     const { messages } = this.#batch;
     const header = this.#header;
     endpoint.counters.rxPackets++;
     let offset = at;
-    const end = at + length;
     if (messages.wasTruncated(slot)) {
       endpoint.counters.rxTruncated++;
-      return;
+      return null;
     }
     if (endpoint.receivesIpHeader) {
-      if (length < 20) {
+      if (end - at < 20) {
         endpoint.counters.rxShort++;
-        return;
+        return null;
       }
       offset += (view.getUint8(offset) & 0x0f) * 4;
     }
@@ -197,31 +201,37 @@ export class Receiver {
         const isTaken = this.#control(endpoint, this.#sender, this.#arena, offset, end, now);
         if (!isTaken) endpoint.counters.rxControl++;
       } else endpoint.counters.rxWrongVersion++;
-      return;
+      return null;
     }
     const session = endpoint.sessionOf(header.sessionId);
     if (session === undefined) {
       endpoint.counters.rxUnknownSession++;
       endpoint.lastUnknownSession = header.sessionId;
-      messages.copyName(slot, endpoint.lastUnknownName);
-      endpoint.lastUnknownMs = now;
-      return;
+      return null;
     }
-    const { tunnel } = session;
-    if (tunnel !== this.#knownSource) {
-      if (!messages.isFrom(slot, tunnel.remote, !endpoint.overUdp)) {
-        session.counters.rxSourceMismatch++;
-        messages.copyName(slot, tunnel.strangerName);
-        tunnel.strangerMs = now;
-        return;
-      }
-      this.#knownSource = tunnel;
-    }
-    this.#receiveForSession(session, end, now);
+    return session;
   }
 
-  /** The rest of the message, from where the session id ended. */
-  #receiveForSession(session: SessionState, end: number, now: number): void {
+  /** Whether the message in the slot came from the remote of the session's tunnel. */
+  #isFromRemote(
+    { overUdp }: LocalEndpoint,
+    slot: number,
+    { tunnel, counters }: SessionState,
+    now: number,
+  ): boolean {
+    const { messages } = this.#batch;
+    if (messages.isFrom(slot, tunnel.remote, !overUdp)) return true;
+    counters.rxSourceMismatch++;
+    messages.copyName(slot, tunnel.unexpectedSource);
+    tunnel.unexpectedSourceMs = now;
+    return false;
+  }
+
+  /**
+   * Takes the rest of a datagram, from where the session id ended up to `end`.
+   * @returns true: its frame was delivered, and its sequence number does not count
+   */
+  #accept(session: SessionState, slot: number, end: number, now: number): boolean {
     const { counters } = session;
     const header = this.#header;
     const status = decodeSessionHeader(this.#arena.view, end, session.rx, header);
@@ -229,7 +239,7 @@ export class Receiver {
       counters.rxErrors++;
       if (status === DecodeStatus.BadCookie) counters.rxCookieDiscards++;
       else counters.rxInvalid++;
-      return;
+      return false;
     }
     session.lastReceivedMs = now;
     if (session.heardInTurn !== this.#turn) {
@@ -240,7 +250,7 @@ export class Receiver {
     if (bytes < ETHERNET_HEADER_BYTES) {
       counters.rxInvalid++;
       counters.rxErrors++;
-      return;
+      return false;
     }
     if (looksMisaligned(this.#arena.view, header.next, bytes, session.rx.sublayer)) {
       counters.rxSublayerSuspect++;
@@ -248,13 +258,17 @@ export class Receiver {
     if (bytes > session.maxFrameBytes) {
       counters.rxOversize++;
       counters.rxErrors++;
-      return;
+      return false;
     }
+    // Until where the frame may grow: the end of its slot.
+    const limit = this.#batch.slots.at(slot) + FRAME_CAPACITY;
     if (session.order === null) {
-      this.#inOrder = session;
-      this.#delivery.deliver(session, header.next, bytes, this.#limit);
-    } else if (header.sequence < 0) counters.rxSeqDiscards++;
-    else this.#sequence(session, header.sequence, header.next, bytes, now);
+      this.#writer.deliver(session, header.next, bytes, limit);
+      return true;
+    }
+    if (header.sequence < 0) counters.rxSeqDiscards++;
+    else this.#sequence(session, header.sequence, header.next, bytes, limit, now);
+    return false;
   }
 
   #sequence(
@@ -262,6 +276,7 @@ export class Receiver {
     sequence: number,
     offset: number,
     bytes: number,
+    limit: number,
     now: number,
   ): void {
     const order = session.order;
@@ -272,23 +287,30 @@ export class Receiver {
       this.#deliverHeld(session, order.release());
       verdict = order.offer(sequence, now);
     }
-    if (verdict === Verdict.Deliver) this.#delivery.deliver(session, offset, bytes, this.#limit);
+    if (verdict === Verdict.Deliver) this.#writer.deliver(session, offset, bytes, limit);
     else if (verdict === Verdict.Late) session.counters.rxSeqDiscards++;
-    else this.#hold(session, order.slotOf(sequence), offset, bytes);
+    else this.#hold(session, order.slotOf(sequence), offset, bytes, limit);
     session.counters.rxOosPackets += order.skipped - skippedBefore;
     this.#drain(session, now);
   }
 
-  #hold(session: SessionState, orderSlot: number, offset: number, bytes: number): void {
+  #hold(
+    session: SessionState,
+    orderSlot: number,
+    offset: number,
+    bytes: number,
+    limit: number,
+  ): void {
     this.#waiting.add(session);
-    if (this.#freeHoldCount === 0)
-      return this.#deliverWithoutRoom(session, orderSlot, offset, bytes);
+    if (this.#freeHoldCount === 0) {
+      return this.#deliverWithoutRoom(session, orderSlot, offset, bytes, limit);
+    }
     this.#freeHoldCount--;
     const poolSlot = this.#freeHolds[this.#freeHoldCount] as number;
     session.held[orderSlot] = poolSlot;
     session.heldBytes[orderSlot] = bytes;
     // What is pending may lie in a slot that has been given back.
-    this.#delivery.flush();
+    this.#writer.flush();
     this.#arena.bytes.copyWithin(this.#holds.at(poolSlot), offset, offset + bytes);
   }
 
@@ -298,10 +320,11 @@ export class Receiver {
     orderSlot: number,
     offset: number,
     bytes: number,
+    limit: number,
   ): void {
     const order = session.order as ReceiveOrder;
     for (let slot = order.release(); slot >= 0; slot = order.release()) {
-      if (slot === orderSlot) this.#delivery.deliver(session, offset, bytes, this.#limit);
+      if (slot === orderSlot) this.#writer.deliver(session, offset, bytes, limit);
       else this.#deliverHeld(session, slot);
     }
   }
@@ -322,15 +345,10 @@ export class Receiver {
 
   #deliverHeld(session: SessionState, orderSlot: number): void {
     // It comes out of turn: behind what is pending there may be datagrams that nobody has read yet.
-    this.#delivery.flush();
+    this.#writer.flush();
     const poolSlot = session.held[orderSlot] as number;
     const at = this.#holds.at(poolSlot);
-    this.#delivery.deliver(
-      session,
-      at,
-      session.heldBytes[orderSlot] as number,
-      at + FRAME_CAPACITY,
-    );
+    this.#writer.deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
     this.#freeHolds[this.#freeHoldCount] = poolSlot;
     this.#freeHoldCount++;
   }

@@ -3,9 +3,8 @@
  * as many as the kernel takes in one message, to cut it apart behind its own stack (UDP_SEGMENT, udp(7)).
  */
 import { Errno } from "../../../linux/errno.ts";
-import { type Arena, Slots } from "./arena.ts";
-import type { SessionState } from "./session.ts";
-import type { TunnelState } from "./tunnel.ts";
+import { type Arena, FrameSlots } from "./arena.ts";
+import type { SessionState, TunnelState } from "./session.ts";
 import { IoVectors, MessageVectors } from "./vectors.ts";
 
 const MAX_MESSAGES = 64;
@@ -25,7 +24,7 @@ const WRITE_BYTES = 2 * FLUSH_BYTES;
 export type SegmentRefused = (tunnel: TunnelState, segmentBytes: number, errno: number) => void;
 
 export class SendQueue {
-  readonly #frames: Slots;
+  readonly #frames: FrameSlots;
   readonly #writeBase: number;
   readonly #refused: SegmentRefused;
   readonly #vectors: IoVectors;
@@ -61,13 +60,13 @@ export class SendQueue {
     this.#vectors = new IoVectors(arena, MAX_DATAGRAMS + 1);
     this.#messages = new MessageVectors(this.#vectors, MAX_MESSAGES);
     this.#single = new MessageVectors(this.#vectors, 1);
-    this.#frames = new Slots(base);
-    this.#writeBase = base + Slots.bytes(FRAME_SLOTS);
+    this.#frames = new FrameSlots(base);
+    this.#writeBase = base + FrameSlots.bytes(FRAME_SLOTS);
     this.#refused = refused;
   }
 
   /** What it takes of the arena. */
-  static readonly BYTES = Slots.bytes(FRAME_SLOTS) + WRITE_BYTES;
+  static readonly BYTES = FrameSlots.bytes(FRAME_SLOTS) + WRITE_BYTES;
 
   /** Where the next frame may be read to. Nothing that was read before is overwritten until it is sent. */
   frameAt(): number {

@@ -1,14 +1,99 @@
+/** Local endpoints, tunnels and sessions as the packet path uses them: each knows the others. */
 import { cookieWords, type SessionRx, type SessionTx } from "../../../l2tp/codec.ts";
 import { ReceiveOrder } from "../../../l2tp/reorder.ts";
-import { createSessionCounters, type Session, type SessionCounters } from "../../../model/model.ts";
+import { encodeSockaddr, SOCKADDR_BYTES } from "../../../linux/socket.ts";
+import {
+  createEndpointCounters,
+  createSessionCounters,
+  type EndpointCounters,
+  type Session,
+  type SessionCounters,
+  type Tunnel,
+} from "../../../model/model.ts";
 import { parseMac } from "../../../net/mac.ts";
-import type { FastSession } from "../fastpath/fast-path.ts";
 import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
 import { Account } from "./deficit.ts";
-import type { FrameDevice } from "./ports.ts";
-import type { TunnelState } from "./tunnel.ts";
+import type { DatagramSocket, FrameDevice } from "./ports.ts";
 
 const VLAN_TAG_BYTES = 4;
+const MAX_DATAGRAM_BYTES = 65_535;
+
+/** A local address (and port): one socket for all the tunnels on it, but for those that the kernel is given. */
+export class LocalEndpoint {
+  readonly key: string;
+  readonly socket: DatagramSocket;
+  readonly overUdp: boolean;
+  /** Raw IPv4 sockets alone hand over the IP header. */
+  readonly receivesIpHeader: boolean;
+  readonly counters: EndpointCounters = createEndpointCounters();
+  /** What its datagrams have taken of the loop; each session that they are for has a share. */
+  readonly account = new Account();
+  /** By session id as a signed 32-bit number, which the engine keeps without a box. */
+  readonly sessions = new Map<number, SessionState>();
+  /** The last session id that came and that nobody has here; 0: none yet. */
+  lastUnknownSession = 0;
+  /** Tunnels on it. */
+  users = 0;
+
+  constructor(key: string, tunnel: Tunnel, socket: DatagramSocket) {
+    this.key = key;
+    this.socket = socket;
+    this.overUdp = tunnel.encapsulation === "UDP";
+    this.receivesIpHeader = !this.overUdp && !tunnel.local.address.includes(":");
+  }
+
+  static keyOf({ encapsulation, local, remote, handsOver }: Tunnel): string {
+    const key = `${encapsulation} ${local.address} ${local.port}`;
+    return handsOver ? `${key} ${remote.address} ${remote.port}` : key;
+  }
+
+  sessionOf(sessionId: number): SessionState | undefined {
+    return this.sessions.get(sessionId | 0);
+  }
+}
+
+/** A tunnel as the packet path uses it. */
+export class TunnelState {
+  config: Tunnel;
+  endpoint: LocalEndpoint;
+  /** The remote as a struct sockaddr, by 32-bit words. */
+  remote: Uint32Array;
+  readonly sessions = new Set<SessionState>();
+  /** The largest datagrams that the kernel is asked to cut a message into; 0: none. */
+  segmentLimit: number;
+  /** Whether it has refused some since the tunnel was configured. */
+  hasRefused = false;
+  /** errno of the last datagram that did not go out; 0 when the last one did. */
+  lastSendErrno = 0;
+  /** The struct sockaddr of the last datagram that claimed one of our sessions from elsewhere. */
+  readonly unexpectedSource = new Uint8Array(SOCKADDR_BYTES);
+  /** When, by the loop's clock; −1: none yet. */
+  unexpectedSourceMs = -1;
+
+  constructor(config: Tunnel, endpoint: LocalEndpoint) {
+    this.config = config;
+    this.endpoint = endpoint;
+    this.remote = sockaddrWords(config);
+    this.segmentLimit = segmentLimit(config, endpoint);
+  }
+
+  configure(config: Tunnel, endpoint: LocalEndpoint): void {
+    this.config = config;
+    this.endpoint = endpoint;
+    this.remote = sockaddrWords(config);
+    this.segmentLimit = segmentLimit(config, endpoint);
+    this.hasRefused = false;
+  }
+}
+
+/** The kernel cuts nothing that goes without a checksum (udp_send_skb). */
+function segmentLimit({ udpChecksum }: Tunnel, { socket }: LocalEndpoint): number {
+  return socket.canSegment && udpChecksum ? MAX_DATAGRAM_BYTES : 0;
+}
+
+function sockaddrWords({ remote }: Tunnel): Uint32Array {
+  return new Uint32Array(encodeSockaddr(remote).buffer);
+}
 
 /** A session as the packet path uses it. */
 export class SessionState {
@@ -27,8 +112,6 @@ export class SessionState {
   readonly held: Int32Array;
   readonly heldBytes: Int32Array;
   device: FrameDevice | null = null;
-  /** Where frames of it pass without us, or did. */
-  fast: FastSession | null = null;
   /** What its device shows. */
   hasCarrier = true;
   readonly counters: SessionCounters = createSessionCounters();
@@ -59,14 +142,6 @@ export class SessionState {
   /** False: another session has taken its session id over. */
   get isReceiving(): boolean {
     return this.tunnel.endpoint.sessionOf(this.config.sessionId) === this;
-  }
-
-  /** When the last frame came, by whichever way, by the loop's clock; −1: none yet. */
-  lastHeardMs(now: number): number {
-    const fastMsAgo = this.fast?.counters.lastReceivedMsAgo ?? null;
-    return fastMsAgo === null
-      ? this.lastReceivedMs
-      : Math.max(this.lastReceivedMs, now - fastMsAgo);
   }
 
   /** Takes a changed configuration over; what we send is numbered on, and so is what the same peer sends. */

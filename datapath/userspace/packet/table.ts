@@ -1,10 +1,10 @@
 /** The tunnels and sessions of the process, and how they change. Sockets and devices come from a port. */
 import type { Session, Tunnel } from "../../../model/model.ts";
 import type { Change, DevicePlace } from "../../datapath.ts";
-import type { Forwarder } from "./forward.ts";
+import type { BypassedFrames } from "./bypass.ts";
+import type { PacketPath } from "./packet-path.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
-import { SessionState } from "./session.ts";
-import { LocalEndpoint, TunnelState } from "./tunnel.ts";
+import { LocalEndpoint, SessionState, TunnelState } from "./session.ts";
 
 /** What the table needs of the operating system; an open that fails throws, and changed nothing. */
 export interface Ports {
@@ -25,8 +25,6 @@ export interface Ports {
   startDevice(session: SessionState, device: FrameDevice): void;
   /** Whether the device's stack finds a carrier. */
   setCarrier(device: FrameDevice, on: boolean): void;
-  /** Its frames are no longer read; it stays open. */
-  pauseDevice(device: FrameDevice): void;
   /** Closes the device, which stays. */
   stopDevice(device: FrameDevice): void;
   /** Closes the device, and deletes it wherever it stands. */
@@ -35,6 +33,8 @@ export interface Ports {
   settleSession(session: SessionState): void;
   /** The session is no more. */
   forgetSession(session: SessionState): void;
+  /** Its frames that bypassed the process; null: its device never could. */
+  bypassedFrames(session: SessionState): BypassedFrames | null;
 }
 
 /** A change that makes no sense as things are. */
@@ -48,14 +48,8 @@ export class ChangeError extends Error {
   }
 }
 
-export function noTunnel({ key, tunnel }: Session): ChangeError {
+function noTunnel({ key, tunnel }: Session): ChangeError {
   return new ChangeError("NoTunnel", `session ${key}: no tunnel ${tunnel}`);
-}
-
-/** A session on its way from one table to another, with its open device. */
-export interface Moving {
-  readonly session: Session;
-  readonly device: FrameDevice | null;
 }
 
 export class Table {
@@ -63,17 +57,17 @@ export class Table {
   readonly sessions = new Map<string, SessionState>();
   readonly endpoints = new Map<string, LocalEndpoint>();
   readonly #ports: Ports;
-  readonly #forwarder: Forwarder;
+  readonly #path: Pick<PacketPath, "queue" | "receiver">;
 
-  constructor(ports: Ports, forwarder: Forwarder) {
+  constructor(ports: Ports, path: Pick<PacketPath, "queue" | "receiver">) {
     this.#ports = ports;
-    this.#forwarder = forwarder;
+    this.#path = path;
   }
 
   /** @throws SystemError, ChangeError; then nothing has changed, but that a device may have been closed */
   apply(change: Change): void {
     // What is queued was encoded for the configuration before.
-    this.#forwarder.flush();
+    this.#path.queue.flush();
     switch (change.op) {
       case "putTunnel":
         return this.#putTunnel(change.tunnel);
@@ -88,42 +82,15 @@ export class Table {
     }
   }
 
-  /** Opens the tunnel's local endpoint, and keeps it open until `release`. @throws SystemError */
-  hold(tunnel: Tunnel): void {
-    this.#endpointFor(tunnel).users++;
+  bypassedFrames(session: SessionState): BypassedFrames | null {
+    return this.#ports.bypassedFrames(session);
   }
 
-  release(tunnel: Tunnel): void {
-    const endpoint = this.endpoints.get(LocalEndpoint.keyOf(tunnel));
-    if (endpoint === undefined) return;
-    endpoint.users--;
-    this.#settleEndpoint(endpoint);
-  }
-
-  /** Takes the sessions out; those of them that there are. Their devices stay open. */
-  handOver(keys: readonly string[]): Moving[] {
-    this.#forwarder.flush();
-    return keys.flatMap((key) => {
-      const state = this.sessions.get(key);
-      if (state === undefined) return [];
-      const { config: session, device } = state;
-      if (device !== null) this.#ports.pauseDevice(device);
-      state.device = null;
-      this.#deleteSession(key);
-      return [{ session, device }];
-    });
-  }
-
-  /** Takes in what another table has handed over. A device that cannot be watched is lost. */
-  takeOver({ session, device }: Moving): void {
-    this.#putSession(session, null);
-    const state = this.sessions.get(session.key);
-    if (state === undefined || device === null) return;
-    this.#ports.startDevice(state, device);
-    state.device = device;
-    // The table before may have shown another.
-    this.#ports.setCarrier(device, state.hasCarrier);
-    this.#ports.settleSession(state);
+  /** When the last frame came, in the process or past it, by the loop's clock; −1: none yet. */
+  lastHeardMs(session: SessionState, now: number): number {
+    const { lastReceivedMs } = session;
+    const msAgo = this.bypassedFrames(session)?.lastReceivedMsAgo ?? null;
+    return msAgo === null ? lastReceivedMs : Math.max(lastReceivedMs, now - msAgo);
   }
 
   /** Whether the peer's circuit is there, as the session's device shows it. */
@@ -194,7 +161,7 @@ export class Table {
     const session = known ?? new SessionState(config, tunnel);
     if (place !== "keep") this.#changeDevice(session, config, tunnel.config, place);
     if (known !== undefined) {
-      this.#forwarder.release(known);
+      this.#path.receiver.release(known);
       this.#stopReceiving(known);
       known.tunnel.sessions.delete(known);
       known.configure(config, tunnel);
@@ -226,7 +193,7 @@ export class Table {
   #deleteSession(key: string): void {
     const session = this.sessions.get(key);
     if (session === undefined) return;
-    this.#forwarder.release(session);
+    this.#path.receiver.release(session);
     this.#stopReceiving(session);
     session.tunnel.sessions.delete(session);
     this.sessions.delete(key);

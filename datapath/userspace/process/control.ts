@@ -8,18 +8,18 @@ import { acceptUnix, listenUnix, receive, send } from "../../../linux/unix.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import { LineSplitter } from "../../../rpc/lines.ts";
 import { MAX_MESSAGE_BYTES, type Request, type Results } from "../protocol.ts";
+import type { DatapathProcess } from "./datapath-process.ts";
 import type { Handler, Loop } from "./loop.ts";
-import type { Served } from "./shard.ts";
 
 /** Connections at once: an agent, its successor, and a few curious people. */
 const MAX_CONNECTIONS = 16;
 const READ_BYTES = 256 * 1024;
 
 /**
- * Serves on `path`, by handlers of `loop`.
+ * Serves on `path`, in the rounds of the datapath's loop.
  * @throws SystemError; Error where another datapath lives, however it is doing
  */
-export function serveControl(loop: Loop, served: Served, path: string, version: string): void {
+export function serveControl(datapath: DatapathProcess, path: string, version: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   try {
     lockFile(`${path}.lock`);
@@ -29,6 +29,7 @@ export function serveControl(loop: Loop, served: Served, path: string, version: 
     const which = pid === undefined ? "" : `, process ${pid}`;
     throw new Error(`another l2tp-datapath runs for ${path}${which}; end that one, or wait for it`);
   }
+  const { loop } = datapath;
   const listener = listenUnix(path);
   let connections = 0;
   loop.watch(listener, EPOLLIN, {
@@ -38,7 +39,7 @@ export function serveControl(loop: Loop, served: Served, path: string, version: 
       if (fd < 0) return;
       if (connections >= MAX_CONNECTIONS) return closeFd(fd);
       connections++;
-      const connection = new Connection(loop, served, fd, version, () => connections--);
+      const connection = new Connection(datapath, fd, version, () => connections--);
       loop.watch(fd, EPOLLIN, connection);
     },
   });
@@ -47,7 +48,7 @@ export function serveControl(loop: Loop, served: Served, path: string, version: 
 class Connection implements Handler {
   readonly queues = false;
   readonly #loop: Loop;
-  readonly #served: Served;
+  readonly #datapath: DatapathProcess;
   readonly #fd: number;
   readonly #version: string;
   readonly #closed: () => void;
@@ -56,9 +57,9 @@ class Connection implements Handler {
   /** What the peer has not taken yet. While there is any, its requests wait. */
   #unsent: Uint8Array | null = null;
 
-  constructor(loop: Loop, served: Served, fd: number, version: string, closed: () => void) {
-    this.#loop = loop;
-    this.#served = served;
+  constructor(datapath: DatapathProcess, fd: number, version: string, closed: () => void) {
+    this.#loop = datapath.loop;
+    this.#datapath = datapath;
     this.#fd = fd;
     this.#version = version;
     this.#closed = closed;
@@ -117,14 +118,13 @@ class Connection implements Handler {
       case "hello":
         return { version: this.#version, pid: process.pid };
       case "list":
-        return this.#served.list(request.sessions);
+        return this.#datapath.list(request.sessions);
       case "turns":
-        return this.#served.turns;
+        return this.#datapath.turns;
       case "apply":
-        return request.changes.map((change) => this.#served.apply(change));
+        return request.changes.map((change) => this.#datapath.apply(change));
       case "shutdown":
-        this.#served.stop();
-        this.#loop.stop();
+        this.#datapath.stop();
         return null;
       default:
         throw new TypeError(`unknown request ${JSON.stringify(request).slice(0, 200)}`);

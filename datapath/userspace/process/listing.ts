@@ -1,8 +1,9 @@
 import { errnoName } from "../../../linux/errno.ts";
 import { decodeSockaddr } from "../../../linux/socket.ts";
 import type { SessionCounters } from "../../../model/model.ts";
-import type { Listing, Stranger } from "../../datapath.ts";
-import type { SessionState } from "../packet/session.ts";
+import type { Listing, UnexpectedSource } from "../../datapath.ts";
+import type { BypassedFrames } from "../packet/bypass.ts";
+import type { SessionState, TunnelState } from "../packet/session.ts";
 import type { Table } from "../packet/table.ts";
 
 /** All that the process knows, or all about some sessions, as plain data. */
@@ -18,26 +19,29 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
       endpoint: tunnel.endpoint.counters,
       lastSendError: tunnel.lastSendErrno === 0 ? null : errnoName(tunnel.lastSendErrno),
       lastUnknownSession: tunnel.endpoint.lastUnknownSession || null,
-      lastStranger: strangerOf(tunnel.strangerName, tunnel.strangerMs, now),
+      lastStranger: unexpectedSource(tunnel, now),
     })),
-    sessions: sessions.map((session) => ({
-      session: session.config,
-      datapath: "Userspace",
-      deviceOpen: session.device !== null,
-      deviceIndex: session.device?.index ?? 0,
-      receiving: session.isReceiving,
-      fastPath: session.fast?.isActive ?? false,
-      counters: allCounters(session),
-      lastReceivedMsAgo: lastReceivedMsAgo(session, now),
-      resyncs: session.order?.resyncs ?? 0,
-    })),
+    sessions: sessions.map((session) => {
+      const bypassed = table.bypassedFrames(session);
+      return {
+        session: session.config,
+        datapath: "Userspace",
+        deviceOpen: session.device !== null,
+        deviceIndex: session.device?.index ?? 0,
+        receiving: session.isReceiving,
+        ...bypassed?.features,
+        counters: allCounters(session, bypassed),
+        lastReceivedMsAgo: lastReceivedMsAgo(table.lastHeardMs(session, now), now),
+        resyncs: session.order?.resyncs ?? 0,
+      };
+    }),
   };
 }
 
-/** With what passed the process by. */
-function allCounters({ counters, fast }: SessionState): SessionCounters {
-  if (fast === null) return counters;
-  const { txPackets, txBytes, rxPackets, rxBytes } = fast.counters;
+/** With the frames that bypassed the process. */
+function allCounters({ counters }: SessionState, bypassed: BypassedFrames | null): SessionCounters {
+  if (bypassed === null) return counters;
+  const { txPackets, txBytes, rxPackets, rxBytes } = bypassed;
   return {
     ...counters,
     txPackets: counters.txPackets + txPackets,
@@ -47,13 +51,12 @@ function allCounters({ counters, fast }: SessionState): SessionCounters {
   };
 }
 
-function lastReceivedMsAgo(session: SessionState, now: number): number | null {
-  const lastMs = session.lastHeardMs(now);
+function lastReceivedMsAgo(lastMs: number, now: number): number | null {
   return lastMs < 0 ? null : msAgo(lastMs, now);
 }
 
-/** @param sockaddr of the last one that came, at `lastMs`; −1: none yet */
-export function strangerOf(sockaddr: Uint8Array, lastMs: number, now: number): Stranger | null {
+function unexpectedSource(tunnel: TunnelState, now: number): UnexpectedSource | null {
+  const { unexpectedSource: sockaddr, unexpectedSourceMs: lastMs } = tunnel;
   return lastMs < 0 ? null : { ...decodeSockaddr(sockaddr), msAgo: msAgo(lastMs, now) };
 }
 

@@ -1,14 +1,14 @@
 /**
- * The rounds of a thread: waits for readiness, gives each device and each socket at most one batch a round (less to
- * one that has had more than its share: deficit.ts), and sleeps without a timer while nothing waits. Control requests run between batches, on the same thread, so
- * that no packet ever sees half of a change.
+ * The rounds of the process: waits for readiness, gives each device and each socket at most one batch a round (less to
+ * one that has had more than its share: deficit.ts), and sleeps without a timer while nothing waits. Control requests
+ * run between batches, on the same thread, so that no packet ever sees half of a change.
  */
 
 import { EPOLLIN, Epoll } from "../../../linux/epoll.ts";
 import { closeFd } from "../../../linux/fd.ts";
 import { Policy, setPolicy } from "../../../linux/scheduler.ts";
 import { type Account, Rounds } from "../packet/deficit.ts";
-import { Busyness } from "./busyness.ts";
+import { LoadDetector } from "./load-detector.ts";
 
 /** What a descriptor's readiness leads to. */
 export interface Handler {
@@ -26,22 +26,16 @@ export interface Batches {
   nextDeadline(): number;
 }
 
-const NONE: Batches = {
-  flush() {},
-  expire() {},
-  nextDeadline: () => Number.POSITIVE_INFINITY,
-};
-
 export class Loop {
   readonly epoll = new Epoll();
   readonly #batches: Batches;
   /** By descriptor. */
   readonly #handlers: (Handler | undefined)[] = [];
-  readonly #busyness = new Busyness((isBusy) => setPolicy(isBusy ? Policy.Batch : Policy.Other));
+  readonly #load = new LoadDetector((isBusy) => setPolicy(isBusy ? Policy.Batch : Policy.Other));
   readonly #rounds = new Rounds();
   #stopping = false;
 
-  constructor(batches: Batches = NONE) {
+  constructor(batches: Batches) {
     this.#batches = batches;
   }
 
@@ -88,7 +82,7 @@ export class Loop {
     const before = this.now();
     const count = this.epoll.wait(timeoutMs);
     const now = this.now();
-    this.#busyness.waited(before, now);
+    this.#load.waited(before, now);
     this.#rounds.begin();
     for (let i = 0; i < count; i++) {
       const handler = this.#handlers[this.epoll.readyFd(i)];

@@ -10,7 +10,7 @@ import {
   tunnel as tunnelOf,
 } from "../../../model/testdata.ts";
 import { FakeDevice, FakeSocket } from "../devices/fake-ports.ts";
-import { Forwarder } from "../packet/forward.ts";
+import { createPacketPath } from "../packet/packet-path.ts";
 import { type Ports, Table } from "../packet/table.ts";
 import { listing } from "../process/listing.ts";
 import { ControlPlane } from "./control-plane.ts";
@@ -51,11 +51,11 @@ class TestNode implements Ports {
   constructor(last: number) {
     this.address = `192.0.2.${last}`;
     const nothing = () => {};
-    const forwarder = new Forwarder({
-      ...{ joinRefused: nothing, segmentRefused: nothing },
+    const path = createPacketPath({
+      ...{ gsoRefused: nothing, segmentRefused: nothing },
       ...{ control: () => false, createBatch: () => null },
     });
-    this.table = new Table(this, forwarder);
+    this.table = new Table(this, path);
     this.plane = new ControlPlane(
       this.table,
       () => now,
@@ -78,11 +78,13 @@ class TestNode implements Ports {
   stopEndpoint(): void {}
   allowZeroChecksum(): void {}
   startDevice(): void {}
-  pauseDevice(): void {}
   stopDevice(): void {}
   deleteDevice(): void {}
   settleSession(): void {}
   forgetSession(): void {}
+  bypassedFrames(): null {
+    return null;
+  }
 
   putTunnel(remote: TestNode, change: Partial<Tunnel> = {}): void {
     const at = ({ address }: TestNode) => ({ address, port: 1701 });

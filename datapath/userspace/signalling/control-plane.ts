@@ -1,5 +1,5 @@
 /**
- * Control connections of one thread's tunnels, beside its packet path: what the ends of a session agree on becomes
+ * Control connections of managed tunnels, beside the packet path: what the ends of a session agree on becomes
  * its configuration there, and what ends takes it away again. Control and data share a tunnel's socket.
  */
 import { randomBytes } from "node:crypto";
@@ -22,8 +22,8 @@ import type { Session, Tunnel } from "../../../model/model.ts";
 import type { SessionControlState } from "../../control-state.ts";
 import type { Change, DevicePlace, SessionState, TunnelState } from "../../datapath.ts";
 import type { PacketBytes } from "../packet/receive.ts";
+import type { LocalEndpoint } from "../packet/session.ts";
 import type { Table } from "../packet/table.ts";
-import type { LocalEndpoint } from "../packet/tunnel.ts";
 import { describeTunnel } from "./describe.ts";
 import { Inbox } from "./inbox.ts";
 import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
@@ -104,7 +104,7 @@ export class ControlPlane {
       case "putSession":
         return this.#putSession(change.session, change.device);
       case "deleteSession":
-        this.forgetSession(change.key);
+        this.#forgetSession(change.key);
         return this.#table.apply(change);
       case "deleteDevice":
         return this.#table.apply(change);
@@ -261,7 +261,7 @@ export class ControlPlane {
     if (managed?.activeName !== peering) return Number.NEGATIVE_INFINITY;
     let latest = Number.NEGATIVE_INFINITY;
     for (const session of this.#table.tunnels.get(managed.config.name)?.sessions ?? []) {
-      latest = Math.max(latest, session.lastHeardMs(this.#now()));
+      latest = Math.max(latest, this.#table.lastHeardMs(session, this.#now()));
     }
     return latest;
   }
@@ -283,7 +283,7 @@ export class ControlPlane {
 
   #putSession(session: Session, device: DevicePlace | "keep" | null): void {
     if (!isSignalled(session)) {
-      this.forgetSession(session.key);
+      this.#forgetSession(session.key);
       this.#table.apply({ op: "putSession", session, device });
       return this.#table.setCarrier(session.key, true);
     }
@@ -320,8 +320,8 @@ export class ControlPlane {
     }
   }
 
-  /** The session goes to another thread; the peer is told that this one is over. */
-  forgetSession(key: string): void {
+  /** The peer is told that the session is over. */
+  #forgetSession(key: string): void {
     const known = this.#sessions.get(key);
     if (known === undefined) return;
     this.#sessions.delete(key);

@@ -3,7 +3,7 @@ import { fromHex } from "../../../l2tp/control/octets.ts";
 import type { PeeringConfig } from "../../../l2tp/control/peering.ts";
 import { sameData } from "../../../l2tp/same-data.ts";
 import type { Endpoint, Tunnel, TunnelControl } from "../../../model/model.ts";
-import { LocalEndpoint } from "../packet/tunnel.ts";
+import { LocalEndpoint } from "../packet/session.ts";
 
 export type Controlled = Tunnel & { readonly control: TunnelControl };
 

@@ -6,10 +6,9 @@ import { FakeBatch, FakeDevice, FakeSocket } from "../devices/fake-ports.ts";
 import { buildFrame, referenceSegments } from "../offload/testdata.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET } from "../offload/vnet-header.ts";
 import { type Account, Rounds } from "./deficit.ts";
-import { Forwarder } from "./forward.ts";
-import type { SessionState } from "./session.ts";
+import { createPacketPath } from "./packet-path.ts";
+import type { LocalEndpoint, SessionState } from "./session.ts";
 import { type Ports, Table } from "./table.ts";
-import type { LocalEndpoint } from "./tunnel.ts";
 
 /** A datapath over devices and sockets in memory. */
 class Bench implements Ports {
@@ -17,8 +16,8 @@ class Bench implements Ports {
   joinsRefused = 0;
   readonly control: Uint8Array[] = [];
   batch: FakeBatch | null = null;
-  readonly forwarder = new Forwarder({
-    joinRefused: () => this.joinsRefused++,
+  readonly path = createPacketPath({
+    gsoRefused: () => this.joinsRefused++,
     segmentRefused: (_tunnel, bytes, errno) => this.refused.push([bytes, errno]),
     control: (_endpoint, _sender, { bytes }, at, end) => {
       this.control.push(bytes.slice(at, end));
@@ -30,7 +29,7 @@ class Bench implements Ports {
     },
   });
   readonly #rounds = new Rounds();
-  readonly table = new Table(this, this.forwarder);
+  readonly table = new Table(this, this.path);
   readonly devices = new Map<string, FakeDevice>();
   readonly sockets = new Map<string, FakeSocket>();
   readonly endpoints = new Map<FakeSocket, LocalEndpoint>();
@@ -59,11 +58,13 @@ class Bench implements Ports {
   }
   startDevice(): void {}
   setCarrier(): void {}
-  pauseDevice(): void {}
   stopDevice(): void {}
   deleteDevice(): void {}
   settleSession(): void {}
   forgetSession(): void {}
+  bypassedFrames(): null {
+    return null;
+  }
 
   put(tunnel: Partial<Tunnel>, session: Partial<Session>) {
     const config = sessionOf(session);
@@ -95,7 +96,7 @@ class Bench implements Ports {
     for (const hex of hexes) socket.toReceive.push({ from, bytes: Buffer.from(hex, "hex") });
     while (socket.toReceive.length > 0) {
       this.await(endpoint.account);
-      this.forwarder.readEndpoint(endpoint, now);
+      this.path.receiver.readEndpoint(endpoint, now);
     }
   }
 }
@@ -127,9 +128,9 @@ describe("from the device to the socket", () => {
     for (let i = 0; i < 200; i++) device.toRead.push(Uint8Array.of(i, ...new Uint8Array(59)));
     while (device.toRead.length > 0) {
       bench.await(state.account);
-      bench.forwarder.readDevice(state);
+      bench.path.transmitter.readDevice(state);
     }
-    bench.forwarder.flush();
+    bench.path.queue.flush();
     const { sent } = bench.endpoint().socket;
     expect(sent.map((bytes) => bytes[16])).toEqual(Array.from({ length: 200 }, (_, i) => i));
     expect(Buffer.from(sent[0] ?? []).toString("hex", 0, 16)).toBe(
@@ -144,8 +145,8 @@ describe("from the device to the socket", () => {
     bench.endpoint().socket.sendErrno = 101;
     // Each is larger than the one before, and so a message of its own.
     for (let i = 0; i < 3; i++) device.toRead.push(new Uint8Array(60 + i));
-    bench.forwarder.readDevice(state);
-    bench.forwarder.flush();
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
     expect(state.counters).toMatchObject({ txPackets: 2, txErrors: 1 });
   });
 
@@ -156,10 +157,10 @@ describe("from the device to the socket", () => {
     const other = bench.put({ name: "t2", remote }, { key: "d/s2", tunnel: "t2", sessionId: 2 });
     const sizes = [60, 60, 60, 40, 60, 61, 61];
     for (const size of sizes) device.toRead.push(new Uint8Array(size));
-    bench.forwarder.readDevice(state);
+    bench.path.transmitter.readDevice(state);
     other.device.toRead.push(new Uint8Array(61));
-    bench.forwarder.readDevice(other.state);
-    bench.forwarder.flush();
+    bench.path.transmitter.readDevice(other.state);
+    bench.path.queue.flush();
     const { sent, messages } = bench.endpoint().socket;
     expect(messages).toEqual([4, 1, 2, 1]);
     expect(sent.map(({ length }) => length - 12)).toEqual([...sizes, 61]);
@@ -172,8 +173,8 @@ describe("from the device to the socket", () => {
     const { socket } = bench.endpoint();
     const send = (count: number) => {
       for (let i = 0; i < count; i++) device.toRead.push(new Uint8Array(60));
-      bench.forwarder.readDevice(state);
-      bench.forwarder.flush();
+      bench.path.transmitter.readDevice(state);
+      bench.path.queue.flush();
     };
     send(2);
     socket.sendErrno = 22;
@@ -194,11 +195,11 @@ describe("from the device to the socket", () => {
     const { socket } = bench.endpoint();
     socket.sendErrno = 5;
     for (const size of [80, 80, 60, 60, 40, 40]) device.toRead.push(new Uint8Array(size));
-    bench.forwarder.readDevice(state);
-    bench.forwarder.flush();
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
     for (let i = 0; i < 2; i++) device.toRead.push(new Uint8Array(40));
-    bench.forwarder.readDevice(state);
-    bench.forwarder.flush();
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
     expect(socket.messages.slice(-2)).toEqual([1, 1]);
     expect(bench.refused).toEqual([[92, 5]]);
     expect(state.counters).toMatchObject({ txPackets: 8, txErrors: 0 });
@@ -208,8 +209,8 @@ describe("from the device to the socket", () => {
     const bench = new Bench();
     const { state, device } = bench.put({ udpChecksum: false }, {});
     for (let i = 0; i < 2; i++) device.toRead.push(new Uint8Array(60));
-    bench.forwarder.readDevice(state);
-    bench.forwarder.flush();
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
     expect(bench.endpoint().socket.messages).toEqual([1, 1]);
   });
 
@@ -225,8 +226,8 @@ describe("from the device to the socket", () => {
       device.header.setUint16(VNET.gsoSize, gsoSize, true);
       device.header.setUint16(VNET.checksumStart, 34, true);
       device.header.setUint16(VNET.checksumOffset, 16, true);
-      bench.forwarder.readDevice(state);
-      bench.forwarder.flush();
+      bench.path.transmitter.readDevice(state);
+      bench.path.queue.flush();
       const { sent } = bench.endpoint().socket;
       expect(sent.map((bytes) => bytes.subarray(16))).toEqual(referenceSegments(packet, gsoSize));
       expect(sent.map((bytes) => Buffer.from(bytes).readUInt32BE(12) - 0x40000000)).toEqual(
@@ -247,8 +248,8 @@ describe("from the device to the socket", () => {
       device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
       device.header.setUint16(VNET.gsoSize, gsoSize, true);
       device.header.setUint16(VNET.checksumStart, 34, true);
-      bench.forwarder.readDevice(state);
-      bench.forwarder.flush();
+      bench.path.transmitter.readDevice(state);
+      bench.path.queue.flush();
       expect(state.counters).toMatchObject({ txPackets: 0, txErrors: 1 });
     },
   );
@@ -261,13 +262,13 @@ describe("from the device to the socket", () => {
     const rounds = [10, 10, 20, 4, 6].map((count) => frames.splice(0, count));
     for (const round of rounds) {
       device.toRead.push(...round);
-      expect(bench.forwarder.readDevice(state)).toBe(true);
-      bench.forwarder.flush();
+      expect(bench.path.transmitter.readDevice(state)).toBe(true);
+      bench.path.queue.flush();
     }
     // Ten alone, then ten together and perhaps more; of twenty, all, and again perhaps more.
     expect(bench.batch?.calls).toEqual([10, 16, 4, 16, 4]);
-    while (device.toRead.length > 0) bench.forwarder.readDevice(state);
-    bench.forwarder.flush();
+    while (device.toRead.length > 0) bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
     const { socket } = bench.endpoint();
     expect(socket.sent.map((datagram) => datagram.at(-1))).toEqual(
       Array.from({ length: 50 }, (_, index) => index + 1),
@@ -283,7 +284,7 @@ describe("from the device to the socket", () => {
     device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
     device.header.setUint16(VNET.gsoSize, 40, true);
     device.header.setUint16(VNET.checksumStart, 34, true);
-    bench.forwarder.readDevice(state);
+    bench.path.transmitter.readDevice(state);
     expect(device.toRead).toHaveLength(9);
   });
 
@@ -291,15 +292,15 @@ describe("from the device to the socket", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     for (let i = 0; i < 64; i++) device.toRead.push(new Uint8Array(60));
-    bench.forwarder.readDevice(state);
+    bench.path.transmitter.readDevice(state);
     for (let i = 0; i < 64; i++) device.toRead.push(largeFrame(device, 36));
     bench.await(state.account);
-    bench.forwarder.readDevice(state);
+    bench.path.transmitter.readDevice(state);
     // What one call had read, and no more.
     expect(device.toRead).toHaveLength(64 - 16);
     for (let turns = 1; turns <= 20; turns++) {
       bench.await(state.account);
-      bench.forwarder.readDevice(state);
+      bench.path.transmitter.readDevice(state);
       expect(device.toRead).toHaveLength(64 - 16 - turns);
     }
   });
@@ -315,14 +316,14 @@ describe("from the device to the socket", () => {
       device.toRead.push(frame);
     }
     device.toRead.push(own);
-    bench.forwarder.readDevice(state);
-    bench.forwarder.flush();
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
     expect(state.counters).toMatchObject({ txPackets: 3, txSpoofed: 2, txErrors: 0 });
     const { sourceMac: _, ...free } = state.config;
     bench.table.apply({ op: "putSession", session: free, device: "keep" });
     device.toRead.push(Buffer.from(FRAME.replace("020000000001", "020000000009"), "hex"));
-    bench.forwarder.readDevice(state);
-    bench.forwarder.flush();
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
     expect(state.counters).toMatchObject({ txPackets: 4, txSpoofed: 2 });
   });
 
@@ -331,8 +332,8 @@ describe("from the device to the socket", () => {
     const { state, device } = bench.put({}, {});
     device.toRead.push(new Uint8Array(2000));
     device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
-    bench.forwarder.readDevice(state);
-    bench.forwarder.flush();
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
     expect(state.counters).toMatchObject({ txPackets: 0, txErrors: 1 });
   });
 });
@@ -403,14 +404,14 @@ describe("from the socket to the device", () => {
     const { socket, endpoint } = bench.endpoint();
     const segment = datagrams[0]?.length ?? 0;
     socket.toReceive.push({ from: PEER, bytes: Buffer.concat(datagrams), segment });
-    bench.forwarder.readEndpoint(endpoint, 1);
+    bench.path.receiver.readEndpoint(endpoint, 1);
     expect(state.counters).toMatchObject({ rxPackets: 5, rxBytes: 5 * 54 + 5000, rxErrors: 0 });
     expect(endpoint.counters.rxPackets).toBe(5);
     expect(device.written.map(({ length }) => length)).toEqual([54 + 5000]);
     // From a stranger they are as strange.
     const stranger = { ...PEER, port: 9 };
     socket.toReceive.push({ from: stranger, bytes: Buffer.concat(datagrams), segment });
-    bench.forwarder.readEndpoint(endpoint, 1);
+    bench.path.receiver.readEndpoint(endpoint, 1);
     expect(state.counters).toMatchObject({ rxPackets: 5, rxSourceMismatch: 5 });
   });
 
@@ -437,7 +438,7 @@ describe("from the socket to the device", () => {
     const both = Buffer.concat([header, large, header, large]);
     one.state.maxFrameBytes = 5000;
     socket.toReceive.push({ from, bytes: both, segment: 5008 });
-    bench.forwarder.readEndpoint(endpoint, 0);
+    bench.path.receiver.readEndpoint(endpoint, 0);
     const even = frames.filter((_, index) => index % 2 === 0);
     expect(one.device.written.map((frame) => Buffer.from(frame))).toEqual([...even, large, large]);
     expect(two.device.written).toHaveLength(20);
@@ -473,7 +474,7 @@ describe("from the socket to the device", () => {
     const from = tunnelOf({}).remote;
     device.writeErrno = 5;
     socket.toReceive.push({ from, bytes }, { from, bytes }, { from, bytes });
-    bench.forwarder.readEndpoint(endpoint, 0);
+    bench.path.receiver.readEndpoint(endpoint, 0);
     expect(state.counters).toMatchObject({ rxPackets: 0, rxErrors: 3 });
   });
 
@@ -505,12 +506,12 @@ describe("from the socket to the device", () => {
     bench.receive(PEER, [0, 3, 2, 1, 6, 5].map(numbered));
     const last = () => device.written.map((frame) => frame.at(-1));
     expect(last()).toEqual([0, 1, 2, 3]);
-    expect(bench.forwarder.nextDeadline()).toBe(51);
-    bench.forwarder.expire(51);
+    expect(bench.path.receiver.nextDeadline()).toBe(51);
+    bench.path.receiver.expire(51);
     expect(last()).toEqual([0, 1, 2, 3, 5, 6]);
     bench.receive(PEER, [numbered(4)], 60);
     expect(state.counters).toMatchObject({ rxSeqDiscards: 1, rxOosPackets: 1, rxPackets: 6 });
-    expect(bench.forwarder.nextDeadline()).toBe(Number.POSITIVE_INFINITY);
+    expect(bench.path.receiver.nextDeadline()).toBe(Number.POSITIVE_INFINITY);
   });
 });
 
@@ -534,8 +535,8 @@ it("loses nothing of a message whose datagrams are out of order", () => {
     const { socket, endpoint } = bench.endpoint();
     const segment = datagrams[0]?.length ?? 0;
     socket.toReceive.push({ from: PEER, bytes: Buffer.concat(datagrams), segment });
-    bench.forwarder.readEndpoint(endpoint, 1);
-    bench.forwarder.release(state);
+    bench.path.receiver.readEndpoint(endpoint, 1);
+    bench.path.receiver.release(state);
     const payload = device.written.map((frame) => frame.subarray(54));
     const bytes = payload.reduce((sum, { length }) => sum + length, 0);
     const first = order[0] ?? 0;
@@ -583,7 +584,7 @@ it("drops nothing for want of room to reorder in", () => {
       );
     }
   }
-  for (const state of states) bench.forwarder.release(state);
+  for (const state of states) bench.path.receiver.release(state);
   for (const { counters } of states) {
     expect(counters).toMatchObject({ rxPackets: FRAMES - 1, rxErrors: 0, rxOosPackets: 1 });
   }
@@ -613,11 +614,11 @@ it("survives a million mutated datagrams, and accounts for every one", () => {
       socket.toReceive.push({ from: PEER, bytes: random.mutate(random.pick(corpus), 16) });
     }
     bench.await(endpoint.account);
-    while (socket.toReceive.length > 0) bench.forwarder.readEndpoint(endpoint, sent / 1000 + 1);
-    bench.forwarder.expire(sent / 1000 + 1);
+    while (socket.toReceive.length > 0) bench.path.receiver.readEndpoint(endpoint, sent / 1000 + 1);
+    bench.path.receiver.expire(sent / 1000 + 1);
     for (const device of bench.devices.values()) device.written.length = 0;
   }
-  for (const state of states) bench.forwarder.release(state);
+  for (const state of states) bench.path.receiver.release(state);
   const { rxPackets, ...rejected } = endpoint.counters;
   expect(rxPackets).toBe(TOTAL);
   let accounted = Object.values(rejected).reduce((sum, value) => sum + value, 0);

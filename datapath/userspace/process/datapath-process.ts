@@ -1,14 +1,12 @@
-/** All that one thread has: tunnels, the packet path between their sockets and devices, and the loop that serves it. */
+/** The process: tunnels, the packet path between their sockets and devices, and the loop that serves it. */
 
 import { EPOLLIN } from "../../../linux/epoll.ts";
 import { errnoName, isErrno } from "../../../linux/errno.ts";
-import { closeFd } from "../../../linux/fd.ts";
 import {
   AF_INET,
   AF_INET6,
   canSegment,
   joinReceived,
-  openTunnelSocket,
   setReceiveZeroChecksum,
   setTransmitChecksum,
 } from "../../../linux/socket.ts";
@@ -18,61 +16,47 @@ import type { Session, Tunnel } from "../../../model/model.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { openHandedOver } from "../../kernel/hand-over.ts";
-import { KernelFrameBatch, PairDevice, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
-import { FastPath, wantsFastPath } from "../fastpath/fast-path.ts";
-import { removeAt } from "../fastpath/pair.ts";
+import { openTunnelSocket } from "../../tunnel-socket.ts";
+import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import type { Arena } from "../packet/arena.ts";
-import { Forwarder } from "../packet/forward.ts";
+import type { BypassDevices, BypassedFrames, BypassKind } from "../packet/bypass.ts";
+import { createPacketPath, type PacketPath } from "../packet/packet-path.ts";
 import {
   BATCH_FRAMES,
   type DatagramSocket,
   type FrameBatch,
   type FrameDevice,
 } from "../packet/ports.ts";
-import type { SessionState } from "../packet/session.ts";
-import { type Moving, type Ports, Table } from "../packet/table.ts";
-import type { LocalEndpoint } from "../packet/tunnel.ts";
+import type { LocalEndpoint, SessionState } from "../packet/session.ts";
+import { type Ports, Table } from "../packet/table.ts";
 import { ControlPlane } from "../signalling/control-plane.ts";
 import { listing } from "./listing.ts";
 import { type Batches, Loop } from "./loop.ts";
-import { type Share, steer } from "./shards/steering.ts";
 
-/** What the control socket serves: one shard, or several as one. */
-export interface Served {
-  apply(change: Change): Reply<null>;
-  /** @param sessions keys of those to list; undefined: all, and all tunnels */
-  list(sessions?: readonly string[]): Listing;
-  /** How often control connections have changed so far. */
-  readonly turns: number;
-  /** The process ends. */
-  stop(): void;
-}
-
-export interface ShardOptions {
+export interface DatapathOptions {
   /** Large frames and messages, which devices and kernel cut and join. */
   readonly offload: boolean;
-  /** Frames of tunnels that ask for it pass by BPF programs. */
-  readonly fastPath: boolean;
+  /** How frames may bypass this process. */
+  readonly bypass: BypassKind;
+  readonly allowsBypass: boolean;
   log(line: string): void;
 }
 
-export class Shard implements Ports, Batches, Served {
+export class DatapathProcess implements Ports, Batches {
   readonly loop: Loop;
   readonly table: Table;
-  readonly #forwarder: Forwarder;
+  readonly #path: PacketPath;
   readonly #control: ControlPlane;
   readonly #offload: boolean;
-  readonly #share: Share | null;
-  /** undefined: nobody has asked for it yet; null: there is none. */
-  #fastPath: FastPath | null | undefined;
-  readonly #log: ShardOptions["log"];
+  readonly #bypassKind: BypassKind;
+  /** undefined: no session has asked for it yet; null: there is none. */
+  #bypass: BypassDevices | null | undefined;
+  readonly #log: DatapathOptions["log"];
 
-  /** @param share null: there is no other */
-  constructor({ offload, fastPath, log }: ShardOptions, share: Share | null = null) {
+  constructor({ offload, bypass, allowsBypass, log }: DatapathOptions) {
     this.#offload = offload;
-    this.#share = share;
-    this.#forwarder = new Forwarder({
-      joinRefused: ({ config }, errno) =>
+    this.#path = createPacketPath({
+      gsoRefused: ({ config }, errno) =>
         log(
           `session ${config.key}: its device takes no large frames (${errnoName(errno)}); all go one by one from now on`,
         ),
@@ -85,9 +69,10 @@ export class Shard implements Ports, Batches, Served {
       createBatch: (arena) => (offload ? createBatch(arena, log) : null),
     });
     this.loop = new Loop(this);
-    this.#fastPath = fastPath && share === null ? undefined : null;
+    this.#bypassKind = bypass;
+    this.#bypass = allowsBypass ? undefined : null;
     this.#log = log;
-    this.table = new Table(this, this.#forwarder);
+    this.table = new Table(this, this.#path);
     this.#control = new ControlPlane(this.table, () => this.loop.now(), log);
   }
 
@@ -100,6 +85,7 @@ export class Shard implements Ports, Batches, Served {
     }
   }
 
+  /** @param sessions keys of those to list; undefined: all, and all tunnels */
   list(sessions?: readonly string[]): Listing {
     const listed = listing(this.table, this.loop.now(), sessions);
     return {
@@ -109,14 +95,9 @@ export class Shard implements Ports, Batches, Served {
     };
   }
 
+  /** How often control connections have changed so far. */
   get turns(): number {
     return this.#control.turns;
-  }
-
-  /** Takes sessions out, for another shard. */
-  handOver(keys: readonly string[]): Moving[] {
-    for (const key of keys) this.#control.forgetSession(key);
-    return this.table.handOver(keys);
   }
 
   /** Ends the loop, and says farewell to peers. */
@@ -124,24 +105,24 @@ export class Shard implements Ports, Batches, Served {
     this.#control.close();
     // Pods are to see that nobody carries their frames now.
     for (const { device } of this.table.sessions.values()) {
-      if (device instanceof PairDevice) this.#fastPath?.close(device.fast);
+      this.#bypass?.close(device);
     }
     this.loop.stop();
   }
 
   flush(): void {
-    this.#forwarder.flush();
+    this.#path.queue.flush();
   }
 
   expire(now: number): void {
-    this.#forwarder.expire(now);
+    this.#path.receiver.expire(now);
     this.#control.poll(now);
-    this.#fastPath?.poll(now, this.#lose);
+    this.#bypass?.poll(now, this.#lose);
   }
 
   nextDeadline(): number {
-    const due = this.#fastPath?.deadline ?? Number.POSITIVE_INFINITY;
-    return Math.min(this.#forwarder.nextDeadline(), this.#control.deadline(), due);
+    const due = this.#bypass?.deadline ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#path.receiver.nextDeadline(), this.#control.deadline(), due);
   }
 
   openSocket(tunnel: Tunnel): DatagramSocket {
@@ -152,12 +133,7 @@ export class Shard implements Ports, Batches, Served {
       const fd = openHandedOver(tunnel, (socket) => setTransmitChecksum(socket, family, on));
       return new TunnelSocket(fd, family, false);
     }
-    const share = this.#share;
-    // Nobody is to share the port but our own: where somebody has it, this fails.
-    if (share?.index === 0) closeFd(openTunnelSocket(encapsulation, local));
-    const fd = openTunnelSocket(encapsulation, local, (unbound) => {
-      if (share !== null) steer(unbound, encapsulation, family, share);
-    });
+    const fd = openTunnelSocket(encapsulation, local);
     const hasOffload = this.#offload && encapsulation === "UDP";
     if (hasOffload) joinReceived(fd);
     return new TunnelSocket(fd, family, hasOffload && canSegment(fd));
@@ -167,7 +143,7 @@ export class Shard implements Ports, Batches, Served {
     this.loop.watchOrClose((endpoint.socket as TunnelSocket).fd, {
       queues: false,
       account: endpoint.account,
-      ready: (now) => this.#forwarder.readEndpoint(endpoint, now),
+      ready: (now) => this.#path.receiver.readEndpoint(endpoint, now),
     });
   }
 
@@ -187,36 +163,49 @@ export class Shard implements Ports, Batches, Served {
     place: DevicePlace,
   ): FrameDevice {
     const offload = this.#offload ? "all" : "none";
-    const joins = ({ hasUdp }: Tap) => (this.#offload ? (hasUdp ? "all" : "TCP") : "none");
-    const fast = this.#fastPathFor(config, tunnel)?.open(session, config, tunnel, place, offload);
-    if (fast) return new PairDevice(fast, joins(fast.tap));
-    const tap = openTapInstead(place, config.key, () => openTap(place.netns, place.name, offload));
-    return new TapDevice(tap.fd, tap.index, joins(tap));
+    const acceptedGso = ({ hasUdp }: Tap) => (this.#offload ? (hasUdp ? "all" : "TCP") : "none");
+    const bypass = this.#bypassFor(config, tunnel);
+    const bypassing = bypass?.open(session, config, tunnel, place, offload, acceptedGso);
+    if (bypassing) return bypassing;
+    const tap = this.#openTapInstead(place, config.key, () =>
+      openTap(place.netns, place.name, offload),
+    );
+    return new TapDevice(tap.fd, tap.index, acceptedGso(tap));
   }
 
-  /** It is opened for the first one that wants it. */
-  #fastPathFor(config: Session, tunnel: Tunnel): FastPath | null {
-    if (this.#fastPath === undefined && wantsFastPath(config, tunnel)) {
-      this.#fastPath = openFastPath(this.#log);
-      if (this.#fastPath !== null) this.#watch(this.#fastPath);
+  /** It is started for the first session that it is for. */
+  #bypassFor(config: Session, tunnel: Tunnel): BypassDevices | null {
+    if (this.#bypass === undefined && this.#bypassKind.isFor(config, tunnel)) {
+      this.#bypass = this.#bypassKind.start(this.#log);
+      if (this.#bypass !== null) this.#watch(this.#bypass);
     }
-    return this.#fastPath ?? null;
+    return this.#bypass ?? null;
   }
 
-  #watch(fast: FastPath): void {
-    const ready = (now: number) => fast.hear(now, this.#lose);
-    this.loop.watch(fast.fd, EPOLLIN, { queues: false, ready });
+  #watch(bypass: BypassDevices): void {
+    const ready = (now: number) => bypass.hear(now, this.#lose);
+    this.loop.watch(bypass.fd, EPOLLIN, { queues: false, ready });
+  }
+
+  /** A TAP device where a bypassing one stands, whose other half is gone: the agent sets it up again. */
+  #openTapInstead(place: DevicePlace, key: string, open: () => Tap): Tap {
+    try {
+      return open();
+    } catch (error) {
+      if (!isErrno(error, "EINVAL") || !this.#bypassKind.removeAt(place, key)) throw error;
+      return open();
+    }
   }
 
   startDevice(session: SessionState, device: FrameDevice): void {
     const ready = () => {
-      if (!this.#forwarder.readDevice(session)) this.table.loseDevice(session);
+      if (!this.#path.transmitter.readDevice(session)) this.table.loseDevice(session);
     };
     try {
       const { account } = session;
       this.loop.watchOrClose((device as TapDevice).fd, { queues: true, account, ready });
     } catch (error) {
-      if (device instanceof PairDevice) this.#fastPath?.close(device.fast);
+      this.#bypass?.close(device);
       throw error;
     }
   }
@@ -227,58 +216,37 @@ export class Shard implements Ports, Batches, Served {
   };
 
   settleSession(session: SessionState): void {
-    const { device } = session;
-    this.#fastPath?.settle(session, device instanceof PairDevice ? device.fast : null);
+    this.#bypass?.settle(session, session.device);
   }
 
   forgetSession(session: SessionState): void {
-    this.#fastPath?.forget(session);
+    this.#bypass?.forget(session);
+  }
+
+  bypassedFrames(session: SessionState): BypassedFrames | null {
+    return this.#bypass?.framesOf(session) ?? null;
   }
 
   setCarrier(device: FrameDevice, on: boolean): void {
-    if (device instanceof PairDevice) this.#fastPath?.setCarrier(device.fast, on);
-    else setCarrier((device as TapDevice).fd, on);
-  }
-
-  pauseDevice(device: FrameDevice): void {
-    this.loop.unwatch((device as TapDevice).fd);
+    if (this.#bypass?.setCarrier(device, on) === true) return;
+    setCarrier((device as TapDevice).fd, on);
   }
 
   deleteDevice(device: FrameDevice): void {
     const { fd } = device as TapDevice;
-    if (device instanceof PairDevice) this.#fastPath?.delete(device.fast);
+    this.#bypass?.delete(device);
     this.loop.unwatch(fd);
     deleteTap(fd);
   }
 
   stopDevice(device: FrameDevice): void {
-    if (device instanceof PairDevice) this.#fastPath?.close(device.fast);
+    this.#bypass?.close(device);
     this.loop.unwatchAndClose((device as TapDevice).fd);
   }
 }
 
-/** A TAP device where one of the fast path stands, whose other half is gone: the agent sets it up again. */
-function openTapInstead(place: DevicePlace, key: string, open: () => Tap): Tap {
-  try {
-    return open();
-  } catch (error) {
-    if (!isErrno(error, "EINVAL") || !removeAt(place, key)) throw error;
-    return open();
-  }
-}
-
-/** Null where the kernel has no tcx (Linux 6.6), or the process must not load programs. */
-function openFastPath(log: ShardOptions["log"]): FastPath | null {
-  try {
-    return new FastPath(log);
-  } catch (error) {
-    log(`no fast path (${(error as Error).message}): all frames pass through this process`);
-    return null;
-  }
-}
-
 /** Null where the kernel has no io_uring, or a container's seccomp profile does not permit it. */
-function createBatch(arena: Arena, log: ShardOptions["log"]): FrameBatch | null {
+function createBatch(arena: Arena, log: DatapathOptions["log"]): FrameBatch | null {
   const without = (why: string) =>
     log(`no io_uring (${why}): devices read and write frames one by one`);
   try {

@@ -4,14 +4,14 @@ import { Errno } from "../../../linux/errno.ts";
 import { Coalescer } from "../offload/coalesce.ts";
 import { Segmenter } from "../offload/segment.ts";
 import { NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
-import { type Arena, Slots } from "./arena.ts";
+import { type Arena, FrameSlots } from "./arena.ts";
 import { BATCH_FRAMES, type FrameBatch } from "./ports.ts";
 import type { SessionState } from "./session.ts";
 
 /** Of frames that are staged; larger ones are written where they are, before the next. */
 const STAGE_BYTES = 2048;
 
-export class Delivery {
+export class FrameWriter {
   readonly #arena: Arena;
   /** Null: each frame is written alone. */
   readonly #batch: FrameBatch | null;
@@ -34,9 +34,9 @@ export class Delivery {
   writes = 0;
 
   /** What it takes of the arena. */
-  static readonly BYTES = Slots.bytes(1) + BATCH_FRAMES * STAGE_BYTES;
+  static readonly BYTES = FrameSlots.bytes(1) + BATCH_FRAMES * STAGE_BYTES;
 
-  /** @param base of Delivery.BYTES in the arena */
+  /** @param base of FrameWriter.BYTES in the arena */
   constructor(
     arena: Arena,
     base: number,
@@ -46,10 +46,10 @@ export class Delivery {
     this.#arena = arena;
     this.#batch = batch;
     this.#bytes = new Int32Array(BATCH_FRAMES);
-    this.#stage = base + Slots.bytes(1);
+    this.#stage = base + FrameSlots.bytes(1);
     this.#coalescer = new Coalescer(arena);
     this.#segmenter = new Segmenter(arena);
-    this.#cutAt = new Slots(base).at(0);
+    this.#cutAt = new FrameSlots(base).at(0);
     this.#refused = refused;
   }
 
@@ -69,8 +69,8 @@ export class Delivery {
       return;
     }
     this.#writePending();
-    if (device.joins === "none") return this.#writePlain(session, at, bytes);
-    coalescer.begin(at, at + bytes, limit, device.joins === "all");
+    if (device.acceptedGso === "none") return this.#writePlain(session, at, bytes);
+    coalescer.begin(at, at + bytes, limit, device.acceptedGso === "all");
     this.#pendingFor = session;
     this.#pendingBytes = bytes;
   }
@@ -130,8 +130,8 @@ export class Delivery {
     const status = device.write(this.#arena, at, length);
     if (status === -Errno.EINVAL) {
       // What it does not know it never will.
-      if (device.joins !== "none") this.#refused(session, Errno.EINVAL);
-      device.joins = "none";
+      if (device.acceptedGso !== "none") this.#refused(session, Errno.EINVAL);
+      device.acceptedGso = "none";
       this.#writeCut(session, at, at + length);
     } else {
       count(session, frames, bytes, status);

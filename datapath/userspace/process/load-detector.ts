@@ -6,7 +6,7 @@ const BUSY_MS = 5;
  * Whether the loop is busy: then it need not run at once when a frame comes, for the next one is not far behind,
  * and they share a system call. A lone frame never finds it so.
  */
-export class Busyness {
+export class LoadDetector {
   #isBusy = false;
   #since = 0;
   readonly #changed: (isBusy: boolean) => void;

@@ -1,29 +1,29 @@
 import { expect, it } from "vitest";
-import { Busyness } from "./busyness.ts";
+import { LoadDetector } from "./load-detector.ts";
 
 it("is busy after a while without a long sleep, until there is one", () => {
   const changes: boolean[] = [];
-  const busyness = new Busyness((isBusy) => changes.push(isBusy));
+  const detector = new LoadDetector((isBusy) => changes.push(isBusy));
   // Lone frames, two milliseconds apart.
   let now = 100;
   for (let i = 0; i < 50; i++) {
-    busyness.waited(now, now + 2);
+    detector.waited(now, now + 2);
     now += 2;
     // A round has several waits.
-    busyness.waited(now, now + 0.1);
+    detector.waited(now, now + 0.1);
     now += 0.1;
   }
   expect(changes).toEqual([]);
   for (let i = 0; i < 49; i++) {
-    busyness.waited(now, now + 0.1);
+    detector.waited(now, now + 0.1);
     now += 0.1;
   }
   expect(changes).toEqual([]);
   for (let i = 0; i < 20; i++) {
-    busyness.waited(now, now + 0.1);
+    detector.waited(now, now + 0.1);
     now += 0.1;
   }
   expect(changes).toEqual([true]);
-  busyness.waited(now, now + 5);
+  detector.waited(now, now + 5);
   expect(changes).toEqual([true, false]);
 });

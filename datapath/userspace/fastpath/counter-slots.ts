@@ -1,21 +1,12 @@
 /** Places among the counters, which programs and process have in common. */
 import { SharedArray } from "../../../linux/bpf.ts";
+import type { BypassedFrames } from "../packet/bypass.ts";
 import { COUNTERS } from "./layout.ts";
-
-/** What went by the fast path. */
-export interface FastCounters {
-  readonly txPackets: number;
-  readonly txBytes: number;
-  readonly rxPackets: number;
-  readonly rxBytes: number;
-  /** Milliseconds since the last frame came in; null: none yet. */
-  readonly lastReceivedMsAgo: number | null;
-}
 
 const WORDS = COUNTERS.bytes / 8;
 const NS_PER_MS = 1_000_000n;
 
-export class Slots {
+export class CounterSlots {
   readonly #array: SharedArray;
   readonly #free: number[];
 
@@ -41,7 +32,7 @@ export class Slots {
     this.#free.push(slot);
   }
 
-  read(slot: number): FastCounters {
+  read(slot: number): Omit<BypassedFrames, "features"> {
     const word = (field: number) => this.#array.words[slot * WORDS + field] ?? 0n;
     const last = word(COUNTERS.lastReceived);
     const ago = (process.hrtime.bigint() - last) / NS_PER_MS;

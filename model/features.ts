@@ -1,0 +1,36 @@
+/** Features of tunnels that not each datapath has. Objects, sockets and listings call them by the same names. */
+
+export interface Features {
+  /** BPF programs in the kernel forward the frames that need nothing else (datapath/userspace/fastpath/). */
+  readonly fastPath?: boolean;
+}
+
+export interface Feature {
+  readonly name: keyof Features;
+  /** As messages call it. */
+  readonly noun: string;
+  /** What the doctor says of a session that should have it, and has not. */
+  readonly missing: string;
+  readonly remedy: string;
+}
+
+export const FEATURES: readonly Feature[] = [
+  {
+    name: "fastPath",
+    noun: "the fast path",
+    missing: "its frames do not pass by the fast path",
+    remedy:
+      "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers, and attachment.macSpoofing Allow (or mode Bridge); a pod that came before has to come again",
+  },
+];
+
+/** Each feature, and whether it is on. */
+export function pickFeatures(from: Features): Required<Features> {
+  const on = FEATURES.map(({ name }) => [name, from[name] ?? false]);
+  return Object.fromEntries(on) as Required<Features>;
+}
+
+/** The features that are on. */
+export function featuresOf(from: Features): readonly Feature[] {
+  return FEATURES.filter(({ name }) => from[name] === true);
+}

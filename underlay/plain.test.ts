@@ -1,0 +1,42 @@
+import { expect, it } from "vitest";
+import type { LinkInfo } from "../linux/netlink/link.ts";
+import { plain } from "./plain.ts";
+import type { Network } from "./underlay.ts";
+
+const ETHERNET: LinkInfo = {
+  ...{ index: 7, name: "eth0", kind: "", mtu: 1500, mac: "02:00:00:00:00:01", up: true },
+  ...{ master: 0, alias: "", isEthernet: true, peer: 0 },
+};
+
+function network(mtu: number | undefined, link: Partial<LinkInfo> | null): Network {
+  const found = link === null ? undefined : { ...ETHERNET, ...link };
+  return {
+    route: () => ({ link: 7, source: "192.0.2.1", mtu }),
+    link: () => found,
+    linkNamed: () => found,
+  };
+}
+
+it.each([
+  ["the link's", undefined, {}, { mtu: 1500, isPlainEthernet: true }],
+  ["a smaller one of the route", 1280, {}, { mtu: 1280, isPlainEthernet: true }],
+  ["the link's below that of the route", 9000, {}, { mtu: 1500, isPlainEthernet: true }],
+  [
+    "that of a link without Ethernet",
+    undefined,
+    { isEthernet: false, mtu: 1420 },
+    { mtu: 1420, isPlainEthernet: false },
+  ],
+  ["that of a link that is down", undefined, { up: false }, { mtu: 1500, isPlainEthernet: false }],
+  ["the route's, where the link is gone", 1400, null, { mtu: 1400, isPlainEthernet: false }],
+  [
+    "Ethernet's, where nothing else is known",
+    undefined,
+    null,
+    { mtu: 1500, isPlainEthernet: false },
+  ],
+])("has an MTU: %s", (_what, routeMtu, link, expected) => {
+  const path = plain.pathTo(network(routeMtu, link), "192.0.2.2");
+  const rest = { source: "192.0.2.1", egress: 7, overheadBytes: 0 };
+  expect(path).toEqual({ ...rest, ...expected });
+});

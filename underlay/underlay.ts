@@ -1,0 +1,43 @@
+/** What an underlay is: the network that carries the IP packets of a tunnel to its remote. */
+import type { LinkInfo } from "../linux/netlink/link.ts";
+import type { RouteInfo } from "../linux/netlink/route.ts";
+
+/** What an underlay may ask of the node's network. */
+export interface Network {
+  /**
+   * The route that a packet to `remote` takes, from `local` where it is given.
+   * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where there is none
+   */
+  route(remote: string, local?: string): RouteInfo;
+  /** By its index; undefined: it is gone. */
+  link(index: number): LinkInfo | undefined;
+  /** By its name; undefined: there is none. */
+  linkNamed(name: string): LinkInfo | undefined;
+}
+
+/** The path of a tunnel, as its underlay describes it. */
+export interface Path {
+  /** The source address that the kernel would choose; undefined: it has none. */
+  readonly source: string | undefined;
+  /** The index of the device by which packets leave the node. */
+  readonly egress: number;
+  /** Bytes of the largest packet that leaves the node unfragmented. */
+  readonly mtu: number;
+  /** Bytes that the underlay adds to each IP packet of the tunnel. */
+  readonly overheadBytes: number;
+  /**
+   * Whether the tunnel's IP packets are the Ethernet frames of the egress device as they are: then BPF programs may
+   * send them there, and take those that arrive.
+   */
+  readonly isPlainEthernet: boolean;
+}
+
+export interface Underlay {
+  readonly name: string;
+  /**
+   * The path to the remote.
+   * @returns undefined: another underlay carries the packets
+   * @throws NetlinkError as Network.route does
+   */
+  pathTo(network: Network, remote: string, local?: string): Path | undefined;
+}

@@ -1,5 +1,6 @@
 /** l2tp-datapath: the process that moves the packets. */
 import { writeSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { setFlagsFromString } from "node:v8";
 import { Command, InvalidArgumentError, Option } from "commander";
 import manifest from "../../package.json" with { type: "json" };
@@ -60,6 +61,9 @@ function parseThreads(text: string): number {
 
 // At once: no event loop of Node's runs that would write it later.
 const log = (line: string) => writeSync(2, `l2tp-datapath: ${line}\n`);
+
+// It is written when a process ends by itself, and this one is killed.
+flushCompileCache();
 
 try {
   const options: ShardOptions = { offload: offload === "on", fastPath: fastPath === "on", log };

@@ -19,4 +19,7 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
   echo "Installing npm packages"
   # The lock file's versions, and no package's script: what is native comes prebuilt.
   npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+  # Debian's npm (9.2) does not link it.
+  [ -e node_modules/.bin/node ] ||
+    ln -s "../node-linux-$(node -p process.arch)/bin/node" node_modules/.bin/node
 fi

@@ -89,9 +89,10 @@ describe("a user", () => {
     expect(seen[0]?.headers.authorization).toBe(header);
   });
 
-  it("may be missing", async () => {
+  it("may be missing, or have nothing", async () => {
     await ask(write("config", config(trusted(), null)));
-    expect(seen).toHaveLength(1);
+    await ask(write("config", { ...config(trusted(), {}), users: [{ name: "one", user: null }] }));
+    expect(seen).toHaveLength(2);
   });
 
   it.each([

@@ -123,7 +123,7 @@ function find(configs: readonly Field[], kind: string, reference: Field): Field 
   const name = reference.text() ?? reference.fail("is not set");
   const all = configs.map((config) => config.get(`${kind}s`).named(kind));
   const found = all.find((entries) => entries.has(name))?.get(name);
-  if (found?.isSet) return found;
+  if (found !== undefined) return found;
   const names = [...new Set(all.flatMap((entries) => [...entries.keys()]))].join(", ");
   return reference.fail(`there is no ${kind} ${JSON.stringify(name)}; found: ${names || "none"}`);
 }

@@ -1,23 +1,22 @@
-import Table from "cli-table3";
+const GAP = "   ";
+/** Characters that take two columns of a terminal: the wide blocks of Unicode (UAX #11). */
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/gu;
 
-const NO_BORDERS = Object.fromEntries(
-  [
-    ...["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left"],
-    ...["bottom-right", "left", "left-mid", "mid", "mid-mid", "right", "right-mid", "middle"],
-  ].map((part) => [part, ""]),
-);
-
-/** Aligned columns under headings, as kubectl prints them. */
+/** Aligned columns under headings, as kubectl prints them. Control characters are not passed on. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const printed = new Table({
-    head: [...head],
-    chars: NO_BORDERS,
-    style: { head: [], border: [], "padding-left": 0, "padding-right": 3 },
-  });
-  printed.push(...rows.map((row) => [...row]));
-  return printed
-    .toString()
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n");
+  const lines = [head, ...rows].map((cells) => cells.map(printable));
+  const widths = head.map((_, column) =>
+    lines.reduce((most, cells) => Math.max(most, width(cells[column] ?? "")), 0),
+  );
+  const pad = (cell: string, column: number) =>
+    cell + " ".repeat((widths[column] ?? 0) - width(cell));
+  return lines.map((cells) => cells.map(pad).join(GAP).trimEnd()).join("\n");
 }
+
+/** Escape sequences of a name would steer the terminal. */
+const printable = (text: string) => text.replace(/\s/g, " ").replace(/\p{Cc}/gu, "\ufffd");
+
+/** Columns of a terminal; marks that combine with the character before them take none. */
+const width = (text: string) =>
+  [...text.replace(/[\p{Mn}\p{Me}\p{Cf}]/gu, "")].length + (text.match(WIDE)?.length ?? 0);

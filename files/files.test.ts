@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readJsonFile } from "./read-file.ts";
 import { makeFolder, replaceFile } from "./replace-file.ts";
+import { removeStaleSocket } from "./stale-socket.ts";
 import { ODD_FILES } from "./testdata.ts";
 
 let folder: string;
@@ -85,4 +86,22 @@ describe("readJsonFile", () => {
       expect(() => readJsonFile(path, 1000)).toThrow(/^it is /);
     },
   );
+});
+
+describe("removeStaleSocket", () => {
+  it.each(ODD_FILES.filter(([what]) => !what.includes("something in it")))(
+    "makes room where %s is",
+    (_what, make) => {
+      make(path);
+      removeStaleSocket(path);
+      expect(readdirSync(folder)).toEqual([]);
+    },
+  );
+
+  it("loses nothing of a directory, and needs nothing to be there", () => {
+    removeStaleSocket(path);
+    mkdirSync(join(path, "of"), { recursive: true });
+    expect(() => removeStaleSocket(path)).toThrow("one.json: a directory that is not empty");
+    expect(readdirSync(path)).toEqual(["of"]);
+  });
 });

@@ -7,17 +7,21 @@ import {
   chmodSync,
   cpSync,
   existsSync,
+  globSync,
   mkdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { basename, dirname, join, relative } from "node:path";
+import { stripTypeScriptTypes } from "node:module";
+import { basename, dirname, isAbsolute, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const APP = "/usr/lib/l2tp-cni";
+const FFI = join(root, "linux/ffi.ts");
 
 /** What the programs are made of. */
 const SOURCES = [
@@ -26,11 +30,11 @@ const SOURCES = [
   ...["package.json", "LICENSE"],
 ];
 const PROGRAMS = {
-  "l2tp-agent": "operator/agent/main.ts",
-  "l2tp-controller": "operator/controller/main.ts",
-  "l2tp-install": "operator/install/main.ts",
-  "l2tp-datapath": "datapath/userspace/process/main.ts",
-  l2tpctl: "cli/main.ts",
+  "l2tp-agent": "operator/agent/main.js",
+  "l2tp-controller": "operator/controller/main.js",
+  "l2tp-install": "operator/install/main.js",
+  "l2tp-datapath": "datapath/userspace/process/main.js",
+  l2tpctl: "cli/main.js",
 } as const;
 /** Nobody reads these in an image; of the API client's generated half they are most. */
 const UNUSED = /(\.map|\.d\.[cm]?ts|\.md|\.markdown)$|^\/(tests?|docs?)(\/|$)/;
@@ -50,17 +54,18 @@ export function buildRootfs(directory: string): void {
   writeFileSync(join(directory, "etc/group"), "root:x:0:\nnonroot:x:65532:\n");
   addNode(directory);
   addSources(directory);
-  const packages = addPackages(directory);
-  addLibraries(directory, [join(directory, "usr/bin/node"), ...nativeModules(packages)]);
+  addPackages(directory);
+  addLibraries(directory);
   addPrograms(directory);
   const plugin = join(directory, "usr/share/l2tp-cni/l2tp");
   mkdirSync(dirname(plugin), { recursive: true });
   cpSync(join(root, "dist/l2tp"), plugin);
 }
 
+const NODE = realpathSync(join(root, `node_modules/node-linux-${process.arch}/bin/node`));
+
 function addNode(directory: string): void {
-  const node = realpathSync(join(root, `node_modules/node-linux-${process.arch}/bin/node`));
-  cpSync(node, join(directory, "usr/bin/node"));
+  cpSync(NODE, join(directory, "usr/bin/node"));
 }
 
 function addSources(directory: string): void {
@@ -70,10 +75,25 @@ function addSources(directory: string): void {
       filter: (path) => !/\.test\.ts$|testdata\.ts$|fake-.*\.ts$|\/(generate|testing)$/.test(path),
     });
   }
+  for (const file of globSync("**/*.ts", { cwd: join(directory, APP) })) {
+    compile(join(directory, APP, file));
+  }
+}
+
+/**
+ * Replaces a TypeScript file by the JavaScript in it, as Node itself would run it. Loading the compiler
+ * would cost each process of the image 12 MiB of memory.
+ */
+function compile(path: string): void {
+  const script = stripTypeScriptTypes(readFileSync(path, "utf8"));
+  // Modules, and the programs of threads, are named by relative paths.
+  const renamed = script.replace(/(["'])(\.{1,2}\/[^"'\n]+)\.ts\1/g, "$1$2.js$1");
+  writeFileSync(path.replace(/\.ts$/, ".js"), renamed);
+  rmSync(path);
 }
 
 /** The packages that run in production, and the FFI library's part for this architecture. */
-function addPackages(directory: string): string[] {
+function addPackages(directory: string): void {
   const list = execFileSync(
     "npm",
     ["ls", "--omit=dev", "--omit=optional", "--all", "--parseable", "--loglevel=silent"],
@@ -93,27 +113,26 @@ function addPackages(directory: string): string[] {
       filter: (file) => !UNUSED.test(file.slice(path.length)),
     });
   }
-  return packages;
 }
 
-function nativeModules(packages: readonly string[]): string[] {
-  return packages
-    .filter((path) => path.includes("@koromix"))
-    .flatMap((path) =>
-      execFileSync("find", [path, "-name", "*.node"], { encoding: "utf8" }).trim().split("\n"),
-    );
-}
+/** Prints the shared objects of a process that has loaded the FFI library, too. */
+const REPORT = `
+  await import(process.argv[1]);
+  process.report.excludeNetwork = true;
+  console.log(JSON.stringify(process.report.getReport().sharedObjects));
+`;
 
-/** The libraries that the files load, at the places where these look for them. */
-function addLibraries(directory: string, files: readonly string[]): void {
-  const libraries = new Set<string>();
-  for (const file of files) {
-    const output = execFileSync("ldd", [file], { encoding: "utf8" });
-    for (const [, library = ""] of output.matchAll(/(?:=> )?(\/\S+) \(0x/g)) libraries.add(library);
-  }
+/** The system's libraries that Node and the FFI library have loaded, at the paths that these use. */
+function addLibraries(directory: string): void {
+  const report = execFileSync(NODE, ["--input-type=module", "--eval", REPORT, FFI], {
+    encoding: "utf8",
+    // No LD_PRELOAD, no NODE_OPTIONS.
+    env: {},
+  });
+  const objects = JSON.parse(report) as readonly string[];
+  const libraries = objects.filter((path) => isAbsolute(path) && !path.startsWith(root));
   for (const library of libraries) {
     const target = join(directory, library);
-    if (existsSync(target)) continue;
     mkdirSync(dirname(target), { recursive: true });
     cpSync(realpathSync(library), target);
   }

@@ -1,5 +1,6 @@
 /** Listening unix sockets for a thread that has no event loop of Node's (unix(7)). */
-import { chmodSync, lstatSync, rmdirSync, rmSync } from "node:fs";
+import { chmodSync } from "node:fs";
+import { removeStaleSocket } from "../files/stale-socket.ts";
 import { checked, Errno, SystemError } from "./errno.ts";
 import { closeFd } from "./fd.ts";
 import { c, lastErrno } from "./ffi.ts";
@@ -21,7 +22,7 @@ export function listenUnix(path: string): number {
   if (pathBytes.length > MAX_PATH_BYTES) {
     throw new RangeError(`socket path ${path}: longer than ${MAX_PATH_BYTES} bytes`);
   }
-  removeStale(path);
+  removeStaleSocket(path);
   const fd = checked(c.socket(AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0), "socket", "unix");
   const mask = process.umask(0o177);
   try {
@@ -37,18 +38,6 @@ export function listenUnix(path: string): number {
     throw error;
   } finally {
     process.umask(mask);
-  }
-}
-
-/** @throws Error if it is a directory with something in it: that must not be lost */
-function removeStale(path: string): void {
-  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) {
-    return rmSync(path, { force: true });
-  }
-  try {
-    rmdirSync(path);
-  } catch {
-    throw new Error(`${path}: a directory that is not empty is there, and no socket can be`);
   }
 }
 

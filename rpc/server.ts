@@ -1,7 +1,8 @@
 /** A server of our unix sockets for processes with Node's event loop. */
-import { chmodSync, lstatSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
+import { removeStaleSocket } from "../files/stale-socket.ts";
 import { toWireError } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
 
@@ -29,7 +30,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
   const { path } = options;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   if (await isServed(path)) throw new Error(`${path}: another server listens on it`);
-  removeStale(path);
+  removeStaleSocket(path);
   // A client may end its side when it has asked all, as `nc -U` does, and still wait for the answers.
   const server = createServer({ allowHalfOpen: true }, (socket) => attend(socket, options));
   server.maxConnections = options.maxConnections;
@@ -44,18 +45,6 @@ export async function serve(options: ServeOptions): Promise<Server> {
     process.umask(mask);
   }
   return server;
-}
-
-/** @throws Error if it is a directory with something in it: that must not be lost */
-function removeStale(path: string): void {
-  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) {
-    return rmSync(path, { force: true });
-  }
-  try {
-    rmdirSync(path);
-  } catch {
-    throw new Error(`${path}: a directory that is not empty is there, and no socket can be`);
-  }
 }
 
 /** Whether somebody accepts connections on the socket. */

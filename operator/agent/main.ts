@@ -9,7 +9,7 @@ import { isServed } from "../../rpc/server.ts";
 import { DEFERRED_REQUESTS } from "../agent-protocol.ts";
 import { UninstallWatch } from "../install/uninstalled.ts";
 import type { OpenCluster } from "../sources/cluster/open.ts";
-import { FolderSource } from "../sources/folder/source.ts";
+import type { FolderSource } from "../sources/folder/source.ts";
 import { Agent } from "./agent.ts";
 import { readOptions } from "./options.ts";
 import { serveAgent } from "./serve.ts";
@@ -60,7 +60,7 @@ try {
 
 const socketFolder = dirname(options.socket);
 const cluster = manifests === undefined && !options.teardown ? await openClusterOrRefuse() : null;
-const source = cluster?.source ?? folderSource(manifests ?? options.stateDir);
+const source = cluster?.source ?? (await folderSource(manifests ?? options.stateDir));
 const agent = new Agent({
   version: manifest.version,
   nodeName: node,
@@ -77,16 +77,19 @@ const agent = new Agent({
   },
 });
 
-function folderSource(folder: string): FolderSource {
+/** Loaded only without a cluster. */
+async function folderSource(folder: string): Promise<FolderSource> {
+  const { FolderSource } = await import("../sources/folder/source.ts");
   const { secrets, stateDir: stateFolder } = options;
   return new FolderSource({ manifests: folder, secrets, stateFolder });
 }
 
-/** Loaded only where there is a cluster: on an edge box it would be half of the agent. */
+/** Loaded only with a cluster. */
 async function openClusterOrRefuse(): Promise<OpenCluster> {
   const { openCluster } = await import("../sources/cluster/open.ts");
   try {
-    return openCluster({ ...options, node, cache: join(socketFolder, "cache.json"), log });
+    const cache = join(socketFolder, "cache.json");
+    return await openCluster({ ...options, env: process.env, node, cache, log });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return refuse(`${reason}; give --manifests <dir>, or --kubeconfig <file>`);

@@ -91,7 +91,7 @@ function refuse(error: unknown): never {
 
 const logLimiter = new LogLimiter();
 const registry = createRegistry();
-const client = connect();
+const client = await connect();
 const stopped = new AbortController();
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.on(signal, () => {
@@ -100,10 +100,11 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   });
 }
 
-function connect(): KubeClient {
+async function connect(): Promise<KubeClient> {
   try {
     const userAgent = `l2tp-controller/${manifest.version}`;
-    return new KubeClient(loadConfig(options.kubeconfig), userAgent, observeRequests(registry));
+    const access = await loadConfig(options.kubeconfig, process.env);
+    return new KubeClient(access, userAgent, observeRequests(registry));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     refuse(`${reason}; give --kubeconfig <file>`);

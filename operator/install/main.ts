@@ -55,7 +55,7 @@ if (options.remove) {
   remove();
 } else {
   install();
-  if (!options.once) keep();
+  if (!options.once) await keep();
 }
 
 /** Again and again: other installers write the same files. */
@@ -97,8 +97,14 @@ function remove(): void {
   else log.warn({ changed, stillIn }, "the plugin stays: these files still call it");
 }
 
-function keep(): void {
-  const client = new KubeClient(loadConfig(options.kubeconfig), `l2tp-install/${manifest.version}`);
+function refuse(error: Error): never {
+  process.stderr.write(`l2tp-install: ${error.message}\n`);
+  process.exit(2);
+}
+
+async function keep(): Promise<void> {
+  const access = await loadConfig(options.kubeconfig, process.env).catch(refuse);
+  const client = new KubeClient(access, `l2tp-install/${manifest.version}`);
   const { daemonset: daemonSet, marker } = options;
   const uninstalling =
     daemonSet === undefined ? null : new UninstallWatch({ client, daemonSet, marker });

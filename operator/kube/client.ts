@@ -1,8 +1,8 @@
 /** Requests to the API server, in plain JSON. The one place that knows of HTTP. */
 import http from "node:http";
 import https from "node:https";
-import type { KubeConfig } from "@kubernetes/client-node";
 import { LineSplitter } from "../../rpc/lines.ts";
+import type { ClusterAccess } from "./access.ts";
 import { fromStatus, KubeError, type StatusBody } from "./errors.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -33,25 +33,21 @@ const MAX_LINE_BYTES = 4 * 1024 * 1024;
 const APPLY = "application/apply-patch+yaml";
 
 export class KubeClient {
-  readonly #config: KubeConfig;
-  readonly #server: URL;
+  readonly #access: ClusterAccess;
   readonly #agent: http.Agent;
   readonly #observe: RequestObserver;
   readonly #userAgent: string;
 
-  constructor(config: KubeConfig, userAgent: string, observe: RequestObserver = () => {}) {
-    const cluster = config.getCurrentCluster();
-    if (cluster === null) throw new KubeError(0, "NoCluster", "the kubeconfig names no cluster");
-    this.#config = config;
-    this.#server = new URL(cluster.server);
-    const { Agent } = this.#server.protocol === "http:" ? http : https;
+  constructor(access: ClusterAccess, userAgent: string, observe: RequestObserver = () => {}) {
+    this.#access = access;
+    const { Agent } = access.server.protocol === "http:" ? http : https;
     this.#agent = new Agent({ keepAlive: true, keepAliveMsecs: 30_000 });
     this.#userAgent = userAgent;
     this.#observe = observe;
   }
 
   get server(): string {
-    return this.#server.origin;
+    return this.#access.server.origin;
   }
 
   close(): void {
@@ -144,20 +140,17 @@ export class KubeClient {
   }
 
   async #open({ method, path, query, body, ...rest }: KubeRequest): Promise<http.IncomingMessage> {
-    const options: https.RequestOptions = {};
-    // Reads a rotated token anew, and certificates from their files.
-    await this.#config.applyToHTTPSOptions(options);
-    const url = new URL(this.#server.pathname.replace(/\/$/, "") + path, this.#server);
+    const { server, isProxied } = this.#access;
+    const options = await this.#access.requestOptions();
+    const url = new URL(server.pathname.replace(/\/$/, "") + path, server);
     for (const [name, value] of Object.entries(query ?? {})) {
       if (value !== undefined) url.searchParams.set(name, value);
     }
     const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
-    const isProxied = this.#config.getCurrentCluster()?.proxyUrl !== undefined;
     const { request } = url.protocol === "http:" ? http : https;
     return new Promise((resolve, reject) => {
       const outgoing = request(url, {
         ...options,
-        // Theirs keeps no connection open.
         agent: isProxied ? options.agent : this.#agent,
         method,
         signal: rest.signal,

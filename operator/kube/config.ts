@@ -1,22 +1,37 @@
-/**
- * Where the API server is, and who we are. A module of its own, since the library behind it costs half a
- * second and 80 MiB to load: an agent without a cluster does without.
- */
-import { KubeConfig } from "@kubernetes/client-node";
-
-/** What the library assumes where it finds nothing. */
-const ASSUMED_SERVER = "http://localhost:8080";
+/** Where the API server is, and the credentials to use there. */
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import type { ClusterAccess } from "./access.ts";
+import { serviceAccountAccess } from "./service-account.ts";
 
 /**
- * By a kubeconfig file; without one, as kubectl does, or by the pod's service account.
- * @throws Error where there is none
+ * Reads a kubeconfig file. Without one: the files in KUBECONFIG, ~/.kube/config, or the pod's service
+ * account, the first that exists.
+ * @param env the process's environment
+ * @throws Error that names the file and the field
  */
-export function loadConfig(file: string | undefined): KubeConfig {
-  const config = new KubeConfig();
-  if (file !== undefined) config.loadFromFile(file);
-  else config.loadFromDefault();
-  if (file === undefined && config.getCurrentCluster()?.server === ASSUMED_SERVER) {
-    throw new Error("no cluster is known here: this is no pod, and there is no kubeconfig");
+export async function loadConfig(
+  file: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<ClusterAccess> {
+  const files = file === undefined ? defaultFiles(env) : [file];
+  if (files.length > 0) {
+    // Loaded only here: a pod with a service account does without a YAML parser.
+    const { readKubeconfig } = await import("./kubeconfig.ts");
+    return readKubeconfig(files);
   }
-  return config;
+  const access = serviceAccountAccess(env);
+  if (access === null) throw new Error("not running in a pod, and no kubeconfig found");
+  return access;
+}
+
+/** Files that do not exist are left out, as kubectl does. */
+function defaultFiles({ KUBECONFIG, HOME }: Readonly<Record<string, string | undefined>>) {
+  const named = (KUBECONFIG ?? "").split(delimiter).filter((path) => path !== "");
+  const files = named.length > 0 || !HOME ? named : [join(HOME, ".kube", "config")];
+  const found = files.filter((path) => existsSync(path));
+  if (named.length > 0 && found.length === 0) {
+    throw new Error(`KUBECONFIG: ${named.join(delimiter)} does not exist`);
+  }
+  return found;
 }

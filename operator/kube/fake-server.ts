@@ -1,7 +1,7 @@
 /** An API server for tests, that answers as it is told: what a real one does only in trouble. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { KubeConfig } from "@kubernetes/client-node";
+import { directAccess } from "./access.ts";
 import { KubeClient } from "./client.ts";
 
 export interface Asked {
@@ -60,12 +60,8 @@ export class FakeServer {
 
 export function clientOf(server: Server): KubeClient {
   const { port } = server.address() as AddressInfo;
-  const config = new KubeConfig();
-  config.loadFromClusterAndUser(
-    { name: "fake", server: `http://127.0.0.1:${port}`, skipTLSVerify: true },
-    { name: "test", token: "secret" },
-  );
-  return new KubeClient(config, "test");
+  const access = directAccess({ server: new URL(`http://127.0.0.1:${port}`) });
+  return new KubeClient(access, "test");
 }
 
 export const json =

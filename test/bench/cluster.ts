@@ -20,6 +20,7 @@ import { Cluster, ROOT } from "../harness/cluster.ts";
 
 const [agents = 100, sessions = 10_000] = process.argv.slice(2).map(Number);
 const KUBECONFIG = "/var/lib/kube-cluster/admin.kubeconfig";
+const access = await loadConfig(KUBECONFIG, process.env);
 const CACHES = `${ROOT}out/bench-agents`;
 const WRITES_AT_ONCE = 24;
 const NODE = { apiVersion: NODES.apiVersion, kind: NODES.kind };
@@ -40,7 +41,7 @@ class SimulatedAgent {
   readonly #said = new Set<string>();
 
   constructor(nodeName: string) {
-    const client = new KubeClient(loadConfig(KUBECONFIG), "simulated", () => {
+    const client = new KubeClient(access, "simulated", () => {
       agentRequests++;
     });
     const events = new EventRecorder(client, "simulated", nodeName, () => {});

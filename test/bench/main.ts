@@ -2,8 +2,9 @@
  * `make bench`: our datapath beside QEMU's l2tpv3, our CNI plugin beside the reference ones, many
  * sessions beside few, and the kernel data plane beside ip(8); in one run, alternating. Ratios of
  * medians; absolute numbers say little about another machine. A part that fails is a row that says
- * why; the others go on, and the exit status is 1. Arguments: which of cni, traffic, scale, managed,
- * flood and kernel, all where there is none; `--out FOLDER` for the files.
+ * why; the others go on, and the exit status is 1. Arguments: which of cni, memory, traffic, scale,
+ * managed, flood and kernel, all where there is none; `--out FOLDER` for the files; `--before FOLDER`
+ * compares the memory with that of another checkout.
  */
 import { parseArgs } from "node:util";
 import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";
@@ -12,6 +13,7 @@ import { benchCni } from "./cni.ts";
 import { benchFlood } from "./flood.ts";
 import { benchKernel } from "./kernel.ts";
 import { benchManaged } from "./managed.ts";
+import { benchMemory } from "./memory.ts";
 import { type Report, takeParts } from "./report.ts";
 import { benchScale } from "./scale.ts";
 import { benchTraffic } from "./traffic/traffic.ts";
@@ -19,6 +21,7 @@ import { benchTraffic } from "./traffic/traffic.ts";
 /** Processes first: shared machines slow down after minutes of traffic. */
 const PARTS = {
   cni: benchCni,
+  memory: benchMemory,
   traffic: benchTraffic,
   scale: benchScale,
   managed: benchManaged,
@@ -29,7 +32,7 @@ type Part = keyof typeof PARTS;
 
 const { positionals: asked, values } = parseArgs({
   allowPositionals: true,
-  options: { out: { type: "string", default: "out" } },
+  options: { out: { type: "string", default: "out" }, before: { type: "string" } },
 });
 const unknown = asked.find((name) => !Object.hasOwn(PARTS, name));
 if (unknown !== undefined) {
@@ -41,7 +44,7 @@ const names = (asked.length > 0 ? asked : Object.keys(PARTS)) as Part[];
 const onHosts = (name: Part) => async (report: Report) => {
   const net = await TestNet.create();
   try {
-    await PARTS[name](net, report);
+    await PARTS[name](net, report, values.before);
   } finally {
     await net.remove();
   }

@@ -77,25 +77,25 @@ export function kubeCluster(...args: string[]): Promise<string> {
 }
 
 export class Cluster {
-  readonly client = new KubeClient(loadConfig(kubeconfig), "test");
+  readonly client: KubeClient;
   /** Two of its nodes, those that run pods. */
   readonly nodes: readonly ClusterNode[];
 
-  private constructor(nodes: readonly ClusterNode[]) {
+  private constructor(client: KubeClient, nodes: readonly ClusterNode[]) {
+    this.client = client;
     this.nodes = nodes;
   }
 
   static async open(): Promise<Cluster> {
-    const client = new KubeClient(loadConfig(kubeconfig), "test");
+    const client = new KubeClient(await loadConfig(kubeconfig, process.env), "test");
     const { items } = await client.get<{ items: NodeItem[] }>("/api/v1/nodes");
-    client.close();
     const usable = items.filter(({ spec }) => !spec.unschedulable && !spec.taints?.length);
     if (usable.length < 2) throw new Error("the cluster has no two nodes that take pods");
     const nodes = usable.slice(0, 2).map(({ metadata: { name }, status }) => {
       const internal = status.addresses.find(({ type }) => type === "InternalIP");
       return { name, address: internal?.address ?? "" };
     });
-    return new Cluster(nodes);
+    return new Cluster(client, nodes);
   }
 
   kubectl(...args: string[]): Promise<string> {

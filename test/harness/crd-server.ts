@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
+import type { ClusterAccess } from "../../operator/kube/access.ts";
 import { KubeClient } from "../../operator/kube/client.ts";
 import { loadConfig } from "../../operator/kube/config.ts";
 import { until } from "./wait.ts";
@@ -14,16 +15,17 @@ export class CrdServer {
   readonly kubeconfig: string;
   readonly client: KubeClient;
 
-  private constructor(kubeconfig: string) {
+  private constructor(kubeconfig: string, access: ClusterAccess) {
     this.kubeconfig = kubeconfig;
-    this.client = new KubeClient(loadConfig(kubeconfig), "test");
+    this.client = new KubeClient(access, "test");
   }
 
   /** Starts it, empty but for our definitions. */
   static async start(): Promise<CrdServer> {
     CrdServer.#run("down");
     const [, kubeconfig = ""] = CrdServer.#run("up").split("KUBECONFIG=");
-    const server = new CrdServer(kubeconfig.trim());
+    const file = kubeconfig.trim();
+    const server = new CrdServer(file, await loadConfig(file, process.env));
     await server.install();
     return server;
   }

@@ -61,8 +61,8 @@ export class Background {
     return child;
   }
 
-  async stopAll(): Promise<void> {
-    await Promise.all([...this.#children].map((child) => stop(child)));
+  async stopAll(signal?: NodeJS.Signals): Promise<void> {
+    await Promise.all([...this.#children].map((child) => stop(child, signal)));
   }
 }
 

@@ -17,7 +17,9 @@ if [ -n "$missing" ]; then
 fi
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   echo "Installing npm packages"
-  # Not `npm ci`: it refuses a lock file that lacks another platform's optional packages, and mirrors
-  # do not hold all of them. The versions are the lock file's all the same.
-  npm install --no-save --no-audit --no-fund --loglevel=error
+  # The lock file's versions, and no package's script: what is native comes prebuilt.
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+  # Debian's npm (9.2) does not link it.
+  [ -e node_modules/.bin/node ] ||
+    ln -s "../node-linux-$(node -p process.arch)/bin/node" node_modules/.bin/node
 fi

@@ -1,5 +1,6 @@
 /** l2tp-datapath: the process that moves the packets. */
 import { writeSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { setFlagsFromString } from "node:v8";
 import { Command, Option } from "commander";
 import manifest from "../../../package.json" with { type: "json" };
@@ -50,6 +51,9 @@ const { socket, offload, threads } = options;
 
 // At once: no event loop of Node's runs that would write it later.
 const log = (line: string) => writeSync(2, `l2tp-datapath: ${line}\n`);
+
+// It is written when a process ends by itself, and this one is killed.
+flushCompileCache();
 
 try {
   if (threads !== undefined && threads !== "1") {

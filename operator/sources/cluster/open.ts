@@ -16,6 +16,8 @@ import { ClusterSource } from "./source.ts";
 
 export interface OpenOptions {
   readonly kubeconfig?: string;
+  /** The process's environment, which may name a kubeconfig or a pod's API server. */
+  readonly env: NodeJS.ProcessEnv;
   readonly node: string;
   readonly cache: string;
   /** Seconds. */
@@ -29,12 +31,13 @@ export interface OpenCluster {
   readonly registry: Registry;
 }
 
-/** @throws Error where no cluster is known */
-export function openCluster(options: OpenOptions): OpenCluster {
-  const { kubeconfig, node, cache, secretsRefresh, log } = options;
+/** @throws Error if no cluster is configured, or its kubeconfig is invalid */
+export async function openCluster(options: OpenOptions): Promise<OpenCluster> {
+  const { kubeconfig, env, node, cache, secretsRefresh, log } = options;
   const registry = createRegistry();
   const userAgent = `l2tp-agent/${manifest.version}`;
-  const client = new KubeClient(loadConfig(kubeconfig), userAgent, observeRequests(registry));
+  const access = await loadConfig(kubeconfig, env);
+  const client = new KubeClient(access, userAgent, observeRequests(registry));
   const events = new EventRecorder(client, "l2tp-agent", node, (error) =>
     log.warn(`an event is lost: ${(error as Error).message}`),
   );

@@ -6,7 +6,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
-/** Messages are counted over so long. */
+/** Period over which messages are counted. */
 const PERIOD_MS = 10_000;
 /** More messages in a period are a flood: a thousand peers send some 700. */
 const MAX_CALM_MESSAGES = 5000;
@@ -46,7 +46,7 @@ export class HeapRelease {
   }
 }
 
-/** V8 keeps the pages of what other collections free, until the same task of the event loop. */
+/** Other collections leave the freed pages to V8, until a task of the event loop gives them back. */
 const ALL = { type: "major", execution: "sync", flavor: "last-resort" };
 
 /** Collects all garbage of this thread, and gives its pages back to the kernel. */

@@ -65,6 +65,12 @@ export interface ConnectionListener {
 
 /** Messages that wait to be sent. A thousand sessions are set up by as many. */
 const MAX_BACKLOG = 10_000;
+/**
+ * Pause until an SCCRQ is first sent again: a peer that is flooded in our name hears only a message
+ * that comes again (repeats.ts has the least pause). The pauses after it are the usual ones, so a
+ * distant or slow peer gets one more message than usual.
+ */
+const SCCRQ_RETRANSMIT_MS = 150;
 const VENDOR = "l2tp-cni";
 
 /** What the peer has said of itself. */
@@ -182,6 +188,7 @@ export class ControlConnection {
   open(now: number): void {
     this.#now = now;
     this.tieBreaker = toHex(this.#surroundings.random(TIE_BREAKER_OCTETS));
+    this.#delivery.hurry(SCCRQ_RETRANSMIT_MS);
     this.#handle("local open");
     this.#flush();
   }

@@ -27,6 +27,30 @@ it("sends again after 1, 2, 4 and then every 8 seconds, and gives up after ten t
   expect(delivery.isExhausted).toBe(true);
 });
 
+it("sends a hurried message again sooner once, and then as usual", () => {
+  const delivery = create();
+  delivery.hurry(100);
+  delivery.send("a");
+  const times: number[] = [];
+  const poll = (from: number, to: number) => {
+    for (let now = from; now < to; now += 50) if (delivery.poll(now).length > 0) times.push(now);
+  };
+  poll(0, 4000);
+  expect(times.splice(0)).toEqual([0, 100, 1100, 3100]);
+  delivery.receive(0, 1, null, 4000);
+  delivery.send("b");
+  poll(4000, 8000);
+  expect(times).toEqual([4000, 5000, 7000]);
+});
+
+it("does not hurry if it sends again soon anyway", () => {
+  const delivery = create({ retransmitMs: 200 });
+  delivery.hurry(150);
+  delivery.send("a");
+  delivery.poll(0);
+  expect(delivery.deadline).toBe(200);
+});
+
 it("says in what it sends again what has come since", () => {
   const delivery = create();
   delivery.send("a");

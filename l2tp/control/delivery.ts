@@ -126,6 +126,14 @@ export class Delivery<T, M extends object> {
     return this.#retransmitAt;
   }
 
+  /**
+   * Sends the first message once more than usual, after this pause. Does nothing if the usual pause
+   * is less than twice as long.
+   */
+  hurry(pauseMs: number): void {
+    if (2 * pauseMs <= this.#settings.retransmitMs) this.#intervalMs = pauseMs;
+  }
+
   send(item: T): void {
     this.#waiting.push(item);
   }
@@ -229,7 +237,8 @@ export class Delivery<T, M extends object> {
   }
 
   #retransmit(now: number, transmissions: Transmission<T>[]): void {
-    this.#retransmits++;
+    const { retransmitMs, retransmitCapMs } = this.#settings;
+    if (this.#intervalMs >= retransmitMs) this.#retransmits++;
     if (this.isExhausted) {
       this.#retransmitAt = Number.POSITIVE_INFINITY;
       return;
@@ -237,7 +246,7 @@ export class Delivery<T, M extends object> {
     this.#threshold = Math.max(1, Math.floor(this.#window / 2));
     this.#window = 1;
     this.#credit = 0;
-    this.#intervalMs = Math.min(2 * this.#intervalMs, this.#settings.retransmitCapMs);
+    this.#intervalMs = Math.min(Math.max(2 * this.#intervalMs, retransmitMs), retransmitCapMs);
     this.#retransmitAt = now + this.#intervalMs;
     const ns = (this.#ns - this.#unacknowledged.length + MODULUS) % MODULUS;
     transmissions.push({ ns, nr: this.#nr, item: this.#unacknowledged[0] as T });

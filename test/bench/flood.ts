@@ -9,6 +9,7 @@ import { inNetns } from "../../linux/netns.ts";
 import { TestDatapath } from "../harness/datapath.ts";
 import {
   controlOf,
+  DEFAULT_PAUSES,
   established,
   FLOOD_PER_SECOND,
   ManagedPair,
@@ -25,7 +26,7 @@ import { alternate } from "./traffic/turns.ts";
 const SECONDS = 3;
 const UNREAD_PORT = 9;
 const UDP_BYTES = 1300;
-const SIGNED = { secrets: ["733363726574"] };
+const SIGNED = { secrets: ["733363726574"], ...DEFAULT_PAUSES };
 const UNDER = `${FLOOD_PER_SECOND / 1000},000 control messages/s`;
 
 /** On hosts of its own, which are flooded. */

@@ -14,6 +14,8 @@ import { until } from "./wait.ts";
 
 const FLOOD = fileURLToPath(new URL("control-flood.ts", import.meta.url));
 export const FLOOD_PER_SECOND = 20_000;
+/** The pauses that the agent gives tunnels by default. Those of tests are shorter. */
+export const DEFAULT_PAUSES = { retransmitMs: 1000, retransmitCapMs: 8000 };
 /** No test takes longer. */
 const FLOOD_SECONDS = 55;
 const TUNNEL = "branch";

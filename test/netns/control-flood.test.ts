@@ -3,10 +3,12 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { Change } from "../../datapath/datapath.ts";
 import type { TunnelControl } from "../../model/model.ts";
 import { session, sessionControl } from "../../model/testdata.ts";
+import { median } from "../bench/report.ts";
 import type { Flood } from "../harness/control-flood.ts";
 import { TestDatapath } from "../harness/datapath.ts";
 import {
   controlOf,
+  DEFAULT_PAUSES,
   established,
   ManagedPair,
   managedChanges,
@@ -23,6 +25,9 @@ const SIGNED = { secrets: ["733363726574"], deadAfterMs: 10_000 };
 const WAITS = { initiates: false };
 /** The first request of a peer is heard, or one of the next two. */
 const MAX_REQUESTS_MISSED = 2;
+/** An end that comes back, without a flood and with it in turns, so that both find the machine as busy. */
+const TURNS = 5;
+const MAX_TIMES_USUAL = 3;
 
 let pair: ManagedPair;
 
@@ -62,6 +67,19 @@ describe("20,000 control messages a second in the peer's name", () => {
     await pair.comeBack();
     const { retransmitted } = await controlOf(pair.b);
     expect(retransmitted).toBeLessThanOrEqual(MAX_REQUESTS_MISSED);
+  });
+
+  it("by its own names hardly delay a peer that comes back", async () => {
+    pair = await ManagedPair.create(UDP, { ...SIGNED, ...DEFAULT_PAUSES });
+    await pair.join();
+    const [usual, flooded]: [number[], number[]] = [[], []];
+    for (let turn = 0; turn < TURNS; turn++) {
+      usual.push(await pair.comeBack());
+      await pair.floodFully("imitations");
+      flooded.push(await pair.comeBack());
+      await pair.stopFloods();
+    }
+    expect(median(flooded) / median(usual)).toBeLessThan(MAX_TIMES_USUAL);
   });
 
   it.each<[string, boolean]>([

@@ -25,6 +25,7 @@ import type { PacketBytes } from "../packet/receive.ts";
 import type { LocalEndpoint } from "../packet/session.ts";
 import type { Table } from "../packet/table.ts";
 import { describeTunnel } from "./describe.ts";
+import { HeapRelease } from "./heap-release.ts";
 import { Inbox } from "./inbox.ts";
 import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
 import { isSignalled, sessionConfig, type Wanted } from "./signalled-session.ts";
@@ -65,6 +66,7 @@ export class ControlPlane {
   readonly #turnedSessions = new Set<string>();
   readonly #sessions = new Map<string, Wanted>();
   readonly #inbox = new Inbox<Peer, Incoming>();
+  readonly #heapRelease = new HeapRelease();
 
   /** @param now milliseconds of a steady clock */
   constructor(table: Table, now: () => number, log: (line: string) => void) {
@@ -130,6 +132,7 @@ export class ControlPlane {
     const length = isIpv6 ? IPV6_BYTES : IPV4_BYTES;
     const peer = this.#lcce.peerAt(key, sockaddr, address, length);
     if (peer === undefined) return false;
+    this.#heapRelease.note(now);
     const begin = overUdp ? at : at + ZERO_SESSION_ID.length;
     if (!this.#inbox.hasRoom(peer)) peer.budget.dropped++;
     else if (this.#lcce.admits(peer, view, begin, end, now)) {
@@ -144,7 +147,7 @@ export class ControlPlane {
   /** When `poll` has something to do by itself. */
   deadline(): number {
     if (!this.#inbox.isEmpty) return Number.NEGATIVE_INFINITY;
-    return Math.min(this.#lcce.deadline(), this.#held.earliest);
+    return Math.min(this.#lcce.deadline(), this.#held.earliest, this.#heapRelease.deadline);
   }
 
   poll(now: number): void {
@@ -156,6 +159,7 @@ export class ControlPlane {
       this.#handle(incoming, now);
     }
     this.#lcce.poll(now);
+    this.#heapRelease.poll(now);
     while (this.#held.earliest <= now) {
       const held = this.#held.first as ManagedTunnel;
       this.#held.delete(held);

@@ -5,7 +5,8 @@
  */
 import { parseKernelDeviceName } from "../../model/device-name.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
-import { type KernelSession, type KernelTunnel, PseudowireType } from "./l2tp-netlink.ts";
+import { kernelPseudowire, pseudowireField } from "../../model/pseudowires/index.ts";
+import type { KernelSession, KernelTunnel } from "./l2tp-netlink.ts";
 
 /** What is known of our objects beside what the kernel tells. */
 export interface Names {
@@ -30,7 +31,7 @@ export interface Adopted {
 
 /** Whether we made the session: nobody else gives its device such a name. */
 export function isOurs({ pseudowireType, interface: name, sessionId }: KernelSession): boolean {
-  if (pseudowireType !== PseudowireType.Ethernet) return false;
+  if (kernelPseudowire(pseudowireType) === undefined) return false;
   return parseKernelDeviceName(name)?.sessionId === sessionId;
 }
 
@@ -116,6 +117,7 @@ function adoptTunnel(name: string, raw: KernelTunnel): Tunnel {
 export function adoptSession(key: string, tunnel: string, raw: KernelSession): Session {
   const { sessionId, peerSessionId, rxCookie, txCookie, reorderTimeoutMs } = raw;
   const named = parseKernelDeviceName(raw.interface);
+  const type = kernelPseudowire(raw.pseudowireType);
   return {
     key,
     tunnel,
@@ -127,5 +129,6 @@ export function adoptSession(key: string, tunnel: string, raw: KernelSession): S
     sequencing: { send: raw.sendSequence, receive: raw.receiveSequence, reorderTimeoutMs },
     // The device has it.
     mtu: 0,
+    ...(type === undefined ? {} : pseudowireField(type)),
   };
 }

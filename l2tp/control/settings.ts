@@ -33,7 +33,7 @@ export interface SessionControl {
   readonly remoteEndId: string;
   /** Which call we place; null: we wait for the peer's. */
   readonly places: "ICRQ" | "OCRQ" | null;
-  /** 4: Ethernet VLAN, 5: Ethernet (RFC 4719). */
+  /** A number of the registry of RFC 4446. */
   readonly pseudowireType: number;
   /** Hexadecimal digits; null: by chance. */
   readonly rxCookie: string | null;

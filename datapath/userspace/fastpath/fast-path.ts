@@ -7,6 +7,7 @@ import { deleteLinkNow, listLinks, setLink } from "../../../linux/netlink/link.t
 import { NETLINK_ROUTE, NetlinkSocket } from "../../../linux/netlink/socket.ts";
 import type { DeviceOffload } from "../../../linux/tun.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
+import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import type { DevicePlace } from "../../datapath.ts";
 import {
   ARRIVAL,
@@ -84,12 +85,11 @@ export class FastSession {
 }
 
 /** Whether frames of such a session need nothing that programs cannot do. */
-export function wantsFastPath(
-  { sequencing, l2SpecificSublayer, sourceMac }: Session,
-  { fastPath }: Tunnel,
-): boolean {
+export function wantsFastPath(session: Session, { fastPath }: Tunnel): boolean {
+  const { sequencing, l2SpecificSublayer, sourceMac } = session;
   const isNumbered = sequencing.send || (sequencing.receive && l2SpecificSublayer === "Default");
-  return fastPath && !isNumbered && sourceMac === undefined;
+  if (!fastPath || isNumbered || sourceMac !== undefined) return false;
+  return pseudowireOf(session).hasFastPath;
 }
 
 /** What of the kernel's it stands on. @throws SystemError, with nothing left behind */

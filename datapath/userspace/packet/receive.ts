@@ -7,13 +7,11 @@ import {
 } from "../../../l2tp/codec.ts";
 import { type ReceiveOrder, Verdict } from "../../../l2tp/reorder.ts";
 import { SOCKADDR_BYTES } from "../../../linux/socket.ts";
-import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
 import { type Arena, FRAME_CAPACITY, Slots } from "./arena.ts";
 import { COST } from "./deficit.ts";
 import type { Delivery } from "./deliver.ts";
 import { ReceiveBatch } from "./receive-batch.ts";
 import { HELD_FRAMES, type SessionState } from "./session.ts";
-import { looksMisaligned } from "./sublayer.ts";
 import type { LocalEndpoint, TunnelState } from "./tunnel.ts";
 
 /** Messages that one system call receives: nobody knows before what they cost. */
@@ -237,24 +235,43 @@ export class Receiver {
       this.#heard++;
     }
     const bytes = end - header.next;
-    if (bytes < ETHERNET_HEADER_BYTES) {
+    if (bytes < session.minWireBytes) {
       counters.rxInvalid++;
       counters.rxErrors++;
       return;
     }
-    if (looksMisaligned(this.#arena.view, header.next, bytes, session.rx.sublayer)) {
+    if (session.looksMisaligned(this.#arena.view, header.next, bytes, session.rx.sublayer)) {
       counters.rxSublayerSuspect++;
     }
-    if (bytes > session.maxFrameBytes) {
+    // A frame that is rewritten has its size behind that.
+    if (bytes > session.maxFrameBytes && session.rewriter === null) {
       counters.rxOversize++;
       counters.rxErrors++;
       return;
     }
-    if (session.order === null) {
+    if (session.isDirect) {
       this.#inOrder = session;
       this.#delivery.deliver(session, header.next, bytes, this.#limit);
+    } else if (session.order === null) {
+      this.#deliver(session, header.next, bytes, this.#limit);
     } else if (header.sequence < 0) counters.rxSeqDiscards++;
     else this.#sequence(session, header.sequence, header.next, bytes, now);
+  }
+
+  /** A frame as it is on the wire. */
+  #deliver(session: SessionState, at: number, bytes: number, limit: number): void {
+    const { rewriter } = session;
+    if (rewriter === null) return this.#delivery.deliver(session, at, bytes, limit);
+    const end = at + bytes;
+    const from = rewriter.fromWire(this.#arena, at, end);
+    const isOversize = end - from > session.maxFrameBytes;
+    if (from >= 0 && !isOversize) {
+      return this.#delivery.deliver(session, from, end - from, limit);
+    }
+    const { counters } = session;
+    counters.rxErrors++;
+    if (from < 0) counters.rxInvalid++;
+    else counters.rxOversize++;
   }
 
   #sequence(
@@ -272,7 +289,7 @@ export class Receiver {
       this.#deliverHeld(session, order.release());
       verdict = order.offer(sequence, now);
     }
-    if (verdict === Verdict.Deliver) this.#delivery.deliver(session, offset, bytes, this.#limit);
+    if (verdict === Verdict.Deliver) this.#deliver(session, offset, bytes, this.#limit);
     else if (verdict === Verdict.Late) session.counters.rxSeqDiscards++;
     else this.#hold(session, order.slotOf(sequence), offset, bytes);
     session.counters.rxOosPackets += order.skipped - skippedBefore;
@@ -301,7 +318,7 @@ export class Receiver {
   ): void {
     const order = session.order as ReceiveOrder;
     for (let slot = order.release(); slot >= 0; slot = order.release()) {
-      if (slot === orderSlot) this.#delivery.deliver(session, offset, bytes, this.#limit);
+      if (slot === orderSlot) this.#deliver(session, offset, bytes, this.#limit);
       else this.#deliverHeld(session, slot);
     }
   }
@@ -325,12 +342,7 @@ export class Receiver {
     this.#delivery.flush();
     const poolSlot = session.held[orderSlot] as number;
     const at = this.#holds.at(poolSlot);
-    this.#delivery.deliver(
-      session,
-      at,
-      session.heldBytes[orderSlot] as number,
-      at + FRAME_CAPACITY,
-    );
+    this.#deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
     this.#freeHolds[this.#freeHoldCount] = poolSlot;
     this.#freeHoldCount++;
   }

@@ -15,6 +15,7 @@ import {
 import { deleteTap, openTap, setCarrier, type Tap } from "../../../linux/tun.ts";
 import { Uring } from "../../../linux/uring.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
+import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { openHandedOver } from "../../kernel/hand-over.ts";
@@ -30,7 +31,7 @@ import {
   type FrameDevice,
 } from "../packet/ports.ts";
 import type { SessionState } from "../packet/session.ts";
-import { type Moving, type Ports, Table } from "../packet/table.ts";
+import { ChangeError, type Moving, type Ports, Table } from "../packet/table.ts";
 import type { LocalEndpoint } from "../packet/tunnel.ts";
 import { ControlPlane } from "../signalling/control-plane.ts";
 import { listing } from "./listing.ts";
@@ -186,11 +187,15 @@ export class Shard implements Ports, Batches, Served {
     tunnel: Tunnel,
     place: DevicePlace,
   ): FrameDevice {
-    const offload = this.#offload ? "all" : "none";
-    const joins = ({ hasUdp }: Tap) => (this.#offload ? (hasUdp ? "all" : "TCP") : "none");
+    const { device: kind, hasOffloads, name } = pseudowireOf(config);
+    if (kind === null) throw new ChangeError("NoDevice", `${name}: its sessions have no devices`);
+    const isJoined = this.#offload && hasOffloads;
+    const offload = isJoined ? "all" : "none";
+    const joins = ({ hasUdp }: Tap) => (isJoined ? (hasUdp ? "all" : "TCP") : "none");
     const fast = this.#fastPathFor(config, tunnel)?.open(session, config, tunnel, place, offload);
     if (fast) return new PairDevice(fast, joins(fast.tap));
-    const tap = openTapInstead(place, config.key, () => openTap(place.netns, place.name, offload));
+    const open = () => openTap(place.netns, place.name, offload, true, kind.kind);
+    const tap = openTapInstead(place, config.key, open);
     return new TapDevice(tap.fd, tap.index, joins(tap));
   }
 

@@ -1,4 +1,5 @@
 /** The ways in which pods attach to a session. The compiler holds them to the enum of spec.attachment.mode. */
+import type { PseudowireType } from "../pseudowires/index.ts";
 import { bridge } from "./bridge.ts";
 import { direct } from "./direct.ts";
 import type { AttachmentMode } from "./mode.ts";
@@ -22,6 +23,11 @@ export function attachmentMode(name: AttachmentModeName = DEFAULT_MODE.name): At
   const found = ATTACHMENT_MODES.find((mode) => mode.name === name);
   if (found === undefined) throw new RangeError(`attachment mode ${name}`);
   return found;
+}
+
+/** Whether a pod can have the type's frames in the mode. */
+export function canAttach({ devices }: AttachmentMode, { device }: PseudowireType): boolean {
+  return device === null ? devices.length === 0 : devices.includes(device.kind);
 }
 
 /** The name of a session's mode. */

@@ -33,7 +33,7 @@ export interface WantedLinks {
 export interface AttachmentMode {
   /** The value of spec.attachment.mode. */
   readonly name: string;
-  /** Devices of pseudowire types that it can give to pods. */
+  /** Devices of pseudowire types that it can give to pods; none: it is for types without devices. */
   readonly devices: readonly DeviceKind["kind"][];
   /**
    * Where the session's own device is while a pod is attached. It is the interface that status names; in a pod, the

@@ -52,7 +52,8 @@ export function desireSession(
   const blank = blankLink(resolved, nodeName);
   const [first] = attachments;
   // The kernel makes a device with each session.
-  const hasDevice = tunnel.datapath === "Kernel" || first !== undefined;
+  const isWithout = pseudowireOf(session).device === null;
+  const hasDevice = !isWithout && (tunnel.datapath === "Kernel" || first !== undefined);
   const devices = carried !== null && hasDevice ? [deviceOf(carried, blank)] : [];
   const sessions = programmed(resolved, carried, first, devices);
   if (first === undefined) {

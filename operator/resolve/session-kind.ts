@@ -2,7 +2,12 @@
  * What a session's pseudowire type and attachment mode ask of each other and of its tunnel's datapath; where pods are
  * held to their MAC addresses (spec.attachment.macSpoofing).
  */
-import { type Attachment, attachmentMode, modeNameOf } from "../../model/attachments/index.ts";
+import {
+  type Attachment,
+  attachmentMode,
+  canAttach,
+  modeNameOf,
+} from "../../model/attachments/index.ts";
 import { isControlHalf } from "../../model/halves.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import {
@@ -86,7 +91,7 @@ export function requireCarriableInKernel(object: L2tpSession, { name }: Tunnel):
 export function requireAttachable(object: L2tpSession): void {
   const { type } = pseudowireTypeOf(object);
   const mode = modeOf(object);
-  if (type.device === null || mode.devices.includes(type.device.kind)) return;
+  if (canAttach(mode, type)) return;
   const message = `spec.attachment.mode ${mode.name}: it cannot carry the frames of spec.pseudowireType ${type.name}; use another mode`;
   throw new RefusalError("Accepted", "Invalid", message);
 }

@@ -4,6 +4,7 @@
  */
 
 import type { FieldProblem } from "../../model/problem.ts";
+import { ETHERNET_HEADER_BYTES } from "../../net/headers.ts";
 import { type AddressKind, addressKind, canonicalAddress, parseAddress } from "../../net/ip.ts";
 import type { CookieSpec, SessionSpec, TunnelSpec } from "./types.ts";
 
@@ -12,7 +13,7 @@ export const DEFAULT_UDP_PORT = 1701;
 export const MAX_ID = 0xffff_ffff;
 /** The least that IPv4 needs (RFC 791), and what a 16-bit IP length leaves for an Ethernet frame. */
 export const MIN_MTU = 68;
-export const MAX_MTU = 65_535 - 14;
+export const MAX_MTU = 65_535 - ETHERNET_HEADER_BYTES;
 const MAX_REORDER_TIMEOUT_MS = 10_000;
 
 class Problems {

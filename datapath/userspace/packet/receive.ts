@@ -7,6 +7,7 @@ import {
 } from "../../../l2tp/codec.ts";
 import { type ReceiveOrder, Verdict } from "../../../l2tp/reorder.ts";
 import { SOCKADDR_BYTES } from "../../../linux/socket.ts";
+import { IPV4_HEADER_BYTES } from "../../../net/headers.ts";
 import { type Arena, FRAME_CAPACITY, Slots } from "./arena.ts";
 import { COST } from "./deficit.ts";
 import type { Delivery } from "./deliver.ts";
@@ -181,7 +182,7 @@ export class Receiver {
       return;
     }
     if (endpoint.receivesIpHeader) {
-      if (length < 20) {
+      if (length < IPV4_HEADER_BYTES) {
         endpoint.counters.rxShort++;
         return;
       }

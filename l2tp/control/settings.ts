@@ -31,7 +31,7 @@ export interface TunnelControl {
 /** How a session of a managed tunnel is signalled. */
 export interface SessionControl {
   readonly remoteEndId: string;
-  /** Which call we place; null: we wait for the peer's. */
+  /** The request with which we place the call; null: we wait for the peer's. The datapath's socket has this name. */
   readonly places: "ICRQ" | "OCRQ" | null;
   /** A number of the registry of RFC 4446. */
   readonly pseudowireType: number;

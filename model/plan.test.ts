@@ -315,7 +315,7 @@ function desire(
       label: pseudowireLabel(key, sessionId),
       mtu,
       name: deviceName(wanted, datapath),
-      mac: type.device?.kind === "TUN" ? null : "aa",
+      mac: type.device?.hasMac === false ? null : "aa",
     };
     if (attachment === null) {
       // Nobody has attached: a device in the kernel, none in userspace.

@@ -195,7 +195,10 @@ describe("sessions", () => {
   });
 
   it("are asked for by an outgoing call, too", () => {
-    const [simulation, one, other] = joined(lan({ callRequest: "OCRQ" }), lan({ callRequest: null }));
+    const [simulation, one, other] = joined(
+      lan({ callRequest: "OCRQ" }),
+      lan({ callRequest: null }),
+    );
     expect(isJoined(one, other)).toBe(true);
     expect(said(simulation).slice(3)).toEqual(["OCRQ", "OCRP", "OCCN"]);
   });

@@ -7,6 +7,8 @@ import { ETHERNET_HEADER_BYTES, VLAN_TAG_BYTES } from "../../net/headers.ts";
 /** A device of the kernel's TUN/TAP driver that carries a session's frames to and from its pod. */
 export interface DeviceKind {
   readonly kind: "TAP" | "TUN";
+  /** Whether the device has a MAC address, and neighbors to announce it to. */
+  readonly hasMac: boolean;
   /** Bytes of each frame that the device's MTU leaves out. */
   readonly headerBytes: number;
   /** Bytes by which a frame may exceed the MTU and the header, as with a VLAN tag (is_skb_forwardable). */
@@ -16,12 +18,13 @@ export interface DeviceKind {
 /** Ethernet frames. */
 export const TAP: DeviceKind = {
   kind: "TAP",
+  hasMac: true,
   headerBytes: ETHERNET_HEADER_BYTES,
   spareBytes: VLAN_TAG_BYTES,
 };
 
 /** IP datagrams without a link-layer header. */
-export const TUN: DeviceKind = { kind: "TUN", headerBytes: 0, spareBytes: 0 };
+export const TUN: DeviceKind = { kind: "TUN", hasMac: false, headerBytes: 0, spareBytes: 0 };
 
 /** The memory that a frame is in. */
 export interface FrameMemory {

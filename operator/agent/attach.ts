@@ -4,6 +4,7 @@ import { findLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { type Attachment, attachmentKey, attachmentMode } from "../../model/attachments/index.ts";
 import type { Link } from "../../model/plan.ts";
+import { pseudowireOf } from "../../model/pseudowires/index.ts";
 import { canonicalInterfaceAddress, canonicalNetwork } from "../../net/ip.ts";
 import { AgentError } from "../agent-error.ts";
 import {
@@ -128,7 +129,8 @@ export class Attacher {
     }
     const { netns, mac, addresses } = attachment;
     const announces = resolved.object.spec.attachment?.announce !== false;
-    if (announces) announce(netns, ifname, mac, addresses);
+    const hasMac = pseudowireOf(resolved.session).device?.hasMac === true;
+    if (announces && hasMac) announce(netns, ifname, mac, addresses);
     reached("announced");
     return this.#describe(resolved, attachment);
   }

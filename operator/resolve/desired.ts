@@ -96,8 +96,7 @@ function blankLink({ session, tunnel }: ResolvedSession, nodeName: string): Link
     netns: null,
     name: "",
     mtu: session.mtu,
-    // A TUN device has none.
-    mac: pseudowireOf(session).device?.kind === "TUN" ? null : stableMac(nodeName, session.key),
+    mac: pseudowireOf(session).device?.hasMac === false ? null : stableMac(nodeName, session.key),
     up: false,
     bridge: null,
     addresses: [],

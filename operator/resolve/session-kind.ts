@@ -91,6 +91,10 @@ export function requireCarriableInKernel(object: L2tpSession, { name }: Tunnel):
 export function requireAttachable(object: L2tpSession): void {
   const { type } = pseudowireTypeOf(object);
   const mode = modeOf(object);
+  if (refusesSpoofing(object) && type.device?.hasMac === false) {
+    const message = `spec.attachment.macSpoofing Refuse: frames of spec.pseudowireType ${type.name} have no MAC addresses; leave it out`;
+    throw new RefusalError("Accepted", "Invalid", message);
+  }
   if (canAttach(mode, type)) return;
   const message = `spec.attachment.mode ${mode.name}: it cannot carry the frames of spec.pseudowireType ${type.name}; use another mode`;
   throw new RefusalError("Accepted", "Invalid", message);

@@ -34,6 +34,22 @@ export const shim = {
   }),
 } as const satisfies PseudowireType;
 `;
+/** Bare IP datagrams, over a TUN device. */
+const DATAGRAM = `
+import { IPV4_HEADER_BYTES } from "../../net/headers.ts";
+import { type PseudowireType, TUN } from "./pseudowire.ts";
+
+export const datagram = {
+  name: "Datagram",
+  number: 0x7ff1,
+  device: TUN,
+  wireHeaderBytes: 0,
+  minFrameBytes: IPV4_HEADER_BYTES,
+  kernel: { whyNot: "the kernel's L2TP knows no datagrams" },
+  hasOffloads: false,
+  hasFastPath: false,
+} as const satisfies PseudowireType;
+`;
 const SHIM_HEX = "53484d21";
 
 /** What resolve says of it beside a kernel that has L2TP. */
@@ -81,12 +97,13 @@ let pair: SeamPair;
 beforeAll(() => {
   tree = new SourceTree();
   tree.add("model/pseudowires/shim.ts", SHIM);
+  tree.add("model/pseudowires/datagram.ts", DATAGRAM);
   const registry = "model/pseudowires/index.ts";
-  tree.replace(registry, "= [ethernet] as", "= [ethernet, shim] as");
+  tree.replace(registry, "= [ethernet] as", "= [ethernet, shim, datagram] as");
   tree.replace(
     registry,
     'from "./ethernet.ts";',
-    'from "./ethernet.ts";\nimport { shim } from "./shim.ts";',
+    'from "./ethernet.ts";\nimport { shim } from "./shim.ts";\nimport { datagram } from "./datagram.ts";',
   );
 });
 
@@ -103,7 +120,7 @@ afterEach(async (context) => {
 
 it("leads who adds it to the API's enum, and to nothing else", () => {
   expect(compilerSays(tree)).toEqual(["operator/resolve/session-kind.ts"]);
-  tree.replace("crds/l2tpsessions.yaml", "enum: [Ethernet]", "enum: [Ethernet, Shim]");
+  tree.replace("crds/l2tpsessions.yaml", "enum: [Ethernet]", "enum: [Ethernet, Shim, Datagram]");
   generateTypes(tree);
   tree.add("operator/resolve/shim.test.ts", RESOLVE_TEST);
   check(tree, "operator/resolve/shim.test.ts");
@@ -128,6 +145,22 @@ it("carries frames, rewritten, between pods, up to the MTU that it leaves", asyn
   expect(await onTheWire(a.name)).toContain(SHIM_HEX);
   const why = pair.agents[0].condition("l2tptunnel", "branch", "Programmed")?.message;
   expect(why).toContain("the kernel's L2TP knows no shims");
+});
+
+it("carries bare IP datagrams, by a TUN device", async () => {
+  const { a, b } = pair.net;
+  const session = sessionObject("lan", "branch", { pseudowireType: "Datagram" as "Ethernet" });
+  pair.write([tunnelObject("branch", a, b), session], [tunnelObject("branch", b, a), session]);
+  await pair.start();
+  await pair.attach();
+  await pair.crosses();
+  const device = await link(pair.pods[0], "net1");
+  expect(device).toMatchObject({ mtu: 1500 - 20 - 8 - 12, link_type: "none" });
+  const row = await pair.agents[0].session("shop/lan");
+  expect(row?.counters).toMatchObject({ rxErrors: 0, rxInvalid: 0 });
+  // The device is opened again where it stands.
+  process.kill(await pair.agents[0].datapathPid(), "SIGKILL");
+  await pair.crosses();
 });
 
 it("is negotiated by a managed tunnel, and refused by an end that has another type", async () => {

@@ -7,6 +7,7 @@
  * A receiver knows the lengths of cookie and sublayer only from the session, so decoding takes two
  * steps: `decodeSessionId`, a look-up by the caller, `decodeSessionHeader`.
  */
+import { L2TP_UDP_PREFIX_BYTES, SESSION_ID_BYTES, SUBLAYER_BYTES } from "../net/headers.ts";
 import { nextSequence, SEQUENCE_MASK } from "./sequence.ts";
 
 /** Over UDP: version 3, T (control) bit clear, all reserved bits clear. */
@@ -16,8 +17,11 @@ const VERSION_MASK = 0x000f_0000;
 /** S bit of the default sublayer (RFC 3931 §4.6): the sequence number counts. */
 const SEQUENCE_PRESENT = 0x4000_0000;
 
+const MAX_COOKIE_BYTES = 8;
+
 /** The most that any session puts in front of a frame: UDP word, session id, 8 of cookie, sublayer. */
-export const MAX_HEADER_BYTES = 4 + 4 + 8 + 4;
+export const MAX_HEADER_BYTES =
+  L2TP_UDP_PREFIX_BYTES + SESSION_ID_BYTES + MAX_COOKIE_BYTES + SUBLAYER_BYTES;
 
 /** RFC 3931 section 4.6: the default one, or none. */
 export type L2SpecificSublayer = "Default" | "None";
@@ -49,7 +53,12 @@ export interface SessionRx {
 export function dataHeaderBytes(
   tx: Pick<SessionTx, "overUdp" | "cookieBytes" | "sublayer">,
 ): number {
-  return (tx.overUdp ? 8 : 4) + tx.cookieBytes + (tx.sublayer ? 4 : 0);
+  return (
+    (tx.overUdp ? L2TP_UDP_PREFIX_BYTES : 0) +
+    SESSION_ID_BYTES +
+    tx.cookieBytes +
+    (tx.sublayer ? SUBLAYER_BYTES : 0)
+  );
 }
 
 /** Writes the header at `offset` and steps the sequence number. Returns the bytes written. */
@@ -139,7 +148,7 @@ export function decodeSessionHeader(
   out: HeaderOut,
 ): DecodeStatus {
   let at = out.next;
-  if (end - at < rx.cookieBytes + (rx.sublayer ? 4 : 0)) return DecodeStatus.Short;
+  if (end - at < rx.cookieBytes + (rx.sublayer ? SUBLAYER_BYTES : 0)) return DecodeStatus.Short;
   if (rx.cookieBytes > 0) {
     if (view.getUint32(at) !== rx.cookieHigh) return DecodeStatus.BadCookie;
     if (rx.cookieBytes > 4 && view.getUint32(at + 4) !== rx.cookieLow) {

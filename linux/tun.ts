@@ -1,4 +1,4 @@
-/** TAP devices (Documentation/networking/tuntap.rst, include/uapi/linux/if_tun.h). */
+/** TAP and TUN devices (Documentation/networking/tuntap.rst, include/uapi/linux/if_tun.h). */
 import { checked } from "./errno.ts";
 import { closeFd, O_CLOEXEC, O_NONBLOCK, O_RDWR, openFd } from "./fd.ts";
 import { background, c } from "./ffi.ts";
@@ -9,7 +9,8 @@ const TUNSETIFF = 0x4004_54ca;
 const TUNSETPERSIST = 0x4004_54cb;
 const TUNSETOFFLOAD = 0x4004_54d0;
 const TUNSETVNETHDRSZ = 0x4004_54d8;
-const IFF_TAP = 0x0002;
+/** TUNSETIFF's flags of each kind: Ethernet frames, or IP datagrams. */
+const IFF_KIND = { TUN: 0x0001, TAP: 0x0002 } as const;
 const IFF_NO_PI = 0x1000;
 /** Each frame comes and goes behind a struct virtio_net_hdr. */
 const IFF_VNET_HDR = 0x4000;
@@ -56,16 +57,17 @@ export interface Tap {
 }
 
 /**
- * A non-blocking descriptor of the TAP device `name` in the namespace `netns` (null: our own), whose frames
+ * A non-blocking descriptor of the TAP or TUN device `name` in the namespace `netns` (null: our own), whose frames
  * come and go behind a struct virtio_net_hdr. The device is made where there is none.
  * @param stays when the descriptor is closed
- * @throws SystemError, EBUSY where another process has the device, EINVAL where it is no TAP device
+ * @throws SystemError, EBUSY where another process has the device, EINVAL where it is a device of another kind
  */
 export function openTap(
   netns: string | null,
   name: string,
   offload: DeviceOffload,
   stays = true,
+  kind: keyof typeof IFF_KIND = "TAP",
 ): Tap {
   if (name === "" || Buffer.byteLength(name) >= IFNAMSIZ) {
     throw new RangeError(`interface name ${JSON.stringify(name)}: 1 to 15 bytes are allowed`);
@@ -74,7 +76,7 @@ export function openTap(
   try {
     const request = Buffer.alloc(IFREQ_BYTES);
     request.write(name);
-    request.writeUInt16LE(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, IFNAMSIZ);
+    request.writeUInt16LE(IFF_KIND[kind] | IFF_NO_PI | IFF_VNET_HDR, IFNAMSIZ);
     checked(c.ioctl(fd, TUNSETIFF, request), "ioctl TUNSETIFF", name);
     const size = Buffer.alloc(4);
     size.writeInt32LE(VNET_HDR_BYTES);

@@ -5,6 +5,7 @@
 import type { L2SpecificSublayer } from "../l2tp/codec.ts";
 import type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
 import type { Features } from "./features.ts";
+import type { PseudowireSettings } from "./pseudowires/index.ts";
 
 export type { L2SpecificSublayer } from "../l2tp/codec.ts";
 export type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
@@ -37,7 +38,7 @@ export interface Sequencing {
   readonly reorderTimeoutMs: number;
 }
 
-export interface Session {
+export interface Session extends PseudowireSettings {
   /** "namespace/name", unique on the node. */
   readonly key: string;
   /** The name of its tunnel. */
@@ -52,8 +53,6 @@ export interface Session {
   /** What we send: 0, 8 or 16 hexadecimal digits. */
   readonly txCookie: string;
   readonly sequencing: Sequencing;
-  /** Of the pseudowire's device: the largest frame is this, an Ethernet header and a VLAN tag. */
-  readonly mtu: number;
   /** In userspace: frames from its device with another source address are dropped; none: all pass. */
   readonly sourceMac?: string;
   /**
@@ -66,7 +65,7 @@ export interface Session {
 /** Counters of a session, by the kernel's names (L2TP_ATTR_STATS) where it has one. */
 export interface SessionCounters {
   txPackets: number;
-  /** Bytes of Ethernet frames, without the frame check sequence. */
+  /** Bytes of frames as the device has them, without a frame check sequence. */
   txBytes: number;
   txErrors: number;
   /** Frames of pods that are held to their MAC addresses, with another source address. */
@@ -79,7 +78,7 @@ export interface SessionCounters {
   rxOosPackets: number;
   rxErrors: number;
   rxCookieDiscards: number;
-  /** Messages too short for the session's header or for an Ethernet header. */
+  /** Messages too short for the session's header or for a frame of its pseudowire type. */
   rxInvalid: number;
   /** Of the `rxErrors`: frames above the device's MTU. */
   rxOversize: number;

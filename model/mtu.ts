@@ -1,5 +1,15 @@
 /** How much of the underlay's MTU a pseudowire leaves to the frames in it. */
+
+import {
+  IP_HEADER_BYTES,
+  L2TP_UDP_PREFIX_BYTES,
+  SESSION_ID_BYTES,
+  SUBLAYER_BYTES,
+  UDP_HEADER_BYTES,
+  VLAN_TAG_BYTES,
+} from "../net/headers.ts";
 import type { Session, Tunnel } from "./model.ts";
+import { DEFAULT_PSEUDOWIRE, pseudowireOf } from "./pseudowires/index.ts";
 
 export interface EncapsulationShape {
   readonly family: 4 | 6;
@@ -9,15 +19,9 @@ export interface EncapsulationShape {
   readonly txCookieBytes: number;
 }
 
-const IP_HEADER_BYTES = { 4: 20, 6: 40 } as const;
-/** UDP (RFC 768) and the first word of the L2TPv3 session header over UDP (RFC 3931 §4.1.2.1). */
-const UDP_ENCAPSULATION_BYTES = 8 + 4;
-const SESSION_ID_BYTES = 4;
-const SUBLAYER_BYTES = 4;
-const ETHERNET_HEADER_BYTES = 14;
-const VLAN_TAG_BYTES = 4;
+const UDP_ENCAPSULATION_BYTES = UDP_HEADER_BYTES + L2TP_UDP_PREFIX_BYTES;
 
-/** Bytes in front of the Ethernet frame, from the outer IP header on. */
+/** Bytes in front of the pseudowire's frame, from the outer IP header on. */
 export function encapsulationBytes(shape: EncapsulationShape): number {
   return (
     IP_HEADER_BYTES[shape.family] +
@@ -30,27 +34,28 @@ export function encapsulationBytes(shape: EncapsulationShape): number {
 
 /**
  * The largest MTU of the pseudowire's device whose frames fit the underlay unfragmented.
- * Without tags it is what the kernel gives an l2tpeth device (net/l2tp/l2tp_eth.c).
+ * Of Ethernet without tags it is what the kernel gives an l2tpeth device (net/l2tp/l2tp_eth.c).
  * @param vlanTags 802.1Q tags inside the pseudowire that its MTU must leave room for
+ * @param wireHeaderBytes bytes of each frame that the MTU leaves out, by the pseudowire type
  */
 export function pseudowireMtu(
   underlayMtu: number,
   shape: EncapsulationShape,
   vlanTags = 0,
+  wireHeaderBytes = DEFAULT_PSEUDOWIRE.wireHeaderBytes,
 ): number {
-  return (
-    underlayMtu - encapsulationBytes(shape) - ETHERNET_HEADER_BYTES - vlanTags * VLAN_TAG_BYTES
-  );
+  return underlayMtu - encapsulationBytes(shape) - wireHeaderBytes - vlanTags * VLAN_TAG_BYTES;
 }
 
-/** The MTU that the path of the tunnel leaves to the session. */
+/** The MTU that the path of the tunnel leaves to the session. @throws UnknownPseudowireError */
 export function sessionMtu(
   underlayMtu: number,
   { remote, encapsulation }: Pick<Tunnel, "remote" | "encapsulation">,
-  { l2SpecificSublayer, txCookie }: Pick<Session, "l2SpecificSublayer" | "txCookie">,
+  session: Pick<Session, "l2SpecificSublayer" | "txCookie" | "pseudowireType">,
 ): number {
   const family = remote.address.includes(":") ? 6 : 4;
-  const txCookieBytes = txCookie.length / 2;
+  const { l2SpecificSublayer } = session;
+  const txCookieBytes = session.txCookie.length / 2;
   const shape = { family, encapsulation, l2SpecificSublayer, txCookieBytes } as const;
-  return pseudowireMtu(underlayMtu, shape);
+  return pseudowireMtu(underlayMtu, shape, 0, pseudowireOf(session).wireHeaderBytes);
 }

@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { sameData } from "../l2tp/same-data.ts";
+import {
+  ATTACHMENT_MODES,
+  type Attachment,
+  type AttachmentMode,
+  attachmentMode,
+  canAttach,
+} from "./attachments/index.ts";
 import { deviceName } from "./device-name.ts";
 import { controlHalf, controlHalfOf, isControlHalf, isHandedOver, wholeName } from "./halves.ts";
 import { linkId, pseudowireLabel } from "./link-label.ts";
@@ -14,6 +21,12 @@ import {
   type Place,
   plan,
 } from "./plan.ts";
+import {
+  DEFAULT_PSEUDOWIRE,
+  PSEUDOWIRE_TYPES,
+  type PseudowireType,
+  whyNotInKernel,
+} from "./pseudowires/index.ts";
 import { session, tunnel, tunnelControl } from "./testdata.ts";
 
 /** A node as the plan believes that it behaves; refuses what the kernel would refuse. */
@@ -228,9 +241,16 @@ interface Drawn {
   tunnel: number;
   sessionId: number;
   mtu: number;
-  attachment: null | { pod: number; bridge: boolean; address: boolean };
+  attachment: null | DrawnPod;
+  type?: PseudowireType;
   /** Of a held tunnel's: whether its ends have agreed. */
   agreed?: boolean;
+}
+
+interface DrawnPod {
+  pod: number;
+  mode: AttachmentMode;
+  address: boolean;
 }
 
 /** "Held": in the kernel, with a control half. */
@@ -241,10 +261,11 @@ const drawnSession: fc.Arbitrary<Drawn> = fc.record({
   sessionId: fc.integer({ min: 1, max: 4 }),
   mtu: fc.constantFrom(1400, 1500),
   agreed: fc.boolean(),
+  type: fc.constantFrom(...PSEUDOWIRE_TYPES),
   attachment: fc.option(
     fc.record({
       pod: fc.integer({ min: 0, max: 2 }),
-      bridge: fc.boolean(),
+      mode: fc.constantFrom(...ATTACHMENT_MODES),
       address: fc.boolean(),
     }),
   ),
@@ -285,41 +306,32 @@ function desire(
     const id = linkId.pseudowire(key);
     const datapath = datapathOf(planes[number]);
     const sessionId = item.sessionId + (planes[number] === "Held" ? AGREED_IDS : 0);
-    const wanted = session({ key, tunnel: `t${number}`, sessionId, mtu });
+    const type = typeIn(datapath, item.type);
+    const named = type === DEFAULT_PSEUDOWIRE ? {} : { pseudowireType: type.name };
+    const wanted = session({ key, tunnel: `t${number}`, sessionId, mtu, ...named });
     const base: Link = {
       ...bare(id, "pseudowire"),
       datapath,
       label: pseudowireLabel(key, sessionId),
       mtu,
       name: deviceName(wanted, datapath),
-    };
-    const inPod = {
-      netns: `pod${attachment?.pod}`,
-      name: "net1",
-      mac: "bb",
-      up: true,
-      addresses: attachment?.address ? ["10.0.0.1/24"] : [],
-      routes: attachment?.address ? [{ destination: "0.0.0.0/0", gateway: "10.0.0.2" }] : [],
+      mac: type.device?.hasMac === false ? null : "aa",
     };
     if (attachment === null) {
       // Nobody has attached: a device in the kernel, none in userspace.
       if (datapath === "Kernel") links.push(base);
-    } else if (!attachment.bridge) links.push({ ...base, ...inPod });
-    else {
-      const bridge = linkId.bridge(key);
-      const portId = linkId.port(`c${attachment.pod}`);
-      const podId = linkId.pod(`c${attachment.pod}`);
-      links.push({
-        ...bare(bridge, "bridge"),
-        name: `br-${item.sessionId}`,
-        mtu,
-        up: true,
-        mac: null,
+    } else {
+      const wantedLinks = modeOf(attachment, type).wantedLinks({
+        session: { key, sessionId: item.sessionId },
+        nodeName: "node",
+        blank: { ...base, label: "", name: "" },
+        device: { ...base, up: true },
+        attachments: [attachedPod(key, attachment)],
+        isSilent: false,
+        present: new Map(),
       });
-      links.push({ ...base, bridge, up: true });
-      links.push({ ...bare(portId, "port"), name: `v${attachment.pod}`, bridge, mtu, up: true });
-      links.push({ ...bare(podId, "pod"), ...inPod, mtu });
-      pairs.push({ port: portId, pod: podId });
+      links.push(...wantedLinks.links);
+      pairs.push(...wantedLinks.pairs);
     }
     const hasDevice = attachment !== null || datapath === "Kernel";
     return { session: wanted, datapath, link: hasDevice ? id : null };
@@ -347,6 +359,26 @@ function desire(
     sessions: [...halves, ...carried.filter(({ session: { key } }) => !silentKeys.has(key))],
     links: links.filter(({ id }) => !silentLinks.has(id)),
     pairs,
+  };
+}
+
+/** The type that was drawn, if the datapath can carry it. */
+function typeIn(datapath: Datapath, type: PseudowireType = DEFAULT_PSEUDOWIRE): PseudowireType {
+  return datapath === "Kernel" && whyNotInKernel(type) !== null ? DEFAULT_PSEUDOWIRE : type;
+}
+
+/** The mode that was drawn, if it can carry the type's frames. */
+function modeOf({ mode }: DrawnPod, type: PseudowireType): AttachmentMode {
+  return canAttach(mode, type) ? mode : attachmentMode();
+}
+
+function attachedPod(session: string, { pod, address }: DrawnPod): Attachment {
+  return {
+    ...{ containerId: `c${pod}`, cniIfname: "net1", ifname: "net1", netns: `pod${pod}` },
+    ...{ netnsIdentity: "1", session, pod: `ns/p${pod}`, network: "net", mac: "bb" },
+    addresses: address ? ["10.0.0.1/24"] : [],
+    routes: address ? [{ destination: "0.0.0.0/0", gateway: "10.0.0.2" }] : [],
+    ...{ createdAt: "2026-01-01T00:00:00Z", leaving: false, ipam: null },
   };
 }
 
@@ -474,7 +506,7 @@ describe("plan", () => {
     );
   });
 
-  const inPod = { pod: 0, bridge: false, address: false };
+  const inPod = { pod: 0, mode: attachmentMode(), address: false };
   const one: Drawn = { tunnel: 0, sessionId: 1, mtu: 1500, attachment: inPod };
 
   it("changes only what must change", () => {
@@ -497,7 +529,7 @@ describe("plan", () => {
   });
 
   it("opens a device again where it stands, in the pod", () => {
-    const attached = { ...one, attachment: { pod: 1, bridge: false, address: false } };
+    const attached = { ...one, attachment: { pod: 1, mode: attachmentMode(), address: false } };
     const desired = desire([attached], 5000, USERSPACE);
     const node = new ModelNode();
     converge(desired, node);

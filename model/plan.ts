@@ -166,6 +166,9 @@ function birthplace(session: Session): Place {
   return { netns: null, name: deviceName(session, "Kernel") };
 }
 
+const hasSameType = (known: Session, wanted: Session): boolean =>
+  known.pseudowireType === wanted.pseudowireType;
+
 class Planner {
   readonly actions: Action[] = [];
   readonly #desired: Desired;
@@ -220,7 +223,7 @@ class Planner {
         leaving.add(`${datapath} ${session.tunnel}`);
         continue;
       }
-      gone.push(...this.#deleteWithDevice(item));
+      gone.push(...this.#deleteWithDevice(item, wanted.get(session.key)?.session));
     }
     for (const tunnel of going) {
       const { datapath, name } = tunnel;
@@ -234,11 +237,15 @@ class Planner {
   }
 
   /** A device that goes with its session in the kernel, or that only its session can still reach. */
-  #deleteWithDevice({ datapath, session: { key } }: ObservedSession): Action[] {
+  #deleteWithDevice({ datapath, session }: ObservedSession, wanted?: Session): Action[] {
+    const { key } = session;
     const deletion: Action = { do: "deleteSession", datapath, key };
     const device = this.#links.get(linkId.pseudowire(key));
     if (device?.datapath !== datapath) return [deletion];
-    if (datapath === "Userspace" && !device.isElsewhere) return [deletion];
+    // Another pseudowire type may have another kind of device.
+    const isReplaced =
+      device.isElsewhere || (wanted !== undefined && !hasSameType(session, wanted));
+    if (datapath === "Userspace" && !isReplaced) return [deletion];
     this.#links.delete(device.id);
     return datapath === "Kernel" ? [deletion] : [{ do: "deleteDevice", datapath, key }, deletion];
   }
@@ -258,7 +265,7 @@ class Planner {
     wanted: DesiredSession | undefined,
   ): boolean {
     if (wanted?.datapath !== datapath) return false;
-    if (datapath === "Userspace") return true;
+    if (datapath === "Userspace") return hasSameType(session, wanted.session);
     const hasTunnel = this.#tunnels.get(session.tunnel)?.datapath === "Kernel";
     const device = wanted.link === null ? undefined : this.#links.get(wanted.link);
     const isInReach = !device?.isElsewhere || this.#wanted.get(device.id)?.isElsewhere === true;

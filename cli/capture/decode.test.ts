@@ -51,7 +51,7 @@ function setUp(settings: Parameters<Simulation["add"]>[2]): readonly Octets[] {
   const simulation = new Simulation();
   const one = simulation.add(1, {}, settings);
   const other = simulation.add(2, { initiates: false }, settings);
-  other.start([sessionConfig({ places: null })]);
+  other.start([sessionConfig({ callRequest: null })]);
   one.start([sessionConfig()]);
   simulation.run(1000);
   return simulation.trace;

@@ -1,4 +1,5 @@
 /** Finds L2TPv3 control messages in captured packets. */
+import { ETHERNET_HEADER_BYTES, ETHERTYPE, ETHERTYPE_OFFSET } from "../../net/headers.ts";
 import { formatAddress } from "../../net/ip.ts";
 import type { CapturedPacket } from "./pcap.ts";
 
@@ -13,15 +14,14 @@ export interface ControlDatagram {
   readonly octets: Uint8Array<ArrayBuffer>;
 }
 
-const ETHERTYPE = { ipv4: 0x0800, ipv6: 0x86dd, vlan: 0x8100, serviceVlan: 0x88a8 } as const;
 const PROTOCOL = { udp: 17, l2tp: 115 } as const;
 /** T, L and S bits, version 3; a data message has no T bit. */
 const CONTROL_MASK = 0xc80f;
 const CONTROL = 0xc803;
 
 /** Bytes in front of the EtherType, by LINKTYPE_*; those of plain IP have none. */
-const ETHERTYPE_AT: Readonly<Record<number, number>> = { 1: 12, 113: 14, 276: 0 };
-const NETWORK_AT: Readonly<Record<number, number>> = { 1: 14, 113: 16, 276: 20 };
+const ETHERTYPE_AT: Readonly<Record<number, number>> = { 1: ETHERTYPE_OFFSET, 113: 14, 276: 0 };
+const NETWORK_AT: Readonly<Record<number, number>> = { 1: ETHERNET_HEADER_BYTES, 113: 16, 276: 20 };
 const PLAIN_IP: Readonly<Record<number, number>> = { 12: 0, 14: 0, 101: 0, 228: 0, 229: 0, 0: 4 };
 
 /** null: it is something else. */

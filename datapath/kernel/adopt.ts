@@ -6,7 +6,8 @@
 import { parseKernelDeviceName } from "../../model/device-name.ts";
 import { pickFeatures } from "../../model/features.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
-import { type KernelSession, type KernelTunnel, PseudowireType } from "./l2tp-netlink.ts";
+import { kernelPseudowire, pseudowireField } from "../../model/pseudowires/index.ts";
+import type { KernelSession, KernelTunnel } from "./l2tp-netlink.ts";
 
 /** What is known of our objects beside what the kernel tells. */
 export interface Names {
@@ -31,7 +32,7 @@ export interface Adopted {
 
 /** Whether we made the session: nobody else gives its device such a name. */
 export function isOurs({ pseudowireType, interface: name, sessionId }: KernelSession): boolean {
-  if (pseudowireType !== PseudowireType.Ethernet) return false;
+  if (kernelPseudowire(pseudowireType) === undefined) return false;
   return parseKernelDeviceName(name)?.sessionId === sessionId;
 }
 
@@ -117,6 +118,7 @@ function adoptTunnel(name: string, raw: KernelTunnel): Tunnel {
 export function adoptSession(key: string, tunnel: string, raw: KernelSession): Session {
   const { sessionId, peerSessionId, rxCookie, txCookie, reorderTimeoutMs } = raw;
   const named = parseKernelDeviceName(raw.interface);
+  const type = kernelPseudowire(raw.pseudowireType);
   return {
     key,
     tunnel,
@@ -128,5 +130,6 @@ export function adoptSession(key: string, tunnel: string, raw: KernelSession): S
     sequencing: { send: raw.sendSequence, receive: raw.receiveSequence, reorderTimeoutMs },
     // The device has it.
     mtu: 0,
+    ...(type === undefined ? {} : pseudowireField(type)),
   };
 }

@@ -16,6 +16,7 @@ import {
   type Session,
   type Tunnel,
 } from "../../model/model.ts";
+import { kernelNumber, pseudowireOf, whyNotInKernel } from "../../model/pseudowires/index.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import type { Change, Listing, SessionState, TunnelState } from "../datapath.ts";
 import { Activity } from "./activity.ts";
@@ -28,7 +29,6 @@ import {
   type L2tpStatistics,
   type NewKernelSession,
   type NewKernelTunnel,
-  PseudowireType,
 } from "./l2tp-netlink.ts";
 
 const FIRST_POLL_MS = 2;
@@ -405,13 +405,17 @@ function newTunnel(tunnel: Tunnel): NewKernelTunnel {
   };
 }
 
+/** @throws Error where the kernel's L2TP cannot carry the session's pseudowire type */
 function newSession(tunnelId: number, session: Session): NewKernelSession {
+  const type = pseudowireOf(session);
+  const pseudowireType = kernelNumber(type);
+  if (pseudowireType === null) throw new Error(`${type.name}: ${whyNotInKernel(type)}`);
   const { sessionId, peerSessionId, l2SpecificSublayer, txCookie, rxCookie, sequencing } = session;
   return {
     tunnelId,
     sessionId,
     peerSessionId,
-    pseudowireType: PseudowireType.Ethernet,
+    pseudowireType,
     l2SpecificSublayer,
     txCookie,
     rxCookie,

@@ -66,9 +66,6 @@ const ENCAP_IP = 1;
 const L2SPEC_NONE = 0;
 const L2SPEC_DEFAULT = 1;
 
-/** enum l2tp_pwtype; the kernel has handlers for these two. */
-export const PseudowireType = { PPP: 7, Ethernet: 5 } as const;
-
 /** L2TP_ATTR_STATS of a tunnel or a session. The last two are missing in older kernels. */
 export interface L2tpStatistics {
   readonly txPackets: number;
@@ -135,6 +132,7 @@ export interface SessionSettings {
 
 export interface NewKernelSession extends SessionIds, SessionSettings {
   readonly peerSessionId: number;
+  /** enum l2tp_pwtype (model/pseudowires/). */
   readonly pseudowireType: number;
   readonly l2SpecificSublayer: "Default" | "None";
   /** What we send, in hexadecimal digits: 0 to 8 bytes. */

@@ -1,4 +1,5 @@
 /** Control messages in words, for people who look at captures and logs. */
+import { PSEUDOWIRE_WORDS } from "../../net/headers.ts";
 import { formatAddress } from "../../net/ip.ts";
 import { ATTRIBUTES, type AttributeKey, type Attributes } from "./attributes.ts";
 import { describeCircuitStatus } from "./circuit-status.ts";
@@ -8,14 +9,6 @@ import { toHex } from "./octets.ts";
 import { describeResult } from "./result-code.ts";
 import { UINT32 } from "./value-formats.ts";
 
-const PSEUDOWIRE_TYPES: Readonly<Record<number, string>> = {
-  1: "Frame Relay DLCI",
-  4: "Ethernet VLAN",
-  5: "Ethernet",
-  6: "HDLC",
-  7: "PPP",
-  11: "IP",
-};
 const SUBLAYERS: Readonly<Record<number, string>> = { 0: "none", 1: "default" };
 const SEQUENCING: Readonly<Record<number, string>> = { 0: "none", 1: "non-IP", 2: "all" };
 
@@ -46,7 +39,7 @@ function quote(text: string): string {
 }
 
 function pseudowire(type: number): string {
-  return named(type, PSEUDOWIRE_TYPES);
+  return named(type, PSEUDOWIRE_WORDS);
 }
 
 function named(value: number, names: Readonly<Record<number, string>>): string {

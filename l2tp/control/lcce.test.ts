@@ -21,7 +21,7 @@ function started(settings: Partial<ConnectionSettings> = {}): [Simulation, End, 
   const simulation = new Simulation();
   const one = simulation.add(1, {}, settings);
   const other = simulation.add(2, { initiates: false }, settings);
-  other.start(lan({ places: null }));
+  other.start(lan({ callRequest: null }));
   one.start(lan());
   return [simulation, one, other];
 }
@@ -62,7 +62,7 @@ describe("a managed tunnel", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, {}, mine);
     const other = simulation.add(2, { initiates: false }, { ...mine, ...theirs });
-    other.start(lan({ places: null }));
+    other.start(lan({ callRequest: null }));
     one.start(lan());
     simulation.run(MINUTE / 2);
     expect(isJoined(one, other)).toBe(true);
@@ -177,7 +177,7 @@ describe("sessions", () => {
       true,
     ],
   ] as const)("agree on %s", (_, mine, theirs, sublayer, send, receive) => {
-    const [, one, other] = joined(lan(mine), lan({ places: null, ...theirs }));
+    const [, one, other] = joined(lan(mine), lan({ callRequest: null, ...theirs }));
     expect(isJoined(one, other)).toBe(true);
     expect(one.sessions.get("shop/lan")).toMatchObject({
       l2SpecificSublayer: sublayer,
@@ -188,21 +188,24 @@ describe("sessions", () => {
   it("have the cookies that they are told, or one by chance, or none", () => {
     const [, one, other] = joined(
       lan({ rxCookie: "01020304" }),
-      lan({ places: null, rxCookie: "" }),
+      lan({ callRequest: null, rxCookie: "" }),
     );
     expect(one.sessions.get("shop/lan")).toMatchObject({ rxCookie: "01020304", txCookie: "" });
     expect(isJoined(one, other)).toBe(true);
   });
 
   it("are asked for by an outgoing call, too", () => {
-    const [simulation, one, other] = joined(lan({ places: "OCRQ" }), lan({ places: null }));
+    const [simulation, one, other] = joined(
+      lan({ callRequest: "OCRQ" }),
+      lan({ callRequest: null }),
+    );
     expect(isJoined(one, other)).toBe(true);
     expect(said(simulation).slice(3)).toEqual(["OCRQ", "OCRP", "OCCN"]);
   });
 
   it("are one where both ask for it at once", () => {
-    for (const places of ["ICRQ", "OCRQ"] as const) {
-      const [simulation, one, other] = joined(lan({ places }), lan({ places }));
+    for (const callRequest of ["ICRQ", "OCRQ"] as const) {
+      const [simulation, one, other] = joined(lan({ callRequest }), lan({ callRequest }));
       simulation.run(MINUTE / 2);
       expect(isJoined(one, other)).toBe(true);
       expect(said(simulation)).toContain("CDN");
@@ -217,24 +220,24 @@ describe("sessions", () => {
       result: 5,
       why: 'no facilities (no session with the Remote End ID "lan")',
     });
-    other.peering.putSession(sessionConfig({ places: null }), simulation.now);
+    other.peering.putSession(sessionConfig({ callRequest: null }), simulation.now);
     simulation.run(MINUTE);
     expect(isJoined(one, other)).toBe(true);
     expect(one.peering.lastEndingOf("shop/lan")).toBeNull();
   });
 
   it("are refused with another pseudowire type", () => {
-    const [, one] = joined(lan({ pseudowireType: 4 }), lan({ places: null }));
+    const [, one] = joined(lan({ pseudowireType: 4 }), lan({ callRequest: null }));
     expect(one.peering.lastEndingOf("shop/lan")).toMatchObject({ result: 14 });
   });
 
   it("end at both ends when one is deleted, and come back with it", () => {
-    const [simulation, one, other] = joined(lan(), lan({ places: null }));
+    const [simulation, one, other] = joined(lan(), lan({ callRequest: null }));
     other.peering.deleteSession("shop/lan", simulation.now);
     simulation.run(simulation.now + 100);
     expect([one.sessions.size, other.sessions.size]).toEqual([0, 0]);
     expect(one.endings.at(-1)?.why).toContain("the session was deleted");
-    other.peering.putSession(sessionConfig({ places: null }), simulation.now);
+    other.peering.putSession(sessionConfig({ callRequest: null }), simulation.now);
     simulation.run(simulation.now + 2 * MINUTE);
     expect(isJoined(one, other)).toBe(true);
   });
@@ -243,7 +246,7 @@ describe("sessions", () => {
     const simulation = new Simulation();
     const one = simulation.add(1);
     const other = simulation.add(2, { initiates: false });
-    other.start(lan({ places: null }));
+    other.start(lan({ callRequest: null }));
     one.start(lan());
     simulation.run(MINUTE, () => said(simulation).includes("ICRP"));
     other.peering.setCircuit("shop/lan", { active: true, standby: false }, simulation.now);
@@ -289,7 +292,7 @@ describe("a peer that is gone", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, {}, {});
     const other = simulation.add(2);
-    one.start(lan({ places: null }));
+    one.start(lan({ callRequest: null }));
     other.start(lan());
     simulation.run(SECOND);
     expect(one.sessions.size).toBe(1);

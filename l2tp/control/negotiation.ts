@@ -9,7 +9,7 @@ import type { ResultCode } from "./value-formats.ts";
 export interface SessionTerms {
   /** What the peer knows the circuit by. */
   readonly remoteEndId: string;
-  /** 5: Ethernet, 4: Ethernet VLAN (RFC 4719). */
+  /** A number of the registry of RFC 4446. */
   readonly pseudowireType: number;
   /** What we need on frames that come; the peer may need more. */
   readonly l2SpecificSublayer: L2SpecificSublayer;

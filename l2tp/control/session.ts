@@ -26,8 +26,8 @@ import type { ResultCode } from "./value-formats.ts";
 export interface SessionConfig extends SessionTerms {
   /** Unique among the sessions of the endpoint. */
   readonly key: string;
-  /** Which call we place; null: we wait for the peer's. */
-  readonly places: "ICRQ" | "OCRQ" | null;
+  /** The request with which we place the call; null: we wait for the peer's. */
+  readonly callRequest: "ICRQ" | "OCRQ" | null;
   /** What frames that come must carry: 0, 8 or 16 hexadecimal digits; null: chosen by chance. */
   readonly rxCookie: string | null;
 }

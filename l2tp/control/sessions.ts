@@ -64,7 +64,8 @@ export class Sessions {
 
   /** Places a call. */
   open(config: SessionConfig, now: number): void {
-    if (config.places !== null) this.#create(config, `${config.places} sender`, true, now).open();
+    if (config.callRequest !== null)
+      this.#create(config, `${config.callRequest} sender`, true, now).open();
   }
 
   receive(type: MessageType, said: Attributes, fatal: Flaw | undefined, now: number): void {

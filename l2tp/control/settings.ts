@@ -31,9 +31,9 @@ export interface TunnelControl {
 /** How a session of a managed tunnel is signalled. */
 export interface SessionControl {
   readonly remoteEndId: string;
-  /** Which call we place; null: we wait for the peer's. */
+  /** The request with which we place the call; null: we wait for the peer's. The datapath's socket has this name. */
   readonly places: "ICRQ" | "OCRQ" | null;
-  /** 4: Ethernet VLAN, 5: Ethernet (RFC 4719). */
+  /** A number of the registry of RFC 4446. */
   readonly pseudowireType: number;
   /** Hexadecimal digits; null: by chance. */
   readonly rxCookie: string | null;

@@ -7,15 +7,15 @@ import type { Listing } from "../../datapath/datapath.ts";
 import { l2tpNotifications, withoutKernel } from "../../datapath/kernel/support.ts";
 import { DatapathClient } from "../../datapath/userspace/client.ts";
 import { monitorNode } from "../../linux/netlink/monitor.ts";
+import { attachmentKey, type PresentLinks } from "../../model/attachments/index.ts";
 import type { Datapath, Session } from "../../model/model.ts";
 import { nodePaths } from "../../underlay/index.ts";
 import { AgentError } from "../agent-error.ts";
 import type { CniCall } from "../agent-protocol.ts";
 import { TEARDOWN_REASONS } from "../api/placement.ts";
 import type { L2tpTunnel } from "../api/types.ts";
-import { attachmentKey } from "../resolve/attachment.ts";
 import type { DatapathContext } from "../resolve/datapaths.ts";
-import type { PresentLinks, Spared } from "../resolve/desired.ts";
+import type { Spared } from "../resolve/desired.ts";
 import { asOne, isAgreedOn } from "../resolve/halves.ts";
 import { type HeldObjects, heldAfter, type Unreadable } from "../resolve/held.ts";
 import {

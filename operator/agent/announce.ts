@@ -8,14 +8,13 @@ import { background, c } from "../../linux/ffi.ts";
 import { findLink, type LinkInfo } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { inNetns } from "../../linux/netns.ts";
+import { ETHERNET_HEADER_BYTES, ETHERTYPE, ETHERTYPE_OFFSET } from "../../net/headers.ts";
 import { parsePrefix } from "../../net/ip.ts";
 import { parseMac } from "../../net/mac.ts";
 
 const AF_PACKET = 17;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
 const SOCKADDR_LL_BYTES = 20;
-const ETHERTYPE_ARP = 0x0806;
-const ETHERTYPE_IPV6 = 0x86dd;
 
 /** Best effort: neighbours that miss it ask. @param addresses "192.0.2.1/24" */
 export function announce(
@@ -65,10 +64,10 @@ function send(netns: string, ifname: string, frames: readonly Uint8Array[]): voi
 }
 
 function ethernet(destination: Uint8Array, source: Uint8Array, type: number): Buffer {
-  const header = Buffer.alloc(14);
+  const header = Buffer.alloc(ETHERNET_HEADER_BYTES);
   header.set(destination, 0);
   header.set(source, 6);
-  header.writeUInt16BE(type, 12);
+  header.writeUInt16BE(type, ETHERTYPE_OFFSET);
   return header;
 }
 
@@ -80,7 +79,7 @@ function gratuitousArp(mac: Uint8Array, address: Uint8Array): Buffer {
   arp.set(mac, 8);
   arp.set(address, 14);
   arp.set(address, 24);
-  return Buffer.concat([ethernet(new Uint8Array(6).fill(0xff), mac, ETHERTYPE_ARP), arp]);
+  return Buffer.concat([ethernet(new Uint8Array(6).fill(0xff), mac, ETHERTYPE.arp), arp]);
 }
 
 const ALL_NODES = Uint8Array.of(0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
@@ -106,7 +105,7 @@ function advertisement(mac: Uint8Array, address: Uint8Array): Buffer {
   ip.set(address, 8);
   ip.set(ALL_NODES, 24);
   icmp.writeUInt16BE(icmpv6Checksum(ip, icmp), 2);
-  return Buffer.concat([ethernet(ALL_NODES_MAC, mac, ETHERTYPE_IPV6), ip, icmp]);
+  return Buffer.concat([ethernet(ALL_NODES_MAC, mac, ETHERTYPE.ipv6), ip, icmp]);
 }
 
 /** RFC 1071 over the pseudo-header of RFC 8200 §8.1. */

@@ -2,7 +2,9 @@
 
 import { findLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import { type Attachment, attachmentKey, attachmentMode } from "../../model/attachments/index.ts";
 import type { Link } from "../../model/plan.ts";
+import { pseudowireOf } from "../../model/pseudowires/index.ts";
 import { canonicalInterfaceAddress, canonicalNetwork } from "../../net/ip.ts";
 import { AgentError } from "../agent-error.ts";
 import {
@@ -15,8 +17,6 @@ import {
   resultAddress,
   type SessionRequest,
 } from "../agent-protocol.ts";
-import { type Attachment, attachmentKey } from "../resolve/attachment.ts";
-import { bridgeName, portName, stableMac } from "../resolve/desired.ts";
 import { isAgreedOn } from "../resolve/halves.ts";
 import type { Resolved, ResolvedSession } from "../resolve/resolve.ts";
 import type { Failures } from "../resolve/status.ts";
@@ -129,7 +129,8 @@ export class Attacher {
     }
     const { netns, mac, addresses } = attachment;
     const announces = resolved.object.spec.attachment?.announce !== false;
-    if (announces) announce(netns, ifname, mac, addresses);
+    const hasMac = pseudowireOf(resolved.session).device?.hasMac === true;
+    if (announces && hasMac) announce(netns, ifname, mac, addresses);
     reached("announced");
     return this.#describe(resolved, attachment);
   }
@@ -304,7 +305,8 @@ export class Attacher {
       throw new AgentError("InterfaceExists", message, "detach it first, with DEL");
     }
     this.#requireName(request, own);
-    if (resolved.mode !== "Direct") return identity;
+    const { secondPodRemedy } = attachmentMode(resolved.mode);
+    if (secondPodRemedy === null) return identity;
     const holder = this.#context.store
       .livingOf(resolved.session.key)
       .find((other) => attachmentKey(other) !== attachmentKey(request));
@@ -313,7 +315,7 @@ export class Attacher {
       return identity;
     }
     const message = `L2tpSession ${resolved.session.key} is attached to ${holder.pod} (${holder.ifname})`;
-    const remedy = "end that pod first, or set spec.attachment.mode: Bridge";
+    const remedy = `end that pod first, or ${secondPodRemedy}`;
     throw new AgentError("SessionBusy", message, remedy);
   }
 
@@ -353,11 +355,7 @@ export class Attacher {
     const { nodeName } = this.#context;
     const { containerId, cniIfname, ifname, netns, session } = request;
     const { network, addresses, routes, ipam } = request;
-    // A pod that takes over a session takes over its address: switches know it already.
-    const ownMac =
-      resolved.mode === "Direct"
-        ? stableMac(nodeName, session)
-        : stableMac(nodeName, session, containerId, ifname);
+    const ownMac = attachmentMode(resolved.mode).podMac(nodeName, request);
     return {
       containerId,
       cniIfname,
@@ -380,13 +378,12 @@ export class Attacher {
 
   #describe({ session, mode }: ResolvedSession, attachment: Attachment): Attached {
     const { ifname, mac, netns, addresses, routes, ipam, isComplete = true } = attachment;
-    const interfaces: AttachedInterface[] = [{ name: ifname, mac, sandbox: netns }];
-    if (mode === "Bridge") {
-      const { socket } = this.#context.node;
-      for (const name of [portName(attachment), bridgeName(session.sessionId)]) {
-        interfaces.unshift({ name, mac: findLink(socket, name)?.mac ?? "" });
-      }
-    }
+    const { socket } = this.#context.node;
+    const onNode = attachmentMode(mode).nodeLinks(session, attachment);
+    const interfaces: AttachedInterface[] = [
+      ...onNode.map((name) => ({ name, mac: findLink(socket, name)?.mac ?? "" })),
+      { name: ifname, mac, sandbox: netns },
+    ];
     return { interfaces, mtu: session.mtu, addresses, routes, ipam, isComplete };
   }
 }

@@ -2,10 +2,10 @@
  * Checks an attachment's file when it is read: a field of another shape would break a reader later.
  */
 
+import type { Attachment } from "../../model/attachments/attachment.ts";
 import { parseAddress, parseInterfaceAddress, parsePrefix } from "../../net/ip.ts";
 import { MAC_FORM } from "../../net/mac.ts";
 import { FORMS } from "../agent-protocol.ts";
-import type { Attachment } from "../resolve/attachment.ts";
 
 type Check = (value: unknown) => boolean;
 

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ODD_FILES } from "../../files/testdata.ts";
-import type { Attachment } from "../resolve/attachment.ts";
+import type { Attachment } from "../../model/attachments/attachment.ts";
 import { AttachmentStore } from "./attachments.ts";
 
 let state: string;

@@ -7,8 +7,8 @@ import { lstatSync, mkdirSync, readdirSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { readJsonFile, readTextFile } from "../../files/read-file.ts";
 import { replaceFile, setAside, UNFINISHED } from "../../files/replace-file.ts";
+import { type Attachment, attachmentKey } from "../../model/attachments/attachment.ts";
 import type { CniCall } from "../agent-protocol.ts";
-import { type Attachment, attachmentKey } from "../resolve/attachment.ts";
 import { parseAttachment } from "./attachment-file.ts";
 import { bootId, isAlive } from "./pod-netns.ts";
 

@@ -1,12 +1,10 @@
 /** The node's raw L2TP state in one list: what both data planes hold, ours or not. Pure. */
 import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
 import type { KernelObjects } from "../../datapath/kernel/kernel.ts";
-import {
-  type KernelSession,
-  type KernelTunnel,
-  PseudowireType,
-} from "../../datapath/kernel/l2tp-netlink.ts";
+import type { KernelSession, KernelTunnel } from "../../datapath/kernel/l2tp-netlink.ts";
 import { isControlHalf, wholeName } from "../../model/halves.ts";
+import { DEFAULT_PSEUDOWIRE } from "../../model/pseudowires/index.ts";
+import { PSEUDOWIRE_WORDS } from "../../net/headers.ts";
 import { formatEndpoint } from "../../net/ip.ts";
 import type { DumpRow } from "../agent-protocol.ts";
 
@@ -75,10 +73,6 @@ function kernelTunnelRow(tunnel: KernelTunnel, owners: Owners): DumpRow {
   };
 }
 
-const TYPES = new Map<number, string>(
-  Object.entries(PseudowireType).map(([name, number]) => [number, name]),
-);
-
 function kernelSessionRow(session: KernelSession, owners: Owners): DumpRow {
   const { tunnelId, sessionId, peerSessionId, pseudowireType, statistics } = session;
   return {
@@ -86,7 +80,7 @@ function kernelSessionRow(session: KernelSession, owners: Owners): DumpRow {
     tunnelId,
     sessionId,
     peerId: peerSessionId,
-    type: TYPES.get(pseudowireType) ?? `pseudowire type ${pseudowireType}`,
+    type: PSEUDOWIRE_WORDS[pseudowireType] ?? `pseudowire type ${pseudowireType}`,
     endpoints: "",
     interface: session.interface,
     owner: owners.sessions.get(sessionId) ?? null,
@@ -138,7 +132,7 @@ function userspaceSessionRow(
     tunnelId: tunnel.tunnelId,
     sessionId: session.sessionId,
     peerId: session.peerSessionId,
-    type: "Ethernet",
+    type: session.pseudowireType ?? DEFAULT_PSEUDOWIRE.name,
     endpoints: "",
     interface: "",
     owner: `L2tpSession ${session.key}`,

@@ -10,19 +10,12 @@ import { isAbsent } from "../../datapath/userspace/client.ts";
 import { deleteLink, getLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { OWN_NETNS } from "../../linux/netns.ts";
+import { type Attachment, attachmentKey, attachmentMode } from "../../model/attachments/index.ts";
 import { deviceName } from "../../model/device-name.ts";
 import { halfName, isControlHalf, wholeName } from "../../model/halves.ts";
 import { linkId } from "../../model/link-label.ts";
 import { type Action, type Desired, type Link, type Observed, plan } from "../../model/plan.ts";
-import { type Attachment, attachmentKey } from "../resolve/attachment.ts";
-import {
-  bridgeName,
-  desireLinks,
-  desireSession,
-  portName,
-  type Spared,
-  sparing,
-} from "../resolve/desired.ts";
+import { desireLinks, desireSession, type Spared, sparing } from "../resolve/desired.ts";
 import { carriers, inHalves, isAgreedOn } from "../resolve/halves.ts";
 import type { Resolved, ResolvedSession } from "../resolve/resolve.ts";
 import type { Failures } from "../resolve/status.ts";
@@ -236,8 +229,7 @@ export class Node {
       ids,
       names: [
         deviceName(session, tunnel.datapath),
-        bridgeName(session.sessionId),
-        portName(attachment),
+        ...attachmentMode(resolved.mode).nodeLinks(session, attachment),
       ],
       attachment: isAlive(attachment) ? attachment : null,
     });

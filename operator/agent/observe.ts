@@ -4,11 +4,15 @@ import type { Listing } from "../../datapath/datapath.ts";
 import { isErrno } from "../../linux/errno.ts";
 import { findLink, type LinkInfo, listLinks } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import {
+  type Attachment,
+  attachmentKey,
+  type PodDevice,
+} from "../../model/attachments/attachment.ts";
 import { parseKernelDeviceName } from "../../model/device-name.ts";
 import { type LinkLabel, linkId, parseLinkLabel } from "../../model/link-label.ts";
 import type { Datapath } from "../../model/model.ts";
 import type { Link, Observed } from "../../model/plan.ts";
-import { type Attachment, attachmentKey, type PodDevice } from "../resolve/attachment.ts";
 import { listStack } from "./pod-stack.ts";
 import { hasStrayDevice } from "./stray-device.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import type { PodDevice } from "../../model/attachments/attachment.ts";
 import type { Link } from "../../model/plan.ts";
-import type { PodDevice } from "../resolve/attachment.ts";
 import { leftDevice } from "./pod-devices.ts";
 
 const LINK: Link = {

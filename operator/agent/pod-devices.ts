@@ -1,8 +1,12 @@
 /** Keeps, with each attachment, which interface the agent left to the pod, and how. */
 import { sameData } from "../../l2tp/same-data.ts";
+import {
+  type Attachment,
+  attachmentKey,
+  type PodDevice,
+} from "../../model/attachments/attachment.ts";
 import { linkId, parseLinkLabel } from "../../model/link-label.ts";
 import type { Action, Desired, Link, Observed } from "../../model/plan.ts";
-import { type Attachment, attachmentKey, type PodDevice } from "../resolve/attachment.ts";
 import type { Failures } from "../resolve/status.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import { findLinkIn, isAlive } from "./pod-netns.ts";

@@ -3,8 +3,8 @@ import { readFileSync, statSync } from "node:fs";
 import { findLink, type LinkInfo } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { inNetns, OWN_NETNS } from "../../linux/netns.ts";
+import type { Attachment } from "../../model/attachments/attachment.ts";
 import { AgentError } from "../agent-error.ts";
-import type { Attachment } from "../resolve/attachment.ts";
 
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 

@@ -1,9 +1,9 @@
 /** Routes of IPAM beside those that a pod has. */
 import { listRoutes, type Route } from "../../linux/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
+import type { Attachment } from "../../model/attachments/attachment.ts";
 import type { LinkRoute } from "../../model/plan.ts";
 import { canonicalNetwork } from "../../net/ip.ts";
-import type { Attachment } from "../resolve/attachment.ts";
 
 /** So much worse than the route that the pod has; the kernel prefers the lowest metric. */
 const METRIC_STEP = 100;

@@ -1,5 +1,5 @@
 /**
- * Bridge ports that take frames of one source address only (spec.attachment.macSpoofing). The filter stands at the
+ * Ports of pods that take frames of one source address only (spec.attachment.macSpoofing). The filter stands at the
  * port's side on the node, where the pod has no say, and stays there while the agent is away.
  */
 import type { Listing } from "../../datapath/datapath.ts";
@@ -13,10 +13,9 @@ import {
   setIngressFilter,
   sourceFilter,
 } from "../../linux/netlink/traffic-control.ts";
-import type { Attachment } from "../resolve/attachment.ts";
-import { portName } from "../resolve/desired.ts";
-import { refusesSpoofing } from "../resolve/mac-spoofing.ts";
+import { type Attachment, attachmentMode, portName } from "../../model/attachments/index.ts";
 import type { ResolvedSession } from "../resolve/resolve.ts";
+import { refusesSpoofing } from "../resolve/session-kind.ts";
 import type { Failure } from "../resolve/status.ts";
 
 export interface PortGuard {
@@ -27,13 +26,13 @@ export interface PortGuard {
   readonly mac: string | null;
 }
 
-/** The ports of the sessions' bridges. */
+/** The ports of pods that have one. */
 export function portGuards(
   sessions: Iterable<ResolvedSession>,
   attachmentsOf: (session: string) => readonly Attachment[],
 ): PortGuard[] {
   return Array.from(sessions).flatMap(({ mode, object, session: { key } }) => {
-    if (mode !== "Bridge") return [];
+    if (attachmentMode(mode).macSpoofingAt !== "port") return [];
     return attachmentsOf(key).map((attachment) => ({
       port: portName(attachment),
       session: key,

@@ -1,6 +1,7 @@
 /** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
 import type { SessionControlState } from "../../datapath/control-state.ts";
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
+import { type Attachment, modeNameOf, type PresentLinks } from "../../model/attachments/index.ts";
 import { pickFeatures } from "../../model/features.ts";
 import { linkId } from "../../model/link-label.ts";
 import { formatEndpoint } from "../../net/ip.ts";
@@ -12,8 +13,7 @@ import type {
   TunnelRow,
 } from "../agent-protocol.ts";
 import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
-import type { Attachment } from "../resolve/attachment.ts";
-import { interfaceName, type PresentLinks, type Spared } from "../resolve/desired.ts";
+import { interfaceName, type Spared } from "../resolve/desired.ts";
 import {
   invalidForm,
   type Placed,
@@ -195,7 +195,7 @@ export function sessionRows(
       peerSessionId: spec?.peerSessionId ?? session?.peerSessionId ?? null,
       interface: first === undefined ? null : interfaceName(known, first, live),
       mtu: links.get(linkId.pseudowire(key))?.mtu ?? (session?.mtu || null),
-      mode: spec?.attachment?.mode ?? "Direct",
+      mode: modeNameOf(spec?.attachment?.mode),
       attachedTo: attachments.map(
         ({ attachment: { pod, ifname }, name }) => `${pod}:${name ?? ifname}`,
       ),

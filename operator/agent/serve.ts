@@ -3,6 +3,7 @@ import type { Server } from "node:net";
 import type { Listing } from "../../datapath/datapath.ts";
 import { SystemError } from "../../linux/errno.ts";
 import { findLink } from "../../linux/netlink/link.ts";
+import { attachmentMode } from "../../model/attachments/index.ts";
 import { sessionMtu } from "../../model/mtu.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
 import { type Client, serve } from "../../rpc/server.ts";
@@ -219,7 +220,8 @@ function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listi
     },
     device(key) {
       const known = resolved.sessions.get(key);
-      const [pod] = known?.mode === "Bridge" ? [] : agent.store.livingOf(key);
+      const isOnNode = known !== undefined && attachmentMode(known.mode).deviceIn === "node";
+      const [pod] = isOnNode ? [] : agent.store.livingOf(key);
       if (pod === undefined) {
         if (known === undefined) return null;
         const name = ownDeviceName(known, programmed.get(key));

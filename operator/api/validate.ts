@@ -3,6 +3,7 @@
  * form that schema.ts has checked.
  */
 import type { FieldProblem } from "../../model/problem.ts";
+import { ETHERNET_HEADER_BYTES } from "../../net/headers.ts";
 import { SESSION_CHECKS, TUNNEL_CHECKS } from "./rule-checks.ts";
 import { type Rule, type Rules, SESSION_RULES, TUNNEL_RULES } from "./rules.ts";
 import type { SessionSpec, TunnelSpec } from "./types.ts";
@@ -10,7 +11,7 @@ import type { SessionSpec, TunnelSpec } from "./types.ts";
 export const MAX_ID = 0xffff_ffff;
 /** The least that IPv4 needs (RFC 791), and what a 16-bit IP length leaves for an Ethernet frame. */
 export const MIN_MTU = 68;
-export const MAX_MTU = 65_535 - 14;
+export const MAX_MTU = 65_535 - ETHERNET_HEADER_BYTES;
 
 export function validateTunnel(spec: TunnelSpec): FieldProblem[] {
   return problemsOf(tunnelRules, spec);

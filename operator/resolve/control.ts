@@ -14,7 +14,6 @@ const RETRANSMISSION = { retransmitMs: 1000, retransmitCapMs: 8000, maxRetransmi
 const DEFAULT_HELLO_MS = 60_000;
 /** Of a peer that is to be missed soon, messages are sent again sooner, too. */
 const LEAST_RETRANSMIT_MS = 100;
-const ETHERNET = 5;
 
 /** null: the tunnel has none. */
 export function tunnelControl(
@@ -99,17 +98,26 @@ function misfit(spec: SessionSpec, { name, control }: Tunnel): string | null {
     : `spec.cookies.transmit: in L2tpTunnel ${name}, which is Managed, the peer tells its cookie; leave it out`;
 }
 
-/** null: the tunnel is not managed. `rxCookie` is empty where chance decides. */
+/** What a session of a managed tunnel is signalled with. */
+interface SignalledTerms {
+  readonly remoteEndId: string;
+  /** Empty: random. */
+  readonly rxCookie: string;
+  /** The type's number (model/pseudowires/). */
+  readonly pseudowireType: number;
+}
+
+/** null: the tunnel is not managed. */
 export function sessionControl(
   { spec: { control } }: { readonly spec: TunnelSpec },
   tunnel: Tunnel,
-  { remoteEndId, rxCookie }: { readonly remoteEndId: string; readonly rxCookie: string },
+  { remoteEndId, rxCookie, pseudowireType }: SignalledTerms,
 ): SessionControl | null {
   if (tunnel.control?.mode !== "Managed") return null;
   return {
     remoteEndId,
     places: control?.role === "LNS" ? null : "ICRQ",
-    pseudowireType: ETHERNET,
+    pseudowireType,
     rxCookie: rxCookie === "" ? null : rxCookie,
     circuit: { active: false, standby: false },
   };

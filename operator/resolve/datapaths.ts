@@ -24,7 +24,7 @@ export type SharedEndpoints = ReadonlyMap<string, Sharing>;
 /** What else is to be known of the tunnels of a node. */
 export interface TunnelNeighbors {
   readonly shared: SharedEndpoints;
-  /** By name: the session for which the tunnel must not be in the kernel, where that is open. */
+  /** By name: why, for a session's sake, the tunnel must not be in the kernel, where that is open. */
   readonly held: ReadonlyMap<string, string>;
 }
 
@@ -88,11 +88,8 @@ export function chooseDatapath(
     return { datapath: "Userspace", notInKernel: "the agent runs with --datapath userspace" };
   }
   const isOpen = asked === "Auto" && preferred === null;
-  const holder = isOpen ? held.get(tunnel.name) : undefined;
-  const reason =
-    holder === undefined
-      ? whyNotKernel(tunnel, shared, kernel, isOpen)
-      : `L2tpSession ${holder} asks for attachment.macSpoofing Refuse, which in mode Direct is the userspace datapath's`;
+  const ofSession = isOpen ? held.get(tunnel.name) : undefined;
+  const reason = ofSession ?? whyNotKernel(tunnel, shared, kernel, isOpen);
   if (reason === null) return { datapath: "Kernel", notInKernel: null };
   if (isOpen) return { datapath: "Userspace", notInKernel: reason };
   const wish =

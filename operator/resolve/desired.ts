@@ -1,55 +1,32 @@
 /** The links that sessions and attachments ask for. */
-import { createHash } from "node:crypto";
 import type { SessionState } from "../../datapath/datapath.ts";
+import {
+  type Attachment,
+  attachmentMode,
+  type PresentLinks,
+  stableMac,
+} from "../../model/attachments/index.ts";
 import { deviceName } from "../../model/device-name.ts";
 import { controlHalfOf, wholeName } from "../../model/halves.ts";
-import { type LinkKind, linkId, parseLinkLabel, pseudowireLabel } from "../../model/link-label.ts";
-import type {
-  Desired,
-  DesiredSession,
-  Link,
-  LinkRoute,
-  Observed,
-  PortPair,
-} from "../../model/plan.ts";
-import { canonicalAddress, canonicalInterfaceAddress, canonicalNetwork } from "../../net/ip.ts";
-import { formatMac } from "../../net/mac.ts";
-import { type Attachment, attachmentKey } from "./attachment.ts";
+import { linkId, parseLinkLabel, pseudowireLabel } from "../../model/link-label.ts";
+import type { Desired, DesiredSession, Link, Observed, PortPair } from "../../model/plan.ts";
+import { pseudowireOf } from "../../model/pseudowires/index.ts";
 import { withCircuit } from "./control.ts";
 import { type Carried, isAgreedOn, ownDeviceName } from "./halves.ts";
-import { heldToMac } from "./mac-spoofing.ts";
-import { asLeft } from "./pod-link.ts";
 import type { ResolvedSession } from "./resolve.ts";
-
-export function bridgeName(sessionId: number): string {
-  return `l2br-${sessionId}`;
-}
-
-export function portName(attachment: Attachment): string {
-  return `l2v${digest(attachmentKey(attachment)).toString("hex").slice(0, 12)}`;
-}
-
-function digest(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
-}
-
-/** A MAC address that stays the same for the same thing: unicast, locally administered. */
-export function stableMac(...parts: readonly string[]): string {
-  const bytes = digest(parts.join("\n")).subarray(0, 6);
-  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
-  return formatMac(bytes);
-}
+import { heldToMac } from "./session-kind.ts";
 
 /**
- * The name of the interface by which the session is had: the pod's own, or what stands in the bridge;
- * null: it is missing.
+ * The name of the interface by which the session is had: the pod's own, or the session's device on the node; null: it
+ * is missing.
  */
 export function interfaceName(
   resolved: ResolvedSession | undefined,
   { name }: { readonly name: string | null },
   live: Pick<SessionState, "carried"> | undefined,
 ): string | null {
-  return resolved?.mode === "Bridge" ? ownDeviceName(resolved, live) : name;
+  if (resolved === undefined || attachmentMode(resolved.mode).deviceIn === "pod") return name;
+  return ownDeviceName(resolved, live);
 }
 
 /** What one session wants of the node. */
@@ -59,9 +36,6 @@ export interface SessionWishes {
   readonly links: readonly Link[];
   readonly pairs: readonly PortPair[];
 }
-
-/** The links of the node and its pods that exist, by their IDs. */
-export type PresentLinks = ReadonlyMap<string, Link>;
 
 /**
  * @param attachments the session's own, of living pods, the first first
@@ -74,21 +48,21 @@ export function desireSession(
   carried: Carried | null,
   present: PresentLinks,
 ): SessionWishes {
-  const { tunnel, mode } = resolved;
+  const { tunnel, session, object } = resolved;
   const blank = blankLink(resolved, nodeName);
   const [first] = attachments;
   // The kernel makes a device with each session.
-  const hasDevice = tunnel.datapath === "Kernel" || first !== undefined;
+  const isWithout = pseudowireOf(session).device === null;
+  const hasDevice = !isWithout && (tunnel.datapath === "Kernel" || first !== undefined);
   const devices = carried !== null && hasDevice ? [deviceOf(carried, blank)] : [];
   const sessions = programmed(resolved, carried, first, devices);
   if (first === undefined) {
     return { sessions, links: devices.map((device) => ({ ...device, up: false })), pairs: [] };
   }
-  if (mode === "Direct") {
-    const links = devices.map((device) => placed(resolved, device, first, present));
-    return { sessions, links, pairs: [] };
-  }
-  return { sessions, ...bridged(resolved, attachments, blank, devices, nodeName, present) };
+  const isSilent = object.spec.attachment?.announce === false;
+  const [device = null] = devices;
+  const layout = { session, nodeName, blank, device, attachments, isSilent, present };
+  return { sessions, ...attachmentMode(resolved.mode).wantedLinks(layout) };
 }
 
 function programmed(
@@ -112,57 +86,6 @@ function programmed(
   return found;
 }
 
-function placed(
-  resolved: ResolvedSession,
-  device: Link,
-  attachment: Attachment,
-  present: PresentLinks,
-): Link {
-  const { up, routes, ...rest } = inPod(resolved, attachment);
-  // Through what is down there are no routes.
-  const wanted = { ...device, ...rest, up: up && device.up, routes: device.up ? routes : [] };
-  return asLeft(wanted, attachment, present.get(device.id));
-}
-
-function bridged(
-  resolved: ResolvedSession,
-  attachments: readonly Attachment[],
-  blank: Link,
-  devices: readonly Link[],
-  nodeName: string,
-  present: PresentLinks,
-): Pick<SessionWishes, "links" | "pairs"> {
-  const { session } = resolved;
-  const bridge: Link = {
-    ...blank,
-    ...notDevice("bridge", linkId.bridge(session.key)),
-    name: bridgeName(session.sessionId),
-    mac: stableMac(nodeName, session.key, "bridge"),
-    up: true,
-  };
-  const links: Link[] = [bridge, ...devices.map((device) => ({ ...device, bridge: bridge.id }))];
-  const pairs: PortPair[] = [];
-  for (const attachment of attachments) {
-    const key = attachmentKey(attachment);
-    const port: Link = {
-      ...blank,
-      ...notDevice("port", linkId.port(key)),
-      name: portName(attachment),
-      mac: null,
-      up: true,
-      bridge: bridge.id,
-    };
-    const pod = asLeft(
-      { ...blank, ...notDevice("pod", linkId.pod(key)), ...inPod(resolved, attachment) },
-      attachment,
-      present.get(linkId.pod(key)),
-    );
-    links.push(port, pod);
-    pairs.push({ port: port.id, pod: pod.id });
-  }
-  return { links, pairs };
-}
-
 /** What all links of the session begin with. */
 function blankLink({ session, tunnel }: ResolvedSession, nodeName: string): Link {
   return {
@@ -173,7 +96,7 @@ function blankLink({ session, tunnel }: ResolvedSession, nodeName: string): Link
     netns: null,
     name: "",
     mtu: session.mtu,
-    mac: stableMac(nodeName, session.key),
+    mac: pseudowireOf(session).device?.hasMac === false ? null : stableMac(nodeName, session.key),
     up: false,
     bridge: null,
     addresses: [],
@@ -186,33 +109,6 @@ function deviceOf({ session, isUp }: Carried, blank: Link): Link {
   const label = pseudowireLabel(session.key, session.sessionId);
   const name = deviceName(session, blank.datapath ?? "Userspace");
   return { ...blank, label, name, up: isUp };
-}
-
-/** Another kind of link than the session's own device. */
-function notDevice(kind: LinkKind, id: string) {
-  return { id, kind, datapath: null, label: id };
-}
-
-function inPod({ object }: ResolvedSession, { netns, ifname, mac, addresses, routes }: Attachment) {
-  const isSilent = object.spec.attachment?.announce === false;
-  return {
-    ...(isSilent ? { isSilent } : {}),
-    netns,
-    name: ifname,
-    mac,
-    up: true,
-    // As the kernel lists them: or else they would seem to be missing for ever.
-    addresses: addresses.map(canonicalInterfaceAddress),
-    routes: canonicalRoutes({ routes }),
-  };
-}
-
-export function canonicalRoutes({ routes }: Pick<Attachment, "routes">): LinkRoute[] {
-  return routes.map(({ destination, gateway, ...rest }) => ({
-    ...rest,
-    destination: canonicalNetwork(destination),
-    gateway: gateway === null ? null : canonicalAddress(gateway),
-  }));
 }
 
 /** What all sessions together want, without the tunnels. */

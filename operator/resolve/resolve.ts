@@ -2,6 +2,8 @@
  * From a node's objects to the tunnels and sessions that its data plane is to have. An object that
  * cannot be had gets a report, and does not stand in the way of the others.
  */
+
+import type { AttachmentModeName } from "../../model/attachments/index.ts";
 import {
   allocateId,
   type HeldObject,
@@ -44,9 +46,15 @@ import {
   type Unreadable,
 } from "./held.ts";
 import type { Intake } from "./intake.ts";
-import { holdsDevice, sessionsHeldByProcess } from "./mac-spoofing.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
+import {
+  modeName,
+  pseudowireTypeOf,
+  requireAttachable,
+  requireCarriableInKernel,
+  whyNotKernelSessions,
+} from "./session-kind.ts";
 
 /** The paths and addresses of the node (underlay/). */
 export interface NodePaths {
@@ -70,7 +78,7 @@ export interface ResolvedSession {
   readonly object: L2tpSession;
   readonly session: Session;
   readonly tunnel: Tunnel;
-  readonly mode: "Direct" | "Bridge";
+  readonly mode: AttachmentModeName;
 }
 
 export interface Resolved {
@@ -311,7 +319,7 @@ function resolveTunnel(
 }
 
 /**
- * Sessions that keep a tunnel out of the kernel where that is open, by its name. A tunnel that is there stays: nobody
+ * Why sessions keep a tunnel out of the kernel where that is open, by its name. A tunnel that is there stays: nobody
  * may take away the interfaces of another's pods by what a session asks for.
  */
 function heldByProcess(
@@ -326,7 +334,7 @@ function heldByProcess(
       whyNotAllowedInFolder(tunnel, metadata.namespace) === null
     );
   };
-  return sessionsHeldByProcess([...sessions.values()].filter(may));
+  return whyNotKernelSessions([...sessions.values()].filter(may));
 }
 
 function withDatapath(
@@ -396,20 +404,24 @@ function resolveSession(
   requireValid(validateSession(spec));
   const { tunnel, underlayMtu, object: tunnelObject } = requireTunnel(object, intake, tunnels);
   requireFitting(object, tunnel);
-  requireNodeSide(object, tunnel);
+  requireAttachable(object);
+  if (tunnel.datapath === "Kernel") requireCarriableInKernel(object, tunnel);
   const key = keyOf(object);
   const { sessionId, remoteEndId } = idsOf(object, ids, context);
   const cookie = (field: "receive" | "transmit") =>
     readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], context.secrets);
   const txCookie = cookie("transmit");
   const rxCookie = cookie("receive");
-  const control = sessionControl(tunnelObject, tunnel, { remoteEndId, rxCookie });
+  const { type, field: pseudowire } = pseudowireTypeOf(object);
+  const terms = { remoteEndId, rxCookie, pseudowireType: type.number };
+  const control = sessionControl(tunnelObject, tunnel, terms);
   const l2SpecificSublayer = spec.l2SpecificSublayer ?? "Default";
   const header = control === null ? { l2SpecificSublayer, txCookie } : LARGEST_HEADER;
-  const computedMtu = sessionMtu(underlayMtu, tunnel, header);
+  const computedMtu = sessionMtu(underlayMtu, tunnel, { ...header, ...pseudowire });
   const session: Session = {
     key,
     tunnel: tunnel.name,
+    ...pseudowire,
     sessionId,
     peerSessionId: spec.peerSessionId ?? 0,
     l2SpecificSublayer,
@@ -423,14 +435,7 @@ function resolveSession(
     mtu: spec.mtu ?? Math.min(MAX_MTU, Math.max(MIN_MTU, computedMtu)),
     ...optional("control", control),
   };
-  return { object, session, tunnel, mode: spec.attachment?.mode ?? "Direct" };
-}
-
-/** In the kernel a session's device is in the pod, and what the pod sends goes straight to the tunnel. */
-function requireNodeSide(object: L2tpSession, { name, datapath }: Tunnel): void {
-  if (datapath !== "Kernel" || !holdsDevice(object)) return;
-  const message = `spec.attachment.macSpoofing Refuse: L2tpTunnel ${name} is in the kernel, where the node has no side of a pod's own device; set that tunnel's spec.datapath: Userspace, or spec.attachment.mode: Bridge`;
-  throw new RefusalError("Programmed", "NoNodeSide", message);
+  return { object, session, tunnel, mode: modeName(object) };
 }
 
 /** What the ends may come to agree on. */

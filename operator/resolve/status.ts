@@ -3,11 +3,11 @@
 import type { SessionControlState, TunnelControlState } from "../../datapath/control-state.ts";
 import type { SessionState } from "../../datapath/datapath.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
+import type { Attachment } from "../../model/attachments/attachment.ts";
 import type { Datapath } from "../../model/model.ts";
 import type { FieldProblem } from "../../model/problem.ts";
 import { describeProblem } from "../../model/problem.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
-import type { Attachment } from "./attachment.ts";
 import { interfaceName } from "./desired.ts";
 import type { Refusal } from "./refusal.ts";
 import type { ResolvedSession, ResolvedTunnel } from "./resolve.ts";

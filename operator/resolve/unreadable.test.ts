@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
+import type { Attachment } from "../../model/attachments/attachment.ts";
 import { linkId, pseudowireLabel } from "../../model/link-label.ts";
 import type { Datapath } from "../../model/model.ts";
 import { type Desired, type Link, type Observed, plan } from "../../model/plan.ts";
 import { session, tunnel } from "../../model/testdata.ts";
-import type { Attachment } from "./attachment.ts";
 import { holdUnknown, keepBridge } from "./unreadable.ts";
 
 const key = "default/s1";

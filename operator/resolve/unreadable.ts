@@ -2,10 +2,11 @@
  * Sessions that may serve a pod whose attachment cannot be read. They stay as they are, the pod's
  * interface included, until the file is gone: pure.
  */
+
+import { type Attachment, attachmentKey } from "../../model/attachments/attachment.ts";
 import { isControlHalf, wholeName } from "../../model/halves.ts";
 import { linkId, parseLinkLabel } from "../../model/link-label.ts";
 import type { Desired, Link, Observed, ObservedSession } from "../../model/plan.ts";
-import { type Attachment, attachmentKey } from "./attachment.ts";
 
 export interface Holding {
   readonly desired: Desired;

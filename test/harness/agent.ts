@@ -23,11 +23,14 @@ export class TestAgent {
   log = "";
   /** What its command begins with: another clock. */
   prefix: readonly string[] = [];
+  readonly #program: string;
   #child: ChildProcess | null = null;
   readonly #background = new Background();
 
-  constructor(host: Host) {
+  /** @param program another agent than this tree's */
+  constructor(host: Host, program = PROGRAM) {
     this.host = host;
+    this.#program = program;
     this.folder = mkdtempSync(join(tmpdir(), "l2tp-agent-"));
     this.manifests = join(this.folder, "manifests");
     this.state = join(this.folder, "state");
@@ -56,7 +59,7 @@ export class TestAgent {
   command(...extra: string[]): string[] {
     const folders = ["--manifests", this.manifests, "--state-dir", this.state];
     const rest = ["--node", this.host.name, "--socket", this.socket, "--resync", "1"];
-    return inside(this.host.name, ...this.prefix, PROGRAM, ...folders, ...rest, ...extra);
+    return inside(this.host.name, ...this.prefix, this.#program, ...folders, ...rest, ...extra);
   }
 
   /** Starts it, and waits until it answers. */

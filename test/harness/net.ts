@@ -137,6 +137,8 @@ export interface IpLink {
   readonly flags: readonly string[];
   readonly ifalias?: string;
   readonly master?: string;
+  /** "ether", "none". */
+  readonly link_type?: string;
   readonly addr_info?: readonly { readonly local: string; readonly prefixlen: number }[];
 }
 

@@ -1,10 +1,6 @@
 /** One node whose tunnels are in the kernel, with ip-l2tp(8) at the far end. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import {
-  L2tpNetlink,
-  type NewKernelSession,
-  PseudowireType,
-} from "../../datapath/kernel/l2tp-netlink.ts";
+import { L2tpNetlink, type NewKernelSession } from "../../datapath/kernel/l2tp-netlink.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { addKernelPeer, addKernelSession } from "../harness/kernel-peer.ts";
@@ -12,6 +8,9 @@ import { inside, ip, link, linksOf, ping, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { run, tryRun } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
+
+/** enum l2tp_pwtype. */
+const PPP = 7;
 
 let net: TestNet;
 let a: TestAgent;
@@ -291,7 +290,7 @@ it("leaves alone what others made, says when it is in the way, and dumps it all"
   const v2Ends = { local: net.a.ipv4, remote: net.b.ipv4, localPort: 1701, remotePort: 1701 };
   expect(l2tp.createTunnels([{ ...v2, ...v2Ends, udpChecksum: true }])).toEqual([null]);
   const ppp: NewKernelSession = {
-    ...{ tunnelId: 12, sessionId: 13, peerSessionId: 13, pseudowireType: PseudowireType.PPP },
+    ...{ tunnelId: 12, sessionId: 13, peerSessionId: 13, pseudowireType: PPP },
     ...{ l2SpecificSublayer: "Default", txCookie: "", rxCookie: "", interface: "" },
     ...{ sendSequence: false, receiveSequence: false, reorderTimeoutMs: 0, lnsMode: false },
   };

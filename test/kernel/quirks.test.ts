@@ -1,11 +1,7 @@
 /** What the kernel's L2TP does that one would not expect, and that we count on or guard against. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import {
-  L2tpNetlink,
-  type NewKernelSession,
-  PseudowireType,
-} from "../../datapath/kernel/l2tp-netlink.ts";
+import { L2tpNetlink, type NewKernelSession } from "../../datapath/kernel/l2tp-netlink.ts";
 import { probeKernel } from "../../datapath/kernel/support.ts";
 import { openTunnelSocket } from "../../datapath/tunnel-socket.ts";
 import { checked } from "../../linux/errno.ts";
@@ -15,6 +11,7 @@ import { findLink, setLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { inNetns } from "../../linux/netns.ts";
 import { encodeSockaddr } from "../../linux/socket.ts";
+import { ethernet } from "../../model/pseudowires/ethernet.ts";
 import { experimentalFrame, FramePort } from "../harness/frames.ts";
 import { KernelNode, pair, putSession, quieten } from "../harness/kernel-node.ts";
 import { ip, link, linksOf, TestNet } from "../harness/net.ts";
@@ -100,7 +97,7 @@ const foreign = (change: Partial<NewKernelSession> = {}): NewKernelSession => ({
   tunnelId: 9,
   sessionId: 900,
   peerSessionId: 900,
-  pseudowireType: PseudowireType.Ethernet,
+  pseudowireType: ethernet.kernel.number,
   l2SpecificSublayer: "Default",
   txCookie: "",
   rxCookie: "",

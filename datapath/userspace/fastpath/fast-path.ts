@@ -7,6 +7,7 @@ import { deleteLinkNow, listLinks, setLink } from "../../../linux/netlink/link.t
 import { NETLINK_ROUTE, NetlinkSocket } from "../../../linux/netlink/socket.ts";
 import type { DeviceOffload, Tap } from "../../../linux/tun.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
+import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import type { DevicePlace } from "../../datapath.ts";
 import type { BypassDevices, BypassedFrames, BypassKind } from "../packet/bypass.ts";
 import type { AcceptedGso, FrameDevice } from "../packet/ports.ts";
@@ -67,12 +68,11 @@ interface Part {
 }
 
 /** Whether frames of such a session need nothing that programs cannot do. */
-function wantsFastPath(
-  { sequencing, l2SpecificSublayer, sourceMac }: Session,
-  { fastPath }: Tunnel,
-): boolean {
+function wantsFastPath(session: Session, { fastPath }: Tunnel): boolean {
+  const { sequencing, l2SpecificSublayer, sourceMac } = session;
   const isNumbered = sequencing.send || (sequencing.receive && l2SpecificSublayer === "Default");
-  return fastPath === true && !isNumbered && sourceMac === undefined;
+  if (!fastPath || isNumbered || sourceMac !== undefined) return false;
+  return pseudowireOf(session).hasFastPath;
 }
 
 /** Loads maps and programs. @throws SystemError, with nothing left behind */

@@ -1,8 +1,15 @@
 /** What the programs find in their maps: the same bytes as programs.ts reads. */
 import { encodeDataHeader, type SessionRx, type SessionTx } from "../../../l2tp/codec.ts";
 import type { Endpoint } from "../../../model/model.ts";
+import {
+  ETHERNET_HEADER_BYTES,
+  IP_HEADER_BYTES,
+  L2TP_UDP_PREFIX_BYTES,
+  SESSION_ID_BYTES,
+  SUBLAYER_BYTES,
+  UDP_HEADER_BYTES,
+} from "../../../net/headers.ts";
 import { parseAddress } from "../../../net/ip.ts";
-import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
 
 /** By the index of the device that a frame comes in at, on the node. */
 export const ENCAP = {
@@ -68,10 +75,7 @@ const ADJ_ROOM = { fixedGso: 1n, encapIpv4: 2n, encapIpv6: 4n, encapUdp: 16n, et
 const ENCAP_L2_SHIFT = 56n;
 const HOP_LIMIT = 64;
 const PROTOCOL_UDP = 17;
-const IP_HEADER_BYTES = { 4: 20, 6: 40 } as const;
-const UDP_HEADER_BYTES = 8;
-const SESSION_HEADER_BYTES = 8;
-const SUBLAYER_BYTES = 4;
+const SESSION_HEADER_BYTES = L2TP_UDP_PREFIX_BYTES + SESSION_ID_BYTES;
 
 export type Family = 4 | 6;
 export const familyOf = ({ address }: Endpoint): Family => (address.includes(":") ? 6 : 4);

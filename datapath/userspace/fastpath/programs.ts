@@ -21,8 +21,16 @@ import {
   R10,
   reg,
 } from "../../../linux/bpf-assembler.ts";
-import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
-import { COUNTERS, DECAP, DECAP_KEY, ENCAP } from "./layout.ts";
+import {
+  ETHERNET_HEADER_BYTES,
+  ETHERTYPE,
+  IPV4_HEADER_BYTES,
+  IPV6_HEADER_BYTES,
+  L2TP_UDP_PREFIX_BYTES,
+  SESSION_ID_BYTES,
+  UDP_HEADER_BYTES,
+} from "../../../net/headers.ts";
+import { DECAP, DECAP_KEY, COUNTERS, ENCAP } from "./layout.ts";
 
 export interface MapFds {
   readonly encap: number;
@@ -62,16 +70,13 @@ const TCX_DROP = 2;
 
 /** As this machine loads what is in network order. */
 const swap16 = (value: number) => ((value & 0xff) << 8) | (value >> 8);
-const ETHERTYPE = { ipv4: swap16(0x0800), ipv6: swap16(0x86dd) } as const;
+const TYPE = { ipv4: swap16(ETHERTYPE.ipv4), ipv6: swap16(ETHERTYPE.ipv6) } as const;
 /** More fragments, or an offset. */
 const FRAGMENT = swap16(0x3fff);
 /** Version 3, no T bit (RFC 3931, section 4.1.2.1). */
 const DATA_MESSAGE = 0x0000_0300;
 const PROTOCOL = { tcp: 6, udp: 17 } as const;
-const IPV4_BYTES = 20;
-const IPV6_BYTES = 40;
-const UDP_BYTES = 8;
-const SESSION_BYTES = 8;
+const SESSION_BYTES = L2TP_UDP_PREFIX_BYTES + SESSION_ID_BYTES;
 const IPV4_VERSION_AND_LENGTH = 0x45;
 /** IPv4's total length is of 16 bits. */
 const MAX_LARGE_FRAME_BYTES = 65_400;
@@ -86,7 +91,7 @@ export function encap(maps: MapFds): Uint8Array {
   const KEY = FRAME - 8;
   const BYTE = KEY - 8;
   const SAVED = BYTE - 8;
-  const FRAME_BYTES = ETHERNET_HEADER_BYTES + IPV4_BYTES;
+  const FRAME_BYTES = ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES;
   const ip = FRAME + ETHERNET_HEADER_BYTES;
   const a = new Assembler();
   a.alu("mov", R6, reg(R1));
@@ -94,8 +99,8 @@ export function encap(maps: MapFds): Uint8Array {
   lookUp(a, maps.encap, KEY).jumpIf(R0, "eq", 0, "drop").alu("mov", R7, reg(R0));
   a.load("u32", R1, R7, ENCAP.egress).jumpIf(R1, "eq", 0, "other");
   a.load("u32", R1, R6, SKB.vlanPresent).jumpIf(R1, "ne", 0, "other");
-  a.load("u32", R1, R6, SKB.protocol).jumpIf(R1, "eq", ETHERTYPE.ipv4, "ip");
-  a.jumpIf(R1, "ne", ETHERTYPE.ipv6, "other");
+  a.load("u32", R1, R6, SKB.protocol).jumpIf(R1, "eq", TYPE.ipv4, "ip");
+  a.jumpIf(R1, "ne", TYPE.ipv6, "other");
   a.label("ip");
   loadBytes(a, 0, FRAME, FRAME_BYTES).jumpIf(R0, "ne", 0, "other");
   a.load("u32", R9, R6, SKB.length).alu("mov", R8, 1);
@@ -119,12 +124,12 @@ export function encap(maps: MapFds): Uint8Array {
   completeIpv4(a, OUTER, SAVED);
   a.jump("write");
   a.label("ipv6");
-  a.alu("sub", R2, IPV6_BYTES).toNetworkOrder(R2, 16);
-  a.store("u16", R10, OUTER + 4, reg(R2)).store("u16", R10, OUTER + IPV6_BYTES + 4, reg(R2));
+  a.alu("sub", R2, IPV6_HEADER_BYTES).toNetworkOrder(R2, 16);
+  a.store("u16", R10, OUTER + 4, reg(R2)).store("u16", R10, OUTER + IPV6_HEADER_BYTES + 4, reg(R2));
 
   a.label("write");
   a.load("u32", R4, R7, ENCAP.headerBytes).alu("add", R4, ETHERNET_HEADER_BYTES);
-  a.jumpIf(R4, "gt", ENCAP.headerCapacity, "drop").jumpIf(R4, "lt", IPV4_BYTES, "drop");
+  a.jumpIf(R4, "gt", ENCAP.headerCapacity, "drop").jumpIf(R4, "lt", IPV4_HEADER_BYTES, "drop");
   a.alu("mov", R2, 0);
   storeBytes(a, HEADER).jumpIf(R0, "ne", 0, "drop");
   a.load("u32", R2, R7, ENCAP.headerBytes).alu("add", R2, ETHERNET_HEADER_BYTES);
@@ -156,8 +161,8 @@ function completeIpv4(a: Assembler, header: number, saved: number): void {
     a.alu("mov", R2, reg(R1)).alu("rsh", R2, 16).alu("and", R1, 0xffff).alu("add", R1, reg(R2));
   }
   a.alu("xor", R1, 0xffff).store("u16", R10, header + 10, reg(R1));
-  a.load("u64", R2, R10, saved).alu("sub", R2, IPV4_BYTES).toNetworkOrder(R2, 16);
-  a.store("u16", R10, header + IPV4_BYTES + 4, reg(R2));
+  a.load("u64", R2, R10, saved).alu("sub", R2, IPV4_HEADER_BYTES).toNetworkOrder(R2, 16);
+  a.store("u16", R10, header + IPV4_HEADER_BYTES + 4, reg(R2));
 }
 
 /** Drops all: what stands at a pair's end on the node while no other program does. */
@@ -167,8 +172,8 @@ export function dropAll(): Uint8Array {
 
 /** A session's datagrams that are as they should be; all others go on to the socket. */
 export function decap(maps: MapFds): Uint8Array {
-  const IPV4_DATAGRAM = IPV4_BYTES + UDP_BYTES + SESSION_BYTES;
-  const IPV6_DATAGRAM = IPV6_BYTES + UDP_BYTES + SESSION_BYTES;
+  const IPV4_DATAGRAM = IPV4_HEADER_BYTES + UDP_HEADER_BYTES + SESSION_BYTES;
+  const IPV6_DATAGRAM = IPV6_HEADER_BYTES + UDP_HEADER_BYTES + SESSION_BYTES;
   const PACKET = -IPV6_DATAGRAM;
   const KEY = PACKET - DECAP_KEY.bytes;
   const COOKIE = KEY - 8;
@@ -180,20 +185,20 @@ export function decap(maps: MapFds): Uint8Array {
   a.load("u32", R1, R6, SKB.packetType).jumpIf(R1, "ne", PACKET_HOST, "next");
   a.load("u32", R1, R6, SKB.vlanPresent).jumpIf(R1, "ne", 0, "next");
   for (let at = 0; at < DECAP_KEY.bytes; at += 8) a.store("u64", R10, KEY + at, 0);
-  a.load("u32", R1, R6, SKB.protocol).jumpIf(R1, "eq", ETHERTYPE.ipv4, "ipv4");
-  a.jumpIf(R1, "ne", ETHERTYPE.ipv6, "next");
+  a.load("u32", R1, R6, SKB.protocol).jumpIf(R1, "eq", TYPE.ipv4, "ipv4");
+  a.jumpIf(R1, "ne", TYPE.ipv6, "next");
 
   loadBytes(a, ETHERNET_HEADER_BYTES, PACKET, IPV6_DATAGRAM).jumpIf(R0, "ne", 0, "next");
   a.load("u8", R1, R10, PACKET + 6).jumpIf(R1, "ne", PROTOCOL.udp, "next");
-  requireLength(a, PACKET + 4, ETHERNET_HEADER_BYTES + IPV6_BYTES);
-  requireLength(a, PACKET + IPV6_BYTES + 4, ETHERNET_HEADER_BYTES + IPV6_BYTES);
+  requireLength(a, PACKET + 4, ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES);
+  requireLength(a, PACKET + IPV6_HEADER_BYTES + 4, ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES);
   for (const half of [0, 8]) {
     a.load("u64", R1, R10, PACKET + 24 + half);
     a.store("u64", R10, KEY + DECAP_KEY.local + half, reg(R1));
     a.load("u64", R1, R10, PACKET + 8 + half);
     a.store("u64", R10, KEY + DECAP_KEY.remote + half, reg(R1));
   }
-  takeDatagram(a, PACKET + IPV6_BYTES, KEY, 6);
+  takeDatagram(a, PACKET + IPV6_HEADER_BYTES, KEY, 6);
   a.alu("mov", R8, ETHERNET_HEADER_BYTES + IPV6_DATAGRAM).jump("find");
 
   a.label("ipv4");
@@ -202,10 +207,10 @@ export function decap(maps: MapFds): Uint8Array {
   a.load("u8", R1, R10, PACKET + 9).jumpIf(R1, "ne", PROTOCOL.udp, "next");
   a.load("u16", R1, R10, PACKET + 6).jumpIf(R1, "set", FRAGMENT, "next");
   requireLength(a, PACKET + 2, ETHERNET_HEADER_BYTES);
-  requireLength(a, PACKET + IPV4_BYTES + 4, ETHERNET_HEADER_BYTES + IPV4_BYTES);
+  requireLength(a, PACKET + IPV4_HEADER_BYTES + 4, ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES);
   a.load("u32", R1, R10, PACKET + 16).store("u32", R10, KEY + DECAP_KEY.local, reg(R1));
   a.load("u32", R1, R10, PACKET + 12).store("u32", R10, KEY + DECAP_KEY.remote, reg(R1));
-  takeDatagram(a, PACKET + IPV4_BYTES, KEY, 4);
+  takeDatagram(a, PACKET + IPV4_HEADER_BYTES, KEY, 4);
   a.alu("mov", R8, ETHERNET_HEADER_BYTES + IPV4_DATAGRAM);
 
   a.label("find");
@@ -218,7 +223,7 @@ export function decap(maps: MapFds): Uint8Array {
   a.alu("mov", R8, 1);
   a.load("u32", R1, R6, SKB.gsoSize).jumpIf(R1, "eq", 0, "plain");
   a.alu("add", R2, ETHERNET_HEADER_BYTES);
-  loadBytes(a, reg(R2), PACKET, IPV4_BYTES).jumpIf(R0, "ne", 0, "next");
+  loadBytes(a, reg(R2), PACKET, IPV4_HEADER_BYTES).jumpIf(R0, "ne", 0, "next");
   a.load("u32", R2, R7, DECAP.strip).alu("add", R2, ETHERNET_HEADER_BYTES);
   a.load("u16", R1, R10, ETHERNET + ETHERNET_HEADER_BYTES - 2);
   const { maxFrame } = DECAP;
@@ -230,9 +235,9 @@ export function decap(maps: MapFds): Uint8Array {
   a.label("strip");
   // Who is to cut the frame has to know what it is.
   a.load("u16", R1, R10, ETHERNET + ETHERNET_HEADER_BYTES - 2).alu("mov", R4, ADJ_ROOM_FIXED_GSO);
-  a.jumpIf(R1, "ne", ETHERTYPE.ipv4, "no ipv4").alu("or", R4, ADJ_ROOM_DECAP_IPV4);
+  a.jumpIf(R1, "ne", TYPE.ipv4, "no ipv4").alu("or", R4, ADJ_ROOM_DECAP_IPV4);
   a.label("no ipv4");
-  a.jumpIf(R1, "ne", ETHERTYPE.ipv6, "no ipv6").alu("or", R4, ADJ_ROOM_DECAP_IPV6);
+  a.jumpIf(R1, "ne", TYPE.ipv6, "no ipv6").alu("or", R4, ADJ_ROOM_DECAP_IPV6);
   a.label("no ipv6");
   a.alu("mov", R1, reg(R6)).load("u32", R3, R7, DECAP.strip);
   a.alu("mov", R2, 0).alu("sub", R2, reg(R3)).alu("mov", R3, ADJ_ROOM_MAC);
@@ -262,10 +267,10 @@ function requireLength(a: Assembler, field: number, before: number): void {
 /** A data message without a UDP checksum; its ports and session id into the key. */
 function takeDatagram(a: Assembler, udp: number, key: number, family: number): void {
   a.load("u16", R1, R10, udp + 6).jumpIf(R1, "ne", 0, "next");
-  a.load("u32", R1, R10, udp + UDP_BYTES).jumpIf(R1, "ne", DATA_MESSAGE, "next");
+  a.load("u32", R1, R10, udp + UDP_HEADER_BYTES).jumpIf(R1, "ne", DATA_MESSAGE, "next");
   a.load("u16", R1, R10, udp + 2).store("u16", R10, key + DECAP_KEY.localPort, reg(R1));
   a.load("u16", R1, R10, udp).store("u16", R10, key + DECAP_KEY.remotePort, reg(R1));
-  a.load("u32", R1, R10, udp + UDP_BYTES + 4);
+  a.load("u32", R1, R10, udp + UDP_HEADER_BYTES + 4);
   a.store("u32", R10, key + DECAP_KEY.sessionId, reg(R1));
   a.store("u32", R10, key + DECAP_KEY.family, family);
 }
@@ -301,11 +306,11 @@ interface Large {
  * UDP, or its frames are too large.
  */
 function measureLarge(a: Assembler, { ip, byte, saved, maxFrame, otherwise }: Large): void {
-  a.alu("mov", R3, reg(R2)).jumpIf(R1, "ne", ETHERTYPE.ipv4, "large ipv6");
+  a.alu("mov", R3, reg(R2)).jumpIf(R1, "ne", TYPE.ipv4, "large ipv6");
   a.load("u8", R4, R10, ip).alu("and", R4, 0xf).alu("lsh", R4, 2).alu("add", R3, reg(R4));
   a.load("u8", R4, R10, ip + 9).jump("transport");
   a.label("large ipv6");
-  a.alu("add", R3, IPV6_BYTES).load("u8", R4, R10, ip + 6);
+  a.alu("add", R3, IPV6_HEADER_BYTES).load("u8", R4, R10, ip + 6);
   a.label("transport");
   a.store("u64", R10, saved, reg(R2));
   a.jumpIf(R4, "eq", PROTOCOL.udp, "udp").jumpIf(R4, "ne", PROTOCOL.tcp, otherwise);
@@ -314,7 +319,7 @@ function measureLarge(a: Assembler, { ip, byte, saved, maxFrame, otherwise }: La
   a.load("u8", R4, R10, byte).alu("rsh", R4, 4).alu("lsh", R4, 2);
   a.alu("mov", R3, reg(R8)).alu("add", R3, reg(R4)).jump("headers");
   a.label("udp");
-  a.alu("add", R3, UDP_BYTES);
+  a.alu("add", R3, UDP_HEADER_BYTES);
   a.label("headers");
   // From the packet's start to those of the frame.
   a.load("u64", R2, R10, saved).alu("sub", R2, ETHERNET_HEADER_BYTES).alu("sub", R3, reg(R2));

@@ -3,13 +3,13 @@
  * (net/ipv4/tcp_offload.c): only what segmenting would take apart into the very same frames. The large frame
  * grows in the place of the first one.
  */
+import { IPV6_HEADER_BYTES } from "../../../net/headers.ts";
 import { fold } from "./checksum.ts";
 import {
   createFrameShape,
   findTransport,
   IPV4,
   IPV6,
-  IPV6_HEADER_BYTES,
   MAX_PREFIX_BYTES,
   Protocol,
   TCP,

@@ -1,13 +1,16 @@
 /** What is where in an Ethernet frame that holds a TCP segment or a UDP datagram. */
 
-export const ETHERNET_HEADER_BYTES = 14;
-const VLAN_TAG_BYTES = 4;
+import {
+  ETHERTYPE,
+  ETHERTYPE_OFFSET,
+  IPV4_HEADER_BYTES,
+  IPV6_HEADER_BYTES,
+  MIN_TCP_HEADER_BYTES,
+  UDP_HEADER_BYTES,
+  VLAN_TAG_BYTES,
+} from "../../../net/headers.ts";
+
 const MAX_VLAN_TAGS = 2;
-const ETHERTYPE = { ipv4: 0x0800, ipv6: 0x86dd, vlan: 0x8100, serviceVlan: 0x88a8 } as const;
-export const IPV6_HEADER_BYTES = 40;
-export const UDP_HEADER_BYTES = 8;
-export const MIN_IPV4_HEADER_BYTES = 20;
-export const MIN_TCP_HEADER_BYTES = 20;
 /** More fragments, and the offset; "don't fragment" may be. */
 const FRAGMENT_BITS = 0x3fff;
 
@@ -58,12 +61,12 @@ export function createFrameShape(): FrameShape {
  * @returns 0 where there is none, or it is cut off
  */
 export function findIp(view: DataView, at: number, end: number): number {
-  let type = at + ETHERNET_HEADER_BYTES - 2;
+  let type = at + ETHERTYPE_OFFSET;
   for (let tags = 0; ; tags++) {
     if (type + 2 > end) return 0;
     const value = view.getUint16(type);
     const ip = type + 2;
-    if (value === ETHERTYPE.ipv4) return ip + MIN_IPV4_HEADER_BYTES > end ? 0 : ip;
+    if (value === ETHERTYPE.ipv4) return ip + IPV4_HEADER_BYTES > end ? 0 : ip;
     if (value === ETHERTYPE.ipv6) return ip + IPV6_HEADER_BYTES > end ? 0 : ip;
     if (value !== ETHERTYPE.vlan && value !== ETHERTYPE.serviceVlan) return 0;
     if (tags === MAX_VLAN_TAGS) return 0;
@@ -89,7 +92,7 @@ export function findTransport(view: DataView, at: number, end: number, out: Fram
   out.isIpv4 = version === 4;
   if (version === 4) {
     const headerBytes = (view.getUint8(ip) & 0x0f) * 4;
-    if (headerBytes < MIN_IPV4_HEADER_BYTES) return false;
+    if (headerBytes < IPV4_HEADER_BYTES) return false;
     if (view.getUint16(ip + IPV4.length) !== end - ip) return false;
     if ((view.getUint16(ip + IPV4.fragment) & FRAGMENT_BITS) !== 0) return false;
     out.protocol = view.getUint8(ip + IPV4.protocol);

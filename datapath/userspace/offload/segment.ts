@@ -2,21 +2,23 @@
  * Cuts what a device hands over as one large frame into the frames that it stands for, as the kernel would
  * (net/ipv4/tcp_offload.c, udp_offload.c).
  */
+import {
+  IPV4_HEADER_BYTES,
+  IPV6_HEADER_BYTES,
+  MIN_TCP_HEADER_BYTES,
+  UDP_HEADER_BYTES,
+} from "../../../net/headers.ts";
 import { fold, wordOf } from "./checksum.ts";
 import {
   createFrameShape,
   findIp,
   IPV4,
-  IPV6_HEADER_BYTES,
   ipVersionAt,
   MAX_PREFIX_BYTES,
-  MIN_IPV4_HEADER_BYTES,
-  MIN_TCP_HEADER_BYTES,
   Protocol,
   TCP,
   tcpHeaderBytes,
   UDP,
-  UDP_HEADER_BYTES,
 } from "./frame.ts";
 import type { PacketMemory } from "./packet-memory.ts";
 import { GSO_ECN, GsoType } from "./vnet-header.ts";
@@ -172,7 +174,7 @@ export class Segmenter {
 
 function endsIpv4Header(view: DataView, ip: number, transport: number): boolean {
   const bytes = (view.getUint8(ip) & 0x0f) * 4;
-  return bytes >= MIN_IPV4_HEADER_BYTES && transport === ip + bytes;
+  return bytes >= IPV4_HEADER_BYTES && transport === ip + bytes;
 }
 
 /** Extension headers are of eight bytes each, or more of them (RFC 8200 §4). */

@@ -3,10 +3,12 @@
  * after that.
  *
  * A frame starts on 2 modulo 4, so that the IP header behind its 14-byte Ethernet header is aligned. In
- * front of it there is room for the L2TP header or for a virtio_net_hdr.
+ * front of it there is room for the L2TP header and what a pseudowire type puts behind that, or for a
+ * virtio_net_hdr.
  */
 import { MAX_HEADER_BYTES } from "../../../l2tp/codec.ts";
 import { type Memory, pinnedAddress } from "../../../linux/memory.ts";
+import { MAX_GROWTH_BYTES } from "../../../model/pseudowires/pseudowire.ts";
 import { createPacketMemory, type PacketMemory } from "../offload/packet-memory.ts";
 import { VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 
@@ -26,7 +28,7 @@ export const FRAME_CAPACITY = 65_536 + 22;
 const SLOT_BYTES = 65_536 + 256;
 
 if (HEADROOM_BYTES % 4 !== 2) throw new RangeError("HEADROOM_BYTES");
-if (HEADROOM_BYTES < Math.max(MAX_HEADER_BYTES, VNET_HEADER_BYTES))
+if (HEADROOM_BYTES < Math.max(MAX_HEADER_BYTES + MAX_GROWTH_BYTES, VNET_HEADER_BYTES))
   throw new RangeError("headroom");
 if (SLOT_BYTES < HEADROOM_BYTES + FRAME_CAPACITY) throw new RangeError("SLOT_BYTES");
 

@@ -7,13 +7,12 @@ import {
 } from "../../../l2tp/codec.ts";
 import { type ReceiveOrder, Verdict } from "../../../l2tp/reorder.ts";
 import { SOCKADDR_BYTES } from "../../../linux/socket.ts";
-import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
+import { IPV4_HEADER_BYTES } from "../../../net/headers.ts";
 import { type Arena, FRAME_CAPACITY, FrameSlots } from "./arena.ts";
 import { COST } from "./deficit.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import { ReceiveBatch } from "./receive-batch.ts";
 import { HELD_FRAMES, type LocalEndpoint, type SessionState, type TunnelState } from "./session.ts";
-import { looksMisaligned } from "./sublayer.ts";
 
 /** Messages that one system call receives: nobody knows before what they cost. */
 const MESSAGES_PER_CALL = 16;
@@ -187,7 +186,7 @@ export class Receiver {
       return null;
     }
     if (endpoint.receivesIpHeader) {
-      if (end - at < 20) {
+      if (end - at < IPV4_HEADER_BYTES) {
         endpoint.counters.rxShort++;
         return null;
       }
@@ -247,28 +246,46 @@ export class Receiver {
       this.#heard++;
     }
     const bytes = end - header.next;
-    if (bytes < ETHERNET_HEADER_BYTES) {
+    if (bytes < session.minWireBytes) {
       counters.rxInvalid++;
       counters.rxErrors++;
       return false;
     }
-    if (looksMisaligned(this.#arena.view, header.next, bytes, session.rx.sublayer)) {
+    if (session.looksMisaligned(this.#arena.view, header.next, bytes, session.rx.sublayer)) {
       counters.rxSublayerSuspect++;
     }
-    if (bytes > session.maxFrameBytes) {
+    // A frame that is rewritten has its size behind that.
+    if (bytes > session.maxFrameBytes && session.rewriter === null) {
       counters.rxOversize++;
       counters.rxErrors++;
       return false;
     }
     // Until where the frame may grow: the end of its slot.
     const limit = this.#batch.slots.at(slot) + FRAME_CAPACITY;
-    if (session.order === null) {
+    if (session.isDirect) {
       this.#writer.deliver(session, header.next, bytes, limit);
       return true;
     }
-    if (header.sequence < 0) counters.rxSeqDiscards++;
+    if (session.order === null) this.#deliver(session, header.next, bytes, limit);
+    else if (header.sequence < 0) counters.rxSeqDiscards++;
     else this.#sequence(session, header.sequence, header.next, bytes, limit, now);
     return false;
+  }
+
+  /** A frame as it is on the wire. */
+  #deliver(session: SessionState, at: number, bytes: number, limit: number): void {
+    const { rewriter } = session;
+    if (rewriter === null) return this.#writer.deliver(session, at, bytes, limit);
+    const end = at + bytes;
+    const from = rewriter.fromWire(this.#arena, at, end);
+    const isOversize = end - from > session.maxFrameBytes;
+    if (from >= 0 && !isOversize) {
+      return this.#writer.deliver(session, from, end - from, limit);
+    }
+    const { counters } = session;
+    counters.rxErrors++;
+    if (from < 0) counters.rxInvalid++;
+    else counters.rxOversize++;
   }
 
   #sequence(
@@ -287,7 +304,7 @@ export class Receiver {
       this.#deliverHeld(session, order.release());
       verdict = order.offer(sequence, now);
     }
-    if (verdict === Verdict.Deliver) this.#writer.deliver(session, offset, bytes, limit);
+    if (verdict === Verdict.Deliver) this.#deliver(session, offset, bytes, limit);
     else if (verdict === Verdict.Late) session.counters.rxSeqDiscards++;
     else this.#hold(session, order.slotOf(sequence), offset, bytes, limit);
     session.counters.rxOosPackets += order.skipped - skippedBefore;
@@ -324,7 +341,7 @@ export class Receiver {
   ): void {
     const order = session.order as ReceiveOrder;
     for (let slot = order.release(); slot >= 0; slot = order.release()) {
-      if (slot === orderSlot) this.#writer.deliver(session, offset, bytes, limit);
+      if (slot === orderSlot) this.#deliver(session, offset, bytes, limit);
       else this.#deliverHeld(session, slot);
     }
   }
@@ -348,7 +365,7 @@ export class Receiver {
     this.#writer.flush();
     const poolSlot = session.held[orderSlot] as number;
     const at = this.#holds.at(poolSlot);
-    this.#writer.deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
+    this.#deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
     this.#freeHolds[this.#freeHoldCount] = poolSlot;
     this.#freeHoldCount++;
   }

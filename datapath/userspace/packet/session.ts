@@ -10,12 +10,15 @@ import {
   type SessionCounters,
   type Tunnel,
 } from "../../../model/model.ts";
+import {
+  type FrameRewriter,
+  type PseudowireType,
+  pseudowireOf,
+} from "../../../model/pseudowires/index.ts";
 import { parseMac } from "../../../net/mac.ts";
-import { ETHERNET_HEADER_BYTES } from "../offload/frame.ts";
 import { Account } from "./deficit.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
 
-const VLAN_TAG_BYTES = 4;
 const MAX_DATAGRAM_BYTES = 65_535;
 
 /** A local address (and port): one socket for all the tunnels on it, but for those that the kernel is given. */
@@ -95,14 +98,24 @@ function sockaddrWords({ remote }: Tunnel): Uint32Array {
   return new Uint32Array(encodeSockaddr(remote).buffer);
 }
 
+/** Of a type that guesses nothing. */
+const guessNothing = () => false;
+
 /** A session as the packet path uses it. */
 export class SessionState {
   config: Session;
   tunnel: TunnelState;
   tx: SessionTx;
   rx: SessionRx;
+  /** Rewrites frames between device and wire; null: both have the same. */
+  rewriter: FrameRewriter | null = null;
+  /** Whether a received frame goes to the device at once: it is neither rewritten nor put in order. */
+  isDirect = true;
   /** The largest frame that the device takes: the kernel's bound for l2tpeth (is_skb_forwardable). */
-  maxFrameBytes: number;
+  maxFrameBytes = 0;
+  /** The smallest frame on the wire. */
+  minWireBytes = 0;
+  looksMisaligned: NonNullable<PseudowireType["looksMisaligned"]> = guessNothing;
   /** The source address that its device's frames must have: the first two bytes (−1: any will do), and the rest. */
   sourceHead = -1;
   sourceTail = 0;
@@ -135,7 +148,7 @@ export class SessionState {
     this.heldBytes = new Int32Array(HELD_FRAMES);
     this.tx = sessionTx(config, tunnel, 0);
     this.rx = sessionRx(config);
-    this.maxFrameBytes = maxFrameBytes(config);
+    this.#carry(config);
     this.#holdToMac(config);
   }
 
@@ -159,10 +172,20 @@ export class SessionState {
     }
     this.tx = sessionTx(config, tunnel, this.tx.sequence);
     this.rx = sessionRx(config);
-    this.maxFrameBytes = maxFrameBytes(config);
+    this.#carry(config);
     this.#holdToMac(config);
     this.config = config;
     this.tunnel = tunnel;
+  }
+
+  /** Takes over what the pseudowire type says; behind `order`. */
+  #carry(config: Session): void {
+    const type = pseudowireOf(config);
+    this.rewriter = type.createRewriter?.(config) ?? null;
+    this.isDirect = this.rewriter === null && this.order === null;
+    this.maxFrameBytes = maxFrameBytes(config, type);
+    this.minWireBytes = type.minFrameBytes;
+    this.looksMisaligned = type.looksMisaligned ?? guessNothing;
   }
 
   #holdToMac({ sourceMac }: Session): void {
@@ -202,6 +225,6 @@ function sessionRx(config: Session): SessionRx {
   };
 }
 
-function maxFrameBytes({ mtu }: Session): number {
-  return mtu + ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES;
+function maxFrameBytes({ mtu }: Session, { device }: PseudowireType): number {
+  return device === null ? mtu : mtu + device.headerBytes + device.spareBytes;
 }

@@ -1,5 +1,6 @@
 /** The tunnels and sessions of the process, and how they change. Sockets and devices come from a port. */
 import type { Session, Tunnel } from "../../../model/model.ts";
+import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import type { Change, DevicePlace } from "../../datapath.ts";
 import type { BypassedFrames } from "./bypass.ts";
 import type { PacketPath } from "./packet-path.ts";
@@ -64,7 +65,7 @@ export class Table {
     this.#path = path;
   }
 
-  /** @throws SystemError, ChangeError; then nothing has changed, but that a device may have been closed */
+  /** @throws SystemError, ChangeError, UnknownPseudowireError; then nothing has changed, but that a device may have been closed */
   apply(change: Change): void {
     // What is queued was encoded for the configuration before.
     this.#path.queue.flush();
@@ -157,6 +158,8 @@ export class Table {
   #putSession(config: Session, place: DevicePlace | "keep" | null): void {
     const tunnel = this.tunnels.get(config.tunnel);
     if (tunnel === undefined) throw noTunnel(config);
+    // Of a type that a newer agent knows: refused before anything changes.
+    pseudowireOf(config);
     const known = this.sessions.get(config.key);
     const session = known ?? new SessionState(config, tunnel);
     if (place !== "keep") this.#changeDevice(session, config, tunnel.config, place);

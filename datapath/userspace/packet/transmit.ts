@@ -1,6 +1,7 @@
 /** From devices to sockets: frames get their headers, large ones are cut, and all are queued. */
 import { dataHeaderBytes, encodeDataHeader } from "../../../l2tp/codec.ts";
 import { Errno } from "../../../linux/errno.ts";
+import type { FrameRewriter } from "../../../model/pseudowires/index.ts";
 import { Segmenter } from "../offload/segment.ts";
 import { completeChecksum } from "../offload/transport-checksum.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
@@ -38,8 +39,9 @@ export class Transmitter {
 
   /** Queues some of the frames that wait in the session's device. False: device lost. */
   readDevice(session: SessionState): boolean {
-    const { device } = session;
+    const { device, rewriter } = session;
     if (device === null) return true;
+    if (rewriter !== null) return this.#readRewritten(session, device, rewriter);
     const expected = session.expectedFrames;
     return this.#batch !== null && expected >= LEAST_BATCH
       ? this.#readMany(session, device, this.#batch, Math.min(expected, BATCH_FRAMES))
@@ -114,6 +116,41 @@ export class Transmitter {
     // One that the kernel cannot express is gone; the next may do.
     session.counters.txErrors++;
     return COST.crossing;
+  }
+
+  /** As `#readEach`, for a pseudowire type with frames of its own on the wire: its device hands over no large ones. */
+  #readRewritten(session: SessionState, device: FrameDevice, rewriter: FrameRewriter): boolean {
+    const { account, counters } = session;
+    for (let frames = 0; frames < MAX_FRAMES && account.isOpen; frames++) {
+      const at = this.#queue.frameAt();
+      const bytes = device.read(this.#arena, at, FRAME_CAPACITY);
+      if (bytes === 0) break;
+      if (bytes < 0 && bytes !== -Errno.EINVAL) return false;
+      account.spend(Math.max(0, bytes) + COST.crossing + COST.datagram);
+      if (bytes < 0 || session.tx.sessionId === 0) counters.txErrors++;
+      else if (session.sourceHead >= 0 && !hasSource(this.#arena.view, at, session)) {
+        counters.txSpoofed++;
+      } else if (!this.#takeRewritten(session, rewriter, at, bytes)) counters.txErrors++;
+    }
+    return true;
+  }
+
+  #takeRewritten(
+    session: SessionState,
+    rewriter: FrameRewriter,
+    at: number,
+    bytes: number,
+  ): boolean {
+    const { tx } = session;
+    const end = at + bytes;
+    const from = rewriter.toWire(this.#arena, at, end);
+    if (from < 0) return false;
+    const headerBytes = dataHeaderBytes(tx);
+    if (headerBytes + end - from > MAX_DATAGRAM_BYTES) return false;
+    encodeDataHeader(this.#arena.view, from - headerBytes, tx);
+    this.#queue.add(session, from - headerBytes, headerBytes + end - from, bytes);
+    this.#queue.keepFrame(at);
+    return true;
   }
 
   #takeFrame(session: SessionState, at: number, bytes: number): number {

@@ -13,6 +13,7 @@ import {
 import { deleteTap, openTap, setCarrier, type Tap } from "../../../linux/tun.ts";
 import { Uring } from "../../../linux/uring.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
+import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { openHandedOver } from "../../kernel/hand-over.ts";
@@ -28,7 +29,7 @@ import {
   type FrameDevice,
 } from "../packet/ports.ts";
 import type { LocalEndpoint, SessionState } from "../packet/session.ts";
-import { type Ports, Table } from "../packet/table.ts";
+import { ChangeError, type Ports, Table } from "../packet/table.ts";
 import { ControlPlane } from "../signalling/control-plane.ts";
 import { listing } from "./listing.ts";
 import { type Batches, Loop } from "./loop.ts";
@@ -162,14 +163,16 @@ export class DatapathProcess implements Ports, Batches {
     tunnel: Tunnel,
     place: DevicePlace,
   ): FrameDevice {
-    const offload = this.#offload ? "all" : "none";
-    const acceptedGso = ({ hasUdp }: Tap) => (this.#offload ? (hasUdp ? "all" : "TCP") : "none");
+    const { device: kind, hasOffloads, name } = pseudowireOf(config);
+    if (kind === null) throw new ChangeError("NoDevice", `${name}: its sessions have no devices`);
+    const isJoined = this.#offload && hasOffloads;
+    const offload = isJoined ? "all" : "none";
+    const acceptedGso = ({ hasUdp }: Tap) => (isJoined ? (hasUdp ? "all" : "TCP") : "none");
     const bypass = this.#bypassFor(config, tunnel);
     const bypassing = bypass?.open(session, config, tunnel, place, offload, acceptedGso);
     if (bypassing) return bypassing;
-    const tap = this.#openTapInstead(place, config.key, () =>
-      openTap(place.netns, place.name, offload),
-    );
+    const open = () => openTap(place.netns, place.name, offload, true, kind.kind);
+    const tap = this.#openTapInstead(place, config.key, open);
     return new TapDevice(tap.fd, tap.index, acceptedGso(tap));
   }
 

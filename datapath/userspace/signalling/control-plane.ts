@@ -19,6 +19,7 @@ import {
 } from "../../../linux/socket.ts";
 import { carried } from "../../../model/carried.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
+import { pseudowireCapabilities, whyNotInKernel } from "../../../model/pseudowires/index.ts";
 import type { SessionControlState } from "../../control-state.ts";
 import type { Change, DevicePlace, SessionState, TunnelState } from "../../datapath.ts";
 import type { PacketBytes } from "../packet/receive.ts";
@@ -225,7 +226,10 @@ export class ControlPlane {
       return this.#forgetTunnel(tunnel.name);
     }
     const known = this.#tunnels.get(tunnel.name);
-    const managed = new ManagedTunnel(tunnel, known);
+    const types = pseudowireCapabilities(
+      (type) => !tunnel.handsOver || whyNotInKernel(type) === null,
+    );
+    const managed = new ManagedTunnel(tunnel, types, known);
     this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
     if (sameData(known?.config, tunnel)) return;
     this.#tunnels.set(tunnel.name, managed);

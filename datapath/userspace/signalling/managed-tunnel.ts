@@ -16,8 +16,6 @@ const RECEIVE_WINDOW = 8;
 const SETUP_MS = 30_000;
 const MAX_HOLD_MS = 60_000;
 const RETRY = { firstMs: 1000, capMs: 30_000 };
-/** Ethernet VLAN and Ethernet (RFC 4719). */
-const PSEUDOWIRE_TYPES = [4, 5];
 
 export class ManagedTunnel {
   /** As the agent has put it. */
@@ -27,11 +25,14 @@ export class ManagedTunnel {
   /** Which of them carries. */
   active: number;
 
-  /** @param before the tunnel of that name until now: whoever carries goes on */
-  constructor(config: Controlled, before?: ManagedTunnel) {
+  /**
+   * @param pseudowireTypes numbers of the types that its frames' datapath can carry
+   * @param before the tunnel of that name until now: whoever carries goes on
+   */
+  constructor(config: Controlled, pseudowireTypes: readonly number[], before?: ManagedTunnel) {
     this.config = config;
     const remotes = [config.remote, ...config.control.backups];
-    this.peerings = remotes.map((remote) => peeringConfig(config, remote));
+    this.peerings = remotes.map((remote) => peeringConfig(config, pseudowireTypes, remote));
     const remote = before?.remote;
     this.active = Math.max(
       0,
@@ -64,7 +65,11 @@ export class ManagedTunnel {
   }
 }
 
-function peeringConfig({ control, ...tunnel }: Controlled, remote: Endpoint): PeeringConfig {
+function peeringConfig(
+  { control, ...tunnel }: Controlled,
+  pseudowireTypes: readonly number[],
+  remote: Endpoint,
+): PeeringConfig {
   const { retransmitMs, retransmitCapMs, maxRetransmits } = control;
   return {
     // Names of tunnels have no spaces in them.
@@ -76,7 +81,7 @@ function peeringConfig({ control, ...tunnel }: Controlled, remote: Endpoint): Pe
     connection: {
       hostName: control.hostName,
       routerId: control.routerId,
-      pseudowireTypes: PSEUDOWIRE_TYPES,
+      pseudowireTypes,
       secrets: control.secrets.map(fromHex),
       digest: control.digest,
       hidesValues: control.hidesValues,

@@ -14,7 +14,7 @@ export function sessionConfig({ control, ...session }: Wanted): SessionConfig {
   return {
     key: session.key,
     remoteEndId,
-    places,
+    callRequest: places,
     pseudowireType,
     rxCookie,
     l2SpecificSublayer: session.l2SpecificSublayer,

@@ -43,7 +43,7 @@ function session(key: string, chance: Chance, quiet: boolean) {
   return sessionConfig({
     key,
     remoteEndId: key,
-    places: quiet ? null : chance.pick(["ICRQ", "ICRQ", "OCRQ"] as const),
+    callRequest: quiet ? null : chance.pick(["ICRQ", "ICRQ", "OCRQ"] as const),
     l2SpecificSublayer: chance.pick(["None", "Default"] as const),
     receiveSequencing: chance.happens(30),
   });

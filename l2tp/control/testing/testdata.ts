@@ -34,7 +34,7 @@ export function sessionConfig(change: Partial<SessionConfig> = {}): SessionConfi
   return {
     key: "shop/lan",
     remoteEndId: "lan",
-    places: "ICRQ",
+    callRequest: "ICRQ",
     pseudowireType: 5,
     l2SpecificSublayer: "None",
     receiveSequencing: false,

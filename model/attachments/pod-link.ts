@@ -1,5 +1,5 @@
 /** A link in a pod, between what ADD made of it and what the pod has made of it since. */
-import type { Link } from "../../model/plan.ts";
+import type { Link } from "../plan.ts";
 import type { Attachment } from "./attachment.ts";
 
 /**

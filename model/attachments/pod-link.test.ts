@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Link } from "../../model/plan.ts";
+import type { Link } from "../plan.ts";
 import type { PodDevice } from "./attachment.ts";
 import { asLeft } from "./pod-link.ts";
 

@@ -1,6 +1,6 @@
 /** A pod's interface on a session, as CNI asked for it. The kernel cannot tell it; we keep it. */
-import type { Datapath } from "../../model/model.ts";
-import type { LinkRoute } from "../../model/plan.ts";
+import type { Datapath } from "../model.ts";
+import type { LinkRoute } from "../plan.ts";
 
 /**
  * A pod's interface as the agent left it. From then on the pod does with it what it likes; this tells

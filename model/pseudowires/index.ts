@@ -1,0 +1,72 @@
+/** The pseudowire types that a session can have. The compiler holds them to the enum of spec.pseudowireType. */
+import { ethernet } from "./ethernet.ts";
+import type { PseudowireSettings, PseudowireType } from "./pseudowire.ts";
+
+export type {
+  DeviceKind,
+  FrameRewriter,
+  PseudowireSettings,
+  PseudowireType,
+} from "./pseudowire.ts";
+
+const REGISTERED = [ethernet] as const satisfies readonly PseudowireType[];
+
+export type PseudowireName = (typeof REGISTERED)[number]["name"];
+
+export const PSEUDOWIRE_TYPES: readonly PseudowireType[] = REGISTERED;
+
+const DEFAULT_NAME = ethernet.name;
+/** The type of a session that names none. */
+export const DEFAULT_PSEUDOWIRE: PseudowireType = ethernet;
+
+export class UnknownPseudowireError extends Error {
+  readonly code = "UnknownPseudowireType";
+}
+
+/** @throws UnknownPseudowireError, for a session of a newer version's type */
+export function pseudowireOf({
+  pseudowireType: name,
+}: Pick<PseudowireSettings, "pseudowireType">): PseudowireType {
+  const found =
+    name === undefined ? DEFAULT_PSEUDOWIRE : PSEUDOWIRE_TYPES.find((type) => type.name === name);
+  if (found !== undefined) return found;
+  const known = PSEUDOWIRE_TYPES.map((type) => type.name).join(", ");
+  throw new UnknownPseudowireError(`unknown pseudowire type ${name}; known types: ${known}`);
+}
+
+/** A type that a session of this version can have. */
+export function pseudowireNamed(name: PseudowireName = DEFAULT_NAME): PseudowireType {
+  return pseudowireOf({ pseudowireType: name });
+}
+
+/** The field with which a session says its type: none for the default one. */
+export function pseudowireField(name: PseudowireName = DEFAULT_NAME): {
+  readonly pseudowireType?: PseudowireName;
+} {
+  return name === DEFAULT_NAME ? {} : { pseudowireType: name };
+}
+
+/** The number that the kernel's L2TP has for the type; null: it has none. */
+export function kernelNumber({ kernel }: PseudowireType): number | null {
+  return "number" in kernel ? kernel.number : null;
+}
+
+/** Why the kernel's L2TP cannot carry the type; null: it can. */
+export function whyNotInKernel({ kernel }: PseudowireType): string | null {
+  return "whyNot" in kernel ? kernel.whyNot : null;
+}
+
+/** The name of the type that the kernel's L2TP knows by the number; undefined: a session of it is not ours. */
+export function kernelPseudowire(number: number): PseudowireName | undefined {
+  return REGISTERED.find((type) => kernelNumber(type) === number)?.name;
+}
+
+/**
+ * The numbers that a control connection advertises (PW Capabilities, RFC 3931, 5.4.3).
+ * @param carries whether the tunnel's datapath can carry the type
+ */
+export function pseudowireCapabilities(
+  carries: (type: PseudowireType) => boolean,
+): readonly number[] {
+  return PSEUDOWIRE_TYPES.filter(carries).map(({ number }) => number);
+}

@@ -1,0 +1,111 @@
+/**
+ * What a session's pseudowire type and attachment mode ask of each other and of its tunnel's datapath; where pods are
+ * held to their MAC addresses (spec.attachment.macSpoofing).
+ */
+import {
+  type Attachment,
+  attachmentMode,
+  canAttach,
+  modeNameOf,
+} from "../../model/attachments/index.ts";
+import { isControlHalf } from "../../model/halves.ts";
+import type { Session, Tunnel } from "../../model/model.ts";
+import {
+  type PseudowireType,
+  pseudowireField,
+  pseudowireNamed,
+  whyNotInKernel,
+} from "../../model/pseudowires/index.ts";
+import { keyOf, type L2tpSession, type SessionSpec } from "../api/types.ts";
+import { RefusalError } from "./refusal.ts";
+
+type Asking = Pick<L2tpSession, "spec">;
+type PseudowireField = Pick<SessionSpec, "pseudowireType">;
+type ModeName = NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
+
+/**
+ * The session's pseudowire type, and how the model says it. tsc refuses a type that model/pseudowires/index.ts has and
+ * the enum in crds/ lacks, and the other way round.
+ */
+export function pseudowireTypeOf({ spec }: Asking): {
+  readonly type: PseudowireType;
+  readonly field: PseudowireField;
+} {
+  const type = pseudowireNamed(spec.pseudowireType);
+  return { type, field: pseudowireField(spec.pseudowireType) };
+}
+
+/** The name of the session's attachment mode; tsc holds index.ts and crds/ to each other here, too. */
+export const modeName = ({ spec }: Asking): ModeName => modeNameOf(spec.attachment?.mode);
+
+const modeOf = ({ spec }: Asking) => attachmentMode(spec.attachment?.mode);
+
+/** Whether pods of the session are held to their addresses. */
+export const refusesSpoofing = ({ spec }: Asking): boolean =>
+  spec.attachment?.macSpoofing === "Refuse";
+
+/** Whether the session's own device, which is in the pod, is held to the address. */
+const holdsDevice = (object: Asking): boolean =>
+  refusesSpoofing(object) && modeOf(object).macSpoofingAt === "device";
+
+/** By their tunnels: why sessions need the userspace datapath. */
+export function whyNotKernelSessions(sessions: Iterable<L2tpSession>): ReadonlyMap<string, string> {
+  const reasons = new Map<string, string>();
+  for (const object of sessions) {
+    const why = whyNotKernelSession(object);
+    if (why !== null) reasons.set(object.spec.tunnelRef.name, why);
+  }
+  return reasons;
+}
+
+function whyNotKernelSession(object: L2tpSession): string | null {
+  if (holdsDevice(object)) {
+    return `L2tpSession ${keyOf(object)} asks for attachment.macSpoofing Refuse, which in mode ${modeName(object)} is the userspace datapath's`;
+  }
+  const { type } = pseudowireTypeOf(object);
+  const why = whyNotInKernel(type);
+  return why === null
+    ? null
+    : `L2tpSession ${keyOf(object)} has spec.pseudowireType ${type.name}: ${why}`;
+}
+
+/**
+ * In the kernel a session's device is in the pod, and what the pod sends goes straight to the tunnel; and it carries
+ * only some pseudowire types.
+ * @throws RefusalError where the tunnel's datapath cannot have the session
+ */
+export function requireCarriableInKernel(object: L2tpSession, { name }: Tunnel): void {
+  const userspace = "set that tunnel's spec.datapath: Userspace";
+  const { type } = pseudowireTypeOf(object);
+  const why = whyNotInKernel(type);
+  if (why !== null) {
+    const message = `spec.pseudowireType ${type.name}: L2tpTunnel ${name} is in the kernel: ${why}; ${userspace}`;
+    throw new RefusalError("Programmed", "NotInKernel", message);
+  }
+  if (!holdsDevice(object)) return;
+  const message = `spec.attachment.macSpoofing Refuse: L2tpTunnel ${name} is in the kernel, where the node has no side of a pod's own device; ${userspace}, or spec.attachment.mode: Bridge`;
+  throw new RefusalError("Programmed", "NoNodeSide", message);
+}
+
+/** @throws RefusalError where the attachment mode cannot give the type's frames to a pod */
+export function requireAttachable(object: L2tpSession): void {
+  const { type } = pseudowireTypeOf(object);
+  const mode = modeOf(object);
+  if (refusesSpoofing(object) && type.device?.hasMac === false) {
+    const message = `spec.attachment.macSpoofing Refuse: frames of spec.pseudowireType ${type.name} have no MAC addresses; leave it out`;
+    throw new RefusalError("Accepted", "Invalid", message);
+  }
+  if (canAttach(mode, type)) return;
+  const message = `spec.attachment.mode ${mode.name}: it cannot carry the frames of spec.pseudowireType ${type.name}; use another mode`;
+  throw new RefusalError("Accepted", "Invalid", message);
+}
+
+/** The session as the datapath is to hold it to the pod's address. */
+export function heldToMac(
+  session: Session,
+  { object }: { readonly object: Asking },
+  pod: Pick<Attachment, "mac"> | undefined,
+): Session {
+  if (pod === undefined || !holdsDevice(object) || isControlHalf(session.key)) return session;
+  return { ...session, sourceMac: pod.mac };
+}

@@ -30,7 +30,7 @@ import {
   SESSION_ID_BYTES,
   UDP_HEADER_BYTES,
 } from "../../../net/headers.ts";
-import { DECAP, DECAP_KEY, COUNTERS, ENCAP } from "./layout.ts";
+import { COUNTERS, DECAP, DECAP_KEY, ENCAP } from "./layout.ts";
 
 export interface MapFds {
   readonly encap: number;

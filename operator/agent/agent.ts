@@ -13,7 +13,7 @@ import type { CniCall } from "../agent-protocol.ts";
 import type { L2tpTunnel } from "../api/types.ts";
 import { attachmentKey } from "../resolve/attachment.ts";
 import type { DatapathContext } from "../resolve/datapaths.ts";
-import type { PresentLinks, Spared } from "../resolve/desired.ts";
+import type { Spared } from "../resolve/desired.ts";
 import { asOne, isAgreedOn } from "../resolve/halves.ts";
 import { type HeldObjects, heldAfter, type Unreadable } from "../resolve/held.ts";
 import {
@@ -24,16 +24,11 @@ import {
   takeIn,
 } from "../resolve/intake.ts";
 import type { Refusal } from "../resolve/refusal.ts";
-import {
-  type Programmed,
-  type Resolved,
-  type ResolvedTunnel,
-  resolve,
-  yieldToSpared,
-} from "../resolve/resolve.ts";
+import { resolve, yieldToSpared } from "../resolve/resolve.ts";
+import type { Resolved, ResolvedTunnel } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { tunnelNamer } from "../resolve/tunnel-names.ts";
-import type { ObjectSource, StatusSink, Withdrawn } from "../sources/source.ts";
+import type { ObjectSource, StatusSink } from "../sources/source.ts";
 import { Attacher, type AttachStep } from "./attach.ts";
 import { AttachmentStore } from "./attachments.ts";
 import { aboutNode } from "./complaints.ts";
@@ -41,6 +36,7 @@ import { ControlWatch } from "./control-watch.ts";
 import { Datapaths } from "./datapaths.ts";
 import { DeferredRequests } from "./deferred.ts";
 import { Node } from "./node.ts";
+import type { PassState } from "./pass-state.ts";
 import { statusInputs } from "./report.ts";
 import { Serial } from "./serial.ts";
 import { kernelUnderlay } from "./underlay.ts";
@@ -73,20 +69,6 @@ const FIRST_RETRY_MS = 250;
 /** Explains an unreadable attachment, and names the remedy. */
 const SPARED =
   "the sessions that it may be about are left as they are; delete its pod, or delete the file if the pod is gone";
-
-/** What is known after a pass. */
-export interface PassState {
-  readonly intake: Intake;
-  readonly rejections: readonly Rejection[];
-  readonly withdrawn: readonly Withdrawn[];
-  readonly resolved: Resolved;
-  readonly failures: Failures;
-  readonly programmed: Programmed;
-  /** As it was before the pass. */
-  readonly listing: Listing;
-  /** As they are after it. */
-  readonly links: PresentLinks;
-}
 
 export class Agent {
   readonly attacher: Attacher;

@@ -18,7 +18,7 @@ import {
 import { type Attachment, attachmentKey } from "../resolve/attachment.ts";
 import { bridgeName, portName, stableMac } from "../resolve/desired.ts";
 import { isAgreedOn } from "../resolve/halves.ts";
-import type { Resolved, ResolvedSession } from "../resolve/resolve.ts";
+import type { Resolved, ResolvedSession } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { announce } from "./announce.ts";
 import type { AttachmentStore } from "./attachments.ts";

@@ -13,7 +13,7 @@ import { type DatapathClient, isAbsent } from "../../datapath/userspace/client.t
 import { isControlHalf, wholeName } from "../../model/halves.ts";
 import type { Datapath } from "../../model/model.ts";
 import type { Reply } from "../../rpc/errors.ts";
-import type { ResolvedSession } from "../resolve/resolve.ts";
+import type { ResolvedSession } from "../resolve/resolved.ts";
 import { applyHandingOver } from "./hand-over.ts";
 
 /** Modules may be installed while we run. */

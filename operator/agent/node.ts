@@ -24,7 +24,7 @@ import {
   sparing,
 } from "../resolve/desired.ts";
 import { carriers, inHalves, isAgreedOn } from "../resolve/halves.ts";
-import type { Resolved, ResolvedSession } from "../resolve/resolve.ts";
+import type { Resolved, ResolvedSession } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { type Holding, holdUnknown, keepBridge } from "../resolve/unreadable.ts";
 import { applyPlan } from "./apply.ts";

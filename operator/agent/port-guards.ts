@@ -16,7 +16,7 @@ import {
 import type { Attachment } from "../resolve/attachment.ts";
 import { portName } from "../resolve/desired.ts";
 import { refusesSpoofing } from "../resolve/mac-spoofing.ts";
-import type { ResolvedSession } from "../resolve/resolve.ts";
+import type { ResolvedSession } from "../resolve/resolved.ts";
 import type { Failure } from "../resolve/status.ts";
 
 export interface PortGuard {

@@ -22,8 +22,8 @@ import {
   type Verdict,
 } from "../resolve/status.ts";
 import type { Kind, StatusInput, StatusSink, Withdrawn } from "../sources/source.ts";
-import type { PassState } from "./agent.ts";
 import type { AttachmentStore } from "./attachments.ts";
+import type { PassState } from "./pass-state.ts";
 import { linkOf } from "./pod-devices.ts";
 import { isAlive } from "./pod-netns.ts";
 

@@ -16,10 +16,11 @@ import {
   type SessionRequest,
 } from "../agent-protocol.ts";
 import { ownDeviceName } from "../resolve/halves.ts";
-import type { Agent, PassState } from "./agent.ts";
+import type { Agent } from "./agent.ts";
 import { aboutUnreadable, complaints } from "./complaints.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
 import { dumpRows } from "./dump.ts";
+import type { PassState } from "./pass-state.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { checkRequest } from "./request.ts";
 

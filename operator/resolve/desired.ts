@@ -19,7 +19,7 @@ import { withCircuit } from "./control.ts";
 import { type Carried, isAgreedOn, ownDeviceName } from "./halves.ts";
 import { heldToMac } from "./mac-spoofing.ts";
 import { asLeft } from "./pod-link.ts";
-import type { ResolvedSession } from "./resolve.ts";
+import type { ResolvedSession } from "./resolved.ts";
 
 export function bridgeName(sessionId: number): string {
   return `l2br-${sessionId}`;

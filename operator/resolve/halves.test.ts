@@ -11,7 +11,7 @@ import {
 } from "../../model/testdata.ts";
 import type { L2tpSession } from "../api/types.ts";
 import { asOne, carriers, inHalves, ownDeviceName } from "./halves.ts";
-import type { ResolvedSession } from "./resolve.ts";
+import type { ResolvedSession } from "./resolved.ts";
 
 const tunnel = tunnelOf({ datapath: "Kernel", control: tunnelControl() });
 const session = sessionOf({ sessionId: 7, peerSessionId: 0, control: sessionControl() });

@@ -12,7 +12,7 @@ import {
   wholeName,
 } from "../../model/halves.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
-import type { ResolvedSession } from "./resolve.ts";
+import type { ResolvedSession } from "./resolved.ts";
 
 /** A session as its frames are to be carried. */
 export interface Carried {

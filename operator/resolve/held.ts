@@ -17,7 +17,7 @@ import { MEANT_REFUSALS } from "../api/placement.ts";
 import { keyOf, type L2tpSession, type TunnelSpec } from "../api/types.ts";
 import { controlMode, DEFAULT_UDP_PORT } from "../api/validate.ts";
 import type { Refusal } from "./refusal.ts";
-import type { Programmed, Resolved, ResolvedSession } from "./resolve.ts";
+import type { Programmed, Resolved, ResolvedSession } from "./resolved.ts";
 
 /** By the names of tunnels and the keys of sessions. */
 export interface HeldObjects {

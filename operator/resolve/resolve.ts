@@ -51,6 +51,7 @@ import {
 import type { Intake } from "./intake.ts";
 import { holdsDevice, sessionsHeldByProcess } from "./mac-spoofing.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
+import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
 
 /** What the node knows of the network below. */
@@ -59,32 +60,6 @@ export interface Underlay {
   route(remote: string, local?: string): { source: string | undefined; mtu: number };
   /** An address of the interface, of the same family as `remote`; undefined where it has none. */
   interfaceAddress(name: string, remote: string): string | undefined;
-}
-
-export interface ResolvedTunnel {
-  readonly object: L2tpTunnel;
-  readonly tunnel: Tunnel;
-  /** Why it is not the kernel that serves it, where its manifest leaves that open. */
-  readonly notInKernel: string | null;
-  readonly underlayMtu: number;
-  /** The MTU is a guess, since there is no route to the remote now. */
-  readonly noRoute: string | null;
-}
-
-export interface ResolvedSession {
-  readonly object: L2tpSession;
-  readonly session: Session;
-  readonly tunnel: Tunnel;
-  readonly mode: "Direct" | "Bridge";
-}
-
-export interface Resolved {
-  readonly tunnels: ReadonlyMap<string, ResolvedTunnel>;
-  readonly sessions: ReadonlyMap<string, ResolvedSession>;
-  readonly refusedTunnels: ReadonlyMap<string, Refusal>;
-  readonly refusedSessions: ReadonlyMap<string, Refusal>;
-  /** The wishes of sessions that are accepted, and cannot be programmed now. */
-  readonly waiting?: readonly SessionClaim[];
 }
 
 export interface ResolveContext {
@@ -99,16 +74,6 @@ export interface ResolveContext {
   /** The claims with which objects were accepted; they need not be programmed. */
   readonly held?: HeldObjects;
   readonly isUnreadable?: Unreadable;
-}
-
-/** Ids of what is programmed, by the names of tunnels and the keys of sessions. */
-export interface Programmed {
-  readonly tunnels: ReadonlyMap<string, number>;
-  /** Names of those that are in the kernel. */
-  readonly kernelTunnels: ReadonlySet<string>;
-  readonly sessions: ReadonlyMap<string, number>;
-  /** The Remote End IDs of sessions in managed tunnels, by key. */
-  readonly remoteEndIds?: ReadonlyMap<string, string>;
 }
 
 const NONE_UNREADABLE: Unreadable = { tunnels: () => false, sessions: () => false };

@@ -10,7 +10,7 @@ import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import type { Attachment } from "./attachment.ts";
 import { interfaceName } from "./desired.ts";
 import type { Refusal } from "./refusal.ts";
-import type { ResolvedSession, ResolvedTunnel } from "./resolve.ts";
+import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 
 /** What failed of an object. */
 export interface Failure {

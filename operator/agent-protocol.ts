@@ -3,6 +3,9 @@
  * l2tpctl speak it, and know of the rest of the operator nothing but this file.
  */
 import type { SessionControlState, TunnelControlState } from "../datapath/control-state.ts";
+import type { DumpRow } from "../datapath/datapath.ts";
+
+export type { DumpRow } from "../datapath/datapath.ts";
 
 import { MAC_FORM } from "../net/mac.ts";
 
@@ -231,27 +234,6 @@ export interface AttachmentRow extends CniCall {
   readonly mac: string;
   readonly addresses: readonly string[];
   readonly state: "attached" | "leaving" | "namespace gone" | "session missing";
-}
-
-/** A tunnel, or a session behind its tunnel, as a data plane has it. */
-export interface DumpRow {
-  readonly datapath: string;
-  readonly tunnelId: number;
-  /** Null: it is the tunnel itself. */
-  readonly sessionId: number | null;
-  /** Of the tunnel, or of the session. */
-  readonly peerId: number;
-  /** "L2TPv3 UDP", "Ethernet", "PPP". */
-  readonly type: string;
-  /** Of a tunnel: "192.0.2.1:5000 192.0.2.2:5000". */
-  readonly endpoints: string;
-  /** Of a session; the name that the kernel made it under, wherever it is now. */
-  readonly interface: string;
-  /** "L2tpSession shop/lan"; null: somebody else made it. */
-  readonly owner: string | null;
-  /** What else is set: "cookies=8/8", "seq=send,receive". Never a cookie itself. */
-  readonly settings: readonly string[];
-  readonly counters: Readonly<Record<string, number>>;
 }
 
 export interface Finding {

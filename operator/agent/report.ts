@@ -1,6 +1,7 @@
 /** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
 import type { SessionControlState } from "../../datapath/control-state.ts";
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
+import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { linkId } from "../../model/link-label.ts";
 import { formatEndpoint } from "../../net/ip.ts";
 import type {
@@ -158,7 +159,7 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSin
       // Of a managed tunnel it is what the peer has told, if it has.
       peerTunnelId:
         spec?.peerTunnelId ?? (live?.control?.peerConnectionId || tunnel?.peerTunnelId || null),
-      datapath: tunnel?.datapath ?? "",
+      datapath: tunnel === undefined ? "" : traitsOf(tunnel.datapath).apiName,
       underlayMtu: known?.underlayMtu ?? null,
       sessions: sessions.get(name)?.length ?? 0,
       conditions: conditionsOf(status, "L2tpTunnel", name),

@@ -1,5 +1,4 @@
 /** Pods that are held to their MAC addresses (spec.attachment.macSpoofing): where their frames are checked. */
-import { isControlHalf } from "../../model/halves.ts";
 import type { Session } from "../../model/model.ts";
 import { keyOf, type L2tpSession } from "../api/types.ts";
 import type { Attachment } from "./attachment.ts";
@@ -14,7 +13,7 @@ export const refusesSpoofing = ({ spec }: Asking): boolean =>
 export const holdsDevice = (object: Asking): boolean =>
   refusesSpoofing(object) && (object.spec.attachment?.mode ?? "Direct") === "Direct";
 
-/** The keys of sessions that only the userspace datapath can hold to an address, by their tunnels. */
+/** The keys of sessions that some datapaths cannot hold to an address (`filtersSourceMac`), by their tunnels. */
 export function sessionsHeldByProcess(
   sessions: Iterable<L2tpSession>,
 ): ReadonlyMap<string, string> {
@@ -31,6 +30,6 @@ export function heldToMac(
   { object }: { readonly object: Asking },
   pod: Pick<Attachment, "mac"> | undefined,
 ): Session {
-  if (pod === undefined || !holdsDevice(object) || isControlHalf(session.key)) return session;
+  if (pod === undefined || !holdsDevice(object)) return session;
   return { ...session, sourceMac: pod.mac };
 }

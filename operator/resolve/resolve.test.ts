@@ -318,8 +318,8 @@ it("hands a tunnel with a control connection to the kernel only where that is as
   // Each has its own socket on the one port.
   expect(both.refusedTunnels).toEqual(new Map());
   expect([...both.tunnels.values()].map((item) => item.tunnel.datapath)).toEqual([
-    "Kernel",
-    "Kernel",
+    "ManagedKernel",
+    "ManagedKernel",
   ]);
   const open = [managed("asks", asks), managed("open", remote)];
   const mixed = resolved(open, [], { datapaths: { preferred: null, kernel } });

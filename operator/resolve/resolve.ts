@@ -2,6 +2,8 @@
  * From a node's objects to the tunnels and sessions that its data plane is to have. An object that
  * cannot be had gets a report, and does not stand in the way of the others.
  */
+
+import { FALLBACK, traitsOf } from "../../datapath/registry/datapaths.ts";
 import {
   allocateId,
   type HeldObject,
@@ -265,7 +267,8 @@ function resolveTunnel(
   ids.add(tunnelId);
   const tunnel: Tunnel = {
     name: metadata.name,
-    datapath: "Userspace",
+    // Until it is chosen.
+    datapath: FALLBACK.name,
     tunnelId,
     peerTunnelId: spec.peerTunnelId ?? 0,
     encapsulation: spec.encapsulation ?? "UDP",
@@ -398,9 +401,9 @@ function resolveSession(
   return { object, session, tunnel, mode: spec.attachment?.mode ?? "Direct" };
 }
 
-/** In the kernel a session's device is in the pod, and what the pod sends goes straight to the tunnel. */
+/** A datapath may have no side of a session's device when that is in the pod. */
 function requireNodeSide(object: L2tpSession, { name, datapath }: Tunnel): void {
-  if (datapath !== "Kernel" || !holdsDevice(object)) return;
+  if (traitsOf(datapath).filtersSourceMac || !holdsDevice(object)) return;
   const message = `spec.attachment.macSpoofing Refuse: L2tpTunnel ${name} is in the kernel, where the node has no side of a pod's own device; set that tunnel's spec.datapath: Userspace, or spec.attachment.mode: Bridge`;
   throw new RefusalError("Programmed", "NoNodeSide", message);
 }

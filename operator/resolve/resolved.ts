@@ -33,7 +33,7 @@ export interface Resolved {
 /** Ids of what is programmed, by the names of tunnels and the keys of sessions. */
 export interface Programmed {
   readonly tunnels: ReadonlyMap<string, number>;
-  /** Names of those that are in the kernel. */
+  /** Names of those that share their port with no other datapath's (`DatapathTraits.ports`). */
   readonly kernelTunnels: ReadonlySet<string>;
   readonly sessions: ReadonlyMap<string, number>;
   /** The Remote End IDs of sessions in managed tunnels, by key. */

@@ -22,7 +22,7 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
     })),
     sessions: sessions.map((session) => ({
       session: session.config,
-      datapath: "Userspace",
+      datapath: session.tunnel.config.datapath,
       deviceOpen: session.device !== null,
       deviceIndex: session.device?.index ?? 0,
       receiving: session.isReceiving,

@@ -17,7 +17,6 @@ import { Uring } from "../../../linux/uring.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
-import { openHandedOver } from "../../kernel/hand-over.ts";
 import { KernelFrameBatch, PairDevice, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import { FastPath, wantsFastPath } from "../fastpath/fast-path.ts";
 import { removeAt } from "../fastpath/pair.ts";
@@ -36,6 +35,7 @@ import { ControlPlane } from "../signalling/control-plane.ts";
 import { listing } from "./listing.ts";
 import { type Batches, Loop } from "./loop.ts";
 import { type Share, steer } from "./shards/steering.ts";
+import { socketOwner } from "./socket-owners.ts";
 
 /** What the control socket serves: one shard, or several as one. */
 export interface Served {
@@ -147,9 +147,10 @@ export class Shard implements Ports, Batches, Served {
   openSocket(tunnel: Tunnel): DatagramSocket {
     const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
     const { encapsulation, local } = tunnel;
-    if (tunnel.handsOver) {
+    if (tunnel.socketOwner !== undefined) {
       const on = tunnel.udpChecksum;
-      const fd = openHandedOver(tunnel, (socket) => setTransmitChecksum(socket, family, on));
+      const open = socketOwner(tunnel.socketOwner);
+      const fd = open(tunnel, (socket) => setTransmitChecksum(socket, family, on));
       return new TunnelSocket(fd, family, false);
     }
     const share = this.#share;

@@ -328,9 +328,9 @@ export class ControlPlane {
     this.#unwant(known);
   }
 
-  /** As its frames are to be carried here; undefined, too, where they are the kernel's. */
+  /** As its frames are to be carried here; undefined, too, where another datapath carries them. */
   #established(wanted: Wanted): EstablishedSession | undefined {
-    if (this.#tunnels.get(wanted.tunnel)?.config.handsOver) return undefined;
+    if (this.#tunnels.get(wanted.tunnel)?.config.socketOwner !== undefined) return undefined;
     return this.#carrying(wanted)?.agreementOf(wanted.key);
   }
 

@@ -68,7 +68,7 @@ it("has all open a local endpoint, and one carry the tunnel", () => {
 });
 
 it("has one shard alone open the socket that the kernel is given", () => {
-  const held = tunnelTo(1, { handsOver: true, control: tunnelControl() });
+  const held = tunnelTo(1, { socketOwner: "ManagedKernel", control: tunnelControl() });
   expect(put(held)).toEqual({ result: null });
   shards.apply({ op: "deleteTunnel", name: held.name });
   expect(ops()).toEqual([[], ["putTunnel", "deleteTunnel"], []]);

@@ -160,7 +160,7 @@ export class Shards implements Served {
   /** All shards open it, in order, or none. @throws Error what the first said that could not */
   #hold(tunnel: Tunnel): void {
     // The one shard's alone.
-    if (tunnel.handsOver) return;
+    if (tunnel.socketOwner !== undefined) return;
     const key = LocalEndpoint.keyOf(tunnel);
     const users = this.#endpoints.get(key) ?? 0;
     if (users === 0) {
@@ -177,7 +177,7 @@ export class Shards implements Served {
   }
 
   #release(tunnel: Tunnel): void {
-    if (tunnel.handsOver) return;
+    if (tunnel.socketOwner !== undefined) return;
     const key = LocalEndpoint.keyOf(tunnel);
     const users = (this.#endpoints.get(key) ?? 0) - 1;
     if (users > 0) {

@@ -22,7 +22,7 @@ demo-managed: ## a tunnel with a backup: its peer is killed, and comes back
 test: ## all suites; needs root
 	@test/setup/install.sh $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory build
-	@node test/setup/run-suites.ts unit netns peer plain fast threads kernel
+	@node test/setup/run-suites.ts unit netns peer seams plain fast threads kernel
 
 test-cluster: ## the suites on Kubernetes; builds one, the first time
 	@test/setup/install.sh $(CLUSTER_PACKAGES)

@@ -45,6 +45,7 @@ export default defineConfig({
       },
       system("netns", 300_000),
       system("peer", 300_000),
+      system("seams", 300_000),
       // Joins and cuts no frames.
       again("plain", 300_000, ["test/peer/**/*.test.ts", CARRYING], {
         L2TP_DATAPATH_OFFLOAD: "off",

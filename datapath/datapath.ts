@@ -1,42 +1,65 @@
-/** What moves the frames: the userspace datapath process (userspace/), or the kernel's own L2TP (kernel/). */
+/** What moves the frames: how it is changed, and what it tells. registry/ has all that there are. */
 
 import type { SocketAddress } from "../linux/socket.ts";
+import type { Change } from "../model/change.ts";
+import type { DatapathTraits } from "../model/datapath.ts";
 import type { Features } from "../model/features.ts";
-import type {
-  Datapath,
-  EndpointCounters,
-  Session,
-  SessionCounters,
-  Tunnel,
-} from "../model/model.ts";
+import type { EndpointCounters, Session, SessionCounters, Tunnel } from "../model/model.ts";
+import type { Reply } from "../rpc/errors.ts";
 import type { SessionControlState, TunnelControlState } from "./control-state.ts";
 
+export type { Change, DevicePlace } from "../model/change.ts";
 export type { Features } from "../model/features.ts";
 
-/** Where a device stands: a namespace by path (null: the node's), and its name there. */
-export interface DevicePlace {
-  readonly netns: string | null;
-  readonly name: string;
+/** What is known of our objects beside what a datapath itself can tell. */
+export interface Names {
+  /** By the session ID on its label: the key of the session. */
+  readonly sessions: ReadonlyMap<number, string>;
+  /** The name of the tunnel with that id; `sessions`: the keys of those in it. */
+  tunnelName(tunnelId: number, sessions: readonly string[]): string | undefined;
+  /** Labels of some devices cannot be seen. */
+  readonly lacksLabels?: boolean;
 }
 
-/** One change. Putting again or deleting what is gone does nothing. */
-export type Change =
-  | { readonly op: "putTunnel"; readonly tunnel: Tunnel }
-  /** With its sessions. */
-  | { readonly op: "deleteTunnel"; readonly name: string }
+/** One datapath, as the agent has it. */
+export interface Datapath {
+  readonly traits: DatapathTraits;
+  /** All of its tunnels and sessions that are ours. Changes refer to what was listed last. */
+  list(names: Names): Promise<Listing>;
+  /** As `list`, and changes refer to what they did before. */
+  peek(names: Names): Promise<Listing>;
+  /** A session and its tunnel, where they are as they are put. */
+  find(session: Session, tunnel: Tunnel): Promise<Listing>;
+  /** A reply for each change, in order; one that fails does not stop the next. */
+  apply(changes: readonly Change[]): Promise<readonly Reply<null>[]>;
   /**
-   * `device`: where to open it, or to make it where there is none; "keep" the open one; null: none. The
-   * kernel's L2TP makes it on the node, by its name at birth (model/device-name.ts).
+   * All tunnels and sessions that it can see, whoever made them.
+   * @param listing what is ours, of all datapaths with its kind of device
    */
-  | {
-      readonly op: "putSession";
-      readonly session: Session;
-      readonly device: DevicePlace | "keep" | null;
-    }
-  /** A TAP device stays: the agent deletes it, and the packets need not stop for that. */
-  | { readonly op: "deleteSession"; readonly key: string }
-  /** Deletes the device of a session in userspace, wherever it stands. The session stays. */
-  | { readonly op: "deleteDevice"; readonly key: string };
+  dump(listing: Listing): readonly DumpEntry[];
+  close(): void;
+}
+
+/** A tunnel, or a session behind its tunnel, as a data plane has it. */
+export interface DumpEntry {
+  readonly datapath: string;
+  readonly tunnelId: number;
+  /** Null: it is the tunnel itself. */
+  readonly sessionId: number | null;
+  /** Of the tunnel, or of the session. */
+  readonly peerId: number;
+  /** "L2TPv3 UDP", "Ethernet", "PPP". */
+  readonly type: string;
+  /** Of a tunnel: "192.0.2.1:5000 192.0.2.2:5000". */
+  readonly endpoints: string;
+  /** Of a session; the name that the kernel made it under, wherever it is now. */
+  readonly interface: string;
+  /** "L2tpSession shop/lan"; null: somebody else made it. */
+  readonly owner: string | null;
+  /** What else is set: "cookies=8/8", "seq=send,receive". Never a cookie itself. */
+  readonly settings: readonly string[];
+  readonly counters: Readonly<Record<string, number>>;
+}
 
 /** The sender of a datagram of a session that is not the tunnel's remote. */
 export interface UnexpectedSource extends SocketAddress {
@@ -55,14 +78,14 @@ export interface TunnelState {
   /** The last other address that sent to one of its sessions. */
   readonly lastStranger: UnexpectedSource | null;
   readonly control?: TunnelControlState;
-  /** Of a control half: the kernel no longer has the tunnel that it was given the socket of. */
+  /** A part of it is gone: it must be made again. */
   readonly isLost?: boolean;
 }
 
 /** With the features that are in use. */
 export interface SessionState extends Features {
   readonly session: Session;
-  readonly datapath: Datapath;
+  readonly datapath: string;
   /** False: the device is gone, or was taken away. */
   readonly deviceOpen: boolean;
   /** In userspace: the interface index of the open device, in the namespace where it was opened. */
@@ -75,8 +98,8 @@ export interface SessionState extends Features {
   /** Times that the peer was found to have restarted its sequence numbers. */
   readonly resyncs: number;
   readonly control?: SessionControlState;
-  /** Of a session in two halves (model/halves.ts): as the kernel has it. */
-  readonly carried?: Session;
+  /** How its frames are forwarded, where that is not as `session` says; null: not at all. */
+  readonly forwarding?: Session | null;
 }
 
 export interface Listing {
@@ -84,4 +107,21 @@ export interface Listing {
   readonly sessions: readonly SessionState[];
   /** How often control connections have changed so far; undefined: there can be none. */
   readonly turns?: number;
+}
+
+export const EMPTY_LISTING: Listing = { tunnels: [], sessions: [] };
+
+/** The settings of a session in a dump: the lengths of cookies, not the cookies. */
+export function dumpSettings(
+  { rxCookie, txCookie }: { readonly rxCookie: string; readonly txCookie: string },
+  send: boolean,
+  receive: boolean,
+  reorderTimeoutMs: number,
+): string[] {
+  const sequence = [...(send ? ["send"] : []), ...(receive ? ["receive"] : [])];
+  return [
+    ...(rxCookie || txCookie ? [`cookies=${rxCookie.length / 2}/${txCookie.length / 2}`] : []),
+    ...(sequence.length > 0 ? [`seq=${sequence.join(",")}`] : []),
+    ...(reorderTimeoutMs > 0 ? [`reorder=${reorderTimeoutMs}ms`] : []),
+  ];
 }

@@ -1,6 +1,6 @@
 /** What a node's objects must not have in common. The losers are reported, the winners go on. */
 import { formatEndpoint } from "../net/ip.ts";
-import type { Datapath, Endpoint, Tunnel } from "./model.ts";
+import type { Endpoint, Tunnel } from "./model.ts";
 import type { FieldProblem } from "./problem.ts";
 
 export interface Settled<T> {
@@ -25,8 +25,8 @@ export interface HeldObject extends Held {
   readonly id?: number;
   /** How the peer knows a session. */
   readonly remoteEndId?: string;
-  /** The datapath that a tunnel had last: in the kernel it has its local port to itself. */
-  readonly datapath?: Datapath;
+  /** The datapath that a tunnel had last, as the API names it: one may have its local port to itself. */
+  readonly datapath?: string;
 }
 
 /** Things that only one object of the node may have, and what to say to the others. */

@@ -11,13 +11,11 @@ export type { L2SpecificSublayer } from "../l2tp/codec.ts";
 export type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
 
 export type Encapsulation = "UDP" | "IP";
-/** Who moves the frames of a tunnel. */
-export type Datapath = "Kernel" | "Userspace";
-
 export interface Tunnel extends Features {
   /** Unique on the node. */
   readonly name: string;
-  readonly datapath: Datapath;
+  /** The name of what moves its frames (datapath.ts). */
+  readonly datapath: string;
   readonly tunnelId: number;
   readonly peerTunnelId: number;
   readonly encapsulation: Encapsulation;
@@ -27,8 +25,11 @@ export interface Tunnel extends Features {
   readonly udpChecksum: boolean;
   /** Without one both ends are configured alike. */
   readonly control?: TunnelControl;
-  /** Of a control half (halves.ts): the kernel is given the socket, and moves the frames. */
-  readonly handsOver?: true;
+  /**
+   * In the datapath process: the name of the datapath that gets the tunnel's socket, which is connected to the remote.
+   * It moves the frames; the process has the control connection.
+   */
+  readonly socketOwner?: string;
 }
 
 export interface Sequencing {

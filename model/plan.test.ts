@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { DATAPATHS, deviceKind, traitsOf } from "../datapath/registry/datapaths.ts";
 import { sameData } from "../l2tp/same-data.ts";
 import {
   ATTACHMENT_MODES,
@@ -8,10 +9,9 @@ import {
   attachmentMode,
   canAttach,
 } from "./attachments/index.ts";
-import { deviceName } from "./device-name.ts";
-import { controlHalf, controlHalfOf, isControlHalf, isHandedOver, wholeName } from "./halves.ts";
+import { type DatapathTraits, forwardedSession, type LiveSession } from "./datapath.ts";
 import { linkId, pseudowireLabel } from "./link-label.ts";
-import type { Datapath, Tunnel } from "./model.ts";
+import type { Tunnel } from "./model.ts";
 import {
   type Action,
   type Desired,
@@ -19,15 +19,12 @@ import {
   type Observed,
   type ObservedSession,
   type Place,
-  plan,
+  plan as planWith,
 } from "./plan.ts";
-import {
-  DEFAULT_PSEUDOWIRE,
-  PSEUDOWIRE_TYPES,
-  type PseudowireType,
-  whyNotInKernel,
-} from "./pseudowires/index.ts";
-import { session, tunnel, tunnelControl } from "./testdata.ts";
+import { DEFAULT_PSEUDOWIRE, PSEUDOWIRE_TYPES, type PseudowireType } from "./pseudowires/index.ts";
+import { session, sessionControl, tunnel, tunnelControl } from "./testdata.ts";
+
+const plan = (desired: Desired, observed: Observed) => planWith(desired, observed, traitsOf);
 
 /** A node as the plan believes that it behaves; refuses what the kernel would refuse. */
 class ModelNode {
@@ -39,14 +36,8 @@ class ModelNode {
   readonly pairs = new Map<string, string>();
 
   observe(): Observed {
-    const sessions = [...this.sessions.values()];
-    const isUsed = ({ name }: Tunnel) =>
-      sessions.some(({ datapath, session: s }) => datapath === "Kernel" && s.tunnel === name);
     return {
-      // Nobody can tell whose a tunnel of the kernel's is, but by its sessions; nor whether its socket is held.
-      tunnels: [...this.tunnels.values()]
-        .filter((each) => !isHandedOver(each) || isUsed(each))
-        .map((each) => (each.datapath === "Kernel" ? without("control", each) : each)),
+      tunnels: [...this.tunnels.values()],
       sessions: [...this.sessions.values()],
       links: [...this.links.values()],
     };
@@ -62,26 +53,13 @@ class ModelNode {
           this.apply({ do: "deleteSession", datapath, key: s.key });
         }
         this.tunnels.delete(`${action.datapath} ${action.name}`);
-        // The socket is closed, and the kernel lets go of what it was given.
-        if (isControlHalf(action.name)) {
-          this.apply({ do: "deleteTunnel", datapath: "Kernel", name: wholeName(action.name) });
-        }
         return;
       case "putSession":
         return this.#putSession(action);
-      case "deleteSession": {
-        this.sessions.delete(`${action.datapath} ${action.key}`);
-        const id = linkId.pseudowire(action.key);
-        if (action.datapath === "Kernel" && this.links.get(id)?.datapath === "Kernel") {
-          this.links.delete(id);
-        }
-        return;
-      }
-      case "deleteDevice": {
-        const id = linkId.pseudowire(action.key);
-        this.links.delete(id);
-        return this.#loseDevice(id);
-      }
+      case "deleteSession":
+        return this.#deleteSession(action.datapath, action.key);
+      case "deleteDevice":
+        return this.#deleteDevice(action.datapath, action.key);
       case "createBridge":
         return this.#create(action.link);
       case "createPair":
@@ -90,7 +68,7 @@ class ModelNode {
         this.pairs.set(action.port.id, action.pod.id).set(action.pod.id, action.port.id);
         return;
       case "deleteLink": {
-        if (this.links.get(action.link)?.datapath === "Kernel") throw new Error("EOPNOTSUPP");
+        if (isSessions(this.links.get(action.link))) throw new Error("EOPNOTSUPP");
         const other = this.pairs.get(action.link);
         this.links.delete(action.link);
         if (other !== undefined) this.links.delete(other);
@@ -102,59 +80,86 @@ class ModelNode {
     }
   }
 
-  /** What a session's own side does to its device: the userspace datapath loses it. */
+  #deleteSession(datapath: string, key: string): void {
+    const known = this.sessions.get(`${datapath} ${key}`);
+    this.sessions.delete(`${datapath} ${key}`);
+    const { makesDevices, device } = traitsOf(datapath);
+    if (!makesDevices || known === undefined || forwardedSession(known) === null) return;
+    const id = linkId.pseudowire(key);
+    if (this.links.get(id)?.datapath === device.name) this.links.delete(id);
+  }
+
+  #deleteDevice(datapath: string, key: string): void {
+    const { makesDevices, sessionsOutliveDevices } = traitsOf(datapath);
+    expect(sessionsOutliveDevices).toBe(true);
+    const id = linkId.pseudowire(key);
+    this.links.delete(id);
+    this.#loseDevice(id);
+    const known = this.sessions.get(`${datapath} ${key}`);
+    if (!makesDevices || known === undefined) return;
+    this.sessions.set(`${datapath} ${key}`, { ...known, forwarding: null });
+  }
+
+  /** The process loses a device that is deleted. */
   #loseDevice(link: string): void {
     for (const [name, item] of this.sessions) {
-      if (item.datapath !== "Userspace" || linkId.pseudowire(item.session.key) !== link) continue;
+      if (linkId.pseudowire(item.session.key) !== link) continue;
       this.sessions.set(name, { ...item, deviceOpen: false });
     }
   }
 
-  /** A port belongs to one datapath, and the kernel changes nothing of a tunnel. */
   #putTunnel(wanted: Tunnel): void {
-    if (isHandedOver(wanted)) {
-      if (!this.tunnels.has(`Kernel ${wanted.name}`)) throw new Error("NotHandedOver");
-      return;
-    }
-    if (wanted.handsOver) {
-      const known = this.tunnels.get(`Kernel ${wholeName(wanted.name)}`);
-      if (known !== undefined && !isHandedOver(known)) throw new Error("EADDRINUSE");
-      const given = without("handsOver", wanted);
-      const kernels = { ...given, name: wholeName(wanted.name), datapath: "Kernel" } as const;
-      this.tunnels.set(`Kernel ${kernels.name}`, kernels);
-    }
+    const { ports, tunnelDifference, device } = traitsOf(wanted.datapath);
     for (const known of this.tunnels.values()) {
-      if (wholeName(known.name) === wholeName(wanted.name) && wanted.handsOver) continue;
-      const sharesPort = sameData(known.local, wanted.local) && known.datapath !== wanted.datapath;
-      if (sharesPort) throw new Error("EADDRINUSE");
-      const sharesId = known.tunnelId === wanted.tunnelId && wanted.datapath === "Kernel";
-      if (sharesId && known.datapath === "Kernel") throw new Error("EEXIST");
+      const isOwn = known.datapath === wanted.datapath;
+      if (isOwn && known.name === wanted.name) {
+        expect(tunnelDifference(known, wanted)).not.toBe("replace");
+        continue;
+      }
+      const shares = ports === "shared" || !sameData(known.remote, wanted.remote);
+      const canShare = isOwn && ports !== "exclusive" && shares;
+      if (sameData(known.local, wanted.local) && !canShare) throw new Error("EADDRINUSE");
+      // The kernel knows tunnels by their ids.
+      const isKernels = device.isSessions && traitsOf(known.datapath).device === device;
+      if (isKernels && known.tunnelId === wanted.tunnelId) throw new Error("EEXIST");
     }
     this.tunnels.set(`${wanted.datapath} ${wanted.name}`, wanted);
   }
 
   #putSession(action: Action & { do: "putSession" }): void {
-    const { session: s, device, datapath } = action;
+    const { session: s, device, datapath, forwarding } = action;
     if (!this.tunnels.has(`${datapath} ${s.tunnel}`)) throw new Error("no tunnel");
+    const { makesDevices, device: kind, deviceName } = traitsOf(datapath);
     const name = `${datapath} ${s.key}`;
     const id = linkId.pseudowire(s.key);
     const known = this.links.get(id);
-    for (const [otherName, other] of this.sessions) {
-      const sharesId = other.session.sessionId === s.sessionId && other.datapath === datapath;
-      if (!sharesId || otherName === name) continue;
-      if (datapath === "Kernel") throw new Error("EEXIST");
-      this.sessions.set(otherName, { ...other, receiving: false });
-    }
-    if (device === "keep") expect(known?.datapath).toBe(datapath);
-    if (datapath === "Kernel" && device !== "keep") {
-      if (this.sessions.has(name)) throw new Error("EEXIST");
-      expect(device).toEqual({ netns: null, name: deviceName(s, "Kernel") });
+    const forwarded = forwardedSession(action);
+    if (forwarded !== null) this.#claimSessionId(name, datapath, forwarded.sessionId);
+    if (device === "keep") expect(known?.datapath).toBe(kind.name);
+    if (makesDevices && device !== "keep") {
+      const before = this.sessions.get(name);
+      if (before !== undefined && forwardedSession(before) !== null) throw new Error("EEXIST");
+      const place = forwarded && { netns: null, name: deviceName(forwarded) };
+      expect(device).toEqual(place);
     }
     const state = { session: s, datapath, deviceOpen: device !== null, receiving: true };
-    this.sessions.set(name, state);
+    this.sessions.set(name, forwarding === undefined ? state : { ...state, forwarding });
     if (device === null || device === "keep") return;
-    if (known === undefined) this.#create({ ...bare(id, "pseudowire"), ...device, datapath });
-    else expect(place(known)).toEqual(device);
+    if (known !== undefined && !makesDevices) return expect(place(known)).toEqual(device);
+    expect(known).toBeUndefined();
+    this.#create({ ...bare(id, "pseudowire"), ...device, datapath: kind.name });
+  }
+
+  /** The process gives the frames to the session that was put last; the kernel refuses another with that id. */
+  #claimSessionId(name: string, datapath: string, sessionId: number): void {
+    const { device } = traitsOf(datapath);
+    for (const [otherName, other] of this.sessions) {
+      if (forwardedSession(other)?.sessionId !== sessionId || otherName === name) continue;
+      const isKernels = device.isSessions && traitsOf(other.datapath).device === device;
+      if (isKernels) throw new Error("EEXIST");
+      if (other.datapath !== datapath) continue;
+      this.sessions.set(otherName, { ...other, receiving: false });
+    }
   }
 
   #changeLink(action: Extract<Action, { link: string; at: Place }>): void {
@@ -215,8 +220,9 @@ class ModelNode {
 
 const place = ({ netns, name }: Place): Place => ({ netns, name });
 
-function without<T extends object, K extends keyof T>(field: K, { [field]: _, ...rest }: T) {
-  return rest as Omit<T, K>;
+/** Whether the link comes and goes with its session alone. */
+function isSessions(link: Link | undefined): boolean {
+  return deviceKind(link?.datapath)?.isSessions === true;
 }
 
 function bare(id: string, kind: Link["kind"]): Link {
@@ -243,8 +249,8 @@ interface Drawn {
   mtu: number;
   attachment: null | DrawnPod;
   type?: PseudowireType;
-  /** Of a held tunnel's: whether its ends have agreed. */
-  agreed?: boolean;
+  /** Where frames wait for an agreement: the ids that the ends agree on are as much above; 0: they do not. */
+  agreed?: number;
 }
 
 interface DrawnPod {
@@ -253,14 +259,11 @@ interface DrawnPod {
   address: boolean;
 }
 
-/** "Held": in the kernel, with a control half. */
-type Plane = Datapath | "Held";
-
 const drawnSession: fc.Arbitrary<Drawn> = fc.record({
   tunnel: fc.integer({ min: 0, max: 1 }),
   sessionId: fc.integer({ min: 1, max: 4 }),
   mtu: fc.constantFrom(1400, 1500),
-  agreed: fc.boolean(),
+  agreed: fc.constantFrom(0, 100, 200),
   type: fc.constantFrom(...PSEUDOWIRE_TYPES),
   attachment: fc.option(
     fc.record({
@@ -275,21 +278,53 @@ const drawnNode = fc.record({
   planes: fc.tuple(drawnPlane(), drawnPlane()),
 });
 
-function drawnPlane(): fc.Arbitrary<Plane> {
-  return fc.constantFrom("Userspace", "Kernel", "Held");
+type Planes = readonly [string, string];
+
+function drawnPlane(): fc.Arbitrary<string> {
+  return fc.constantFrom(...DATAPATHS.map(({ traits }) => traits.name));
 }
 
-const USERSPACE = ["Userspace", "Userspace"] as const;
-const KERNEL = ["Kernel", "Kernel"] as const;
-const HELD = ["Held", "Held"] as const;
-/** What is agreed on is not what the manifests say. */
-const AGREED_IDS = 100;
+const USERSPACE: Planes = ["Userspace", "Userspace"];
+const KERNEL: Planes = ["Kernel", "Kernel"];
+const MANAGED: Planes = ["ManagedKernel", "ManagedKernel"];
+
+/** The tunnel with that number. Some datapaths serve only those with a control connection. */
+function tunnelOf(number: number, port: number, datapath: string): Tunnel {
+  const local = { address: "192.0.2.1", port: port + number };
+  const plain = tunnel({ name: `t${number}`, datapath, tunnelId: number + 1, local });
+  return traitsOf(datapath).serves(plain) ? plain : { ...plain, control: tunnelControl() };
+}
+
+/** What the session's datapath tells of it. */
+function liveOf(
+  node: ModelNode,
+  { datapath, name }: Tunnel,
+  key: string,
+  agreedId: number | null,
+): LiveSession {
+  const known = node.sessions.get(`${datapath} ${key}`);
+  const established = agreedId === null ? null : agreement(key, agreedId);
+  return {
+    tunnel: node.tunnels.get(`${datapath} ${name}`),
+    session: known && { ...known, established },
+  };
+}
+
+function agreement(key: string, sessionId: number) {
+  const circuit = { active: true, standby: false };
+  return {
+    ...{ key, sessionId, peerSessionId: 2, rxCookie: "", txCookie: "" },
+    ...({ l2SpecificSublayer: "Default", peerCircuit: circuit, peerMtu: null } as const),
+    sequencing: { send: false, receive: false },
+  };
+}
 
 /** What an agent would want of a node with these sessions; session ids and pods are kept unique. */
 function desire(
   drawn: readonly (Drawn | null)[],
   port: number,
-  planes: readonly [Plane, Plane],
+  planes: Planes,
+  node = new ModelNode(),
 ): Desired {
   const ids = new Set<number>();
   const pods = new Set<number>();
@@ -300,71 +335,85 @@ function desire(
     if (item.attachment !== null) pods.add(item.attachment.pod);
     return [{ ...item, key: `ns/s${index}`, attachment: free ? item.attachment : null }];
   });
-  const links: Link[] = [];
-  const pairs: { port: string; pod: string }[] = [];
-  const carried = chosen.map(({ key, tunnel: number, mtu, attachment, ...item }) => {
-    const id = linkId.pseudowire(key);
-    const datapath = datapathOf(planes[number]);
-    const sessionId = item.sessionId + (planes[number] === "Held" ? AGREED_IDS : 0);
-    const type = typeIn(datapath, item.type);
-    const named = type === DEFAULT_PSEUDOWIRE ? {} : { pseudowireType: type.name };
-    const wanted = session({ key, tunnel: `t${number}`, sessionId, mtu, ...named });
-    const base: Link = {
-      ...bare(id, "pseudowire"),
-      datapath,
-      label: pseudowireLabel(key, sessionId),
-      mtu,
-      name: deviceName(wanted, datapath),
-      mac: type.device?.hasMac === false ? null : "aa",
-    };
-    if (attachment === null) {
-      // Nobody has attached: a device in the kernel, none in userspace.
-      if (datapath === "Kernel") links.push(base);
-    } else {
-      const wantedLinks = modeOf(attachment, type).wantedLinks({
-        session: { key, sessionId: item.sessionId },
-        nodeName: "node",
-        blank: { ...base, label: "", name: "" },
-        device: { ...base, up: true },
-        attachments: [attachedPod(key, attachment)],
-        isSilent: false,
-        present: new Map(),
-      });
-      links.push(...wantedLinks.links);
-      pairs.push(...wantedLinks.pairs);
-    }
-    const hasDevice = attachment !== null || datapath === "Kernel";
-    return { session: wanted, datapath, link: hasDevice ? id : null };
-  });
-  const tunnels = [...new Set(chosen.map((item) => item.tunnel))].map((number) =>
-    tunnel({
-      name: `t${number}`,
-      datapath: datapathOf(planes[number]),
-      tunnelId: number + 1,
-      local: { address: "192.0.2.1", port: port + number },
-      ...(planes[number] === "Held" ? { control: tunnelControl() } : {}),
-    }),
+  const parts = chosen.map((item) =>
+    desireOne(item, tunnelOf(item.tunnel, port, planes[item.tunnel] ?? ""), node),
   );
-  const held = new Set(tunnels.filter(isHandedOver).map(({ name }) => name));
-  const halves = carried
-    .filter(({ session: { tunnel: name } }) => held.has(name))
-    .map(({ session: s }) => {
-      return { session: controlHalfOf(s), datapath: "Userspace", link: null } as const;
-    });
-  const silent = chosen.filter((item) => planes[item.tunnel] === "Held" && !item.agreed);
-  const silentKeys = new Set(silent.map(({ key }) => key));
-  const silentLinks = new Set(silent.map(({ key }) => linkId.pseudowire(key)));
+  const numbers = [...new Set(chosen.map((item) => item.tunnel))];
+  const tunnels = numbers.map((number) => tunnelOf(number, port, planes[number] ?? ""));
   return {
-    tunnels: [...tunnels.filter(isHandedOver).map(controlHalf), ...tunnels],
-    sessions: [...halves, ...carried.filter(({ session: { key } }) => !silentKeys.has(key))],
-    links: links.filter(({ id }) => !silentLinks.has(id)),
-    pairs,
+    tunnels,
+    sessions: parts.map((part) => part.session),
+    links: parts.flatMap((part) => part.links),
+    pairs: parts.flatMap((part) => part.pairs),
   };
 }
 
+function desireOne(
+  { key, mtu, attachment, sessionId, agreed = 0, ...drawn }: Drawn & { readonly key: string },
+  itsTunnel: Tunnel,
+  node: ModelNode,
+) {
+  const { name, datapath, control } = itsTunnel;
+  const traits = traitsOf(datapath);
+  const type = typeIn(traits, drawn.type);
+  const signalled = control === undefined ? {} : { control: sessionControl() };
+  const named = type === DEFAULT_PSEUDOWIRE ? {} : { pseudowireType: type.name };
+  const wanted = session({ key, tunnel: name, sessionId, mtu, ...signalled, ...named });
+  const both = { session: wanted, tunnel: itsTunnel };
+  const live = liveOf(node, itsTunnel, key, agreed === 0 ? null : sessionId + agreed);
+  const forwarding = traits.forwarding(both, live);
+  const forwarded = forwarding?.session ?? wanted;
+  const blank: Link = {
+    ...bare(linkId.pseudowire(key), "pseudowire"),
+    datapath: traits.device.name,
+    label: "",
+    name: "",
+    mtu,
+    mac: type.device?.hasMac === false ? null : "aa",
+  };
+  const label = pseudowireLabel(key, forwarded.sessionId);
+  const up = forwarding?.isUp === true;
+  const made: Link = { ...blank, label, name: traits.deviceName(forwarded), up };
+  const isWanted = traits.makesDevices || attachment !== null;
+  const device = forwarding !== null && isWanted && type.device !== null ? made : null;
+  const waits = traits.waitsForAgreement(both);
+  return {
+    ...attachedLinks(blank, device, attachment, { key, sessionId }, type),
+    session: {
+      session: wanted,
+      datapath,
+      ...(waits ? { forwarding: forwarding?.session ?? null } : {}),
+      link: device?.id ?? null,
+    },
+  };
+}
+
+/** The session's device, if it is to have one, and the other links of its attachment. */
+function attachedLinks(
+  blank: Link,
+  device: Link | null,
+  attachment: DrawnPod | null,
+  { key, sessionId }: { readonly key: string; readonly sessionId: number },
+  type: PseudowireType,
+): Pick<Desired, "links" | "pairs"> {
+  // Nobody has attached.
+  if (attachment === null) {
+    return { links: device === null ? [] : [{ ...device, up: false }], pairs: [] };
+  }
+  return modeOf(attachment, type).wantedLinks({
+    session: { key, sessionId },
+    nodeName: "node",
+    blank,
+    device,
+    attachments: [attachedPod(key, attachment)],
+    isSilent: false,
+    present: new Map(),
+  });
+}
+
 /** The type that was drawn, if the datapath can carry it. */
-function typeIn(datapath: Datapath, type: PseudowireType = DEFAULT_PSEUDOWIRE): PseudowireType {
-  return datapath === "Kernel" && whyNotInKernel(type) !== null ? DEFAULT_PSEUDOWIRE : type;
+function typeIn(traits: DatapathTraits, type: PseudowireType = DEFAULT_PSEUDOWIRE): PseudowireType {
+  return traits.whyNotPseudowire(type) === null ? type : DEFAULT_PSEUDOWIRE;
 }
 
 /** The mode that was drawn, if it can carry the type's frames. */
@@ -382,13 +431,17 @@ function attachedPod(session: string, { pod, address }: DrawnPod): Attachment {
   };
 }
 
-function datapathOf(plane: Plane | undefined): Datapath {
-  return plane === "Held" ? "Kernel" : (plane ?? "Userspace");
-}
-
 function converge(desired: Desired, node: ModelNode): void {
   for (const action of plan(desired, node.observe())) node.apply(action);
   expect(plan(desired, node.observe())).toEqual([]);
+}
+
+/** Converges as often as ends that agree give cause to: once, where none do. Returns what is desired in the end. */
+function settle(desireOf: () => Desired, node: ModelNode): Desired {
+  for (let round = 0; round < 3; round++) converge(desireOf(), node);
+  const desired = desireOf();
+  expect(plan(desired, node.observe())).toEqual([]);
+  return desired;
 }
 
 /** What hands and crashes do to a node. */
@@ -406,7 +459,7 @@ const damage = fc.record({ kind: fc.constantFrom(...DAMAGES), pick: fc.nat() });
 
 type Injury = (node: ModelNode, link: Link, pick: number) => void;
 
-/** Of a link; those of the kernel's L2TP cannot be deleted by hand. */
+/** Of a link; those that are their sessions' cannot be deleted by hand. */
 const INJURIES: Readonly<
   Record<Exclude<(typeof DAMAGES)[number], "crash" | "deleteSession">, Injury>
 > = {
@@ -415,11 +468,11 @@ const INJURIES: Readonly<
     for (const dead of [...node.links.values()]) if (dead.netns === netns) die(node, dead, pick);
   },
   deleteLink(node, link) {
-    if (link.datapath !== "Kernel") node.apply({ do: "deleteLink", link: link.id, at: link });
+    if (!isSessions(link)) node.apply({ do: "deleteLink", link: link.id, at: link });
   },
   unlabel(node, link) {
     // In a pod a label tells nobody anything.
-    if (link.datapath === "Kernel" && link.netns === null) forget(node, link);
+    if (isSessions(link) && link.netns === null) forget(node, link);
     else node.links.set(link.id, { ...link, label: "" });
   },
   down: (node, link) => node.links.set(link.id, { ...link, up: false, routes: [] }),
@@ -435,28 +488,32 @@ function inflict(node: ModelNode, kind: (typeof DAMAGES)[number], pick: number):
   if (link !== undefined) INJURIES[kind](node, link, pick);
 }
 
-/** Of the userspace datapath; its devices stay, but not what it holds in the kernel. */
+/** The process ends; its devices stay, but not what it holds in the kernel. */
 function crash(node: ModelNode): void {
-  for (const { name } of [...node.tunnels.values()].filter(({ handsOver }) => handsOver)) {
-    node.apply({ do: "deleteTunnel", datapath: "Userspace", name });
+  const isProcess = ({ datapath }: { datapath: string }) => traitsOf(datapath).needsProcess;
+  for (const { datapath, name } of [...node.tunnels.values()].filter(isProcess)) {
+    if (traitsOf(datapath).device.isSessions) node.apply({ do: "deleteTunnel", datapath, name });
   }
   for (const programmed of [node.tunnels, node.sessions]) {
-    for (const [name, { datapath }] of programmed) {
-      if (datapath === "Userspace") programmed.delete(name);
-    }
+    for (const [name, item] of programmed) if (isProcess(item)) programmed.delete(name);
   }
 }
 
 /** By hand, as `ip l2tp del session` does. */
 function deleteSession(node: ModelNode, pick: number): void {
-  const sessions = [...node.sessions.values()].filter(({ datapath }) => datapath === "Kernel");
-  const key = sessions[pick % Math.max(1, sessions.length)]?.session.key;
-  if (key !== undefined) node.apply({ do: "deleteSession", datapath: "Kernel", key });
+  const sessions = [...node.sessions.values()].filter(
+    (item) => traitsOf(item.datapath).device.isSessions && forwardedSession(item) !== null,
+  );
+  const item = sessions[pick % Math.max(1, sessions.length)];
+  if (item === undefined) return;
+  const { datapath, session: s } = item;
+  const op = traitsOf(datapath).sessionsOutliveDevices ? "deleteDevice" : "deleteSession";
+  node.apply({ do: op, datapath, key: s.key });
 }
 
-/** The pod has gone: what the kernel's L2TP made comes back to the node, down, under the pod's name. */
+/** The pod has gone: a device that is its session's comes back to the node, down, under the pod's name. */
 function die(node: ModelNode, link: Link, pick: number): void {
-  if (link.datapath !== "Kernel") {
+  if (!isSessions(link)) {
     node.apply({ do: "deleteLink", link: link.id, at: link });
     return;
   }
@@ -464,14 +521,22 @@ function die(node: ModelNode, link: Link, pick: number): void {
   node.links.set(link.id, { ...link, ...bare, name: `dev${pick}` });
 }
 
-/** Without its label nobody knows whose the kernel's device is, nor then whose the session. */
+/** Without its label nobody knows whose the device is, nor then whose the frames. */
 function forget(node: ModelNode, link: Link): void {
   node.links.delete(link.id);
   for (const [name, item] of node.sessions) {
-    if (linkId.pseudowire(item.session.key) !== link.id || item.datapath !== "Kernel") continue;
-    node.sessions.delete(name);
-    const key = `unknown ${item.session.sessionId}`;
-    node.sessions.set(`Kernel ${key}`, { ...item, session: { ...item.session, key } });
+    const forwarded = forwardedSession(item);
+    const { device, sessionsOutliveDevices } = traitsOf(item.datapath);
+    const isIts = linkId.pseudowire(item.session.key) === link.id && device.isSessions;
+    if (!isIts || forwarded === null) continue;
+    if (sessionsOutliveDevices) node.sessions.set(name, { ...item, forwarding: null });
+    else node.sessions.delete(name);
+    const unknown = { ...forwarded, key: `unknown ${forwarded.sessionId}` };
+    const state = { ...item, session: unknown };
+    node.sessions.set(
+      `${item.datapath} ${unknown.key}`,
+      item.forwarding === undefined ? state : { ...state, forwarding: unknown },
+    );
   }
 }
 
@@ -479,12 +544,10 @@ describe("plan", () => {
   it("reaches what is desired from anything, and then rests", () => {
     fc.assert(
       fc.property(drawnNode, drawnNode, fc.array(damage), (first, second, damages) => {
-        const before = desire(first.sessions, 5000, first.planes);
         const node = new ModelNode();
-        converge(before, node);
+        settle(() => desire(first.sessions, 5000, first.planes, node), node);
         for (const { kind, pick } of damages) inflict(node, kind, pick);
-        const after = desire(second.sessions, 5002, second.planes);
-        converge(after, node);
+        const after = settle(() => desire(second.sessions, 5002, second.planes, node), node);
         expect([...node.sessions.keys()].sort()).toEqual(
           after.sessions.map(({ session: s, datapath }) => `${datapath} ${s.key}`).sort(),
         );
@@ -589,41 +652,41 @@ describe("plan", () => {
     ]);
   });
 
-  it("leaves the kernel's tunnel to the control half that holds it", () => {
+  it("replaces what the kernel has by what the ends of a managed tunnel agree on", () => {
     const node = new ModelNode();
-    const agreed = { ...one, agreed: true };
+    const agreed = { ...one, agreed: 100 };
+    const desired = (wanted: Drawn[], port = 5000) => desire(wanted, port, MANAGED, node);
     const doings = (wanted: Drawn[], port = 5000) =>
-      plan(desire(wanted, port, HELD), node.observe()).map((action) => action.do);
-    converge(desire([one], 5000, HELD), node);
-    expect(doings([agreed])).toEqual([
-      ...["putTunnel", "putSession", "changeLink", "moveLink", "changeLink"],
+      plan(desired(wanted, port), node.observe()).map((action) => action.do);
+    converge(desired([one]), node);
+    expect(node.links.size).toBe(0);
+    expect(doings([agreed])).toEqual(["putSession", "changeLink", "moveLink", "changeLink"]);
+    converge(desired([agreed]), node);
+    // What was agreed on is over: the device stays, down.
+    expect(doings([one])).toEqual(["changeLink"]);
+    const again = { ...one, agreed: 200 };
+    expect(doings([again])).toEqual([
+      ...["deleteDevice", "putSession", "changeLink", "moveLink", "changeLink"],
     ]);
-    converge(desire([agreed], 5000, HELD), node);
-    expect(doings([one])).toEqual(["deleteSession"]);
-    // Where the manifests are broken, what is there is all that is known of it.
-    const spared = { ...desire([agreed], 5000, HELD), tunnels: node.observe().tunnels };
-    expect(plan(spared, node.observe())).toEqual([]);
     // Another port is another socket.
     expect(doings([one], 5001)).toEqual([
-      ...["deleteSession", "deleteTunnel", "deleteSession", "deleteTunnel"],
-      ...["putTunnel", "putSession"],
+      ...["deleteSession", "deleteTunnel", "putTunnel", "putSession"],
     ]);
-    expect(plan({ tunnels: [], sessions: [], links: [], pairs: [] }, node.observe())).toHaveLength(
-      4,
-    );
+    const nothing = { tunnels: [], sessions: [], links: [], pairs: [] };
+    expect(plan(nothing, node.observe())).toHaveLength(2);
   });
 
   it.each([
-    [KERNEL, HELD],
-    [HELD, KERNEL],
-    [USERSPACE, HELD],
-    [HELD, USERSPACE],
+    [KERNEL, MANAGED],
+    [MANAGED, KERNEL],
+    [USERSPACE, MANAGED],
+    [MANAGED, USERSPACE],
   ])("goes from %s to %s, on one port", (from, to) => {
     const node = new ModelNode();
-    const agreed = { ...one, agreed: true };
-    converge(desire([agreed], 5000, from), node);
-    converge(desire([{ ...one, agreed: false }], 5000, to), node);
-    converge(desire([agreed], 5000, to), node);
+    const agreed = { ...one, agreed: 100 };
+    settle(() => desire([agreed], 5000, from, node), node);
+    converge(desire([one], 5000, to, node), node);
+    settle(() => desire([agreed], 5000, to, node), node);
     expect(node.links.size).toBe(1);
   });
 

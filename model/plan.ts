@@ -1,18 +1,14 @@
 /**
  * From what should be and what is, the actions that lead from one to the other: pure, over plain
- * data. Applying them and planning again yields nothing (plan.test.ts).
- *
- * The userspace datapath makes a device where it is to stand: moving one between namespaces takes the
- * kernel as long as deleting it. The kernel's own L2TP makes a device with its session, on the node, and
- * takes it along when the session goes.
+ * data. Applying them and planning again yields nothing (plan.test.ts). Datapaths differ by their traits
+ * (datapath.ts); the plan knows no datapath by its name.
  */
 
 import { sameData } from "../l2tp/same-data.ts";
-import { deviceName } from "./device-name.ts";
-import { kernelSessionDifference, tunnelDifference } from "./difference.ts";
-import { halfName } from "./halves.ts";
+import type { Change } from "./change.ts";
+import { forwardedSession, type TraitsOf } from "./datapath.ts";
 import { type LinkKind, linkId, parseLinkLabel } from "./link-label.ts";
-import type { Datapath, Session, Tunnel } from "./model.ts";
+import type { Session, Tunnel } from "./model.ts";
 
 /** Where a link stands: a network namespace by path (null: the node's), and its name in there. */
 export interface Place {
@@ -24,8 +20,8 @@ export interface Place {
 export interface Link extends Place {
   readonly id: string;
   readonly kind: LinkKind;
-  /** Whose device it is; null where it is no session's. */
-  readonly datapath: Datapath | null;
+  /** The kind of a session's device (`DeviceKind.name`); null where it is no session's. */
+  readonly datapath: string | null;
   /** Written on the link itself (link-label.ts). */
   readonly label: string;
   readonly mtu: number;
@@ -84,8 +80,10 @@ export interface Desired {
 export interface DesiredSession {
   readonly session: Session;
   /** That of its tunnel. */
-  readonly datapath: Datapath;
-  /** The id of its device among the links; null: nobody has attached, so in userspace it has none. */
+  readonly datapath: string;
+  /** How its frames are to be forwarded, where that is not as `session` says; null: not at all. */
+  readonly forwarding?: Session | null;
+  /** The id of its device among the links; null: it is to have none. */
   readonly link: string | null;
 }
 
@@ -97,7 +95,9 @@ export interface Observed {
 
 export interface ObservedSession {
   readonly session: Session;
-  readonly datapath: Datapath;
+  readonly datapath: string;
+  /** How its frames are forwarded, where that is not as `session` says; null: not at all. */
+  readonly forwarding?: Session | null;
   /** The data plane has its device in hand. */
   readonly deviceOpen: boolean;
   /** Frames with its session id reach it. */
@@ -109,20 +109,14 @@ export type LinkChange = Partial<
   Pick<Link, "label" | "name" | "mtu" | "mac" | "up" | "bridge" | "isSilent">
 >;
 
-export type Action =
-  | { readonly do: "putTunnel"; readonly tunnel: Tunnel }
-  | { readonly do: "deleteTunnel"; readonly datapath: Datapath; readonly name: string }
-  | {
-      readonly do: "putSession";
-      readonly datapath: Datapath;
-      readonly session: Session;
-      /** Where the data plane opens or makes the device; "keep": it has it; null: it closes it. */
-      readonly device: Place | "keep" | null;
-    }
-  /** In userspace without its device, which is a link like any other; in the kernel with it. */
-  | { readonly do: "deleteSession"; readonly datapath: Datapath; readonly key: string }
-  /** Deletes the device of a session in userspace, in whatever namespace it is. */
-  | { readonly do: "deleteDevice"; readonly datapath: Datapath; readonly key: string }
+/** A change of a datapath. */
+export type DatapathAction = ActionOf<Change>;
+
+type ActionOf<C> = C extends { readonly op: infer Op }
+  ? Omit<C, "op"> & { readonly do: Op; readonly datapath: string }
+  : never;
+
+export type LinkAction =
   | { readonly do: "createBridge"; readonly link: Link }
   | { readonly do: "createPair"; readonly port: Link; readonly pod: Link }
   | { readonly do: "deleteLink"; readonly link: string; readonly at: Place }
@@ -146,8 +140,15 @@ export type Action =
       readonly route: LinkRoute;
     };
 
-export function plan(desired: Desired, observed: Observed): Action[] {
-  const planner = new Planner(desired, observed);
+export type Action = DatapathAction | LinkAction;
+
+export function isDatapathAction(action: Action): action is DatapathAction {
+  return "datapath" in action;
+}
+
+/** @param traitsOf of all datapaths that the desired and the observed name */
+export function plan(desired: Desired, observed: Observed, traitsOf: TraitsOf): Action[] {
+  const planner = new Planner(desired, observed, traitsOf);
   planner.retire();
   planner.removeLinks();
   planner.vacatePlaces();
@@ -161,11 +162,6 @@ export function plan(desired: Desired, observed: Observed): Action[] {
 const placeOf = ({ netns, name }: Place): Place => ({ netns, name });
 const placeKey = ({ netns, name }: Place): string => `${netns ?? ""}\n${name}`;
 
-/** Where the kernel makes the device of a session. */
-function birthplace(session: Session): Place {
-  return { netns: null, name: deviceName(session, "Kernel") };
-}
-
 const hasSameType = (known: Session, wanted: Session): boolean =>
   known.pseudowireType === wanted.pseudowireType;
 
@@ -174,56 +170,49 @@ class Planner {
   readonly #desired: Desired;
   readonly #observed: Observed;
   readonly #wanted: Map<string, Link>;
+  readonly #traitsOf: TraitsOf;
   readonly #wantedTunnels: ReadonlyMap<string, Tunnel>;
-  /** Of the kernel's: they come and go with the sockets of their control halves. */
-  readonly #heldTunnels: ReadonlyMap<string, Tunnel>;
-  /** Names of control halves that are there. */
-  readonly #halves: ReadonlySet<string>;
   /** What stands after the actions so far. */
   readonly #links: Map<string, Link>;
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #sessions = new Map<string, ObservedSession>();
-  /** Tunnels in userspace that sessions leave, and that go when they have. */
+  /** Tunnels that sessions leave, and that go when they have. */
   readonly #left: Tunnel[] = [];
 
-  constructor(desired: Desired, observed: Observed) {
+  constructor(desired: Desired, observed: Observed, traitsOf: TraitsOf) {
     this.#desired = desired;
     this.#observed = observed;
+    this.#traitsOf = traitsOf;
     this.#wanted = new Map(desired.links.map((link) => [link.id, link]));
     this.#links = new Map(observed.links.map((link) => [link.id, link]));
-    // Nothing on a tunnel of the kernel's says whose it is, but its sessions do: without one there is none.
     const used = new Set(desired.sessions.map(({ session }) => session.tunnel));
     const wanted = desired.tunnels.filter(
-      (item) => item.datapath !== "Kernel" || used.has(item.name),
+      ({ name, datapath }) => used.has(name) || !traitsOf(datapath).tunnelsNeedSessions,
     );
     this.#wantedTunnels = new Map(wanted.map((tunnel) => [tunnel.name, tunnel]));
-    const names = new Set(desired.tunnels.map(({ name }) => name));
-    const held = desired.tunnels.filter(({ name }) => names.has(halfName(name)));
-    this.#heldTunnels = new Map(held.map((tunnel) => [tunnel.name, tunnel]));
-    this.#halves = new Set(
-      observed.tunnels.filter(({ handsOver }) => handsOver).map(({ name }) => name),
-    );
   }
 
-  /** What nobody wants, and what must go before it can come anew: a port or an id is free only then. */
+  /** What nobody wants, and what must go before another can take its place: a port or an id is free only then. */
   retire(): void {
     const going = new Set(this.#observed.tunnels.filter((tunnel) => this.#mustGo(tunnel)));
-    const anew = new Set<string>();
     for (const tunnel of this.#observed.tunnels) {
       if (!going.has(tunnel)) this.#tunnels.set(tunnel.name, tunnel);
-      else if (tunnel.handsOver) anew.add(tunnel.name);
     }
     const wanted = new Map(this.#desired.sessions.map((item) => [item.session.key, item]));
     const leaving = new Set<string>();
-    const gone: Action[] = [];
+    const gone: DatapathAction[] = [];
     for (const item of this.#observed.sessions) {
       const { datapath, session } = item;
-      if (!anew.has(session.tunnel) && this.#keepsSession(item, wanted.get(session.key))) {
-        this.#sessions.set(session.key, item);
-        leaving.add(`${datapath} ${session.tunnel}`);
+      const kept = this.#keptOf(item, wanted.get(session.key));
+      if (kept === null) {
+        gone.push(...this.#deleteWithDevice(item));
         continue;
       }
-      gone.push(...this.#deleteWithDevice(item, wanted.get(session.key)?.session));
+      this.#sessions.set(session.key, kept);
+      leaving.add(`${datapath} ${session.tunnel}`);
+      if (kept === item) continue;
+      this.#links.delete(linkId.pseudowire(session.key));
+      gone.push({ do: "deleteDevice", datapath, key: session.key });
     }
     for (const tunnel of going) {
       const { datapath, name } = tunnel;
@@ -231,50 +220,58 @@ class Planner {
       if (leaving.has(`${datapath} ${name}`)) this.#left.push(tunnel);
       else gone.push({ do: "deleteTunnel", datapath, name });
     }
-    // The kernel deletes a tunnel with all of its sessions faster than each of them: together.
-    const isKernels = (action: Action) => "datapath" in action && action.datapath === "Kernel";
-    this.actions.push(...gone.filter(isKernels), ...gone.filter((action) => !isKernels(action)));
+    // A datapath may delete a tunnel with all of its sessions faster than each of them: together.
+    for (const actions of Map.groupBy(gone, ({ datapath }) => datapath).values()) {
+      this.actions.push(...actions);
+    }
   }
 
-  /** A device that goes with its session in the kernel, or that only its session can still reach. */
-  #deleteWithDevice({ datapath, session }: ObservedSession, wanted?: Session): Action[] {
+  /** A device that goes with its session, or that only its session can still reach. */
+  #deleteWithDevice(item: ObservedSession, wanted?: Session): DatapathAction[] {
+    const { datapath, session } = item;
     const { key } = session;
-    const deletion: Action = { do: "deleteSession", datapath, key };
+    const { device: kind, makesDevices } = this.#traitsOf(datapath);
+    const deletion: DatapathAction = { do: "deleteSession", datapath, key };
     const device = this.#links.get(linkId.pseudowire(key));
-    if (device?.datapath !== datapath) return [deletion];
+    if (device?.datapath !== kind.name || forwardedSession(item) === null) return [deletion];
     // Another pseudowire type may have another kind of device.
     const isReplaced =
       device.isElsewhere || (wanted !== undefined && !hasSameType(session, wanted));
-    if (datapath === "Userspace" && !isReplaced) return [deletion];
+    if (!makesDevices && !isReplaced) return [deletion];
     this.#links.delete(device.id);
-    return datapath === "Kernel" ? [deletion] : [{ do: "deleteDevice", datapath, key }, deletion];
+    return makesDevices ? [deletion] : [{ do: "deleteDevice", datapath, key }, deletion];
   }
 
   #mustGo(tunnel: Tunnel): boolean {
-    const { name } = tunnel;
-    const held = this.#heldTunnels.get(name);
-    const wanted = held ?? this.#wantedTunnels.get(name);
-    if (wanted === undefined || tunnelDifference(tunnel, wanted) === "anew") return true;
-    // Nothing on it tells whether somebody holds its socket, but that there is somebody.
-    const isHeld = this.#halves.has(halfName(name));
-    return tunnel.datapath === "Kernel" && isHeld !== (held !== undefined);
+    const { name, datapath } = tunnel;
+    const wanted = this.#wantedTunnels.get(name);
+    if (wanted?.datapath !== datapath) return true;
+    return this.#traitsOf(datapath).tunnelDifference(tunnel, wanted) === "replace";
   }
 
-  #keepsSession(
-    { datapath, session }: ObservedSession,
-    wanted: DesiredSession | undefined,
-  ): boolean {
-    if (wanted?.datapath !== datapath) return false;
-    if (datapath === "Userspace") return hasSameType(session, wanted.session);
-    const hasTunnel = this.#tunnels.get(session.tunnel)?.datapath === "Kernel";
+  /** What stays of the session: all, all but its device, or nothing. */
+  #keptOf(item: ObservedSession, wanted: DesiredSession | undefined): ObservedSession | null {
+    const { datapath, session } = item;
+    if (wanted?.datapath !== datapath || !hasSameType(session, wanted.session)) return null;
+    const traits = this.#traitsOf(datapath);
+    const hasTunnel = this.#tunnels.get(session.tunnel)?.datapath === datapath;
+    if (traits.sessionsNeedTunnel && !hasTunnel) return null;
+    if (!traits.makesDevices || this.#keepsForwarding(item, wanted)) return item;
+    return traits.sessionsOutliveDevices ? { ...item, forwarding: null } : null;
+  }
+
+  #keepsForwarding(item: ObservedSession, wanted: DesiredSession): boolean {
+    const { device: kind, sessionDifference } = this.#traitsOf(item.datapath);
+    const [had, wants] = [forwardedSession(item), forwardedSession(wanted)];
+    if (had === null) return true;
+    if (wants === null) return false;
     const device = wanted.link === null ? undefined : this.#links.get(wanted.link);
     const isInReach = !device?.isElsewhere || this.#wanted.get(device.id)?.isElsewhere === true;
-    const hasDevice = wanted.link === null || (device?.datapath === "Kernel" && isInReach);
-    if (!hasTunnel || !hasDevice) return false;
-    return kernelSessionDifference(session, wanted.session) !== "anew";
+    const hasDevice = wanted.link === null || (device?.datapath === kind.name && isInReach);
+    return hasDevice && sessionDifference(had, wants) !== "replace";
   }
 
-  /** Links that nobody wants, and halves of pairs whose other half is missing or out of place. */
+  /** Links that nobody wants, and ends of pairs whose other end is missing or out of place. */
   removeLinks(): void {
     for (const { port, pod } of this.#desired.pairs) {
       const [portLink, podLink] = [this.#links.get(port), this.#links.get(pod)];
@@ -282,47 +279,78 @@ class Planner {
       if (portLink !== undefined && podLink !== undefined && inPlace) continue;
       for (const link of [portLink, podLink]) if (link !== undefined) this.#deleteLink(link);
     }
+    // The datapath makes another.
+    const replaced = new Set(this.#newDevices().map(({ link }) => link));
     for (const link of [...this.#links.values()]) {
       const wanted = this.#wanted.get(link.id);
       const isOutOfReach = link.isElsewhere === true && wanted?.isElsewhere !== true;
-      if (wanted?.datapath !== link.datapath || isOutOfReach) this.#deleteLink(link);
+      const isWrong = wanted?.datapath !== link.datapath || replaced.has(link.id);
+      if (isWrong || isOutOfReach) this.#deleteLink(link);
     }
   }
 
   programTunnelsAndSessions(): void {
     for (const tunnel of this.#wantedTunnels.values()) {
       const known = this.#tunnels.get(tunnel.name);
+      const { datapath } = tunnel;
+      const { tunnelDifference } = this.#traitsOf(datapath);
       if (known !== undefined && tunnelDifference(known, tunnel) === "none") continue;
-      this.actions.push({ do: "putTunnel", tunnel });
+      this.actions.push({ do: "putTunnel", datapath, tunnel });
     }
-    const born: { link: Link; wanted: Link }[] = [];
+    const made: { link: Link; wanted: Link }[] = [];
     for (const item of this.#desired.sessions) {
       const wanted = item.link === null ? undefined : this.#wanted.get(item.link);
-      const at =
-        item.datapath === "Kernel"
-          ? this.#programInKernel(item)
-          : this.#programInUserspace(item, wanted);
-      if (at !== null && wanted !== undefined) born.push({ link: newborn(wanted, at), wanted });
+      const at = this.#traitsOf(item.datapath).makesDevices
+        ? this.#programMaking(item)
+        : this.#programOpening(item, wanted);
+      if (at !== null && wanted !== undefined) made.push({ link: newborn(wanted, at), wanted });
     }
-    for (const { link, wanted } of born) this.#label(link, wanted);
+    for (const { link, wanted } of made) this.#label(link, wanted);
     for (const { datapath, name } of this.#left) {
       this.actions.push({ do: "deleteTunnel", datapath, name });
     }
   }
 
-  /** Returns where its device is born, where that is a new one. */
-  #programInKernel({ session, datapath }: DesiredSession): Place | null {
+  /** In a datapath that makes devices. Returns where it makes one. */
+  #programMaking(item: DesiredSession): Place | null {
+    const { session, datapath, forwarding } = item;
     const known = this.#sessions.get(session.key);
-    if (known !== undefined && kernelSessionDifference(known.session, session) === "none") {
-      return null;
-    }
-    const place = birthplace(session);
-    const device = known === undefined ? place : "keep";
-    this.actions.push({ do: "putSession", datapath, session, device });
-    return known === undefined ? place : null;
+    const place = this.#newDevicePlace(item);
+    if (place === null && known !== undefined && this.#isMade(item, known)) return null;
+    const device = place ?? (forwardedSession(item) === null ? null : "keep");
+    const forwarded = forwarding === undefined ? {} : { forwarding };
+    this.actions.push({ do: "putSession", datapath, session, ...forwarded, device });
+    return place;
   }
 
-  #programInUserspace(
+  #isMade(item: DesiredSession, known: ObservedSession): boolean {
+    const [had, wants] = [forwardedSession(known), forwardedSession(item)];
+    const { sessionDifference } = this.#traitsOf(item.datapath);
+    const isForwarded = had !== null && wants !== null && sessionDifference(had, wants) === "none";
+    if (!isForwarded && had !== wants) return false;
+    const isSignalled = known.session.control !== undefined || item.session.control !== undefined;
+    return !isSignalled || sameData(known.session, item.session);
+  }
+
+  /** Where the datapath makes a device for the session; null: it makes none. */
+  #newDevicePlace(item: DesiredSession): Place | null {
+    const { makesDevices, deviceName } = this.#traitsOf(item.datapath);
+    const wants = forwardedSession(item);
+    if (!makesDevices || wants === null) return null;
+    const known = this.#sessions.get(item.session.key);
+    if (known !== undefined && forwardedSession(known) !== null) return null;
+    return { netns: null, name: deviceName(wants) };
+  }
+
+  #newDevices(): { readonly link: string | null; readonly place: Place }[] {
+    return this.#desired.sessions.flatMap((item) => {
+      const place = this.#newDevicePlace(item);
+      return place === null ? [] : [{ link: item.link, place }];
+    });
+  }
+
+  /** In a datapath that opens devices where they are to stand. Returns where it makes one. */
+  #programOpening(
     { session, datapath, link }: DesiredSession,
     wanted: Link | undefined,
   ): Place | null {
@@ -347,10 +375,7 @@ class Planner {
 
   /** Gives way where a link stands under a name that another one is to have. */
   vacatePlaces(): void {
-    const births = this.#desired.sessions.filter(
-      ({ session, datapath }) => datapath === "Kernel" && !this.#sessions.has(session.key),
-    );
-    const claims = [...this.#wanted.values(), ...births.map(({ session }) => birthplace(session))];
+    const claims = [...this.#wanted.values(), ...this.#newDevices().map(({ place }) => place)];
     const claimed = new Set(claims.map(placeKey));
     let count = 0;
     for (const link of [...this.#links.values()]) {
@@ -444,9 +469,10 @@ class Planner {
     this.#links.delete(link.id);
     if (!link.isElsewhere) {
       this.actions.push({ do: "deleteLink", link: link.id, at: placeOf(link) });
-    } else if (link.datapath === "Userspace") {
+    } else if (link.kind === "pseudowire") {
       const key = parseLinkLabel(link.id)?.key ?? "";
-      this.actions.push({ do: "deleteDevice", datapath: link.datapath, key });
+      const datapath = this.#sessions.get(key)?.datapath;
+      if (datapath !== undefined) this.actions.push({ do: "deleteDevice", datapath, key });
     }
     // The other end of a pair goes with the port on the node.
   }

@@ -1,23 +1,25 @@
 /**
  * Tells which of the kernel's tunnels and sessions are ours, with nothing to remember: pure. The name
- * under which a session's device was made says that the session is ours (model/device-name.ts), and its
+ * under which a session's device was made says that the session is ours (device-name.ts), and its
  * sessions say it of a tunnel. Whose it is, of our objects, the device's label says.
  */
-import { parseKernelDeviceName } from "../../model/device-name.ts";
 import { pickFeatures } from "../../model/features.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import { kernelPseudowire, pseudowireField } from "../../model/pseudowires/index.ts";
+import type { Names } from "../datapath.ts";
+import { parseKernelDeviceName } from "./device-name.ts";
 import type { KernelSession, KernelTunnel } from "./l2tp-netlink.ts";
+import { KERNEL } from "./traits.ts";
 
-/** What is known of our objects beside what the kernel tells. */
-export interface Names {
-  /** By session id: the key of the session whose label is on the device. */
+/** Tunnels that the kernel has by another datapath's socket, and sessions in them. */
+export interface Claims {
+  /** Their names, by id. */
+  readonly tunnels: ReadonlyMap<number, string>;
+  /** Keys by session ID, of sessions that have no label that we can see. */
   readonly sessions: ReadonlyMap<number, string>;
-  /** The name of the tunnel with that id; `sessions`: the keys of those in it. */
-  tunnelName(tunnelId: number, sessions: readonly string[]): string | undefined;
-  /** By tunnel id: whose socket the datapath process has given the kernel. */
-  readonly held?: ReadonlyMap<number, string>;
 }
+
+export const NO_CLAIMS: Claims = { tunnels: new Map(), sessions: new Map() };
 
 export interface Adopted {
   readonly tunnels: ReadonlyMap<string, { readonly tunnel: Tunnel; readonly raw: KernelTunnel }>;
@@ -40,25 +42,26 @@ export function adopt(
   tunnels: readonly KernelTunnel[],
   sessions: readonly KernelSession[],
   names: Names,
+  claims: Claims = NO_CLAIMS,
 ): Adopted {
-  const keys = sessionKeys(sessions.filter(isOurs), names);
+  const known = new Map([...claims.sessions, ...names.sessions]);
+  const keys = sessionKeys(sessions.filter(isOurs), known);
   const inTunnels = Map.groupBy(keys, ([{ tunnelId }]) => tunnelId);
   const ours = new Map<string, { tunnel: Tunnel; raw: KernelTunnel }>();
   const foreignTunnels = new Map<number, KernelTunnel>();
   const namesById = new Map<number, string>();
-  for (const raw of tunnels) {
+  // A tunnel that is claimed has the name that its claimant gives it.
+  const isClaimed = ({ tunnelId }: KernelTunnel) => claims.tunnels.has(tunnelId);
+  const claimedFirst = [...tunnels.filter(isClaimed), ...tunnels.filter((raw) => !isClaimed(raw))];
+  for (const raw of claimedFirst) {
     const inThere = inTunnels.get(raw.tunnelId);
-    const held = names.held?.get(raw.tunnelId);
-    if (inThere === undefined) {
-      if (held === undefined) foreignTunnels.set(raw.tunnelId, raw);
+    const claimed = claims.tunnels.get(raw.tunnelId);
+    if (inThere === undefined && claimed === undefined) {
+      foreignTunnels.set(raw.tunnelId, raw);
       continue;
     }
-    const known =
-      held ??
-      names.tunnelName(
-        raw.tunnelId,
-        inThere.map(([, key]) => key),
-      );
+    const inside = (inThere ?? []).map(([, key]) => key);
+    const known = claimed ?? names.tunnelName(raw.tunnelId, inside);
     const name = known === undefined || ours.has(known) ? `kernel tunnel ${raw.tunnelId}` : known;
     namesById.set(raw.tunnelId, name);
     ours.set(name, { raw, tunnel: adoptTunnel(name, raw) });
@@ -82,13 +85,16 @@ export function adopt(
  * The keys of our sessions; one without a label, or with that of another, gets one that nobody wants. So do all of
  * several with one id: Linux 6.12 allows that, and only one of them gets the frames.
  */
-function sessionKeys(ours: readonly KernelSession[], names: Names): Map<KernelSession, string> {
+function sessionKeys(
+  ours: readonly KernelSession[],
+  known: ReadonlyMap<number, string>,
+): Map<KernelSession, string> {
   const namesakes = Map.groupBy(ours, ({ tunnelId, sessionId }) => `${tunnelId} ${sessionId}`);
   const taken = new Set<string>();
   const keys = new Map<KernelSession, string>();
   for (const [ids, raws] of namesakes) {
     for (const [index, raw] of raws.entries()) {
-      const labelled = raws.length === 1 ? names.sessions.get(raw.sessionId) : undefined;
+      const labelled = raws.length === 1 ? known.get(raw.sessionId) : undefined;
       const isFree = labelled !== undefined && !taken.has(labelled);
       const key = isFree
         ? labelled
@@ -104,7 +110,7 @@ function adoptTunnel(name: string, raw: KernelTunnel): Tunnel {
   const { tunnelId, peerTunnelId, encapsulation } = raw;
   return {
     name,
-    datapath: "Kernel",
+    datapath: KERNEL.name,
     tunnelId,
     peerTunnelId,
     encapsulation,

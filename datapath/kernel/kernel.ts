@@ -1,6 +1,6 @@
 /**
- * Tunnels and their sessions in the kernel's own L2TP; those with a control connection have been made there by whoever
- * holds it (hand-over.ts). What the kernel is asked, it answers at once; but to delete takes it long, so that waits
+ * Tunnels and their sessions in the kernel's own L2TP; those with a control connection another datapath has made there
+ * from its socket. What the kernel is asked, it answers at once; but to delete takes it long, so that waits
  * (docs/adr/0006-kernel-datapath.md).
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,7 +9,6 @@ import { sameData } from "../../l2tp/same-data.ts";
 import { isErrno } from "../../linux/errno.ts";
 import { findLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
-import { deviceName } from "../../model/device-name.ts";
 import {
   createEndpointCounters,
   createSessionCounters,
@@ -18,10 +17,11 @@ import {
 } from "../../model/model.ts";
 import { kernelNumber, pseudowireOf, whyNotInKernel } from "../../model/pseudowires/index.ts";
 import type { Reply } from "../../rpc/errors.ts";
-import type { Change, Listing, SessionState, TunnelState } from "../datapath.ts";
+import type { Change, Listing, Names, SessionState, TunnelState } from "../datapath.ts";
 import { Activity } from "./activity.ts";
-import { type Adopted, adopt, adoptSession, isOurs, type Names } from "./adopt.ts";
+import { type Adopted, adopt, adoptSession, type Claims, isOurs, NO_CLAIMS } from "./adopt.ts";
 import { Batch, type PutSession } from "./batch.ts";
+import { kernelDeviceName } from "./device-name.ts";
 import {
   type KernelSession,
   type KernelTunnel,
@@ -30,6 +30,7 @@ import {
   type NewKernelSession,
   type NewKernelTunnel,
 } from "./l2tp-netlink.ts";
+import { KERNEL } from "./traits.ts";
 
 const FIRST_POLL_MS = 2;
 const LAST_POLL_MS = 100;
@@ -42,9 +43,10 @@ export class NotOursError extends Error {
   readonly code = "NotOurs";
 }
 
-/** The control half of a tunnel is not there, or not yet. */
-export class NotHandedOverError extends Error {
-  readonly code = "NotHandedOver";
+/** The kernel does not have the tunnel that another datapath was to make from its socket, or not yet. */
+export class NoSocketError extends Error {
+  static readonly CODE = "NoSocket";
+  readonly code = NoSocketError.CODE;
 }
 
 export function strangeTunnel(tunnelId: number): string {
@@ -66,6 +68,8 @@ export class KernelDatapath {
   readonly #tunnels = new Map<string, Tunnel>();
   /** Ours, by key. */
   readonly #sessions = new Map<string, NewKernelSession | KernelSession>();
+  /** Another datapath has closed a socket of a tunnel. */
+  #isReleasing = false;
   #foreign: Pick<Adopted, "foreignTunnels" | "foreignSessions"> = {
     foreignTunnels: new Map(),
     foreignSessions: new Map(),
@@ -82,8 +86,8 @@ export class KernelDatapath {
   }
 
   /** All of ours. Changes refer to what was listed last. */
-  list(names: Names): Listing {
-    const adopted = this.#adopt(names);
+  list(names: Names, claims = NO_CLAIMS): Listing {
+    const adopted = this.#adopt(names, claims);
     this.#foreign = adopted;
     this.#tunnels.clear();
     this.#sessions.clear();
@@ -94,8 +98,8 @@ export class KernelDatapath {
   }
 
   /** As `list`, and changes refer to what they did before. */
-  look(names: Names): Listing {
-    return this.#describe(this.#adopt(names));
+  look(names: Names, claims = NO_CLAIMS): Listing {
+    return this.#describe(this.#adopt(names, claims));
   }
 
   objects(): KernelObjects {
@@ -116,6 +120,11 @@ export class KernelDatapath {
     return isOther ? found : undefined;
   }
 
+  /** The session ID by which the kernel had the session last; undefined: it had none. */
+  sessionIdOf(key: string): number | undefined {
+    return this.#sessions.get(key)?.sessionId;
+  }
+
   /** One session, where it is what its manifest says: in that tunnel, with that id. */
   find(wanted: Session, tunnelId: number): Listing {
     const raw = this.#l2tp.getSession({ tunnelId, sessionId: wanted.sessionId });
@@ -126,13 +135,16 @@ export class KernelDatapath {
     return { tunnels: [], sessions: [this.#describeSession({ session, raw }, tunnel)] };
   }
 
-  /**
-   * A reply for each change, in order; one that fails does not stop the next.
-   * @param isLettingGo a tunnel that the kernel was given may be on its way out
-   */
-  async apply(changes: readonly Change[], isLettingGo = false): Promise<readonly Reply<null>[]> {
+  /** A tunnel may be on its way out, as its socket has been closed: what comes next may meet it. */
+  expectRelease(): void {
+    this.#isReleasing = true;
+  }
+
+  /** A reply for each change, in order; one that fails does not stop the next. */
+  async apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
     const batch = new Batch(changes);
-    if (isLettingGo) batch.deletes();
+    if (this.#isReleasing) batch.deletes();
+    this.#isReleasing = false;
     const doomed = this.#doomed(changes);
     for (let at = 0; at < changes.length; ) at += await this.#applyRun(batch, doomed, at);
     return batch.replies;
@@ -189,7 +201,7 @@ export class KernelDatapath {
       const index = start + offset;
       await batch.settle(index, () => {
         const raw = newTunnel(tunnel);
-        const isThere = tunnel.control === undefined ? this.#isMade(raw) : this.#isHeld(tunnel);
+        const isThere = tunnel.control === undefined ? this.#isMade(raw) : this.#isGiven(tunnel);
         if (isThere) this.#tunnels.set(tunnel.name, tunnel);
         else wanted.set(raw, { index, tunnel });
       });
@@ -202,15 +214,15 @@ export class KernelDatapath {
     }
   }
 
-  /** True: the datapath process has its socket. @throws NotHandedOverError */
-  #isHeld(tunnel: Tunnel): true {
+  /** True: another datapath has made it from its socket. @throws NoSocketError */
+  #isGiven(tunnel: Tunnel): true {
     if (this.holds(tunnel)) return true;
-    throw new NotHandedOverError(
+    throw new NoSocketError(
       `the kernel has not been given tunnel ${tunnel.tunnelId} with its control connection`,
     );
   }
 
-  /** Whether the kernel has the tunnel; asked of one that it was given. */
+  /** Whether the kernel has the tunnel; asked of one that was made from a socket. */
   holds(tunnel: Tunnel): boolean {
     const known = this.#l2tp.getTunnel(tunnel.tunnelId);
     return known !== undefined && isSame(known, newTunnel(tunnel));
@@ -310,9 +322,9 @@ export class KernelDatapath {
     this.#tunnels.delete(name);
   }
 
-  #adopt(names: Names): Adopted {
+  #adopt(names: Names, claims: Claims): Adopted {
     const { tunnels, sessions } = this.objects();
-    return adopt(tunnels, sessions, names);
+    return adopt(tunnels, sessions, names, claims);
   }
 
   #foreignIn(id: number): KernelSession[] {
@@ -335,7 +347,7 @@ export class KernelDatapath {
     const { statistics } = raw;
     return {
       session,
-      datapath: "Kernel",
+      datapath: KERNEL.name,
       deviceOpen: true,
       receiving: true,
       counters: {
@@ -419,7 +431,7 @@ function newSession(tunnelId: number, session: Session): NewKernelSession {
     l2SpecificSublayer,
     txCookie,
     rxCookie,
-    interface: deviceName(session, "Kernel"),
+    interface: kernelDeviceName(session),
     sendSequence: sequencing.send,
     receiveSequence: sequencing.receive,
     reorderTimeoutMs: sequencing.reorderTimeoutMs,

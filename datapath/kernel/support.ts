@@ -4,16 +4,9 @@ import { existsSync } from "node:fs";
 import { isErrno } from "../../linux/errno.ts";
 import type { NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { AF_INET, AF_INET6, requireDatagramProtocol } from "../../linux/socket.ts";
+import type { KernelSupport } from "../../model/datapath.ts";
 import { IPPROTO_L2TP } from "../tunnel-socket.ts";
 import { L2tpNetlink, NoL2tpError } from "./l2tp-netlink.ts";
-
-/** Why the kernel cannot have a tunnel; null: it can. */
-export interface KernelSupport {
-  readonly UDP: string | null;
-  /** Protocol 115 over IPv4, and over IPv6. */
-  readonly IPv4: string | null;
-  readonly IPv6: string | null;
-}
 
 /** Whether the kernel has its L2TP now: without making it load a module, as every question else does. */
 export function isKernelL2tpLoaded(): boolean {

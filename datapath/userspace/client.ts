@@ -26,6 +26,7 @@ export class DatapathClient {
   readonly #path: string;
   #rpc: RpcClient | null = null;
   #connecting: Promise<RpcClient> | null = null;
+  #listing: Promise<Listing> | null = null;
   /** Called when the process has gone away. */
   onLost: () => void = () => {};
 
@@ -49,9 +50,19 @@ export class DatapathClient {
     }
   }
 
-  /** @param sessions keys of the sessions to list; undefined: all, and all tunnels */
+  /**
+   * All that is asked for before the process answers is one question.
+   * @param sessions keys of the sessions to list; undefined: all, and all tunnels
+   */
   list(sessions?: readonly string[]): Promise<Listing> {
-    return this.#request(sessions === undefined ? { op: "list" } : { op: "list", sessions });
+    if (sessions !== undefined) return this.#request({ op: "list", sessions });
+    const listing =
+      this.#listing ??
+      this.#request({ op: "list" }).finally(() => {
+        if (this.#listing === listing) this.#listing = null;
+      });
+    this.#listing = listing;
+    return listing;
   }
 
   /** How often control connections have changed so far. */
@@ -62,6 +73,8 @@ export class DatapathClient {
   /** A reply for each change, in order. */
   async apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
     const replies: Reply<null>[] = [];
+    // A listing from now on shows what has changed.
+    this.#listing = null;
     for (let at = 0; at < changes.length; at += CHANGES_PER_REQUEST) {
       const part = changes.slice(at, at + CHANGES_PER_REQUEST);
       replies.push(...(await this.#request({ op: "apply", changes: part })));

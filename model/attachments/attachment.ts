@@ -1,5 +1,4 @@
 /** A pod's interface on a session, as CNI asked for it. The kernel cannot tell it; we keep it. */
-import type { Datapath } from "../model.ts";
 import type { LinkRoute } from "../plan.ts";
 
 /**
@@ -11,8 +10,8 @@ export interface PodDevice {
   readonly index: number;
   /** The session's own device, or the pod's end of a veth pair to the session's bridge. */
   readonly kind: "pseudowire" | "pod";
-  /** The datapath that made it; null for a veth pair. */
-  readonly datapath: Datapath | null;
+  /** Its kind (`DeviceKind.name`); null for a veth pair. */
+  readonly datapath: string | null;
   /** The session ID that it was made for. */
   readonly sessionId: number;
   /** The MTU that the agent set last. Another one is the pod's choice. */

@@ -5,18 +5,17 @@
 import type { Logger } from "pino";
 import type { Listing } from "../../datapath/datapath.ts";
 import { l2tpNotifications, withoutKernel } from "../../datapath/kernel/support.ts";
+import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { DatapathClient } from "../../datapath/userspace/client.ts";
 import { monitorNode } from "../../linux/netlink/monitor.ts";
-import { attachmentKey, type PresentLinks } from "../../model/attachments/index.ts";
-import type { Datapath, Session } from "../../model/model.ts";
+import { attachmentKey } from "../../model/attachments/index.ts";
+import type { Session } from "../../model/model.ts";
 import { nodePaths } from "../../underlay/index.ts";
 import { AgentError } from "../agent-error.ts";
 import type { CniCall } from "../agent-protocol.ts";
 import { TEARDOWN_REASONS } from "../api/placement.ts";
-import type { L2tpTunnel } from "../api/types.ts";
-import type { DatapathContext } from "../resolve/datapaths.ts";
+import { type DatapathContext, mayNeedKernel } from "../resolve/datapaths.ts";
 import type { Spared } from "../resolve/desired.ts";
-import { asOne, isAgreedOn } from "../resolve/halves.ts";
 import { type HeldObjects, heldAfter, type Unreadable } from "../resolve/held.ts";
 import {
   describeRejection,
@@ -26,16 +25,11 @@ import {
   takeIn,
 } from "../resolve/intake.ts";
 import type { Refusal } from "../resolve/refusal.ts";
-import {
-  type Programmed,
-  type Resolved,
-  type ResolvedTunnel,
-  resolve,
-  yieldToSpared,
-} from "../resolve/resolve.ts";
+import { resolve, yieldToSpared } from "../resolve/resolve.ts";
+import type { Resolved, ResolvedTunnel } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { tunnelNamer } from "../resolve/tunnel-names.ts";
-import type { ObjectSource, StatusSink, Withdrawn } from "../sources/source.ts";
+import type { ObjectSource, StatusSink } from "../sources/source.ts";
 import { Attacher, type AttachStep } from "./attach.ts";
 import { AttachmentStore } from "./attachments.ts";
 import { ControlWatch } from "./control-watch.ts";
@@ -44,6 +38,7 @@ import { DeferredRequests } from "./deferred.ts";
 import { Mutex } from "./mutex.ts";
 import { Node } from "./node.ts";
 import { aboutNode } from "./object-findings.ts";
+import type { PassState } from "./pass-state.ts";
 import { statusInputs } from "./report.ts";
 
 export interface AgentOptions {
@@ -57,8 +52,8 @@ export interface AgentOptions {
   readonly datapathSocket: string;
   /** Whether a datapath that does not run is started, or waited for. */
   readonly startsDatapath: boolean;
-  /** What is to move the frames of tunnels that leave it open; null: the kernel where it can. */
-  readonly datapath: Datapath | null;
+  /** The value of spec.datapath for tunnels that leave it open; null: the first datapath that can. */
+  readonly datapath: string | null;
   /** Between two periodic passes. */
   readonly resyncMs: number;
   readonly log: Logger;
@@ -74,20 +69,6 @@ const FIRST_RETRY_MS = 250;
 /** Explains an unreadable attachment, and names the remedy. */
 const SPARED =
   "the sessions that it may be about are left as they are; delete its pod, or delete the file if the pod is gone";
-
-/** What is known after a pass. */
-export interface PassState {
-  readonly intake: Intake;
-  readonly rejections: readonly Rejection[];
-  readonly withdrawn: readonly Withdrawn[];
-  readonly resolved: Resolved;
-  readonly failures: Failures;
-  readonly programmed: Programmed;
-  /** As it was before the pass. */
-  readonly listing: Listing;
-  /** As they are after it. */
-  readonly links: PresentLinks;
-}
 
 export class Agent {
   readonly attacher: Attacher;
@@ -220,7 +201,7 @@ export class Agent {
   }
 
   async listDatapath(): Promise<Listing> {
-    return asOne(await this.node.look());
+    return this.node.look();
   }
 
   /**
@@ -269,11 +250,13 @@ export class Agent {
     const { intake, rejections, unknown, withdrawn, held } = await this.#read();
     const namer = tunnelNamer(intake, nodeName, this.node.tunnelNames);
     const observation = await this.node.observe(namer, this.#unlabelled(intake));
-    const listing = asOne(observation.listing);
+    const { listing } = observation;
     const programmed = {
       tunnels: new Map(listing.tunnels.map(({ tunnel }) => [tunnel.name, tunnel.tunnelId])),
       kernelTunnels: new Set(
-        listing.tunnels.flatMap(({ tunnel }) => (tunnel.datapath === "Kernel" ? tunnel.name : [])),
+        listing.tunnels.flatMap(({ tunnel: { name, datapath } }) =>
+          traitsOf(datapath).ports === "shared" ? [] : name,
+        ),
       ),
       sessions: new Map(listing.sessions.map(({ session }) => [session.key, this.#idOf(session)])),
       remoteEndIds: remoteEndIds(listing),
@@ -335,20 +318,20 @@ export class Agent {
     );
   }
 
-  /** Of a kernel's half that has lost the other one nothing else tells what the manifest called it. */
+  /** Nothing else tells what the manifest calls a session of which only what was agreed on is left. */
   #idOf({ key, sessionId }: Session): number {
     const before = this.#state?.resolved.sessions.get(key);
-    return before !== undefined && isAgreedOn(before) ? before.session.sessionId : sessionId;
+    if (before === undefined) return sessionId;
+    const waits = traitsOf(before.tunnel.datapath).waitsForAgreement(before);
+    return waits ? before.session.sessionId : sessionId;
   }
 
   /** Whether the kernel can is nobody's question unless there is a tunnel that may be its. */
   async #datapathContext({ tunnels }: Intake): Promise<DatapathContext> {
     const { datapath, nodeName } = this.#options;
-    const isOpen = ({ spec }: L2tpTunnel) =>
-      spec.nodeName === nodeName &&
-      (spec.datapath === "Kernel" ||
-        ((spec.datapath ?? "Auto") === "Auto" && datapath !== "Userspace"));
-    const matters = [...tunnels.values()].some(isOpen);
+    const matters = [...tunnels.values()].some(
+      (object) => object.spec.nodeName === nodeName && mayNeedKernel(object, datapath),
+    );
     const kernel = matters
       ? await this.#datapaths.support()
       : withoutKernel("it was not asked for");
@@ -456,11 +439,10 @@ export class Agent {
   }
 }
 
-/** True if a tunnel of the node is in the datapath process. */
+/** True if a tunnel of the node needs the datapath process. */
 function needsProcess(resolved: Pick<Resolved, "tunnels"> | undefined): boolean {
-  const isInProcess = ({ tunnel }: ResolvedTunnel) =>
-    tunnel.datapath === "Userspace" || tunnel.control !== undefined;
-  return [...(resolved?.tunnels.values() ?? [])].some(isInProcess);
+  const needs = ({ tunnel }: ResolvedTunnel) => traitsOf(tunnel.datapath).needsProcess;
+  return [...(resolved?.tunnels.values() ?? [])].some(needs);
 }
 
 function refusals(kind: string, refused: ReadonlyMap<string, Refusal> | undefined): string[] {

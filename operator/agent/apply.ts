@@ -1,6 +1,7 @@
 /** Carries out a plan. An action that fails stops the others of its object, and of no other. */
 
 import type { Change } from "../../datapath/datapath.ts";
+import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { Errno, isErrno, SystemError } from "../../linux/errno.ts";
 import { addAddress } from "../../linux/netlink/address.ts";
 import {
@@ -15,10 +16,15 @@ import {
 import { addRoute } from "../../linux/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { OWN_NETNS } from "../../linux/netns.ts";
-import { wholeName } from "../../model/halves.ts";
 import { linkId, parseLinkLabel } from "../../model/link-label.ts";
-import type { Datapath } from "../../model/model.ts";
-import type { Action, Link, Place } from "../../model/plan.ts";
+import {
+  type Action,
+  type DatapathAction,
+  isDatapathAction,
+  type Link,
+  type LinkAction,
+  type Place,
+} from "../../model/plan.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import type { Failure, Failures } from "../resolve/status.ts";
 import { foreignBridgeIndex } from "./observe.ts";
@@ -26,7 +32,7 @@ import { foreignBridgeIndex } from "./observe.ts";
 export interface ApplyContext {
   readonly socket: NetlinkSocket;
   /** Replies in the order of the changes. */
-  applyChanges(datapath: Datapath, changes: readonly Change[]): Promise<readonly Reply<null>[]>;
+  applyChanges(datapath: string, changes: readonly Change[]): Promise<readonly Reply<null>[]>;
   /** The links that exist, by their IDs. */
   readonly present: ReadonlyMap<string, Link>;
   /** The names of the bridges, by their ids. */
@@ -34,8 +40,6 @@ export interface ApplyContext {
   /** The session of an attachment, by the key of the attachment. */
   sessionOfAttachment(key: string): string | undefined;
 }
-
-type LinkAction = Extract<Action, { link: unknown } | { port: Link }>;
 
 export async function applyPlan(
   actions: readonly Action[],
@@ -60,7 +64,7 @@ class Executor {
   readonly #indexes = new Map<string, number>();
   /** Changes of a datapath that wait to go out together, with whom each belongs to. */
   #changes: { readonly owner: string; readonly change: Change }[] = [];
-  #datapath: Datapath = "Userspace";
+  #datapath = "";
   /** The observed links that no action has moved or replaced yet. */
   readonly #present: Map<string, Link>;
 
@@ -73,26 +77,26 @@ class Executor {
     const owner = this.#ownerOf(action);
     if (this.failures.has(owner)) return;
     try {
-      const wanted = this.#datapathChange(action);
-      if (wanted !== null) {
-        if (wanted.datapath !== this.#datapath) await this.flush();
+      if (isDatapathAction(action)) {
+        if (action.datapath !== this.#datapath) await this.flush();
         if (this.failures.has(owner)) return;
-        this.#datapath = wanted.datapath;
+        this.#datapath = action.datapath;
+        this.#guardDevice(action);
         this.#forgetReplaced(action);
-        this.#changes.push({ owner, change: wanted.change });
+        this.#changes.push({ owner, change: changeOf(action) });
         return;
       }
       // Links of a session are touched only when the datapath has made them.
       await this.flush();
       if (this.failures.has(owner)) return;
       if (!staysInPlace(action)) this.#indexes.clear();
-      await this.#changeLinks(action as LinkAction);
+      await this.#changeLinks(action);
     } catch (error) {
       this.#fail(owner, error);
     }
   }
 
-  /** The device of a session in the kernel goes and comes with it. */
+  /** The device of a session may go and come with it. */
   #forgetReplaced(action: Action): void {
     if (action.do === "deleteSession" || action.do === "deleteDevice") {
       this.#present.delete(linkId.pseudowire(action.key));
@@ -133,14 +137,14 @@ class Executor {
   #ownerOf(action: Action): string {
     switch (action.do) {
       case "putTunnel":
-        return `tunnel ${wholeName(action.tunnel.name)}`;
+        return `tunnel ${action.tunnel.name}`;
       case "deleteTunnel":
-        return `tunnel ${wholeName(action.name)}`;
+        return `tunnel ${action.name}`;
       case "putSession":
-        return `session ${wholeName(action.session.key)}`;
+        return `session ${action.session.key}`;
       case "deleteSession":
       case "deleteDevice":
-        return `session ${wholeName(action.key)}`;
+        return `session ${action.key}`;
       case "createBridge":
         return this.#ownerOfLink(action.link.id);
       case "createPair":
@@ -158,27 +162,11 @@ class Executor {
     return `session ${key ?? parsed.key}`;
   }
 
-  #datapathChange(action: Action): { datapath: Datapath; change: Change } | null {
-    switch (action.do) {
-      case "putTunnel": {
-        const { tunnel } = action;
-        return { datapath: tunnel.datapath, change: { op: "putTunnel", tunnel } };
-      }
-      case "deleteTunnel":
-        return { datapath: action.datapath, change: { op: "deleteTunnel", name: action.name } };
-      case "putSession": {
-        const { datapath, session, device } = action;
-        const opens = datapath === "Userspace" && device !== null && device !== "keep";
-        if (opens) this.#guardName(device, linkId.pseudowire(session.key));
-        return { datapath, change: { op: "putSession", session, device } };
-      }
-      case "deleteSession":
-        return { datapath: action.datapath, change: { op: "deleteSession", key: action.key } };
-      case "deleteDevice":
-        return { datapath: action.datapath, change: { op: "deleteDevice", key: action.key } };
-      default:
-        return null;
-    }
+  #guardDevice(action: DatapathAction): void {
+    if (action.do !== "putSession" || traitsOf(action.datapath).makesDevices) return;
+    const { device, session } = action;
+    if (device === null || device === "keep") return;
+    this.#guardName(device, linkId.pseudowire(session.key));
   }
 
   /**
@@ -192,8 +180,8 @@ class Executor {
     const isOurs = parseLinkLabel(link.alias)?.id === id;
     if (at.netns === null && (isOurs || (link.kind === "tun" && link.alias === ""))) return;
     // Of a pair that a datapath made in its last moment.
-    const isHalf = link.kind === "veth" && link.alias === "" && at.netns === null;
-    if (isHalf && getLink(this.#socket(null), link.peer)?.name.startsWith("l2tpf")) return;
+    const isPairEnd = link.kind === "veth" && link.alias === "" && at.netns === null;
+    if (isPairEnd && getLink(this.#socket(null), link.peer)?.name.startsWith("l2tpf")) return;
     throw new SystemError(
       Errno.EEXIST,
       "create device",
@@ -310,6 +298,10 @@ class Executor {
     }
     return socket;
   }
+}
+
+function changeOf({ do: op, datapath: _, ...rest }: DatapathAction): Change {
+  return { op, ...rest } as Change;
 }
 
 /** Whether every link bears the same name in the same namespace afterwards. */

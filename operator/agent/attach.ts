@@ -1,5 +1,6 @@
 /** What CNI asks of the agent. Callers see to it that one call runs at a time. */
 
+import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { findLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { type Attachment, attachmentKey, attachmentMode } from "../../model/attachments/index.ts";
@@ -17,8 +18,7 @@ import {
   resultAddress,
   type SessionRequest,
 } from "../agent-protocol.ts";
-import { isAgreedOn } from "../resolve/halves.ts";
-import type { Resolved, ResolvedSession } from "../resolve/resolve.ts";
+import type { Resolved, ResolvedSession } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { announce } from "./announce.ts";
 import type { AttachmentStore } from "./attachments.ts";
@@ -273,7 +273,7 @@ export class Attacher {
     throw new AgentError("UnknownSession", message, remedy);
   }
 
-  /** In the kernel there is no interface before there is a session. @throws AgentError */
+  /** There may be no interface before the ends agree. @throws AgentError */
   async #requireAgreed(resolved: ResolvedSession): Promise<void> {
     const why = await this.#context.node.whyNotAgreed(resolved);
     if (why !== null) throw notEstablished(resolved, why);
@@ -281,7 +281,7 @@ export class Attacher {
 
   /** Then nothing is wrong with the node, and the pod has nothing all the same. */
   #lacksInterface(resolved: ResolvedSession, attachment: Attachment): boolean {
-    if (!isAgreedOn(resolved)) return false;
+    if (!traitsOf(resolved.tunnel.datapath).waitsForAgreement(resolved)) return false;
     return !this.#current(attachment).device;
   }
 

@@ -2,6 +2,7 @@
  * Checks an attachment's file when it is read: a field of another shape would break a reader later.
  */
 
+import { deviceKinds } from "../../datapath/registry/datapaths.ts";
 import type { Attachment } from "../../model/attachments/attachment.ts";
 import { parseAddress, parseInterfaceAddress, parsePrefix } from "../../net/ip.ts";
 import { MAC_FORM } from "../../net/mac.ts";
@@ -43,11 +44,11 @@ function isDevice(value: unknown): boolean {
   if (value === null) return true;
   if (typeof value !== "object") return false;
   const { index, kind, datapath, sessionId, mtu, isLowered } = value as Record<string, unknown>;
-  const isKnown = ["pseudowire", "pod"].includes(String(kind)) && DATAPATHS.includes(datapath);
+  const isKnown = ["pseudowire", "pod"].includes(String(kind)) && isDeviceKind(datapath);
   return isKnown && [index, sessionId, mtu].every(isNumber) && typeof isLowered === "boolean";
 }
 
-const DATAPATHS: readonly unknown[] = ["Kernel", "Userspace", null];
+const isDeviceKind: Check = (value) => value === null || deviceKinds.has(String(value));
 
 /** The plugin reads two lists of it when it repeats an answer. */
 function isIpamResult(value: unknown): boolean {

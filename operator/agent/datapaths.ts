@@ -1,146 +1,90 @@
-/** Both datapaths of a node: the kernel's own L2TP, where it has one, and the userspace process. */
-import type { Change, Listing } from "../../datapath/datapath.ts";
-import type { Names } from "../../datapath/kernel/adopt.ts";
-import { KernelDatapath, type KernelObjects } from "../../datapath/kernel/kernel.ts";
-import { NoL2tpError } from "../../datapath/kernel/l2tp-netlink.ts";
-import {
-  isKernelL2tpLoaded,
-  type KernelSupport,
-  probeKernel,
-  withoutKernel,
-} from "../../datapath/kernel/support.ts";
-import { type DatapathClient, isAbsent } from "../../datapath/userspace/client.ts";
-import { isControlHalf, wholeName } from "../../model/halves.ts";
-import type { Datapath } from "../../model/model.ts";
+/** All datapaths of a node as one. */
+import type { Change, Datapath, DumpEntry, Listing, Names } from "../../datapath/datapath.ts";
+import { KernelL2tp } from "../../datapath/kernel/shared.ts";
+import { DATAPATHS, traitsOf } from "../../datapath/registry/datapaths.ts";
+import type { DatapathClient } from "../../datapath/userspace/client.ts";
+import type { DeviceKind, KernelSupport } from "../../model/datapath.ts";
 import type { Reply } from "../../rpc/errors.ts";
-import type { ResolvedSession } from "../resolve/resolve.ts";
-import { applyHandingOver } from "./hand-over.ts";
-
-/** Modules may be installed while we run. */
-const PROBE_AGAIN_MS = 60_000;
-const NOTHING: Listing = { tunnels: [], sessions: [] };
+import type { ResolvedSession } from "../resolve/resolved.ts";
 
 export class Datapaths {
-  readonly userspace: DatapathClient;
-  #kernel: KernelDatapath | null = null;
-  #support: KernelSupport | null = null;
-  #probeAt = 0;
-  /** A socket that the kernel was given has been closed. */
-  #isLettingGo = false;
+  readonly process: DatapathClient;
+  readonly #kernel = new KernelL2tp();
+  #opened: Promise<readonly Datapath[]> | null = null;
 
-  constructor(userspace: DatapathClient) {
-    this.userspace = userspace;
+  constructor(process: DatapathClient) {
+    this.process = process;
   }
 
   close(): void {
-    this.userspace.close();
-    this.#kernel?.close();
-  }
-
-  /** What the kernel can do. Looks again now and then for what it could not. */
-  async support(): Promise<KernelSupport> {
-    const now = performance.now();
-    const lacks =
-      this.#support === null || Object.values(this.#support).some((why) => why !== null);
-    if (lacks && now >= this.#probeAt) {
-      this.#probeAt = now + PROBE_AGAIN_MS;
-      this.#support = await probeKernel();
-    }
-    return this.#support ?? withoutKernel("nobody has looked what the kernel can do");
-  }
-
-  /**
-   * All that is programmed. Changes refer to what was listed last.
-   * @param trustsSignalling a session in the kernel without its label is known by what was agreed
-   * on with the peer
-   */
-  list(names: Names, trustsSignalling = false): Promise<Listing> {
-    return this.#all((kernel, held, userspace) => {
-      const signalled = trustsSignalling ? agreedSessions(userspace) : [];
-      return kernel.list({ ...names, sessions: new Map([...signalled, ...names.sessions]), held });
+    this.process.close();
+    void this.#opened?.then((datapaths) => {
+      for (const datapath of datapaths) datapath.close();
     });
   }
 
-  /** The same for the curious, at any time. */
-  look(names: Names): Promise<Listing> {
-    return this.#all((kernel, held) => kernel.look({ ...names, held }));
+  /** What the kernel can do. */
+  support(): Promise<KernelSupport> {
+    return this.#kernel.support();
   }
 
-  /** All that the kernel has, whoever made it. */
-  kernelObjects(): KernelObjects {
-    return this.#openKernel()?.objects() ?? { tunnels: [], sessions: [] };
+  /** All that is programmed. Changes refer to what was listed last. */
+  list(names: Names): Promise<Listing> {
+    return this.#merge((datapath) => datapath.list(names));
+  }
+
+  /** The same for the curious, at any time. */
+  peek(names: Names): Promise<Listing> {
+    return this.#merge((datapath) => datapath.peek(names));
+  }
+
+  /** All that there is, whoever made it. */
+  async dump(names: Names): Promise<DumpEntry[]> {
+    const listing = await this.peek(names);
+    const datapaths = await this.#open();
+    return datapaths.flatMap((datapath) => datapath.dump(ofKind(listing, datapath.traits.device)));
   }
 
   /** One session, where its own datapath has it. */
-  async find({ session, tunnel }: ResolvedSession): Promise<Listing> {
-    if (tunnel.datapath === "Userspace") return this.userspace.list([session.key]);
-    return this.#openKernel()?.find(session, tunnel.tunnelId) ?? NOTHING;
+  async find({ session, tunnel }: Pick<ResolvedSession, "session" | "tunnel">): Promise<Listing> {
+    return (await this.#of(tunnel.datapath)).find(session, tunnel);
   }
 
   /** A reply for each change, in order. */
-  async apply(datapath: Datapath, changes: readonly Change[]): Promise<readonly Reply<null>[]> {
-    if (datapath === "Userspace") {
-      this.#isLettingGo ||= changes.some(
-        (change) => change.op === "deleteTunnel" && isControlHalf(change.name),
-      );
-      const apply = (some: readonly Change[]) => this.userspace.apply(some);
-      return applyHandingOver(changes, apply, () => this.#openKernel());
-    }
-    const kernel = this.#openKernel();
-    if (kernel === null) throw new NoL2tpError();
-    const isLettingGo = this.#isLettingGo;
-    this.#isLettingGo = false;
-    return kernel.apply(changes, isLettingGo);
+  async apply(datapath: string, changes: readonly Change[]): Promise<readonly Reply<null>[]> {
+    return (await this.#of(datapath)).apply(changes);
   }
 
-  async #all(
-    listKernel: (
-      kernel: KernelDatapath,
-      held: ReadonlyMap<number, string>,
-      userspace: Listing,
-    ) => Listing,
-  ): Promise<Listing> {
-    const userspace = await this.#listUserspace();
-    const opened = this.#openKernel();
-    const tunnels = userspace.tunnels.map((state) =>
-      state.tunnel.handsOver ? { ...state, isLost: opened?.holds(state.tunnel) !== true } : state,
-    );
-    const held = new Map(
-      tunnels.flatMap(({ tunnel, isLost }) =>
-        isLost === false ? [[tunnel.tunnelId, wholeName(tunnel.name)] as const] : [],
-      ),
-    );
-    const kernel = opened === null ? NOTHING : listKernel(opened, held, userspace);
+  async #merge(ask: (datapath: Datapath) => Promise<Listing>): Promise<Listing> {
+    // Where a session goes from one to another, and both list it, the one that is tried first counts.
+    const listings = await Promise.all((await this.#open()).toReversed().map(ask));
+    const [turns] = listings.flatMap((listing) => listing.turns ?? []);
     return {
-      ...userspace,
-      tunnels: [...tunnels, ...kernel.tunnels],
-      sessions: [...userspace.sessions, ...kernel.sessions],
+      tunnels: listings.flatMap(({ tunnels }) => tunnels),
+      sessions: listings.flatMap(({ sessions }) => sessions),
+      ...(turns === undefined ? {} : { turns }),
     };
   }
 
-  async #listUserspace(): Promise<Listing> {
-    try {
-      return await this.userspace.list();
-    } catch (error) {
-      // Nobody has needed it yet.
-      if (isAbsent(error)) return NOTHING;
-      throw error;
-    }
+  async #of(name: string): Promise<Datapath> {
+    const datapath = (await this.#open()).find(({ traits }) => traits.name === name);
+    if (datapath === undefined) throw new RangeError(`no datapath ${name}`);
+    return datapath;
   }
 
-  #openKernel(): KernelDatapath | null {
-    if (this.#kernel === null && isKernelL2tpLoaded()) this.#kernel = new KernelDatapath();
-    return this.#kernel;
+  #open(): Promise<readonly Datapath[]> {
+    const shared = { process: this.process, kernel: this.#kernel };
+    this.#opened ??= Promise.all(DATAPATHS.map(({ open }) => open(shared)));
+    return this.#opened;
   }
 }
 
-/**
- * The keys of the sessions that control connections of this node have established, by session ID.
- */
-function agreedSessions({ sessions }: Listing): [number, string][] {
-  return sessions.flatMap(({ session, control }): [number, string][] =>
-    control?.established && isControlHalf(session.key)
-      ? [[control.established.sessionId, wholeName(session.key)]]
-      : [],
-  );
+/** What is in datapaths that make devices of that kind. */
+function ofKind({ tunnels, sessions, ...rest }: Listing, kind: DeviceKind): Listing {
+  const isOf = (datapath: string) => traitsOf(datapath).device === kind;
+  return {
+    ...rest,
+    tunnels: tunnels.filter(({ tunnel }) => isOf(tunnel.datapath)),
+    sessions: sessions.filter(({ datapath }) => isOf(datapath)),
+  };
 }

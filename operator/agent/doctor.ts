@@ -5,6 +5,7 @@ import type {
   TunnelState,
   UnexpectedSource,
 } from "../../datapath/datapath.ts";
+import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { featuresOf } from "../../model/features.ts";
 import type { SessionCounters, Tunnel } from "../../model/model.ts";
@@ -131,10 +132,10 @@ const warning = (finding: string, remedy: string) => ({
 const deviceRule: Rule = ({ state, around }) => {
   const { key } = state.session;
   if (!around.isAttached(key)) return null;
-  // In the kernel it is down with the peer's circuit, and made anew by the next agreement.
+  // Without a carrier it is down with the peer's circuit, and replaced by the next agreement.
   const established = state.control?.established;
-  const isHeld = state.datapath === "Kernel" && state.control !== undefined;
-  if (isHeld && !(established && isCarrying(established.peerCircuit))) return null;
+  const hasCarrier = state.control === undefined || traitsOf(state.datapath).hasCarrier;
+  if (!hasCarrier && !(established && isCarrying(established.peerCircuit))) return null;
   const device = around.device(key);
   if (!state.deviceOpen || device === null) {
     return error(

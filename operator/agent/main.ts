@@ -3,6 +3,7 @@ import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { pino } from "pino";
+import { apiNames } from "../../datapath/registry/datapaths.ts";
 import { requireSafeSocket } from "../../files/socket-folder.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { isServed } from "../../rpc/server.ts";
@@ -18,8 +19,6 @@ import { lockStateFolder } from "./state-lock.ts";
 // Each pass leaves garbage. By default V8 lets it grow to several times what is in use before it
 // collects the old part of it. On a node, memory is scarcer than the agent's processor time.
 setFlagsFromString("--memory-saver-mode");
-
-const DATAPATHS = { auto: null, kernel: "Kernel", userspace: "Userspace" } as const;
 
 const options = readOptions();
 const log = pino({ name: "l2tp-agent", level: options.logLevel }, pino.destination(2));
@@ -67,7 +66,7 @@ const agent = new Agent({
   source,
   stateFolder: options.stateDir,
   deferred: [DEFERRED_REQUESTS, "tombstones"].map((name) => join(socketFolder, name)),
-  datapath: DATAPATHS[options.datapath],
+  datapath: [...apiNames].find((name) => name.toLowerCase() === options.datapath) ?? null,
   datapathSocket: options.datapathSocket ?? join(socketFolder, "datapath.sock"),
   startsDatapath: !options.datapathExternal,
   resyncMs: options.resync * 1000,

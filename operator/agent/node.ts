@@ -4,26 +4,30 @@
  */
 
 import { statSync } from "node:fs";
-import type { Listing } from "../../datapath/datapath.ts";
-import type { Names } from "../../datapath/kernel/adopt.ts";
-import { isAbsent } from "../../datapath/userspace/client.ts";
+import type { Change, DumpEntry, Listing, Names } from "../../datapath/datapath.ts";
+import { DATAPATHS, deviceKindOfLink, traitsOf } from "../../datapath/registry/datapaths.ts";
 import { deleteLink, getLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { OWN_NETNS } from "../../linux/netns.ts";
 import { type Attachment, attachmentKey, attachmentMode } from "../../model/attachments/index.ts";
-import { deviceName } from "../../model/device-name.ts";
-import { halfName, isControlHalf, wholeName } from "../../model/halves.ts";
+import { type DatapathTraits, forwardedSession } from "../../model/datapath.ts";
 import { linkId } from "../../model/link-label.ts";
 import { type Action, type Desired, type Link, type Observed, plan } from "../../model/plan.ts";
-import { desireLinks, desireSession, type Spared, sparing } from "../resolve/desired.ts";
-import { carriers, inHalves, isAgreedOn } from "../resolve/halves.ts";
-import type { Resolved, ResolvedSession } from "../resolve/resolve.ts";
+import {
+  desireLinks,
+  desireSession,
+  forwardings,
+  ownDeviceName,
+  type Spared,
+  sparing,
+} from "../resolve/desired.ts";
+import type { Resolved, ResolvedSession } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { type Holding, holdUnknown, keepBridge } from "../resolve/unreadable.ts";
 import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
-import { assemble, makerOf, observeLinks, observeSome } from "./observe.ts";
+import { assemble, observeLinks, observeSome } from "./observe.ts";
 import { linkOf, PodDevices } from "./pod-devices.ts";
 import { findLinkIn, isAlive } from "./pod-netns.ts";
 import { type PortGuard, portGuards, settleGuards, withGuardDrops } from "./port-guards.ts";
@@ -35,7 +39,6 @@ interface PassResult {
 
 /** What stands on the node before a pass. */
 export interface Observation {
-  /** In halves (model/halves.ts), as the data planes have it. */
   readonly listing: Listing;
   readonly observed: Observed;
   readonly living: readonly Attachment[];
@@ -92,13 +95,19 @@ export class Node {
     return this.#attachments.unreadable.length === 0 ? new Set() : this.#held;
   }
 
-  /** What is programmed and how it does, in halves, for whoever asks. */
+  /** What is programmed and how it does, for whoever asks. */
   async look(): Promise<Listing> {
-    const listing = await this.datapaths.look({
-      sessions: this.#sessions,
-      tunnelName: (id) => this.#tunnels.get(id),
-    });
-    return withGuardDrops(listing, this.socket, this.#guards);
+    return withGuardDrops(await this.datapaths.peek(this.#names()), this.socket, this.#guards);
+  }
+
+  /** All that the node's datapaths have, ours or not. */
+  dump(): Promise<DumpEntry[]> {
+    return this.datapaths.dump(this.#names());
+  }
+
+  /** As the last pass knew them. */
+  #names(): Names {
+    return { sessions: this.#sessions, tunnelName: (id) => this.#tunnels.get(id) };
   }
 
   /**
@@ -113,7 +122,8 @@ export class Node {
     const seen = observeLinks(this.socket, [...this.#attachments.all()], living);
     this.#devices.adopt(living, seen.links);
     const sessions = new Map([...(unlabelled ?? []), ...seen.kernelSessions]);
-    const listing = await this.datapaths.list({ sessions, tunnelName }, unlabelled !== null);
+    const lacksLabels = unlabelled !== null;
+    const listing = await this.datapaths.list({ sessions, tunnelName, lacksLabels });
     const known = living.map((attachment) => this.#current(attachment));
     return { listing, observed: assemble(listing, seen, known), living: known };
   }
@@ -147,12 +157,12 @@ export class Node {
       ({ session }) => session,
     );
     const whole = {
-      tunnels: inHalves(Array.from(resolved.tunnels.values(), ({ tunnel }) => tunnel)),
+      tunnels: Array.from(resolved.tunnels.values(), ({ tunnel }) => tunnel),
       ...desireLinks(
         resolved.sessions.values(),
         attached,
         this.#name,
-        carriers(listing),
+        forwardings(listing),
         this.#devices.known(living, seen.links),
       ),
     };
@@ -160,18 +170,20 @@ export class Node {
     const { desired, observed, held } = this.#hold(whole, seen);
     this.#held = held;
     const spare = sparing(desired, observed, spared);
-    this.#tunnels = new Map(
-      spare.tunnels.flatMap(({ tunnelId, name }) =>
-        isControlHalf(name) ? [] : [[tunnelId, name] as const],
-      ),
-    );
+    this.#tunnels = new Map(spare.tunnels.map(({ tunnelId, name }) => [tunnelId, name]));
     this.#sessions = new Map(
-      spare.sessions.flatMap(({ session: { sessionId, key } }) =>
-        isControlHalf(key) ? [] : [[sessionId, key] as const],
-      ),
+      spare.sessions.flatMap((item) => {
+        const forwarded = forwardedSession(item);
+        return forwarded === null ? [] : [[forwarded.sessionId, item.session.key] as const];
+      }),
     );
     this.#guards = portGuards(resolved.sessions.values(), (key) => attached.get(key) ?? []);
-    const result = await this.#apply(spare, observed, plan(spare, observed), this.#guards);
+    const result = await this.#apply(
+      spare,
+      observed,
+      plan(spare, observed, traitsOf),
+      this.#guards,
+    );
     this.#devices.record([...attached.values()].flat(), { desired: spare, observed, ...result });
     this.#devices.recordReturned({ desired: spare, observed, ...result });
     return result;
@@ -190,19 +202,15 @@ export class Node {
   ): Promise<{ desired: Desired; observed: Observed; actions: Action[] }> {
     const { session, tunnel } = resolved;
     const ids = idsOf(session.key, attachment);
-    const looking = isAgreedOn(resolved)
-      ? this.#lookForHalves(resolved, ids)
-      : this.#lookForOne(resolved, attachment, ids);
-    looking.catch(() => {});
-    const { listing, observed: seen } = await looking;
+    const { listing, observed: seen } = await this.#lookForOne(resolved, attachment, ids);
     const attachments = this.#attachments.livingOf(session.key);
-    const carried = carriers(listing)(resolved);
+    const forwarding = forwardings(listing)(resolved);
     const present = this.#devices.known(attachments, seen.links);
-    const whole = desireSession(resolved, attachments, this.#name, carried, present);
+    const whole = desireSession(resolved, attachments, this.#name, forwarding, present);
     // Where nobody is attached, a session that could not be programmed need not be now.
     const hasLink = whole.sessions.some(({ link }) => link !== null);
     const isIdle = !hasLink && listing.sessions.length === 0;
-    const tunnels = inHalves([tunnel]);
+    const tunnels = [tunnel];
     const wanted: Desired = {
       tunnels,
       sessions: isIdle ? [] : whole.sessions,
@@ -212,7 +220,7 @@ export class Node {
     // The tunnel is a matter of the next whole pass.
     const observed = { ...seen, tunnels };
     const desired = this.held.has(session.key) ? keepBridge(wanted, observed) : wanted;
-    return { desired, observed, actions: plan(desired, observed) };
+    return { desired, observed, actions: plan(desired, observed, traitsOf) };
   }
 
   /** What there is of a session and one of its attachments. */
@@ -221,46 +229,33 @@ export class Node {
     attachment: Attachment,
     ids: ReadonlySet<string>,
   ): Promise<Seen> {
-    const { session, tunnel } = resolved;
+    const { session } = resolved;
     // The datapath answers while the kernel is asked.
     const listed = this.datapaths.find(resolved);
     listed.catch(() => {});
-    const seen = observeSome(this.socket, [...this.#attachments.all()], {
-      ids,
-      names: [
-        deviceName(session, tunnel.datapath),
-        ...attachmentMode(resolved.mode).nodeLinks(session, attachment),
-      ],
-      attachment: isAlive(attachment) ? attachment : null,
-    });
+    const look = (device: string) =>
+      observeSome(this.socket, [...this.#attachments.all()], {
+        ids,
+        names: [device, ...attachmentMode(resolved.mode).nodeLinks(session, attachment)],
+        attachment: isAlive(attachment) ? attachment : null,
+      });
+    const expected = ownDeviceName(resolved, undefined);
+    const seen = look(expected);
     const listing = await listed;
-    return { listing, observed: assemble(listing, seen, isAlive(attachment) ? [attachment] : []) };
+    // Its ends may have agreed on another id than the object's.
+    const name = ownDeviceName(resolved, listing.sessions[0]);
+    const living = isAlive(attachment) ? [attachment] : [];
+    return { listing, observed: assemble(listing, name === expected ? seen : look(name), living) };
   }
 
-  /** The same where the kernel's half has an id that only the control half tells: among all there is. */
-  async #lookForHalves(
-    { session: { key } }: ResolvedSession,
-    ids: ReadonlySet<string>,
-  ): Promise<Seen> {
-    const { listing, observed } = await this.observe((id) => this.#tunnels.get(id));
-    const isOf = ({ session }: { session: { key: string } }) => wholeName(session.key) === key;
-    return {
-      listing: { ...listing, sessions: listing.sessions.filter(isOf) },
-      observed: {
-        ...observed,
-        sessions: observed.sessions.filter(isOf),
-        links: observed.links.filter(({ id }) => ids.has(id)),
-      },
-    };
-  }
-
-  /** Why no pod can have the session now; null: it can. */
+  /** Why no pod can have the session now; null: it can. @throws ConnectionError */
   async whyNotAgreed(resolved: ResolvedSession): Promise<string | null> {
-    if (!isAgreedOn(resolved)) return null;
-    const { session } = resolved;
-    const { sessions } = await this.datapaths.userspace.list([halfName(session.key)]);
-    const isThere = sessions[0]?.session.tunnel === halfName(session.tunnel);
-    const control = isThere ? sessions[0]?.control : undefined;
+    const { session, tunnel } = resolved;
+    const traits = traitsOf(tunnel.datapath);
+    if (!traits.waitsForAgreement(resolved)) return null;
+    if (traits.needsProcess) await this.datapaths.process.hello();
+    const [state] = (await this.datapaths.find(resolved)).sessions;
+    const control = state?.session.tunnel === session.tunnel ? state.control : undefined;
     if (control?.established) return null;
     return control?.lastEnding?.why ?? "the ends have not agreed on it yet";
   }
@@ -286,10 +281,9 @@ export class Node {
     const { device } = this.#current(attachment);
     if (device?.kind === "pseudowire" && device.datapath !== null) {
       const { session: key } = attachment;
-      // The device goes with the session in the kernel, and by the session's word in userspace.
-      const ops = device.datapath === "Kernel" ? [] : [{ op: "deleteDevice", key } as const];
-      await this.datapaths.apply(device.datapath, [...ops, { op: "deleteSession", key }]);
-      await this.#leaveHalf(key);
+      // Nobody knows now in which it is; what is not there is deleted.
+      const datapaths = DATAPATHS.filter(({ traits }) => traits.device.name === device.datapath);
+      for (const { traits } of datapaths) await this.#removeSession(traits, key);
     }
     if (!device || !isAlive(attachment)) return;
     const socket = new NetlinkSocket(NETLINK_ROUTE, attachment.netns);
@@ -309,7 +303,7 @@ export class Node {
    */
   async removeLeftInterface(netns: string | null, name: string): Promise<void> {
     const link = netns === null ? undefined : findLinkIn(netns, name);
-    if (netns === null || link === undefined || makerOf(link.kind) === undefined) return;
+    if (netns === null || link === undefined || deviceKindOfLink(link.kind) === undefined) return;
     if (statSync(netns).ino === statSync(OWN_NETNS).ino) return;
     const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
     try {
@@ -319,15 +313,11 @@ export class Node {
     }
   }
 
-  /** The peer is told, too, where the session was agreed on with it. */
-  async #leaveHalf(session: string): Promise<void> {
-    try {
-      const key = halfName(session);
-      const { sessions } = await this.datapaths.userspace.list([key]);
-      if (sessions.length > 0) await this.datapaths.userspace.apply([{ op: "deleteSession", key }]);
-    } catch (error) {
-      if (!isAbsent(error)) throw error;
-    }
+  async #removeSession(traits: DatapathTraits, key: string): Promise<void> {
+    const { name, makesDevices } = traits;
+    // A device that the datapath makes goes with the session.
+    const device: Change[] = makesDevices ? [] : [{ op: "deleteDevice", key }];
+    await this.datapaths.apply(name, [...device, { op: "deleteSession", key }]);
   }
 
   async #apply(

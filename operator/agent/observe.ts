@@ -1,6 +1,7 @@
 /** What is on the node now: our links by netlink, tunnels and sessions by the datapath. */
 
 import type { Listing } from "../../datapath/datapath.ts";
+import { deviceKind, deviceKindOfLink, traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isErrno } from "../../linux/errno.ts";
 import { findLink, type LinkInfo, listLinks } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
@@ -9,19 +10,18 @@ import {
   attachmentKey,
   type PodDevice,
 } from "../../model/attachments/attachment.ts";
-import { parseKernelDeviceName } from "../../model/device-name.ts";
+import { forwardedSession } from "../../model/datapath.ts";
 import { type LinkLabel, linkId, parseLinkLabel } from "../../model/link-label.ts";
-import type { Datapath } from "../../model/model.ts";
 import type { Link, Observed } from "../../model/plan.ts";
 import { listStack } from "./pod-stack.ts";
 import { hasStrayDevice } from "./stray-device.ts";
 
-/** Our links, and the sessions whose devices the kernel's L2TP made. */
+/** Our links, and the sessions whose devices exist as long as they do (`DeviceKind.isSessions`). */
 export interface SeenLinks {
   readonly links: readonly Link[];
   /** Keys of sessions by the session ID that the kernel knows them by. */
   readonly kernelSessions: ReadonlyMap<number, string>;
-  /** Session IDs of devices that the kernel's L2TP made, by the IDs of the links. */
+  /** Session IDs of such devices, by the IDs of the links. */
   readonly sessionIds: ReadonlyMap<string, number>;
   /** Links in pods of attachments whose interfaces were not found, by attachment and index. */
   readonly candidates: ReadonlyMap<string, (index: number) => Link | undefined>;
@@ -43,51 +43,50 @@ export function observeLinks(
 }
 
 /**
- * What is programmed, and the links that go with it: what the kernel's L2TP made is a session's device
- * only where the kernel has that session, by that id.
+ * What is programmed, and the links that go with it: a device that exists as long as its session is a session's only
+ * where frames are forwarded by that id.
  */
 export function assemble(
   listing: Listing,
   { links, sessionIds, candidates, unclaimed }: SeenLinks,
   living: readonly Attachment[],
 ): Observed {
-  const inKernel = new Map(
-    listing.sessions
-      .filter(({ datapath }) => datapath === "Kernel")
-      .map(({ session }) => [linkId.pseudowire(session.key), session.sessionId]),
+  const forwarded = new Map(
+    listing.sessions.flatMap((state) => {
+      const id = linkId.pseudowire(state.session.key);
+      const isSessions = traitsOf(state.datapath).device.isSessions;
+      const session = isSessions ? forwardedSession(state) : null;
+      return session === null ? [] : [[id, session.sessionId] as const];
+    }),
   );
   const found = [
     ...links.filter(
-      ({ datapath, id }) => datapath !== "Kernel" || inKernel.get(id) === sessionIds.get(id),
+      ({ datapath, id }) =>
+        !deviceKind(datapath)?.isSessions || forwarded.get(id) === sessionIds.get(id),
     ),
     ...openedLinks(listing, candidates, living),
   ];
   return {
-    // Whoever has lost its tunnel in the kernel is no longer what anybody wants, and comes anew.
+    // A tunnel that has lost a part is no longer the one that is wanted, and is replaced.
     tunnels: listing.tunnels.map(({ tunnel, isLost }) =>
       isLost ? { ...tunnel, tunnelId: 0 } : tunnel,
     ),
-    sessions: listing.sessions.map(({ session, datapath, deviceOpen, receiving }) => ({
-      session,
-      datapath,
-      deviceOpen,
-      receiving,
+    sessions: listing.sessions.map(({ session, datapath, deviceOpen, receiving, forwarding }) => ({
+      ...{ session, datapath, deviceOpen, receiving },
+      ...(forwarding === undefined ? {} : { forwarding }),
     })),
     links: [...found, ...linksElsewhere(listing, found, living, unclaimed)],
   };
 }
 
-/** Interfaces that the userspace datapath has opened, and that no attachment has a record of. */
+/** Interfaces that a datapath has opened, and that no attachment has a record of. */
 function openedLinks(
   { sessions }: Listing,
   candidates: SeenLinks["candidates"],
   living: readonly Attachment[],
 ): Link[] {
   const indexes = new Map(
-    sessions.map(({ session, datapath, deviceIndex = 0 }) => [
-      session.key,
-      datapath === "Userspace" ? deviceIndex : 0,
-    ]),
+    sessions.map(({ session, deviceIndex = 0 }) => [session.key, deviceIndex]),
   );
   return living.flatMap((attachment) => {
     const index = indexes.get(attachment.session) ?? 0;
@@ -98,7 +97,7 @@ function openedLinks(
 
 /**
  * Interfaces that pods moved out of their own namespaces: their sessions, or their ports on the node,
- * still have them. A device of the kernel's L2TP comes back to the node when such a namespace dies.
+ * still have them. A device that is its session's comes back to the node when such a namespace dies.
  */
 function linksElsewhere(
   listing: Listing,
@@ -111,9 +110,11 @@ function linksElsewhere(
   const isHeld = (attachment: Attachment, device: PodDevice) => {
     if (device.kind === "pod") return ids.has(linkId.port(attachmentKey(attachment)));
     const state = sessions.get(attachment.session);
-    if (state?.datapath !== device.datapath || !state.deviceOpen) return false;
-    if (state.datapath === "Userspace") return true;
-    return state.session.sessionId === device.sessionId && !hasStrayDevice(unclaimed);
+    const kind = state && traitsOf(state.datapath).device;
+    if (kind?.name !== device.datapath || !state?.deviceOpen) return false;
+    if (!kind.isSessions) return true;
+    const isSame = forwardedSession(state)?.sessionId === device.sessionId;
+    return isSame && !hasStrayDevice(unclaimed);
   };
   return living.flatMap((attachment) => {
     const { device, netns, ifname: name, mac } = attachment;
@@ -161,7 +162,7 @@ function see(
 ): SeenLinks {
   const left = new Map(
     all.flatMap(({ device, session }) =>
-      device?.datapath === "Kernel" ? [[device.sessionId, session] as const] : [],
+      deviceKind(device?.datapath)?.isSessions ? [[device?.sessionId ?? 0, session] as const] : [],
     ),
   );
   const kernelSessions = new Map(left);
@@ -197,39 +198,29 @@ function see(
     // One that stands twice under one ID was labelled by hand; the first is ours.
     if (links.has(link.id)) return;
     links.set(link.id, link);
-    if (link.datapath !== "Kernel") return;
+    if (!deviceKind(link.datapath)?.isSessions) return;
     sessionIds.set(link.id, sessionId);
     kernelSessions.set(sessionId, key);
   }
 }
 
 /**
- * The label of a link of the node's. A device of the kernel's L2TP comes back from a pod that died, with
+ * The label of a link of the node's. A device that is its session's comes back from a pod that died, with
  * the name and the label that the pod gave it: it counts only under the name that the agent gives, and
  * where no pod has its session's device.
  */
 function labelOnNode(info: LinkInfo, left: ReadonlyMap<number, string>): LinkLabel | undefined {
   const label = parseLinkLabel(info.alias);
   if (label === undefined || !canBe(info, label)) return undefined;
-  if (label.kind !== "pseudowire" || makerOf(info.kind) !== "Kernel") return label;
-  const isNamed = parseKernelDeviceName(info.name)?.sessionId === label.sessionId;
+  const kind = deviceKindOfLink(info.kind);
+  if (label.kind !== "pseudowire" || !kind?.isSessions) return label;
+  const isNamed = kind.sessionIdOf(info.name) === label.sessionId;
   return isNamed && !left.has(label.sessionId ?? 0) ? label : undefined;
 }
 
-/** Who makes devices of that kind: TAP devices have one, the kernel's L2TP names none. */
-const MAKERS: Readonly<Record<string, Datapath>> = {
-  tun: "Userspace",
-  // On the fast path.
-  veth: "Userspace",
-  "": "Kernel",
-};
-
-/** Who makes devices of that kind; undefined: nobody of ours. */
-export const makerOf = (kind: string): Datapath | undefined => MAKERS[kind];
-
 /** Anybody can write a label on any link; nobody can choose what kind of link it is. */
 function canBe({ kind }: LinkInfo, label: Pick<LinkLabel, "kind">): boolean {
-  if (label.kind === "pseudowire") return kind in MAKERS;
+  if (label.kind === "pseudowire") return deviceKindOfLink(kind) !== undefined;
   return kind === (label.kind === "bridge" ? "bridge" : "veth");
 }
 
@@ -242,7 +233,7 @@ function describe(
   return {
     id,
     kind,
-    datapath: kind === "pseudowire" ? (makerOf(link.kind) ?? null) : null,
+    datapath: kind === "pseudowire" ? (deviceKindOfLink(link.kind)?.name ?? null) : null,
     label: link.alias,
     netns,
     name: link.name,
@@ -304,7 +295,7 @@ function podLinks(
       const label = { id: linkId.pseudowire(attachment.session), kind: "pseudowire" } as const;
       candidates.set(attachmentKey(attachment), (index) => {
         const info = infos.get(index);
-        const isIt = info !== undefined && makerOf(info.kind) === "Userspace";
+        const isIt = info !== undefined && deviceKindOfLink(info.kind)?.isSessions === false;
         return isIt ? describeIn(info, label) : undefined;
       });
     }
@@ -326,7 +317,8 @@ function findOf(attachment: Attachment, infos: ReadonlyMap<number, LinkInfo>): F
   const { kind, datapath, sessionId } = device;
   const info = infos.get(device.index);
   if (info === undefined) return undefined;
-  const isIt = kind === "pod" ? info.kind === "veth" : makerOf(info.kind) === datapath;
+  const isIt =
+    kind === "pod" ? info.kind === "veth" : deviceKindOfLink(info.kind)?.name === datapath;
   return isIt ? { info, id: idOf(attachment, device), kind, sessionId } : undefined;
 }
 

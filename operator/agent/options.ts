@@ -1,5 +1,6 @@
 /** The agent's command line. */
 import { Command, InvalidArgumentError, Option } from "commander";
+import { apiNames } from "../../datapath/registry/datapaths.ts";
 import manifest from "../../package.json" with { type: "json" };
 import { DEFAULT_SOCKET } from "../agent-protocol.ts";
 import type { AttachStep } from "./attach.ts";
@@ -10,7 +11,8 @@ export interface Options {
   stateDir: string;
   socket: string;
   secrets?: string;
-  datapath: "auto" | "kernel" | "userspace";
+  /** "auto", or a value of spec.datapath in small letters. */
+  datapath: string;
   datapathSocket?: string;
   datapathExternal: boolean;
   kubeconfig?: string;
@@ -58,7 +60,7 @@ export function readOptions(): Options {
         "--datapath <kind>",
         "who moves the frames of tunnels that leave it open; auto: the kernel where it can",
       )
-        .choices(["auto", "kernel", "userspace"])
+        .choices(["auto", ...Array.from(apiNames, (name) => name.toLowerCase())])
         .default("auto"),
     )
     .option("--datapath-socket <path>", "the datapath's control socket (default: beside --socket)")

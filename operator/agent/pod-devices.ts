@@ -1,10 +1,12 @@
 /** Keeps, with each attachment, which interface the agent left to the pod, and how. */
+import { deviceKind, traitsOf } from "../../datapath/registry/datapaths.ts";
 import { sameData } from "../../l2tp/same-data.ts";
 import {
   type Attachment,
   attachmentKey,
   type PodDevice,
 } from "../../model/attachments/attachment.ts";
+import { forwardedSession } from "../../model/datapath.ts";
 import { linkId, parseLinkLabel } from "../../model/link-label.ts";
 import type { Action, Desired, Link, Observed } from "../../model/plan.ts";
 import type { Failures } from "../resolve/status.ts";
@@ -37,7 +39,7 @@ export class PodDevices {
       if (link?.index === undefined) continue;
       const { index, datapath, mtu } = link;
       const sessionId = parseLinkLabel(link.label)?.sessionId ?? 0;
-      const isLowered = datapath === "Kernel" && !link.up;
+      const isLowered = deviceKind(datapath)?.isSessions === true && !link.up;
       const device = { index, kind: kindOf(link), datapath, mtu, sessionId, isLowered };
       this.#store.putIfPossible({ ...attachment, device });
     }
@@ -53,7 +55,7 @@ export class PodDevices {
       const key = attachmentKey(attachment);
       const link = linkOf(attachment, known);
       const last = this.#lastSeen.get(key);
-      if (attachment.device?.datapath !== "Kernel") this.#lastSeen.delete(key);
+      if (!deviceKind(attachment.device?.datapath)?.isSessions) this.#lastSeen.delete(key);
       else if (link === undefined && last !== undefined) known.set(last.id, last);
       else if (link !== undefined && !link.isElsewhere) this.#lastSeen.set(key, link);
     }
@@ -71,7 +73,7 @@ export class PodDevices {
     const wanted = new Map(done.desired.links.map((link) => [link.id, link]));
     const present = new Map(done.observed.links.map((link) => [link.id, link]));
     const sessionIds = new Map(
-      done.desired.sessions.map(({ link, session }) => [link, session.sessionId]),
+      done.desired.sessions.map((item) => [item.link, forwardedSession(item)?.sessionId]),
     );
     const touched = touchedLinks(done.actions);
     for (const attachment of attachments) {
@@ -91,11 +93,13 @@ export class PodDevices {
 
   /** In the kernel, the sessions of pods that have gone have devices on the node again. */
   recordReturned({ desired, failures }: Done): void {
-    const inKernel = desired.sessions.filter(({ datapath }) => datapath === "Kernel");
+    const inKernel = desired.sessions.filter(
+      ({ datapath }) => traitsOf(datapath).device.isSessions,
+    );
     const keys = new Set(inKernel.map(({ session }) => session.key));
     for (const attachment of [...this.#store.all()]) {
       const { session, device } = attachment;
-      if (device?.datapath !== "Kernel" || isAlive(attachment)) continue;
+      if (!deviceKind(device?.datapath)?.isSessions || isAlive(attachment)) continue;
       if (!keys.has(session) || failures.has(`session ${session}`)) continue;
       this.#store.putIfPossible({ ...attachment, device: null });
     }

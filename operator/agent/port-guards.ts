@@ -14,7 +14,7 @@ import {
   sourceFilter,
 } from "../../linux/netlink/traffic-control.ts";
 import { type Attachment, attachmentMode, portName } from "../../model/attachments/index.ts";
-import type { ResolvedSession } from "../resolve/resolve.ts";
+import type { ResolvedSession } from "../resolve/resolved.ts";
 import { refusesSpoofing } from "../resolve/session-kind.ts";
 import type { Failure } from "../resolve/status.ts";
 

@@ -1,6 +1,7 @@
 /** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
 import type { SessionControlState } from "../../datapath/control-state.ts";
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
+import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { type Attachment, modeNameOf, type PresentLinks } from "../../model/attachments/index.ts";
 import { pickFeatures } from "../../model/features.ts";
 import { linkId } from "../../model/link-label.ts";
@@ -23,8 +24,8 @@ import {
   type Verdict,
 } from "../resolve/status.ts";
 import type { Kind, StatusInput, StatusSink, Withdrawn } from "../sources/source.ts";
-import type { PassState } from "./agent.ts";
 import type { AttachmentStore } from "./attachments.ts";
+import type { PassState } from "./pass-state.ts";
 import { linkOf } from "./pod-devices.ts";
 import { isAlive } from "./pod-netns.ts";
 
@@ -159,7 +160,7 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSin
       // Of a managed tunnel it is what the peer has told, if it has.
       peerTunnelId:
         spec?.peerTunnelId ?? (live?.control?.peerConnectionId || tunnel?.peerTunnelId || null),
-      datapath: tunnel?.datapath ?? "",
+      datapath: tunnel === undefined ? "" : traitsOf(tunnel.datapath).apiName,
       underlayMtu: known?.underlayMtu ?? null,
       sessions: sessions.get(name)?.length ?? 0,
       conditions: conditionsOf(status, "L2tpTunnel", name),

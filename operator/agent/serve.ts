@@ -16,11 +16,11 @@ import {
   MAX_REQUEST_BYTES,
   type SessionRequest,
 } from "../agent-protocol.ts";
-import { ownDeviceName } from "../resolve/halves.ts";
-import type { Agent, PassState } from "./agent.ts";
+import { ownDeviceName } from "../resolve/desired.ts";
+import type { Agent } from "./agent.ts";
 import { diagnose, type Surroundings } from "./doctor.ts";
-import { dumpRows } from "./dump.ts";
 import { aboutUnreadable, objectFindings } from "./object-findings.ts";
+import type { PassState } from "./pass-state.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { checkRequest } from "./request.ts";
 
@@ -62,7 +62,7 @@ async function handle(
     case "attachments":
       return attachmentRows(requireState(agent), agent.store, agent.node.presentLinks());
     case "dump":
-      return dumpRows(await agent.node.look(), agent.node.datapaths.kernelObjects());
+      return agent.node.dump();
     case "annotation":
       return agent.source.annotationOf(request.pod, request.uid);
     case "doctor":

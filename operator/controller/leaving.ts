@@ -25,8 +25,8 @@ export type Leave =
 export function decideLeaving(object: L2tpObject, node: NodeState, patienceMs: number): Leave {
   const { finalizers, labels } = object.metadata;
   if (!finalizers?.includes(FINALIZER)) return { do: "nothing" };
-  const wasHandedOver = labels?.[NODE_LABEL] !== undefined;
-  if (!wasHandedOver || isTakenDown(object)) return { do: "release", abandoned: null };
+  const wasGivenToNode = labels?.[NODE_LABEL] !== undefined;
+  if (!wasGivenToNode || isTakenDown(object)) return { do: "release", abandoned: null };
   if (!node.exists) return { do: "release", abandoned: "its node is not in the cluster any more" };
   if (node.notReadyMs === 0 && hasBeenReported(object)) return { do: "wait", milliseconds: null };
   if (node.notReadyMs === 0) {

@@ -1,14 +1,15 @@
 /** Who is to move the frames of a tunnel. */
-import type { KernelSupport } from "../../datapath/kernel/support.ts";
-import { featuresOf } from "../../model/features.ts";
-import type { Datapath, Tunnel } from "../../model/model.ts";
-import type { L2tpTunnel } from "../api/types.ts";
+import { DATAPATHS, FALLBACK } from "../../datapath/registry/datapaths.ts";
+import type { DatapathTraits, Host, KernelSupport } from "../../model/datapath.ts";
+import type { Tunnel } from "../../model/model.ts";
+import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
 import type { placed } from "./held.ts";
 import { RefusalError } from "./refusal.ts";
+import { whyNotSession } from "./session-kind.ts";
 
 export interface DatapathContext {
-  /** What the node's administrator has said: a datapath for all tunnels that leave it open, or none. */
-  readonly preferred: Datapath | null;
+  /** What the node's administrator has said: a value of spec.datapath for all tunnels that leave it open, or none. */
+  readonly preferred: string | null;
   readonly kernel: KernelSupport;
 }
 
@@ -24,15 +25,36 @@ export type SharedEndpoints = ReadonlyMap<string, Sharing>;
 /** What else is to be known of the tunnels of a node. */
 export interface TunnelNeighbors {
   readonly shared: SharedEndpoints;
-  /** By name: why, for a session's sake, the tunnel must not be in the kernel, where that is open. */
-  readonly held: ReadonlyMap<string, string>;
+  /** By name: sessions that may keep it out of a datapath, where that is open. */
+  readonly sessions: ReadonlyMap<string, readonly L2tpSession[]>;
 }
 
 interface Sharing {
   /** Another tunnel there. */
   readonly other: string;
-  /** The one that is in the kernel, or is to be, by its manifest; then no other can be there at all. */
+  /** The one that shares no port, or is not to, by its manifest; then no other can be there at all. */
   readonly kernels: string | null;
+}
+
+/** The datapaths that could have a tunnel, in the order in which they are tried. */
+function candidates(tunnel: Tunnel): DatapathTraits[] {
+  return DATAPATHS.map(({ traits }) => traits).filter((traits) => traits.serves(tunnel));
+}
+
+/** The datapath that the manifest asks for; undefined: it leaves that open. */
+function askedFor({ object: { spec }, tunnel }: Located): DatapathTraits | undefined {
+  return candidates(tunnel).find(({ apiName }) => apiName === spec.datapath);
+}
+
+/** Whether the node's kernel must be asked what it can: a tunnel may be in it. */
+export function mayNeedKernel(
+  { spec: { datapath = "Auto" } }: L2tpTunnel,
+  preferred: string | null,
+): boolean {
+  const asked = datapath === "Auto" ? preferred : datapath;
+  return DATAPATHS.some(
+    ({ traits }) => traits.needsKernelL2tp && (asked === null || asked === traits.apiName),
+  );
 }
 
 /** Who is programmed at an endpoint wins over who would be. */
@@ -44,13 +66,12 @@ export function sharedEndpoints(
   const at = ({ tunnel: { local } }: Located) => `${local.address} ${local.port}`;
   const sharing = new Map<string, Sharing>();
   for (const group of Map.groupBy(overUdp, at).values()) {
-    // Of sockets that are handed over each has its own remote.
-    const areHeld = group.every(
-      ({ object, tunnel }) => object.spec.datapath === "Kernel" && tunnel.control !== undefined,
-    );
-    if (group.length === 1 || areHeld) continue;
+    const [first, ...others] = group.map(askedFor);
+    const haveRemotes =
+      first?.ports === "perRemote" && others.every((traits) => traits?.name === first.name);
+    if (group.length === 1 || haveRemotes) continue;
     const names = group.map(({ tunnel }) => tunnel.name).sort();
-    const pinned = group.filter(({ object }) => object.spec.datapath === "Kernel");
+    const pinned = group.filter((located) => (askedFor(located)?.ports ?? "shared") !== "shared");
     const pinnedNames = pinned.map(({ tunnel }) => tunnel.name).sort();
     const incumbent = pinnedNames.find((name) => programmed.kernelTunnels.has(name));
     const isTaken = names.some(
@@ -68,57 +89,53 @@ export function sharedEndpoints(
 }
 
 /**
- * `Auto` is the kernel where that can.
- * @returns the datapath, and why it is not the kernel where that was open
+ * `Auto` is the first datapath that can have the tunnel.
+ * @returns the datapath, and why it is not the first one where that was open
  * @throws RefusalError where what the manifest asks for cannot be had
  */
 export function chooseDatapath(
-  { object: { spec }, tunnel }: Located,
-  { shared, held }: TunnelNeighbors,
+  located: Located,
+  neighbors: TunnelNeighbors,
   { preferred, kernel }: DatapathContext,
-): { readonly datapath: Datapath; readonly notInKernel: string | null } {
-  const asked = spec.datapath ?? "Auto";
-  const owner = shared.get(tunnel.name)?.kernels ?? null;
+): { readonly datapath: string; readonly notInKernel: string | null } {
+  const { tunnel } = located;
+  const { datapath: asked = "Auto" } = located.object.spec;
+  const owner = neighbors.shared.get(tunnel.name)?.kernels ?? null;
   if (owner !== null && owner !== tunnel.name) {
     const message = `spec.local.port ${tunnel.local.port}: L2tpTunnel ${owner} has it in the kernel, which shares no port; choose another, or set that tunnel's spec.datapath to Auto`;
     throw new RefusalError("Accepted", "Conflict", message);
   }
-  if (asked === "Userspace") return { datapath: "Userspace", notInKernel: null };
-  if (asked === "Auto" && preferred === "Userspace") {
-    return { datapath: "Userspace", notInKernel: "the agent runs with --datapath userspace" };
+  const wish = asked === "Auto" ? preferred : asked;
+  const all = candidates(tunnel);
+  const host = { kernel, isOpen: wish === null };
+  const tried = wish === null ? all : all.filter(({ apiName }) => apiName === wish);
+  const reasons = tried.map((traits) => whyNot(traits, tunnel, neighbors, host));
+  const chosen = tried[reasons.indexOf(null)];
+  const isPassedOver = asked === "Auto" && chosen !== all[0];
+  const option = `the agent runs with --datapath ${wish?.toLowerCase()}`;
+  if (chosen !== undefined) {
+    const reason = wish === null ? (reasons[0] ?? null) : option;
+    return { datapath: chosen.name, notInKernel: isPassedOver ? reason : null };
   }
-  const isOpen = asked === "Auto" && preferred === null;
-  const ofSession = isOpen ? held.get(tunnel.name) : undefined;
-  const reason = ofSession ?? whyNotKernel(tunnel, shared, kernel, isOpen);
-  if (reason === null) return { datapath: "Kernel", notInKernel: null };
-  if (isOpen) return { datapath: "Userspace", notInKernel: reason };
-  const wish =
-    asked === "Kernel" ? "spec.datapath Kernel" : "the agent runs with --datapath kernel";
-  const message = `${wish}: ${reason}; mend that, or set spec.datapath: Userspace`;
-  throw new RefusalError("Programmed", "NoKernelDatapath", message);
+  const who = asked === "Auto" ? option : `spec.datapath ${wish}`;
+  const message = `${who}: ${reasons[0]}; mend that, or set spec.datapath: ${FALLBACK.apiName}`;
+  throw new RefusalError("Programmed", `No${wish}Datapath`, message);
 }
 
-function whyNotKernel(
+function whyNot(
+  traits: DatapathTraits,
   tunnel: Tunnel,
-  shared: SharedEndpoints,
-  kernel: KernelSupport,
-  isOpen: boolean,
+  { shared, sessions }: TunnelNeighbors,
+  host: Host,
 ): string | null {
-  const { name, encapsulation, local, control } = tunnel;
-  for (const { noun } of featuresOf(tunnel)) {
-    return `${noun}, which it asks for, is the userspace datapath's`;
+  const ofSessions = host.isOpen ? (sessions.get(tunnel.name) ?? []) : [];
+  for (const object of ofSessions) {
+    const why = whyNotSession(object, traits);
+    if (why !== null) return why;
   }
-  if (control !== undefined) {
-    // In the kernel each new agreement takes a new device.
-    if (isOpen)
-      return "a tunnel with a control connection is in the kernel only where spec.datapath asks for it";
-    if (encapsulation === "IP") return "over IP its control connection is the userspace datapath's";
-    if (control.backups.length > 0) return "backups are the userspace datapath's";
-  }
-  const family = local.address.includes(":") ? "IPv6" : "IPv4";
-  const lack = encapsulation === "UDP" ? kernel.UDP : kernel[family];
-  if (lack !== null) return lack;
-  const sharing = shared.get(name);
-  if (sharing === undefined || sharing.kernels === name) return null;
+  const reason = traits.whyNot(tunnel, host);
+  const sharing = shared.get(tunnel.name);
+  if (reason !== null || traits.ports === "shared" || sharing === undefined) return reason;
+  if (sharing.kernels === tunnel.name) return null;
   return `L2tpTunnel ${sharing.other} has the same local address and port, and in the kernel each tunnel needs its own`;
 }

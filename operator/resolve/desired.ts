@@ -1,19 +1,19 @@
 /** The links that sessions and attachments ask for. */
-import type { SessionState } from "../../datapath/datapath.ts";
+import type { Listing, SessionState } from "../../datapath/datapath.ts";
+import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import {
   type Attachment,
   attachmentMode,
   type PresentLinks,
   stableMac,
 } from "../../model/attachments/index.ts";
-import { deviceName } from "../../model/device-name.ts";
-import { controlHalfOf, wholeName } from "../../model/halves.ts";
+import type { Forwarding } from "../../model/datapath.ts";
 import { linkId, parseLinkLabel, pseudowireLabel } from "../../model/link-label.ts";
+import type { Session } from "../../model/model.ts";
 import type { Desired, DesiredSession, Link, Observed, PortPair } from "../../model/plan.ts";
 import { pseudowireOf } from "../../model/pseudowires/index.ts";
 import { withCircuit } from "./control.ts";
-import { type Carried, isAgreedOn, ownDeviceName } from "./halves.ts";
-import type { ResolvedSession } from "./resolve.ts";
+import type { ResolvedSession } from "./resolved.ts";
 import { heldToMac } from "./session-kind.ts";
 
 /**
@@ -23,15 +23,22 @@ import { heldToMac } from "./session-kind.ts";
 export function interfaceName(
   resolved: ResolvedSession | undefined,
   { name }: { readonly name: string | null },
-  live: Pick<SessionState, "carried"> | undefined,
+  live: Pick<SessionState, "forwarding"> | undefined,
 ): string | null {
   if (resolved === undefined || attachmentMode(resolved.mode).deviceIn === "pod") return name;
   return ownDeviceName(resolved, live);
 }
 
+/** The name of the session's own device on the node. @param live as it is programmed */
+export function ownDeviceName(
+  { session, tunnel }: Pick<ResolvedSession, "session" | "tunnel">,
+  live: Pick<SessionState, "forwarding"> | undefined,
+): string {
+  return traitsOf(tunnel.datapath).deviceName(live?.forwarding ?? session);
+}
+
 /** What one session wants of the node. */
 export interface SessionWishes {
-  /** One, or that of each half. */
   readonly sessions: readonly DesiredSession[];
   readonly links: readonly Link[];
   readonly pairs: readonly PortPair[];
@@ -39,23 +46,23 @@ export interface SessionWishes {
 
 /**
  * @param attachments the session's own, of living pods, the first first
- * @param carried null: its ends have not agreed how
+ * @param forwarding how its frames are to be forwarded; null: not, for now
  */
 export function desireSession(
   resolved: ResolvedSession,
   attachments: readonly Attachment[],
   nodeName: string,
-  carried: Carried | null,
+  forwarding: Forwarding | null,
   present: PresentLinks,
 ): SessionWishes {
   const { tunnel, session, object } = resolved;
   const blank = blankLink(resolved, nodeName);
   const [first] = attachments;
-  // The kernel makes a device with each session.
   const isWithout = pseudowireOf(session).device === null;
-  const hasDevice = !isWithout && (tunnel.datapath === "Kernel" || first !== undefined);
-  const devices = carried !== null && hasDevice ? [deviceOf(carried, blank)] : [];
-  const sessions = programmed(resolved, carried, first, devices);
+  const isMade = traitsOf(tunnel.datapath).makesDevices || first !== undefined;
+  const hasDevice = !isWithout && isMade;
+  const devices = forwarding !== null && hasDevice ? [deviceOf(resolved, forwarding, blank)] : [];
+  const sessions = [programmed(resolved, forwarding, first, devices)];
   if (first === undefined) {
     return { sessions, links: devices.map((device) => ({ ...device, up: false })), pairs: [] };
   }
@@ -67,23 +74,21 @@ export function desireSession(
 
 function programmed(
   resolved: ResolvedSession,
-  carried: Carried | null,
+  forwarding: Forwarding | null,
   first: Attachment | undefined,
   [device]: readonly Link[],
-): DesiredSession[] {
+): DesiredSession {
   const { session, tunnel } = resolved;
-  const isAttached = first !== undefined;
-  const found: DesiredSession[] = [];
-  if (isAgreedOn(resolved)) {
-    const half = withCircuit(controlHalfOf(session), isAttached);
-    found.push({ session: half, datapath: "Userspace", link: null });
-  }
-  if (carried !== null) {
-    const { datapath } = tunnel;
-    const own = withCircuit(heldToMac(carried.session, resolved, first), isAttached);
-    found.push({ session: own, datapath, link: device?.id ?? null });
-  }
-  return found;
+  const { datapath } = tunnel;
+  const put = (one: Session) => withCircuit(heldToMac(one, resolved, first), first !== undefined);
+  const waits = traitsOf(datapath).waitsForAgreement(resolved);
+  const forwarded = forwarding === null ? null : put(forwarding.session);
+  return {
+    session: put(session),
+    datapath,
+    ...(waits ? { forwarding: forwarded } : {}),
+    link: device?.id ?? null,
+  };
 }
 
 /** What all links of the session begin with. */
@@ -91,7 +96,7 @@ function blankLink({ session, tunnel }: ResolvedSession, nodeName: string): Link
   return {
     id: linkId.pseudowire(session.key),
     kind: "pseudowire",
-    datapath: tunnel.datapath,
+    datapath: traitsOf(tunnel.datapath).device.name,
     label: "",
     netns: null,
     name: "",
@@ -105,9 +110,9 @@ function blankLink({ session, tunnel }: ResolvedSession, nodeName: string): Link
 }
 
 /** As it stands on the node while nobody is attached, but for whether it is up. */
-function deviceOf({ session, isUp }: Carried, blank: Link): Link {
+function deviceOf({ tunnel }: ResolvedSession, { session, isUp }: Forwarding, blank: Link): Link {
   const label = pseudowireLabel(session.key, session.sessionId);
-  const name = deviceName(session, blank.datapath ?? "Userspace");
+  const name = traitsOf(tunnel.datapath).deviceName(session);
   return { ...blank, label, name, up: isUp };
 }
 
@@ -116,17 +121,36 @@ export function desireLinks(
   sessions: Iterable<ResolvedSession>,
   attachments: ReadonlyMap<string, readonly Attachment[]>,
   nodeName: string,
-  carrierOf: (resolved: ResolvedSession) => Carried | null,
+  forwardingOf: (resolved: ResolvedSession) => Forwarding | null,
   present: PresentLinks,
 ): Omit<Desired, "tunnels"> {
   const parts = Array.from(sessions, (resolved) => {
     const attached = attachments.get(resolved.session.key) ?? [];
-    return desireSession(resolved, attached, nodeName, carrierOf(resolved), present);
+    return desireSession(resolved, attached, nodeName, forwardingOf(resolved), present);
   });
   return {
     sessions: parts.flatMap((part) => part.sessions),
     links: parts.flatMap(({ links }) => links),
     pairs: parts.flatMap(({ pairs }) => pairs),
+  };
+}
+
+/** How sessions are to be forwarded: as they are put, or as their ends have agreed, which the listing tells. */
+export function forwardings(listing: Listing): (resolved: ResolvedSession) => Forwarding | null {
+  const tunnels = new Map(listing.tunnels.map((state) => [state.tunnel.name, state]));
+  const sessions = new Map(
+    listing.sessions.map((state) => [`${state.datapath} ${state.session.key}`, state]),
+  );
+  return ({ session, tunnel }) => {
+    const held = tunnels.get(tunnel.name);
+    const state = sessions.get(`${tunnel.datapath} ${session.key}`);
+    return traitsOf(tunnel.datapath).forwarding(
+      { session, tunnel },
+      {
+        tunnel: held?.isLost === true ? undefined : held?.tunnel,
+        session: state && { ...state, established: state.control?.established ?? null },
+      },
+    );
   };
 }
 
@@ -144,12 +168,12 @@ export function sparing(desired: Desired, observed: Observed, spared: Spared): D
   const tunnels = new Set(desired.tunnels.map(({ name }) => name));
   const sessions = new Set(desired.sessions.map(({ session }) => session.key));
   const kept = observed.sessions.filter(
-    ({ session }) => !sessions.has(session.key) && spared.sessions(wholeName(session.key)),
+    ({ session }) => !sessions.has(session.key) && spared.sessions(session.key),
   );
   const keptKeys = new Set(kept.map(({ session }) => session.key));
   const usedTunnels = new Set(kept.map(({ session }) => session.tunnel));
   const keptTunnels = observed.tunnels.filter(
-    ({ name }) => !tunnels.has(name) && (usedTunnels.has(name) || spared.tunnels(wholeName(name))),
+    ({ name }) => !tunnels.has(name) && (usedTunnels.has(name) || spared.tunnels(name)),
   );
   const wantedLinks = new Set(desired.links.map(({ id }) => id));
   const keptLinks = observed.links.filter(({ id }) => {
@@ -164,9 +188,10 @@ export function sparing(desired: Desired, observed: Observed, spared: Spared): D
     tunnels: [...desired.tunnels, ...keptTunnels],
     sessions: [
       ...desired.sessions,
-      ...kept.map(({ session, datapath }) => ({
+      ...kept.map(({ session, datapath, forwarding }) => ({
         session,
         datapath,
+        ...(forwarding === undefined ? {} : { forwarding }),
         link: keptIds.has(linkId.pseudowire(session.key)) ? linkId.pseudowire(session.key) : null,
       })),
     ],

@@ -2,6 +2,7 @@
  * Objects keep the claims with which they were accepted: over restarts of agent and node, and while they
  * are broken or down. The controller keeps them in the status, an agent with a folder in its state folder.
  */
+import { DATAPATHS, traitsOf } from "../../datapath/registry/datapaths.ts";
 import {
   defaultRemoteEndId,
   type Held,
@@ -16,7 +17,7 @@ import { TEARDOWN_REASONS } from "../api/placement.ts";
 import { keyOf, type L2tpSession, type TunnelSpec } from "../api/types.ts";
 import { controlMode } from "../api/validate.ts";
 import type { Refusal } from "./refusal.ts";
-import type { Programmed, Resolved, ResolvedSession } from "./resolve.ts";
+import type { Programmed, Resolved, ResolvedSession } from "./resolved.ts";
 
 /** By the names of tunnels and the keys of sessions. */
 export interface HeldObjects {
@@ -75,11 +76,16 @@ export function placed(
     ([name, { datapath, claims }]) =>
       !tunnels.has(name) && datapath !== undefined && claims?.length !== 0,
   );
-  const inKernel = ran.filter(([, { datapath }]) => datapath === "Kernel");
+  const inKernel = ran.filter(([, { datapath }]) => sharesNoPort(datapath));
   return {
     tunnels: new Set([...tunnels.keys(), ...ran.map(([name]) => name)]),
     kernelTunnels: new Set([...kernelTunnels, ...inKernel.map(([name]) => name)]),
   };
+}
+
+/** Whether a tunnel of the datapath, by the API's name, keeps others of other datapaths from its port. */
+function sharesNoPort(apiName: string | undefined): boolean {
+  return DATAPATHS.some(({ traits }) => traits.apiName === apiName && traits.ports !== "shared");
 }
 
 /** A session's wishes; it need not be one that can be programmed. */
@@ -127,7 +133,8 @@ export function heldAfter(
       new Map(
         Array.from(resolved.tunnels, ([name, { tunnel }]) => {
           const claims = tunnelClaims(tunnel);
-          const { tunnelId: id, datapath } = tunnel;
+          const { tunnelId: id } = tunnel;
+          const datapath = traitsOf(tunnel.datapath).apiName;
           return [name, accepted(before.tunnels.get(name), claims, { id, datapath })];
         }),
       ),

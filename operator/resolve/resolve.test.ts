@@ -3,7 +3,8 @@ import { withoutKernel } from "../../datapath/kernel/support.ts";
 import type { SessionSpec, TunnelSpec } from "../api/types.ts";
 import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 import { type HeldObjects, heldAfter, NOTHING_HELD, type Unreadable } from "./held.ts";
-import { type ResolveContext, type Resolved, resolve, yieldToSpared } from "./resolve.ts";
+import { type ResolveContext, resolve, yieldToSpared } from "./resolve.ts";
+import type { Resolved } from "./resolved.ts";
 
 const tunnel = (name: string, spec: Partial<TunnelSpec> = {}): L2tpTunnel => ({
   apiVersion: API_VERSION,
@@ -317,8 +318,8 @@ it("hands a tunnel with a control connection to the kernel only where that is as
   // Each has its own socket on the one port.
   expect(both.refusedTunnels).toEqual(new Map());
   expect([...both.tunnels.values()].map((item) => item.tunnel.datapath)).toEqual([
-    "Kernel",
-    "Kernel",
+    "ManagedKernel",
+    "ManagedKernel",
   ]);
   const open = [managed("asks", asks), managed("open", remote)];
   const mixed = resolved(open, [], { datapaths: { preferred: null, kernel } });

@@ -3,7 +3,7 @@
  * cannot be had gets a report, and does not stand in the way of the others.
  */
 
-import type { AttachmentModeName } from "../../model/attachments/index.ts";
+import { FALLBACK, traitsOf } from "../../datapath/registry/datapaths.ts";
 import {
   allocateId,
   type HeldObject,
@@ -47,14 +47,9 @@ import {
 } from "./held.ts";
 import type { Intake } from "./intake.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
+import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
-import {
-  modeName,
-  pseudowireTypeOf,
-  requireAttachable,
-  requireCarriableInKernel,
-  whyNotKernelSessions,
-} from "./session-kind.ts";
+import { modeName, pseudowireTypeOf, requireAttachable, requireCarriable } from "./session-kind.ts";
 
 /** The paths and addresses of the node (underlay/). */
 export interface NodePaths {
@@ -62,32 +57,6 @@ export interface NodePaths {
   route(remote: string, local?: string): { source: string | undefined; mtu: number };
   /** An address of the interface, of the same family as `remote`; undefined where it has none. */
   interfaceAddress(name: string, remote: string): string | undefined;
-}
-
-export interface ResolvedTunnel {
-  readonly object: L2tpTunnel;
-  readonly tunnel: Tunnel;
-  /** Why it is not the kernel that serves it, where its manifest leaves that open. */
-  readonly notInKernel: string | null;
-  readonly underlayMtu: number;
-  /** The MTU is a guess, since there is no route to the remote now. */
-  readonly noRoute: string | null;
-}
-
-export interface ResolvedSession {
-  readonly object: L2tpSession;
-  readonly session: Session;
-  readonly tunnel: Tunnel;
-  readonly mode: AttachmentModeName;
-}
-
-export interface Resolved {
-  readonly tunnels: ReadonlyMap<string, ResolvedTunnel>;
-  readonly sessions: ReadonlyMap<string, ResolvedSession>;
-  readonly refusedTunnels: ReadonlyMap<string, Refusal>;
-  readonly refusedSessions: ReadonlyMap<string, Refusal>;
-  /** The wishes of sessions that are accepted, and cannot be programmed now. */
-  readonly waiting?: readonly SessionClaim[];
 }
 
 export interface ResolveContext {
@@ -102,16 +71,6 @@ export interface ResolveContext {
   /** The claims with which objects were accepted; they need not be programmed. */
   readonly held?: HeldObjects;
   readonly isUnreadable?: Unreadable;
-}
-
-/** Ids of what is programmed, by the names of tunnels and the keys of sessions. */
-export interface Programmed {
-  readonly tunnels: ReadonlyMap<string, number>;
-  /** Names of those that are in the kernel. */
-  readonly kernelTunnels: ReadonlySet<string>;
-  readonly sessions: ReadonlyMap<string, number>;
-  /** The Remote End IDs of sessions in managed tunnels, by key. */
-  readonly remoteEndIds?: ReadonlyMap<string, string>;
 }
 
 const NONE_UNREADABLE: Unreadable = { tunnels: () => false, sessions: () => false };
@@ -133,9 +92,9 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
     resolveTunnel(object, tunnelIds, context),
   );
   const shared = sharedEndpoints([...located.values()], placed(programmed, held));
-  const byProcess = heldByProcess(intake, programmed);
+  const sessionsOf = sessionsWithSay(intake, programmed);
   const drafts = collect(located.values(), refusedTunnels, (tunnel) =>
-    withDatapath(tunnel, { shared, held: byProcess }, context.datapaths),
+    withDatapath(tunnel, { shared, sessions: sessionsOf }, context.datapaths),
   );
   const tunnelLosers = settleTunnels(
     Array.from(drafts.values(), ({ tunnel }) => tunnel),
@@ -301,7 +260,8 @@ function resolveTunnel(
   ids.add(tunnelId);
   const tunnel: Tunnel = {
     name: metadata.name,
-    datapath: "Userspace",
+    // Until it is chosen.
+    datapath: FALLBACK.name,
     tunnelId,
     peerTunnelId: spec.peerTunnelId ?? 0,
     encapsulation: spec.encapsulation ?? "UDP",
@@ -319,13 +279,13 @@ function resolveTunnel(
 }
 
 /**
- * Why sessions keep a tunnel out of the kernel where that is open, by its name. A tunnel that is there stays: nobody
- * may take away the interfaces of another's pods by what a session asks for.
+ * The sessions that may keep a tunnel out of a datapath where that is open, by its name. A tunnel that is there stays:
+ * nobody may take away the interfaces of another's pods by what a session asks for.
  */
-function heldByProcess(
+function sessionsWithSay(
   { tunnels, sessions }: Intake,
   { kernelTunnels }: Programmed,
-): ReadonlyMap<string, string> {
+): ReadonlyMap<string, readonly L2tpSession[]> {
   const may = ({ metadata, spec }: L2tpSession) => {
     const tunnel = tunnels.get(spec.tunnelRef.name);
     return (
@@ -334,7 +294,7 @@ function heldByProcess(
       whyNotAllowedInFolder(tunnel, metadata.namespace) === null
     );
   };
-  return whyNotKernelSessions([...sessions.values()].filter(may));
+  return Map.groupBy([...sessions.values()].filter(may), ({ spec }) => spec.tunnelRef.name);
 }
 
 function withDatapath(
@@ -405,7 +365,7 @@ function resolveSession(
   const { tunnel, underlayMtu, object: tunnelObject } = requireTunnel(object, intake, tunnels);
   requireFitting(object, tunnel);
   requireAttachable(object);
-  if (tunnel.datapath === "Kernel") requireCarriableInKernel(object, tunnel);
+  requireCarriable(object, tunnel, traitsOf(tunnel.datapath));
   const key = keyOf(object);
   const { sessionId, remoteEndId } = idsOf(object, ids, context);
   const cookie = (field: "receive" | "transmit") =>

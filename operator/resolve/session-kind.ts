@@ -8,13 +8,12 @@ import {
   canAttach,
   modeNameOf,
 } from "../../model/attachments/index.ts";
-import { isControlHalf } from "../../model/halves.ts";
+import type { DatapathTraits } from "../../model/datapath.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import {
   type PseudowireType,
   pseudowireField,
   pseudowireNamed,
-  whyNotInKernel,
 } from "../../model/pseudowires/index.ts";
 import { keyOf, type L2tpSession, type SessionSpec } from "../api/types.ts";
 import { RefusalError } from "./refusal.ts";
@@ -48,41 +47,35 @@ export const refusesSpoofing = ({ spec }: Asking): boolean =>
 const holdsDevice = (object: Asking): boolean =>
   refusesSpoofing(object) && modeOf(object).macSpoofingAt === "device";
 
-/** By their tunnels: why sessions need the userspace datapath. */
-export function whyNotKernelSessions(sessions: Iterable<L2tpSession>): ReadonlyMap<string, string> {
-  const reasons = new Map<string, string>();
-  for (const object of sessions) {
-    const why = whyNotKernelSession(object);
-    if (why !== null) reasons.set(object.spec.tunnelRef.name, why);
-  }
-  return reasons;
-}
-
-function whyNotKernelSession(object: L2tpSession): string | null {
-  if (holdsDevice(object)) {
+/** Why a datapath cannot carry the session, in a sentence that names it; null: it can. */
+export function whyNotSession(object: L2tpSession, traits: DatapathTraits): string | null {
+  if (!traits.filtersSourceMac && holdsDevice(object)) {
     return `L2tpSession ${keyOf(object)} asks for attachment.macSpoofing Refuse, which in mode ${modeName(object)} is the userspace datapath's`;
   }
   const { type } = pseudowireTypeOf(object);
-  const why = whyNotInKernel(type);
+  const why = traits.whyNotPseudowire(type);
   return why === null
     ? null
     : `L2tpSession ${keyOf(object)} has spec.pseudowireType ${type.name}: ${why}`;
 }
 
 /**
- * In the kernel a session's device is in the pod, and what the pod sends goes straight to the tunnel; and it carries
- * only some pseudowire types.
+ * A datapath may carry only some pseudowire types, and may have no side of a session's device when that is in the pod.
  * @throws RefusalError where the tunnel's datapath cannot have the session
  */
-export function requireCarriableInKernel(object: L2tpSession, { name }: Tunnel): void {
+export function requireCarriable(
+  object: L2tpSession,
+  { name }: Tunnel,
+  traits: DatapathTraits,
+): void {
   const userspace = "set that tunnel's spec.datapath: Userspace";
   const { type } = pseudowireTypeOf(object);
-  const why = whyNotInKernel(type);
+  const why = traits.whyNotPseudowire(type);
   if (why !== null) {
     const message = `spec.pseudowireType ${type.name}: L2tpTunnel ${name} is in the kernel: ${why}; ${userspace}`;
     throw new RefusalError("Programmed", "NotInKernel", message);
   }
-  if (!holdsDevice(object)) return;
+  if (traits.filtersSourceMac || !holdsDevice(object)) return;
   const message = `spec.attachment.macSpoofing Refuse: L2tpTunnel ${name} is in the kernel, where the node has no side of a pod's own device; ${userspace}, or spec.attachment.mode: Bridge`;
   throw new RefusalError("Programmed", "NoNodeSide", message);
 }
@@ -106,6 +99,6 @@ export function heldToMac(
   { object }: { readonly object: Asking },
   pod: Pick<Attachment, "mac"> | undefined,
 ): Session {
-  if (pod === undefined || !holdsDevice(object) || isControlHalf(session.key)) return session;
+  if (pod === undefined || !holdsDevice(object)) return session;
   return { ...session, sourceMac: pod.mac };
 }

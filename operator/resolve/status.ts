@@ -2,15 +2,15 @@
 
 import type { SessionControlState, TunnelControlState } from "../../datapath/control-state.ts";
 import type { SessionState } from "../../datapath/datapath.ts";
+import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import type { Attachment } from "../../model/attachments/attachment.ts";
-import type { Datapath } from "../../model/model.ts";
 import type { FieldProblem } from "../../model/problem.ts";
 import { describeProblem } from "../../model/problem.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import { interfaceName } from "./desired.ts";
 import type { Refusal } from "./refusal.ts";
-import type { ResolvedSession, ResolvedTunnel } from "./resolve.ts";
+import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 
 /** What failed of an object. */
 export interface Failure {
@@ -72,7 +72,7 @@ const FAILURE_REASONS: Readonly<Record<string, string>> = {
   ENETUNREACH: "NoRoute",
   EHOSTUNREACH: "NoRoute",
   NotOurs: "NotOurs",
-  NotHandedOver: "DatapathDown",
+  NoSocket: "DatapathDown",
 };
 
 const FAILURE_REMEDIES: Readonly<Record<string, string>> = {
@@ -93,10 +93,9 @@ function failed(failure: Failure): Verdict {
   };
 }
 
-function served(what: string, datapath: Datapath, notInKernel: string | null): string {
-  if (datapath === "Kernel") return `The kernel's L2TP serves the ${what}.`;
+function served(what: string, datapath: string, notInKernel: string | null): string {
   const why = notInKernel === null ? "" : `, not the kernel: ${notInKernel}`;
-  return `The userspace datapath serves the ${what}${why}.`;
+  return `${traitsOf(datapath).label} serves the ${what}${why}.`;
 }
 
 export function tunnelStatus(
@@ -118,7 +117,7 @@ export function tunnelStatus(
     nodeName: object.spec.nodeName,
     localAddress: tunnel.local.address,
     ...(tunnel.control === undefined ? {} : { remoteAddress: (control ?? tunnel).remote.address }),
-    datapath: tunnel.datapath,
+    datapath: traitsOf(tunnel.datapath).apiName as NonNullable<TunnelStatus["datapath"]>,
     tunnelId: tunnel.tunnelId,
     mtu: underlayMtu,
     conditions: [
@@ -134,7 +133,7 @@ export function sessionStatus(
   resolved: ResolvedSession,
   failures: Failures,
   attachments: readonly Placed[],
-  live?: Pick<SessionState, "control" | "carried">,
+  live?: Pick<SessionState, "control" | "forwarding">,
   deviceMtu?: number,
 ): Omit<SessionStatus, "conditions"> & { conditions: Verdict[] } {
   const { session, tunnel } = resolved;

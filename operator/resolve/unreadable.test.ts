@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import type { Attachment } from "../../model/attachments/attachment.ts";
 import { linkId, pseudowireLabel } from "../../model/link-label.ts";
-import type { Datapath } from "../../model/model.ts";
-import { type Desired, type Link, type Observed, plan } from "../../model/plan.ts";
+import { type Desired, type Link, type Observed, plan as planWith } from "../../model/plan.ts";
 import { session, tunnel } from "../../model/testdata.ts";
 import { holdUnknown, keepBridge } from "./unreadable.ts";
 
+const plan = (desired: Desired, observed: Observed) => planWith(desired, observed, traitsOf);
 const key = "default/s1";
 const id = linkId.pseudowire(key);
 
@@ -29,7 +30,7 @@ const attachment = (change: Partial<Attachment>) =>
   ({ containerId: "c1", ifname: "net1", session: key, ...change }) as Attachment;
 
 /** A session whose device is in a pod, and what the agent wants if it does not know of the pod. */
-function lost(datapath: Datapath, isOpen = true) {
+function lost(datapath: string, isOpen = true) {
   const tunnels = [tunnel({ datapath })];
   const observed: Observed = {
     tunnels,

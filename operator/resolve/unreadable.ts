@@ -2,9 +2,8 @@
  * Sessions that may serve a pod whose attachment cannot be read. They stay as they are, the pod's
  * interface included, until the file is gone: pure.
  */
-
+import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { type Attachment, attachmentKey } from "../../model/attachments/attachment.ts";
-import { isControlHalf, wholeName } from "../../model/halves.ts";
 import { linkId, parseLinkLabel } from "../../model/link-label.ts";
 import type { Desired, Link, Observed, ObservedSession } from "../../model/plan.ts";
 
@@ -26,14 +25,13 @@ export function holdUnknown(
   const bridges = new Set(ports.flatMap(({ bridge }) => bridge ?? []));
   const links = new Map(observed.links.map((link) => [link.id, link]));
   const isWanted = new Set(desired.sessions.map(keyed));
-  const isElsewhere = ({ session, datapath, deviceOpen }: ObservedSession): boolean => {
+  const isElsewhere = ({ session, deviceOpen }: ObservedSession): boolean => {
     const link = links.get(linkId.pseudowire(session.key));
-    if (link !== undefined) return link.netns !== null;
-    return datapath === "Kernel" || deviceOpen;
+    return link === undefined ? deviceOpen : link.netns !== null;
   };
   const inPods = observed.sessions.filter((item) => {
     const { key } = item.session;
-    const isCandidate = !isControlHalf(key) && isWanted.has(keyed(item)) && !attached.has(key);
+    const isCandidate = isWanted.has(keyed(item)) && !attached.has(key);
     return isCandidate && !bridges.has(linkId.bridge(key)) && isElsewhere(item);
   });
   const inBridges = observed.sessions.filter(({ session: { key } }) =>
@@ -84,10 +82,14 @@ function freeze(
   return {
     ...desired,
     sessions: desired.sessions.map((item) => {
-      const known = keys.has(wholeName(item.session.key)) ? seen.get(keyed(item)) : undefined;
+      const known = keys.has(item.session.key) ? seen.get(keyed(item)) : undefined;
       if (known === undefined) return item;
       const device = linkId.pseudowire(item.session.key);
-      return { ...item, session: known.session, link: links.has(device) ? device : null };
+      const { datapath, session, forwarding } = known;
+      return {
+        ...{ datapath, session, link: links.has(device) ? device : null },
+        ...(forwarding === undefined ? {} : { forwarding }),
+      };
     }),
     links: [
       ...desired.links.filter((link) => !isFrozen(link)),
@@ -109,5 +111,6 @@ function deviceInSomePod({ session, datapath }: ObservedSession): Link {
     addresses: [],
     routes: [],
   };
-  return { id, kind: "pseudowire", datapath, label: id, ...place, ...unknown };
+  const { name: kind } = traitsOf(datapath).device;
+  return { id, kind: "pseudowire", datapath: kind, label: id, ...place, ...unknown };
 }

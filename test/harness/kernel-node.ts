@@ -1,9 +1,9 @@
 /** The kernel datapath of the test's own namespace, without an agent. */
 import type { Change } from "../../datapath/datapath.ts";
+import { kernelDeviceName } from "../../datapath/kernel/device-name.ts";
 import { KernelDatapath } from "../../datapath/kernel/kernel.ts";
 import { findLink, setLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
-import { deviceName } from "../../model/device-name.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import { sessionMtu } from "../../model/mtu.ts";
 import { session as sessionOf, tunnel as tunnelOf } from "../../model/testdata.ts";
@@ -85,7 +85,7 @@ export class KernelNode {
 
   /** Sets the device of a session up. Returns its name and MTU. */
   raise(session: Session): { name: string; mtu: number } {
-    const name = deviceName(session, "Kernel");
+    const name = kernelDeviceName(session);
     const link = findLink(this.links, name);
     if (link === undefined) throw new Error(`no ${name}`);
     setLink(this.links, link.index, { addressGeneration: false });
@@ -100,7 +100,7 @@ export class KernelNode {
 }
 
 export function putSession(session: Session, device: "keep" | "new" = "new"): Change {
-  const place = { netns: null, name: deviceName(session, "Kernel") };
+  const place = { netns: null, name: kernelDeviceName(session) };
   return { op: "putSession", session, device: device === "keep" ? "keep" : place };
 }
 

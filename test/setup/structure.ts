@@ -31,14 +31,14 @@ const COUNTS: readonly Count[] = [
     idea: 'files with "Kernel" or "Userspace" outside datapath/',
     pattern: /"(Kernel|Userspace)"/,
     home: /^datapath\//,
-    target: 23,
+    target: 0,
   },
   {
     idea: "files that know of halves outside managed-kernel/",
     pattern:
       /halves\b|Halves\b|Half\b|\bhalfName|(control|kernel|kernel's) half|wholeName|handsOver|HandedOver|asOne\b|:control"/,
     home: /^datapath\/managed-kernel\/|^net\//,
-    target: 25,
+    target: 0,
   },
   {
     idea: 'files with "Bridge" or "Direct" outside attachments/',
@@ -72,8 +72,8 @@ function main(): void {
     if (found.length > target) problems.push(`${idea}: ${found.join(", ")}`);
   };
   const circles = (of: Graph) => cycles(of).map((circle) => circle.join(" "));
-  count("circles of folders", circles(folderGraph(graph)), 1);
-  count("circles of files", circles(graph), 2);
+  count("circles of folders", circles(folderGraph(graph)), 0);
+  count("circles of files", circles(graph), 0);
   for (const { idea, pattern, home, target } of COUNTS) {
     const knowing = files.filter(
       (file) => !home.test(file) && !NOT_COUNTED.test(file) && pattern.test(read(file)),

@@ -21,7 +21,7 @@ import type { DatagramSocket, FrameDevice } from "./ports.ts";
 
 const MAX_DATAGRAM_BYTES = 65_535;
 
-/** A local address (and port): one socket for all the tunnels on it, but for those that the kernel is given. */
+/** A local address (and port): one socket for all the tunnels on it, but for those whose socket another datapath gets. */
 export class LocalEndpoint {
   readonly key: string;
   readonly socket: DatagramSocket;
@@ -45,9 +45,9 @@ export class LocalEndpoint {
     this.receivesIpHeader = !this.overUdp && !tunnel.local.address.includes(":");
   }
 
-  static keyOf({ encapsulation, local, remote, handsOver }: Tunnel): string {
+  static keyOf({ encapsulation, local, remote, socketOwner }: Tunnel): string {
     const key = `${encapsulation} ${local.address} ${local.port}`;
-    return handsOver ? `${key} ${remote.address} ${remote.port}` : key;
+    return socketOwner !== undefined ? `${key} ${remote.address} ${remote.port}` : key;
   }
 
   sessionOf(sessionId: number): SessionState | undefined {

@@ -16,7 +16,6 @@ import type { Session, Tunnel } from "../../../model/model.ts";
 import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
-import { openHandedOver } from "../../kernel/hand-over.ts";
 import { openTunnelSocket } from "../../tunnel-socket.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import type { Arena } from "../packet/arena.ts";
@@ -33,6 +32,7 @@ import { ChangeError, type Ports, Table } from "../packet/table.ts";
 import { ControlPlane } from "../signalling/control-plane.ts";
 import { listing } from "./listing.ts";
 import { type Batches, Loop } from "./loop.ts";
+import { socketOwner } from "./socket-owners.ts";
 
 export interface DatapathOptions {
   /** Large frames and messages, which devices and kernel cut and join. */
@@ -129,9 +129,10 @@ export class DatapathProcess implements Ports, Batches {
   openSocket(tunnel: Tunnel): DatagramSocket {
     const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
     const { encapsulation, local } = tunnel;
-    if (tunnel.handsOver) {
+    if (tunnel.socketOwner !== undefined) {
       const on = tunnel.udpChecksum;
-      const fd = openHandedOver(tunnel, (socket) => setTransmitChecksum(socket, family, on));
+      const open = socketOwner(tunnel.socketOwner);
+      const fd = open(tunnel, (socket) => setTransmitChecksum(socket, family, on));
       return new TunnelSocket(fd, family, false);
     }
     const fd = openTunnelSocket(encapsulation, local);

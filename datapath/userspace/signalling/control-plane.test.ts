@@ -227,7 +227,7 @@ it("misses a peer that is silent, and agrees with it anew", () => {
 });
 
 it("carries no session of a tunnel whose socket the kernel was given, and tells what was agreed", () => {
-  a.putTunnel(b, { handsOver: true });
+  a.putTunnel(b, { socketOwner: "ManagedKernel" });
   a.putSession();
   b.putTunnel(a);
   b.putSession();

@@ -19,9 +19,10 @@ import {
 } from "../../../linux/socket.ts";
 import { carried } from "../../../model/carried.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
-import { pseudowireCapabilities, whyNotInKernel } from "../../../model/pseudowires/index.ts";
+import { pseudowireCapabilities } from "../../../model/pseudowires/index.ts";
 import type { SessionControlState } from "../../control-state.ts";
 import type { Change, DevicePlace, SessionState, TunnelState } from "../../datapath.ts";
+import { traitsOf } from "../../registry/datapaths.ts";
 import type { PacketBytes } from "../packet/receive.ts";
 import type { LocalEndpoint } from "../packet/session.ts";
 import type { Table } from "../packet/table.ts";
@@ -226,9 +227,8 @@ export class ControlPlane {
       return this.#forgetTunnel(tunnel.name);
     }
     const known = this.#tunnels.get(tunnel.name);
-    const types = pseudowireCapabilities(
-      (type) => !tunnel.handsOver || whyNotInKernel(type) === null,
-    );
+    const traits = traitsOf(tunnel.socketOwner ?? tunnel.datapath);
+    const types = pseudowireCapabilities((type) => traits.whyNotPseudowire(type) === null);
     const managed = new ManagedTunnel(tunnel, types, known);
     this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
     if (sameData(known?.config, tunnel)) return;
@@ -336,9 +336,9 @@ export class ControlPlane {
     this.#unwant(known);
   }
 
-  /** As its frames are to be carried here; undefined, too, where they are the kernel's. */
+  /** As its frames are to be carried here; undefined, too, where another datapath carries them. */
   #established(wanted: Wanted): EstablishedSession | undefined {
-    if (this.#tunnels.get(wanted.tunnel)?.config.handsOver) return undefined;
+    if (this.#tunnels.get(wanted.tunnel)?.config.socketOwner !== undefined) return undefined;
     return this.#carrying(wanted)?.agreementOf(wanted.key);
   }
 

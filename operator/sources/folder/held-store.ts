@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { apiNames } from "../../../datapath/registry/datapaths.ts";
 import { readJsonFile, readTextFile } from "../../../files/read-file.ts";
 import { replaceFile } from "../../../files/replace-file.ts";
 import type { HeldObject } from "../../../model/conflicts.ts";
@@ -94,7 +95,7 @@ function isHeld(value: unknown): boolean {
     (claims === null || (Array.isArray(claims) && claims.every(isText))) &&
     (id === undefined || typeof id === "number") &&
     (remoteEndId === undefined || isText(remoteEndId)) &&
-    (datapath === undefined || datapath === "Kernel" || datapath === "Userspace")
+    (datapath === undefined || (isText(datapath) && apiNames.has(datapath)))
   );
 }
 

@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import { deviceName, parseKernelDeviceName } from "./device-name.ts";
+import { kernelDeviceName, parseKernelDeviceName } from "./device-name.ts";
 
 it.each(["Default", "None"] as const)("says sublayer %s and the id, in 15 bytes", (sublayer) => {
   const session = { sessionId: 0xffff_ffff, l2SpecificSublayer: sublayer };
-  const name = deviceName(session, "Kernel");
+  const name = kernelDeviceName(session);
   expect(name.length).toBeLessThanOrEqual(15);
   expect(parseKernelDeviceName(name)).toEqual(session);
 });

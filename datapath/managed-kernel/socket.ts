@@ -1,9 +1,9 @@
-/** Gives the kernel's L2TP a socket of this process, which then carries frames without us, and control messages to us. */
+/** Makes a managed tunnel in the kernel (L2TP_ATTR_FD): frames pass this process by, control messages come to it. */
 
 import { closeFd } from "../../linux/fd.ts";
 import { openConnectedSocket } from "../../linux/socket.ts";
 import type { Tunnel } from "../../model/model.ts";
-import { L2tpNetlink } from "./l2tp-netlink.ts";
+import { L2tpNetlink } from "../kernel/l2tp-netlink.ts";
 
 /**
  * The kernel's tunnel goes when the socket is closed, with its sessions and their devices (net/l2tp/l2tp_core.c,
@@ -12,7 +12,7 @@ import { L2tpNetlink } from "./l2tp-netlink.ts";
  * @returns the socket
  * @throws SystemError, NetlinkError EEXIST: a tunnel has the id, perhaps one that is on its way out; NoL2tpError
  */
-export function openHandedOver(tunnel: Tunnel, prepare: (fd: number) => void): number {
+export function openManagedSocket(tunnel: Tunnel, prepare: (fd: number) => void): number {
   const { tunnelId, peerTunnelId, encapsulation, local, remote } = tunnel;
   const l2tp = L2tpNetlink.open(null);
   try {

@@ -1,21 +1,20 @@
-/** What a session's device is called on its node. 15 bytes hold the largest id. */
-import type { Datapath, L2SpecificSublayer, Session } from "./model.ts";
+/** The names of devices that the kernel's L2TP makes. 15 bytes hold the largest id. */
+import type { L2SpecificSublayer, Session } from "../../model/model.ts";
 
 /**
  * The kernel never forgets the name under which it made a session's device, and tells nobody the
  * session's L2-specific sublayer: so the name says it, and that the session is ours besides.
  */
-const KERNEL_PREFIX: Readonly<Record<L2SpecificSublayer, string>> = {
+const PREFIX: Readonly<Record<L2SpecificSublayer, string>> = {
   Default: "l2tp-",
   None: "l2tn-",
 };
 
-export function deviceName(
-  { sessionId, l2SpecificSublayer }: Pick<Session, "sessionId" | "l2SpecificSublayer">,
-  datapath: Datapath,
-): string {
-  const prefix = datapath === "Kernel" ? KERNEL_PREFIX[l2SpecificSublayer] : "l2tp-";
-  return `${prefix}${sessionId}`;
+export function kernelDeviceName({
+  sessionId,
+  l2SpecificSublayer,
+}: Pick<Session, "sessionId" | "l2SpecificSublayer">): string {
+  return `${PREFIX[l2SpecificSublayer]}${sessionId}`;
 }
 
 /** Whose device the kernel made under that name, if it is one of ours. */
@@ -26,6 +25,6 @@ export function parseKernelDeviceName(
   if (match === null) return undefined;
   return {
     sessionId: Number(match[2]),
-    l2SpecificSublayer: match[1] === KERNEL_PREFIX.None ? "None" : "Default",
+    l2SpecificSublayer: match[1] === PREFIX.None ? "None" : "Default",
   };
 }

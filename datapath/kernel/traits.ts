@@ -1,0 +1,75 @@
+/** What is particular to the kernel's own L2TP. */
+import { sameData } from "../../l2tp/same-data.ts";
+import {
+  type DatapathTraits,
+  type DeviceKind,
+  type Difference,
+  FORWARDS_AS_PUT,
+  type Host,
+} from "../../model/datapath.ts";
+import { featuresOf } from "../../model/features.ts";
+import type { Session, Tunnel } from "../../model/model.ts";
+import { whyNotInKernel } from "../../model/pseudowires/index.ts";
+import { kernelDeviceName, parseKernelDeviceName } from "./device-name.ts";
+
+export const KERNEL_DEVICE: DeviceKind = {
+  name: "Kernel",
+  linkKinds: [""],
+  isSessions: true,
+  sessionIdOf: (name) => parseKernelDeviceName(name)?.sessionId,
+};
+
+export const KERNEL: DatapathTraits = {
+  name: "Kernel",
+  apiName: "Kernel",
+  label: "The kernel's L2TP",
+  device: KERNEL_DEVICE,
+  deviceName: kernelDeviceName,
+  makesDevices: true,
+  sessionsOutliveDevices: false,
+  hasCarrier: false,
+  // A pod's device is in the pod, and what the pod sends goes straight to the tunnel.
+  filtersSourceMac: false,
+  tunnelsNeedSessions: true,
+  sessionsNeedTunnel: true,
+  ports: "exclusive",
+  needsProcess: false,
+  needsKernelL2tp: true,
+  // The kernel changes nothing of a tunnel.
+  tunnelDifference: (known, wanted) => (sameData(known, wanted) ? "none" : "replace"),
+  sessionDifference: kernelSessionDifference,
+  serves: ({ control }) => control === undefined,
+  whyNot: (tunnel, host) => whyNotFeatures(tunnel) ?? whyNotSupported(tunnel, host),
+  whyNotPseudowire: whyNotInKernel,
+  ...FORWARDS_AS_PUT,
+};
+
+/** The kernel's L2TP has none of the features that a tunnel may ask for. */
+export function whyNotFeatures(tunnel: Tunnel): string | null {
+  const [feature] = featuresOf(tunnel);
+  return feature === undefined
+    ? null
+    : `${feature.noun}, which it asks for, is the userspace datapath's`;
+}
+
+export function whyNotSupported({ encapsulation, local }: Tunnel, { kernel }: Host): string | null {
+  const family = local.address.includes(":") ? "IPv6" : "IPv4";
+  return encapsulation === "UDP" ? kernel.UDP : kernel[family];
+}
+
+/** The kernel counts timeouts in jiffies, of up to 10 ms, and rounds up. */
+const JIFFY_MS = 10;
+
+/**
+ * The kernel changes a session's sequencing in place, and nothing else (l2tp_nl_cmd_session_modify). The
+ * MTU is no matter of its: it is set on the device.
+ */
+export function kernelSessionDifference(known: Session, wanted: Session): Difference {
+  const { sequencing: before, mtu: _, ...had } = known;
+  const { sequencing: after, mtu: __, ...wants } = wanted;
+  if (!sameData(had, wants)) return "replace";
+  const excess = before.reorderTimeoutMs - after.reorderTimeoutMs;
+  const sameTimeout = excess >= 0 && excess < (after.reorderTimeoutMs === 0 ? 1 : JIFFY_MS);
+  const isSame = before.send === after.send && before.receive === after.receive && sameTimeout;
+  return isSame ? "none" : "inPlace";
+}

@@ -1,0 +1,238 @@
+/** Managed kernel tunnels, as the agent has them: composed of the datapath process and the kernel's L2TP. */
+import { forwardedSession } from "../../model/datapath.ts";
+import type { Session, Tunnel } from "../../model/model.ts";
+import { type Reply, toWireError } from "../../rpc/errors.ts";
+import {
+  type Change,
+  type Datapath,
+  type DumpEntry,
+  EMPTY_LISTING,
+  type Listing,
+  type Names,
+} from "../datapath.ts";
+import type { Claims } from "../kernel/adopt.ts";
+import { NoSocketError, NotOursError, strangeTunnel } from "../kernel/kernel.ts";
+import { NoL2tpError } from "../kernel/l2tp-netlink.ts";
+import { claimedPart, type KernelL2tp } from "../kernel/shared.ts";
+import type { ProcessView } from "../userspace/process-view.ts";
+import { controlTunnel, joinListings, wholeTunnel } from "./halves.ts";
+import { MANAGED_KERNEL } from "./traits.ts";
+
+type PutTunnel = Extract<Change, { op: "putTunnel" }>;
+type PutSession = Extract<Change, { op: "putSession" }>;
+type Deletion = Exclude<Change, PutTunnel | PutSession>;
+type Replies = readonly Reply<null>[];
+
+const DONE: Reply<null> = { result: null };
+
+export class ManagedKernelDatapath implements Datapath {
+  readonly traits = MANAGED_KERNEL;
+  readonly #process: ProcessView;
+  readonly #kernel: KernelL2tp;
+  /** By the names that it was asked with (KernelL2tp). */
+  readonly #controls = new WeakMap<Names, Promise<Listing>>();
+  /** Tunnels whose sockets were closed, and that may be on their way out of the kernel. */
+  readonly #closed = new Set<string>();
+
+  /** @param process shows the control connections of these tunnels */
+  constructor(process: ProcessView, kernel: KernelL2tp) {
+    this.#process = process;
+    this.#kernel = kernel;
+    kernel.claim((names) => this.#claims(names));
+  }
+
+  async list(names: Names): Promise<Listing> {
+    const [control, kernel] = await Promise.all([
+      this.#controlOnce(names),
+      this.#kernel.list(names),
+    ]);
+    return joinListings(control, claimedPart(kernel, true));
+  }
+
+  async peek(names: Names): Promise<Listing> {
+    const [control, kernel] = await Promise.all([
+      this.#controlOnce(names),
+      this.#kernel.peek(names),
+    ]);
+    return joinListings(control, claimedPart(kernel, true));
+  }
+
+  async find({ key, ...session }: Session, { name, tunnelId }: Tunnel): Promise<Listing> {
+    const control = await this.#control(({ tunnel }) => tunnel.name === name);
+    const found = {
+      ...control,
+      sessions: control.sessions.filter((state) => state.session.key === key),
+    };
+    const kernel = this.#kernel.open();
+    const established = found.sessions[0]?.control?.established;
+    // As it was programmed last: the ends may have agreed again since.
+    const sessionId = kernel?.sessionIdOf(key) ?? established?.sessionId ?? session.sessionId;
+    const forwarded = kernel?.find({ ...session, key, sessionId }, tunnelId) ?? EMPTY_LISTING;
+    return joinListings(found, forwarded);
+  }
+
+  async apply(changes: readonly Change[]): Promise<Replies> {
+    const replies: Reply<null>[] = [];
+    for (let at = 0; at < changes.length; at = replies.length) {
+      replies.push(...(await this.#applyRun(changes.slice(at))));
+    }
+    return replies;
+  }
+
+  /** The kernel's own dump has it. */
+  dump(): readonly DumpEntry[] {
+    return [];
+  }
+
+  /** Neither part is its own. */
+  close(): void {}
+
+  /** Applies the changes of one kind that come first. */
+  #applyRun(changes: readonly Change[]): Promise<Replies> {
+    const isOther = ({ op }: Change) => kindOf(op) !== kindOf(changes[0]?.op);
+    const end = changes.findIndex(isOther);
+    const run = end === -1 ? changes : changes.slice(0, end);
+    switch (kindOf(run[0]?.op)) {
+      case "tunnels":
+        return this.#putTunnels(run as readonly PutTunnel[]);
+      case "sessions":
+        return this.#putSessions(run as readonly PutSession[]);
+      default:
+        return this.#delete(run as readonly Deletion[]);
+    }
+  }
+
+  /** The kernel lets go first: closing the socket would take along what somebody else has made in the tunnel. */
+  async #delete(run: readonly Deletion[]): Promise<Replies> {
+    const kernel = this.#kernel.open();
+    const inKernel = run.map(
+      (change): Deletion =>
+        change.op === "deleteDevice" ? { op: "deleteSession", key: change.key } : change,
+    );
+    const replies = (await kernel?.apply(inKernel)) ?? run.map(() => DONE);
+    const after = await applyNext(
+      run.map((change) => (change.op === "deleteDevice" ? null : change)),
+      replies,
+      (changes) => this.#process.delete(changes),
+    );
+    for (const [index, change] of run.entries()) {
+      if (change.op !== "deleteTunnel" || "error" in (after[index] ?? DONE)) continue;
+      this.#closed.add(change.name);
+      kernel?.expectRelease();
+    }
+    return after;
+  }
+
+  async #putTunnels(run: readonly PutTunnel[]): Promise<Replies> {
+    const again = run.filter(({ tunnel }) => this.#closed.delete(tunnel.name));
+    // The kernel takes its time to let go of a socket's tunnel. What it still has then is found below.
+    await this.#kernel
+      .open()
+      ?.release(again.map(({ tunnel }) => tunnel.tunnelId))
+      .catch(() => {});
+    const puts = run.map(({ tunnel }): Change => {
+      return { op: "putTunnel", tunnel: controlTunnel(tunnel) };
+    });
+    const given = await this.#process.apply(puts);
+    const replies = given.map((reply, index) => withOwner(reply, run[index]?.tunnel.tunnelId));
+    // The process may have loaded the kernel's L2TP just now.
+    const kernel = this.#kernel.open();
+    const checked = await applyNext(run, replies, async (changes) =>
+      kernel === null ? changes.map(notGiven) : kernel.apply(changes),
+    );
+    return checked.map((reply, index) => withRemedy(reply, run[index]?.tunnel.tunnelId));
+  }
+
+  async #putSessions(run: readonly PutSession[]): Promise<Replies> {
+    const signalled = await this.#process.apply(
+      run.map(({ session }): Change => {
+        const isSignalled = session.control !== undefined;
+        if (!isSignalled) return { op: "deleteSession", key: session.key };
+        return { op: "putSession", session, device: null };
+      }),
+    );
+    const kernel = this.#kernel.open();
+    const forwarded = run.map((change): Change | null => {
+      const session = forwardedSession(change);
+      return session === null ? null : { op: "putSession", session, device: change.device };
+    });
+    return applyNext(forwarded, signalled, async (changes) =>
+      kernel === null ? changes.map(noKernel) : kernel.apply(changes),
+    );
+  }
+
+  async #claims(names: Names): Promise<Claims> {
+    const { tunnels, sessions } = await this.#controlOnce(names);
+    const held = tunnels.filter(({ isLost }) => isLost !== true);
+    const agreed = sessions.flatMap(({ session, control }): [number, string][] =>
+      control?.established ? [[control.established.sessionId, session.key]] : [],
+    );
+    return {
+      tunnels: new Map(held.map(({ tunnel }) => [tunnel.tunnelId, tunnel.name])),
+      // A session without its label is known by what was agreed on with the peer.
+      sessions: new Map(names.lacksLabels === true ? agreed : []),
+    };
+  }
+
+  #controlOnce(names: Names): Promise<Listing> {
+    const known = this.#controls.get(names);
+    if (known !== undefined) return known;
+    const control = this.#control(() => true);
+    this.#controls.set(names, control);
+    return control;
+  }
+
+  /** What the process has of them. @param isAsked of tunnels of which the kernel is asked, too */
+  async #control(isAsked: (state: Listing["tunnels"][number]) => boolean): Promise<Listing> {
+    const listing = await this.#process.list();
+    const kernel = this.#kernel.open();
+    const tunnels = listing.tunnels.filter(isAsked).map((state) => {
+      const tunnel = wholeTunnel(state.tunnel);
+      return { ...state, tunnel, isLost: kernel?.holds(tunnel) !== true };
+    });
+    return { ...listing, tunnels };
+  }
+}
+
+function kindOf(op: Change["op"] | undefined): "tunnels" | "sessions" | "deletions" {
+  if (op === "putTunnel") return "tunnels";
+  return op === "putSession" ? "sessions" : "deletions";
+}
+
+/**
+ * Applies changes where what came before them worked.
+ * @param changes null: there is nothing to do
+ * @param before a reply for each
+ */
+async function applyNext(
+  changes: readonly (Change | null)[],
+  before: Replies,
+  apply: (changes: readonly Change[]) => Promise<Replies>,
+): Promise<Replies> {
+  const replies = [...before];
+  const open = changes.flatMap((change, index) => {
+    const reply = before[index];
+    const isOpen = change !== null && reply !== undefined && "result" in reply;
+    return isOpen ? [{ change, index }] : [];
+  });
+  if (open.length === 0) return replies;
+  const after = await apply(open.map(({ change }) => change));
+  for (const [at, { index }] of open.entries()) replies[index] = after[at] ?? DONE;
+  return replies;
+}
+
+const notGiven = (): Reply<null> => ({ error: { code: NoSocketError.CODE, message: "" } });
+const noKernel = (): Reply<null> => ({ error: toWireError(new NoL2tpError()) });
+
+/** Says whose the tunnel is where the kernel has one of that id. */
+function withOwner(reply: Reply<null>, tunnelId = 0): Reply<null> {
+  if (!("error" in reply) || reply.error.code !== "EEXIST") return reply;
+  return { error: toWireError(new NotOursError(strangeTunnel(tunnelId))) };
+}
+
+/** Says why the kernel does not have a tunnel that the process has. */
+function withRemedy(reply: Reply<null>, tunnelId = 0): Reply<null> {
+  if (!("error" in reply) || reply.error.code !== NoSocketError.CODE) return reply;
+  const message = `the datapath process has not given the kernel tunnel ${tunnelId}: it may be older than the agent; end it when frames may pause, and it is started anew`;
+  return { error: toWireError(new NoSocketError(message)) };
+}

@@ -1,0 +1,76 @@
+/** All datapaths. Another one is a folder beside theirs, and an entry here. */
+import type { DatapathTraits, DeviceKind } from "../../model/datapath.ts";
+import type { Datapath } from "../datapath.ts";
+import type { KernelL2tp } from "../kernel/shared.ts";
+import { KERNEL } from "../kernel/traits.ts";
+import { MANAGED_KERNEL } from "../managed-kernel/traits.ts";
+import type { DatapathClient } from "../userspace/client.ts";
+import { USERSPACE } from "../userspace/traits.ts";
+
+/** What datapaths share on a node. */
+export interface Shared {
+  readonly process: DatapathClient;
+  readonly kernel: KernelL2tp;
+}
+
+export interface Registered {
+  readonly traits: DatapathTraits;
+  /** Loads what works only on a node: whoever asks the traits alone needs none of it. */
+  open(shared: Shared): Promise<Datapath>;
+}
+
+/** In the order in which they are tried for a tunnel that leaves it open; the last one can have every tunnel. */
+export const DATAPATHS: readonly Registered[] = [
+  {
+    traits: KERNEL,
+    open: async ({ kernel }) => {
+      const { KernelRuntime } = await import("../kernel/runtime.ts");
+      return new KernelRuntime(kernel);
+    },
+  },
+  {
+    traits: MANAGED_KERNEL,
+    open: async ({ process, kernel }) => {
+      const { ManagedKernelDatapath } = await import("../managed-kernel/runtime.ts");
+      const { ProcessView } = await import("../userspace/process-view.ts");
+      return new ManagedKernelDatapath(new ProcessView(process, "control"), kernel);
+    },
+  },
+  {
+    traits: USERSPACE,
+    open: async ({ process }) => {
+      const { UserspaceDatapath } = await import("../userspace/runtime.ts");
+      const { ProcessView } = await import("../userspace/process-view.ts");
+      return new UserspaceDatapath(new ProcessView(process));
+    },
+  },
+];
+
+const BY_NAME = new Map(DATAPATHS.map(({ traits }) => [traits.name, traits]));
+const DEVICES = new Map(DATAPATHS.map(({ traits: { device } }) => [device.name, device]));
+
+/** @throws RangeError */
+export function traitsOf(datapath: string): DatapathTraits {
+  const traits = BY_NAME.get(datapath);
+  if (traits === undefined) throw new RangeError(`no datapath ${datapath}`);
+  return traits;
+}
+
+/** The kinds of pseudowires' devices, by name. */
+export const deviceKinds: ReadonlyMap<string, DeviceKind> = DEVICES;
+
+/** The kind of a pseudowire's device by its name; undefined: the link is no such device. */
+export function deviceKind(name: string | null | undefined): DeviceKind | undefined {
+  return DEVICES.get(name ?? "");
+}
+
+/** The kind of device that a link of rtnetlink's kind can be. */
+export function deviceKindOfLink(linkKind: string): DeviceKind | undefined {
+  return [...DEVICES.values()].find(({ linkKinds }) => linkKinds.includes(linkKind));
+}
+
+/** The values of spec.datapath that ask for a datapath. */
+export const apiNames: ReadonlySet<string> = new Set(DATAPATHS.map(({ traits }) => traits.apiName));
+
+/** It can have every tunnel. */
+export const FALLBACK: DatapathTraits = (DATAPATHS.at(-1) as Registered).traits;

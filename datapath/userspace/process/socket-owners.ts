@@ -1,0 +1,18 @@
+/** The datapaths that get sockets of this process, by name (`Tunnel.socketOwner`). */
+import type { Tunnel } from "../../../model/model.ts";
+import { openManagedSocket } from "../../managed-kernel/socket.ts";
+
+/**
+ * Opens a socket that is connected to the tunnel's remote, and gives it away: from then on only control messages come.
+ * @throws Error as opening a socket does
+ */
+export type OpenSocket = (tunnel: Tunnel, prepare: (fd: number) => void) => number;
+
+const OWNERS: ReadonlyMap<string, OpenSocket> = new Map([["ManagedKernel", openManagedSocket]]);
+
+/** @throws RangeError */
+export function socketOwner(name: string): OpenSocket {
+  const open = OWNERS.get(name);
+  if (open === undefined) throw new RangeError(`no datapath ${name} takes sockets`);
+  return open;
+}

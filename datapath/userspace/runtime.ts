@@ -1,0 +1,84 @@
+/** The userspace datapath, as the agent has it. */
+import type { Session } from "../../model/model.ts";
+import { formatEndpoint } from "../../net/ip.ts";
+import type { Reply } from "../../rpc/errors.ts";
+import {
+  type Change,
+  type Datapath,
+  type DumpEntry,
+  dumpSettings,
+  type Listing,
+  type SessionState,
+  type TunnelState,
+} from "../datapath.ts";
+import type { ProcessView } from "./process-view.ts";
+import { USERSPACE } from "./traits.ts";
+
+export class UserspaceDatapath implements Datapath {
+  readonly traits = USERSPACE;
+  readonly #process: ProcessView;
+
+  constructor(process: ProcessView) {
+    this.#process = process;
+  }
+
+  list(): Promise<Listing> {
+    return this.#process.list();
+  }
+
+  peek(): Promise<Listing> {
+    return this.#process.list();
+  }
+
+  find({ key }: Session): Promise<Listing> {
+    return this.#process.listSession(key);
+  }
+
+  apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
+    return this.#process.apply(changes);
+  }
+
+  dump({ tunnels, sessions }: Listing): readonly DumpEntry[] {
+    const own = tunnels.filter(({ tunnel }) => tunnel.datapath === this.traits.name);
+    return own.flatMap((state) => [
+      tunnelRow(state),
+      ...sessions
+        .filter(({ session }) => session.tunnel === state.tunnel.name)
+        .map((session) => sessionRow(state, session)),
+    ]);
+  }
+
+  /** The process, and the connection to it, are not its own. */
+  close(): void {}
+}
+
+function tunnelRow({ tunnel, control, endpoint }: TunnelState): DumpEntry {
+  return {
+    datapath: USERSPACE.apiName,
+    tunnelId: tunnel.tunnelId,
+    sessionId: null,
+    peerId: tunnel.peerTunnelId,
+    type: `L2TPv3 ${tunnel.encapsulation}`,
+    endpoints: `${formatEndpoint(tunnel.local)} ${formatEndpoint((control ?? tunnel).remote)}`,
+    interface: "",
+    owner: `L2tpTunnel ${tunnel.name}`,
+    settings: tunnel.udpChecksum ? [] : ["no-checksum"],
+    counters: { ...endpoint },
+  };
+}
+
+function sessionRow({ tunnel }: TunnelState, { session, counters }: SessionState): DumpEntry {
+  const { send, receive, reorderTimeoutMs } = session.sequencing;
+  return {
+    datapath: USERSPACE.apiName,
+    tunnelId: tunnel.tunnelId,
+    sessionId: session.sessionId,
+    peerId: session.peerSessionId,
+    type: "Ethernet",
+    endpoints: "",
+    interface: "",
+    owner: `L2tpSession ${session.key}`,
+    settings: dumpSettings(session, send, receive, reorderTimeoutMs),
+    counters: { ...counters },
+  };
+}

@@ -1,0 +1,36 @@
+/** What is particular to the datapath process. */
+import { sameData } from "../../l2tp/same-data.ts";
+import { type DatapathTraits, type DeviceKind, FORWARDS_AS_PUT } from "../../model/datapath.ts";
+
+export const TAP_DEVICE: DeviceKind = {
+  name: "Userspace",
+  // On the fast path it is one end of a veth pair.
+  linkKinds: ["tun", "veth"],
+  isSessions: false,
+  sessionIdOf: () => undefined,
+};
+
+export const USERSPACE: DatapathTraits = {
+  name: "Userspace",
+  apiName: "Userspace",
+  label: "The userspace datapath",
+  device: TAP_DEVICE,
+  // 15 bytes hold the largest id.
+  deviceName: ({ sessionId }) => `l2tp-${sessionId}`,
+  // Moving a device between namespaces takes the kernel as long as deleting it.
+  makesDevices: false,
+  sessionsOutliveDevices: true,
+  hasCarrier: true,
+  filtersSourceMac: true,
+  tunnelsNeedSessions: false,
+  sessionsNeedTunnel: false,
+  ports: "shared",
+  needsProcess: true,
+  needsKernelL2tp: false,
+  tunnelDifference: (known, wanted) => (sameData(known, wanted) ? "none" : "inPlace"),
+  sessionDifference: (known, wanted) => (sameData(known, wanted) ? "none" : "inPlace"),
+  serves: () => true,
+  whyNot: () => null,
+  whyNotPseudowire: () => null,
+  ...FORWARDS_AS_PUT,
+};

@@ -1,0 +1,20 @@
+/** What the agent knows after a pass. */
+import type { Listing } from "../../datapath/datapath.ts";
+import type { PresentLinks } from "../../model/attachments/index.ts";
+import type { Intake, Rejection } from "../resolve/intake.ts";
+import type { Programmed, Resolved } from "../resolve/resolved.ts";
+import type { Failures } from "../resolve/status.ts";
+import type { Withdrawn } from "../sources/source.ts";
+
+export interface PassState {
+  readonly intake: Intake;
+  readonly rejections: readonly Rejection[];
+  readonly withdrawn: readonly Withdrawn[];
+  readonly resolved: Resolved;
+  readonly failures: Failures;
+  readonly programmed: Programmed;
+  /** As it was before the pass. */
+  readonly listing: Listing;
+  /** As they are after it. */
+  readonly links: PresentLinks;
+}

@@ -1,0 +1,41 @@
+/** What resolving yields, and what it is told of the node. */
+import type { SessionClaim } from "../../model/conflicts.ts";
+import type { Session, Tunnel } from "../../model/model.ts";
+import type { L2tpSession, L2tpTunnel, SessionSpec } from "../api/types.ts";
+import type { Refusal } from "./refusal.ts";
+
+export interface ResolvedTunnel {
+  readonly object: L2tpTunnel;
+  readonly tunnel: Tunnel;
+  /** Why it is not the kernel that serves it, where its manifest leaves that open. */
+  readonly notInKernel: string | null;
+  readonly underlayMtu: number;
+  /** The MTU is a guess, since there is no route to the remote now. */
+  readonly noRoute: string | null;
+}
+
+export interface ResolvedSession {
+  readonly object: L2tpSession;
+  readonly session: Session;
+  readonly tunnel: Tunnel;
+  readonly mode: NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
+}
+
+export interface Resolved {
+  readonly tunnels: ReadonlyMap<string, ResolvedTunnel>;
+  readonly sessions: ReadonlyMap<string, ResolvedSession>;
+  readonly refusedTunnels: ReadonlyMap<string, Refusal>;
+  readonly refusedSessions: ReadonlyMap<string, Refusal>;
+  /** The wishes of sessions that are accepted, and cannot be programmed now. */
+  readonly waiting?: readonly SessionClaim[];
+}
+
+/** Ids of what is programmed, by the names of tunnels and the keys of sessions. */
+export interface Programmed {
+  readonly tunnels: ReadonlyMap<string, number>;
+  /** Names of those that share their port with no other datapath's (`DatapathTraits.ports`). */
+  readonly kernelTunnels: ReadonlySet<string>;
+  readonly sessions: ReadonlyMap<string, number>;
+  /** The Remote End IDs of sessions in managed tunnels, by key. */
+  readonly remoteEndIds?: ReadonlyMap<string, string>;
+}

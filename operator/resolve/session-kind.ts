@@ -3,6 +3,7 @@
  * held to their MAC addresses (spec.attachment.macSpoofing).
  */
 import {
+  ATTACHMENT_MODES,
   type Attachment,
   attachmentMode,
   canAttach,
@@ -76,7 +77,9 @@ export function requireCarriable(
     throw new RefusalError("Programmed", "NotInKernel", message);
   }
   if (traits.filtersSourceMac || !holdsDevice(object)) return;
-  const message = `spec.attachment.macSpoofing Refuse: L2tpTunnel ${name} is in the kernel, where the node has no side of a pod's own device; ${userspace}, or spec.attachment.mode: Bridge`;
+  const modes = ATTACHMENT_MODES.filter(({ macSpoofingAt }) => macSpoofingAt === "port");
+  const remedy = `${userspace}, or spec.attachment.mode: ${modes.map((mode) => mode.name).join(" or ")}`;
+  const message = `spec.attachment.macSpoofing Refuse: L2tpTunnel ${name} is in the kernel, where the node has no side of a pod's own device; ${remedy}`;
   throw new RefusalError("Programmed", "NoNodeSide", message);
 }
 

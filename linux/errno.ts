@@ -1,14 +1,22 @@
 import { constants } from "node:os";
 import { lastErrno } from "./ffi.ts";
 
-const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
-// It has two names, and the manual pages use this one.
-NAMES.set(constants.errno.EAGAIN, "EAGAIN");
-/** Numbers of errno(3) that the packet path compares against. */
+/** Numbers of errno(3); Node knows only those that other systems have, too. */
 export const Errno = {
   ...constants.errno,
   EBADFD: 77,
+  ESOCKTNOSUPPORT: 94,
 };
+
+const NAMES = new Map(Object.entries(Errno).map(([name, number]) => [number, name]));
+// It has two names, and the manual pages use this one.
+NAMES.set(Errno.EAGAIN, "EAGAIN");
+
+export type ErrnoName = keyof typeof Errno;
+
+export function isErrnoName(text: string): text is ErrnoName {
+  return Object.hasOwn(Errno, text);
+}
 
 /** A system call that failed. `code` is errno's name, as in Node's own errors. */
 export class SystemError extends Error {
@@ -28,7 +36,7 @@ export class SystemError extends Error {
 }
 
 export function errnoName(errno: number): string {
-  return errno === Errno.EBADFD ? "EBADFD" : (NAMES.get(errno) ?? `errno ${errno}`);
+  return NAMES.get(errno) ?? `errno ${errno}`;
 }
 
 /** Passes the result of a call on, or throws what errno says. */
@@ -38,6 +46,7 @@ export function checked(result: number, syscall: string, detail = ""): number {
 }
 
 /** True where `error` came from a system call and is one of `codes`. */
-export function isErrno(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && "code" in error && codes.includes(String(error.code));
+export function isErrno(error: unknown, ...codes: ErrnoName[]): boolean {
+  if (!(error instanceof Error) || !("code" in error)) return false;
+  return codes.some((code) => code === error.code);
 }

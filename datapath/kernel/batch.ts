@@ -17,7 +17,7 @@ const LINGER_MS = 3000;
 const FIRST_RETRY_MS = 2;
 const LAST_RETRY_MS = 100;
 /** What a deletion that is not quite over makes of a creation. */
-const LINGERING = ["EEXIST", "EADDRINUSE"];
+const LINGERING = ["EEXIST", "EADDRINUSE"] as const;
 
 export class Batch {
   readonly #changes: readonly Change[];

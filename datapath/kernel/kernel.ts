@@ -18,6 +18,7 @@ import {
 import { kernelNumber, pseudowireOf, whyNotInKernel } from "../../model/pseudowires/index.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import type { Change, Listing, Names, SessionState, TunnelState } from "../datapath.ts";
+import type { DatapathErrorCode } from "../failure.ts";
 import { Activity } from "./activity.ts";
 import { type Adopted, adopt, adoptSession, type Claims, isOurs, NO_CLAIMS } from "./adopt.ts";
 import { Batch, type PutSession } from "./batch.ts";
@@ -40,12 +41,12 @@ const DELETION_PER_SESSION_MS = 100;
 
 /** Something on the node that we did not make is in the way. */
 export class NotOursError extends Error {
-  readonly code = "NotOurs";
+  readonly code = "NotOurs" satisfies DatapathErrorCode;
 }
 
 /** The kernel does not have the tunnel that another datapath was to make from its socket, or not yet. */
 export class NoSocketError extends Error {
-  static readonly CODE = "NoSocket";
+  static readonly CODE = "NoSocket" satisfies DatapathErrorCode;
   readonly code = NoSocketError.CODE;
 }
 

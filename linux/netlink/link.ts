@@ -2,7 +2,7 @@
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { formatMac, parseMac } from "../../net/mac.ts";
-import { isErrno } from "../errno.ts";
+import { type ErrnoName, isErrno } from "../errno.ts";
 import { closeFd, O_CLOEXEC, O_RDONLY, openFd } from "../fd.ts";
 import { AF_INET6 } from "../socket.ts";
 import { Attributes, type Message, MessageWriter, NLM_F_ACK } from "./message.ts";
@@ -235,6 +235,6 @@ export function deleteLinkNow(socket: NetlinkSocket, index: number): void {
   socket.request({ message, name: `delete link ${index}` });
 }
 
-function unless(errno: string) {
+function unless(errno: ErrnoName) {
   return (error: unknown) => (isErrno(error, errno) ? null : error);
 }

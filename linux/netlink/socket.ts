@@ -2,7 +2,7 @@
  * Requests over a netlink socket (netlink(7)): synchronous, since the kernel queues its reply before
  * send(2) returns, and so usable inside another network namespace.
  */
-import { checked, Errno, isErrno, SystemError } from "../errno.ts";
+import { checked, Errno, type ErrnoName, isErrno, SystemError } from "../errno.ts";
 import { closeFd } from "../fd.ts";
 import { background, c, lastErrno } from "../ffi.ts";
 import { inNetns } from "../netns.ts";
@@ -105,7 +105,7 @@ export class NetlinkSocket {
   }
 
   /** The one object that a request asks for; undefined where the kernel says, by `absent`, that it has none. */
-  find(operation: Operation, absent: string): Message | undefined {
+  find(operation: Operation, absent: ErrnoName): Message | undefined {
     try {
       return this.request(operation)[0];
     } catch (error) {

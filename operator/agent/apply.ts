@@ -1,6 +1,7 @@
 /** Carries out a plan. An action that fails stops the others of its object, and of no other. */
 
 import type { Change } from "../../datapath/datapath.ts";
+import { failureCode } from "../../datapath/failure.ts";
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { Errno, isErrno, SystemError } from "../../linux/errno.ts";
 import { addAddress } from "../../linux/netlink/address.ts";
@@ -120,7 +121,10 @@ class Executor {
     }
     for (const [index, reply] of replies.entries()) {
       const owner = waiting[index]?.owner;
-      if (owner !== undefined && "error" in reply) this.failures.set(owner, reply.error);
+      if (owner !== undefined && "error" in reply) {
+        const { message } = reply.error;
+        this.failures.set(owner, { code: failureCode(reply.error), message });
+      }
     }
   }
 
@@ -129,9 +133,8 @@ class Executor {
   }
 
   #fail(owner: string, error: unknown): void {
-    const { code } = error as { code?: unknown };
     const message = error instanceof Error ? error.message : String(error);
-    this.failures.set(owner, { code: typeof code === "string" ? code : "Internal", message });
+    this.failures.set(owner, { code: failureCode(error), message });
   }
 
   #ownerOf(action: Action): string {

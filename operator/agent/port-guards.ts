@@ -3,6 +3,7 @@
  * port's side on the node, where the pod has no say, and stays there while the agent is away.
  */
 import type { Listing } from "../../datapath/datapath.ts";
+import { failureCode } from "../../datapath/failure.ts";
 import { isErrno } from "../../linux/errno.ts";
 import { findLink } from "../../linux/netlink/link.ts";
 import type { NetlinkSocket } from "../../linux/netlink/socket.ts";
@@ -74,11 +75,11 @@ function settleGuard(socket: NetlinkSocket, { port, mac }: PortGuard): void {
 }
 
 function describe({ port }: PortGuard, error: unknown): Failure {
-  const { code, message } = error as { code?: string; message: string };
+  const { message } = error as Error;
   const isMissing = isErrno(error, "ENOENT", "EOPNOTSUPP");
   const remedy = isMissing ? "; load the modules sch_ingress and cls_bpf on the node" : "";
   return {
-    code: code ?? "Internal",
+    code: failureCode(error),
     message: `spec.attachment.macSpoofing Refuse: no filter at ${port}: ${message}${remedy}`,
   };
 }

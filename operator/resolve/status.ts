@@ -2,6 +2,7 @@
 
 import type { SessionControlState, TunnelControlState } from "../../datapath/control-state.ts";
 import type { SessionState } from "../../datapath/datapath.ts";
+import type { FailureCode } from "../../datapath/failure.ts";
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import type { Attachment } from "../../model/attachments/attachment.ts";
@@ -14,8 +15,7 @@ import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 
 /** What failed of an object. */
 export interface Failure {
-  /** errno's name, where it was a system call. */
-  readonly code: string;
+  readonly code: FailureCode;
   readonly message: string;
 }
 
@@ -64,7 +64,7 @@ export function invalidForm(problems: readonly FieldProblem[]): Refusal {
   return { condition: "Accepted", reason: "Invalid", message };
 }
 
-const FAILURE_REASONS: Readonly<Record<string, string>> = {
+const FAILURE_REASONS: Readonly<Partial<Record<FailureCode, string>>> = {
   EADDRNOTAVAIL: "AddressNotAvailable",
   EADDRINUSE: "AddressInUse",
   EEXIST: "NameInUse",
@@ -75,7 +75,7 @@ const FAILURE_REASONS: Readonly<Record<string, string>> = {
   NoSocket: "DatapathDown",
 };
 
-const FAILURE_REMEDIES: Readonly<Record<string, string>> = {
+const FAILURE_REMEDIES: Readonly<Partial<Record<FailureCode, string>>> = {
   EADDRNOTAVAIL: "the node does not have the local address (yet); it is tried again",
   EADDRINUSE: "another program has the local port; stop it, or choose another port",
   EEXIST: "another interface has the name; rename or delete it",

@@ -2,6 +2,7 @@
 import type { Session, Tunnel } from "../../../model/model.ts";
 import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import type { Change, DevicePlace } from "../../datapath.ts";
+import type { DatapathErrorCode } from "../../failure.ts";
 import type { BypassedFrames } from "./bypass.ts";
 import type { PacketPath } from "./packet-path.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
@@ -40,9 +41,9 @@ export interface Ports {
 
 /** A change that makes no sense as things are. */
 export class ChangeError extends Error {
-  readonly code: string;
+  readonly code: DatapathErrorCode;
 
-  constructor(code: string, message: string) {
+  constructor(code: DatapathErrorCode, message: string) {
     super(message);
     this.name = "ChangeError";
     this.code = code;

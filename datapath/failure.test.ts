@@ -1,0 +1,16 @@
+import { expect, it } from "vitest";
+import { ConnectionError } from "../rpc/errors.ts";
+import { failureCode } from "./failure.ts";
+
+it.each([
+  [{ code: "EADDRINUSE" }, "EADDRINUSE"],
+  [{ code: "EBADFD" }, "EBADFD"],
+  [new ConnectionError("EDATAPATH", "away"), "EDATAPATH"],
+  [{ code: "NotOurs" }, "NotOurs"],
+  [{ code: "of a newer version" }, "Internal"],
+  [{ code: 5 }, "Internal"],
+  [new Error("no code"), "Internal"],
+  [undefined, "Internal"],
+])("knows %o as %s", (error, code) => {
+  expect(failureCode(error)).toBe(code);
+});

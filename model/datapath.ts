@@ -116,7 +116,7 @@ export interface DatapathTraits {
 
   /** Frames are forwarded by ids that the ends have agreed on, and there is no device before. */
   waitsForAgreement(wanted: WantedSession): boolean;
-  /** For a session that waits: how its frames are to be forwarded; null: not, for now. */
+  /** How the frames of a session are to be forwarded; null: not, for now. One that does not wait: as it is put. */
   forwarding(wanted: WantedSession, live: LiveSession): Forwarding | null;
 }
 

@@ -129,7 +129,7 @@ class ModelNode {
   #putSession(action: Action & { do: "putSession" }): void {
     const { session: s, device, datapath, forwarding } = action;
     if (!this.tunnels.has(`${datapath} ${s.tunnel}`)) throw new Error("no tunnel");
-    const { makesDevices, device: kind, deviceName } = traitsOf(datapath);
+    const { makesDevices, sessionsOutliveDevices, device: kind, deviceName } = traitsOf(datapath);
     const name = `${datapath} ${s.key}`;
     const id = linkId.pseudowire(s.key);
     const known = this.links.get(id);
@@ -143,7 +143,9 @@ class ModelNode {
       expect(device).toEqual(place);
     }
     const state = { session: s, datapath, deviceOpen: device !== null, receiving: true };
-    this.sessions.set(name, forwarding === undefined ? state : { ...state, forwarding });
+    // A datapath of which sessions outlive their devices tells of both.
+    const isTold = forwarding !== undefined || (makesDevices && sessionsOutliveDevices);
+    this.sessions.set(name, isTold ? { ...state, forwarding: forwarded } : state);
     if (device === null || device === "keep") return;
     if (known !== undefined && !makesDevices) return expect(place(known)).toEqual(device);
     expect(known).toBeUndefined();
@@ -251,6 +253,8 @@ interface Drawn {
   type?: PseudowireType;
   /** Where frames wait for an agreement: the ids that the ends agree on are as much above; 0: they do not. */
   agreed?: number;
+  /** No agreement, even in a tunnel with a control connection (quiescent). */
+  isStatic?: boolean;
 }
 
 interface DrawnPod {
@@ -265,6 +269,7 @@ const drawnSession: fc.Arbitrary<Drawn> = fc.record({
   mtu: fc.constantFrom(1400, 1500),
   agreed: fc.constantFrom(0, 100, 200),
   type: fc.constantFrom(...PSEUDOWIRE_TYPES),
+  isStatic: fc.boolean(),
   attachment: fc.option(
     fc.record({
       pod: fc.integer({ min: 0, max: 2 }),
@@ -356,7 +361,7 @@ function desireOne(
   const { name, datapath, control } = itsTunnel;
   const traits = traitsOf(datapath);
   const type = typeIn(traits, drawn.type);
-  const signalled = control === undefined ? {} : { control: sessionControl() };
+  const signalled = control === undefined || drawn.isStatic ? {} : { control: sessionControl() };
   const named = type === DEFAULT_PSEUDOWIRE ? {} : { pseudowireType: type.name };
   const wanted = session({ key, tunnel: name, sessionId, mtu, ...signalled, ...named });
   const both = { session: wanted, tunnel: itsTunnel };

@@ -115,7 +115,13 @@ describe("how frames are to be forwarded", () => {
 
   it("waits for nothing in a quiescent tunnel", () => {
     expect(MANAGED_KERNEL.waitsForAgreement(wanted)).toBe(true);
-    expect(MANAGED_KERNEL.waitsForAgreement({ session: sessionOf({}), tunnel })).toBe(false);
+    const quiescent = { session: sessionOf({}), tunnel };
+    expect(MANAGED_KERNEL.waitsForAgreement(quiescent)).toBe(false);
+    const nothing = { tunnel: undefined, session: undefined };
+    expect(MANAGED_KERNEL.forwarding(quiescent, nothing)).toEqual({
+      session: quiescent.session,
+      isUp: true,
+    });
   });
 });
 

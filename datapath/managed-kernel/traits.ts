@@ -54,13 +54,15 @@ function whyNotManaged({ encapsulation, control }: Tunnel, isOpen: boolean): str
 }
 
 /**
- * As the ends have agreed. A device of the kernel's has no carrier to take away, so it is down while the peer's circuit
- * is, and when the agreement has ended it stays so until there is another.
+ * As the ends have agreed; a static session of a quiescent tunnel as it is put. A device of the kernel's has no carrier
+ * to take away, so it is down while the peer's circuit is, and when the agreement has ended it stays so until there is
+ * another.
  */
 function forwarding(
   { session: wanted, tunnel }: WantedSession,
   { tunnel: held, session: live }: LiveSession,
 ): Forwarding | null {
+  if (wanted.control === undefined) return { session: wanted, isUp: true };
   if (held?.datapath !== NAME || tunnelDifference(held, tunnel) === "replace") return null;
   // What was agreed on in another tunnel is over.
   if (live?.datapath !== NAME || live.session.tunnel !== tunnel.name) return null;

@@ -15,8 +15,8 @@ import {
   DUMP,
   render,
   renderFindings,
-  SESSIONS,
-  TUNNELS,
+  SESSION_VIEW,
+  TUNNEL_VIEW,
   type View,
 } from "./views.ts";
 
@@ -54,8 +54,8 @@ const list = <O extends "tunnels" | "sessions" | "attachments" | "dump">(
       print(output === "json" ? rows : render(view, rows, output === "wide"));
     });
 
-list("tunnels", "the tunnels, and whether they are up", TUNNELS);
-list("sessions", "the sessions, their pods and their counters", SESSIONS);
+list("tunnels", "the tunnels, and whether they are up", TUNNEL_VIEW);
+list("sessions", "the sessions, their pods and their counters", SESSION_VIEW);
 list("attachments", "which pod has which session at which interface", ATTACHMENTS);
 list("dump", "all L2TP of this node's data planes, ours or not", DUMP);
 program

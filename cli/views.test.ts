@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { ago, render, renderFindings, SESSIONS, stateOf } from "./views.ts";
+import { ago, render, renderFindings, SESSION_VIEW, stateOf } from "./views.ts";
 
 const up = [
   { type: "Accepted", status: "True", reason: "Valid", message: "" },
@@ -23,12 +23,16 @@ it("aligns sessions in columns, and says what drops", () => {
     conditions: up,
     counters: { rxPackets: 10, txPackets: 20, rxErrors: 2, rxSeqDiscards: 1 },
   };
-  const lines = render(SESSIONS, [row, { ...row, name: "a-much-longer/name" }], false).split("\n");
+  const lines = render(SESSION_VIEW, [row, { ...row, name: "a-much-longer/name" }], false).split(
+    "\n",
+  );
   expect(lines).toHaveLength(3);
   expect(lines[0]?.indexOf("STATE")).toBe(lines[1]?.indexOf("Up"));
   expect(lines[1]).toMatch(/ 10 +20 +3 +1s$/);
-  expect(render(SESSIONS, [row], true)).toContain("rxSeqDiscards=1");
-  expect(render(SESSIONS, [], false)).toBe("No sessions on this node; l2tpctl doctor says why.");
+  expect(render(SESSION_VIEW, [row], true)).toContain("rxSeqDiscards=1");
+  expect(render(SESSION_VIEW, [], false)).toBe(
+    "No sessions on this node; l2tpctl doctor says why.",
+  );
 });
 
 it("names the first thing that is wrong, and no missing pod", () => {

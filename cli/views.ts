@@ -106,7 +106,7 @@ function agreementOf({ control }: SessionRow): string {
   return `${sessionId}/${peerSessionId}, ${sublayer}${sequence === "" ? "" : `, seq ${sequence}`}`;
 }
 
-export const TUNNELS: View<TunnelRow> = {
+export const TUNNEL_VIEW: View<TunnelRow> = {
   head: ["NAME", "STATE", "ENCAP", "LOCAL", "REMOTE", "ID", "PEER", "SESSIONS"],
   row: (item) => [
     item.name,
@@ -140,7 +140,7 @@ export const TUNNELS: View<TunnelRow> = {
   none: "No tunnels on this node; l2tpctl doctor says why.",
 };
 
-export const SESSIONS: View<SessionRow> = {
+export const SESSION_VIEW: View<SessionRow> = {
   head: [
     ...["NAME", "STATE", "TUNNEL", "ID", "PEER", "MTU", "INTERFACE", "ATTACHED-TO"],
     ...["RX", "TX", "DROPS", "LAST-RX"],

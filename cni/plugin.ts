@@ -17,7 +17,7 @@ import {
   asksForNothing,
   isChained,
   isMainForm,
-  type Wanted,
+  type RequestedInterface,
   wantedOfChained,
   wantedOfMain,
 } from "./wanted.ts";
@@ -112,7 +112,7 @@ async function addWithIpam(
   type: string,
   invocation: Invocation,
   agent: AgentConnection,
-  wanted: Wanted,
+  wanted: RequestedInterface,
 ): Promise<Attached> {
   // It loads while the agent makes the interface.
   const plugin = startDelegate(type, "ADD", invocation);
@@ -142,7 +142,7 @@ async function addWithIpam(
 async function configure(
   { containerId, ifname: cniIfname }: Invocation,
   agent: AgentConnection,
-  { ifname, ips }: Wanted,
+  { ifname, ips }: RequestedInterface,
   ipam: IpamResult,
 ): Promise<Attached> {
   const allocated = ipam.ips.map(({ address }) => address);
@@ -186,7 +186,7 @@ function detachOf({ containerId, ifname: cniIfname, netns }: Invocation) {
 async function attach(
   invocation: Invocation,
   agent: AgentConnection,
-  { session, ifname, mac, ips }: Wanted,
+  { session, ifname, mac, ips }: RequestedInterface,
   awaitsIpam: boolean,
 ): Promise<Attached> {
   const { containerId, ifname: cniIfname, netns, pod, config } = invocation;

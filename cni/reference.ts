@@ -4,7 +4,7 @@ import { SINCE } from "./config.ts";
 import { CniCode } from "./errors.ts";
 import { FIELDS, STANDARD_FIELDS } from "./schema.ts";
 
-export const REFERENCE = new URL("../docs/cni.md", import.meta.url);
+export const CNI_REFERENCE = new URL("../docs/cni.md", import.meta.url);
 
 type OwnCode = Extract<
   keyof typeof CniCode,

@@ -3,7 +3,7 @@ import { ANNOTATION, FORMS } from "../operator/agent-protocol.ts";
 import { type Config, type Invocation, strings } from "./config.ts";
 import { CniCode, CniError } from "./errors.ts";
 
-export interface Wanted {
+export interface RequestedInterface {
   /** "namespace/name". */
   readonly session: string;
   readonly ifname: string;
@@ -43,7 +43,7 @@ export function asksForNothing({ config }: Invocation): boolean {
   return !isUnknown && config.session === null && NOTHING.test(config.annotation ?? "");
 }
 
-export function wantedOfMain(invocation: Invocation): Wanted {
+export function wantedOfMain(invocation: Invocation): RequestedInterface {
   const { config, ifname } = invocation;
   if (config.session === null) {
     const odd = config.unknownFields.map((field) => JSON.stringify(field.slice(0, 50))).join(", ");
@@ -55,7 +55,7 @@ export function wantedOfMain(invocation: Invocation): Wanted {
   return { session: qualify(config.session, invocation), ifname, mac, ips };
 }
 
-export function wantedOfChained(invocation: Invocation): readonly Wanted[] {
+export function wantedOfChained(invocation: Invocation): readonly RequestedInterface[] {
   const { config } = invocation;
   const { mac, ips, session } = config;
   const configured =

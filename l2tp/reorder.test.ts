@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ReceiveOrder, Verdict } from "./reorder.ts";
+import { ReceiveOrder, ReorderVerdict } from "./reorder.ts";
 
 /** Runs frames through a queue as the datapath does; returns what came out, and what was dropped. */
 function run(order: ReceiveOrder, arrivals: readonly { sequence: number; at: number }[]) {
@@ -15,12 +15,12 @@ function run(order: ReceiveOrder, arrivals: readonly { sequence: number; at: num
   for (const { sequence, at } of arrivals) {
     drain(at);
     let verdict = order.offer(sequence, at);
-    while (verdict === Verdict.MakeRoom) {
+    while (verdict === ReorderVerdict.MakeRoom) {
       delivered.push(slots.get(order.release()) ?? Number.NaN);
       verdict = order.offer(sequence, at);
     }
-    if (verdict === Verdict.Deliver) delivered.push(sequence);
-    else if (verdict === Verdict.Hold) slots.set(order.slotOf(sequence), sequence);
+    if (verdict === ReorderVerdict.Deliver) delivered.push(sequence);
+    else if (verdict === ReorderVerdict.Hold) slots.set(order.slotOf(sequence), sequence);
     else late.push(sequence);
     drain(at);
   }
@@ -67,13 +67,13 @@ describe("with a timeout", () => {
 
   it("waits no longer than the timeout", () => {
     const order = new ReceiveOrder(50);
-    expect(order.offer(0, 1000)).toBe(Verdict.Deliver);
-    expect(order.offer(2, 1000)).toBe(Verdict.Hold);
+    expect(order.offer(0, 1000)).toBe(ReorderVerdict.Deliver);
+    expect(order.offer(2, 1000)).toBe(ReorderVerdict.Hold);
     expect(order.deadline()).toBe(1050);
     expect(order.next(1049)).toBe(-1);
     expect(order.next(1050)).toBe(order.slotOf(2));
     expect(order.deadline()).toBe(Number.POSITIVE_INFINITY);
-    expect(order.offer(1, 1051)).toBe(Verdict.Late);
+    expect(order.offer(1, 1051)).toBe(ReorderVerdict.Late);
     expect(order.skipped).toBe(1);
   });
 
@@ -81,7 +81,7 @@ describe("with a timeout", () => {
     const order = new ReceiveOrder(50);
     order.offer(0, 1);
     order.offer(5, 1);
-    expect(order.offer(5, 1)).toBe(Verdict.Late);
+    expect(order.offer(5, 1)).toBe(ReorderVerdict.Late);
   });
 
   it("takes a leap beyond its capacity", () => {

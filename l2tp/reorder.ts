@@ -8,7 +8,7 @@ import { nextSequence, sequenceDistance } from "./sequence.ts";
 const RESYNC_AFTER = 4;
 
 /** What to do with a frame that has just arrived. */
-export const Verdict = {
+export const ReorderVerdict = {
   /** It is the next one, or the queue does not wait: deliver it now, then drain the queue. */
   Deliver: 0,
   /** Keep it in `slotOf(sequence)`. */
@@ -18,7 +18,7 @@ export const Verdict = {
   /** It is too far ahead: `release()` a held frame and offer again. */
   MakeRoom: 3,
 } as const;
-export type Verdict = (typeof Verdict)[keyof typeof Verdict];
+export type ReorderVerdict = (typeof ReorderVerdict)[keyof typeof ReorderVerdict];
 
 export class ReceiveOrder {
   readonly capacity: number;
@@ -56,7 +56,7 @@ export class ReceiveOrder {
   }
 
   /** @param now milliseconds of any steady clock, above 0 */
-  offer(sequence: number, now: number): Verdict {
+  offer(sequence: number, now: number): ReorderVerdict {
     if (this.#expected < 0) this.#expected = sequence;
     const ahead = sequenceDistance(this.#expected, sequence);
     if (ahead < 0) return this.#offerLate(sequence);
@@ -64,10 +64,10 @@ export class ReceiveOrder {
     if (ahead === 0 || this.capacity === 0) {
       this.skipped += ahead;
       this.#expected = nextSequence(sequence);
-      return Verdict.Deliver;
+      return ReorderVerdict.Deliver;
     }
     if (ahead >= this.capacity) {
-      if (this.#held > 0) return Verdict.MakeRoom;
+      if (this.#held > 0) return ReorderVerdict.MakeRoom;
       // Nothing waits, so nothing before this frame is worth a slot: start again from near it.
       const target = (sequence - this.capacity + 1) & 0xff_ffff;
       this.skipped += sequenceDistance(this.#expected, target);
@@ -75,10 +75,10 @@ export class ReceiveOrder {
       if (this.capacity === 1) return this.offer(sequence, now);
     }
     const slot = this.slotOf(sequence);
-    if (this.#deadlines[slot] !== 0) return Verdict.Late;
+    if (this.#deadlines[slot] !== 0) return ReorderVerdict.Late;
     this.#deadlines[slot] = now + this.timeoutMs;
     this.#held++;
-    return Verdict.Hold;
+    return ReorderVerdict.Hold;
   }
 
   /** The slot of a frame that is to be delivered now, which is then free; −1: none. */
@@ -116,16 +116,16 @@ export class ReceiveOrder {
     return slot;
   }
 
-  #offerLate(sequence: number): Verdict {
+  #offerLate(sequence: number): ReorderVerdict {
     const follows = this.#lateRun > 0 && sequence === nextSequence(this.#latest);
     const run = follows ? this.#lateRun + 1 : 1;
-    if (run > RESYNC_AFTER && this.#held > 0) return Verdict.MakeRoom;
+    if (run > RESYNC_AFTER && this.#held > 0) return ReorderVerdict.MakeRoom;
     this.#latest = sequence;
     this.#lateRun = run;
-    if (run <= RESYNC_AFTER) return Verdict.Late;
+    if (run <= RESYNC_AFTER) return ReorderVerdict.Late;
     this.#lateRun = 0;
     this.resyncs++;
     this.#expected = nextSequence(sequence);
-    return Verdict.Deliver;
+    return ReorderVerdict.Deliver;
   }
 }

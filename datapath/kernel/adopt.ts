@@ -33,7 +33,11 @@ export interface Adopted {
 }
 
 /** Whether we made the session: nobody else gives its device such a name. */
-export function isOurs({ pseudowireType, interface: name, sessionId }: KernelSession): boolean {
+export function isOurSession({
+  pseudowireType,
+  interface: name,
+  sessionId,
+}: KernelSession): boolean {
   if (kernelPseudowire(pseudowireType) === undefined) return false;
   return parseKernelDeviceName(name)?.sessionId === sessionId;
 }
@@ -45,7 +49,7 @@ export function adopt(
   claims: Claims = NO_CLAIMS,
 ): Adopted {
   const known = new Map([...claims.sessions, ...names.sessions]);
-  const keys = sessionKeys(sessions.filter(isOurs), known);
+  const keys = sessionKeys(sessions.filter(isOurSession), known);
   const inTunnels = Map.groupBy(keys, ([{ tunnelId }]) => tunnelId);
   const ours = new Map<string, { tunnel: Tunnel; raw: KernelTunnel }>();
   const foreignTunnels = new Map<number, KernelTunnel>();
@@ -76,7 +80,7 @@ export function adopt(
     ),
     foreignTunnels,
     foreignSessions: new Map(
-      sessions.filter((raw) => !isOurs(raw)).map((raw) => [raw.sessionId, raw]),
+      sessions.filter((raw) => !isOurSession(raw)).map((raw) => [raw.sessionId, raw]),
     ),
   };
 }

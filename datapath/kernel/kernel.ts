@@ -20,7 +20,14 @@ import type { Reply } from "../../rpc/errors.ts";
 import type { Change, Listing, Names, SessionState, TunnelState } from "../datapath.ts";
 import type { DatapathErrorCode } from "../failure.ts";
 import { Activity } from "./activity.ts";
-import { type Adopted, adopt, adoptSession, type Claims, isOurs, NO_CLAIMS } from "./adopt.ts";
+import {
+  type Adopted,
+  adopt,
+  adoptSession,
+  type Claims,
+  isOurSession,
+  NO_CLAIMS,
+} from "./adopt.ts";
 import { Batch, type PutSession } from "./batch.ts";
 import { kernelDeviceName } from "./device-name.ts";
 import {
@@ -129,7 +136,7 @@ export class KernelDatapath {
   /** One session, where it is what its manifest says: in that tunnel, with that id. */
   find(wanted: Session, tunnelId: number): Listing {
     const raw = this.#l2tp.getSession({ tunnelId, sessionId: wanted.sessionId });
-    if (raw === undefined || !isOurs(raw)) return { tunnels: [], sessions: [] };
+    if (raw === undefined || !isOurSession(raw)) return { tunnels: [], sessions: [] };
     this.#sessions.set(wanted.key, raw);
     const session = adoptSession(wanted.key, wanted.tunnel, raw);
     const tunnel = this.#tunnels.get(wanted.tunnel);

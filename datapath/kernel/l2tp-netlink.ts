@@ -6,12 +6,17 @@
 
 import { Errno, isErrno, SystemError } from "../../linux/errno.ts";
 import {
-  type Family,
   findFamily,
   GENLMSGHDR_BYTES,
+  type GenericFamily,
   genericHeader,
 } from "../../linux/netlink/generic.ts";
-import { Attributes, type Message, MessageWriter, NLM_F_ACK } from "../../linux/netlink/message.ts";
+import {
+  type Message,
+  MessageWriter,
+  NetlinkAttributes,
+  NLM_F_ACK,
+} from "../../linux/netlink/message.ts";
 import {
   NETLINK_GENERIC,
   type NetlinkError,
@@ -164,9 +169,9 @@ export class NoL2tpError extends SystemError {
 export class L2tpNetlink {
   readonly socket: NetlinkSocket;
   readonly #netns: string | null;
-  readonly #family: Family;
+  readonly #family: GenericFamily;
 
-  private constructor(netns: string | null, socket: NetlinkSocket, family: Family) {
+  private constructor(netns: string | null, socket: NetlinkSocket, family: GenericFamily) {
     this.#netns = netns;
     this.socket = socket;
     this.#family = family;
@@ -344,7 +349,7 @@ function addressBytes(text: string): Uint8Array {
 }
 
 function parseTunnel({ payload }: Message): KernelTunnel {
-  const attributes = new Attributes(payload, GENLMSGHDR_BYTES);
+  const attributes = new NetlinkAttributes(payload, GENLMSGHDR_BYTES);
   const overUdp = attributes.u16(ENCAP_TYPE) === ENCAP_UDP;
   const address = (ipv4: number, ipv6: number) => {
     const bytes = attributes.bytes(ipv4) ?? attributes.bytes(ipv6);
@@ -369,7 +374,7 @@ function parseTunnel({ payload }: Message): KernelTunnel {
 }
 
 function parseSession({ payload }: Message): KernelSession {
-  const attributes = new Attributes(payload, GENLMSGHDR_BYTES);
+  const attributes = new NetlinkAttributes(payload, GENLMSGHDR_BYTES);
   const isOn = (type: number) => (attributes.u8(type) ?? 0) !== 0;
   const hex = (type: number) => attributes.bytes(type)?.toString("hex") ?? "";
   return {
@@ -390,7 +395,7 @@ function parseSession({ payload }: Message): KernelSession {
   };
 }
 
-function parseStatistics(attributes: Attributes): L2tpStatistics {
+function parseStatistics(attributes: NetlinkAttributes): L2tpStatistics {
   const nested = attributes.nested(STATS);
   const at = (type: number) => nested?.u64(type) ?? 0;
   return {

@@ -47,7 +47,7 @@ export interface ConnectionSettings extends SecuritySettings {
 }
 
 /** What a connection has of the world outside. */
-export interface Surroundings extends SessionSurroundings {
+export interface ConnectionEnvironment extends SessionSurroundings {
   /** A datagram to the peer. */
   transmit(remote: Endpoint, octets: Octets): void;
   /** Whether an SCCRQ that we could accept may be; or why not. */
@@ -74,7 +74,7 @@ const SCCRQ_RETRANSMIT_MS = 150;
 const VENDOR = "l2tp-cni";
 
 /** What the peer has said of itself. */
-export interface Peer {
+export interface PeerIdentity {
   /** 0: not known yet. */
   readonly connectionId: number;
   readonly hostName: string | null;
@@ -96,7 +96,7 @@ export class ControlConnection {
   introduction = 0;
   /** What decides where both ends open at once; null: we have not opened. */
   tieBreaker: string | null = null;
-  peer: Peer = { connectionId: 0, hostName: null, routerId: null, vendorName: null };
+  peer: PeerIdentity = { connectionId: 0, hostName: null, routerId: null, vendorName: null };
   state: ConnectionState = "idle";
   readonly budget = new ConnectionBudget();
   readonly counters: MessageCounters = { unauthenticated: 0, undecodable: 0 };
@@ -104,7 +104,7 @@ export class ControlConnection {
   heardAt: number;
   readonly #sessions: Sessions;
   readonly #settings: ConnectionSettings;
-  readonly #surroundings: Surroundings;
+  readonly #surroundings: ConnectionEnvironment;
   readonly #listener: ConnectionListener;
   #delivery: Delivery<EncodedBody, Decoded>;
   readonly #security: MessageSecurity;
@@ -130,7 +130,7 @@ export class ControlConnection {
     localId: number,
     remote: Endpoint,
     settings: ConnectionSettings,
-    surroundings: Surroundings,
+    surroundings: ConnectionEnvironment,
     listener: ConnectionListener,
     now: number,
   ) {

@@ -15,7 +15,7 @@ import { Peering, type PeeringConfig, type PeeringContext } from "./peering.ts";
 import type { Endpoint } from "./settings.ts";
 
 /** What became of a datagram. */
-export type Verdict =
+export type ReceiveOutcome =
   | "taken"
   | "undecodable"
   /** Of an address that no tunnel has. */
@@ -39,7 +39,7 @@ interface Known {
 }
 
 /** An address at a local endpoint that some tunnel has as its remote. */
-export interface Peer {
+export interface PeerAddress {
   /** Names the local endpoint. */
   readonly local: string;
   readonly address: string;
@@ -48,7 +48,7 @@ export interface Peer {
 }
 
 export class Lcce {
-  readonly verdicts: Record<Verdict, number> = {
+  readonly verdicts: Record<ReceiveOutcome, number> = {
     taken: 0,
     undecodable: 0,
     "unknown peer": 0,
@@ -57,10 +57,10 @@ export class Lcce {
   };
   readonly #peerings = new Map<string, Peering>();
   /** By where they are heard, and of whom: peerKey. */
-  readonly #byPeer = new Map<string, Peer>();
+  readonly #byPeer = new Map<string, PeerAddress>();
   /** The same, by local endpoint and then by address. */
-  readonly #byAddress = new Map<string, AddressTable<Peer>>();
-  readonly #admission: Admission<Peer>;
+  readonly #byAddress = new Map<string, AddressTable<PeerAddress>>();
+  readonly #admission: Admission<PeerAddress>;
   /** Of the deleted ones, too, until they are through with saying so. */
   readonly #deadlines = new Deadlines<Peering>();
   /** Something has happened to them since their deadline was asked for. */
@@ -97,7 +97,7 @@ export class Lcce {
    * The peer that a control message may have come from, by its address in a buffer. undefined: no
    * tunnel has it as its remote.
    */
-  peerAt(local: string, bytes: Uint8Array, at: number, length: number): Peer | undefined {
+  peerAt(local: string, bytes: Uint8Array, at: number, length: number): PeerAddress | undefined {
     return this.#byAddress.get(local)?.find(bytes, at, length);
   }
 
@@ -105,7 +105,7 @@ export class Lcce {
    * Admits the peer's message to `receive`, or counts it as dropped.
    * @param end the offset behind it
    */
-  admits(peer: Peer, view: DataView, at: number, end: number, now: number): boolean {
+  admits(peer: PeerAddress, view: DataView, at: number, end: number, now: number): boolean {
     return this.#admission.admits(peer, view, at, end, now);
   }
 
@@ -140,13 +140,13 @@ export class Lcce {
     this.#touched.add(peering);
   }
 
-  #peerOf({ local, remote: { address } }: PeeringConfig): Peer {
+  #peerOf({ local, remote: { address } }: PeeringConfig): PeerAddress {
     const key = peerKey(local, address);
     const known = this.#byPeer.get(key);
     if (known !== undefined) return known;
-    const peer: Peer = { local, address, peerings: new Set(), budget: new PeerBudget() };
+    const peer: PeerAddress = { local, address, peerings: new Set(), budget: new PeerBudget() };
     this.#byPeer.set(key, peer);
-    const addresses = this.#byAddress.get(local) ?? new AddressTable<Peer>();
+    const addresses = this.#byAddress.get(local) ?? new AddressTable<PeerAddress>();
     this.#byAddress.set(local, addresses);
     addresses.set(bytesOf(address), peer);
     return peer;
@@ -165,13 +165,13 @@ export class Lcce {
   }
 
   /** @param octets a control message without the octets that stand in front of it over IP */
-  receive(local: string, from: Endpoint, octets: Octets, now: number): Verdict {
+  receive(local: string, from: Endpoint, octets: Octets, now: number): ReceiveOutcome {
     const verdict = this.#receive(local, from, octets, now);
     this.verdicts[verdict]++;
     return verdict;
   }
 
-  #receive(local: string, from: Endpoint, octets: Octets, now: number): Verdict {
+  #receive(local: string, from: Endpoint, octets: Octets, now: number): ReceiveOutcome {
     if (octets.length > MAX_DATAGRAM_OCTETS) return "undecodable";
     const message = decodeMessage(octets);
     if ("undecodable" in message) return "undecodable";

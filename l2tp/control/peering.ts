@@ -6,7 +6,11 @@ import { sameData } from "../same-data.ts";
 import type { Attributes } from "./attributes.ts";
 import { Backoff, type BackoffSettings } from "./backoff.ts";
 import type { CircuitStatus } from "./circuit-status.ts";
-import { type ConnectionSettings, ControlConnection, type Surroundings } from "./connection.ts";
+import {
+  type ConnectionEnvironment,
+  type ConnectionSettings,
+  ControlConnection,
+} from "./connection.ts";
 import type { Octets } from "./octets.ts";
 import { printable } from "./printable.ts";
 import { DisconnectResult, GeneralError, StopResult } from "./result-code.ts";
@@ -41,7 +45,7 @@ export interface PeeringListener {
   sessionDown(name: string, key: string, ending: Ending): void;
 }
 
-export interface PeeringContext extends Pick<Surroundings, "random" | "newSessionId"> {
+export interface PeeringContext extends Pick<ConnectionEnvironment, "random" | "newSessionId"> {
   transmit(config: PeeringConfig, remote: Endpoint, octets: Octets): void;
   /** An id that no connection has. */
   newId(): number;

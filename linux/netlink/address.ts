@@ -1,7 +1,7 @@
 /** Addresses of links by rtnetlink (include/uapi/linux/if_addr.h). */
 import { formatInterfaceAddress, parseInterfaceAddress } from "../../net/ip.ts";
 import { AF_INET, AF_INET6 } from "../socket.ts";
-import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
+import { MessageWriter, NetlinkAttributes, NLM_F_ACK } from "./message.ts";
 import {
   type NetlinkSocket,
   NLM_F_CREATE,
@@ -41,7 +41,7 @@ export function listAddresses(socket: NetlinkSocket): LinkAddress[] {
     message: new MessageWriter(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, ifaddrmsg(0, 0, 0)),
   });
   return socket.dump(build).flatMap(({ payload }) => {
-    const attributes = new Attributes(payload, IFADDRMSG_BYTES);
+    const attributes = new NetlinkAttributes(payload, IFADDRMSG_BYTES);
     const other = attributes.bytes(IFA_ADDRESS);
     const address = attributes.bytes(IFA_LOCAL) ?? other;
     if (address === undefined) return [];

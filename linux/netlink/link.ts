@@ -5,7 +5,7 @@ import { formatMac, parseMac } from "../../net/mac.ts";
 import { type ErrnoName, isErrno } from "../errno.ts";
 import { closeFd, O_CLOEXEC, O_RDONLY, openFd } from "../fd.ts";
 import { AF_INET6 } from "../socket.ts";
-import { Attributes, type Message, MessageWriter, NLM_F_ACK } from "./message.ts";
+import { type Message, MessageWriter, NetlinkAttributes, NLM_F_ACK } from "./message.ts";
 import {
   NETLINK_ROUTE,
   NetlinkSocket,
@@ -58,7 +58,7 @@ export interface LinkInfo {
 }
 
 /** What may be changed of a link, in one request. */
-export interface LinkChange {
+export interface LinkSettings {
   readonly name?: string;
   readonly mtu?: number;
   readonly mac?: string;
@@ -73,7 +73,7 @@ export interface LinkChange {
 }
 
 /** What a link may be created with; the kernel takes alias and state only afterwards. */
-export type NewLink = Pick<LinkChange, "mtu" | "mac" | "master"> & { readonly name: string };
+export type NewLink = Pick<LinkSettings, "mtu" | "mac" | "master"> & { readonly name: string };
 
 function ifinfomsg(index: number, up?: boolean): Buffer {
   const header = Buffer.alloc(IFINFOMSG_BYTES);
@@ -86,7 +86,7 @@ function ifinfomsg(index: number, up?: boolean): Buffer {
 }
 
 function parseLink({ payload }: Message): LinkInfo {
-  const attributes = new Attributes(payload, IFINFOMSG_BYTES);
+  const attributes = new NetlinkAttributes(payload, IFINFOMSG_BYTES);
   const flags = payload.readUInt32LE(8);
   return {
     index: payload.readInt32LE(4),
@@ -129,7 +129,7 @@ export function getLink(socket: NetlinkSocket, index: number, name?: string): Li
 }
 
 /** Changes a link in one request. A move and a rename together are one step. */
-export function setLink(socket: NetlinkSocket, index: number, change: LinkChange): void {
+export function setLink(socket: NetlinkSocket, index: number, change: LinkSettings): void {
   const netns = change.netns === undefined ? -1 : openFd(change.netns, O_RDONLY | O_CLOEXEC);
   try {
     const header = ifinfomsg(index, change.up);
@@ -142,12 +142,12 @@ export function setLink(socket: NetlinkSocket, index: number, change: LinkChange
   }
 }
 
-function describe(index: number, change: LinkChange): string {
+function describe(index: number, change: LinkSettings): string {
   const fields = Object.entries(change).map(([field, value]) => `${field} ${value}`);
   return `${index}: ${fields.join(", ")}`;
 }
 
-function writeChange(message: MessageWriter, change: LinkChange): void {
+function writeChange(message: MessageWriter, change: LinkSettings): void {
   if (change.name !== undefined) message.string(IFLA_IFNAME, change.name);
   if (change.mtu !== undefined) message.u32(IFLA_MTU, change.mtu);
   if (change.mac !== undefined) message.bytes(IFLA_ADDRESS, parseMac(change.mac));

@@ -55,7 +55,7 @@ export class MessageWriter {
     return this.bytes(type, new Uint8Array());
   }
 
-  /** Attributes inside an attribute. @param header a fixed part in front of them */
+  /** NetlinkAttributes inside an attribute. @param header a fixed part in front of them */
   nested(type: number, fill: (writer: this) => void, header: Uint8Array = new Uint8Array()): this {
     const start = this.#length;
     this.bytes(type | NLA_F_NESTED, header);
@@ -122,8 +122,8 @@ export function parseMessages(datagram: Buffer): Message[] {
   return messages;
 }
 
-/** Attributes by type; the last one of a type wins. */
-export class Attributes {
+/** NetlinkAttributes by type; the last one of a type wins. */
+export class NetlinkAttributes {
   readonly #values = new Map<number, Buffer>();
 
   /** @param offset where they start: behind the fixed header */
@@ -166,8 +166,8 @@ export class Attributes {
   }
 
   /** All of them, in no particular order: for lists, where the types are mere numbers. */
-  children(): Attributes[] {
-    return Array.from(this.#values.values(), (value) => new Attributes(value));
+  children(): NetlinkAttributes[] {
+    return Array.from(this.#values.values(), (value) => new NetlinkAttributes(value));
   }
 
   string(type: number): string | undefined {
@@ -177,8 +177,8 @@ export class Attributes {
     return value.toString("utf8", 0, end < 0 ? value.length : end);
   }
 
-  nested(type: number): Attributes | undefined {
+  nested(type: number): NetlinkAttributes | undefined {
     const value = this.#values.get(type);
-    return value === undefined ? undefined : new Attributes(value);
+    return value === undefined ? undefined : new NetlinkAttributes(value);
   }
 }

@@ -2,7 +2,7 @@
 import { formatAddress, formatPrefix, networkOf, parseAddress, parsePrefix } from "../../net/ip.ts";
 import { Errno, isErrno, SystemError } from "../errno.ts";
 import { AF_INET, AF_INET6 } from "../socket.ts";
-import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
+import { MessageWriter, NetlinkAttributes, NLM_F_ACK } from "./message.ts";
 import {
   type NetlinkSocket,
   NLM_F_CREATE,
@@ -85,7 +85,7 @@ export function lookUpRoute(
   if (from !== undefined) message.bytes(RTA_SRC, from);
   const [reply] = socket.request({ message, name: `look up the route to ${destination}` });
   if (reply === undefined) throw new TypeError(`no answer about the route to ${destination}`);
-  const attributes = new Attributes(reply.payload, RTMSG_BYTES);
+  const attributes = new NetlinkAttributes(reply.payload, RTMSG_BYTES);
   const chosen = attributes.bytes(RTA_PREFSRC);
   return {
     link: attributes.u32(RTA_OIF) ?? 0,
@@ -94,7 +94,7 @@ export function lookUpRoute(
   };
 }
 
-export interface Route {
+export interface NewRoute {
   /** "192.0.2.0/24", "0.0.0.0/0". */
   readonly destination: string;
   /** Undefined: on the link. */
@@ -116,7 +116,7 @@ export interface Route {
  * Nothing happens where the link has the route already.
  * @throws NetlinkError; EEXIST where another link has a route of that destination, table and metric
  */
-export function addRoute(socket: NetlinkSocket, route: Route): void {
+export function addRoute(socket: NetlinkSocket, route: NewRoute): void {
   const prefix = parsePrefix(route.destination);
   if (prefix === undefined) {
     throw new TypeError(`${JSON.stringify(route.destination)} is not ADDRESS/LENGTH`);
@@ -166,7 +166,7 @@ export function addRoute(socket: NetlinkSocket, route: Route): void {
 }
 
 /** The routes that leave by a link, of all tables but the local one. */
-export function listRoutes(socket: NetlinkSocket): Route[] {
+export function listRoutes(socket: NetlinkSocket): NewRoute[] {
   const build = (family: number) => () => ({
     name: "list routes",
     message: new MessageWriter(
@@ -177,7 +177,7 @@ export function listRoutes(socket: NetlinkSocket): Route[] {
   });
   return [AF_INET, AF_INET6].flatMap((family) =>
     socket.dump(build(family)).flatMap(({ payload }) => {
-      const attributes = new Attributes(payload, RTMSG_BYTES);
+      const attributes = new NetlinkAttributes(payload, RTMSG_BYTES);
       const table = attributes.u32(RTA_TABLE) ?? payload.readUInt8(4);
       const link = attributes.u32(RTA_OIF);
       if (link === undefined || table === RT_TABLE_LOCAL) return [];

@@ -6,7 +6,7 @@ import { checked, Errno, type ErrnoName, isErrno, SystemError } from "../errno.t
 import { closeFd } from "../fd.ts";
 import { background, c, lastErrno } from "../ffi.ts";
 import { inNetns } from "../netns.ts";
-import { Attributes, type Message, type MessageWriter, parseMessages } from "./message.ts";
+import { type Message, type MessageWriter, NetlinkAttributes, parseMessages } from "./message.ts";
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_GENERIC = 16;
@@ -278,5 +278,5 @@ function extendedAck(payload: Buffer, flags: number): string | undefined {
   if ((flags & NLM_F_ACK_TLVS) === 0) return undefined;
   // Behind errno stands our request: its header alone where the kernel capped it.
   const requestBytes = (flags & NLM_F_CAPPED) !== 0 ? 16 : payload.readUInt32LE(4);
-  return new Attributes(payload, 4 + ((requestBytes + 3) & ~3)).string(NLMSGERR_ATTR_MSG);
+  return new NetlinkAttributes(payload, 4 + ((requestBytes + 3) & ~3)).string(NLMSGERR_ATTR_MSG);
 }

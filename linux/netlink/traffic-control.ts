@@ -1,7 +1,7 @@
 /** Filters of what comes in at a link, which outlive who set them (tc(8), include/uapi/linux/pkt_{sched,cls}.h). */
 import { parseMac } from "../../net/mac.ts";
 import { isErrno } from "../errno.ts";
-import { Attributes, MessageWriter, NLM_F_ACK } from "./message.ts";
+import { MessageWriter, NetlinkAttributes, NLM_F_ACK } from "./message.ts";
 import {
   type NetlinkSocket,
   NLM_F_CREATE,
@@ -125,7 +125,7 @@ export function findIngressFilter(socket: NetlinkSocket, ifindex: number): Buffe
     name: `list filters of link ${ifindex}`,
   });
   for (const { payload } of socket.dump(build)) {
-    const attributes = new Attributes(payload, TCMSG_BYTES);
+    const attributes = new NetlinkAttributes(payload, TCMSG_BYTES);
     const isFirst = payload.readUInt32LE(16) === FIRST_OF_ALL_PROTOCOLS;
     const filter = attributes.nested(TCA_OPTIONS)?.bytes(TCA_BPF_OPS);
     if (isFirst && filter !== undefined) return filter;
@@ -149,7 +149,7 @@ export function listIngressDrops(socket: NetlinkSocket): ReadonlyMap<number, num
   });
   const drops = new Map<number, number>();
   for (const { payload } of socket.dump(build)) {
-    const attributes = new Attributes(payload, TCMSG_BYTES);
+    const attributes = new NetlinkAttributes(payload, TCMSG_BYTES);
     if (attributes.string(TCA_KIND) !== "clsact") continue;
     const queue = attributes.nested(TCA_STATS2)?.bytes(TCA_STATS_QUEUE);
     drops.set(ifindexOf(payload), queue?.readUInt32LE(DROPS_AT) ?? 0);

@@ -4,7 +4,7 @@
  */
 import type { Session } from "../model.ts";
 import type { Link, PortPair } from "../plan.ts";
-import type { DeviceKind } from "../pseudowires/index.ts";
+import type { PseudowireDevice } from "../pseudowires/index.ts";
 import type { Attachment } from "./attachment.ts";
 
 /** The links of the node and its pods that exist, by their ids. */
@@ -34,7 +34,7 @@ export interface AttachmentMode {
   /** The value of spec.attachment.mode. */
   readonly name: string;
   /** Devices of pseudowire types that it can give to pods; none: it is for types without devices. */
-  readonly devices: readonly DeviceKind["kind"][];
+  readonly devices: readonly PseudowireDevice["kind"][];
   /**
    * Where the session's own device is while a pod is attached. It is the interface that status names; in a pod, the
    * pod's interface is it.

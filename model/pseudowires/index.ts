@@ -3,8 +3,8 @@ import { ethernet } from "./ethernet.ts";
 import type { PseudowireSettings, PseudowireType } from "./pseudowire.ts";
 
 export type {
-  DeviceKind,
   FrameRewriter,
+  PseudowireDevice,
   PseudowireSettings,
   PseudowireType,
 } from "./pseudowire.ts";

@@ -5,7 +5,7 @@
 import { ETHERNET_HEADER_BYTES, VLAN_TAG_BYTES } from "../../net/headers.ts";
 
 /** A device of the kernel's TUN/TAP driver that carries a session's frames to and from its pod. */
-export interface DeviceKind {
+export interface PseudowireDevice {
   readonly kind: "TAP" | "TUN";
   /** Whether the device has a MAC address, and neighbors to announce it to. */
   readonly hasMac: boolean;
@@ -16,7 +16,7 @@ export interface DeviceKind {
 }
 
 /** Ethernet frames. */
-export const TAP: DeviceKind = {
+export const TAP: PseudowireDevice = {
   kind: "TAP",
   hasMac: true,
   headerBytes: ETHERNET_HEADER_BYTES,
@@ -24,7 +24,7 @@ export const TAP: DeviceKind = {
 };
 
 /** IP datagrams without a link-layer header. */
-export const TUN: DeviceKind = { kind: "TUN", hasMac: false, headerBytes: 0, spareBytes: 0 };
+export const TUN: PseudowireDevice = { kind: "TUN", hasMac: false, headerBytes: 0, spareBytes: 0 };
 
 /** The memory that a frame is in. */
 export interface FrameMemory {
@@ -63,7 +63,7 @@ export interface PseudowireType {
   /** In PW Type and PW Capabilities AVPs (RFC 3931, 5.4.3 and 5.4.4; registry of RFC 4446). */
   readonly number: number;
   /** Null: the session has no device, as when its frames go to another session. */
-  readonly device: DeviceKind | null;
+  readonly device: PseudowireDevice | null;
   /** Bytes of each frame on the wire that the device's MTU leaves out. */
   readonly wireHeaderBytes: number;
   /** The smallest frame on the wire, in bytes; smaller ones are dropped as invalid. */

@@ -11,7 +11,7 @@ import {
   deleteLink,
   findLink,
   getLink,
-  type LinkChange as KernelChange,
+  type LinkSettings,
   setLink,
 } from "../../linux/netlink/link.ts";
 import { addRoute } from "../../linux/netlink/route.ts";
@@ -262,7 +262,7 @@ class Executor {
     );
   }
 
-  #set(link: string, at: Place, change: KernelChange): void {
+  #set(link: string, at: Place, change: LinkSettings): void {
     this.#onLink(link, at, (socket, index) => setLink(socket, index, change));
   }
 

@@ -2,9 +2,9 @@ import { expect, it } from "vitest";
 import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
 import { createEndpointCounters, createSessionCounters } from "../../model/model.ts";
 import { session, tunnel, tunnelControl } from "../../model/testdata.ts";
-import { diagnose, type Surroundings } from "./doctor.ts";
+import { diagnose, type NodeKnowledge } from "./doctor.ts";
 
-const around: Surroundings = {
+const around: NodeKnowledge = {
   noRoute: () => null,
   fittingMtu: () => null,
   device: () => ({ place: "net1 of shop/web-0", up: true }),
@@ -17,7 +17,7 @@ interface Case {
   readonly grown?: Partial<SessionState["counters"]>;
   readonly tunnel?: Partial<TunnelState>;
   readonly endpoint?: Partial<TunnelState["endpoint"]>;
-  readonly around?: Partial<Surroundings>;
+  readonly around?: Partial<NodeKnowledge>;
 }
 
 function listing({ of, tunnel: change }: Case, counters: object, endpoint: object): Listing {

@@ -12,7 +12,7 @@ import type { SessionCounters, Tunnel } from "../../model/model.ts";
 import type { Finding } from "../agent-protocol.ts";
 
 /** What the network around a session looks like. */
-export interface Surroundings {
+export interface NodeKnowledge {
   /** errno's name where there is no route to the remote of the tunnel. */
   noRoute(tunnel: string): string | null;
   /** The largest MTU that the path of the tunnel carries for the session; null: unknown. */
@@ -27,7 +27,7 @@ const SILENCE_MS = 30_000;
 /** Between two looks; a peer that has restarted makes us drop a few. */
 const MANY_DROPPED = 100;
 
-export function diagnose(before: Listing, after: Listing, around: Surroundings): Finding[] {
+export function diagnose(before: Listing, after: Listing, around: NodeKnowledge): Finding[] {
   const findings: Finding[] = [];
   const tunnels = new Map(after.tunnels.map((item) => [item.tunnel.name, item]));
   const earlierTunnels = new Map(before.tunnels.map((item) => [item.tunnel.name, item]));
@@ -65,7 +65,7 @@ function diagnoseTunnel(
     endpoint,
   }: TunnelState,
   before: TunnelState | undefined,
-  around: Surroundings,
+  around: NodeKnowledge,
 ): Finding[] {
   const found: Omit<Finding, "object">[] = [];
   const noRoute = around.noRoute(tunnel.name);
@@ -113,7 +113,7 @@ interface Case {
   readonly tunnel: TunnelState | undefined;
   /** What the counters have grown by between the two looks. */
   readonly grown: SessionCounters;
-  readonly around: Surroundings;
+  readonly around: NodeKnowledge;
 }
 
 type Rule = (of: Case) => Omit<Finding, "object"> | null;

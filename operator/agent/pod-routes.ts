@@ -1,5 +1,5 @@
 /** Routes of IPAM beside those that a pod has. */
-import { listRoutes, type Route } from "../../linux/netlink/route.ts";
+import { listRoutes, type NewRoute } from "../../linux/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import type { Attachment } from "../../model/attachments/attachment.ts";
 import type { LinkRoute } from "../../model/plan.ts";
@@ -18,7 +18,7 @@ export function beside(
 ): readonly LinkRoute[] {
   if (routes.length === 0) return routes;
   const socket = new NetlinkSocket(NETLINK_ROUTE, netns);
-  let known: readonly Route[];
+  let known: readonly NewRoute[];
   try {
     known = listRoutes(socket).filter(({ link }) => link !== device?.index);
   } finally {

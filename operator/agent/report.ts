@@ -21,7 +21,7 @@ import {
   refusedConditions,
   sessionStatus,
   tunnelStatus,
-  type Verdict,
+  type UndatedCondition,
 } from "../resolve/status.ts";
 import type { Kind, StatusInput, StatusSink, Withdrawn } from "../sources/source.ts";
 import type { AttachmentStore } from "./attachments.ts";
@@ -83,7 +83,7 @@ function withdrawnInput(
   const stays = isTunnel ? spared.tunnels(key) : spared.sessions(key);
   const message = failure?.message ?? "Something that cannot be read may need it.";
   const reason = failure === undefined ? "Spared" : "Failed";
-  const stillThere: Verdict = { ...verdict, reason, message };
+  const stillThere: UndatedCondition = { ...verdict, reason, message };
   const conditions = [failure === undefined && !stays ? verdict : stillThere];
   return { kind, key, spec: null, generation, status: { conditions } };
 }

@@ -18,7 +18,7 @@ import {
 } from "../agent-protocol.ts";
 import { ownDeviceName } from "../resolve/desired.ts";
 import type { Agent } from "./agent.ts";
-import { diagnose, type Surroundings } from "./doctor.ts";
+import { diagnose, type NodeKnowledge } from "./doctor.ts";
 import { aboutUnreadable, objectFindings } from "./object-findings.ts";
 import type { PassState } from "./pass-state.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
@@ -198,7 +198,7 @@ async function examine(agent: Agent, seconds: number): Promise<Examination> {
   };
 }
 
-function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listing): Surroundings {
+function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listing): NodeKnowledge {
   const programmed = new Map(sessions.map((state) => [state.session.key, state]));
   return {
     noRoute(name) {

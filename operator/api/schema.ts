@@ -59,7 +59,7 @@ export function isKind(kind: string): boolean {
 }
 
 /** Whether the document is an object of ours at all, by its kind and group. */
-export function isOurs(document: unknown): document is Json {
+export function isL2tpDocument(document: unknown): document is Json {
   if (typeof document !== "object" || document === null) return false;
   const { apiVersion, kind } = document as Json;
   return String(apiVersion).startsWith("l2tp.dev/") || kinds.has(String(kind));

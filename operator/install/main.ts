@@ -4,14 +4,14 @@ import { Command } from "commander";
 import { pino } from "pino";
 import manifest from "../../package.json" with { type: "json" };
 import { DEFAULT_SOCKET } from "../agent-protocol.ts";
-import { Backoff } from "../kube/backoff.ts";
+import { JitteredBackoff } from "../kube/backoff.ts";
 import { KubeClient } from "../kube/client.ts";
 import { loadConfig } from "../kube/config.ts";
 import { LogLimiter } from "../kube/log-limiter.ts";
-import { chain, installPlugin, type NodePaths, uninstall } from "./node.ts";
+import { chain, type InstallPaths, installPlugin, uninstall } from "./node.ts";
 import { UninstallWatch } from "./uninstalled.ts";
 
-interface Options extends NodePaths {
+interface Options extends InstallPaths {
   chain: boolean;
   daemonset?: string;
   marker: string;
@@ -49,7 +49,7 @@ const log = pino({ name: "l2tp-install" }, pino.destination(2));
 const logLimiter = new LogLimiter();
 let times = 0;
 let chainedAt = 0;
-const settle = new Backoff(FIRST_SETTLE_MS, MOST_SETTLE_MS);
+const settle = new JitteredBackoff(FIRST_SETTLE_MS, MOST_SETTLE_MS);
 
 if (options.remove) {
   remove();

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { clear, moveInto, replaceFile, UNFINISHED } from "../../files/replace-file.ts";
 import { addTo, chainedPlugin, type Edit, isNetworkConfig, removeFrom } from "./conflist.ts";
 
-export interface NodePaths {
+export interface InstallPaths {
   /** The plugin as it came with us. */
   readonly plugin: string;
   /** /opt/cni/bin of the node. */
@@ -30,7 +30,7 @@ const NAME = "l2tp";
 const PIECE_BYTES = 1024 * 1024;
 
 /** Atomic: a runtime that calls it meanwhile has the old one or the new one. @returns whether it was new */
-export function installPlugin({ plugin, binaries }: NodePaths): boolean {
+export function installPlugin({ plugin, binaries }: InstallPaths): boolean {
   const target = join(binaries, NAME);
   if (existsSync(target) && isSameFile(plugin, target)) return false;
   const unfinished = join(binaries, `.${NAME}${UNFINISHED}`);
@@ -64,7 +64,7 @@ export interface Chained {
 }
 
 /** Chains the plugin in the configuration that runtimes use. */
-export function chain({ configs, socket }: NodePaths): Chained | null {
+export function chain({ configs, socket }: InstallPaths): Chained | null {
   const [file] = networkConfigs(configs);
   if (file === undefined) return null;
   const edit = addTo(readFileSync(join(configs, file), "utf8"), chainedPlugin(socket));
@@ -76,7 +76,7 @@ export function chain({ configs, socket }: NodePaths): Chained | null {
  * Takes the plugin out of every configuration, and then off the node, unless somebody else's configuration
  * still calls it: Multus copies what it finds into its own.
  */
-export function uninstall({ binaries, configs }: NodePaths): {
+export function uninstall({ binaries, configs }: InstallPaths): {
   readonly changed: readonly string[];
   readonly stillIn: readonly string[];
 } {

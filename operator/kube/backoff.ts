@@ -1,5 +1,5 @@
 /** Exponential backoff with jitter: each wait is random between once and twice its step. */
-export class Backoff {
+export class JitteredBackoff {
   readonly #firstMs: number;
   readonly #mostMs: number;
   #stepMs: number;

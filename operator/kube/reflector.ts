@@ -2,7 +2,7 @@
  * Keeps the objects of a collection in memory, as client-go's Reflector does: a list, then a watch from
  * its resource version on, and a list again when that has become too old.
  */
-import { Backoff } from "./backoff.ts";
+import { JitteredBackoff } from "./backoff.ts";
 import { type KubeClient, optional, pause } from "./client.ts";
 import { fromStatus, KubeError, type StatusBody } from "./errors.ts";
 import { type KubeObject, keyOfMeta } from "./object.ts";
@@ -120,8 +120,8 @@ export class Reflector<T extends KubeObject> {
   /** Runs until the signal is aborted; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const { firstBackoffMs, mostBackoffMs } = this.#timing;
-    const listing = new Backoff(firstBackoffMs, mostBackoffMs);
-    const watching = new Backoff(firstBackoffMs, mostBackoffMs);
+    const listing = new JitteredBackoff(firstBackoffMs, mostBackoffMs);
+    const watching = new JitteredBackoff(firstBackoffMs, mostBackoffMs);
     while (!signal.aborted) {
       try {
         await this.#list(signal);
@@ -193,7 +193,7 @@ export class Reflector<T extends KubeObject> {
    * One watch after the other. Returns when it is time to list again; a broken connection is none.
    * A server that cuts watches short has more to do than it can: it is asked ever more rarely.
    */
-  async #watchUntilRelist(signal: AbortSignal, backoff: Backoff): Promise<void> {
+  async #watchUntilRelist(signal: AbortSignal, backoff: JitteredBackoff): Promise<void> {
     const { relistMs, calmMs } = this.#timing;
     const relistAt = performance.now() + relistMs * (1 + Math.random());
     while (!signal.aborted && !this.#isExpired && performance.now() < relistAt) {

@@ -2,7 +2,7 @@
  * Keys to be worked on. A key is in it once, however often it is added, and is never worked on twice at
  * the same time; one that fails comes again, later each time.
  */
-import { Backoff } from "./backoff.ts";
+import { JitteredBackoff } from "./backoff.ts";
 import { pause } from "./client.ts";
 
 export interface WorkQueueOptions {
@@ -23,7 +23,7 @@ export class WorkQueue {
   /** Added again while they are worked on. */
   readonly #again = new Set<string>();
   readonly #timers = new Map<string, { readonly timer: NodeJS.Timeout; readonly due: number }>();
-  readonly #backoffs = new Map<string, Backoff>();
+  readonly #backoffs = new Map<string, JitteredBackoff>();
   #wake: () => void = () => {};
   #tokens: number;
   #refilledAt = performance.now();
@@ -101,7 +101,7 @@ export class WorkQueue {
     } catch (error) {
       this.#options.failed(key, error);
       const { firstBackoffMs, mostBackoffMs } = this.#options;
-      const backoff = this.#backoffs.get(key) ?? new Backoff(firstBackoffMs, mostBackoffMs);
+      const backoff = this.#backoffs.get(key) ?? new JitteredBackoff(firstBackoffMs, mostBackoffMs);
       this.#backoffs.set(key, backoff);
       this.addAfter(key, backoff.next());
     } finally {

@@ -1,7 +1,7 @@
 /** From documents of unknown content to objects of ours, and a report for each that is none. */
 import type { HeldObject } from "../../model/conflicts.ts";
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
-import { checkForm, isKind, isOurs } from "../api/schema.ts";
+import { checkForm, isKind, isL2tpDocument } from "../api/schema.ts";
 import { keyOf, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 
 /** A YAML document as it was found. */
@@ -47,7 +47,7 @@ export function takeIn(documents: readonly Document[]): Intake {
   const origins = new Map<string, string>();
   for (const { origin, content, isFromApi = false } of documents) {
     if (content === null || content === undefined) continue;
-    if (!isOurs(content)) {
+    if (!isL2tpDocument(content)) {
       rejections.push({ origin, ...identify(content), problems: [notOurs(content)] });
       continue;
     }

@@ -32,9 +32,9 @@ export interface Placed {
 export type Failures = ReadonlyMap<string, Failure>;
 
 /** A condition before it has a time. */
-export type Verdict = Omit<Condition, "lastTransitionTime" | "observedGeneration">;
+export type UndatedCondition = Omit<Condition, "lastTransitionTime" | "observedGeneration">;
 
-const ACCEPTED: Verdict = {
+const ACCEPTED: UndatedCondition = {
   type: "Accepted",
   status: "True",
   reason: "Valid",
@@ -45,8 +45,8 @@ const STILL_RUNS = "The version before still runs.";
 const sentence = (text: string): string => (text.endsWith(".") ? text : `${text}.`);
 
 /** A condition for what is refused; `stillRuns`: an earlier version of it is programmed. */
-export function refusedConditions(refusal: Refusal, stillRuns: boolean): Verdict[] {
-  const programmed: Verdict = {
+export function refusedConditions(refusal: Refusal, stillRuns: boolean): UndatedCondition[] {
+  const programmed: UndatedCondition = {
     type: "Programmed",
     status: "False",
     reason: refusal.reason,
@@ -54,7 +54,7 @@ export function refusedConditions(refusal: Refusal, stillRuns: boolean): Verdict
   };
   if (refusal.condition === "Programmed") return [ACCEPTED, programmed];
   const { reason, message } = refusal;
-  const accepted: Verdict = { type: "Accepted", status: "False", reason, message };
+  const accepted: UndatedCondition = { type: "Accepted", status: "False", reason, message };
   return [accepted, { ...programmed, reason: stillRuns ? "Stale" : "NotAccepted" }];
 }
 
@@ -83,7 +83,7 @@ const FAILURE_REMEDIES: Readonly<Partial<Record<FailureCode, string>>> = {
   EHOSTUNREACH: "there is no route to the remote (yet); it is tried again",
 };
 
-function failed(failure: Failure): Verdict {
+function failed(failure: Failure): UndatedCondition {
   const remedy = FAILURE_REMEDIES[failure.code] ?? "it is tried again";
   return {
     type: "Programmed",
@@ -102,9 +102,9 @@ export function tunnelStatus(
   { object, tunnel, notInKernel, underlayMtu, noRoute }: ResolvedTunnel,
   failures: Failures,
   control?: TunnelControlState,
-): Omit<TunnelStatus, "conditions"> & { conditions: Verdict[] } {
+): Omit<TunnelStatus, "conditions"> & { conditions: UndatedCondition[] } {
   const failure = failures.get(`tunnel ${tunnel.name}`);
-  const programmed: Verdict = {
+  const programmed: UndatedCondition = {
     type: "Programmed",
     status: "True",
     reason: noRoute === null ? "Programmed" : "NoRoute",
@@ -135,11 +135,11 @@ export function sessionStatus(
   attachments: readonly Placed[],
   live?: Pick<SessionState, "control" | "forwarding">,
   deviceMtu?: number,
-): Omit<SessionStatus, "conditions"> & { conditions: Verdict[] } {
+): Omit<SessionStatus, "conditions"> & { conditions: UndatedCondition[] } {
   const { session, tunnel } = resolved;
   const failure =
     failures.get(`tunnel ${session.tunnel}`) ?? failures.get(`session ${session.key}`);
-  const programmed: Verdict = {
+  const programmed: UndatedCondition = {
     type: "Programmed",
     status: "True",
     reason: "Programmed",
@@ -167,7 +167,7 @@ export function sessionStatus(
 }
 
 /** The ages are l2tpctl's: a status that changes each second is written each second. */
-function alive(control: TunnelControlState | undefined): Verdict {
+function alive(control: TunnelControlState | undefined): UndatedCondition {
   const type = "Alive";
   if (control?.state === "established") {
     const who = control.peerHostName === null ? "The peer" : `The peer ${control.peerHostName}`;
@@ -184,7 +184,7 @@ function alive(control: TunnelControlState | undefined): Verdict {
 }
 
 /** Whether whoever is lost next is stood in for. */
-function redundant(control: TunnelControlState | undefined): Verdict {
+function redundant(control: TunnelControlState | undefined): UndatedCondition {
   const type = "Redundant";
   const { active = 0, paths = [] } = control ?? {};
   const lost = paths.filter(({ state }) => state !== "established");
@@ -212,7 +212,7 @@ function redundant(control: TunnelControlState | undefined): Verdict {
   return { type, status: "False", reason: isNew ? "Connecting" : "AllLost", message };
 }
 
-function established(control: SessionControlState | undefined): Verdict {
+function established(control: SessionControlState | undefined): UndatedCondition {
   const type = "Established";
   if (control?.established) {
     const { peerCircuit } = control.established;
@@ -231,7 +231,7 @@ function established(control: SessionControlState | undefined): Verdict {
     : { type, status: "False", reason: "Down", message: `The session is down: ${why}.` };
 }
 
-function attached(living: readonly Placed[], total: number): Verdict {
+function attached(living: readonly Placed[], total: number): UndatedCondition {
   const missing = living.filter(({ name }) => name === null);
   if (missing.length > 0) {
     const pods = missing.map(({ attachment: { pod, ifname } }) => `${pod} (${ifname})`);

@@ -3,7 +3,7 @@ import type { Condition } from "../api/types.ts";
 import type { HeldObjects } from "../resolve/held.ts";
 import type { Document, Rejection } from "../resolve/intake.ts";
 import type { SecretReader } from "../resolve/secret.ts";
-import type { Verdict } from "../resolve/status.ts";
+import type { UndatedCondition } from "../resolve/status.ts";
 
 export type Kind = "L2tpTunnel" | "L2tpSession";
 
@@ -48,7 +48,7 @@ export interface Withdrawn {
   readonly key: string;
   readonly generation: number | undefined;
   /** Programmed=False, for when it is done. */
-  readonly verdict: Verdict;
+  readonly verdict: UndatedCondition;
 }
 
 export interface StatusInput {
@@ -58,7 +58,9 @@ export interface StatusInput {
   readonly spec: unknown;
   /** Where the objects bring one along. */
   readonly generation?: number | undefined;
-  readonly status: { readonly conditions: readonly Verdict[] } & Readonly<Record<string, unknown>>;
+  readonly status: { readonly conditions: readonly UndatedCondition[] } & Readonly<
+    Record<string, unknown>
+  >;
 }
 
 export interface StatusSink {

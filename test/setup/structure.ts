@@ -74,6 +74,7 @@ function main(): void {
   const circles = (of: Graph) => cycles(of).map((circle) => circle.join(" "));
   count("circles of folders", circles(folderGraph(graph)), 0);
   count("circles of files", circles(graph), 0);
+  count("names that several files export", doubleExports(files), 0);
   for (const { idea, pattern, home, target } of COUNTS) {
     const knowing = files.filter(
       (file) => !home.test(file) && !NOT_COUNTED.test(file) && pattern.test(read(file)),
@@ -108,6 +109,20 @@ function importGraph(files: readonly string[]): Graph {
 export function importsOf(file: string, text: string): string[] {
   const specifiers = text.matchAll(/\b(?:from|import)\s*\(?\s*"(\.[^"]+\.ts)"/g);
   return Array.from(specifiers, ([, path = ""]) => normalize(join(dirname(file), path)));
+}
+
+/** Names with several meanings: of declarations, not of what a folder's index passes on. */
+function doubleExports(files: readonly string[]): string[] {
+  const homes = new Map<string, Set<string>>();
+  const declared = /^export (?:abstract )?(?:class|function|const|interface|type|enum) (\w+)/gm;
+  for (const file of files.filter((name) => !NOT_COUNTED.test(name))) {
+    for (const [, name = ""] of read(file).matchAll(declared)) {
+      homes.set(name, (homes.get(name) ?? new Set()).add(file));
+    }
+  }
+  return Array.from(homes).flatMap(([name, where]) =>
+    where.size > 1 ? `${name} (${[...where].join(" ")})` : [],
+  );
 }
 
 function folderGraph(files: Graph): Graph {

@@ -77,8 +77,8 @@ const HOP_LIMIT = 64;
 const PROTOCOL_UDP = 17;
 const SESSION_HEADER_BYTES = L2TP_UDP_PREFIX_BYTES + SESSION_ID_BYTES;
 
-export type Family = 4 | 6;
-export const familyOf = ({ address }: Endpoint): Family => (address.includes(":") ? 6 : 4);
+export type IpFamily = 4 | 6;
+export const familyOf = ({ address }: Endpoint): IpFamily => (address.includes(":") ? 6 : 4);
 
 /** IP, UDP and L2TP in front of a frame. */
 export function encapsulationHeader(local: Endpoint, remote: Endpoint, tx: SessionTx): Uint8Array {
@@ -165,7 +165,7 @@ export interface DecapEntry {
   readonly device: number;
   readonly slot: number;
   readonly maxFrame: number;
-  readonly family: Family;
+  readonly family: IpFamily;
   readonly rx: SessionRx;
 }
 

@@ -4,7 +4,7 @@ import type { Features } from "../../../model/features.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
 import type { DevicePlace } from "../../datapath.ts";
 import type { AcceptedGso, FrameDevice } from "./ports.ts";
-import type { SessionState } from "./session.ts";
+import type { PacketSession } from "./session.ts";
 
 /** Frames of a session that its device exchanged with the peer without this process. */
 export interface BypassedFrames {
@@ -34,7 +34,7 @@ export interface BypassDevices {
    * @returns null: it has to be a TAP device @throws SystemError
    */
   open(
-    known: SessionState,
+    known: PacketSession,
     session: Session,
     tunnel: Tunnel,
     place: DevicePlace,
@@ -48,11 +48,11 @@ export interface BypassDevices {
   /** @returns false: the device is another's */
   setCarrier(device: FrameDevice, on: boolean): boolean;
   /** The session, its tunnel or its device is as it is from now on. */
-  settle(session: SessionState, device: FrameDevice | null): void;
+  settle(session: PacketSession, device: FrameDevice | null): void;
   /** The session is no more. */
-  forget(session: SessionState): void;
+  forget(session: PacketSession): void;
   /** Null: the session never had such a device. */
-  framesOf(session: SessionState): BypassedFrames | null;
+  framesOf(session: PacketSession): BypassedFrames | null;
 }
 
 /** A way past the process. */

@@ -5,7 +5,7 @@ import { buildFrame } from "../offload/testdata.ts";
 import { GsoType, VNET } from "../offload/vnet-header.ts";
 import { Account, COST, Rounds } from "./deficit.ts";
 import { createPacketPath } from "./packet-path.ts";
-import type { LocalEndpoint, SessionState } from "./session.ts";
+import type { LocalEndpoint, PacketSession } from "./session.ts";
 import { Table } from "./table.ts";
 
 const PEER = tunnelOf({}).remote;
@@ -50,7 +50,7 @@ function bench(devices: Readonly<Record<string, FakeDevice>>) {
     startEndpoint(started: LocalEndpoint) {
       endpoint = started;
     },
-    openDevice: (_session: SessionState, { key }: { key: string }) => devices[key] as FakeDevice,
+    openDevice: (_session: PacketSession, { key }: { key: string }) => devices[key] as FakeDevice,
     ...{ stopEndpoint: nothing, allowZeroChecksum: nothing, startDevice: nothing },
     ...{ setCarrier: nothing, stopDevice: nothing, deleteDevice: nothing },
     ...{ settleSession: nothing, forgetSession: nothing },
@@ -62,12 +62,12 @@ function bench(devices: Readonly<Record<string, FakeDevice>>) {
     const session = sessionOf({ key, sessionId: index + 1, rxCookie: "" });
     table.apply({ op: "putSession", session, device: { netns: null, name: key } });
   }
-  const session = (key: string) => table.sessions.get(key) as SessionState;
+  const session = (key: string) => table.sessions.get(key) as PacketSession;
   return { path, socket, endpoint: endpoint as LocalEndpoint, session };
 }
 
 /** What a session has taken, by what each byte and each datagram costs. */
-const taken = ({ counters: { txBytes, txPackets } }: SessionState): number =>
+const taken = ({ counters: { txBytes, txPackets } }: PacketSession): number =>
   txBytes + txPackets * COST.datagram;
 
 /** Serves all that are ready, in each of so many rounds. */

@@ -6,7 +6,7 @@ import { Segmenter } from "../offload/segment.ts";
 import { NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { type Arena, FrameSlots } from "./arena.ts";
 import { BATCH_FRAMES, type FrameBatch } from "./ports.ts";
-import type { SessionState } from "./session.ts";
+import type { PacketSession } from "./session.ts";
 
 /** Of frames that are staged; larger ones are written where they are, before the next. */
 const STAGE_BYTES = 2048;
@@ -16,7 +16,7 @@ export class FrameWriter {
   /** Null: each frame is written alone. */
   readonly #batch: FrameBatch | null;
   /** Frames that wait to be written: whose, and their bytes. */
-  readonly #sessions: SessionState[] = [];
+  readonly #sessions: PacketSession[] = [];
   readonly #bytes: Int32Array;
   #queued = 0;
   /** Where the last of them ends. */
@@ -26,9 +26,9 @@ export class FrameWriter {
   readonly #segmenter: Segmenter;
   /** Where a large frame is cut again that its device has refused. */
   readonly #cutAt: number;
-  readonly #refused: (session: SessionState, errno: number) => void;
+  readonly #refused: (session: PacketSession, errno: number) => void;
   /** Whose frames are pending. */
-  #pendingFor: SessionState | null = null;
+  #pendingFor: PacketSession | null = null;
   #pendingBytes = 0;
   /** Frames that have been written so far, a large one as one. Wraps around. */
   writes = 0;
@@ -41,7 +41,7 @@ export class FrameWriter {
     arena: Arena,
     base: number,
     batch: FrameBatch | null,
-    refused: (session: SessionState, errno: number) => void,
+    refused: (session: PacketSession, errno: number) => void,
   ) {
     this.#arena = arena;
     this.#batch = batch;
@@ -57,7 +57,7 @@ export class FrameWriter {
    * The frame must stay where it is until `flush`. What is in front of it, and behind it up to `limit`, is
    * written over.
    */
-  deliver(session: SessionState, at: number, bytes: number, limit: number): void {
+  deliver(session: PacketSession, at: number, bytes: number, limit: number): void {
     const { device } = session;
     if (device === null) {
       session.counters.rxNoDevice++;
@@ -80,7 +80,7 @@ export class FrameWriter {
    * pending: see Coalescer.
    * @returns how many have been taken
    */
-  deliverMany(session: SessionState, headerBytes: number, at: number, size: number, end: number) {
+  deliverMany(session: PacketSession, headerBytes: number, at: number, size: number, end: number) {
     if (session !== this.#pendingFor) return 0;
     const joined = this.#coalescer.joinMany(headerBytes, at, size, end);
     this.#pendingBytes += Math.min(end - at, joined * size) - joined * headerBytes;
@@ -115,7 +115,7 @@ export class FrameWriter {
   }
 
   #writeLarge(
-    session: SessionState,
+    session: PacketSession,
     at: number,
     length: number,
     frames: number,
@@ -138,7 +138,7 @@ export class FrameWriter {
     }
   }
 
-  #writeCut(session: SessionState, at: number, end: number): void {
+  #writeCut(session: PacketSession, at: number, end: number): void {
     const { gsoType, segmentBytes, checksumStart } = this.#coalescer;
     const segmenter = this.#segmenter;
     const count = segmenter.start(at, end, gsoType, segmentBytes, checksumStart);
@@ -151,7 +151,7 @@ export class FrameWriter {
   }
 
   /** As it stands; the device is told nothing of it. */
-  #writePlain(session: SessionState, at: number, bytes: number): void {
+  #writePlain(session: PacketSession, at: number, bytes: number): void {
     const { device } = session;
     if (device === null) {
       session.counters.rxNoDevice++;
@@ -195,7 +195,7 @@ export class FrameWriter {
     this.#queued = 0;
     this.#batch.run(queued);
     for (let index = 0; index < queued; index++) {
-      const session = this.#sessions[index] as SessionState;
+      const session = this.#sessions[index] as PacketSession;
       count(session, 1, this.#bytes[index] as number, this.#batch.result(index));
     }
   }
@@ -209,7 +209,7 @@ export class FrameWriter {
 }
 
 /** @param status of the write: 0, or −errno */
-function count({ counters }: SessionState, frames: number, bytes: number, status: number): void {
+function count({ counters }: PacketSession, frames: number, bytes: number, status: number): void {
   if (status < 0) counters.rxErrors += frames;
   else {
     counters.rxPackets += frames;

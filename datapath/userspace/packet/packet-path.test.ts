@@ -7,7 +7,7 @@ import { buildFrame, referenceSegments } from "../offload/testdata.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET } from "../offload/vnet-header.ts";
 import { type Account, Rounds } from "./deficit.ts";
 import { createPacketPath } from "./packet-path.ts";
-import type { LocalEndpoint, SessionState } from "./session.ts";
+import type { LocalEndpoint, PacketSession } from "./session.ts";
 import { type Ports, Table } from "./table.ts";
 
 /** A datapath over devices and sockets in memory. */
@@ -47,7 +47,7 @@ class Bench implements Ports {
   }
   allowZeroChecksum(): void {}
   openDevice(
-    _session: SessionState,
+    _session: PacketSession,
     _config: Session,
     _tunnel: Tunnel,
     { name }: { name: string },

@@ -9,14 +9,14 @@ import { FrameWriter } from "./frame-writer.ts";
 import type { FrameBatch } from "./ports.ts";
 import { type ControlReceiver, Receiver } from "./receive.ts";
 import { SendQueue } from "./send-queue.ts";
-import type { SessionState, TunnelState } from "./session.ts";
+import type { PacketSession, PacketTunnel } from "./session.ts";
 import { Transmitter } from "./transmit.ts";
 
 export interface PacketPathOptions {
   /** The session's device takes no large frames. */
-  gsoRefused(session: SessionState, errno: number): void;
+  gsoRefused(session: PacketSession, errno: number): void;
   /** The kernel does not cut messages of so many bytes into datagrams for the tunnel. */
-  segmentRefused(tunnel: TunnelState, segmentBytes: number, errno: number): void;
+  segmentRefused(tunnel: PacketTunnel, segmentBytes: number, errno: number): void;
   /** What is no frame of a session. */
   control: ControlReceiver;
   /** Several frames in one system call, where there is such a thing. */

@@ -5,14 +5,19 @@ import {
   decodeSessionHeader,
   decodeSessionId,
 } from "../../../l2tp/codec.ts";
-import { type ReceiveOrder, Verdict } from "../../../l2tp/reorder.ts";
+import { type ReceiveOrder, ReorderVerdict } from "../../../l2tp/reorder.ts";
 import { SOCKADDR_BYTES } from "../../../linux/socket.ts";
 import { IPV4_HEADER_BYTES } from "../../../net/headers.ts";
 import { type Arena, FRAME_CAPACITY, FrameSlots } from "./arena.ts";
 import { COST } from "./deficit.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import { ReceiveBatch } from "./receive-batch.ts";
-import { HELD_FRAMES, type LocalEndpoint, type SessionState, type TunnelState } from "./session.ts";
+import {
+  HELD_FRAMES,
+  type LocalEndpoint,
+  type PacketSession,
+  type PacketTunnel,
+} from "./session.ts";
 
 /** Messages that one system call receives: nobody knows before what they cost. */
 const MESSAGES_PER_CALL = 16;
@@ -56,7 +61,7 @@ export class Receiver {
   /** A stack of the free slots of the hold pool. */
   readonly #freeHolds = Int32Array.from({ length: HOLD_POOL_SLOTS }, (_, slot) => slot);
   #freeHoldCount = HOLD_POOL_SLOTS;
-  readonly #waiting = new Set<SessionState>();
+  readonly #waiting = new Set<PacketSession>();
 
   /** What it takes of the arena. */
   static readonly BYTES = ReceiveBatch.BYTES + FrameSlots.bytes(HOLD_POOL_SLOTS);
@@ -125,7 +130,7 @@ export class Receiver {
   }
 
   /** Delivers all that the session holds: it goes away, or its sequencing changes. */
-  release(session: SessionState): void {
+  release(session: PacketSession): void {
     const { order, counters } = session;
     if (order === null) return;
     const skippedBefore = order.skipped;
@@ -145,7 +150,7 @@ export class Receiver {
     now: number,
   ): void {
     // The tunnel that the message is known to have come from.
-    let source: TunnelState | null = null;
+    let source: PacketTunnel | null = null;
     const messageEnd = at + length;
     for (let from = at; from < messageEnd; ) {
       const end = Math.min(from + size, messageEnd);
@@ -175,7 +180,7 @@ export class Receiver {
     at: number,
     end: number,
     now: number,
-  ): SessionState | null {
+  ): PacketSession | null {
     const { view } = this.#arena;
     const { messages } = this.#batch;
     const header = this.#header;
@@ -215,7 +220,7 @@ export class Receiver {
   #isFromRemote(
     { overUdp }: LocalEndpoint,
     slot: number,
-    { tunnel, counters }: SessionState,
+    { tunnel, counters }: PacketSession,
     now: number,
   ): boolean {
     const { messages } = this.#batch;
@@ -230,7 +235,7 @@ export class Receiver {
    * Takes the rest of a datagram, from where the session id ended up to `end`.
    * @returns true: its frame was delivered, and its sequence number does not count
    */
-  #accept(session: SessionState, slot: number, end: number, now: number): boolean {
+  #accept(session: PacketSession, slot: number, end: number, now: number): boolean {
     const { counters } = session;
     const header = this.#header;
     const status = decodeSessionHeader(this.#arena.view, end, session.rx, header);
@@ -273,7 +278,7 @@ export class Receiver {
   }
 
   /** A frame as it is on the wire. */
-  #deliver(session: SessionState, at: number, bytes: number, limit: number): void {
+  #deliver(session: PacketSession, at: number, bytes: number, limit: number): void {
     const { rewriter } = session;
     if (rewriter === null) return this.#writer.deliver(session, at, bytes, limit);
     const end = at + bytes;
@@ -289,7 +294,7 @@ export class Receiver {
   }
 
   #sequence(
-    session: SessionState,
+    session: PacketSession,
     sequence: number,
     offset: number,
     bytes: number,
@@ -300,19 +305,19 @@ export class Receiver {
     if (order === null) return;
     const skippedBefore = order.skipped;
     let verdict = order.offer(sequence, now);
-    while (verdict === Verdict.MakeRoom) {
+    while (verdict === ReorderVerdict.MakeRoom) {
       this.#deliverHeld(session, order.release());
       verdict = order.offer(sequence, now);
     }
-    if (verdict === Verdict.Deliver) this.#deliver(session, offset, bytes, limit);
-    else if (verdict === Verdict.Late) session.counters.rxSeqDiscards++;
+    if (verdict === ReorderVerdict.Deliver) this.#deliver(session, offset, bytes, limit);
+    else if (verdict === ReorderVerdict.Late) session.counters.rxSeqDiscards++;
     else this.#hold(session, order.slotOf(sequence), offset, bytes, limit);
     session.counters.rxOosPackets += order.skipped - skippedBefore;
     this.#drain(session, now);
   }
 
   #hold(
-    session: SessionState,
+    session: PacketSession,
     orderSlot: number,
     offset: number,
     bytes: number,
@@ -333,7 +338,7 @@ export class Receiver {
 
   /** No room to wait in: the session gives up what it waits for, and so gives room to others. */
   #deliverWithoutRoom(
-    session: SessionState,
+    session: PacketSession,
     orderSlot: number,
     offset: number,
     bytes: number,
@@ -346,7 +351,7 @@ export class Receiver {
     }
   }
 
-  #drain(session: SessionState, now: number): void {
+  #drain(session: PacketSession, now: number): void {
     const order = session.order;
     if (order === null || order.held === 0) {
       this.#waiting.delete(session);
@@ -360,7 +365,7 @@ export class Receiver {
     if (order.held === 0) this.#waiting.delete(session);
   }
 
-  #deliverHeld(session: SessionState, orderSlot: number): void {
+  #deliverHeld(session: PacketSession, orderSlot: number): void {
     // It comes out of turn: behind what is pending there may be datagrams that nobody has read yet.
     this.#writer.flush();
     const poolSlot = session.held[orderSlot] as number;

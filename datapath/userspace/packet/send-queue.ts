@@ -4,7 +4,7 @@
  */
 import { Errno } from "../../../linux/errno.ts";
 import { type Arena, FrameSlots } from "./arena.ts";
-import type { SessionState, TunnelState } from "./session.ts";
+import type { PacketSession, PacketTunnel } from "./session.ts";
 import { IoVectors, MessageVectors } from "./vectors.ts";
 
 const MAX_MESSAGES = 64;
@@ -21,7 +21,7 @@ const FLUSH_BYTES = 512 * 1024;
 const WRITE_BYTES = 2 * FLUSH_BYTES;
 
 /** A device or a kernel that does not segment; the datagrams go one by one from then on. */
-export type SegmentRefused = (tunnel: TunnelState, segmentBytes: number, errno: number) => void;
+export type SegmentRefused = (tunnel: PacketTunnel, segmentBytes: number, errno: number) => void;
 
 export class SendQueue {
   readonly #frames: FrameSlots;
@@ -32,7 +32,7 @@ export class SendQueue {
   /** For datagrams of a message that was refused. */
   readonly #single: MessageVectors;
   /** By datagram: who sent it, the frame's bytes, and where it is. */
-  readonly #senders: (SessionState | null)[] = new Array(MAX_DATAGRAMS).fill(null);
+  readonly #senders: (PacketSession | null)[] = new Array(MAX_DATAGRAMS).fill(null);
   readonly #frameBytes = new Int32Array(MAX_DATAGRAMS);
   readonly #at = new Int32Array(MAX_DATAGRAMS);
   readonly #bytes = new Int32Array(MAX_DATAGRAMS);
@@ -47,7 +47,7 @@ export class SendQueue {
   #messageCount = 0;
   #queuedBytes = 0;
   /** Where the last message goes, whether it may grow, and its bytes. */
-  #tunnel: TunnelState | null = null;
+  #tunnel: PacketTunnel | null = null;
   #isOpen = false;
   #messageBytes = 0;
   /** Its last piece. */
@@ -112,7 +112,7 @@ export class SendQueue {
    * Queues datagrams of so many bytes, each with a frame of so many in it: the first is at `at`, the others follow
    * upon it.
    */
-  add(session: SessionState, at: number, bytes: number, frameBytes: number, count = 1): void {
+  add(session: PacketSession, at: number, bytes: number, frameBytes: number, count = 1): void {
     for (let next = at, rest = count; rest > 0; ) {
       if (this.#datagrams === MAX_DATAGRAMS) this.#send();
       if (!this.#joins(session.tunnel, bytes)) this.#open(session.tunnel, bytes);
@@ -124,7 +124,7 @@ export class SendQueue {
   }
 
   /** How many of so many bytes the message has room for that has just been found to take one. */
-  #room({ segmentLimit }: TunnelState, bytes: number): number {
+  #room({ segmentLimit }: PacketTunnel, bytes: number): number {
     const last = this.#messageCount - 1;
     // A shorter one is the last of its message, as is one that the kernel does not cut.
     if (bytes !== this.#segmentBytes[last] || bytes > segmentLimit) return 1;
@@ -136,7 +136,7 @@ export class SendQueue {
     return Math.max(1, room);
   }
 
-  #append(session: SessionState, at: number, bytes: number, frameBytes: number, count: number) {
+  #append(session: PacketSession, at: number, bytes: number, frameBytes: number, count: number) {
     const first = this.#datagrams;
     const end = first + count;
     for (let index = first, next = at; index < end; index++, next += bytes) {
@@ -167,7 +167,7 @@ export class SendQueue {
     this.#written = 0;
   }
 
-  #joins(tunnel: TunnelState, bytes: number): boolean {
+  #joins(tunnel: PacketTunnel, bytes: number): boolean {
     if (!this.#isOpen || tunnel !== this.#tunnel) return false;
     const last = this.#messageCount - 1;
     const segmentBytes = this.#segmentBytes[last] as number;
@@ -179,7 +179,7 @@ export class SendQueue {
     );
   }
 
-  #open(tunnel: TunnelState, bytes: number): void {
+  #open(tunnel: PacketTunnel, bytes: number): void {
     if (this.#messageCount === MAX_MESSAGES || !goesWith(this.#tunnel, tunnel)) this.#send();
     this.#tunnel = tunnel;
     this.#messages.setDestination(this.#messageCount, tunnel.remote);
@@ -231,7 +231,7 @@ export class SendQueue {
   #fail(index: number, errno: number): void {
     const first = this.#firstDatagram[index] as number;
     const end = this.#firstDatagram[index + 1] as number;
-    const { tunnel } = this.#senders[first] as SessionState;
+    const { tunnel } = this.#senders[first] as PacketSession;
     if (end - first > 1 && isRefusal(errno)) {
       this.#refused(tunnel, this.#segmentBytes[index] as number, errno);
       this.#sendSingly(tunnel, first, end);
@@ -240,7 +240,7 @@ export class SendQueue {
     }
   }
 
-  #sendSingly(tunnel: TunnelState, first: number, end: number): void {
+  #sendSingly(tunnel: PacketTunnel, first: number, end: number): void {
     this.#single.setDestination(0, tunnel.remote);
     this.#single.setPieces(0, MAX_DATAGRAMS, 1);
     for (let datagram = first; datagram < end; datagram++) {
@@ -257,7 +257,7 @@ export class SendQueue {
 
   #countSent(first: number, end: number): void {
     for (let datagram = first; datagram < end; ) {
-      const session = this.#senders[datagram] as SessionState;
+      const session = this.#senders[datagram] as PacketSession;
       const { counters } = session;
       session.tunnel.lastSendErrno = 0;
       const before = datagram;
@@ -271,14 +271,14 @@ export class SendQueue {
   }
 
   #countUnsent(datagram: number, errno: number): void {
-    const session = this.#senders[datagram] as SessionState;
+    const session = this.#senders[datagram] as PacketSession;
     session.counters.txErrors++;
     session.tunnel.lastSendErrno = errno;
   }
 }
 
 /** A call goes to one socket with one checksum setting. */
-function goesWith(one: TunnelState | null, other: TunnelState): boolean {
+function goesWith(one: PacketTunnel | null, other: PacketTunnel): boolean {
   return (
     one === null ||
     (one.endpoint === other.endpoint && one.config.udpChecksum === other.config.udpChecksum)

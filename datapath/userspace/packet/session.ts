@@ -32,7 +32,7 @@ export class LocalEndpoint {
   /** What its datagrams have taken of the loop; each session that they are for has a share. */
   readonly account = new Account();
   /** By session id as a signed 32-bit number, which the engine keeps without a box. */
-  readonly sessions = new Map<number, SessionState>();
+  readonly sessions = new Map<number, PacketSession>();
   /** The last session id that came and that nobody has here; 0: none yet. */
   lastUnknownSession = 0;
   /** Tunnels on it. */
@@ -50,18 +50,18 @@ export class LocalEndpoint {
     return socketOwner !== undefined ? `${key} ${remote.address} ${remote.port}` : key;
   }
 
-  sessionOf(sessionId: number): SessionState | undefined {
+  sessionOf(sessionId: number): PacketSession | undefined {
     return this.sessions.get(sessionId | 0);
   }
 }
 
 /** A tunnel as the packet path uses it. */
-export class TunnelState {
+export class PacketTunnel {
   config: Tunnel;
   endpoint: LocalEndpoint;
   /** The remote as a struct sockaddr, by 32-bit words. */
   remote: Uint32Array;
-  readonly sessions = new Set<SessionState>();
+  readonly sessions = new Set<PacketSession>();
   /** The largest datagrams that the kernel is asked to cut a message into; 0: none. */
   segmentLimit: number;
   /** Whether it has refused some since the tunnel was configured. */
@@ -102,9 +102,9 @@ function sockaddrWords({ remote }: Tunnel): Uint32Array {
 const guessNothing = () => false;
 
 /** A session as the packet path uses it. */
-export class SessionState {
+export class PacketSession {
   config: Session;
-  tunnel: TunnelState;
+  tunnel: PacketTunnel;
   tx: SessionTx;
   rx: SessionRx;
   /** Rewrites frames between device and wire; null: both have the same. */
@@ -140,7 +140,7 @@ export class SessionState {
   /** The receiver's last turn that had a frame of it. */
   heardInTurn = 0;
 
-  constructor(config: Session, tunnel: TunnelState) {
+  constructor(config: Session, tunnel: PacketTunnel) {
     this.config = config;
     this.tunnel = tunnel;
     this.order = receiveOrder(config);
@@ -158,7 +158,7 @@ export class SessionState {
   }
 
   /** Takes a changed configuration over; what we send is numbered on, and so is what the same peer sends. */
-  configure(config: Session, tunnel: TunnelState): void {
+  configure(config: Session, tunnel: PacketTunnel): void {
     const before = this.config.sequencing;
     const after = config.sequencing;
     if (
@@ -207,7 +207,7 @@ function receiveOrder({ sequencing, l2SpecificSublayer }: Session): ReceiveOrder
     : null;
 }
 
-function sessionTx(config: Session, tunnel: TunnelState, sequence: number): SessionTx {
+function sessionTx(config: Session, tunnel: PacketTunnel, sequence: number): SessionTx {
   return {
     overUdp: tunnel.config.encapsulation === "UDP",
     sessionId: config.peerSessionId,

@@ -6,7 +6,7 @@ import type { DatapathErrorCode } from "../../failure.ts";
 import type { BypassedFrames } from "./bypass.ts";
 import type { PacketPath } from "./packet-path.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
-import { LocalEndpoint, SessionState, TunnelState } from "./session.ts";
+import { LocalEndpoint, PacketSession, PacketTunnel } from "./session.ts";
 
 /** What the table needs of the operating system; an open that fails throws, and changed nothing. */
 export interface Ports {
@@ -18,13 +18,13 @@ export interface Ports {
   allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void;
   /** @param session the one that has it, as it was until now @param config as it will be, in `tunnel` */
   openDevice(
-    session: SessionState,
+    session: PacketSession,
     config: Session,
     tunnel: Tunnel,
     place: DevicePlace,
   ): FrameDevice;
   /** From now on frames of the device are to be read. Where that fails it is closed. */
-  startDevice(session: SessionState, device: FrameDevice): void;
+  startDevice(session: PacketSession, device: FrameDevice): void;
   /** Whether the device's stack finds a carrier. */
   setCarrier(device: FrameDevice, on: boolean): void;
   /** Closes the device, which stays. */
@@ -32,11 +32,11 @@ export interface Ports {
   /** Closes the device, and deletes it wherever it stands. */
   deleteDevice(device: FrameDevice): void;
   /** The session, its tunnel or its device has changed. */
-  settleSession(session: SessionState): void;
+  settleSession(session: PacketSession): void;
   /** The session is no more. */
-  forgetSession(session: SessionState): void;
+  forgetSession(session: PacketSession): void;
   /** Its frames that bypassed the process; null: its device never could. */
-  bypassedFrames(session: SessionState): BypassedFrames | null;
+  bypassedFrames(session: PacketSession): BypassedFrames | null;
 }
 
 /** A change that makes no sense as things are. */
@@ -55,8 +55,8 @@ function noTunnel({ key, tunnel }: Session): ChangeError {
 }
 
 export class Table {
-  readonly tunnels = new Map<string, TunnelState>();
-  readonly sessions = new Map<string, SessionState>();
+  readonly tunnels = new Map<string, PacketTunnel>();
+  readonly sessions = new Map<string, PacketSession>();
   readonly endpoints = new Map<string, LocalEndpoint>();
   readonly #ports: Ports;
   readonly #path: Pick<PacketPath, "queue" | "receiver">;
@@ -84,12 +84,12 @@ export class Table {
     }
   }
 
-  bypassedFrames(session: SessionState): BypassedFrames | null {
+  bypassedFrames(session: PacketSession): BypassedFrames | null {
     return this.#ports.bypassedFrames(session);
   }
 
   /** When the last frame came, in the process or past it, by the loop's clock; −1: none yet. */
-  lastHeardMs(session: SessionState, now: number): number {
+  lastHeardMs(session: PacketSession, now: number): number {
     const { lastReceivedMs } = session;
     const msAgo = this.bypassedFrames(session)?.lastReceivedMsAgo ?? null;
     return msAgo === null ? lastReceivedMs : Math.max(lastReceivedMs, now - msAgo);
@@ -106,7 +106,7 @@ export class Table {
   }
 
   /** The device failed: somebody deleted it, or its namespace died. */
-  loseDevice(session: SessionState): void {
+  loseDevice(session: PacketSession): void {
     if (session.device === null) return;
     this.#ports.stopDevice(session.device);
     session.device = null;
@@ -126,7 +126,7 @@ export class Table {
     const before = tunnel?.endpoint;
     const endpoint = this.#endpointFor(config);
     if (tunnel === undefined) {
-      this.tunnels.set(config.name, new TunnelState(config, endpoint));
+      this.tunnels.set(config.name, new PacketTunnel(config, endpoint));
       endpoint.users++;
     } else {
       const moves = endpoint !== tunnel.endpoint;
@@ -162,7 +162,7 @@ export class Table {
     // Of a type that a newer agent knows: refused before anything changes.
     pseudowireOf(config);
     const known = this.sessions.get(config.key);
-    const session = known ?? new SessionState(config, tunnel);
+    const session = known ?? new PacketSession(config, tunnel);
     if (place !== "keep") this.#changeDevice(session, config, tunnel.config, place);
     if (known !== undefined) {
       this.#path.receiver.release(known);
@@ -181,7 +181,7 @@ export class Table {
 
   /** The old one is closed before: a device has one descriptor at a time. */
   #changeDevice(
-    session: SessionState,
+    session: PacketSession,
     config: Session,
     tunnel: Tunnel,
     place: DevicePlace | null,
@@ -206,7 +206,7 @@ export class Table {
   }
 
   /** Unless another session has taken the id over already. */
-  #stopReceiving(session: SessionState): void {
+  #stopReceiving(session: PacketSession): void {
     if (session.isReceiving) {
       session.tunnel.endpoint.sessions.delete(session.config.sessionId | 0);
     }

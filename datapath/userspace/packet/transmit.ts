@@ -9,7 +9,7 @@ import { type Arena, FRAME_CAPACITY } from "./arena.ts";
 import { COST } from "./deficit.ts";
 import { BATCH_FRAMES, type FrameBatch, type FrameDevice } from "./ports.ts";
 import type { SendQueue } from "./send-queue.ts";
-import type { SessionState } from "./session.ts";
+import type { PacketSession } from "./session.ts";
 
 /** Of one device in a row, so that others have their turn; its account may allow less. */
 const MAX_FRAMES = 64;
@@ -38,7 +38,7 @@ export class Transmitter {
   }
 
   /** Queues some of the frames that wait in the session's device. False: device lost. */
-  readDevice(session: SessionState): boolean {
+  readDevice(session: PacketSession): boolean {
     const { device, rewriter } = session;
     if (device === null) return true;
     if (rewriter !== null) return this.#readRewritten(session, device, rewriter);
@@ -48,7 +48,7 @@ export class Transmitter {
       : this.#readEach(session, device);
   }
 
-  #readEach(session: SessionState, device: FrameDevice): boolean {
+  #readEach(session: PacketSession, device: FrameDevice): boolean {
     const { account } = session;
     let frames = 0;
     let cost = 0;
@@ -68,7 +68,7 @@ export class Transmitter {
 
   /** As many as are expected, several in one system call. */
   #readMany(
-    session: SessionState,
+    session: PacketSession,
     device: FrameDevice,
     batch: FrameBatch,
     expected: number,
@@ -110,7 +110,7 @@ export class Transmitter {
    * What the device has read to `at`, or how it has failed.
    * @returns what it costs; −1: device lost
    */
-  #take(session: SessionState, at: number, bytes: number): number {
+  #take(session: PacketSession, at: number, bytes: number): number {
     if (bytes > 0) return this.#takeFrame(session, at, bytes);
     if (bytes !== -Errno.EINVAL) return -1;
     // One that the kernel cannot express is gone; the next may do.
@@ -119,7 +119,7 @@ export class Transmitter {
   }
 
   /** As `#readEach`, for a pseudowire type with frames of its own on the wire: its device hands over no large ones. */
-  #readRewritten(session: SessionState, device: FrameDevice, rewriter: FrameRewriter): boolean {
+  #readRewritten(session: PacketSession, device: FrameDevice, rewriter: FrameRewriter): boolean {
     const { account, counters } = session;
     for (let frames = 0; frames < MAX_FRAMES && account.isOpen; frames++) {
       const at = this.#queue.frameAt();
@@ -136,7 +136,7 @@ export class Transmitter {
   }
 
   #takeRewritten(
-    session: SessionState,
+    session: PacketSession,
     rewriter: FrameRewriter,
     at: number,
     bytes: number,
@@ -153,7 +153,7 @@ export class Transmitter {
     return true;
   }
 
-  #takeFrame(session: SessionState, at: number, bytes: number): number {
+  #takeFrame(session: PacketSession, at: number, bytes: number): number {
     // Nobody is there to send it to, yet or any more.
     if (session.tx.sessionId === 0) {
       session.counters.txErrors++;
@@ -184,7 +184,7 @@ export class Transmitter {
     return bytes + COST.crossing + datagrams * each;
   }
 
-  #takePlain(session: SessionState, at: number, bytes: number): boolean {
+  #takePlain(session: PacketSession, at: number, bytes: number): boolean {
     const { tx } = session;
     const headerBytes = dataHeaderBytes(tx);
     if (headerBytes + bytes > MAX_DATAGRAM_BYTES) return false;
@@ -196,7 +196,7 @@ export class Transmitter {
   }
 
   #takeLarge(
-    session: SessionState,
+    session: PacketSession,
     at: number,
     end: number,
     gsoType: number,
@@ -219,7 +219,7 @@ export class Transmitter {
     return count;
   }
 
-  #takeSegments(session: SessionState, first: number, count: number, headerBytes: number): void {
+  #takeSegments(session: PacketSession, first: number, count: number, headerBytes: number): void {
     const { view } = this.#arena;
     const segmenter = this.#segmenter;
     const { tx } = session;
@@ -242,7 +242,7 @@ export class Transmitter {
 
 const SOURCE_AT = 6;
 
-function hasSource(view: DataView, at: number, { sourceHead, sourceTail }: SessionState): boolean {
+function hasSource(view: DataView, at: number, { sourceHead, sourceTail }: PacketSession): boolean {
   return (
     view.getUint16(at + SOURCE_AT) === sourceHead &&
     view.getInt32(at + SOURCE_AT + 2) === sourceTail

@@ -27,7 +27,7 @@ import {
   type FrameBatch,
   type FrameDevice,
 } from "../packet/ports.ts";
-import type { LocalEndpoint, SessionState } from "../packet/session.ts";
+import type { LocalEndpoint, PacketSession } from "../packet/session.ts";
 import { ChangeError, type Ports, Table } from "../packet/table.ts";
 import { ControlPlane } from "../signalling/control-plane.ts";
 import { listing } from "./listing.ts";
@@ -159,7 +159,7 @@ export class DatapathProcess implements Ports, Batches {
   }
 
   openDevice(
-    session: SessionState,
+    session: PacketSession,
     config: Session,
     tunnel: Tunnel,
     place: DevicePlace,
@@ -201,7 +201,7 @@ export class DatapathProcess implements Ports, Batches {
     }
   }
 
-  startDevice(session: SessionState, device: FrameDevice): void {
+  startDevice(session: PacketSession, device: FrameDevice): void {
     const ready = () => {
       if (!this.#path.transmitter.readDevice(session)) this.table.loseDevice(session);
     };
@@ -219,15 +219,15 @@ export class DatapathProcess implements Ports, Batches {
     if (session !== undefined) this.table.loseDevice(session);
   };
 
-  settleSession(session: SessionState): void {
+  settleSession(session: PacketSession): void {
     this.#bypass?.settle(session, session.device);
   }
 
-  forgetSession(session: SessionState): void {
+  forgetSession(session: PacketSession): void {
     this.#bypass?.forget(session);
   }
 
-  bypassedFrames(session: SessionState): BypassedFrames | null {
+  bypassedFrames(session: PacketSession): BypassedFrames | null {
     return this.#bypass?.framesOf(session) ?? null;
   }
 

@@ -3,7 +3,7 @@ import { decodeSockaddr } from "../../../linux/socket.ts";
 import type { SessionCounters } from "../../../model/model.ts";
 import type { Listing, UnexpectedSource } from "../../datapath.ts";
 import type { BypassedFrames } from "../packet/bypass.ts";
-import type { SessionState, TunnelState } from "../packet/session.ts";
+import type { PacketSession, PacketTunnel } from "../packet/session.ts";
 import type { Table } from "../packet/table.ts";
 
 /** All that the process knows, or all about some sessions, as plain data. */
@@ -39,7 +39,10 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
 }
 
 /** With the frames that bypassed the process. */
-function allCounters({ counters }: SessionState, bypassed: BypassedFrames | null): SessionCounters {
+function allCounters(
+  { counters }: PacketSession,
+  bypassed: BypassedFrames | null,
+): SessionCounters {
   if (bypassed === null) return counters;
   const { txPackets, txBytes, rxPackets, rxBytes } = bypassed;
   return {
@@ -55,7 +58,7 @@ function lastReceivedMsAgo(lastMs: number, now: number): number | null {
   return lastMs < 0 ? null : msAgo(lastMs, now);
 }
 
-function unexpectedSource(tunnel: TunnelState, now: number): UnexpectedSource | null {
+function unexpectedSource(tunnel: PacketTunnel, now: number): UnexpectedSource | null {
   const { unexpectedSource: sockaddr, unexpectedSourceMs: lastMs } = tunnel;
   return lastMs < 0 ? null : { ...decodeSockaddr(sockaddr), msAgo: msAgo(lastMs, now) };
 }

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { isCarrying } from "../../../l2tp/control/circuit-status.ts";
 import { Deadlines } from "../../../l2tp/control/deadlines.ts";
 import { choosePath, viewPath } from "../../../l2tp/control/failover.ts";
-import { Lcce, type Peer } from "../../../l2tp/control/lcce.ts";
+import { Lcce, type PeerAddress } from "../../../l2tp/control/lcce.ts";
 import { concat, type Octets } from "../../../l2tp/control/octets.ts";
 import type { Peering, PeeringConfig } from "../../../l2tp/control/peering.ts";
 import type { EstablishedSession } from "../../../l2tp/control/session.ts";
@@ -30,7 +30,7 @@ import { describeTunnel } from "./describe.ts";
 import { HeapRelease } from "./heap-release.ts";
 import { Inbox } from "./inbox.ts";
 import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
-import { isSignalled, sessionConfig, type Wanted } from "./signalled-session.ts";
+import { isSignalled, type SignalledSession, sessionConfig } from "./signalled-session.ts";
 
 /** In front of a control message over IP (RFC 3931, 4.1.1.2). */
 const ZERO_SESSION_ID = new Uint8Array(4);
@@ -66,8 +66,8 @@ export class ControlPlane {
   readonly #held = new Deadlines<ManagedTunnel>();
   /** Keys of sessions that may not be in the table as they are agreed on. */
   readonly #turnedSessions = new Set<string>();
-  readonly #sessions = new Map<string, Wanted>();
-  readonly #inbox = new Inbox<Peer, Incoming>();
+  readonly #sessions = new Map<string, SignalledSession>();
+  readonly #inbox = new Inbox<PeerAddress, Incoming>();
   readonly #heapRelease = new HeapRelease();
 
   /** @param now milliseconds of a steady clock */
@@ -201,7 +201,7 @@ export class ControlPlane {
     return { ...state, session: wanted, receiving: true, control: this.#describeControl(wanted) };
   }
 
-  #describeControl(wanted: Wanted): SessionControlState {
+  #describeControl(wanted: SignalledSession): SessionControlState {
     const peering = this.#carrying(wanted);
     return {
       phase: peering?.sessionOf(wanted.key)?.phase ?? "idle",
@@ -216,7 +216,7 @@ export class ControlPlane {
   }
 
   /** The peering by which the session's frames go; undefined: its tunnel has no control connection. */
-  #carrying({ tunnel }: Wanted): Peering | undefined {
+  #carrying({ tunnel }: SignalledSession): Peering | undefined {
     const managed = this.#tunnels.get(tunnel);
     return managed === undefined ? undefined : this.#lcce.peeringOf(managed.activeName);
   }
@@ -258,7 +258,7 @@ export class ControlPlane {
     this.#lcce.delete(name, this.#now());
   }
 
-  #wantedOf(tunnel: string): Wanted[] {
+  #wantedOf(tunnel: string): SignalledSession[] {
     const known = [...(this.#table.tunnels.get(tunnel)?.sessions ?? [])];
     return known.flatMap(({ config }) => this.#sessions.get(config.key) ?? []);
   }
@@ -306,14 +306,14 @@ export class ControlPlane {
     if (managed !== undefined) this.#want(managed, session);
   }
 
-  #want(managed: ManagedTunnel, wanted: Wanted): void {
+  #want(managed: ManagedTunnel, wanted: SignalledSession): void {
     this.#setCircuits(managed, wanted);
     for (const peering of this.#peeringsOf(managed)) {
       peering.putSession(sessionConfig(wanted), this.#now());
     }
   }
 
-  #unwant({ key, tunnel }: Wanted): void {
+  #unwant({ key, tunnel }: SignalledSession): void {
     const managed = this.#tunnels.get(tunnel);
     for (const peering of managed === undefined ? [] : this.#peeringsOf(managed)) {
       peering.deleteSession(key, this.#now());
@@ -321,7 +321,7 @@ export class ControlPlane {
   }
 
   /** On all but one of a tunnel's remotes the circuit is on standby (RFC 5641, 3.1). */
-  #setCircuits(managed: ManagedTunnel, { key, control: { circuit } }: Wanted): void {
+  #setCircuits(managed: ManagedTunnel, { key, control: { circuit } }: SignalledSession): void {
     for (const [index, peering] of this.#peeringsOf(managed).entries()) {
       const told = { ...circuit, standby: circuit.standby || index !== managed.active };
       peering.setCircuit(key, told, this.#now());
@@ -337,7 +337,7 @@ export class ControlPlane {
   }
 
   /** As its frames are to be carried here; undefined, too, where another datapath carries them. */
-  #established(wanted: Wanted): EstablishedSession | undefined {
+  #established(wanted: SignalledSession): EstablishedSession | undefined {
     if (this.#tunnels.get(wanted.tunnel)?.config.socketOwner !== undefined) return undefined;
     return this.#carrying(wanted)?.agreementOf(wanted.key);
   }
@@ -384,7 +384,7 @@ export class ControlPlane {
     }
   }
 
-  #settleSession(wanted: Wanted): void {
+  #settleSession(wanted: SignalledSession): void {
     const established = this.#established(wanted);
     const session = carried(wanted, established);
     const isOn = established !== undefined && isCarrying(established.peerCircuit);

@@ -3,13 +3,13 @@ import type { SessionConfig } from "../../../l2tp/control/session.ts";
 import type { Session, SessionControl } from "../../../model/model.ts";
 
 /** As the agent has put it. */
-export type Wanted = Session & { readonly control: SessionControl };
+export type SignalledSession = Session & { readonly control: SessionControl };
 
-export function isSignalled(session: Session): session is Wanted {
+export function isSignalled(session: Session): session is SignalledSession {
   return session.control !== undefined;
 }
 
-export function sessionConfig({ control, ...session }: Wanted): SessionConfig {
+export function sessionConfig({ control, ...session }: SignalledSession): SessionConfig {
   const { remoteEndId, places, pseudowireType, rxCookie } = control;
   return {
     key: session.key,

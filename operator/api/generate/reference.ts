@@ -2,7 +2,7 @@
 import { type Definition, readDefinitions, type Schema } from "../crds.ts";
 import { fieldAtFault, RULES, type Rules, SPELLING, SPELLING_MATTERS } from "../rules.ts";
 
-export const REFERENCE = new URL("../../../docs/api.md", import.meta.url);
+export const API_REFERENCE = new URL("../../../docs/api.md", import.meta.url);
 
 const RULES_CHECKED_BY =
   "Rules between fields. The API server (1.25 or later), the controller, and an agent with a folder check them:";

@@ -15,7 +15,7 @@ import { KubeError } from "../../kube/errors.ts";
 import type { EventRecorder } from "../../kube/events.ts";
 import { LogLimiter } from "../../kube/log-limiter.ts";
 import { WorkQueue } from "../../kube/work-queue.ts";
-import type { Verdict } from "../../resolve/status.ts";
+import type { UndatedCondition } from "../../resolve/status.ts";
 import type { Kind, StatusInput, StatusSink } from "../source.ts";
 
 export interface ClusterStatusOptions {
@@ -106,7 +106,7 @@ export class ClusterStatus implements StatusSink {
     object: L2tpObject,
   ): Wanted {
     const known = before?.status.conditions ?? object.status?.conditions ?? [];
-    const dated = (verdict: Verdict): Condition =>
+    const dated = (verdict: UndatedCondition): Condition =>
       datedCondition(verdict, known, generation, new Date());
     const fields = Object.entries(status).filter(([name]) => !CONTROLLERS.has(name));
     const conditions = status.conditions.filter(({ type }) => type !== "Accepted").map(dated);

@@ -1,6 +1,6 @@
 /**
  * The agent's view of its node, and how it changes it: observe → plan → apply, over everything or over
- * one session. Callers see to it that one call runs at a time (serial.ts).
+ * one session. Callers see to it that one call runs at a time (mutex.ts).
  */
 
 import { statSync } from "node:fs";
@@ -27,7 +27,7 @@ import { type Holding, holdUnknown, keepBridge } from "../resolve/unreadable.ts"
 import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
-import { assemble, observeLinks, observeSome } from "./observe.ts";
+import { assemble, observeLinks, type Scope, type SeenLinks } from "./observe.ts";
 import { linkOf, PodDevices } from "./pod-devices.ts";
 import { findLinkIn, isAlive } from "./pod-netns.ts";
 import { type PortGuard, portGuards, settleGuards, withGuardDrops } from "./port-guards.ts";
@@ -119,13 +119,17 @@ export class Node {
     unlabelled: ReadonlyMap<number, string> | null = null,
   ): Promise<Observation> {
     const living = [...this.#attachments.all()].filter(isAlive);
-    const seen = observeLinks(this.socket, [...this.#attachments.all()], living);
+    const seen = this.#links({ living });
     this.#devices.adopt(living, seen.links);
     const sessions = new Map([...(unlabelled ?? []), ...seen.kernelSessions]);
     const lacksLabels = unlabelled !== null;
     const listing = await this.datapaths.list({ sessions, tunnelName, lacksLabels });
     const known = living.map((attachment) => this.#current(attachment));
     return { listing, observed: assemble(listing, seen, known), living: known };
+  }
+
+  #links(scope: Scope): SeenLinks {
+    return observeLinks(this.socket, [...this.#attachments.all()], scope);
   }
 
   #current(attachment: Attachment): Attachment {
@@ -135,14 +139,14 @@ export class Node {
   /** The interface of an attachment as it is now. */
   podLink(attachment: Attachment): Link | undefined {
     const scope = { ids: idsOf(attachment.session, attachment), names: [], attachment };
-    const { links } = observeSome(this.socket, [...this.#attachments.all()], scope);
+    const { links } = this.#links(scope);
     return linkOf(attachment, new Map(links.map((link) => [link.id, link])));
   }
 
   /** The interfaces of living pods as they are now, by the IDs of the links. */
   presentLinks(): ReadonlyMap<string, Link> {
     const living = [...this.#attachments.all()].filter(isAlive);
-    const { links } = observeLinks(this.socket, [...this.#attachments.all()], living);
+    const { links } = this.#links({ living });
     return new Map(links.map((link) => [link.id, link]));
   }
 
@@ -202,7 +206,7 @@ export class Node {
   ): Promise<{ desired: Desired; observed: Observed; actions: Action[] }> {
     const { session, tunnel } = resolved;
     const ids = idsOf(session.key, attachment);
-    const { listing, observed: seen } = await this.#lookForOne(resolved, attachment, ids);
+    const { listing, observed: seen } = await this.#observeSession(resolved, attachment, ids);
     const attachments = this.#attachments.livingOf(session.key);
     const forwarding = forwardings(listing)(resolved);
     const present = this.#devices.known(attachments, seen.links);
@@ -224,7 +228,7 @@ export class Node {
   }
 
   /** What there is of a session and one of its attachments. */
-  async #lookForOne(
+  async #observeSession(
     resolved: ResolvedSession,
     attachment: Attachment,
     ids: ReadonlySet<string>,
@@ -234,7 +238,7 @@ export class Node {
     const listed = this.datapaths.find(resolved);
     listed.catch(() => {});
     const look = (device: string) =>
-      observeSome(this.socket, [...this.#attachments.all()], {
+      this.#links({
         ids,
         names: [device, ...attachmentMode(resolved.mode).nodeLinks(session, attachment)],
         attachment: isAlive(attachment) ? attachment : null,

@@ -29,17 +29,33 @@ export interface SeenLinks {
   readonly unclaimed: readonly string[];
 }
 
+/** Where to look. */
+export type Scope =
+  /** All of the node, and the pods of living attachments. */
+  | { readonly living: readonly Attachment[] }
+  /** What serves one session in one pod. */
+  | {
+      readonly ids: ReadonlySet<string>;
+      /** The names of links on the node. */
+      readonly names: readonly string[];
+      /** Its pod is looked into; null: that has gone. */
+      readonly attachment: Attachment | null;
+    };
+
 /**
- * All links that are ours. On the node a label identifies them. A pod can write labels, so in a pod the
+ * The links in the scope that are ours. On the node a label identifies them. A pod can write labels, so in a pod the
  * record of the attachment identifies them.
- * @param all attachments, also those of pods that have gone @param living those of living pods
+ * @param all attachments, also those of pods that have gone
  */
 export function observeLinks(
   socket: NetlinkSocket,
   all: readonly Attachment[],
-  living: readonly Attachment[],
+  scope: Scope,
 ): SeenLinks {
-  return see(listLinks(socket), all, living, () => true);
+  if ("living" in scope) return see(listLinks(socket), all, scope.living, () => true);
+  const { ids, names, attachment } = scope;
+  const here = names.flatMap((name) => findLink(socket, name) ?? []);
+  return see(here, all, attachment === null ? [] : [attachment], (id) => ids.has(id));
 }
 
 /**
@@ -132,26 +148,6 @@ function idOf(attachment: Attachment, { kind }: PodDevice): string {
   return kind === "pod"
     ? linkId.pod(attachmentKey(attachment))
     : linkId.pseudowire(attachment.session);
-}
-
-/** Where to look for the links of one attachment and its session. */
-export interface Scope {
-  readonly ids: ReadonlySet<string>;
-  /** Of links on the node. */
-  readonly names: readonly string[];
-  /** Whose namespace to look into; null where it is gone. */
-  readonly attachment: Attachment | null;
-}
-
-/** The links that are in the scope: by name on the node, by record in the pod. */
-export function observeSome(
-  socket: NetlinkSocket,
-  all: readonly Attachment[],
-  { ids, names, attachment }: Scope,
-): SeenLinks {
-  const here = names.flatMap((name) => findLink(socket, name) ?? []);
-  const living = attachment === null ? [] : [attachment];
-  return see(here, all, living, (id) => ids.has(id));
 }
 
 function see(

@@ -1,5 +1,5 @@
 /** Ordinary tunnels and sessions, for tests to vary. */
-import type { Session, SessionControl, Tunnel, TunnelControl } from "./model.ts";
+import type { Endpoint, Session, SessionControl, Tunnel, TunnelControl } from "./model.ts";
 
 export function tunnel(change: Partial<Tunnel> = {}): Tunnel {
   return {
@@ -31,7 +31,15 @@ export function session(change: Partial<Session> = {}): Session {
   };
 }
 
-export function tunnelControl(change: Partial<TunnelControl> = {}): TunnelControl {
+/** Fields of either mode. */
+export type ControlChange = Partial<
+  Omit<TunnelControl, "mode" | "backups"> & {
+    readonly mode: TunnelControl["mode"];
+    readonly backups: readonly Endpoint[];
+  }
+>;
+
+export function tunnelControl(change: ControlChange = {}): TunnelControl {
   return {
     mode: "Managed",
     initiates: true,
@@ -47,7 +55,7 @@ export function tunnelControl(change: Partial<TunnelControl> = {}): TunnelContro
     retransmitCapMs: 800,
     maxRetransmits: 10,
     ...change,
-  };
+  } as TunnelControl;
 }
 
 export function sessionControl(change: Partial<SessionControl> = {}): SessionControl {

@@ -6,14 +6,25 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** How a tunnel's control connection is held (RFC 3931). */
-export interface TunnelControl {
-  /** "Quiescent": both ends know all of each other, and only ask whether the other lives. */
-  readonly mode: "Managed" | "Quiescent";
+/** How a tunnel's control connection is held (RFC 3931). A tunnel without one is static. */
+export type TunnelControl = ManagedControl | QuiescentControl;
+
+/** The ends set up the control connection, and its sessions. */
+export interface ManagedControl extends ControlSettings {
+  readonly mode: "Managed";
+  /** Remotes that take over when the tunnel's own is gone, in the order of preference. */
+  readonly backups: readonly Endpoint[];
+}
+
+/** Both ends are configured, and only ask whether the other lives. */
+export interface QuiescentControl extends ControlSettings {
+  readonly mode: "Quiescent";
+  readonly backups: readonly [];
+}
+
+interface ControlSettings {
   /** Whether we send the SCCRQ. */
   readonly initiates: boolean;
-  /** Who takes over when the tunnel's remote is gone, the first of them first; of a managed tunnel. */
-  readonly backups: readonly Endpoint[];
   readonly hostName: string;
   readonly routerId: number;
   /** In hexadecimal digits; none: without authentication. A second is for a change of the secret. */

@@ -5,13 +5,24 @@ import type { LinkRoute } from "../plan.ts";
  * A pod's interface as the agent left it. From then on the pod does with it what it likes; this tells
  * which interface it is, by nothing that a pod can write.
  */
-export interface PodDevice {
+export type PodDevice = OwnDevice | PodEnd;
+
+/** The session's own device. */
+interface OwnDevice extends LeftInterface {
+  readonly kind: "pseudowire";
+  /** The name of its kind (`DeviceKind.name`). */
+  readonly datapath: string;
+}
+
+/** The pod's end of a veth pair to the session's bridge. */
+interface PodEnd extends LeftInterface {
+  readonly kind: "pod";
+  readonly datapath: null;
+}
+
+interface LeftInterface {
   /** Interface index in the pod's namespace. No other link there gets it while this one exists. */
   readonly index: number;
-  /** The session's own device, or the pod's end of a veth pair to the session's bridge. */
-  readonly kind: "pseudowire" | "pod";
-  /** Its kind (`DeviceKind.name`); null for a veth pair. */
-  readonly datapath: string | null;
   /** The session ID that it was made for. */
   readonly sessionId: number;
   /** The MTU that the agent set last. Another one is the pod's choice. */

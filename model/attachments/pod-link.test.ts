@@ -27,7 +27,7 @@ const DEVICE: PodDevice = {
 };
 const PRESENT: Link = { ...WANTED, index: 7 };
 const left = (present: Partial<Link>, device: Partial<PodDevice> = {}, wanted = WANTED) =>
-  asLeft(wanted, { device: { ...DEVICE, ...device } }, { ...PRESENT, ...present });
+  asLeft(wanted, { device: { ...DEVICE, ...device } as PodDevice }, { ...PRESENT, ...present });
 
 describe("a link that was left to its pod", () => {
   it("stays as the pod made it", () => {

@@ -37,10 +37,10 @@ export class PodDevices {
       if (attachment.device !== undefined) continue;
       const link = linkOf(attachment, new Map(links.map((each) => [each.id, each])));
       if (link?.index === undefined) continue;
-      const { index, datapath, mtu } = link;
+      const { index, mtu } = link;
       const sessionId = parseLinkLabel(link.label)?.sessionId ?? 0;
-      const isLowered = deviceKind(datapath)?.isSessions === true && !link.up;
-      const device = { index, kind: kindOf(link), datapath, mtu, sessionId, isLowered };
+      const isLowered = deviceKind(link.datapath)?.isSessions === true && !link.up;
+      const device = { ...deviceOf(link), index, mtu, sessionId, isLowered };
       this.#store.putIfPossible({ ...attachment, device });
     }
   }
@@ -106,7 +106,11 @@ export class PodDevices {
   }
 }
 
-const kindOf = ({ kind }: Link): PodDevice["kind"] => (kind === "pod" ? "pod" : "pseudowire");
+/** Whether the link is the session's own device, or the pod's end of a veth pair. */
+const deviceOf = ({ datapath }: Link) =>
+  datapath === null
+    ? ({ kind: "pod", datapath } as const)
+    : ({ kind: "pseudowire", datapath } as const);
 
 /**
  * The record of an interface that is left to its pod.
@@ -124,9 +128,8 @@ export function leftDevice(
   const inPod = before?.netns === link.netns ? before : undefined;
   const isPodsMtu = known && inPod !== undefined && inPod.mtu !== known.mtu;
   return {
+    ...deviceOf(link),
     index,
-    kind: kindOf(link),
-    datapath: link.datapath,
     sessionId,
     mtu: isPodsMtu ? known.mtu : link.mtu,
     isLowered: !link.up && (known?.isLowered === true || inPod?.up !== false),

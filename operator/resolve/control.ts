@@ -26,10 +26,8 @@ export function tunnelControl(
   if (control === undefined || mode === "Static") return null;
   const helloMs = parseDuration(control.hello?.interval ?? "") ?? DEFAULT_HELLO_MS;
   const deadAfterMs = parseDuration(control.hello?.deadAfter ?? "") ?? null;
-  return {
-    mode,
+  const settings = {
     initiates: control.initiate ?? true,
-    backups: backup.map((peer) => endpointOf(spec, peer)),
     hostName: nodeName,
     routerId: routerId(localAddress),
     // The first one signs and hides; both are good.
@@ -42,7 +40,9 @@ export function tunnelControl(
     helloMs,
     deadAfterMs,
     ...retransmission(helloMs, deadAfterMs),
-  };
+  } as const;
+  if (mode === "Quiescent") return { ...settings, mode, backups: [] };
+  return { ...settings, mode, backups: backup.map((peer) => endpointOf(spec, peer)) };
 }
 
 /** At least three times between the question and the verdict. */

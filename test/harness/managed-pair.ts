@@ -4,8 +4,14 @@
  */
 import { fileURLToPath } from "node:url";
 import type { Change } from "../../datapath/datapath.ts";
-import type { Encapsulation, TunnelControl } from "../../model/model.ts";
-import { session, sessionControl, tunnel, tunnelControl } from "../../model/testdata.ts";
+import type { Encapsulation } from "../../model/model.ts";
+import {
+  type ControlChange,
+  session,
+  sessionControl,
+  tunnel,
+  tunnelControl,
+} from "../../model/testdata.ts";
 import type { Flood, FloodOptions } from "./control-flood.ts";
 import { TestDatapath } from "./datapath.ts";
 import { type Host, inside, ip, ping, TestNet } from "./net.ts";
@@ -41,7 +47,7 @@ export function managedChanges(
   name: string,
   wire: Wire,
   [local, remote]: readonly [Host, Host],
-  control: Partial<TunnelControl>,
+  control: ControlChange,
 ): Change[] {
   const at = (host: Host) => ({ address: host[wire.family], port: portOf(wire) });
   return [
@@ -83,17 +89,17 @@ export class ManagedPair {
   readonly wire: Wire;
   readonly a: TestDatapath;
   readonly b: TestDatapath;
-  readonly #control: Partial<TunnelControl>;
+  readonly #control: ControlChange;
   readonly #floods = new Background();
 
-  private constructor(net: TestNet, wire: Wire, control: Partial<TunnelControl>) {
+  private constructor(net: TestNet, wire: Wire, control: ControlChange) {
     this.net = net;
     this.wire = wire;
     this.#control = control;
     [this.a, this.b] = [new TestDatapath(net.a), new TestDatapath(net.b)];
   }
 
-  static async create(wire: Wire, control: Partial<TunnelControl> = {}): Promise<ManagedPair> {
+  static async create(wire: Wire, control: ControlChange = {}): Promise<ManagedPair> {
     const pair = new ManagedPair(await TestNet.create(), wire, control);
     for (const end of [pair.a, pair.b]) await end.start();
     return pair;
@@ -106,7 +112,7 @@ export class ManagedPair {
   }
 
   /** One end, with its address behind the tunnel. */
-  async put(end: TestDatapath, control: Partial<TunnelControl> = {}): Promise<void> {
+  async put(end: TestDatapath, control: ControlChange = {}): Promise<void> {
     const isFirst = end === this.a;
     const hosts = [end.host, isFirst ? this.net.b : this.net.a] as const;
     const { name } = end.host;

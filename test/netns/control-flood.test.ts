@@ -1,8 +1,7 @@
 /** Managed tunnels while control messages come in the peer's name: real sockets, real frames. */
 import { afterEach, describe, expect, it } from "vitest";
 import type { Change } from "../../datapath/datapath.ts";
-import type { TunnelControl } from "../../model/model.ts";
-import { session, sessionControl } from "../../model/testdata.ts";
+import { type ControlChange, session, sessionControl } from "../../model/testdata.ts";
 import { median } from "../bench/report.ts";
 import type { Flood } from "../harness/control-flood.ts";
 import { TestDatapath } from "../harness/datapath.ts";
@@ -103,7 +102,7 @@ describe("20,000 control messages a second in the peer's name", () => {
       await c.start();
       await pair.put(a, WAITS);
       await pair.floodFully("all");
-      const other = (local: Host, remote: Host, control: Partial<TunnelControl>) =>
+      const other = (local: Host, remote: Host, control: ControlChange) =>
         managedChanges("other", UDP, [local, remote], control);
       // Host c reaches host a by the address that a has on the first wire.
       await a.apply(...other(net.a, c.host, WAITS));

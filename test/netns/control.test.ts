@@ -1,14 +1,8 @@
 /** Managed tunnels between two datapath processes: real sockets, real devices, real frames. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Change } from "../../datapath/datapath.ts";
-import type {
-  Encapsulation,
-  Session,
-  SessionControl,
-  Tunnel,
-  TunnelControl,
-} from "../../model/model.ts";
-import { sessionControl, tunnelControl } from "../../model/testdata.ts";
+import type { Encapsulation, Session, SessionControl, Tunnel } from "../../model/model.ts";
+import { type ControlChange, sessionControl, tunnelControl } from "../../model/testdata.ts";
 import { TestDatapath } from "../harness/datapath.ts";
 import { type Host, ip, ping, TestNet } from "../harness/net.ts";
 import { until } from "../harness/wait.ts";
@@ -32,7 +26,7 @@ afterEach(async (context) => {
 interface Shape {
   readonly encapsulation?: Encapsulation;
   readonly family?: "ipv4" | "ipv6";
-  readonly control?: Partial<TunnelControl>;
+  readonly control?: ControlChange;
   readonly session?: Partial<Session>;
   readonly sessionControl?: Partial<SessionControl>;
 }

@@ -21,7 +21,7 @@ export async function loadConfig(
     return readKubeconfig(files);
   }
   const access = serviceAccountAccess(env);
-  if (access === null) throw new Error("not running in a pod, and no kubeconfig found");
+  if (access === null) throw new Error("no cluster: not running in a pod, and no kubeconfig found");
   return access;
 }
 

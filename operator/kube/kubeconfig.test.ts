@@ -249,7 +249,7 @@ it("finds a kubeconfig at home", async () => {
   await ask(undefined, { HOME: folder });
   expect(seen[0]?.headers.authorization).toBe("Bearer home");
   await expect(ask(undefined, { HOME: join(folder, "bin") })).rejects.toThrow(
-    "not running in a pod, and no kubeconfig found",
+    "no cluster: not running in a pod, and no kubeconfig found",
   );
 });
 

@@ -12,7 +12,7 @@ const MADE_UP = `/** A made-up datapath: the process's frames, with devices that
 import { sameData } from "../../l2tp/same-data.ts";
 import type { DatapathTraits } from "../../model/datapath.ts";
 import type { Reply } from "../../rpc/errors.ts";
-import type { Change, Datapath, DumpRow, Listing } from "../datapath.ts";
+import type { Change, Datapath, DumpEntry, Listing } from "../datapath.ts";
 import type { Registered } from "../registry/datapaths.ts";
 import { ProcessView } from "../userspace/process-view.ts";
 import { USERSPACE } from "../userspace/traits.ts";
@@ -62,7 +62,7 @@ class BornDatapath implements Datapath {
     return replies;
   }
 
-  dump(): readonly DumpRow[] {
+  dump(): readonly DumpEntry[] {
     return [];
   }
 

@@ -695,6 +695,22 @@ describe("plan", () => {
     expect(node.links.size).toBe(1);
   });
 
+  it("replaces the device where the pseudowire type changes: another type may have another kind", () => {
+    const node = new ModelNode();
+    const before = desire([one], 5000, USERSPACE);
+    converge(before, node);
+    const [item] = before.sessions;
+    if (item === undefined) throw new Error("no session");
+    const other = { ...item, session: { ...item.session, pseudowireType: "Other" } };
+    const actions = plan({ ...before, sessions: [other] }, node.observe());
+    expect(actions.slice(0, 3)).toEqual([
+      expect.objectContaining({ do: "deleteDevice" }),
+      expect.objectContaining({ do: "deleteSession" }),
+      expect.objectContaining({ do: "putSession", device: { netns: "pod0", name: "net1" } }),
+    ]);
+    converge({ ...before, sessions: [other] }, node);
+  });
+
   it("makes no tunnel in the kernel before it has a session", () => {
     const node = new ModelNode();
     const { tunnels } = desire([one], 5000, KERNEL);

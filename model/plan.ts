@@ -205,7 +205,7 @@ class Planner {
       const { datapath, session } = item;
       const kept = this.#keptOf(item, wanted.get(session.key));
       if (kept === null) {
-        gone.push(...this.#deleteWithDevice(item));
+        gone.push(...this.#deleteWithDevice(item, wanted.get(session.key)?.session));
         continue;
       }
       this.#sessions.set(session.key, kept);

@@ -16,6 +16,7 @@ import type { Session, Tunnel } from "../../../model/model.ts";
 import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
+import { asEarlierAgentPut, withSocketOwner } from "../../managed-kernel/earlier-agent.ts";
 import { openTunnelSocket } from "../../tunnel-socket.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import type { Arena } from "../packet/arena.ts";
@@ -79,7 +80,9 @@ export class DatapathProcess implements Ports, Batches {
 
   apply(change: Change): Reply<null> {
     try {
-      this.#control.apply(change);
+      this.#control.apply(
+        change.op === "putTunnel" ? { ...change, tunnel: withSocketOwner(change.tunnel) } : change,
+      );
       return { result: null };
     } catch (error) {
       return { error: toWireError(error) };
@@ -90,7 +93,10 @@ export class DatapathProcess implements Ports, Batches {
   list(sessions?: readonly string[]): Listing {
     const listed = listing(this.table, this.loop.now(), sessions);
     return {
-      tunnels: listed.tunnels.map((state) => this.#control.describeTunnel(state)),
+      tunnels: listed.tunnels.map((state) => {
+        const described = this.#control.describeTunnel(state);
+        return { ...described, tunnel: asEarlierAgentPut(described.tunnel) };
+      }),
       sessions: listed.sessions.map((state) => this.#control.describeSession(state)),
       turns: this.turns,
     };

@@ -1,6 +1,6 @@
 /**
  * What a datapath is to the plan, to the resolution of objects and to the agent: traits, which they ask instead of its
- * name. Each datapath's folder has its own (datapath/NAME/traits.ts), and datapath/registry/traits.ts all of them.
+ * name. Each datapath's folder has its own (datapath/NAME/traits.ts), and datapath/registry/datapaths.ts all of them.
  */
 import type { EstablishedSession } from "../l2tp/control/session.ts";
 import type { Session, Tunnel } from "./model.ts";

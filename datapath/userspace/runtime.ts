@@ -1,5 +1,6 @@
 /** The userspace datapath, as the agent has it. */
 import type { Session } from "../../model/model.ts";
+import { DEFAULT_PSEUDOWIRE } from "../../model/pseudowires/index.ts";
 import { formatEndpoint } from "../../net/ip.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import {
@@ -22,16 +23,16 @@ export class UserspaceDatapath implements Datapath {
     this.#process = process;
   }
 
-  list(): Promise<Listing> {
-    return this.#process.list();
+  async list(): Promise<Listing> {
+    return asOwn(await this.#process.list());
   }
 
   peek(): Promise<Listing> {
-    return this.#process.list();
+    return this.list();
   }
 
-  find({ key }: Session): Promise<Listing> {
-    return this.#process.listSession(key);
+  async find({ key }: Session): Promise<Listing> {
+    return asOwn(await this.#process.listSession(key));
   }
 
   apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
@@ -50,6 +51,22 @@ export class UserspaceDatapath implements Datapath {
 
   /** The process, and the connection to it, are not its own. */
   close(): void {}
+}
+
+/** The same by this datapath's name: an agent of a newer version may have put another, of which there are no traits here. */
+function asOwn({ tunnels, sessions, ...rest }: Listing): Listing {
+  const { name: datapath } = USERSPACE;
+  return {
+    ...rest,
+    tunnels: tunnels.map((state) =>
+      state.tunnel.datapath === datapath
+        ? state
+        : { ...state, tunnel: { ...state.tunnel, datapath } },
+    ),
+    sessions: sessions.map((state) =>
+      state.datapath === datapath ? state : { ...state, datapath },
+    ),
+  };
 }
 
 function tunnelRow({ tunnel, control, endpoint }: TunnelState): DumpEntry {
@@ -74,7 +91,7 @@ function sessionRow({ tunnel }: TunnelState, { session, counters }: SessionState
     tunnelId: tunnel.tunnelId,
     sessionId: session.sessionId,
     peerId: session.peerSessionId,
-    type: "Ethernet",
+    type: session.pseudowireType ?? DEFAULT_PSEUDOWIRE.name,
     endpoints: "",
     interface: "",
     owner: `L2tpSession ${session.key}`,

@@ -33,7 +33,7 @@ export interface Datapath {
   /** A reply for each change, in order; one that fails does not stop the next. */
   apply(changes: readonly Change[]): Promise<readonly Reply<null>[]>;
   /**
-   * All tunnels and sessions that it can see, whoever made them.
+   * All tunnels and sessions that it can see, ours or not.
    * @param listing what is ours, of all datapaths with its kind of device
    */
   dump(listing: Listing): readonly DumpEntry[];

@@ -37,7 +37,7 @@ export interface KernelSupport {
   readonly IPv6: string | null;
 }
 
-/** What decides whether a datapath can have a tunnel, besides the tunnel. */
+/** The node, as far as it decides which tunnels a datapath can have. */
 export interface Host {
   readonly kernel: KernelSupport;
   /** Nobody asked for this datapath: a tunnel should have no disadvantage by it. */
@@ -107,7 +107,7 @@ export interface DatapathTraits {
   /** Compares two sessions as their frames are forwarded. */
   sessionDifference(known: Session, wanted: Session): Difference;
 
-  /** Whether the tunnel is one for this datapath rather than for another of the same `apiName`. */
+  /** True if the tunnel is one for this datapath rather than for another of the same `apiName`. */
   serves(tunnel: Tunnel): boolean;
   /** Why it cannot have the tunnel; null: it can. */
   whyNot(tunnel: Tunnel, host: Host): string | null;
@@ -134,7 +134,7 @@ export function forwardedSession({
   return forwarding === undefined ? session : forwarding;
 }
 
-/** For traits: all sessions are forwarded as they are put. */
+/** Traits of a datapath that forwards all sessions as they are put. */
 export const FORWARDS_AS_PUT = {
   waitsForAgreement: () => false,
   forwarding: ({ session }: WantedSession): Forwarding => ({ session, isUp: true }),

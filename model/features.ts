@@ -9,7 +9,7 @@ export interface Feature {
   readonly name: keyof Features;
   /** As messages call it. */
   readonly noun: string;
-  /** What the doctor says of a session that should have it, and has not. */
+  /** The doctor's words for a session that should have it, and has not. */
   readonly missing: string;
   readonly remedy: string;
 }

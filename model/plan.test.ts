@@ -222,7 +222,7 @@ class ModelNode {
 
 const place = ({ netns, name }: Place): Place => ({ netns, name });
 
-/** Whether the link comes and goes with its session alone. */
+/** True if the link comes and goes with its session alone. */
 function isSessions(link: Link | undefined): boolean {
   return deviceKind(link?.datapath)?.isSessions === true;
 }
@@ -251,7 +251,7 @@ interface Drawn {
   mtu: number;
   attachment: null | DrawnPod;
   type?: PseudowireType;
-  /** Where frames wait for an agreement: the ids that the ends agree on are as much above; 0: they do not. */
+  /** The distance of agreed ids from the session's own, if frames wait for an agreement; 0: there is none. */
   agreed?: number;
   /** No agreement, even in a tunnel with a control connection (quiescent). */
   isStatic?: boolean;
@@ -300,7 +300,7 @@ function tunnelOf(number: number, port: number, datapath: string): Tunnel {
   return traitsOf(datapath).serves(plain) ? plain : { ...plain, control: tunnelControl() };
 }
 
-/** What the session's datapath tells of it. */
+/** The session as its datapath tells of it. */
 function liveOf(
   node: ModelNode,
   { datapath, name }: Tunnel,
@@ -464,7 +464,7 @@ const damage = fc.record({ kind: fc.constantFrom(...DAMAGES), pick: fc.nat() });
 
 type Injury = (node: ModelNode, link: Link, pick: number) => void;
 
-/** Of a link; those that are their sessions' cannot be deleted by hand. */
+/** Damages of a link; those that are their sessions' cannot be deleted by hand. */
 const INJURIES: Readonly<
   Record<Exclude<(typeof DAMAGES)[number], "crash" | "deleteSession">, Injury>
 > = {

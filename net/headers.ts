@@ -4,7 +4,7 @@
 export const ETHERNET_HEADER_BYTES = 14;
 /** One tag of IEEE 802.1Q or 802.1ad. */
 export const VLAN_TAG_BYTES = 4;
-/** Where an Ethernet frame without tags has its EtherType. */
+/** The offset of the EtherType in an Ethernet frame without tags. */
 export const ETHERTYPE_OFFSET = ETHERNET_HEADER_BYTES - 2;
 /** The EtherTypes that we look for (IEEE 802 Numbers, IANA). */
 export const ETHERTYPE = {
@@ -23,7 +23,7 @@ export const ETHERTYPE = {
 export const IPV4_HEADER_BYTES = 20;
 /** RFC 8200. */
 export const IPV6_HEADER_BYTES = 40;
-/** By the address family. */
+/** Sizes by the address family. */
 export const IP_HEADER_BYTES = { 4: IPV4_HEADER_BYTES, 6: IPV6_HEADER_BYTES } as const;
 /** RFC 768. */
 export const UDP_HEADER_BYTES = 8;

@@ -1,17 +1,17 @@
-/** What an underlay is: the network that carries the IP packets of a tunnel to its remote. */
+/** An underlay is the network that carries the IP packets of a tunnel to its remote. */
 import type { LinkInfo } from "../linux/netlink/link.ts";
 import type { RouteInfo } from "../linux/netlink/route.ts";
 
-/** What an underlay may ask of the node's network. */
+/** The node's network, as far as underlays may ask. */
 export interface Network {
   /**
    * The route that a packet to `remote` takes, from `local` where it is given.
    * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where there is none
    */
   route(remote: string, local?: string): RouteInfo;
-  /** By its index; undefined: it is gone. */
+  /** The link of that index; undefined: it is gone. */
   link(index: number): LinkInfo | undefined;
-  /** By its name; undefined: there is none. */
+  /** The link of that name; undefined: there is none. */
   linkNamed(name: string): LinkInfo | undefined;
 }
 

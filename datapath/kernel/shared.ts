@@ -8,7 +8,7 @@ import { isKernelL2tpLoaded, probeKernel, withoutKernel } from "./support.ts";
 /** Modules may be installed while we run. */
 const PROBE_AGAIN_MS = 60_000;
 
-/** What the kernel has: all of ours, and which of it other datapaths claim. */
+/** All that is ours in the kernel, and the part that other datapaths claim. */
 export interface Claimed {
   readonly listing: Listing;
   readonly claims: Claims;
@@ -19,7 +19,7 @@ export class KernelL2tp {
   #support: KernelSupport | null = null;
   #probeAt = 0;
   #claimant: (names: Names) => Promise<Claims> = async () => NO_CLAIMS;
-  /** By the names that it was asked with: datapaths of one round ask with the same. */
+  /** Listings by the names that were asked with: datapaths of one round ask with the same. */
   readonly #listings = new WeakMap<Names, Promise<Claimed>>();
 
   /** @param claims tells which tunnels are another datapath's, by its sockets */
@@ -37,7 +37,7 @@ export class KernelL2tp {
     this.#kernel?.close();
   }
 
-  /** What the kernel can do. Looks again now and then for what it could not. */
+  /** The abilities of the kernel. Looks again now and then for those that it lacked. */
   async support(): Promise<KernelSupport> {
     const now = performance.now();
     const lacks =

@@ -1,4 +1,4 @@
-/** What is particular to the kernel's own L2TP. */
+/** The traits of the kernel's own L2TP. */
 import { sameData } from "../../l2tp/same-data.ts";
 import {
   type DatapathTraits,

@@ -7,7 +7,7 @@ import { MANAGED_KERNEL } from "./traits.ts";
 
 type VersionedTunnel = Tunnel & { readonly handsOver?: true };
 
-/** The tunnel with its socket's owner, whichever agent has put it. */
+/** The tunnel with its socket's owner, also if an earlier agent has put it. */
 export function withSocketOwner(tunnel: VersionedTunnel): Tunnel {
   if (tunnel.handsOver !== true || tunnel.socketOwner !== undefined) return tunnel;
   return { ...tunnel, socketOwner: MANAGED_KERNEL.name };

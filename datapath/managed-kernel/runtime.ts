@@ -29,7 +29,7 @@ export class ManagedKernelDatapath implements Datapath {
   readonly traits = MANAGED_KERNEL;
   readonly #process: ProcessView;
   readonly #kernel: KernelL2tp;
-  /** By the names that it was asked with (KernelL2tp). */
+  /** Listings by the names that were asked with (KernelL2tp). */
   readonly #controls = new WeakMap<Names, Promise<Listing>>();
   /** Tunnels whose sockets were closed, and that may be on their way out of the kernel. */
   readonly #closed = new Set<string>();
@@ -182,7 +182,7 @@ export class ManagedKernelDatapath implements Datapath {
     return control;
   }
 
-  /** What the process has of them. @param isAsked of tunnels of which the kernel is asked, too */
+  /** The parts that the process has. @param isAsked of tunnels of which the kernel is asked, too */
   async #control(isAsked: (state: Listing["tunnels"][number]) => boolean): Promise<Listing> {
     const listing = await this.#process.list();
     const kernel = this.#kernel.open();

@@ -7,7 +7,7 @@ import { MANAGED_KERNEL } from "../managed-kernel/traits.ts";
 import type { DatapathClient } from "../userspace/client.ts";
 import { USERSPACE } from "../userspace/traits.ts";
 
-/** What datapaths share on a node. */
+/** The parts of a node that its datapaths share. */
 export interface Shared {
   readonly process: DatapathClient;
   readonly kernel: KernelL2tp;
@@ -15,7 +15,7 @@ export interface Shared {
 
 export interface Registered {
   readonly traits: DatapathTraits;
-  /** Loads what works only on a node: whoever asks the traits alone needs none of it. */
+  /** Loads code that works only on a node; the traits need none of it. */
   open(shared: Shared): Promise<Datapath>;
 }
 

@@ -53,7 +53,7 @@ export class UserspaceDatapath implements Datapath {
   close(): void {}
 }
 
-/** The same by this datapath's name: an agent of a newer version may have put another, of which there are no traits here. */
+/** The same by this datapath's name: a newer agent may have put another, of which there are no traits here. */
 function asOwn({ tunnels, sessions, ...rest }: Listing): Listing {
   const { name: datapath } = USERSPACE;
   return {

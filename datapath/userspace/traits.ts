@@ -1,4 +1,4 @@
-/** What is particular to the datapath process. */
+/** The traits of the datapath process. */
 import { sameData } from "../../l2tp/same-data.ts";
 import { type DatapathTraits, type DeviceKind, FORWARDS_AS_PUT } from "../../model/datapath.ts";
 

@@ -25,7 +25,7 @@ export function attachmentMode(name: AttachmentModeName = DEFAULT_MODE.name): At
   return found;
 }
 
-/** Whether a pod can have the type's frames in the mode. */
+/** True if a pod can have the type's frames in the mode. */
 export function canAttach({ devices }: AttachmentMode, { device }: PseudowireType): boolean {
   return device === null ? devices.length === 0 : devices.includes(device.kind);
 }

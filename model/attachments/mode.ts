@@ -14,7 +14,7 @@ export type PresentLinks = ReadonlyMap<string, Link>;
 export interface Layout {
   readonly session: Pick<Session, "key" | "sessionId">;
   readonly nodeName: string;
-  /** What every link of the session begins with: on the node, down, with the session's MTU and MAC address. */
+  /** The beginning of each link of the session: on the node, down, with the session's MTU and MAC address. */
   readonly blank: Link;
   /** The session's own device as it stands on the node without a pod; null: it has none now. */
   readonly device: Link | null;

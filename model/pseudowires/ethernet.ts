@@ -37,7 +37,7 @@ function looksMisaligned(
   return expectsSublayer || (view.getUint8(at) & 0xbf) === 0;
 }
 
-/** What most frames carry. */
+/** Types that most frames have. */
 function isCommonEtherType(type: number): boolean {
   switch (type) {
     case ETHERTYPE.ipv4:

@@ -7,7 +7,7 @@ import { ETHERNET_HEADER_BYTES, VLAN_TAG_BYTES } from "../../net/headers.ts";
 /** A device of the kernel's TUN/TAP driver that carries a session's frames to and from its pod. */
 export interface PseudowireDevice {
   readonly kind: "TAP" | "TUN";
-  /** Whether the device has a MAC address, and neighbors to announce it to. */
+  /** True if the device has a MAC address, and neighbors to announce it to. */
   readonly hasMac: boolean;
   /** Bytes of each frame that the device's MTU leaves out. */
   readonly headerBytes: number;
@@ -36,8 +36,8 @@ export interface FrameMemory {
 export const DROPPED = -1;
 
 /**
- * Rewrites frames in place between the device and the wire. Pure; must not allocate or throw. Each method gets the frame
- * from `at` to `end`, and returns where the frame begins afterwards, or DROPPED; its end stays.
+ * Rewrites frames in place between the device and the wire. Pure; must not allocate or throw. Each method gets the
+ * frame from `at` to `end`, and returns where the frame begins afterwards, or DROPPED; its end stays.
  */
 export interface FrameRewriter {
   /** From the device to the wire: may begin up to MAX_GROWTH_BYTES before `at`. */
@@ -49,11 +49,11 @@ export interface FrameRewriter {
 /** Bytes that `toWire` may put in front of a frame. */
 export const MAX_GROWTH_BYTES = 32;
 
-/** What a session says of its pseudowire. */
+/** The pseudowire's part of a session. */
 export interface PseudowireSettings {
   /** The name of the type; absent: Ethernet. */
   readonly pseudowireType?: string;
-  /** Of the session's device, in bytes. */
+  /** The MTU of the session's device, in bytes. */
   readonly mtu: number;
 }
 
@@ -68,11 +68,11 @@ export interface PseudowireType {
   readonly wireHeaderBytes: number;
   /** The smallest frame on the wire, in bytes; smaller ones are dropped as invalid. */
   readonly minFrameBytes: number;
-  /** The type that the kernel's L2TP makes such a session with (enum l2tp_pwtype), or why it cannot, as a sentence's end. */
+  /** The type by which the kernel's L2TP makes such a session (enum l2tp_pwtype), or why it cannot, to end a sentence. */
   readonly kernel: { readonly number: number } | { readonly whyNot: string };
-  /** Whether the device may hand over large frames, and take joined ones: Ethernet frames, not rewritten. */
+  /** True if the device may hand over large frames, and take joined ones: Ethernet frames, not rewritten. */
   readonly hasOffloads: boolean;
-  /** Whether the fast path's programs can carry it: Ethernet frames, not rewritten. */
+  /** True if the fast path's programs can carry it: Ethernet frames, not rewritten. */
   readonly hasFastPath: boolean;
   /** Absent: a frame is on the wire as the device has it. Called when the session is configured. */
   readonly createRewriter?: (settings: PseudowireSettings) => FrameRewriter;

@@ -38,7 +38,7 @@ export class Datapaths {
     return this.#merge((datapath) => datapath.peek(names));
   }
 
-  /** All that there is, whoever made it. */
+  /** All that there is, ours or not. */
   async dump(names: Names): Promise<DumpEntry[]> {
     const listing = await this.peek(names);
     const datapaths = await this.#open();

@@ -95,7 +95,7 @@ export class Node {
     return this.#attachments.unreadable.length === 0 ? new Set() : this.#held;
   }
 
-  /** What is programmed and how it does, for whoever asks. */
+  /** All that is programmed, with its counters. */
   async look(): Promise<Listing> {
     return withGuardDrops(await this.datapaths.peek(this.#names()), this.socket, this.#guards);
   }

@@ -1,4 +1,4 @@
-/** What the agent knows after a pass. */
+/** The agent's knowledge after a pass. */
 import type { Listing } from "../../datapath/datapath.ts";
 import type { PresentLinks } from "../../model/attachments/index.ts";
 import type { Intake, Rejection } from "../resolve/intake.ts";

@@ -76,7 +76,7 @@ class Field {
       const path = `${this.#path}[${JSON.stringify(name)}].${kind}`;
       return [name, new Field(anonymous.fields()[kind], this.#file, path)] as const;
     });
-    // Of several with one name the first counts, as for kubectl.
+    // The first of several with one name counts, as for kubectl.
     return new Map(items.toReversed());
   }
 

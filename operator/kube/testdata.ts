@@ -13,7 +13,7 @@ cZ3QLZKuG5RclzulxAIhAPkqTlM97XPTfU2BBu/Tc0HCYZP9ObQmjL1r0l/ralkZ
 -----END CERTIFICATE-----
 `;
 
-/** For 127.0.0.1 and api.test. */
+/** Its names are 127.0.0.1 and api.test. */
 export const SERVER_CERT = `-----BEGIN CERTIFICATE-----
 MIIBiTCCAS+gAwIBAgIUdYSfCRJF5r0DvPBnilrVZS1dcEwwCgYIKoZIzj0EAwIw
 EjEQMA4GA1UEAwwHdGVzdC1jYTAgFw0yNjExMjcxNDUyNTBaGA8yMTI2MTEwMzE0
@@ -34,7 +34,7 @@ EJNySOSSvUTf5zCRoPmLojl/U5uNY+6PjE4Di3eVqY42bVB5QDCdYGQE
 -----END PRIVATE KEY-----
 `;
 
-/** For CN=test-client. */
+/** Its name is CN=test-client. */
 export const CLIENT_CERT = `-----BEGIN CERTIFICATE-----
 MIIBJDCBywIUdYSfCRJF5r0DvPBnilrVZS1dcE0wCgYIKoZIzj0EAwIwEjEQMA4G
 A1UEAwwHdGVzdC1jYTAgFw0yNjExMjcxNDUyNTBaGA8yMTI2MTEwMzE0NTI1MFow

@@ -8,7 +8,7 @@ import { RefusalError } from "./refusal.ts";
 import { whyNotSession } from "./session-kind.ts";
 
 export interface DatapathContext {
-  /** What the node's administrator has said: a value of spec.datapath for all tunnels that leave it open, or none. */
+  /** The administrator's choice for tunnels that leave it open, a value of spec.datapath; null: none. */
   readonly preferred: string | null;
   readonly kernel: KernelSupport;
 }
@@ -25,7 +25,7 @@ export type SharedEndpoints = ReadonlyMap<string, Sharing>;
 /** What else is to be known of the tunnels of a node. */
 export interface TunnelNeighbors {
   readonly shared: SharedEndpoints;
-  /** By name: sessions that may keep it out of a datapath, where that is open. */
+  /** Sessions that may keep a tunnel out of a datapath where that is open, by the tunnel's name. */
   readonly sessions: ReadonlyMap<string, readonly L2tpSession[]>;
 }
 
@@ -46,7 +46,7 @@ function askedFor({ object: { spec }, tunnel }: Located): DatapathTraits | undef
   return candidates(tunnel).find(({ apiName }) => apiName === spec.datapath);
 }
 
-/** Whether the node's kernel must be asked what it can: a tunnel may be in it. */
+/** True if the node's kernel must be asked what it can: a tunnel may be in it. */
 export function mayNeedKernel(
   { spec: { datapath = "Auto" } }: L2tpTunnel,
   preferred: string | null,

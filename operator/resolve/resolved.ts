@@ -1,4 +1,4 @@
-/** What resolving yields, and what it is told of the node. */
+/** The results of resolving, and what it is told of the node. */
 import type { SessionClaim } from "../../model/conflicts.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import type { L2tpSession, L2tpTunnel, SessionSpec } from "../api/types.ts";

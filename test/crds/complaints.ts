@@ -1,4 +1,4 @@
-/** What an API server says against an object, beside what our own validation says. */
+/** Complaints of an API server about an object, beside those of our own validation. */
 import type { FieldProblem } from "../../model/problem.ts";
 import { fieldAtFault, RULES, validationOf } from "../../operator/api/rules.ts";
 import { manifestOf, problemsOf, type Sample } from "../../operator/api/testdata.ts";

@@ -60,7 +60,7 @@ export class SeamPair {
   }
 }
 
-/** What a user does after a change of crds/, without the parts that take a compiler: `make generate`. */
+/** Does as `make generate` after a change of crds/, without the parts that take a compiler. */
 export function generateTypes(tree: SourceTree): void {
   const program = `
     import { writeFileSync } from "node:fs";

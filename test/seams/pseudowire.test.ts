@@ -52,7 +52,7 @@ export const datagram = {
 `;
 const SHIM_HEX = "53484d21";
 
-/** What resolve says of it beside a kernel that has L2TP. */
+/** A test of what resolve says of it beside a kernel that has L2TP. */
 const RESOLVE_TEST = `
 import { expect, it } from "vitest";
 import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts";

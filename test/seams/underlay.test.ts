@@ -10,7 +10,7 @@ import { SourceTree } from "../harness/tree.ts";
 import { until } from "../harness/wait.ts";
 
 const OVERHEAD_BYTES = 8;
-/** Of a pseudowire over UDP and IPv4 with a sublayer and no cookies, on an underlay of 1500 bytes. */
+/** The MTU of a pseudowire over UDP and IPv4 with a sublayer and no cookies, on an underlay of 1500 bytes. */
 const PLAIN_MTU = 1446;
 const SHIM = `/** Eight bytes in front of each packet, which leave by a device of its own. */
 import { plain } from "./plain.ts";

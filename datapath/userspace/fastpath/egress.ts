@@ -14,9 +14,9 @@ export class EgressDevices {
   readonly #program: number;
   readonly #log: (line: string) => void;
   #network: ReturnType<typeof readNetwork>;
-  /** By the ends of a tunnel; null: programs cannot send there. */
+  /** Paths by the ends of a tunnel; null: programs cannot send there. */
   readonly #routes = new Map<string, TunnelPath | null>();
-  /** By the index of a device: the descriptor that holds the program there; null: it takes none. */
+  /** Descriptors that hold the program at a device, by its index; null: it takes none. */
   readonly #attached = new Map<number, number | null>();
 
   /** @param program for what arrives */

@@ -1,4 +1,4 @@
-/** What the process knows of devices whose frames may bypass it. */
+/** Devices whose frames may bypass the process. */
 import type { DeviceOffload, Tap } from "../../../linux/tun.ts";
 import type { Features } from "../../../model/features.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
@@ -57,7 +57,7 @@ export interface BypassDevices {
 
 /** A way past the process. */
 export interface BypassKind {
-  /** Whether frames of such a session may bypass the process. */
+  /** True if frames of such a session may bypass the process. */
   isFor(session: Session, tunnel: Tunnel): boolean;
   /** @param log is called with what goes wrong @returns null: the kernel or a missing capability does not allow it */
   start(log: (line: string) => void): BypassDevices | null;

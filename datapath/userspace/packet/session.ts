@@ -21,7 +21,7 @@ import type { DatagramSocket, FrameDevice } from "./ports.ts";
 
 const MAX_DATAGRAM_BYTES = 65_535;
 
-/** A local address (and port): one socket for all the tunnels on it, but for those whose socket another datapath gets. */
+/** A local address (and port): one socket for its tunnels, but for those whose socket another datapath gets. */
 export class LocalEndpoint {
   readonly key: string;
   readonly socket: DatagramSocket;
@@ -98,7 +98,7 @@ function sockaddrWords({ remote }: Tunnel): Uint32Array {
   return new Uint32Array(encodeSockaddr(remote).buffer);
 }
 
-/** Of a type that guesses nothing. */
+/** The guess of a type that has none. */
 const guessNothing = () => false;
 
 /** A session as the packet path uses it. */
@@ -109,7 +109,7 @@ export class PacketSession {
   rx: SessionRx;
   /** Rewrites frames between device and wire; null: both have the same. */
   rewriter: FrameRewriter | null = null;
-  /** Whether a received frame goes to the device at once: it is neither rewritten nor put in order. */
+  /** True if a received frame goes to the device at once: it is neither rewritten nor put in order. */
   isDirect = true;
   /** The largest frame that the device takes: the kernel's bound for l2tpeth (is_skb_forwardable). */
   maxFrameBytes = 0;

@@ -27,7 +27,7 @@ export class ManagedTunnel {
 
   /**
    * @param pseudowireTypes numbers of the types that its frames' datapath can carry
-   * @param before the tunnel of that name until now: whoever carries goes on
+   * @param before the tunnel of that name until now: the remote that carries goes on
    */
   constructor(config: Controlled, pseudowireTypes: readonly number[], before?: ManagedTunnel) {
     this.config = config;

@@ -6,7 +6,7 @@ import { type ASTNode, parse } from "@marcbachmann/cel-js";
 import type { Schema } from "../crds.ts";
 import { durationMs } from "../duration.ts";
 
-/** What is known of a value. */
+/** A value, as far as it is known. */
 interface Value {
   readonly code: string;
   readonly schema?: Schema;

@@ -14,7 +14,7 @@ const IMPORTS = [
 ].map(([names, file]) => `import ${names} from "${file}";\n`);
 const HEAD = `/** Generated from rules.ts by \`make generate\`: whether a value meets a rule. */\n${IMPORTS.join("")}`;
 
-/** What rule-checks.ts is to hold. */
+/** The text of rule-checks.ts. */
 export function generateChecks(): string {
   const tables = readDefinitions().map(({ kind, schema }) =>
     table(kind, RULES[kind] ?? {}, schema),

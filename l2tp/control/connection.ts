@@ -56,7 +56,7 @@ export interface ConnectionEnvironment extends SessionSurroundings {
 
 /** What a connection tells. */
 export interface ConnectionListener {
-  /** What is wrong with a message that was taken all the same, in words. */
+  /** The peer does something otherwise than it should, and is borne with: in words. */
   noted(connection: ControlConnection, what: string): void;
   opened(connection: ControlConnection): void;
   closed(connection: ControlConnection, ending: Ending): void;
@@ -339,7 +339,8 @@ export class ControlConnection {
     // All has been said.
     if (this.#isClosed) return;
     for (const flaw of message.flaws) {
-      if (!flaw.isFatal) this.#listener.noted(this, `${type}: ${flawInWords(flaw)}`);
+      if (!flaw.isFatal)
+        this.#listener.noted(this, `${type} was taken, although ${flawInWords(flaw)}`);
     }
     const fatal = message.flaws.find(({ isFatal }) => isFatal);
     if (type !== "unknown" && type !== null && isOfSession(type)) {

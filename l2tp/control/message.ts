@@ -159,6 +159,9 @@ export interface Undecodable {
   readonly undecodable: string;
 }
 
+/** Why a message is undecodable that another protocol's end understands. */
+export const OF_VERSION_2 = "L2TPv2";
+
 /** A message of L2TPv3. @param hiding null: hidden values cannot be read */
 export function decodeMessage(
   octets: Octets,
@@ -166,7 +169,7 @@ export function decodeMessage(
 ): Decoded | Undecodable {
   const message = decodeEither(octets, hiding);
   if ("undecodable" in message || message.version === 3) return message;
-  return undecodable("L2TPv2");
+  return undecodable(OF_VERSION_2);
 }
 
 /**

@@ -46,7 +46,7 @@ export interface PeeringListener {
   down(name: string, ending: Ending): void;
   /** It has not come up, for another reason than the last time. */
   refused(name: string): void;
-  /** What is wrong with a message of the peer's that was taken all the same, in words. */
+  /** The peer does something otherwise than it should, and nothing ends for it: in words. */
   noted(name: string, what: string): void;
   sessionUp(name: string, session: EstablishedSession): void;
   peerCircuit(name: string, key: string, circuit: CircuitStatus): void;

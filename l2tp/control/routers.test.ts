@@ -362,6 +362,7 @@ describe("what a router gets", () => {
     );
     expect(exchange.answers).toEqual([]);
     expect(exchange.end.lcce.verdicts.undecodable).toBe(1);
+    expect(exchange.end.notes).toEqual(["the peer speaks L2TPv2, and we L2TPv3 alone"]);
   });
 
   it.each([
@@ -441,7 +442,7 @@ describe("what a router gets", () => {
     const exchange = new Exchange();
     const to = exchange.meet();
     exchange.say(message(10, call({ serial: "" }), { to, ns: 2, nr: 1 }));
-    expect(exchange.end.notes).toEqual(["ICRQ: missing: Serial Number"]);
+    expect(exchange.end.notes).toEqual(["ICRQ was taken, although missing: Serial Number"]);
   });
 
   it("is a CDN to its session id, whatever is wrong with its reply", () => {

@@ -189,10 +189,10 @@ export class ControlPlane {
     for (const name of this.#owners.keys()) this.#lcce.delete(name, this.#now());
   }
 
-  /** What a peer does otherwise than it should, and is taken all the same. */
+  /** What a peer does otherwise than it should, and nothing ends for it. */
   #note(peering: string, what: string): void {
     const tunnel = this.#owners.get(peering)?.config.name ?? peering;
-    this.#logLapse(`tunnel ${tunnel}: a message of the peer's was taken in spite of ${what}`);
+    this.#logLapse(`tunnel ${tunnel}: ${what}`);
   }
 
   /** What the packet path says of a tunnel, and what this one adds. */

@@ -337,9 +337,8 @@ class AvpReader {
   #readAttribute(key: AttributeKey, avp: Avp): void {
     const decoded = this.#decode(key, avp);
     if (decoded === undefined) {
-      // A cookie that cannot be is none.
-      const isHarmless = key === "assignedCookie" && !avp.hidden;
-      this.flaws.push(flaw("malformed", avp.type, key, avp.mandatory && !isHarmless));
+      const isFatal = avp.mandatory && !this.#canDoWithout(key, avp);
+      this.flaws.push(flaw("malformed", avp.type, key, isFatal));
     }
     // Of several the first counts.
     else if (this.attributes[key] === undefined) {
@@ -370,7 +369,8 @@ class AvpReader {
     const said = this.attributes[means];
     const { type, mandatory } = avp;
     if (decoded === undefined) {
-      const isFatal = mandatory && said === undefined && isBinding;
+      const isFatal =
+        mandatory && said === undefined && isBinding && !this.#canDoWithout(means, avp);
       this.flaws.push({ what: "malformed", vendor: CISCO, type, name, isFatal });
     } else if (said === undefined) {
       this.attributes = { ...this.attributes, [means]: decoded };
@@ -384,12 +384,26 @@ class AvpReader {
     this.foreign.push({ vendor, type, name, isHidden: hidden, value });
   }
 
-  #decode(key: AttributeKey, { hidden, type, value }: Avp): unknown {
-    const { format, mayBeHidden } = ATTRIBUTES[key] as Attribute<unknown>;
-    if (!hidden) return format.decode(value);
-    if (!mayBeHidden || this.#hiding === null || this.#vector === null) return undefined;
-    const clear = unhide({ ...this.#hiding, vector: this.#vector }, type, value);
-    return clear === undefined ? undefined : format.decode(clear);
+  #decode(key: AttributeKey, avp: Avp): unknown {
+    const clear = this.#clear(key, avp);
+    return clear === undefined ? undefined : ATTRIBUTES[key].format.decode(clear);
+  }
+
+  /** undefined: it is hidden from us. */
+  #clear(key: AttributeKey, { hidden, type, value }: Avp): Octets | undefined {
+    if (!hidden) return value;
+    if (!ATTRIBUTES[key].mayBeHidden || this.#hiding === null || this.#vector === null) {
+      return undefined;
+    }
+    return unhide({ ...this.#hiding, vector: this.#vector }, type, value);
+  }
+
+  /** Of a malformed value. */
+  #canDoWithout(key: AttributeKey, avp: Avp): boolean {
+    // A cookie that cannot be is none; the one that is hidden from us would be missed in each frame.
+    if (key === "assignedCookie") return this.#clear(key, avp) !== undefined;
+    const { type } = this;
+    return type !== null && type !== "unknown" && isDispensable(type, key);
   }
 
   /** Directly behind the message type, or behind another digest there; elsewhere it is none. */

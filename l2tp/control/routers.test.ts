@@ -303,6 +303,25 @@ describe("Cisco's own AVP", () => {
   });
 });
 
+describe("a hidden cookie", () => {
+  const secret = fromHex("733363726574");
+  const vector = fromHex("00112233445566778899aabbccddeeff");
+  const hidden = (value: string) =>
+    avp(
+      65,
+      toHex(hide({ key: hidingKey(secret), vector }, 65, fromHex(value), new Uint8Array(1))),
+      {
+        flags: 0xc000,
+      },
+    );
+  const avps = (value: string) => call({}, avp(36, toHex(vector)), hidden(value));
+
+  it("of an impossible length is none; one that cannot be read ends the session", () => {
+    expect(fatal(decode(message(10, avps("010203")), secret))).toEqual([]);
+    expect(fatal(decode(message(10, avps("01020304"))))).toEqual(["malformed: Assigned Cookie"]);
+  });
+});
+
 describe("what a router gets", () => {
   const PEER = { address: "192.0.2.2", port: 1701 };
 

@@ -339,8 +339,9 @@ export class ControlConnection {
     // All has been said.
     if (this.#isClosed) return;
     for (const flaw of message.flaws) {
-      if (!flaw.isFatal)
-        this.#listener.noted(this, `${type} was taken, although ${flawInWords(flaw)}`);
+      // An AVP that nobody knows and that is not mandatory is no lapse.
+      if (flaw.isFatal || flaw.what === "unknown") continue;
+      this.#listener.noted(this, `${type} was taken, although ${flawInWords(flaw)}`);
     }
     const fatal = message.flaws.find(({ isFatal }) => isFatal);
     if (type !== "unknown" && type !== null && isOfSession(type)) {

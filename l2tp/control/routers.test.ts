@@ -441,6 +441,9 @@ describe("what a router gets", () => {
     ["no circuit status", call({ circuit: "" })],
     ["a cookie of five octets", call({}, avp(65, "0102030405"))],
     ["a cookie of three octets", call({}, avp(65, "010203"))],
+    ["a serial number of two octets", call({ serial: avp(15, "0001") })],
+    ["no value in its circuit status", call({ circuit: avp(71, "") })],
+    ["Cisco's cookie of three octets", call({}, cisco(5, "010203"))],
     ["Cisco's ids alone", call({ local: cisco(3, "4aa0f134"), remote: cisco(4, "00000000") })],
     ["AVPs of L2TPv2", call({}, avp(39, ""), avp(18, "00000001"), avp(24, "00000001"))],
   ])("is a session for a request with %s", (_, avps) => {

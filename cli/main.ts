@@ -28,6 +28,14 @@ interface Options {
   output: "table" | "wide" | "json";
 }
 
+// Who reads no further has seen enough: `l2tpctl decode FILE | head`.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit();
+    throw error;
+  });
+}
+
 const program = new Command("l2tpctl")
   .description("Shows the L2TPv3 pseudowires of this node.")
   .version(manifest.version)

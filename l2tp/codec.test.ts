@@ -98,6 +98,7 @@ describe("decoding", () => {
     ["no room for the sublayer", "000300000000020840", { sublayer: true }, DecodeStatus.Short],
     ["L2TPv2", "0002000000000208", {}, DecodeStatus.WrongVersion],
     ["a control message over UDP", "c803000c00000000", {}, DecodeStatus.Control],
+    ["a control message for both versions", "c802000c00000000", {}, DecodeStatus.Control],
     ["a control message over IP", "00000000c803", { overUdp: false }, DecodeStatus.Control],
     ["another cookie", "0003000000000208aabbccde", { cookie: "aabbccdd" }, DecodeStatus.BadCookie],
     [

@@ -95,7 +95,7 @@ export const DecodeStatus = {
   Ok: 0,
   /** Ends before the header does. */
   Short: 1,
-  /** Over UDP: the version is not 3. */
+  /** Over UDP: a data message whose version is not 3. */
   WrongVersion: 2,
   /** A control message: the T bit over UDP, session id 0 over IP. */
   Control: 3,
@@ -129,8 +129,9 @@ export function decodeSessionId(
   if (overUdp) {
     if (end - at < 4) return DecodeStatus.Short;
     const word = view.getUint32(at);
-    if ((word & VERSION_MASK) !== UDP_DATA_WORD) return DecodeStatus.WrongVersion;
+    // First: a request for a control connection may be for both versions of L2TP.
     if ((word & CONTROL_BIT) !== 0) return DecodeStatus.Control;
+    if ((word & VERSION_MASK) !== UDP_DATA_WORD) return DecodeStatus.WrongVersion;
     at += 4;
   }
   if (end - at < 4) return DecodeStatus.Short;

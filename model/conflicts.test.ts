@@ -96,6 +96,14 @@ describe("settleSessions", () => {
       value: "lan",
       reason: "L2tpSession a/lan has this circuit of L2tpTunnel t1",
     });
+    const octets = settleSessions(
+      [named("a/lan", "\u0000*"), named("b/lan", "\u0000*")],
+      new Map(),
+    );
+    expect(octets.refused.get("b/lan")).toMatchObject({
+      path: "spec.remoteEndIdOctets",
+      value: "002a",
+    });
     const apart = [named("a/lan", "lan"), named("b/lan", "lan", { tunnel: "t2" })];
     expect(refusedOf(apart)).toEqual([]);
   });

@@ -2,6 +2,7 @@
 import { formatEndpoint } from "../net/ip.ts";
 import type { Endpoint, Tunnel } from "./model.ts";
 import type { FieldProblem } from "./problem.ts";
+import { describeRemoteEndId, writeRemoteEndId } from "./remote-end-id.ts";
 
 export interface Settled<T> {
   readonly accepted: readonly T[];
@@ -203,6 +204,14 @@ export interface SessionClaim {
 const SESSION_ID = "session ID";
 const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
+/** The field that says it, and what it says. */
+function namedField(name: string): Pick<FieldProblem, "path" | "value"> {
+  const { remoteEndId, remoteEndIdOctets } = writeRemoteEndId(name);
+  return remoteEndIdOctets === undefined
+    ? { path: "spec.remoteEndId", value: remoteEndId }
+    : { path: "spec.remoteEndIdOctets", value: remoteEndIdOctets };
+}
+
 const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
   {
     of: ({ sessionId }) => [`${SESSION_ID} ${sessionId}`],
@@ -216,11 +225,12 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
   {
     of: ({ circuit, tunnel }) =>
       circuit !== null && "remoteEndId" in circuit
-        ? [`Remote End ID ${JSON.stringify(circuit.remoteEndId)} in L2tpTunnel ${tunnel}`]
+        ? [`Remote End ID ${describeRemoteEndId(circuit.remoteEndId)} in L2tpTunnel ${tunnel}`]
         : [],
     problem: ({ circuit, tunnel }, holder) => ({
-      path: "spec.remoteEndId",
-      value: circuit !== null && "remoteEndId" in circuit ? circuit.remoteEndId : undefined,
+      ...(circuit !== null && "remoteEndId" in circuit
+        ? namedField(circuit.remoteEndId)
+        : { path: "spec.remoteEndId", value: undefined }),
       reason: `L2tpSession ${holder} has this circuit of L2tpTunnel ${tunnel}`,
       remedy: "give the Remote End ID of another circuit, as the peer knows it",
     }),

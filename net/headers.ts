@@ -49,4 +49,6 @@ export const PSEUDOWIRE_WORDS: Readonly<Record<number, string>> = {
   9: "ATM cell VCC",
   10: "ATM cell VPC",
   11: "IP",
+  12: "MPEG-TS",
+  13: "PSP",
 };

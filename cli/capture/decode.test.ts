@@ -153,6 +153,29 @@ describe("the messages of a set-up", () => {
     expect(renderDatagram(wrong[0] as (typeof wrong)[number])).toContain("NOT AUTHENTIC");
   });
 
+  it("name AVPs of L2TPv2 and of Cisco's", () => {
+    const avps = "8008000000000001800800000002010000060000002780" + "0a00090001cc1f7e41";
+    const octets = fromHex(`c803002c0000000000000000${avps}`);
+    const [message] = decodeCapture(pcap(101, ipv4(17, udp(octets))), null);
+    expect(message?.attributes).toEqual([
+      "Assigned Control Connection ID 3424616001",
+      "Protocol Version of L2TPv2 0100",
+      "Sequencing Required of L2TPv2 (empty)",
+      "Cisco Assigned Connection ID cc1f7e41",
+    ]);
+  });
+
+  it("may be of L2TPv2", () => {
+    const avps = "800800000000000180080000000201008008000000090007";
+    const octets = fromHex(`c80200240004000500000000${avps}`);
+    const [message] = decodeCapture(pcap(101, ipv4(17, udp(octets))), null);
+    expect(renderDatagram(message as NonNullable<typeof message>).split("\n")).toEqual([
+      expect.stringContaining("SCCRQ (L2TPv2) to tunnel 4, session 5, Ns 0, Nr 0"),
+      "    Protocol Version 0100",
+      "    Assigned Tunnel ID 0007",
+    ]);
+  });
+
   it("name the results", () => {
     const cdn =
       "c80300400000002a00040002800800000000000e801800000001000500006b65696e20506c61747a3a20c3bc800a0000003f00000000800a0000004000000080";

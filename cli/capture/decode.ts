@@ -1,8 +1,13 @@
 /** The control messages of a capture in readable lines; with the shared secret, checked and unhidden. */
 import { digestKey, isSigned, NO_NONCES } from "../../l2tp/control/authentication.ts";
-import { describeAttributes, describeFlaw, describeType } from "../../l2tp/control/describe.ts";
+import {
+  describeAttributes,
+  describeFlaw,
+  describeForeign,
+  describeType,
+} from "../../l2tp/control/describe.ts";
 import { hidingKey } from "../../l2tp/control/hiding.ts";
-import { type Decoded, decodeMessage } from "../../l2tp/control/message.ts";
+import { type Decoded, decodeEither } from "../../l2tp/control/message.ts";
 import { NO_OCTETS, type Octets } from "../../l2tp/control/octets.ts";
 import { type ControlDatagram, dissect } from "./dissect.ts";
 import { readCapture } from "./pcap.ts";
@@ -48,7 +53,7 @@ class Conversation {
   }
 
   decode({ seconds, from, to, hosts, octets }: ControlDatagram): DecodedDatagram {
-    const message = decodeMessage(octets, this.#keys?.hiding);
+    const message = decodeEither(octets, this.#keys?.hiding);
     const where = { seconds, from, to };
     if ("undecodable" in message) {
       const nothing = { connectionId: 0, ns: 0, nr: 0, attributes: [], isAuthentic: null };
@@ -59,9 +64,9 @@ class Conversation {
     }
     return {
       ...where,
-      type: describeType(message),
+      type: `${describeType(message)}${message.version === 2 ? " (L2TPv2)" : ""}`,
       ...message.header,
-      attributes: describeAttributes(message),
+      attributes: [...describeAttributes(message), ...describeForeign(message)],
       flaws: message.flaws.map(describeFlaw),
       isAuthentic: this.#isAuthentic(message, octets, hosts),
     };
@@ -87,10 +92,15 @@ class Conversation {
 
 /** "12:00:00.000123 192.0.2.1:1701 > 192.0.2.2:1701 SCCRQ id 0 Ns 0 Nr 0", and a line for each thing said. */
 export function renderDatagram(datagram: DecodedDatagram): string {
-  const { from, to, type, connectionId, ns, nr, attributes, flaws, isAuthentic } = datagram;
+  const { from, to, type, ns, nr, attributes, flaws, isAuthentic } = datagram;
   const signed = isAuthentic === null ? "" : isAuthentic ? ", authentic" : ", NOT AUTHENTIC";
-  const head = `${time(datagram.seconds)} ${from} > ${to} ${type} to connection ${connectionId}, Ns ${ns}, Nr ${nr}${signed}`;
+  const head = `${time(datagram.seconds)} ${from} > ${to} ${type} to ${receiver(datagram)}, Ns ${ns}, Nr ${nr}${signed}`;
   return [head, ...attributes, ...flaws.map((flaw) => `! ${flaw}`)].join("\n    ");
+}
+
+function receiver({ type, connectionId }: DecodedDatagram): string {
+  if (!type.endsWith("(L2TPv2)")) return `connection ${connectionId}`;
+  return `tunnel ${connectionId >>> 16}, session ${connectionId & 0xffff}`;
 }
 
 /** What a Date holds. */

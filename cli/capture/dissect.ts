@@ -1,4 +1,4 @@
-/** Finds L2TPv3 control messages in captured packets. */
+/** Finds control messages of L2TPv3, and of L2TPv2, in captured packets. */
 import { ETHERNET_HEADER_BYTES, ETHERTYPE, ETHERTYPE_OFFSET } from "../../net/headers.ts";
 import { formatAddress } from "../../net/ip.ts";
 import type { CapturedPacket } from "./pcap.ts";
@@ -15,9 +15,9 @@ export interface ControlDatagram {
 }
 
 const PROTOCOL = { udp: 17, l2tp: 115 } as const;
-/** T, L and S bits, version 3; a data message has no T bit. */
+/** T, L and S bits, and the version; a data message has no T bit. */
 const CONTROL_MASK = 0xc80f;
-const CONTROL = 0xc803;
+const CONTROL: ReadonlySet<number> = new Set([0xc802, 0xc803]);
 
 /** Bytes in front of the EtherType, by LINKTYPE_*; those of plain IP have none. */
 const ETHERTYPE_AT: Readonly<Record<number, number>> = { 1: ETHERTYPE_OFFSET, 113: 14, 276: 0 };
@@ -93,7 +93,7 @@ function dissectPayload(
 
 /** On whatever port: L2TP is used on others than 1701. */
 function isControl(view: DataView, at: number): boolean {
-  return (view.getUint16(at) & CONTROL_MASK) === CONTROL;
+  return CONTROL.has(view.getUint16(at) & CONTROL_MASK);
 }
 
 function withPort(host: string, port: number): string {

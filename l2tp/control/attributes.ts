@@ -131,6 +131,30 @@ const REQUEST = [
 ] as const;
 const REPLY = [...SESSION, "circuitStatus"] as const;
 
+/** Messages in which the M bit of an attribute is clear: peers that do not expect it there pass over it. */
+const OPTIONAL_IN: Partial<Record<AttributeKey, readonly MessageType[]>> = {
+  pseudowireType: ["ICRP", "OCRP"],
+};
+
+export function isOptionalIn(type: MessageType, key: AttributeKey): boolean {
+  return OPTIONAL_IN[key]?.includes(type) === true;
+}
+
+/** What we can do without: it identifies the peer to people, or has but one value that it can have. */
+const DISPENSABLE: Partial<Record<AttributeKey, readonly MessageType[]>> = {
+  hostName: ["SCCRQ", "SCCRP"],
+  routerId: ["SCCRQ", "SCCRP"],
+  serialNumber: ["ICRQ", "OCRQ"],
+  remoteSessionId: ["ICRQ", "OCRQ"],
+  circuitStatus: ["ICRQ", "ICRP", "OCRQ", "OCRP"],
+  circuitErrors: ["WEN"],
+};
+
+/** Whether a message is understood without an attribute that it must have. */
+export function isDispensable(type: MessageType, key: AttributeKey): boolean {
+  return DISPENSABLE[key]?.includes(type) === true;
+}
+
 /** What each message must say (section 6). */
 export const REQUIRED: Readonly<Record<MessageType, readonly AttributeKey[]>> = {
   SCCRQ: CONNECTION,

@@ -13,7 +13,7 @@ import {
   type ConnectionState,
 } from "./connection-table.ts";
 import { DEFAULT_WINDOW, Delivery, type DeliverySettings } from "./delivery.ts";
-import { complaint } from "./flaw.ts";
+import { complaint, flawInWords } from "./flaw.ts";
 import { type Decoded, decodeMessage, type EncodedBody } from "./message.ts";
 import { MessageSecurity, type SecuritySettings } from "./message-security.ts";
 import { isOfSession, type MessageType } from "./message-type.ts";
@@ -56,6 +56,8 @@ export interface ConnectionEnvironment extends SessionSurroundings {
 
 /** What a connection tells. */
 export interface ConnectionListener {
+  /** The peer does something otherwise than it should, and is borne with: in words. */
+  noted(connection: ControlConnection, what: string): void;
   opened(connection: ControlConnection): void;
   closed(connection: ControlConnection, ending: Ending): void;
   sessionOpened(connection: ControlConnection, session: ControlSession): void;
@@ -333,8 +335,14 @@ export class ControlConnection {
 
   #take(message: Decoded): void {
     const { type, attributes } = message;
+    this.#learnId(attributes);
     // All has been said.
     if (this.#isClosed) return;
+    for (const flaw of message.flaws) {
+      // An AVP that nobody knows and that is not mandatory is no lapse.
+      if (flaw.isFatal || flaw.what === "unknown") continue;
+      this.#listener.noted(this, `${type} was taken, although ${flawInWords(flaw)}`);
+    }
     const fatal = message.flaws.find(({ isFatal }) => isFatal);
     if (type !== "unknown" && type !== null && isOfSession(type)) {
       if (this.state !== "established") return;
@@ -357,6 +365,12 @@ export class ControlConnection {
         return this.#handle("StopCCN");
       }
     }
+  }
+
+  /** Whatever else is wrong: a farewell, too, is addressed to it (5.4.3). */
+  #learnId({ assignedConnectionId }: Attributes): void {
+    if (assignedConnectionId === undefined || this.peer.connectionId !== 0) return;
+    this.peer = { ...this.peer, connectionId: assignedConnectionId };
   }
 
   #takeIntroduction(

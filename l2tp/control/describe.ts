@@ -3,9 +3,11 @@ import { PSEUDOWIRE_WORDS } from "../../net/headers.ts";
 import { formatAddress } from "../../net/ip.ts";
 import { ATTRIBUTES, type AttributeKey, type Attributes } from "./attributes.ts";
 import { describeCircuitStatus } from "./circuit-status.ts";
-import type { Flaw } from "./flaw.ts";
-import type { Decoded } from "./message.ts";
+import { type Flaw, flawInWords } from "./flaw.ts";
+import { CISCO } from "./foreign-attributes.ts";
+import type { Decoded, ForeignAttribute } from "./message.ts";
 import { toHex } from "./octets.ts";
+import { describeRemoteEndId } from "./remote-end-id.ts";
 import { describeResult } from "./result-code.ts";
 import { UINT32 } from "./value-formats.ts";
 
@@ -19,7 +21,7 @@ const WORDS: Words = {
   hostName: quote,
   vendorName: quote,
   preferredLanguage: quote,
-  remoteEndId: quote,
+  remoteEndId: describeRemoteEndId,
   routerId: (id) => formatAddress(UINT32.encode(id)),
   nonce: toHex,
   pseudowireType: pseudowire,
@@ -77,9 +79,22 @@ function describeValue<K extends AttributeKey>(
   return words === undefined ? String(value) : words(value);
 }
 
+/** "Protocol Version of L2TPv2 0100", and "Cisco Draft AVP Version 0001": values are in hexadecimal digits. */
+export function describeForeign({ foreign, version }: Decoded): string[] {
+  return foreign.map((attribute) => {
+    const { vendor, name } = attribute;
+    const whose = vendor === CISCO || version === 2 ? "" : " of L2TPv2";
+    return `${name}${whose} ${foreignValue(attribute)}`;
+  });
+}
+
+function foreignValue({ isHidden, value }: ForeignAttribute): string {
+  if (isHidden) return "(hidden)";
+  return value.length === 0 ? "(empty)" : toHex(value);
+}
+
 /** "missing: Host Name". */
-export function describeFlaw({ what, name, type, vendor, isFatal }: Flaw): string {
-  const whose = vendor === 0 ? "" : ` of vendor ${vendor}`;
-  const must = what === "unknown" && isFatal ? ", and mandatory" : "";
-  return `${what}: ${name ?? `AVP ${type}${whose}`}${must}`;
+export function describeFlaw(flaw: Flaw): string {
+  const must = flaw.what === "unknown" && flaw.isFatal ? ", and mandatory" : "";
+  return `${flawInWords(flaw)}${must}`;
 }

@@ -1,9 +1,11 @@
 /** What is wrong with a message that can be told apart from others, and what is said of it (RFC 3931, 5.2 and 7.1). */
+import { describeUnknown } from "./foreign-attributes.ts";
 import { GeneralError, StopResult } from "./result-code.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 export interface Flaw {
-  readonly what: "unknown" | "malformed" | "missing";
+  /** "contradictory": a vendor's AVP says something else than the IETF's beside it. */
+  readonly what: "unknown" | "malformed" | "missing" | "contradictory";
   readonly vendor: number;
   /** The attribute type. */
   readonly type: number;
@@ -13,9 +15,13 @@ export interface Flaw {
   readonly isFatal: boolean;
 }
 
+/** "missing: Host Name". */
+export function flawInWords({ what, vendor, type, name }: Flaw): string {
+  return `${what}: ${name ?? describeUnknown(vendor, type)}`;
+}
+
 /** For a StopCCN or a CDN: "general error" has the same number in both. */
-export function complaint({ what, type, name }: Flaw): ResultCode {
-  const message = `${what}: ${name ?? `AVP ${type}`}`;
-  const error = what === "unknown" ? GeneralError.UnknownMandatory : GeneralError.OutOfRange;
-  return { result: StopResult.GeneralError, error, message };
+export function complaint(flaw: Flaw): ResultCode {
+  const error = flaw.what === "unknown" ? GeneralError.UnknownMandatory : GeneralError.OutOfRange;
+  return { result: StopResult.GeneralError, error, message: flawInWords(flaw) };
 }

@@ -485,7 +485,7 @@ describe("a peer that means no good", () => {
       assignedConnectionId: 1,
       pseudowireCapabilities: [5],
     };
-    const { routerId: _, ...incomplete } = attributes;
+    const { pseudowireCapabilities: _, ...incomplete } = attributes;
     for (let id = 1; id < 100; id++) {
       const send = (ns: number, nr: number, said: Attributes) => {
         const header = { connectionId: 0, ns, nr };

@@ -8,7 +8,7 @@ import { AddressTable } from "./address-table.ts";
 import { Admission, PeerBudget } from "./admission.ts";
 import type { ControlConnection } from "./connection.ts";
 import { Deadlines } from "./deadlines.ts";
-import { type Decoded, decodeMessage } from "./message.ts";
+import { type Decoded, decodeMessage, OF_VERSION_2 } from "./message.ts";
 import type { Octets } from "./octets.ts";
 import { introductionOf } from "./peek.ts";
 import { Peering, type PeeringConfig, type PeeringContext } from "./peering.ts";
@@ -174,7 +174,10 @@ export class Lcce {
   #receive(local: string, from: Endpoint, octets: Octets, now: number): ReceiveOutcome {
     if (octets.length > MAX_DATAGRAM_OCTETS) return "undecodable";
     const message = decodeMessage(octets);
-    if ("undecodable" in message) return "undecodable";
+    if ("undecodable" in message) {
+      if (message.undecodable === OF_VERSION_2) this.#noteVersion(local, from);
+      return "undecodable";
+    }
     const { connectionId } = message.header;
     if (connectionId !== 0) {
       const known = this.#connections.get(connectionId | 0);
@@ -201,6 +204,12 @@ export class Lcce {
     const connection = peering.begunBy(assignedConnectionId);
     if (connection !== undefined) connection.introduction = introduced(octets);
     return "taken";
+  }
+
+  #noteVersion(local: string, { address }: Endpoint): void {
+    for (const { config } of this.#byPeer.get(peerKey(local, address))?.peerings ?? []) {
+      this.#context.listener.noted(config.name, "the peer speaks L2TPv2, and we L2TPv3 alone");
+    }
   }
 
   /** Remembers the names of a peer that has confirmed a connection: it comes back by them. */

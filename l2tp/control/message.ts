@@ -14,14 +14,24 @@ import {
   type AttributeKey,
   type Attributes,
   attributeOf,
+  isDispensable,
+  isOptionalIn,
   REQUIRED,
 } from "./attributes.ts";
 import { DIGEST_BYTES, DIGEST_TYPES, type DigestPlace, digestHashOf } from "./authentication.ts";
 import type { Flaw } from "./flaw.ts";
+import {
+  CISCO,
+  CISCO_ACK,
+  CISCO_DIGEST,
+  type CiscoAttribute,
+  ciscoAttributeOf,
+  version2Name,
+} from "./foreign-attributes.ts";
 import type { DigestHash } from "./hashes.ts";
 import { type Hiding, hide, unhide } from "./hiding.ts";
 import { MESSAGE_TYPES, type MessageType, messageTypeOf } from "./message-type.ts";
-import { concat, type Octets } from "./octets.ts";
+import { concat, type Octets, toHex } from "./octets.ts";
 import { UINT16 } from "./value-formats.ts";
 
 /** T, L and S bits, version 3. */
@@ -35,13 +45,12 @@ const HIDDEN = 0x4000;
 const LENGTH_MASK = 0x03ff;
 const TYPE_MESSAGE_TYPE = 0;
 const TYPE_RANDOM_VECTOR = 36;
+const TYPE_EXTENDED_VENDOR = 58;
+/** Vendor and attribute type, in front of the value (5.4.1, Extended Vendor ID). */
+const EXTENDED_VENDOR_BYTES = 6;
 const TYPE_DIGEST = 59;
-/** Of L2TPv2 alone (RFC 2661): in an SCCRQ for both versions they say nothing to us (4.7.3). */
-const VERSION_2_ATTRIBUTES: ReadonlySet<number> = new Set([
-  2, 3, 4, 6, 9, 11, 12, 13, 14, 16, 17, 18, 19, 21, 22, 23, 24, 26, 27, 28, 29, 30, 31, 32, 33, 35,
-  37, 38, 39,
-]);
-
+const TYPE_CONNECTION_ID = 61;
+const TYPE_CISCO_CONNECTION_ID = 1;
 export interface Header {
   /** The receiver's; 0 while it is not known. */
   readonly connectionId: number;
@@ -72,8 +81,9 @@ export function encodeBody(
     if (value === undefined) return [];
     const { type: number, format, mandatory, mayBeHidden } = ATTRIBUTES[key] as Attribute<unknown>;
     const octets = format.encode(value);
-    if (hiding === null || !mayBeHidden) return [avp(number, octets, mandatory)];
-    return [avp(number, hide(hiding, number, octets, hiding.padding), mandatory, HIDDEN)];
+    const isMandatory = mandatory && !isOptionalIn(type, key);
+    if (hiding === null || !mayBeHidden) return [avp(number, octets, isMandatory)];
+    return [avp(number, hide(hiding, number, octets, hiding.padding), isMandatory, HIDDEN)];
   });
   const vector = hiding === null ? [] : [avp(TYPE_RANDOM_VECTOR, hiding.vector, true)];
   return { type, avps: concat(...vector, ...avps) };
@@ -118,13 +128,28 @@ function avp(type: number, value: Uint8Array, mandatory: boolean, more = 0): Oct
   return concat(head, value);
 }
 
+/** An AVP that is known by name, and not the IETF's for L2TPv3. */
+export interface ForeignAttribute {
+  readonly vendor: number;
+  /** The attribute type. */
+  readonly type: number;
+  readonly name: string;
+  /** Cannot be read: it is hidden. */
+  readonly isHidden: boolean;
+  readonly value: Octets;
+}
+
 export interface Decoded {
+  /** What its sender speaks; an SCCRQ or SCCRP for both versions is L2TPv3. */
+  readonly version: 2 | 3;
   readonly header: Header;
   /** Octets of it; what stands behind is not of it. */
   readonly length: number;
   /** null: without any AVP (ZLB), which acknowledges only. */
   readonly type: MessageType | "unknown" | null;
   readonly attributes: Attributes;
+  /** For people: what counts of it is in `attributes`. */
+  readonly foreign: readonly ForeignAttribute[];
   readonly flaws: readonly Flaw[];
   readonly digests: readonly DigestPlace[];
 }
@@ -134,8 +159,25 @@ export interface Undecodable {
   readonly undecodable: string;
 }
 
-/** @param hiding null: hidden values cannot be read */
+/** Why a message is undecodable that another protocol's end understands. */
+export const OF_VERSION_2 = "L2TPv2";
+
+/** A message of L2TPv3. @param hiding null: hidden values cannot be read */
 export function decodeMessage(
+  octets: Octets,
+  hiding: Omit<Hiding, "vector"> | null = null,
+): Decoded | Undecodable {
+  const message = decodeEither(octets, hiding);
+  if ("undecodable" in message || message.version === 3) return message;
+  return undecodable(OF_VERSION_2);
+}
+
+/**
+ * A message of L2TPv3 or, for people to look at, of L2TPv2: its connection id is then the tunnel ID and, in the lower
+ * 16 bits, the session ID.
+ * @param hiding null: hidden values cannot be read
+ */
+export function decodeEither(
   octets: Octets,
   hiding: Omit<Hiding, "vector"> | null = null,
 ): Decoded | Undecodable {
@@ -143,8 +185,8 @@ export function decodeMessage(
   const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
   const flags = view.getUint16(0);
   if ((flags & REQUIRED_FLAGS) !== REQUIRED_FLAGS) return undecodable("no control message");
-  const version = flags & VERSION_MASK;
-  if (version !== 3 && version !== 2) return undecodable(`version ${version}`);
+  const said = flags & VERSION_MASK;
+  if (said !== 3 && said !== 2) return undecodable(`version ${said}`);
   const length = view.getUint16(2);
   if (length < HEADER_BYTES || length > octets.length) {
     return undecodable(`length ${length} of ${octets.length}`);
@@ -154,19 +196,13 @@ export function decodeMessage(
     ns: view.getUint16(8),
     nr: view.getUint16(10),
   };
-  const reader = new AvpReader(octets.subarray(0, length), hiding, version === 2);
+  const reader = new AvpReader(octets.subarray(0, length), hiding);
   const failure = reader.readAll();
   if (failure !== null) return undecodable(failure);
-  const { type, attributes, flaws, digests } = reader;
-  if (version === 2 && type !== "SCCRQ") return undecodable("version 2");
-  return {
-    header,
-    length,
-    type,
-    attributes,
-    flaws: [...flaws, ...missing(type, attributes)],
-    digests,
-  };
+  const { type, attributes, foreign, flaws, digests } = reader;
+  const version = said === 3 || reader.isForBothVersions ? 3 : 2;
+  const found = version === 3 ? [...flaws, ...missing(type, attributes)] : flaws;
+  return { version, header, length, type, attributes, foreign, flaws: found, digests };
 }
 
 const undecodable = (why: string): Undecodable => ({ undecodable: why });
@@ -175,7 +211,7 @@ function missing(type: Decoded["type"], attributes: Attributes): Flaw[] {
   if (type === null || type === "unknown") return [];
   return REQUIRED[type]
     .filter((key) => attributes[key] === undefined)
-    .map((key) => flaw("missing", ATTRIBUTES[key].type, key, true));
+    .map((key) => flaw("missing", ATTRIBUTES[key].type, key, !isDispensable(type, key)));
 }
 
 function flaw(
@@ -201,20 +237,29 @@ interface Avp {
 class AvpReader {
   type: Decoded["type"] = null;
   attributes: Attributes = {};
+  readonly foreign: ForeignAttribute[] = [];
   readonly flaws: Flaw[] = [];
   readonly digests: DigestPlace[] = [];
   readonly #octets: Octets;
   readonly #view: DataView;
   readonly #hiding: Omit<Hiding, "vector"> | null;
-  readonly #forBothVersions: boolean;
   /** Of the last Random Vector AVP. */
   #vector: Octets | null = null;
+  /** Cisco's, until all of the IETF's have been read. */
+  readonly #cisco: CiscoAvp[] = [];
+  /** Where a digest may stand: behind the message type and other digests. */
+  #digestIndex = 1;
+  #hasConnectionId = false;
 
-  constructor(octets: Octets, hiding: Omit<Hiding, "vector"> | null, forBothVersions: boolean) {
+  constructor(octets: Octets, hiding: Omit<Hiding, "vector"> | null) {
     this.#octets = octets;
     this.#view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
     this.#hiding = hiding;
-    this.#forBothVersions = forBothVersions;
+  }
+
+  /** Of who speaks L2TPv3, though the header says 2 (RFC 3931, 4.7.3). */
+  get isForBothVersions(): boolean {
+    return this.#hasConnectionId && (this.type === "SCCRQ" || this.type === "SCCRP");
   }
 
   /** Why the message cannot be taken apart; null: it can. */
@@ -227,6 +272,7 @@ class AvpReader {
       if (index > 0) this.#read(found, index);
       else if (!this.#readType(found)) return "no message type in front";
     }
+    for (const avp of this.#cisco) this.#compare(avp);
     return null;
   }
 
@@ -247,6 +293,10 @@ class AvpReader {
   }
 
   #readType({ vendor, type, value, hidden, mandatory }: Avp): boolean {
+    if (vendor === CISCO && type === CISCO_ACK && !hidden) {
+      this.type = "ACK";
+      return true;
+    }
     if (type !== TYPE_MESSAGE_TYPE || hidden || value.length !== 2) return false;
     const number = UINT16.decode(value) as number;
     this.type = (vendor === 0 ? messageTypeOf(number) : undefined) ?? "unknown";
@@ -262,41 +312,107 @@ class AvpReader {
     return true;
   }
 
-  #read(avp: Avp, index: number): void {
-    const { mandatory, vendor, type, value } = avp;
-    if (vendor === 0 && type === TYPE_DIGEST) return this.#readDigest(avp, index);
-    if (vendor === 0 && type === TYPE_RANDOM_VECTOR) {
-      this.#vector = value;
+  #read(found: Avp, index: number): void {
+    const avp = extended(found);
+    const { mandatory, vendor, type } = avp;
+    if (vendor === CISCO) return this.#readCisco(avp, index);
+    if (vendor !== 0) {
+      this.flaws.push(flaw("unknown", type, undefined, mandatory, vendor));
       return;
     }
-    const key = vendor === 0 ? attributeOf(type) : undefined;
-    if (key === undefined) {
-      const isOfVersion2 = this.#forBothVersions && vendor === 0 && VERSION_2_ATTRIBUTES.has(type);
-      if (!isOfVersion2) this.flaws.push(flaw("unknown", type, undefined, mandatory, vendor));
+    if (type === TYPE_DIGEST) return this.#readDigest(avp, index);
+    if (type === TYPE_RANDOM_VECTOR) {
+      this.#vector = avp.value;
       return;
     }
+    if (type === TYPE_CONNECTION_ID) this.#hasConnectionId = true;
+    const key = attributeOf(type);
+    if (key !== undefined) return this.#readAttribute(key, avp);
+    const name = version2Name(type);
+    if (name === undefined) this.flaws.push(flaw("unknown", type, undefined, mandatory));
+    // What it says, and in which form, is no matter here.
+    else this.#addForeign(name, avp);
+  }
+
+  #readAttribute(key: AttributeKey, avp: Avp): void {
     const decoded = this.#decode(key, avp);
-    if (decoded === undefined) this.flaws.push(flaw("malformed", type, key, mandatory));
+    if (decoded === undefined) {
+      const isFatal = avp.mandatory && !this.#canDoWithout(key, avp);
+      this.flaws.push(flaw("malformed", avp.type, key, isFatal));
+    }
     // Of several the first counts.
     else if (this.attributes[key] === undefined) {
       this.attributes = { ...this.attributes, [key]: decoded };
     }
   }
 
-  #decode(key: AttributeKey, { hidden, type, value }: Avp): unknown {
-    const { format, mayBeHidden } = ATTRIBUTES[key] as Attribute<unknown>;
-    if (!hidden) return format.decode(value);
-    if (!mayBeHidden || this.#hiding === null || this.#vector === null) return undefined;
-    const clear = unhide({ ...this.#hiding, vector: this.#vector }, type, value);
-    return clear === undefined ? undefined : format.decode(clear);
+  #readCisco(avp: Avp, index: number): void {
+    const { type, mandatory } = avp;
+    const known = ciscoAttributeOf(type);
+    if (known === undefined) {
+      this.flaws.push(flaw("unknown", type, undefined, mandatory, CISCO));
+      return;
+    }
+    this.#addForeign(known.name, avp);
+    if (type === CISCO_DIGEST && index === this.#digestIndex) this.#digestIndex++;
+    if (type === TYPE_CISCO_CONNECTION_ID) this.#hasConnectionId = true;
+    const { means } = known;
+    if (means === null) return;
+    // The one of Cisco's is a session's alone.
+    if (means === "tieBreaker" && (this.type === "SCCRQ" || this.type === "SCCRP")) return;
+    // Now: the vector that it is hidden with is the one in front of it.
+    this.#cisco.push({ ...known, means, avp, decoded: this.#decode(means, avp) });
+  }
+
+  /** The IETF's counts; where there is none, Cisco's does. */
+  #compare({ name, means, isBinding, avp, decoded }: CiscoAvp): void {
+    const said = this.attributes[means];
+    const { type, mandatory } = avp;
+    if (decoded === undefined) {
+      const isFatal =
+        mandatory && said === undefined && isBinding && !this.#canDoWithout(means, avp);
+      this.flaws.push({ what: "malformed", vendor: CISCO, type, name, isFatal });
+    } else if (said === undefined) {
+      this.attributes = { ...this.attributes, [means]: decoded };
+    } else if (!sameValue(means, said, decoded)) {
+      const isFatal = mandatory && isBinding;
+      this.flaws.push({ what: "contradictory", vendor: CISCO, type, name, isFatal });
+    }
+  }
+
+  #addForeign(name: string, { vendor, type, hidden, value }: Avp): void {
+    this.foreign.push({ vendor, type, name, isHidden: hidden, value });
+  }
+
+  #decode(key: AttributeKey, avp: Avp): unknown {
+    const clear = this.#clear(key, avp);
+    return clear === undefined ? undefined : ATTRIBUTES[key].format.decode(clear);
+  }
+
+  /** undefined: it is hidden from us. */
+  #clear(key: AttributeKey, { hidden, type, value }: Avp): Octets | undefined {
+    if (!hidden) return value;
+    if (!ATTRIBUTES[key].mayBeHidden || this.#hiding === null || this.#vector === null) {
+      return undefined;
+    }
+    return unhide({ ...this.#hiding, vector: this.#vector }, type, value);
+  }
+
+  /** Of a malformed value. */
+  #canDoWithout(key: AttributeKey, avp: Avp): boolean {
+    // A cookie that cannot be is none; the one that is hidden from us would be missed in each frame.
+    if (key === "assignedCookie") return this.#clear(key, avp) !== undefined;
+    const { type } = this;
+    return type !== null && type !== "unknown" && isDispensable(type, key);
   }
 
   /** Directly behind the message type, or behind another digest there; elsewhere it is none. */
   #readDigest({ at, value, mandatory }: Avp, index: number): void {
     const hash = digestHashOf(value[0] ?? -1);
     const isRight = hash !== undefined && value.length === 1 + DIGEST_BYTES[hash];
-    if (isRight && index === this.digests.length + 1 && index <= MAX_DIGESTS) {
+    if (isRight && index === this.#digestIndex && this.digests.length < MAX_DIGESTS) {
       this.digests.push({ hash, at: at + 1 });
+      this.#digestIndex++;
     } else {
       this.flaws.push({
         what: "malformed",
@@ -307,6 +423,35 @@ class AvpReader {
       });
     }
   }
+}
+
+interface CiscoAvp extends CiscoAttribute {
+  readonly means: AttributeKey;
+  readonly avp: Avp;
+  /** undefined: malformed, or hidden from us. */
+  readonly decoded: unknown;
+}
+
+/** The AVP itself, of a vendor whose number is longer than usual. */
+function extended(avp: Avp): Avp {
+  const { vendor, type, value, hidden, at } = avp;
+  if (vendor !== 0 || type !== TYPE_EXTENDED_VENDOR) return avp;
+  if (hidden || value.length < EXTENDED_VENDOR_BYTES) return avp;
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  // The IETF's own are never written so.
+  if (view.getUint32(0) === 0) return avp;
+  return {
+    ...avp,
+    vendor: view.getUint32(0),
+    type: view.getUint16(4),
+    at: at + EXTENDED_VENDOR_BYTES,
+    value: value.subarray(EXTENDED_VENDOR_BYTES),
+  };
+}
+
+function sameValue(key: AttributeKey, one: unknown, other: unknown): boolean {
+  const { encode } = (ATTRIBUTES[key] as Attribute<unknown>).format;
+  return toHex(encode(one)) === toHex(encode(other));
 }
 
 const MAX_DIGESTS = 2;

@@ -35,7 +35,8 @@ const UNKNOWN_PEER: PeerTerms = {
   cookie: "",
   needsSublayer: false,
   needsSequencing: false,
-  circuit: { active: false, standby: false },
+  // As long as the peer says nothing else.
+  circuit: { active: true, standby: false },
   interfaceMtu: null,
 };
 

@@ -3,6 +3,7 @@
  * worth that. Works at an offset of a shared buffer, without allocation. Nothing here is
  * authenticated.
  */
+import { CISCO, CISCO_ACK } from "./foreign-attributes.ts";
 import { HEADER_BYTES } from "./message.ts";
 import { MESSAGE_TYPES } from "./message-type.ts";
 
@@ -13,6 +14,8 @@ const LENGTH_MASK = 0x03ff;
 /** H bit, and the AVP's length. */
 const HIDDEN_AND_LENGTH = 0x43ff;
 const TYPE_AVP_BYTES = 8;
+/** Vendor and attribute type. */
+const CISCO_ACK_KIND = CISCO * 0x1_0000 + CISCO_ACK;
 const TYPE_HOST_NAME = 7;
 const TYPE_ROUTER_ID = 60;
 /** No message that an end sends is told from another only behind that. */
@@ -56,8 +59,10 @@ function typeOf(view: DataView, at: number): number {
   if (view.getUint16(at + 2) < HEADER_BYTES + TYPE_AVP_BYTES) return -1;
   const avp = at + HEADER_BYTES;
   if ((view.getUint16(avp) & HIDDEN_AND_LENGTH) !== TYPE_AVP_BYTES) return -1;
+  const kind = view.getUint32(avp + 2);
+  if (kind === CISCO_ACK_KIND) return MESSAGE_TYPES.ACK;
   // The vendor, and the attribute type: both 0.
-  return view.getUint32(avp + 2) === 0 ? view.getUint16(avp + 6) : -1;
+  return kind === 0 ? view.getUint16(avp + 6) : -1;
 }
 
 /** A hash of the message: the same for the same octets. */

@@ -12,9 +12,15 @@ import {
   ControlConnection,
 } from "./connection.ts";
 import type { Octets } from "./octets.ts";
-import { printable } from "./printable.ts";
+import { describeRemoteEndId } from "./remote-end-id.ts";
 import { DisconnectResult, GeneralError, StopResult } from "./result-code.ts";
-import type { ControlSession, Ending, EstablishedSession, SessionConfig } from "./session.ts";
+import {
+  CALL_LOST,
+  type ControlSession,
+  type Ending,
+  type EstablishedSession,
+  type SessionConfig,
+} from "./session.ts";
 import type { Endpoint, TunnelControl } from "./settings.ts";
 import type { ResultCode } from "./value-formats.ts";
 
@@ -40,6 +46,8 @@ export interface PeeringListener {
   down(name: string, ending: Ending): void;
   /** It has not come up, for another reason than the last time. */
   refused(name: string): void;
+  /** The peer does something otherwise than it should, and nothing ends for it: in words. */
+  noted(name: string, what: string): void;
   sessionUp(name: string, session: EstablishedSession): void;
   peerCircuit(name: string, key: string, circuit: CircuitStatus): void;
   sessionDown(name: string, key: string, ending: Ending): void;
@@ -304,6 +312,7 @@ export class Peering {
         circuit: (key) => this.#circuits.get(key) ?? NOT_ACTIVE,
       },
       {
+        noted: (_, what) => listener.noted(name, what),
         opened: (it) => this.#opened(it),
         closed: (it, ending) => this.#closed(it, ending),
         sessionOpened: (_, session) => this.#sessionOpened(session),
@@ -344,7 +353,7 @@ export class Peering {
     for (const { config } of this.#sessions.values()) {
       if (config.remoteEndId === remoteEndId) return config;
     }
-    const message = `no session with the Remote End ID ${JSON.stringify(printable(remoteEndId))}`;
+    const message = `no session with the Remote End ID ${describeRemoteEndId(remoteEndId)}`;
     return { result: DisconnectResult.NoFacilities, error: GeneralError.None, message };
   }
 
@@ -371,11 +380,8 @@ export class Peering {
     if (!this.#connections.has(connection)) return;
     const wasOurs = connection === this.established;
     if (!wasOurs && this.established !== null) return;
-    const before = this.lastEnding;
     this.established = null;
-    this.lastEnding = ending;
-    if (wasOurs) this.#context.listener.down(this.config.name, ending);
-    else if (before?.why !== ending.why) this.#context.listener.refused(this.config.name);
+    if (wasOurs || !this.#isTie(connection, ending)) this.#tell(ending, wasOurs);
     if (this.#isClosing) return;
     if (this.config.initiates || this.config.mode === "Quiescent") {
       // Requests that come to nothing may be forged, and are no failures of ours.
@@ -383,6 +389,21 @@ export class Peering {
       const pause = isOurs ? this.#backoff.next() : this.config.retry.firstMs;
       this.#openAt = Math.min(this.#openAt, this.#now + pause);
     }
+  }
+
+  #tell(ending: Ending, wasOurs: boolean): void {
+    const before = this.lastEnding;
+    this.lastEnding = ending;
+    if (wasOurs) this.#context.listener.down(this.config.name, ending);
+    else if (before?.why !== ending.why) this.#context.listener.refused(this.config.name);
+  }
+
+  /** Of two that were begun at once one goes, and the other goes on: nothing is over. */
+  #isTie(connection: ControlConnection, { by, why, result }: Ending): boolean {
+    if (why === TIE_LOST) return true;
+    if (result !== StopResult.AlreadyExists) return false;
+    const others = this.connections.filter((other) => other !== connection);
+    return by === "us" || others.some(({ state }) => state !== "idle");
   }
 
   #sessionOpened(session: ControlSession): void {
@@ -400,7 +421,7 @@ export class Peering {
     // What another connection has replaced says nothing of the session.
     const isReplaced = this.established !== null && this.established !== connection;
     if (wanted?.config === config && !isReplaced) {
-      wanted.lastEnding = ending;
+      if (ending.why !== CALL_LOST) wanted.lastEnding = ending;
       if (connection.state === "established") {
         wanted.retryAt = this.#now + wanted.backoff.next();
       }

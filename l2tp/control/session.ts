@@ -65,6 +65,8 @@ export interface SessionHost {
   over(session: ControlSession, ending: Ending): void;
 }
 
+export const CALL_LOST = "the peer's call has won";
+
 const NAMES = {
   ICRQ: { request: "ICRQ", reply: "ICRP", connected: "ICCN" },
   OCRQ: { request: "OCRQ", reply: "OCRP", connected: "OCCN" },
@@ -132,6 +134,11 @@ export class ControlSession {
     if (this.phase === "wait-cs-answer") this.#handle("call placed");
   }
 
+  /** Whatever else is wrong with a message: a CDN, too, is addressed to it (5.4.4). */
+  learnId({ localSessionId = 0 }: Attributes): void {
+    if (this.peer.sessionId === 0) this.peer = { ...this.peer, sessionId: localSessionId };
+  }
+
   /** A message about this session. */
   receive(type: MessageType, said: Attributes): void {
     if (type === "CDN") return this.#disconnected(said);
@@ -144,6 +151,7 @@ export class ControlSession {
     const expected = this.#isExpected(kind);
     const why = expected ? this.#objection(said, isReply) : outOfState(type);
     if (expected && why === null) this.peer = peerTerms(said, this.peer);
+    else this.learnId(said);
     if (why !== null) this.#reason = why;
     this.#handle(`${kind}, ${why === null ? "acceptable" : "not acceptable"}` as SessionEvent);
   }
@@ -163,7 +171,7 @@ export class ControlSession {
 
   /** The peer asks for the same circuit, and has the lower tie breaker. It is over; the peer's call counts. */
   loseTie(): void {
-    this.#ending = { by: "us", why: "the peer's call has won", result: null };
+    this.#ending = { by: "us", why: CALL_LOST, result: null };
     this.#handle("request, lose tie breaker");
   }
 
@@ -257,7 +265,11 @@ export class ControlSession {
           ...(this.tieBreaker === null ? {} : { tieBreaker: this.tieBreaker }),
         });
       case "send reply":
-        return this.#host.send(reply, { ...this.#offer(), ...this.#agreement() });
+        return this.#host.send(reply, {
+          ...this.#offer(),
+          ...this.#agreement(),
+          pseudowireType: this.config.pseudowireType,
+        });
       case "send connected":
         return this.#host.send(connected, {
           ...this.#ids(),

@@ -78,7 +78,10 @@ export class Sessions {
       }
       return;
     }
-    if (fatal !== undefined && type !== "CDN") return session.abort(complaint(fatal));
+    if (fatal !== undefined && type !== "CDN") {
+      session.learnId(said);
+      return session.abort(complaint(fatal));
+    }
     session.receive(type, said);
   }
 

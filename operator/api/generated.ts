@@ -294,6 +294,10 @@ export interface SessionSpec {
    */
   remoteEndId?: string;
   /**
+   * The same as remoteEndId, in hexadecimal digits, for peers whose name of the pseudowire is no text.
+   */
+  remoteEndIdOctets?: string;
+  /**
    * What the session carries.
    */
   pseudowireType?: "Ethernet";
@@ -424,6 +428,10 @@ export interface SessionStatus {
    * The name by which the peer of a Managed tunnel knows the pseudowire. It stays as long as the object.
    */
   remoteEndId?: string;
+  /**
+   * The name in hexadecimal digits, in place of remoteEndId, where it is no printable text.
+   */
+  remoteEndIdOctets?: string;
   /**
    * Things that the object was accepted with, and keeps; no other object of the node can have them.
    *

@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { HeldObject } from "../../model/conflicts.ts";
+import { readRemoteEndId } from "../../model/remote-end-id.ts";
 import { conditionOf, type L2tpObject, type SessionStatus, type TunnelStatus } from "./types.ts";
 
 /** Selects a node's objects; API servers select by labels in every version, and by fields since 1.31. */
@@ -71,7 +72,8 @@ function decidedOn({ kind, metadata, status }: L2tpObject): Partial<HeldObject> 
     const { datapath } = (status ?? {}) as TunnelStatus;
     return datapath === undefined ? {} : { datapath };
   }
-  const { remoteEndId, nodeName, claims } = (status ?? {}) as SessionStatus;
+  const { nodeName, claims, ...said } = (status ?? {}) as SessionStatus;
+  const remoteEndId = readRemoteEndId(said);
   if (remoteEndId !== undefined) return { remoteEndId };
   const isOfBefore = nodeName !== undefined && claims === undefined;
   return isOfBefore ? { remoteEndId: metadata.name } : {};

@@ -82,6 +82,8 @@ export const SESSION_CHECKS = {
     self.value !== undefined || self.valueFrom !== undefined,
   cookieHasOneSource: (self: NonNullable<NonNullable<SessionSpec["cookies"]>["receive"]>) =>
     self.value === undefined || self.valueFrom === undefined,
+  oneRemoteEndId: (self: SessionSpec) =>
+    self.remoteEndIdOctets === undefined || self.remoteEndId === undefined,
   reorderTimeoutIsShort: (self: SessionSpec) =>
     durationMs(self.sequencing?.reorderTimeout ?? "0ms") <= 10000,
   reorderingNeedsReceive: (self: SessionSpec) =>

@@ -260,6 +260,13 @@ export const SESSION_RULES = {
     reason: "two sources",
     remedy: "give it either value or valueFrom",
   },
+  oneRemoteEndId: {
+    at: ["spec"],
+    field: "remoteEndIdOctets",
+    cel: "!has(self.remoteEndIdOctets) || !has(self.remoteEndId)",
+    reason: "the name is given as text too",
+    remedy: "keep one of the two",
+  },
   reorderTimeoutIsShort: {
     at: ["spec"],
     field: "sequencing.reorderTimeout",

@@ -249,6 +249,15 @@ describe("circuits of managed tunnels", () => {
     expect(decisions.get("z")).toMatchObject({ refusal: null, remoteEndId: "shop/z" });
   });
 
+  it("may be named by octets", () => {
+    const holder = first({ remoteEndIdOctets: "002a" });
+    expect(holder.status?.claims).toContain("Remote End ID 0x002a in L2tpTunnel t");
+    const status = { nodeName: "n1", sessionId: 7, remoteEndIdOctets: "002a", claims: [] };
+    const known = open("z", {}, { status: { ...status, conditions: [accepted] } });
+    const decisions = decide({ tunnels: [managed], sessions: [known] });
+    expect(decisions.get("z")).toMatchObject({ refusal: null, remoteEndId: "\u0000*" });
+  });
+
   it("keep the name alone that they had before names were decided", () => {
     const status = { nodeName: "n1", sessionId: 7, conditions: [accepted] };
     const decisions = decide({ tunnels: [managed], sessions: [open("z", {}, { status })] });

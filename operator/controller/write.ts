@@ -1,5 +1,6 @@
 /** Says to the API server what was decided, where it does not say so already. */
 import { isDeepStrictEqual } from "node:util";
+import { writeRemoteEndId } from "../../model/remote-end-id.ts";
 import { datedCondition } from "../api/conditions.ts";
 import { FINALIZER, NODE_LABEL, nodeLabel } from "../api/placement.ts";
 import {
@@ -69,7 +70,8 @@ async function writeStatus(
 
 const idFieldOf = ({ kind }: L2tpObject) => (kind === "L2tpTunnel" ? "tunnelId" : "sessionId");
 /** Fields that an accepted object is given, besides its ID. */
-const GIVEN = ["nodeName", "remoteEndId", "claims"];
+const REMOTE_END_ID = ["remoteEndId", "remoteEndIdOctets"];
+const GIVEN = ["nodeName", ...REMOTE_END_ID, "claims"];
 
 /**
  * Fields that the object has after the decision. A refusal takes nothing back, and gives nothing: if a
@@ -84,8 +86,10 @@ function given({ object, refusal, nodeName, id, remoteEndId, claims }: Decision)
     ),
   );
   if (refusal === null) {
-    const decided = remoteEndId === null ? {} : { remoteEndId };
-    return { ...kept, nodeName, [idField]: id, ...decided, claims };
+    if (remoteEndId === null) return { ...kept, nodeName, [idField]: id, claims };
+    // In one of its two forms.
+    for (const field of REMOTE_END_ID) delete kept[field];
+    return { ...kept, nodeName, [idField]: id, ...writeRemoteEndId(remoteEndId), claims };
   }
   return { ...kept, ...(claims === null ? {} : { claims }) };
 }

@@ -86,9 +86,12 @@ function misfit(spec: SessionSpec, { name, control }: Tunnel): string | null {
     if (spec.peerSessionId === undefined) {
       return `spec.peerSessionId: missing; L2tpTunnel ${name} is not Managed, so nobody tells us the peer's id`;
     }
-    return spec.remoteEndId === undefined
+    const named = (["remoteEndId", "remoteEndIdOctets"] as const).find(
+      (field) => spec[field] !== undefined,
+    );
+    return named === undefined
       ? null
-      : `spec.remoteEndId: L2tpTunnel ${name} is not Managed; leave it out`;
+      : `spec.${named}: L2tpTunnel ${name} is not Managed; leave it out`;
   }
   if (spec.peerSessionId !== undefined) {
     return `spec.peerSessionId: in L2tpTunnel ${name}, which is Managed, the peer tells its id; leave it out`;

@@ -12,6 +12,7 @@ import {
   sessionClaims,
   tunnelClaims,
 } from "../../model/conflicts.ts";
+import { readRemoteEndId } from "../../model/remote-end-id.ts";
 import { endpointOf } from "../api/endpoint.ts";
 import { TEARDOWN_REASONS } from "../api/placement.ts";
 import { keyOf, type L2tpSession, type TunnelSpec } from "../api/types.ts";
@@ -64,7 +65,7 @@ export function remoteEndIdOf(
   programmed?: Programmed,
 ): string {
   const running = programmed?.remoteEndIds?.get(key);
-  return spec.remoteEndId ?? held?.remoteEndId ?? running ?? defaultRemoteEndId(key);
+  return readRemoteEndId(spec) ?? held?.remoteEndId ?? running ?? defaultRemoteEndId(key);
 }
 
 /** Which tunnels have a datapath: those that run, and those that ran last. */

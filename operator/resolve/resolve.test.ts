@@ -370,6 +370,24 @@ describe("what sessions and tunnels were accepted with", () => {
     expect(endIdOf(all, "bakery/lan")).toBe("bakery/lan");
   });
 
+  it("takes a circuit's name as octets, which are the same as its text", () => {
+    const octets = resolved([managed()], [open("lan", { remoteEndIdOctets: "0x002A" })]);
+    expect(endIdOf(octets, "shop/lan")).toBe("\u0000*");
+    const held = heldIn(octets);
+    expect(held.sessions.get("shop/lan")?.claims).toContain("Remote End ID 0x002a in L2tpTunnel t");
+    // It stays as long as the object.
+    expect(endIdOf(resolved([managed()], [open("lan")], { held }), "shop/lan")).toBe("\u0000*");
+    const both = [
+      open("lan", { remoteEndIdOctets: "3432" }),
+      open("lan", { remoteEndId: "42" }, "z"),
+    ];
+    expect(refusals(resolved([managed()], both))).toEqual(["z/lan Conflict"]);
+    const loose = resolved([tunnel("t")], [session("lan", { remoteEndIdOctets: "002a" })]);
+    expect(loose.refusedSessions.get("shop/lan")?.message).toContain(
+      "spec.remoteEndIdOctets: L2tpTunnel t is not Managed; leave it out",
+    );
+  });
+
   it("refuses a circuit that another session has, whatever its name, after a restart too", () => {
     const holder = open("lan", { remoteEndId: "42" });
     const held = heldIn(resolved([managed()], [holder]));

@@ -8,6 +8,7 @@ import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import type { Attachment } from "../../model/attachments/attachment.ts";
 import type { FieldProblem } from "../../model/problem.ts";
 import { describeProblem } from "../../model/problem.ts";
+import { writeRemoteEndId } from "../../model/remote-end-id.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import { interfaceName } from "./desired.ts";
 import type { Refusal } from "./refusal.ts";
@@ -150,7 +151,7 @@ export function sessionStatus(
   const device = first === undefined ? null : interfaceName(resolved, first, live);
   return {
     sessionId: session.sessionId,
-    ...(session.control === undefined ? {} : { remoteEndId: session.control.remoteEndId }),
+    ...(session.control === undefined ? {} : writeRemoteEndId(session.control.remoteEndId)),
     ...(device === null ? {} : { interface: device }),
     mtu: deviceMtu ?? session.mtu,
     attachedTo: living.map(({ attachment: { pod, ifname }, name }) => ({

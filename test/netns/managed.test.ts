@@ -1,4 +1,5 @@
 /** Managed tunnels as their users have them: manifests, an agent on each host, and pods. */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -81,6 +82,18 @@ describe("a managed tunnel", () => {
     expect(session?.control?.phase).toBe("established");
     expect(JSON.stringify(session)).not.toMatch(/"[rt]xCookie"/);
     expect(session?.counters).toMatchObject({ rxErrors: 0, rxCookieDiscards: 0 });
+  });
+
+  it("knows its circuit by octets that are no text, and shows them", async () => {
+    write({ hello: FAST }, { remoteEndIdOctets: "0xB3C5" });
+    for (const agent of agents) await agent.start();
+    await attach(0);
+    await attach(1);
+    await crosses();
+    const file = join(agents[0].state, "status", "l2tpsession.shop.lan.json");
+    expect(JSON.parse(readFileSync(file, "utf8")).status).toMatchObject({
+      remoteEndIdOctets: "b3c5",
+    });
   });
 
   it("authenticates with a secret that nobody else sees", async () => {

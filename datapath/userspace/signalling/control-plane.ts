@@ -56,6 +56,8 @@ export class ControlPlane {
   readonly #table: Table;
   readonly #now: () => number;
   readonly #log: (line: string) => void;
+  /** Apart: who provokes lines about itself keeps others from none of theirs. */
+  readonly #logLapse: (line: string) => void;
   readonly #lcce: Lcce;
   readonly #tunnels = new Map<string, ManagedTunnel>();
   /** By the name of each of its peerings. */
@@ -74,6 +76,7 @@ export class ControlPlane {
   constructor(table: Table, now: () => number, log: (line: string) => void) {
     this.#table = table;
     this.#log = once(log);
+    this.#logLapse = once(log);
     this.#now = now;
     this.#lcce = new Lcce({
       random,
@@ -84,6 +87,7 @@ export class ControlPlane {
         up: (peering) => this.#turned(peering),
         down: (peering) => this.#turned(peering),
         refused: (peering) => this.#turned(peering),
+        noted: (peering, what) => this.#note(peering, what),
         sessionUp: (peering, { key }) => this.#turned(peering, key),
         sessionDown: (peering, key) => this.#turned(peering, key),
         peerCircuit: (peering, key) => this.#turned(peering, key),
@@ -183,6 +187,12 @@ export class ControlPlane {
   /** Says farewell on all connections: the process ends. */
   close(): void {
     for (const name of this.#owners.keys()) this.#lcce.delete(name, this.#now());
+  }
+
+  /** What a peer does otherwise than it should, and nothing ends for it. */
+  #note(peering: string, what: string): void {
+    const tunnel = this.#owners.get(peering)?.config.name ?? peering;
+    this.#logLapse(`tunnel ${tunnel}: ${what}`);
   }
 
   /** What the packet path says of a tunnel, and what this one adds. */

@@ -29,6 +29,8 @@ export class End {
   readonly downs: Ending[] = [];
   readonly sessions = new Map<string, EstablishedSession>();
   readonly endings: Ending[] = [];
+  /** What was wrong and taken all the same. */
+  readonly notes: string[] = [];
   readonly circuits: [string, CircuitStatus][] = [];
   /** Off: it hears and says nothing, as a host without power. */
   isOn = true;
@@ -108,6 +110,7 @@ export class End {
           this.downs.push(ending);
         },
         refused() {},
+        noted: (_, what) => this.notes.push(what),
         sessionUp: (_, session) => this.sessions.set(session.key, session),
         sessionDown: (_, key, ending) => {
           this.sessions.delete(key);

@@ -34,7 +34,13 @@ const MAX_PER_SECOND = 100;
 /** Conditions that come and go by others' doing: an Event tells when they go, and when they are back. */
 const OF_PEERS: ReadonlySet<string> = new Set(["Alive", "Redundant"]);
 /** The controller says these. */
-const CONTROLLERS = new Set(["nodeName", "tunnelId", "sessionId", "remoteEndId"]);
+const CONTROLLERS = new Set([
+  "nodeName",
+  "tunnelId",
+  "sessionId",
+  "remoteEndId",
+  "remoteEndIdOctets",
+]);
 
 interface Wanted {
   readonly kind: Kind;

@@ -61,9 +61,11 @@ it.each(["", "{", "null", "[]", '{"tunnels": []}', '{"tunnels": {}, "sessions": 
   (text) => {
     writeFileSync(join(folder, "held.json"), text);
     writeStatus("a", statusFile("L2tpSession", "shop", "True", { remoteEndId: "42" }));
+    writeStatus("o", statusFile("L2tpSession", "octets", "True", { remoteEndIdOctets: "002a" }));
     writeStatus("b", statusFile("L2tpSession", "bakery", "True", {}));
     const { sessions } = new HeldStore(folder).held;
     expect(sessions.get("shop/lan")).toEqual({ claims: null, since, remoteEndId: "42" });
+    expect(sessions.get("octets/lan")).toEqual({ claims: null, since, remoteEndId: "\u0000*" });
     expect(sessions.get("bakery/lan")).toEqual({ claims: null, since });
   },
 );

@@ -8,6 +8,7 @@ import { apiNames } from "../../../datapath/registry/datapaths.ts";
 import { readJsonFile, readTextFile } from "../../../files/read-file.ts";
 import { replaceFile } from "../../../files/replace-file.ts";
 import type { HeldObject } from "../../../model/conflicts.ts";
+import { readRemoteEndId } from "../../../model/remote-end-id.ts";
 import type { HeldObjects } from "../../resolve/held.ts";
 
 const FILE = "held.json";
@@ -122,8 +123,12 @@ function fromStatus(folder: string, isFirst: boolean): HeldObjects {
 
 const idIn = (id: unknown) => (typeof id === "number" ? { id } : {});
 
-function decidedName({ remoteEndId }: Json, other: string | null) {
-  const name = isText(remoteEndId) ? remoteEndId : other;
+function decidedName({ remoteEndId, remoteEndIdOctets }: Json, other: string | null) {
+  const said = readRemoteEndId({
+    ...(isText(remoteEndId) && { remoteEndId }),
+    ...(isText(remoteEndIdOctets) && { remoteEndIdOctets }),
+  });
+  const name = said ?? other;
   return name === null ? {} : { remoteEndId: name };
 }
 

@@ -1,3 +1,6 @@
+/** The kernel has let go of a closed socket's tunnel long before. */
+const RELEASE_MS = 60_000;
+
 /** Managed kernel tunnels, as the agent has them: composed of the datapath process and the kernel's L2TP. */
 import { forwardedSession } from "../../model/datapath.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
@@ -31,8 +34,8 @@ export class ManagedKernelDatapath implements Datapath {
   readonly #kernel: KernelL2tp;
   /** Listings by the names that were asked with (KernelL2tp). */
   readonly #controls = new WeakMap<Names, Promise<Listing>>();
-  /** Tunnels whose sockets were closed, and that may be on their way out of the kernel. */
-  readonly #closed = new Set<string>();
+  /** When the sockets of tunnels were closed that may be on their way out of the kernel, by performance.now(). */
+  readonly #closed = new Map<string, number>();
 
   /** @param process shows the control connections of these tunnels */
   constructor(process: ProcessView, kernel: KernelL2tp) {
@@ -117,10 +120,21 @@ export class ManagedKernelDatapath implements Datapath {
     );
     for (const [index, change] of run.entries()) {
       if (change.op !== "deleteTunnel" || "error" in (after[index] ?? DONE)) continue;
-      this.#closed.add(change.name);
+      this.#noteClosed(change.name);
       kernel?.expectRelease();
     }
     return after;
+  }
+
+  #noteClosed(name: string): void {
+    const now = performance.now();
+    // The oldest come first.
+    for (const [other, at] of this.#closed) {
+      if (now - at < RELEASE_MS) break;
+      this.#closed.delete(other);
+    }
+    this.#closed.delete(name);
+    this.#closed.set(name, now);
   }
 
   async #putTunnels(run: readonly PutTunnel[]): Promise<Replies> {

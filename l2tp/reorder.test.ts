@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ReceiveOrder, ReorderVerdict } from "./reorder.ts";
+import { Random } from "./testing/random.ts";
 
 /** Runs frames through a queue as the datapath does; returns what came out, and what was dropped. */
 function run(order: ReceiveOrder, arrivals: readonly { sequence: number; at: number }[]) {
@@ -140,4 +141,184 @@ it("never delivers a frame twice or out of order, whatever arrives", () => {
       }
     }),
   );
+});
+
+const N = 0x100_0000;
+const upwards = (from: number, count: number) =>
+  Array.from({ length: count }, (_, index) => (from + index) & (N - 1));
+
+/** What arrives of what is sent; numbers below 1 are the path's chances, one a frame. */
+type Path = (sent: readonly number[], chances: readonly number[]) => number[];
+const swap: Path = (sent) =>
+  sent
+    .flatMap((sequence, i) => (i % 2 ? [sequence, sent[i - 1] ?? 0] : []))
+    .concat(sent.length % 2 ? sent.slice(-1) : []);
+const lose: Path = (sent, chances) => sent.filter((_, i) => (chances[i] ?? 1) >= 0.3);
+const jitter: Path = (sent, chances) =>
+  sent
+    .map((sequence, i) => ({ sequence, due: i + (chances[i] ?? 0) * 8 }))
+    .sort((a, b) => a.due - b.due)
+    .map(({ sequence }) => sequence);
+const paths: Record<string, Path> = {
+  "in order": (sent) => [...sent],
+  "pairs swapped": swap,
+  "every third lost": (sent) => sent.filter((_, i) => i % 3 !== 2),
+  "30 % lost": lose,
+  "30 % lost, pairs swapped": (sent, chances) => swap(lose(sent, chances), chances),
+  shuffled: jitter,
+  "all twice": (sent) => sent.flatMap((sequence) => [sequence, sequence]),
+};
+const AFTER = 300;
+const timeouts = fc.constantFrom(0, 50);
+const from = fc.oneof(fc.nat(N - 1), fc.integer({ min: N - 300, max: N - 1 }));
+
+/** Frames of `arrivals`, the last of all, that come out without those before, but not behind them. */
+function lost(before: readonly number[], arrivals: readonly number[], timeout: number): number[] {
+  const timed = [...before, ...arrivals].map((sequence, index) => ({
+    sequence,
+    index,
+    at: index + 1,
+  }));
+  const out = (part: typeof timed) => {
+    // Each frame is told by its place: a number may come twice.
+    const order = new ReceiveOrder(timeout);
+    const [slots, delivered] = [new Map<number, number>(), new Set<number>()];
+    const drain = (now: number) => {
+      for (let slot = order.next(now); slot >= 0; slot = order.next(now))
+        delivered.add(slots.get(slot) ?? -1);
+    };
+    for (const { sequence, index, at } of part) {
+      drain(at);
+      let verdict = order.offer(sequence, at);
+      while (verdict === ReorderVerdict.MakeRoom) {
+        delivered.add(slots.get(order.release()) ?? -1);
+        verdict = order.offer(sequence, at);
+      }
+      if (verdict === ReorderVerdict.Deliver) delivered.add(index);
+      else if (verdict === ReorderVerdict.Hold) slots.set(order.slotOf(sequence), index);
+      drain(at);
+    }
+    drain(Number.POSITIVE_INFINITY);
+    return delivered;
+  };
+  const [all, alone] = [out(timed), out(timed.slice(before.length))];
+  return [...alone].filter((index) => !all.has(index)).map((index) => index - before.length);
+}
+
+describe.each(Object.entries(paths))("over a path: %s", (_name, path) => {
+  const walk = (
+    property: (
+      start: number,
+      timeout: number,
+      sent: (numbers: readonly number[]) => number[],
+    ) => void,
+  ) =>
+    fc.assert(
+      fc.property(from, timeouts, fc.nat(), (start, timeout, seed) => {
+        const random = new Random(seed);
+        property(start, timeout, (sent) =>
+          path(
+            sent,
+            sent.map(() => random.below(1 << 16) / (1 << 16)),
+          ),
+        );
+      }),
+    );
+
+  it("loses nothing to one frame far ahead", () =>
+    walk((start, timeout, sent) => {
+      for (const ahead of [64 + 200, 2 ** 22, N / 2 - 1000]) {
+        const before = [...sent(upwards(start, 200)), (start + 200 + ahead) & (N - 1)];
+        expect(lost(before, sent(upwards(start + 200, AFTER)), timeout)).toEqual([]);
+      }
+    }));
+
+  it("follows a sender that jumps ahead at once", () =>
+    walk((start, timeout, sent) => {
+      const after = sent(upwards(start + 200 + 2 ** 22, AFTER));
+      expect(lost(sent(upwards(start, 200)), after, timeout)).toEqual([]);
+    }));
+
+  it("follows a sender that restarts within few frames", () =>
+    walk((start, timeout, sent) => {
+      for (const back of [N / 2 - 1000, 100_000, 1000]) {
+        const after = sent(upwards(start + N - back, AFTER));
+        const missed = lost(sent(upwards(start, 200)), after, timeout);
+        expect(missed.length).toBeLessThanOrEqual(12);
+        expect(Math.max(-1, ...missed)).toBeLessThan(20);
+      }
+    }));
+
+  it("follows a sender that restarts where it has just been", () =>
+    walk((start, timeout, sent) => {
+      const missed = lost(sent(upwards(start, 40)), sent(upwards(start, AFTER)), timeout);
+      expect(Math.max(-1, ...missed)).toBeLessThan(64);
+    }));
+
+  it("loses nothing to replayed frames, behind or ahead, however many come between", () =>
+    walk((start, timeout, sent) => {
+      for (const [offset, each] of [
+        [-5000, 1],
+        [-5000, 10],
+        [5000, 1],
+        [5000, 10],
+        [2 ** 22, 2],
+      ] as const) {
+        const live = sent(upwards(start, AFTER));
+        const old = sent(upwards(start + N + offset, live.length * each));
+        const order = new ReceiveOrder(timeout);
+        const arrivals = live.flatMap((sequence, i) => [
+          sequence,
+          ...old.slice(i * each, (i + 1) * each),
+        ]);
+        // All at one time, so that nothing waits too long.
+        const { delivered } = run(order, at(...arrivals));
+        const alone = run(new ReceiveOrder(timeout), at(...live)).delivered;
+        const missed = new Set(alone);
+        for (const sequence of delivered) missed.delete(sequence);
+        // What was held for a gap is let out where the replay is followed, and what fills the gap is late then.
+        expect(missed.size).toBeLessThanOrEqual(timeout === 0 ? 0 : 12);
+      }
+    }));
+});
+
+it("takes no frames that are late by less than 64 for a restart, however many come in a row", () => {
+  fc.assert(
+    fc.property(from, fc.array(fc.nat(63), { minLength: 300, maxLength: 300 }), (start, delays) => {
+      const sent = upwards(start, 300).map((sequence, i) => ({
+        sequence,
+        due: i + (delays[i] ?? 0),
+      }));
+      const arrivals = sent.sort((a, b) => a.due - b.due).map(({ sequence }) => sequence);
+      const { delivered, resyncs } = run(new ReceiveOrder(0), at(...arrivals));
+      expect(resyncs).toBe(0);
+      for (let i = 1; i < delivered.length; i++) {
+        expect(((delivered[i] ?? 0) - (delivered[i - 1] ?? 0)) & (N - 1)).toBeLessThan(N / 2);
+      }
+    }),
+  );
+});
+
+it("takes an old frame that comes again and again for no restart", () => {
+  const arrivals = [...upwards(5000, 10), ...Array(100).fill(17), ...upwards(5010, 10)];
+  const { delivered, resyncs } = run(new ReceiveOrder(0), at(...arrivals));
+  expect(delivered).toEqual(upwards(5000, 20));
+  expect(resyncs).toBe(0);
+});
+
+it("counts what a frame far ahead leaps over only where others follow it", () => {
+  const stray = run(new ReceiveOrder(0), at(0, 1, 2 ** 22, 2, 3, 4));
+  expect(stray).toMatchObject({ delivered: [0, 1, 2 ** 22, 2, 3, 4], skipped: 0, resyncs: 1 });
+  const outage = run(new ReceiveOrder(0), at(0, 1, ...upwards(60_000, 10)));
+  expect(outage).toMatchObject({ skipped: 59_998, resyncs: 0, late: [] });
+  const restart = run(new ReceiveOrder(0), at(0, 1, ...upwards(2 ** 22, 10)));
+  expect(restart).toMatchObject({ skipped: 0, resyncs: 1, late: [] });
+});
+
+it("trusts again, after a thousand frames in which nothing else came", () => {
+  const order = new ReceiveOrder(0);
+  run(order, at(0, 1, 2 ** 22, 2, 3, 2 ** 22 + 1));
+  expect(order.resyncs).toBe(1);
+  const { delivered } = run(order, at(...upwards(4, 1100), 9000));
+  expect(delivered.at(-1)).toBe(9000);
 });

@@ -73,7 +73,7 @@ export interface SessionCounters {
   txSpoofed: number;
   rxPackets: number;
   rxBytes: number;
-  /** Frames dropped because they came too late, or without the sequence number that we require. */
+  /** Frames dropped because they came too late, belong to an old count, or lack the number that we require. */
   rxSeqDiscards: number;
   /** Sequence numbers that were skipped: lost frames, or late ones. */
   rxOosPackets: number;

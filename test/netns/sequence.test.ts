@@ -1,0 +1,156 @@
+/** Sequence numbers as senders and paths garble them, by real frames through a datapath process. */
+import { afterEach, expect, it } from "vitest";
+import { Random } from "../../l2tp/testing/random.ts";
+import { checked } from "../../linux/errno.ts";
+import { c } from "../../linux/ffi.ts";
+import { inNetns } from "../../linux/netns.ts";
+import { AF_INET, encodeSockaddr } from "../../linux/socket.ts";
+import { TestAgent } from "../harness/agent.ts";
+import { cni } from "../harness/cni.ts";
+import { experimentalFrame, FramePort } from "../harness/frames.ts";
+import { TestNet } from "../harness/net.ts";
+import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { until } from "../harness/wait.ts";
+
+const SOCK_DGRAM = 2;
+const SEQUENCE_MASK = 0xff_ffff;
+const S_BIT = 0x4000_0000;
+const FRAME_BYTES = 64;
+const MARK_AT = 20;
+/** Frames on the way at once: fewer than any queue on it holds. */
+const WINDOW = 100;
+
+let net: TestNet;
+let agent: TestAgent;
+
+afterEach(async () => {
+  await agent.destroy();
+  await net.remove();
+});
+
+/** A peer that numbers its frames as it likes; a mark in each tells it from all others. */
+class Sender {
+  readonly #fd: number;
+  readonly #to: Uint8Array;
+  #mark = 0;
+  sent = 0;
+
+  constructor() {
+    this.#fd = inNetns(net.b.netns, () => checked(c.socket(AF_INET, SOCK_DGRAM, 0), "socket"));
+    const local = encodeSockaddr({ address: net.b.ipv4, port: 5000 });
+    checked(c.bind(this.#fd, local, 16), "bind");
+    this.#to = encodeSockaddr({ address: net.a.ipv4, port: 5000 });
+  }
+
+  /** @returns the frame's mark */
+  send(sequence: number): number {
+    const message = Buffer.alloc(12);
+    message.writeUInt32BE(0x0003_0000, 0);
+    message.writeUInt32BE(128, 4);
+    message.writeUInt32BE(S_BIT + (sequence & SEQUENCE_MASK), 8);
+    const frame = experimentalFrame(FRAME_BYTES);
+    const mark = ++this.#mark;
+    frame.writeUInt32BE(mark, MARK_AT);
+    const bytes = Buffer.concat([message, frame]);
+    checked(c.sendto(this.#fd, bytes, bytes.length, 0, this.#to, this.#to.length), "send");
+    this.sent++;
+    return mark;
+  }
+
+  close(): void {
+    c.close(this.#fd);
+  }
+}
+
+type Path = (sent: readonly number[]) => number[];
+const random = new Random(18);
+const paths: [string, Path][] = [
+  ["in order", (sent) => [...sent]],
+  ["pairs swapped", (sent) => sent.map((_, i) => sent[i ^ 1] ?? 0)],
+  ["every third lost", (sent) => sent.filter((_, i) => i % 3 !== 2)],
+  ["30 % lost", (sent) => sent.filter(() => random.below(10) >= 3)],
+];
+
+const upwards = (from: number, count: number) =>
+  Array.from({ length: count }, (_, index) => (from + index) & SEQUENCE_MASK);
+
+/** How many of the frames are not late. */
+function inTime(arrivals: readonly number[]): number {
+  let highest = -1;
+  let count = 0;
+  for (const sequence of arrivals) {
+    if (sequence < highest) continue;
+    highest = sequence;
+    count++;
+  }
+  return count;
+}
+
+it.each([
+  ["without reordering", "0ms"],
+  ["with reordering", "20ms"],
+])("%s, follows a sender that leaps, strays and restarts over any path", async (_name, timeout) => {
+  net = await TestNet.create();
+  agent = new TestAgent(net.a);
+  const sequencing = { receive: true, reorderTimeout: timeout };
+  agent.write("all.yaml", [
+    tunnelObject("t", net.a, net.b, { udpChecksum: false }),
+    sessionObject("lan", "t", { sequencing }),
+  ]);
+  await agent.start();
+  const pod = await net.addPod("pod");
+  const config = { cniVersion: "1.0.0", name: "s", type: "l2tp", session: "shop/lan" };
+  const full = { ...config, socket: agent.socket };
+  const answer = await cni(net.a, { command: "ADD", netns: pod, config: full });
+  expect(answer.status, answer.stdout).toBe(0);
+  const port = new FramePort(pod, "net1");
+  const sender = new Sender();
+  const arrived = new Set<number>();
+  const discards = async () => {
+    const { rxSeqDiscards } = (await agent.session("shop/lan"))?.counters ?? {};
+    return rxSeqDiscards ?? Number.NaN;
+  };
+
+  /** Sends the numbers, and waits until each frame has gone on or is dropped. */
+  async function pass(numbers: readonly number[]): Promise<number> {
+    const marks: number[] = [];
+    for (let first = 0; first < numbers.length; first += WINDOW) {
+      for (const sequence of numbers.slice(first, first + WINDOW)) {
+        marks.push(sender.send(sequence));
+      }
+      await until("each has come out or is dropped", async () => {
+        for (let frame = port.receive(); frame !== null; frame = port.receive()) {
+          if (frame.length === FRAME_BYTES) arrived.add(frame.readUInt32BE(MARK_AT));
+        }
+        return arrived.size + (await discards()) === sender.sent;
+      });
+    }
+    return marks.filter((mark) => arrived.has(mark)).length;
+  }
+
+  for (const [name, path] of paths) {
+    for (const [event, before, stray, after] of [
+      ["one frame far ahead", 1000, 1200 + 2 ** 22, 1200],
+      ["a jump ahead", 1400, null, 1600 + 2 ** 22],
+      ["a restart", 2_000_000, null, 0],
+      ["a restart where it has just been", 400, null, 400],
+    ] as const) {
+      await pass(path(upwards(before, 200)));
+      if (stray !== null) await pass([stray]);
+      const arrivals = path(upwards(after, 400));
+      const due = timeout === "0ms" ? inTime(arrivals) : arrivals.length;
+      const count = await pass(arrivals);
+      expect(count, `${event}, ${name}: ${count} of ${due}`).toBeGreaterThanOrEqual(due - 20);
+    }
+  }
+
+  // Old frames come again, more than new ones.
+  await pass(upwards(50_000, 1200));
+  const live = upwards(51_200, 50);
+  const replayed = live.flatMap((sequence, i) => [sequence, ...upwards(20_000 + i * 3, 3)]);
+  const before = await discards();
+  expect(await pass(replayed)).toBe(live.length);
+  expect(await discards()).toBe(before + replayed.length - live.length);
+  sender.close();
+  port.close();
+});

@@ -28,7 +28,7 @@ interface Options {
   output: "table" | "wide" | "json";
 }
 
-// Who reads no further has seen enough: `l2tpctl decode FILE | head`.
+// A reader that stops has seen enough: `l2tpctl decode FILE | head`.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit();

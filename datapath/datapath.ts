@@ -1,4 +1,4 @@
-/** What moves the frames: how it is changed, and what it tells. registry/ has all that there are. */
+/** A datapath moves the frames: how the agent changes it, and what it tells. registry/ has all of them. */
 
 import type { SocketAddress } from "../linux/socket.ts";
 import type { Change } from "../model/change.ts";
@@ -11,7 +11,7 @@ import type { SessionControlState, TunnelControlState } from "./control-state.ts
 export type { Change, DevicePlace } from "../model/change.ts";
 export type { Features } from "../model/features.ts";
 
-/** What is known of our objects beside what a datapath itself can tell. */
+/** Facts about our objects that a datapath itself cannot tell. */
 export interface Names {
   /** By the session ID on its label: the key of the session. */
   readonly sessions: ReadonlyMap<number, string>;

@@ -147,7 +147,7 @@ const N = 0x100_0000;
 const upwards = (from: number, count: number) =>
   Array.from({ length: count }, (_, index) => (from + index) & (N - 1));
 
-/** What arrives of what is sent; numbers below 1 are the path's chances, one a frame. */
+/** The frames that arrive; numbers below 1 are the path's chances, one a frame. */
 type Path = (sent: readonly number[], chances: readonly number[]) => number[];
 const swap: Path = (sent) =>
   sent

@@ -242,7 +242,7 @@ export interface EndingRow {
   readonly result: number | null;
 }
 
-/** What the ends of a session have told each other, without their cookies. */
+/** The ends of a session have told each other this, without their cookies. */
 export interface SessionControlRow {
   /** RFC 3931 section 7.3, such as "established". */
   readonly phase: string;

@@ -247,6 +247,6 @@ function withOwner(reply: Reply<null>, tunnelId = 0): Reply<null> {
 /** Says why the kernel does not have a tunnel that the process has. */
 function withRemedy(reply: Reply<null>, tunnelId = 0): Reply<null> {
   if (!("error" in reply) || reply.error.code !== NoSocketError.CODE) return reply;
-  const message = `the datapath process has not given the kernel tunnel ${tunnelId}: it may be older than the agent; end it when frames may pause, and it is started anew`;
+  const message = `the datapath process has not given the kernel tunnel ${tunnelId}: it may be older than the agent; end it when frames may pause, and it is started again`;
   return { error: toWireError(new NoSocketError(message)) };
 }

@@ -140,7 +140,7 @@ export function isOptionalIn(type: MessageType, key: AttributeKey): boolean {
   return OPTIONAL_IN[key]?.includes(type) === true;
 }
 
-/** What we can do without: it identifies the peer to people, or has but one value that it can have. */
+/** Attributes that we can do without: they name the peer for people, or can have one value only. */
 const DISPENSABLE: Partial<Record<AttributeKey, readonly MessageType[]>> = {
   hostName: ["SCCRQ", "SCCRP"],
   routerId: ["SCCRQ", "SCCRP"],
@@ -150,7 +150,7 @@ const DISPENSABLE: Partial<Record<AttributeKey, readonly MessageType[]>> = {
   circuitErrors: ["WEN"],
 };
 
-/** Whether a message is understood without an attribute that it must have. */
+/** True if a message is understood without an attribute that it must have. */
 export function isDispensable(type: MessageType, key: AttributeKey): boolean {
   return DISPENSABLE[key]?.includes(type) === true;
 }

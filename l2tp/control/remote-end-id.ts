@@ -1,8 +1,8 @@
-/** What circuits are known by: text, or any octets. In memory each octet is one character, as value-formats.ts has it. */
+/** Remote End IDs name circuits: text, or any octets. In memory each octet is one character (value-formats.ts). */
 
 const PRINTABLE = /^[ -~]+$/;
 
-/** Whether people can read it as text. */
+/** True if people can read it as text. */
 export function isText(remoteEndId: string): boolean {
   return PRINTABLE.test(remoteEndId);
 }

@@ -406,7 +406,7 @@ export class Agent {
     const { version } = this.#options;
     if (this.#datapathVersion === "" || this.#datapathVersion === version) return [];
     return [
-      `the datapath that runs is of version ${this.#datapathVersion}, the agent of ${version}; end its process when frames may pause, and it is started anew`,
+      `the datapath that runs is of version ${this.#datapathVersion}, the agent of ${version}; end its process when frames may pause, and it is started again`,
     ];
   }
 

@@ -79,7 +79,7 @@ export class Datapaths {
   }
 }
 
-/** What is in datapaths that make devices of that kind. */
+/** The part of the listing in datapaths that make devices of that kind. */
 function ofKind({ tunnels, sessions, ...rest }: Listing, kind: DeviceKind): Listing {
   const isOf = (datapath: string) => traitsOf(datapath).device === kind;
   return {

@@ -29,7 +29,7 @@ export interface SeenLinks {
   readonly unclaimed: readonly string[];
 }
 
-/** Where to look. */
+/** The part of the node to look at. */
 export type Scope =
   /** All of the node, and the pods of living attachments. */
   | { readonly living: readonly Attachment[] }

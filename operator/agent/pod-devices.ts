@@ -106,7 +106,7 @@ export class PodDevices {
   }
 }
 
-/** Whether the link is the session's own device, or the pod's end of a veth pair. */
+/** Tells the session's own device from the pod's end of a veth pair. */
 const deviceOf = ({ datapath }: Link) =>
   datapath === null
     ? ({ kind: "pod", datapath } as const)

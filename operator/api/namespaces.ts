@@ -7,7 +7,7 @@ import type { TunnelSpec } from "./types.ts";
 /** Applies to a tunnel that leaves it open. */
 export type DefaultNamespaces = "All" | "None";
 
-/** What an agent reads in a tunnel of a cluster: the controller has decided on the tunnel's sessions. */
+/** Stands in tunnels that an agent has from a cluster: the controller has decided on the tunnel's sessions. */
 export const DECIDED = { from: "All" } as const satisfies TunnelSpec["allowedNamespaces"];
 
 /** A selector alone is meant to select. */

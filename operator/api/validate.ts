@@ -72,7 +72,7 @@ function isMetBy(spec: object, { rule: { each }, at, isMet }: Checked): boolean 
   return at.every((steps) => holdsAt(spec, steps, 0, check));
 }
 
-/** Whether all values that are there pass the check. */
+/** True if all values that are there pass the check. */
 function holdsAt(
   from: unknown,
   steps: readonly Step[],

@@ -1,4 +1,4 @@
-/** Where the API server is, and the credentials to use there. */
+/** Finds the API server, and the credentials to use there. */
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import type { ClusterAccess } from "./access.ts";

@@ -101,7 +101,7 @@ function misfit(spec: SessionSpec, { name, control }: Tunnel): string | null {
     : `spec.cookies.transmit: in L2tpTunnel ${name}, which is Managed, the peer tells its cookie; leave it out`;
 }
 
-/** What a session of a managed tunnel is signalled with. */
+/** The terms with which a session of a managed tunnel is signalled. */
 interface SignalledTerms {
   readonly remoteEndId: string;
   /** Empty: random. */

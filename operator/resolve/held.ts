@@ -84,7 +84,7 @@ export function placed(
   };
 }
 
-/** Whether a tunnel of the datapath, by the API's name, keeps others of other datapaths from its port. */
+/** True if a tunnel of the datapath, by the API's name, keeps those of other datapaths from its port. */
 function sharesNoPort(apiName: string | undefined): boolean {
   return DATAPATHS.some(({ traits }) => traits.apiName === apiName && traits.ports !== "shared");
 }

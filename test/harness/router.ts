@@ -38,7 +38,7 @@ createInterface({ input: process.stdin })
   })
   .on("close", () => process.exit());
 
-/** Where the message begins: raw sockets of IPv4 show the packet's header, too. */
+/** The offset of the message: raw sockets of IPv4 show the packet's header, too. */
 function messageAt(): number {
   if (isUdp) return 0;
   const header = from.address.includes(":") ? 0 : 4 * ((buffer[0] ?? 0) & 0x0f);

@@ -130,9 +130,11 @@ describe.skipIf(isForeign)("a release", () => {
     const { status } = await cluster.helm("rollback", RELEASE, ...where);
     expect(status).toBe(0);
     await cluster.rolledOut();
-    const { sent, received } = await ping.stop();
+    const { sent, received, gaps } = await ping.stop();
     expect(sent).toBeGreaterThan(100);
-    expect(received).toBe(sent);
+    // The last one may have been on its way.
+    expect(gaps).toEqual([]);
+    expect(sent - received).toBeLessThan(2);
     expect(await podsOf("datapath")).toEqual(datapaths);
     for (const node of cluster.nodes) {
       expect(await chained(node)).toEqual(["bridge", "portmap", "l2tp"]);

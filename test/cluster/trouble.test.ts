@@ -90,9 +90,11 @@ describe.skipIf(isForeign)("an API server that is away", () => {
     } finally {
       await kubeCluster("start-apiserver");
     }
-    const { sent, received } = await ping.stop();
+    const { sent, received, gaps } = await ping.stop();
     expect(sent).toBeGreaterThan(100);
-    expect(received).toBe(sent);
+    // The last one may have been on its way.
+    expect(gaps).toEqual([]);
+    expect(sent - received).toBeLessThan(2);
     await allProgrammed();
     await allRunning();
   });

@@ -1,6 +1,6 @@
 /** Two agents of a copied source tree, with one pod each, between which frames cross. */
 import { join } from "node:path";
-import { expect } from "vitest";
+import { afterEach, beforeEach, expect } from "vitest";
 import { TestAgent } from "./agent.ts";
 import { type CniAnswer, cni } from "./cni.ts";
 import { ping, TestNet } from "./net.ts";
@@ -58,6 +58,19 @@ export class SeamPair {
     for (const agent of this.agents) await agent.destroy();
     await this.net.remove();
   }
+}
+
+/** Creates a pair for each test of the file; its agents' logs are shown if the test fails. @returns the current pair */
+export function pairForEach(tree: () => SourceTree): () => SeamPair {
+  let pair: SeamPair;
+  beforeEach(async () => {
+    pair = await SeamPair.create(tree());
+  });
+  afterEach(async (context) => {
+    if (context.task.result?.state === "fail") console.log(...pair.agents.map(({ log }) => log));
+    await pair.destroy();
+  });
+  return () => pair;
 }
 
 /** Does as `make generate` after a change of crds/, without the parts that take a compiler. */

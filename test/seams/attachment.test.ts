@@ -1,8 +1,8 @@
 /** An attachment mode is added with one file, its registration and the API's enum; its frames cross in the process. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { ip, link, ping } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
-import { check, compilerSays, generateTypes, SeamPair } from "../harness/seam-pair.ts";
+import { check, compilerSays, generateTypes, pairForEach } from "../harness/seam-pair.ts";
 import { SourceTree } from "../harness/tree.ts";
 import { until } from "../harness/wait.ts";
 
@@ -38,7 +38,7 @@ export const solo = {
 `;
 
 let tree: SourceTree;
-let pair: SeamPair;
+const pair = pairForEach(() => tree);
 
 beforeAll(() => {
   tree = new SourceTree();
@@ -51,15 +51,6 @@ beforeAll(() => {
 
 afterAll(() => tree.remove());
 
-beforeEach(async () => {
-  pair = await SeamPair.create(tree);
-});
-
-afterEach(async (context) => {
-  if (context.task.result?.state === "fail") console.log(...pair.agents.map(({ log }) => log));
-  await pair.destroy();
-});
-
 it("leads who adds it to the API's enum, and to nothing else", () => {
   expect(compilerSays(tree)).toEqual(["operator/resolve/session-kind.ts"]);
   tree.replace("crds/l2tpsessions.yaml", "enum: [Direct, Bridge]", "enum: [Direct, Bridge, Solo]");
@@ -70,42 +61,42 @@ it("leads who adds it to the API's enum, and to nothing else", () => {
 const attachment = (more: object = {}) => ({ attachment: { mode: "Solo" as "Direct", ...more } });
 
 function write(session: object): void {
-  const { a, b } = pair.net;
+  const { a, b } = pair().net;
   const theirs = sessionObject("lan", "branch");
-  pair.write([tunnelObject("branch", a, b), session], [tunnelObject("branch", b, a), theirs]);
+  pair().write([tunnelObject("branch", a, b), session], [tunnelObject("branch", b, a), theirs]);
 }
 
 it("carries frames of one pod, says so to the runtime, and tells a second one what to do", async () => {
   write(sessionObject("lan", "branch", attachment()));
-  await pair.start();
-  const { stdout, json } = await pair.add(0);
+  await pair().start();
+  const { stdout, json } = await pair().add(0);
   expect(json?.interfaces, stdout).toEqual([
     { name: "solo128", mac: expect.anything() },
     { name: expect.stringMatching(/^l2v/), mac: expect.anything() },
-    expect.objectContaining({ name: "net1", sandbox: pair.pods[0] }),
+    expect.objectContaining({ name: "net1", sandbox: pair().pods[0] }),
   ]);
-  expect((await pair.add(1)).status).toBe(0);
-  await pair.crosses();
-  const { a } = pair.net;
+  expect((await pair().add(1)).status).toBe(0);
+  await pair().crosses();
+  const { a } = pair().net;
   expect((await link(a.name, "l2tp-128"))?.master).toBe("solo128");
-  const row = await pair.agents[0].session("shop/lan");
+  const row = await pair().agents[0].session("shop/lan");
   expect(row).toMatchObject({ mode: "Solo", interface: "l2tp-128" });
-  const second = await pair.add(0, await pair.net.addPod("second"), "c2");
+  const second = await pair().add(0, await pair().net.addPod("second"), "c2");
   expect(second.stdout).toContain("give it a session of its own");
   // The links that it has named are found again, and kept.
-  await pair.agents[0].kill();
-  await pair.agents[0].start();
-  expect(await ping(pair.pods[0], "10.1.0.2", { count: 10 })).toBe(true);
+  await pair().agents[0].kill();
+  await pair().agents[0].start();
+  expect(await ping(pair().pods[0], "10.1.0.2", { count: 10 })).toBe(true);
 });
 
 it("holds a pod to its MAC address at its port", async () => {
   write(sessionObject("lan", "branch", attachment({ macSpoofing: "Refuse" })));
-  await pair.start();
-  await pair.attach();
-  await pair.crosses();
-  await ip(pair.pods[0], "link", "set", "net1", "address", "02:00:00:00:00:99");
-  expect(await ping(pair.pods[0], "10.1.0.2", { count: 3 })).toBe(false);
+  await pair().start();
+  await pair().attach();
+  await pair().crosses();
+  await ip(pair().pods[0], "link", "set", "net1", "address", "02:00:00:00:00:99");
+  expect(await ping(pair().pods[0], "10.1.0.2", { count: 3 })).toBe(false);
   await until("the frames are counted", async () => {
-    return ((await pair.agents[0].session("shop/lan"))?.counters?.txSpoofed ?? 0) > 0;
+    return ((await pair().agents[0].session("shop/lan"))?.counters?.txSpoofed ?? 0) > 0;
   });
 });

@@ -1,9 +1,9 @@
 /** A pseudowire type is added with one file, its registration and the API's enum; its frames cross in the process. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { inside, link, ping } from "../harness/net.ts";
 import { managedSession, managedTunnel, sessionObject, tunnelObject } from "../harness/objects.ts";
 import { Background, run } from "../harness/run.ts";
-import { check, compilerSays, generateTypes, SeamPair } from "../harness/seam-pair.ts";
+import { check, compilerSays, generateTypes, pairForEach } from "../harness/seam-pair.ts";
 import { SourceTree } from "../harness/tree.ts";
 import { until } from "../harness/wait.ts";
 
@@ -92,7 +92,7 @@ it("is refused in the kernel with the type's own words, and keeps an open tunnel
 `;
 
 let tree: SourceTree;
-let pair: SeamPair;
+const pair = pairForEach(() => tree);
 
 beforeAll(() => {
   tree = new SourceTree();
@@ -109,15 +109,6 @@ beforeAll(() => {
 
 afterAll(() => tree.remove());
 
-beforeEach(async () => {
-  pair = await SeamPair.create(tree);
-});
-
-afterEach(async (context) => {
-  if (context.task.result?.state === "fail") console.log(...pair.agents.map(({ log }) => log));
-  await pair.destroy();
-});
-
 it("leads who adds it to the API's enum, and to nothing else", () => {
   expect(compilerSays(tree)).toEqual(["operator/resolve/session-kind.ts"]);
   tree.replace("crds/l2tpsessions.yaml", "enum: [Ethernet]", "enum: [Ethernet, Shim, Datagram]");
@@ -129,63 +120,63 @@ it("leads who adds it to the API's enum, and to nothing else", () => {
 const type = { pseudowireType: "Shim" as "Ethernet" };
 
 it("carries frames, rewritten, between pods, up to the MTU that it leaves", async () => {
-  const { a, b } = pair.net;
+  const { a, b } = pair().net;
   const session = sessionObject("lan", "branch", type);
-  pair.write([tunnelObject("branch", a, b), session], [tunnelObject("branch", b, a), session]);
-  await pair.start();
-  await pair.attach();
-  await pair.crosses();
-  const mtu = (await link(pair.pods[0], "net1"))?.mtu ?? 0;
+  pair().write([tunnelObject("branch", a, b), session], [tunnelObject("branch", b, a), session]);
+  await pair().start();
+  await pair().attach();
+  await pair().crosses();
+  const mtu = (await link(pair().pods[0], "net1"))?.mtu ?? 0;
   // IPv4, UDP, L2TP with its sublayer, the shim and the Ethernet header.
   expect(mtu).toBe(1500 - 20 - 8 - 12 - 4 - 14);
   const args = ["-M", "do"];
-  expect(await ping(pair.pods[0], "10.1.0.2", { count: 20, size: mtu - 28, args })).toBe(true);
-  const row = await pair.agents[0].session("shop/lan");
+  expect(await ping(pair().pods[0], "10.1.0.2", { count: 20, size: mtu - 28, args })).toBe(true);
+  const row = await pair().agents[0].session("shop/lan");
   expect(row?.counters).toMatchObject({ rxErrors: 0, rxInvalid: 0 });
   expect(await onTheWire(a.name)).toContain(SHIM_HEX);
-  const why = pair.agents[0].condition("l2tptunnel", "branch", "Programmed")?.message;
+  const why = pair().agents[0].condition("l2tptunnel", "branch", "Programmed")?.message;
   expect(why).toContain("the kernel's L2TP knows no shims");
 });
 
 it("carries bare IP datagrams, by a TUN device", async () => {
-  const { a, b } = pair.net;
+  const { a, b } = pair().net;
   const session = sessionObject("lan", "branch", { pseudowireType: "Datagram" as "Ethernet" });
-  pair.write([tunnelObject("branch", a, b), session], [tunnelObject("branch", b, a), session]);
-  await pair.start();
-  await pair.attach();
-  await pair.crosses();
-  const device = await link(pair.pods[0], "net1");
+  pair().write([tunnelObject("branch", a, b), session], [tunnelObject("branch", b, a), session]);
+  await pair().start();
+  await pair().attach();
+  await pair().crosses();
+  const device = await link(pair().pods[0], "net1");
   expect(device).toMatchObject({ mtu: 1500 - 20 - 8 - 12, link_type: "none" });
-  const row = await pair.agents[0].session("shop/lan");
+  const row = await pair().agents[0].session("shop/lan");
   expect(row?.counters).toMatchObject({ rxErrors: 0, rxInvalid: 0 });
   // The device is opened again where it stands.
-  process.kill(await pair.agents[0].datapathPid(), "SIGKILL");
-  await pair.crosses();
+  process.kill(await pair().agents[0].datapathPid(), "SIGKILL");
+  await pair().crosses();
 });
 
 it("is negotiated by a managed tunnel, and refused by an end that has another type", async () => {
-  const { a, b } = pair.net;
+  const { a, b } = pair().net;
   const control = { hello: { interval: "1s", deadAfter: "3s" } };
   const left = managedTunnel("branch", a, b, control);
   const right = managedTunnel("branch", b, a, { ...control, initiate: false, role: "LNS" });
   const sequencing = { send: true, receive: true, reorderTimeout: "20ms" };
   const shim = managedSession("lan", "branch", { ...type, sequencing });
-  pair.write([left, shim], [right, managedSession("lan", "branch")]);
-  await pair.start();
-  const established = () => pair.agents[0].condition("l2tpsession", "shop/lan", "Established");
+  pair().write([left, shim], [right, managedSession("lan", "branch")]);
+  await pair().start();
+  const established = () => pair().agents[0].condition("l2tpsession", "shop/lan", "Established");
   await until("the other end refuses it", () =>
     established()?.message.includes("unsupported pseudowire type"),
   );
-  pair.write([left, shim], [right, shim]);
-  await pair.attach();
-  await pair.crosses();
+  pair().write([left, shim], [right, shim]);
+  await pair().attach();
+  await pair().crosses();
   expect(await onTheWire(a.name)).toContain(SHIM_HEX);
 });
 
 /** A datagram of the tunnel, in hexadecimal digits, while a ping runs. */
 async function onTheWire(host: string): Promise<string> {
   const background = new Background();
-  const pings = inside(pair.pods[0], "ping", "-i", "0.2", "10.1.0.2");
+  const pings = inside(pair().pods[0], "ping", "-i", "0.2", "10.1.0.2");
   background.start(pings, () => {});
   try {
     const filter = ["udp", "and", "greater", "100"];

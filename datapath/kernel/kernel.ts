@@ -106,7 +106,7 @@ export class KernelDatapath {
   }
 
   /** As `list`, and changes refer to what they did before. */
-  look(names: Names, claims = NO_CLAIMS): Listing {
+  peek(names: Names, claims = NO_CLAIMS): Listing {
     return this.#describe(this.#adopt(names, claims));
   }
 
@@ -230,7 +230,7 @@ export class KernelDatapath {
     );
   }
 
-  /** Whether the kernel has the tunnel; asked of one that was made from a socket. */
+  /** True if the kernel has the tunnel, which was made from a socket. */
   holds(tunnel: Tunnel): boolean {
     const known = this.#l2tp.getTunnel(tunnel.tunnelId);
     return known !== undefined && isSame(known, newTunnel(tunnel));

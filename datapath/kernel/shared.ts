@@ -56,7 +56,7 @@ export class KernelL2tp {
 
   /** As `list`, and changes refer to what they did before. */
   peek(names: Names): Promise<Claimed> {
-    return this.#once(names, (kernel, claims) => kernel.look(names, claims));
+    return this.#once(names, (kernel, claims) => kernel.peek(names, claims));
   }
 
   #once(

@@ -1,6 +1,3 @@
-/** The kernel has let go of a closed socket's tunnel long before. */
-const RELEASE_MS = 60_000;
-
 /** Managed kernel tunnels, as the agent has them: composed of the datapath process and the kernel's L2TP. */
 import { forwardedSession } from "../../model/datapath.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
@@ -16,7 +13,7 @@ import {
 import type { Claims } from "../kernel/adopt.ts";
 import { NoSocketError, NotOursError, strangeTunnel } from "../kernel/kernel.ts";
 import { NoL2tpError } from "../kernel/l2tp-netlink.ts";
-import { claimedPart, type KernelL2tp } from "../kernel/shared.ts";
+import { type Claimed, claimedPart, type KernelL2tp } from "../kernel/shared.ts";
 import type { ProcessView } from "../userspace/process-view.ts";
 import { controlTunnel, joinListings, wholeTunnel } from "./halves.ts";
 import { MANAGED_KERNEL } from "./traits.ts";
@@ -27,6 +24,9 @@ type Deletion = Exclude<Change, PutTunnel | PutSession>;
 type Replies = readonly Reply<null>[];
 
 const DONE: Reply<null> = { result: null };
+
+/** The kernel has let go of a closed socket's tunnel long before. */
+const RELEASE_MS = 60_000;
 
 export class ManagedKernelDatapath implements Datapath {
   readonly traits = MANAGED_KERNEL;
@@ -44,20 +44,12 @@ export class ManagedKernelDatapath implements Datapath {
     kernel.claim((names) => this.#claims(names));
   }
 
-  async list(names: Names): Promise<Listing> {
-    const [control, kernel] = await Promise.all([
-      this.#controlOnce(names),
-      this.#kernel.list(names),
-    ]);
-    return joinListings(control, claimedPart(kernel, true));
+  list(names: Names): Promise<Listing> {
+    return this.#join(names, this.#kernel.list(names));
   }
 
-  async peek(names: Names): Promise<Listing> {
-    const [control, kernel] = await Promise.all([
-      this.#controlOnce(names),
-      this.#kernel.peek(names),
-    ]);
-    return joinListings(control, claimedPart(kernel, true));
+  peek(names: Names): Promise<Listing> {
+    return this.#join(names, this.#kernel.peek(names));
   }
 
   async find({ key, ...session }: Session, { name, tunnelId }: Tunnel): Promise<Listing> {
@@ -173,6 +165,11 @@ export class ManagedKernelDatapath implements Datapath {
     return applyNext(forwarded, signalled, async (changes) =>
       kernel === null ? changes.map(noKernel) : kernel.apply(changes),
     );
+  }
+
+  async #join(names: Names, listed: Promise<Claimed>): Promise<Listing> {
+    const [control, kernel] = await Promise.all([this.#controlOnce(names), listed]);
+    return joinListings(control, claimedPart(kernel, true));
   }
 
   async #claims(names: Names): Promise<Claims> {

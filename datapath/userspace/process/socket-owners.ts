@@ -1,6 +1,7 @@
 /** The datapaths that get sockets of this process, by name (`Tunnel.socketOwner`). */
 import type { Tunnel } from "../../../model/model.ts";
 import { openManagedSocket } from "../../managed-kernel/socket.ts";
+import { MANAGED_KERNEL } from "../../managed-kernel/traits.ts";
 
 /**
  * Opens a socket that is connected to the tunnel's remote, and gives it away: from then on only control messages come.
@@ -8,7 +9,7 @@ import { openManagedSocket } from "../../managed-kernel/socket.ts";
  */
 export type OpenSocket = (tunnel: Tunnel, prepare: (fd: number) => void) => number;
 
-const OWNERS: ReadonlyMap<string, OpenSocket> = new Map([["ManagedKernel", openManagedSocket]]);
+const OWNERS: ReadonlyMap<string, OpenSocket> = new Map([[MANAGED_KERNEL.name, openManagedSocket]]);
 
 /** @throws RangeError */
 export function socketOwner(name: string): OpenSocket {

@@ -46,17 +46,17 @@ export interface DumpEntry {
   readonly tunnelId: number;
   /** Null: it is the tunnel itself. */
   readonly sessionId: number | null;
-  /** Of the tunnel, or of the session. */
+  /** The peer's ID of the tunnel or session. */
   readonly peerId: number;
   /** "L2TPv3 UDP", "Ethernet", "PPP". */
   readonly type: string;
-  /** Of a tunnel: "192.0.2.1:5000 192.0.2.2:5000". */
+  /** A tunnel's ends, "192.0.2.1:5000 192.0.2.2:5000"; empty for a session. */
   readonly endpoints: string;
-  /** Of a session; the name that the kernel made it under, wherever it is now. */
+  /** A session's device, by the name that the kernel gave it; pods may have renamed it. */
   readonly interface: string;
   /** "L2tpSession shop/lan"; null: somebody else made it. */
   readonly owner: string | null;
-  /** What else is set: "cookies=8/8", "seq=send,receive". Never a cookie itself. */
+  /** Other settings, such as "cookies=8/8" and "seq=send,receive". Never a cookie itself. */
   readonly settings: readonly string[];
   readonly counters: Readonly<Record<string, number>>;
 }

@@ -175,7 +175,7 @@ describe("changes", () => {
     forwarding: { ...session, ...agreedIds },
     device: { netns: null, name: "l2tn-1000" },
   };
-  /** What happened, in order. */
+  /** The calls, in order. */
   let events: string[];
   let holds: boolean;
   let answer: Reply<null>;

@@ -1,5 +1,5 @@
 /**
- * What is particular to a managed kernel tunnel (L2TP_ATTR_FD): the control connection is the datapath process's, and
+ * Traits of a managed kernel tunnel (L2TP_ATTR_FD): the control connection is the datapath process's, and
  * the frames are the kernel's (docs/adr/0015-managed-in-the-kernel.md).
  */
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
@@ -64,7 +64,7 @@ function forwarding(
 ): Forwarding | null {
   if (wanted.control === undefined) return { session: wanted, isUp: true };
   if (held?.datapath !== NAME || tunnelDifference(held, tunnel) === "replace") return null;
-  // What was agreed on in another tunnel is over.
+  // An agreement in another tunnel is over.
   if (live?.datapath !== NAME || live.session.tunnel !== tunnel.name) return null;
   const { control: _, ...session } = wanted;
   if (live.established !== null) {

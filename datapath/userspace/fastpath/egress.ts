@@ -58,7 +58,7 @@ export class EgressDevices {
     }
   }
 
-  /** Whether what arrives at the device passes through the program. */
+  /** True if datagrams that arrive at the device pass through the program. */
   #attach(ifindex: number): boolean {
     const known = this.#attached.get(ifindex);
     if (known !== undefined) return known !== null;

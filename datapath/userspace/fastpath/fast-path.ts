@@ -33,7 +33,7 @@ import { decap, dropAll, encap } from "./programs.ts";
 const MAX_SESSIONS = 16_384;
 /** Links and routes of a node may change all the time. */
 const CHECK_INTERVAL_MS = 1000;
-/** What a router has told of a path's MTU nobody announces. */
+/** Nobody announces the MTU of a path that a router has told. */
 const ROUTES_INTERVAL_MS = 30_000;
 /** RTMGRP_* of links, addresses and routes. */
 const CHANGES = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
@@ -46,12 +46,12 @@ export interface FastPathSession {
   readonly tx: SessionTx;
   readonly rx: SessionRx;
   readonly maxFrameBytes: number;
-  /** Whether frames with its session id are its. */
+  /** True if frames with its session ID are for it. */
   readonly isReceiving: boolean;
   readonly hasCarrier: boolean;
 }
 
-/** What is in the maps for a session. */
+/** The entries in the maps for a session. */
 interface Entries {
   readonly encap: Uint8Array;
   readonly key: Uint8Array;

@@ -194,7 +194,7 @@ export class DatapathProcess implements Ports, Batches {
 
   #watch(bypass: BypassDevices): void {
     const ready = (now: number) => bypass.hear(now, this.#lose);
-    this.loop.watch(bypass.fd, EPOLLIN, { queues: false, ready });
+    for (const fd of bypass.fds) this.loop.watch(fd, EPOLLIN, { queues: false, ready });
   }
 
   /** A TAP device where a bypassing one stands, whose other half is gone: the agent sets it up again. */

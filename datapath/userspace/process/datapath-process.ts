@@ -1,7 +1,7 @@
 /** The process: tunnels, the packet path between their sockets and devices, and the loop that serves it. */
 
 import { EPOLLIN } from "../../../linux/epoll.ts";
-import { errnoName, isErrno } from "../../../linux/errno.ts";
+import { Errno, errnoName, isErrno } from "../../../linux/errno.ts";
 import {
   AF_INET,
   AF_INET6,
@@ -64,7 +64,7 @@ export class DatapathProcess implements Ports, Batches {
         ),
       segmentRefused: ({ config }, segmentBytes, errno) =>
         log(
-          `tunnel ${config.name}: the kernel does not cut messages into datagrams of ${segmentBytes} bytes (${errnoName(errno)}); such go one by one from now on`,
+          `tunnel ${config.name}: ${whyNotCut(segmentBytes, errno)}; such datagrams go one by one`,
         ),
       control: (endpoint, sockaddr, memory, at, end, now) =>
         this.#control.receive(endpoint, sockaddr, memory, at, end, now),
@@ -253,6 +253,13 @@ export class DatapathProcess implements Ports, Batches {
     this.#bypass?.close(device);
     this.loop.unwatchAndClose((device as TapDevice).fd);
   }
+}
+
+/** The reason why the kernel does not cut a message into datagrams (udp_send_skb). */
+function whyNotCut(segmentBytes: number, errno: number): string {
+  return errno === Errno.EIO
+    ? "the egress device makes no checksums (EIO)"
+    : `datagrams of ${segmentBytes} bytes are above the path's MTU, and are fragmented (${errnoName(errno)})`;
 }
 
 /** Null where the kernel has no io_uring, or a container's seccomp profile does not permit it. */

@@ -17,6 +17,7 @@ import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { asEarlierAgentPut, withSocketOwner } from "../../managed-kernel/earlier-agent.ts";
+import { PathMtus } from "../../path-mtus.ts";
 import { openTunnelSocket } from "../../tunnel-socket.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import type { Arena } from "../packet/arena.ts";
@@ -48,6 +49,7 @@ export class DatapathProcess implements Ports, Batches {
   readonly loop: Loop;
   readonly table: Table;
   readonly #path: PacketPath;
+  readonly #pathMtus = new PathMtus();
   readonly #control: ControlPlane;
   readonly #offload: boolean;
   readonly #bypassKind: BypassKind;
@@ -142,6 +144,7 @@ export class DatapathProcess implements Ports, Batches {
       return new TunnelSocket(fd, family, false);
     }
     const fd = openTunnelSocket(encapsulation, local);
+    this.#pathMtus.serve(tunnel);
     const hasOffload = this.#offload && encapsulation === "UDP";
     if (hasOffload) joinReceived(fd);
     return new TunnelSocket(fd, family, hasOffload && canSegment(fd));

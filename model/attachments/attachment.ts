@@ -33,8 +33,8 @@ interface LeftInterface {
 
 /** The source of an interface's MTU. It stays while the pod has the interface, whatever becomes of the path. */
 export interface GivenMtu {
-  /** Bytes of the largest IP packet of the tunnel that its path carried unfragmented. */
-  readonly pathMtu: number;
+  /** Bytes of the largest IP packet of the tunnel that its path carried unfragmented; null: none was known yet. */
+  readonly pathMtu: number | null;
   /** spec.mtu, in bytes; null: it was left out. */
   readonly specMtu: number | null;
 }

@@ -279,7 +279,8 @@ export class Agent {
     this.#hold(heldAfter(held, resolved, spared, new Date().toISOString()));
     if (needsProcess(resolved)) await this.#ensureUserspace();
     const { actions, failures } = await this.node.converge(resolved, spared, observation);
-    recordMtus(this.store, observation.living, resolved.sessions);
+    const hasPath = (tunnel: string) => this.#pathMtu(tunnel, resolved) !== null;
+    recordMtus(this.store, observation.living, resolved.sessions, hasPath);
     this.#forgetLeft(failures);
     if (this.#state === null) {
       const figures = { tunnels: resolved.tunnels.size, sessions: resolved.sessions.size };
@@ -372,8 +373,8 @@ export class Agent {
     };
   }
 
-  #pathMtu(tunnel: string): number | null {
-    const object = this.#state?.resolved.tunnels.get(tunnel)?.object;
+  #pathMtu(tunnel: string, resolved = this.#state?.resolved): number | null {
+    const object = resolved?.tunnels.get(tunnel)?.object;
     return object === undefined ? null : pathMtuNow(object, nodePaths(this.node.socket));
   }
 

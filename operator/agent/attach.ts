@@ -407,7 +407,7 @@ export class Attacher {
       ipam,
       isComplete: false,
       device: null,
-      mtu: givenMtu(resolved),
+      mtu: givenMtu(resolved, this.#context.pathMtu(resolved.tunnel.name) !== null),
     };
   }
 

@@ -53,7 +53,7 @@ const isDeviceKind: Check = (value) => value === null || deviceKinds.has(String(
 function isGivenMtu(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const { pathMtu, specMtu } = value as Record<string, unknown>;
-  return isNumber(pathMtu) && (specMtu === null || isNumber(specMtu));
+  return [pathMtu, specMtu].every((bytes) => bytes === null || isNumber(bytes));
 }
 
 /** The plugin reads two lists of it when it repeats an answer. */

@@ -16,6 +16,9 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true }));
 
+const everywhere = () => true;
+const nowhere = () => false;
+
 const attachment = (change: Partial<Attachment> = {}): Attachment => ({
   ...{ containerId: "c1", cniIfname: "eth0", ifname: "l2tp0", netns: "/run/netns/pod" },
   ...{ netnsIdentity: "boot 1 2", session: "shop/lan", pod: "shop/web-0", network: "branch" },
@@ -58,18 +61,34 @@ it("is written down when spec.mtu changes, and after an upgrade", () => {
   const old = attachment();
   store.put(old);
   const sessions = new Map([["shop/lan", resolved(1500)]]);
-  recordMtus(store, [old], sessions);
+  recordMtus(store, [old], sessions, nowhere);
   const known = { ...old, mtu: { pathMtu: 1500, specMtu: null } };
   expect([...new AttachmentStore(folder).all()]).toEqual([known]);
-  recordMtus(store, [known], new Map([["shop/lan", resolved(1300, 1280)]]));
-  expect([...store.all()]).toEqual([{ ...old, mtu: givenMtu(resolved(1300, 1280)) }]);
+  recordMtus(store, [known], new Map([["shop/lan", resolved(1300)]]), everywhere);
+  expect([...store.all()]).toEqual([known]);
+  const changed = resolved(1300, 1280);
+  recordMtus(store, [known], new Map([["shop/lan", changed]]), everywhere);
+  expect([...store.all()]).toEqual([{ ...old, mtu: { pathMtu: 1300, specMtu: 1280 } }]);
+});
+
+it("is written down when a path is known for the first time", () => {
+  const store = new AttachmentStore(folder);
+  const guessed = attachment({ mtu: givenMtu(resolved(1500), false) });
+  store.put(guessed);
+  const sessions = new Map([["shop/lan", resolved(1500)]]);
+  recordMtus(store, [guessed], sessions, nowhere);
+  expect([...store.all()]).toEqual([guessed]);
+  recordMtus(store, [guessed], new Map([["shop/lan", resolved(1300)]]), everywhere);
+  expect([...new AttachmentStore(folder).all()]).toEqual([
+    { ...guessed, mtu: { pathMtu: 1300, specMtu: null } },
+  ]);
 });
 
 it("adds nothing for a session or an attachment that is gone", () => {
   const store = new AttachmentStore(folder);
-  recordMtus(store, [attachment()], new Map([["shop/lan", resolved(1500)]]));
+  recordMtus(store, [attachment()], new Map([["shop/lan", resolved(1500)]]), everywhere);
   expect([...store.all()]).toEqual([]);
   store.put(attachment());
-  recordMtus(store, [attachment()], new Map());
+  recordMtus(store, [attachment()], new Map(), everywhere);
   expect([...store.all()]).toEqual([attachment()]);
 });

@@ -9,9 +9,9 @@ import type { ResolvedSession } from "../resolve/resolved.ts";
 import type { HeldMtu } from "../resolve/session-mtu.ts";
 import type { AttachmentStore } from "./attachments.ts";
 
-/** The record for a pod that attaches to the session now. */
-export function givenMtu({ object, pathMtu }: ResolvedSession): GivenMtu {
-  return { pathMtu, specMtu: object.spec.mtu ?? null };
+/** The record for a pod that attaches to the session now. @param isKnown false: its MTU is a guess, without a path */
+export function givenMtu({ object, pathMtu }: ResolvedSession, isKnown: boolean): GivenMtu {
+  return { pathMtu: isKnown ? pathMtu : null, specMtu: object.spec.mtu ?? null };
 }
 
 /** The MTUs of sessions by key. @param living attachments whose pods are there: the first of a session counts */
@@ -24,17 +24,25 @@ export function heldMtus(living: readonly Attachment[]): ReadonlyMap<string, Hel
   return held;
 }
 
-/** Writes down what the sessions have now: spec.mtu may have changed. */
+/**
+ * Writes down what the sessions have now, where that may differ from the record: spec.mtu has changed, a path is known for
+ * the first time, or an earlier version has left no record.
+ */
 export function recordMtus(
   store: AttachmentStore,
   living: readonly Attachment[],
   sessions: ReadonlyMap<string, ResolvedSession>,
+  hasPath: (tunnel: string) => boolean,
 ): void {
   for (const { session, ...rest } of living) {
     const resolved = sessions.get(session);
     const attachment = store.get(attachmentKey(rest));
     if (resolved === undefined || attachment === undefined || attachment.leaving) continue;
-    const mtu = givenMtu(resolved);
-    if (!sameData(mtu, attachment.mtu)) store.putIfPossible({ ...attachment, mtu });
+    const { mtu: before } = attachment;
+    const specMtu = resolved.object.spec.mtu ?? null;
+    const isSettled = before !== undefined && before.pathMtu !== null;
+    if (isSettled && before.specMtu === specMtu) continue;
+    const mtu = givenMtu(resolved, before === undefined || hasPath(resolved.tunnel.name));
+    if (!sameData(mtu, before)) store.putIfPossible({ ...attachment, mtu });
   }
 }

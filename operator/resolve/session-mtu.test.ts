@@ -4,9 +4,13 @@ import { type HeldMtu, settleMtu } from "./session-mtu.ts";
 const OVERHEAD = 54;
 const fits = (pathMtu: number) => pathMtu - OVERHEAD;
 
-const attached = (pathMtu: number, specMtu: number | null = null, deviceMtu?: number): HeldMtu => ({
+const attached = (
+  pathMtu: number | null,
+  specMtu: number | null = null,
+  deviceMtu?: number,
+): HeldMtu => ({
   given: { pathMtu, specMtu },
-  deviceMtu: deviceMtu ?? specMtu ?? pathMtu - OVERHEAD,
+  deviceMtu: deviceMtu ?? specMtu ?? (pathMtu ?? 1500) - OVERHEAD,
 });
 const earlier = (deviceMtu: number | null): HeldMtu => ({ given: null, deviceMtu });
 
@@ -22,6 +26,7 @@ describe("the MTU of a session", () => {
     ["stays while spec.mtu stays", 1350, 1300, attached(1500, 1350), 1350],
     ["is what an earlier version gave", undefined, 1300, earlier(1446), 1446],
     ["follows the path while an earlier version's is made", undefined, 1300, earlier(null), 1246],
+    ["follows the first path that is known", undefined, 1400, attached(null), 1346],
     ["does not fall below 1280", undefined, 1300, attached(1500, 1400), 1280],
     ["may be below 1280 if it was so at ADD", undefined, 1200, attached(1300), 1246],
     ["is not raised to 1280", undefined, 1250, attached(1500, 1000), 1196],

@@ -51,6 +51,6 @@ function heldPath(
 ): number | undefined {
   if (held === undefined) return undefined;
   const { given, deviceMtu } = held;
-  if (given !== null) return given.specMtu === spec ? given.pathMtu : undefined;
+  if (given !== null) return given.specMtu === spec ? (given.pathMtu ?? undefined) : undefined;
   return spec !== null || deviceMtu === null ? undefined : deviceMtu + pathMtu - fits(pathMtu);
 }

@@ -1,5 +1,5 @@
 /** A TestNet whose hosts have two routers between them: a path whose links narrow and widen. */
-import { inside, ip, nameOf, TestNet } from "./net.ts";
+import { type Host, inside, ip, nameOf, TestNet } from "./net.ts";
 import { run } from "./run.ts";
 
 /** The link of host a, or the one between the routers, whose MTU only the routers know. */
@@ -39,11 +39,8 @@ export class RoutedNet {
       await address(router, "middle", `${near.ipv4}/24`, `${near.ipv6}/64`);
     }
     for (const { host, other, router, far } of sides) {
-      const { name, device } = host;
       for (const family of ["ipv4", "ipv6"] as const) {
-        const via = ["via", GATEWAY[family], "dev", device, "src", host[family]];
-        const onlink = family === "ipv4" ? ["onlink"] : [];
-        await ip(name, "route", "add", other[family], ...via, ...onlink);
+        await ip(host.name, "route", "add", ...routeOf(host, other, family));
         await ip(router, "route", "add", host[family], "dev", "host");
         await ip(router, "route", "add", other[family], "via", far[family]);
       }
@@ -70,10 +67,23 @@ export class RoutedNet {
     }
   }
 
+  /** Takes host a's routes to host b away, or gives them back. */
+  async setRoutes(what: "add" | "del"): Promise<void> {
+    const { a, b } = this.net;
+    for (const family of ["ipv4", "ipv6"] as const) {
+      await ip(a.name, "route", what, ...routeOf(a, b, family));
+    }
+  }
+
   remove(): Promise<void> {
     return this.net.remove();
   }
 }
+
+const routeOf = (host: Host, other: Host, family: "ipv4" | "ipv6"): string[] => [
+  ...[other[family], "via", GATEWAY[family], "dev", host.device, "src", host[family]],
+  ...(family === "ipv4" ? ["onlink"] : []),
+];
 
 const veth = (peer: string, namespace: string) => [
   ...["type", "veth", "peer", "name", peer, "netns", namespace],

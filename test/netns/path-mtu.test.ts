@@ -102,6 +102,21 @@ it("gives a pod the MTU of the path at its ADD, and a new one when spec.mtu chan
   expect(await mtuOf(podA)).toBe(NARROW - 58);
 });
 
+it("follows the first path that is known where there was none at ADD, and no other", async () => {
+  const { a, podA, routed } = await start();
+  await a.kill();
+  await routed.setRoutes("del");
+  await a.start();
+  expectOk(await add(a, podA, ["10.1.0.1/24"]));
+  expect(await mtuOf(podA)).toBe(WIDE - 54);
+  await routed.setMtu("first", 1400);
+  await routed.setRoutes("add");
+  await until("it follows the path", async () => (await mtuOf(podA)) === 1400 - 54);
+  await routed.setMtu("first", WIDE);
+  await seesPath(a, WIDE);
+  expect(await mtuOf(podA)).toBe(1400 - 54);
+});
+
 it("keeps the MTU of a bridge while a pod is attached: one that joins gets the same", async () => {
   const { a, b, podA, podB, routed } = await join({ session: { attachment: { mode: "Bridge" } } });
   const mtu = await mtuOf(podA);

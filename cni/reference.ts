@@ -20,7 +20,7 @@ type OwnCode = Extract<
 
 const CODES: Readonly<Record<OwnCode, string>> = {
   TryAgainLater:
-    "try again later: the agent or the datapath is away, or the session is not programmed yet",
+    "try again later: the agent or the datapath is away, the session is not programmed yet, or its MTU is too small for the pod's IPv6",
   NotAvailable: "STATUS of a main plugin: the agent or the datapath is away",
   UnknownSession: "no such session on this node; the message says where it is",
   SessionBusy: "another pod has the session",

@@ -157,6 +157,8 @@ export type AgentErrorCode =
   | "NoNetns"
   | "UnknownPod"
   | "InvalidRequest"
+  /** The pod is to have IPv6, and the session's MTU is less than that needs. */
+  | "MtuTooSmall"
   | "ClientGone"
   | "Drift"
   | "StateNotWritable"

@@ -9,7 +9,7 @@ import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { DatapathClient } from "../../datapath/userspace/client.ts";
 import { monitorNode } from "../../linux/netlink/monitor.ts";
 import { attachmentKey } from "../../model/attachments/index.ts";
-import type { Session } from "../../model/model.ts";
+import type { BoundDevice, Session } from "../../model/model.ts";
 import { nodePaths } from "../../underlay/index.ts";
 import { AgentError } from "../agent-error.ts";
 import type { CniCall } from "../agent-protocol.ts";
@@ -259,6 +259,7 @@ export class Agent {
         ),
       ),
       sessions: new Map(listing.sessions.map(({ session }) => [session.key, this.#idOf(session)])),
+      devices: boundDevices(listing),
       remoteEndIds: remoteEndIds(listing),
     };
     const unreadable = unreadableBy(rejections, unknown);
@@ -456,6 +457,14 @@ function unreadableBy(rejections: readonly Rejection[], unknown: boolean): Unrea
     tunnels: (name) => unknown || keys.has(`L2tpTunnel ${name}`),
     sessions: (key) => unknown || keys.has(`L2tpSession ${key}`),
   };
+}
+
+function boundDevices({ tunnels }: Listing): ReadonlyMap<string, BoundDevice> {
+  return new Map(
+    tunnels.flatMap(({ tunnel: { name, device } }) =>
+      device === undefined ? [] : [[name, device] as const],
+    ),
+  );
 }
 
 /** By which names their peers know the sessions that run. */

@@ -18,6 +18,7 @@ const SO_NO_CHECK = 11;
 const SO_REUSEPORT = 15;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
+const SO_BINDTOIFINDEX = 62;
 const IP_MTU_DISCOVER = 10;
 const IPV6_MTU_DISCOVER = 23;
 /** Fragment what is too large, as the kernel's own tunnels do: never set "don't fragment". */
@@ -83,6 +84,14 @@ export function sharePort(fd: number): void {
 }
 
 /**
+ * Binds a socket to a device: its routes and addresses are those of the device's VRF, and link-local addresses are
+ * those of the device's link (Linux 5.0).
+ */
+export function bindToDevice(fd: number, index: number): void {
+  setOption(fd, SOL_SOCKET, SO_BINDTOIFINDEX, index, "SO_BINDTOIFINDEX");
+}
+
+/**
  * A non-blocking, unconnected datagram socket, bound to `local`.
  * @param rawProtocol the IP protocol of a raw socket; null: UDP
  * @param prepare what is to be done to it before it is bound
@@ -123,10 +132,18 @@ export function openDatagramSocket(
 /**
  * A UDP socket as `openDatagramSocket` makes it, connected: what comes from elsewhere is another socket's. All of a port
  * must be opened by this, and by one user (SO_REUSEPORT, unlike SO_REUSEADDR, has the kernel see to that).
+ * @param device the index of the device that it is bound to
  * @throws SystemError as there, and ENETUNREACH where there is no route
  */
-export function openConnectedSocket(local: SocketAddress, remote: SocketAddress): number {
-  const fd = openDatagramSocket(null, local, sharePort);
+export function openConnectedSocket(
+  local: SocketAddress,
+  remote: SocketAddress,
+  device?: number,
+): number {
+  const fd = openDatagramSocket(null, local, (socket) => {
+    sharePort(socket);
+    if (device !== undefined) bindToDevice(socket, device);
+  });
   try {
     const sockaddr = encodeSockaddr(remote);
     const where = `${remote.address} port ${remote.port}`;

@@ -38,11 +38,19 @@ export const KERNEL: DatapathTraits = {
   // The kernel changes nothing of a tunnel.
   tunnelDifference: (known, wanted) => (sameData(known, wanted) ? "none" : "replace"),
   sessionDifference: kernelSessionDifference,
-  serves: ({ control }) => control === undefined,
+  serves: (tunnel) => !needsSocket(tunnel),
   whyNot: (tunnel, host) => whyNotFeatures(tunnel) ?? whyNotSupported(tunnel, host),
   whyNotPseudowire: whyNotInKernel,
   ...FORWARDS_AS_PUT,
 };
+
+/**
+ * True if the kernel cannot make the tunnel's socket: netlink has no attributes for a control connection or a device
+ * (l2tp_nl_cmd_tunnel_create).
+ */
+export function needsSocket({ control, device }: Tunnel): boolean {
+  return control !== undefined || device !== undefined;
+}
 
 /** The kernel's L2TP has none of the features that a tunnel may ask for. */
 export function whyNotFeatures(tunnel: Tunnel): string | null {

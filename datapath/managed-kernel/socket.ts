@@ -13,10 +13,10 @@ import { L2tpNetlink } from "../kernel/l2tp-netlink.ts";
  * @throws SystemError, NetlinkError EEXIST: a tunnel has the id, perhaps one that is on its way out; NoL2tpError
  */
 export function openManagedSocket(tunnel: Tunnel, prepare: (fd: number) => void): number {
-  const { tunnelId, peerTunnelId, encapsulation, local, remote } = tunnel;
+  const { tunnelId, peerTunnelId, encapsulation, local, remote, device } = tunnel;
   const l2tp = L2tpNetlink.open(null);
   try {
-    const fd = openConnectedSocket(local, remote);
+    const fd = openConnectedSocket(local, remote, device?.index);
     try {
       prepare(fd);
       const ids = { tunnelId, peerTunnelId, protocolVersion: 3 };

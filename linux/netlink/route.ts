@@ -14,6 +14,7 @@ import {
 const RTM_NEWROUTE = 24;
 const RTM_GETROUTE = 26;
 const RTMSG_BYTES = 12;
+const RTM_TYPE_AT = 7;
 const RTA_DST = 1;
 const RTA_SRC = 2;
 const RTA_OIF = 4;
@@ -30,6 +31,18 @@ const RTPROT_STATIC = 4;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
 const RTN_UNICAST = 1;
+
+/** Names of the route types RTN_* that have an address of their own. All others are "other". */
+const ROUTE_TYPES = {
+  [RTN_UNICAST]: "unicast",
+  2: "local",
+  3: "broadcast",
+  4: "anycast",
+  5: "multicast",
+} as const;
+
+/** What an address is to this node: another host's, the node's own, or that of a group. */
+export type RouteType = (typeof ROUTE_TYPES)[keyof typeof ROUTE_TYPES] | "other";
 
 interface RtMessage {
   readonly family: number;
@@ -49,7 +62,7 @@ function rtmsg(fields: RtMessage): Buffer {
   header.writeUInt8(fields.table ?? 0, 4);
   header.writeUInt8(fields.protocol ?? 0, 5);
   header.writeUInt8(fields.scope ?? 0, 6);
-  header.writeUInt8(fields.type ?? 0, 7);
+  header.writeUInt8(fields.type ?? 0, RTM_TYPE_AT);
   return header;
 }
 
@@ -62,16 +75,19 @@ export interface RouteInfo {
   readonly source: string | undefined;
   /** Of the route itself (a metric, or what path MTU discovery learned); undefined: the link's. */
   readonly mtu: number | undefined;
+  readonly type: RouteType;
 }
 
 /**
  * The route that a datagram to `destination` takes, from `source` where it is given.
+ * @param device the index of the device that the socket is bound to: a VRF's has its own tables
  * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where there is none
  */
 export function lookUpRoute(
   socket: NetlinkSocket,
   destination: string,
   source?: string,
+  device?: number,
 ): RouteInfo {
   const to = requireAddress(destination);
   const from = source === undefined ? undefined : requireAddress(source);
@@ -83,6 +99,7 @@ export function lookUpRoute(
   const message = new MessageWriter(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_ACK, header);
   message.bytes(RTA_DST, to);
   if (from !== undefined) message.bytes(RTA_SRC, from);
+  if (device !== undefined) message.u32(RTA_OIF, device);
   const [reply] = socket.request({ message, name: `look up the route to ${destination}` });
   if (reply === undefined) throw new TypeError(`no answer about the route to ${destination}`);
   const attributes = new NetlinkAttributes(reply.payload, RTMSG_BYTES);
@@ -91,7 +108,12 @@ export function lookUpRoute(
     link: attributes.u32(RTA_OIF) ?? 0,
     source: chosen === undefined ? undefined : formatAddress(chosen),
     mtu: attributes.nested(RTA_METRICS)?.u32(RTAX_MTU),
+    type: routeType(reply.payload.readUInt8(RTM_TYPE_AT)),
   };
+}
+
+function routeType(number: number): RouteType {
+  return number in ROUTE_TYPES ? ROUTE_TYPES[number as keyof typeof ROUTE_TYPES] : "other";
 }
 
 export interface NewRoute {

@@ -9,13 +9,14 @@ import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { DatapathClient } from "../../datapath/userspace/client.ts";
 import { monitorNode } from "../../linux/netlink/monitor.ts";
 import { attachmentKey } from "../../model/attachments/index.ts";
-import type { Session } from "../../model/model.ts";
+import type { BoundDevice, Session } from "../../model/model.ts";
 import { nodePaths } from "../../underlay/index.ts";
 import { AgentError } from "../agent-error.ts";
 import type { CniCall } from "../agent-protocol.ts";
 import { TEARDOWN_REASONS } from "../api/placement.ts";
 import { type DatapathContext, mayNeedKernel } from "../resolve/datapaths.ts";
 import type { Spared } from "../resolve/desired.ts";
+import { pathMtuNow } from "../resolve/ends.ts";
 import { type HeldObjects, heldAfter, type Unreadable } from "../resolve/held.ts";
 import {
   describeRejection,
@@ -25,7 +26,7 @@ import {
   takeIn,
 } from "../resolve/intake.ts";
 import type { Refusal } from "../resolve/refusal.ts";
-import { pathMtuNow, resolve, yieldToSpared } from "../resolve/resolve.ts";
+import { resolve, yieldToSpared } from "../resolve/resolve.ts";
 import type { Resolved, ResolvedTunnel } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { tunnelNamer } from "../resolve/tunnel-names.ts";
@@ -261,6 +262,7 @@ export class Agent {
         ),
       ),
       sessions: new Map(listing.sessions.map(({ session }) => [session.key, this.#idOf(session)])),
+      devices: boundDevices(listing),
       remoteEndIds: remoteEndIds(listing),
     };
     const unreadable = unreadableBy(rejections, unknown);
@@ -466,6 +468,14 @@ function unreadableBy(rejections: readonly Rejection[], unknown: boolean): Unrea
     tunnels: (name) => unknown || keys.has(`L2tpTunnel ${name}`),
     sessions: (key) => unknown || keys.has(`L2tpSession ${key}`),
   };
+}
+
+function boundDevices({ tunnels }: Listing): ReadonlyMap<string, BoundDevice> {
+  return new Map(
+    tunnels.flatMap(({ tunnel: { name, device } }) =>
+      device === undefined ? [] : [[name, device] as const],
+    ),
+  );
 }
 
 /** By which names their peers know the sessions that run. */

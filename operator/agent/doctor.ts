@@ -72,10 +72,12 @@ function diagnoseTunnel(
 ): Finding[] {
   const found: Omit<Finding, "object">[] = [];
   const noRoute = around.noRoute(tunnel.name);
-  if (noRoute !== null) {
+  // The conditions say it of a local address that is gone.
+  const isAddressLost = noRoute === "EADDRNOTAVAIL";
+  if (noRoute !== null && !isAddressLost) {
     const remedy = "add a route, or bring the underlay's interface up";
     found.push(error(`no route to the remote ${tunnel.remote.address} (${noRoute})`, remedy));
-  } else if (lastSendError !== null) {
+  } else if (lastSendError !== null && !isAddressLost) {
     const { address } = (connection ?? tunnel).remote;
     const finding = `datagrams to ${address} do not go out: ${lastSendError}`;
     const other = error(finding, "look at the underlay: routes, neighbours, firewall");
@@ -206,7 +208,10 @@ const featureRule: Rule = ({ state, tunnel, around }) => {
   const isSetUp = state.control === undefined || state.control.established !== null;
   if (tunnel === undefined || !isSetUp || !around.isAttached(state.session.key)) return null;
   const lacking = featuresOf(tunnel.tunnel).find(({ name }) => state[name] !== true);
-  return lacking === undefined ? null : warning(lacking.missing, lacking.remedy);
+  if (lacking === undefined) return null;
+  const why = lacking.whyNot(tunnel.tunnel);
+  if (why === null) return warning(lacking.missing, lacking.remedy);
+  return warning(`${lacking.missing}: ${why}`, `do without ${lacking.noun}, or without a VRF`);
 };
 
 const silenceRule: Rule = ({ state, around }) => {

@@ -24,6 +24,8 @@ import { aboutUnreadable, objectFindings } from "./object-findings.ts";
 import type { PassState } from "./pass-state.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { checkRequest } from "./request.ts";
+import { underlayFindings } from "./underlay-findings.ts";
+import { watchUnderlay } from "./underlay-watch.ts";
 
 const MAX_CONNECTIONS = 1024;
 const IDLE_TIMEOUT_MS = 120_000;
@@ -174,7 +176,7 @@ function requireState(agent: Agent): PassState {
 async function examine(agent: Agent, seconds: number): Promise<Examination> {
   const before = await agent.listDatapath();
   const fragments = readFragments();
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  const underlay = await watchUnderlay(seconds * 1000);
   const state = requireState(agent);
   const after = await agent.listDatapath();
   const links = agent.node.presentLinks();
@@ -194,7 +196,12 @@ async function examine(agent: Agent, seconds: number): Promise<Examination> {
   const total = (listing: Listing, name: "rxPackets" | "txPackets") =>
     listing.sessions.reduce((sum, { counters }) => sum + counters[name], 0);
   return {
-    findings: [...objectFindings(input), ...aboutUnreadable(agent.store.unreadable), ...watched],
+    findings: [
+      ...objectFindings(input),
+      ...aboutUnreadable(agent.store.unreadable),
+      ...watched,
+      ...underlayFindings(before, after, underlay),
+    ],
     tunnels: input.tunnels.length,
     sessions: input.sessions.length,
     rxPackets: total(after, "rxPackets") - total(before, "rxPackets"),
@@ -211,7 +218,7 @@ function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listi
       if (tunnel === undefined) return null;
       try {
         const { route } = nodePaths(agent.node.socket);
-        route(tunnel.remote.address, tunnel.local.address);
+        route(tunnel.remote.address, tunnel.local.address, tunnel.device);
         return null;
       } catch (error) {
         return String((error as { code?: string }).code ?? error);

@@ -11,6 +11,7 @@ import { describeProblem } from "../../model/problem.ts";
 import { writeRemoteEndId } from "../../model/remote-end-id.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import { interfaceName } from "./desired.ts";
+import { peerNeeds } from "./peer-needs.ts";
 import type { Refusal } from "./refusal.ts";
 import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 
@@ -100,20 +101,12 @@ function served(what: string, datapath: string, notInKernel: string | null): str
 }
 
 export function tunnelStatus(
-  { object, tunnel, notInKernel, underlayMtu, noRoute }: ResolvedTunnel,
+  resolved: ResolvedTunnel,
   failures: Failures,
   control?: TunnelControlState,
 ): Omit<TunnelStatus, "conditions"> & { conditions: UndatedCondition[] } {
+  const { object, tunnel, underlayMtu } = resolved;
   const failure = failures.get(`tunnel ${tunnel.name}`);
-  const programmed: UndatedCondition = {
-    type: "Programmed",
-    status: "True",
-    reason: noRoute === null ? "Programmed" : "NoRoute",
-    message:
-      noRoute === null
-        ? served("tunnel", tunnel.datapath, notInKernel)
-        : `The tunnel is programmed, but there is ${noRoute}.`,
-  };
   return {
     nodeName: object.spec.nodeName,
     localAddress: tunnel.local.address,
@@ -123,11 +116,27 @@ export function tunnelStatus(
     mtu: underlayMtu,
     conditions: [
       ACCEPTED,
-      failure === undefined ? programmed : failed(failure),
+      failure === undefined ? programmedTunnel(resolved) : failed(failure),
       ...(tunnel.control === undefined ? [] : [alive(control)]),
       ...(tunnel.control?.backups.length ? [redundant(control)] : []),
     ],
   };
+}
+
+function programmedTunnel(resolved: ResolvedTunnel): UndatedCondition {
+  const { tunnel, notInKernel, noRoute, isAddressLost } = resolved;
+  const type = "Programmed";
+  if (isAddressLost) {
+    const where = tunnel.device === undefined ? "" : ` in ${tunnel.device.name}`;
+    const message = `The node does not have the local address ${tunnel.local.address}${where} now. The tunnel stays, and carries frames again when the node has the address.`;
+    return { type, status: "False", reason: "AddressNotAvailable", message };
+  }
+  if (noRoute !== null) {
+    const message = `The tunnel is programmed, but there is ${noRoute}.`;
+    return { type, status: "True", reason: "NoRoute", message };
+  }
+  const message = [served("tunnel", tunnel.datapath, notInKernel), ...peerNeeds(tunnel)].join(" ");
+  return { type, status: "True", reason: "Programmed", message };
 }
 
 export function sessionStatus(

@@ -185,7 +185,10 @@ describe("addresses and routes", () => {
       link: index,
       source: "10.1.0.1",
       mtu: undefined,
+      type: "unicast",
     });
+    expect(lookUpRoute(socket, "10.1.0.1").type).toBe("local");
+    expect(lookUpRoute(socket, "10.1.0.255").type).toBe("broadcast");
     expect(lookUpRoute(socket, "10.2.0.7")).toMatchObject({ link: index, mtu: 1234 });
     expect(() => lookUpRoute(socket, "198.51.100.1")).toThrow("ENETUNREACH");
   });

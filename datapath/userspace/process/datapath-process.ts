@@ -136,14 +136,14 @@ export class DatapathProcess implements Ports, Batches {
 
   openSocket(tunnel: Tunnel): DatagramSocket {
     const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
-    const { encapsulation, local } = tunnel;
+    const { encapsulation, local, device } = tunnel;
     if (tunnel.socketOwner !== undefined) {
       const on = tunnel.udpChecksum;
       const open = socketOwner(tunnel.socketOwner);
       const fd = open(tunnel, (socket) => setTransmitChecksum(socket, family, on));
       return new TunnelSocket(fd, family, false);
     }
-    const fd = openTunnelSocket(encapsulation, local);
+    const fd = openTunnelSocket(encapsulation, local, device?.index);
     this.#pathMtus.serve(tunnel);
     const hasOffload = this.#offload && encapsulation === "UDP";
     if (hasOffload) joinReceived(fd);

@@ -28,7 +28,8 @@ export interface DataHeader {
 /** "short": it ends, or the capture does, inside the header. */
 export type DescribedDatagram =
   | DataHeader
-  | { readonly kind: "control" | "other version" }
+  | { readonly kind: "control" }
+  | { readonly kind: "other version" }
   | { readonly kind: "short"; readonly sessionId: number | null };
 
 /**

@@ -53,9 +53,9 @@ async function handle(
       await agent.requireDatapath();
       return null;
     case "tunnels":
-      return tunnelRows(requireState(agent), await agent.listDatapath(), agent.status);
+      return tunnelRows(requireState(agent), await agent.node.measure(), agent.status);
     case "sessions": {
-      const listing = await agent.listDatapath();
+      const listing = await agent.node.measure();
       const links = agent.node.presentLinks();
       return sessionRows(requireState(agent), listing, agent.status, agent.store, links);
     }

@@ -213,13 +213,22 @@ export const DUMP: View<DumpRow> = {
 /** Findings as paragraphs: they are sentences. */
 export function renderFindings(examination: Examination): string {
   const { findings, tunnels, sessions, seconds, rxPackets, txPackets } = examination;
-  const watched = `${count(tunnels, "tunnel")}, ${count(sessions, "session")}; in ${seconds} s ${count(rxPackets, "frame")} in, ${txPackets} out`;
+  const looked = `${count(tunnels, "tunnel")}, ${count(sessions, "session")}; in ${seconds} s ${count(rxPackets, "frame")} in, ${txPackets} out`;
+  const watched = `${looked}${captureOf(examination)}`;
   if (findings.length === 0) return `Nothing wrong found: ${watched}.`;
   const lines = findings.map(
     ({ severity, object, finding, remedy }) =>
       `${severity.toUpperCase()}  ${object}: ${finding}\n       → ${remedy}`,
   );
   return [...lines, `Looked at ${watched}.`].join("\n");
+}
+
+/** What the capture was good for; without one some faults in the kernel's L2TP are not seen. */
+function captureOf({ captured: { tunnels, datagrams, problem }, ...all }: Examination): string {
+  if (problem !== null) return `; datagrams were not captured (${problem})`;
+  if (tunnels === 0) return "";
+  const of = tunnels === all.tunnels ? "" : ` of ${count(tunnels, "tunnel")}`;
+  return `; ${count(datagrams, "datagram")}${of} captured`;
 }
 
 const count = (number: number, what: string): string =>

@@ -339,6 +339,14 @@ export interface Examination {
   readonly rxPackets: number;
   readonly txPackets: number;
   readonly seconds: number;
+  /** Datagrams that were captured meanwhile. */
+  readonly captured: {
+    /** So many tunnels were captured; of many, those that look worst. */
+    readonly tunnels: number;
+    readonly datagrams: number;
+    /** Why datagrams of a tunnel could not be captured; null: they were. */
+    readonly problem: string | null;
+  };
 }
 
 export interface AgentResults {

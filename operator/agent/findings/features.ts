@@ -1,0 +1,12 @@
+/** Features that the tunnel asks for, and the session does not have. */
+import { featuresOf } from "../../../model/features.ts";
+import { isEstablished, type SessionFinding, warning } from "./picture.ts";
+
+export const missingFeature: SessionFinding = (of) => {
+  const { state, tunnel, around } = of;
+  if (tunnel === undefined || !isEstablished(of) || !around.isAttached(state.session.key)) {
+    return null;
+  }
+  const lacking = featuresOf(tunnel.tunnel).find(({ name }) => state[name] !== true);
+  return lacking === undefined ? null : warning(lacking.missing, lacking.remedy);
+};

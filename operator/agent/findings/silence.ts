@@ -1,0 +1,60 @@
+/** Nothing is received, and nothing that comes tells why. */
+import { isCarrying } from "../../../l2tp/control/circuit-status.ts";
+import type { Session, SessionCounters, Tunnel } from "../../../model/model.ts";
+import { counted, type SessionCase, type SessionFinding, warning } from "./picture.ts";
+
+/** An idle peer is as silent for a while. */
+const SILENCE_MS = 30_000;
+
+/** Frames that came, and that have findings of their own. */
+const EXPLAINED: readonly (keyof SessionCounters)[] = [
+  ...(["rxCookieDiscards", "rxInvalid", "rxOversize", "rxSourceMismatch"] as const),
+  ...(["rxSublayerSuspect", "rxSeqDiscards", "rxErrors"] as const),
+];
+
+export const silence: SessionFinding = (of) => {
+  const { state, tunnel, grown, onWire } = of;
+  const { lastReceivedMsAgo: silent } = state;
+  if (!of.around.isAttached(state.session.key) || isExplained(of)) return null;
+  if (silent !== null && silent <= SILENCE_MS) return null;
+  const since = silent === null ? "ever" : `for ${Math.round(silent / 1000)} s`;
+  const sent = grown.txPackets <= 0 ? "" : `${counted(grown.txPackets, "frame")} went out, and `;
+  const compare = tunnel === undefined ? "" : whatToCompare(onWire ?? state.session, tunnel.tunnel);
+  return warning(`${sent}nothing has been received ${since}`, `${firstQuestion(of)}${compare}`);
+};
+
+function isExplained({ state: { control }, grown, wire }: SessionCase): boolean {
+  // Its conditions say that the peer's end is not there yet, or that its circuit is down.
+  const { established = null } = control ?? {};
+  if (control !== undefined && (established === null || !isCarrying(established.peerCircuit))) {
+    return true;
+  }
+  const others = (wire?.unknownSessions.count ?? 0) + (wire?.otherPorts.count ?? 0);
+  return others > 0 || EXPLAINED.some((name) => grown[name] > 0);
+}
+
+function firstQuestion({ wire, tunnel }: SessionCase): string {
+  const over = tunnel === undefined ? "the tunnel" : describePort(tunnel.tunnel);
+  if (wire !== null && wire.received > 0) {
+    return `datagrams of the peer do arrive, for other sessions: does it send for this one?`;
+  }
+  return `is the peer up, and does a firewall pass ${over} in both directions?`;
+}
+
+function describePort({ encapsulation, local, remote }: Tunnel): string {
+  return encapsulation === "UDP"
+    ? `UDP between ${local.address} port ${local.port} and ${remote.address} port ${remote.port}`
+    : `IP protocol 115 between ${local.address} and ${remote.address}`;
+}
+
+/** What the peer must have, in its own words: what we send is what it receives. */
+function whatToCompare(session: Session, { encapsulation, local, remote }: Tunnel): string {
+  const { sessionId, peerSessionId, rxCookie, txCookie, l2SpecificSublayer } = session;
+  const ports =
+    encapsulation === "UDP" ? `, UDP from port ${remote.port} to port ${local.port}` : "";
+  return (
+    ` Compare at the peer: local session id ${peerSessionId}, remote session id ${sessionId}; ` +
+    `it sends a cookie of ${rxCookie.length / 2} bytes and expects one of ${txCookie.length / 2}; ` +
+    `L2-specific sublayer ${l2SpecificSublayer}${ports}, to the address ${local.address}`
+  );
+}

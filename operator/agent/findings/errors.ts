@@ -3,7 +3,11 @@ import type { SessionCounters } from "../../../model/model.ts";
 import { counted, error, type SessionFinding } from "./picture.ts";
 
 /** Reasons that `rxErrors` includes, and that have findings of their own. */
-const NAMED: readonly (keyof SessionCounters)[] = ["rxCookieDiscards", "rxInvalid", "rxOversize"];
+const NAMED: readonly (keyof SessionCounters)[] = [
+  ...(["rxCookieDiscards", "rxInvalid", "rxOversize"] as const),
+  // The kernel drops frames by the octets that it takes for a sublayer.
+  "rxSublayerSuspect",
+];
 
 export const receiveErrors: SessionFinding = ({ grown }) => {
   if (grown.rxErrors <= 0 || NAMED.some((name) => grown[name] > 0)) return null;

@@ -25,7 +25,7 @@ interface Case {
 }
 
 const NO_WIRE: TunnelWire = {
-  ...{ received: 0, sent: 0, controlMessages: 0, sessions: new Map() },
+  ...{ received: 0, sent: 0, controlMessages: 0, sessions: new Map(), rightMessages: new Map() },
   unknownSessions: { count: 0, last: null },
   otherSources: { count: 0, last: null },
   otherPorts: { count: 0, last: null },
@@ -175,6 +175,21 @@ it.each<[string, Case, RegExp, RegExp]>([
     { of: { lastReceivedMsAgo: null }, grown: { txPackets: 5 } },
     /^5 frames went out, and nothing has been received ever/,
     /local session id 2, remote session id 1; it sends a cookie of 0 bytes.*Default/,
+  ],
+  [
+    "frames that the node's own firewall drops",
+    {
+      of: { lastReceivedMsAgo: null },
+      wire: { received: 9, rightMessages: new Map([["default/s1", 9]]) },
+    },
+    /^9 frames reached the node, and not the datapath/,
+    /this node's own firewall/,
+  ],
+  [
+    "datagrams for others alone",
+    { of: { lastReceivedMsAgo: null }, wire: { received: 4 } },
+    /^nothing has been received ever/,
+    /arrive, but none for this session/,
   ],
   [
     "errors that nothing else names",

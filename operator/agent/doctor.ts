@@ -21,7 +21,7 @@ import type {
 } from "./findings/picture.ts";
 import { otherPort } from "./findings/ports.ts";
 import { sequence } from "./findings/sequence.ts";
-import { silence } from "./findings/silence.ts";
+import { lostOnNode, silence } from "./findings/silence.ts";
 import { mtuOfPath, oversize, tooShort } from "./findings/sizes.ts";
 import { source } from "./findings/source.ts";
 import { spoofed } from "./findings/spoofed.ts";
@@ -54,6 +54,7 @@ const SESSION_FINDINGS: readonly SessionFinding[] = [
   spoofed,
   mtuOfPath,
   missingFeature,
+  lostOnNode,
   silence,
 ];
 

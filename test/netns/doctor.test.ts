@@ -156,6 +156,24 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
     expect(remedy).not.toContain(COOKIE);
   });
 
+  it("finds frames that the node's own firewall drops", async () => {
+    const program = family === "ipv4" ? "iptables" : "ip6tables";
+    const what = encapsulation === "UDP" ? ["udp", "--dport", String(PORT)] : ["115"];
+    const rule = (verb: string) =>
+      tryRun(inside(net.a.name, program, verb, "INPUT", "-p", ...what, "-j", "DROP"));
+    const { status, stderr } = await rule("-A");
+    // A kernel without a packet filter.
+    if (status !== 0) return expect(stderr).not.toBe("");
+    const to = peer();
+    const found = await findings(() => to.sendData(right));
+    await rule("-D");
+    expect(found.map(textOf)).toEqual([
+      expect.stringMatching(
+        new RegExp(`^L2tpSession shop/${name}: \\d+ frames reached the node, and not .*firewall`),
+      ),
+    ]);
+  });
+
   const tunnelFault = (finding: RegExp, remedy: RegExp) =>
     [`L2tpTunnel ${name}`, finding, remedy] as const;
   const sessionFault = (finding: RegExp, remedy: RegExp) =>

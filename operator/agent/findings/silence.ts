@@ -1,10 +1,13 @@
 /** Nothing is received, and nothing that comes tells why. */
 import { isCarrying } from "../../../l2tp/control/circuit-status.ts";
 import type { Session, SessionCounters, Tunnel } from "../../../model/model.ts";
-import { counted, type SessionCase, type SessionFinding, warning } from "./picture.ts";
+import { counted, error, type SessionCase, type SessionFinding, warning } from "./picture.ts";
 
 /** An idle peer is as silent for a while. */
 const SILENCE_MS = 30_000;
+
+/** The last of few may be on their way yet. */
+const CERTAIN = 5;
 
 /** Frames that came, and that have findings of their own. */
 const EXPLAINED: readonly (keyof SessionCounters)[] = [
@@ -17,6 +20,7 @@ export const silence: SessionFinding = (of) => {
   const { lastReceivedMsAgo: silent } = state;
   if (!of.around.isAttached(state.session.key) || isExplained(of)) return null;
   if (silent !== null && silent <= SILENCE_MS) return null;
+  if (lostOnNode(of) !== null) return null;
   const since = silent === null ? "ever" : `for ${Math.round(silent / 1000)} s`;
   const sent = grown.txPackets <= 0 ? "" : `${counted(grown.txPackets, "frame")} went out, and `;
   const compare = tunnel === undefined ? "" : whatToCompare(onWire ?? state.session, tunnel.tunnel);
@@ -33,12 +37,23 @@ function isExplained({ state: { control }, grown, wire }: SessionCase): boolean 
   return others > 0 || EXPLAINED.some((name) => grown[name] > 0);
 }
 
+/** The capture sees frames before the node's packet filter, and before their checksums are checked. */
+export const lostOnNode: SessionFinding = (of) => {
+  const { state, grown, wire } = of;
+  const arrived = wire?.rightMessages.get(state.session.key) ?? 0;
+  if (arrived < CERTAIN || grown.rxPackets > 0 || grown.rxNoDevice > 0) return null;
+  if (isExplained(of)) return null;
+  return error(
+    `${arrived} frames reached the node, and not the datapath`,
+    "look at this node's own firewall (nft list ruleset), and whether the peer's UDP checksums are right; over IPv6, zero checksums need spec.udpChecksum: false",
+  );
+};
+
 function firstQuestion({ wire, tunnel }: SessionCase): string {
   const over = tunnel === undefined ? "the tunnel" : describePort(tunnel.tunnel);
-  if (wire !== null && wire.received > 0) {
-    return `datagrams of the peer do arrive, for other sessions: does it send for this one?`;
-  }
-  return `is the peer up, and does a firewall pass ${over} in both directions?`;
+  return wire !== null && wire.received > 0
+    ? "datagrams of the peer arrive, but none for this session: is the session up there?"
+    : `is the peer up, and does a firewall pass ${over} in both directions?`;
 }
 
 function describePort({ encapsulation, local, remote }: Tunnel): string {

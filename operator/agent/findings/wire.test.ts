@@ -51,6 +51,7 @@ it("finds nothing in what is as it should be", () => {
   expect(wire).toMatchObject({ received: 1, sent: 1, controlMessages: 0 });
   expect(wire.unknownSessions).toEqual({ count: 0, last: null });
   expect(faultsOf(wire)).toEqual([]);
+  expect(wire.rightMessages.get("shop/lan")).toBe(1);
 });
 
 it.each<[string, Sent, unknown]>([

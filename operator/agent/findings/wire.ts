@@ -40,6 +40,8 @@ export interface TunnelWire {
   readonly controlMessages: number;
   /** By the key of the session. */
   readonly sessions: ReadonlyMap<string, SessionSightings>;
+  /** Data messages in which nothing is wrong, by the key of the session. */
+  readonly rightMessages: ReadonlyMap<string, number>;
 }
 
 /** What is known of the tunnel's sessions and of the others. */
@@ -70,6 +72,7 @@ export class WireReader {
   readonly #unknown: { count: number; last: number | null } = { count: 0, last: null };
   readonly #others: { count: number; last: SocketAddress | null } = { count: 0, last: null };
   readonly #ports: { count: number; last: number | null } = { count: 0, last: null };
+  readonly #right = new Map<string, number>();
   #received = 0;
   #sent = 0;
   #control = 0;
@@ -117,6 +120,7 @@ export class WireReader {
       otherPorts: { ...this.#ports },
       controlMessages: this.#control,
       sessions: new Map(Array.from(this.#sessions, ([key, counts]) => [key, { ...counts }])),
+      rightMessages: new Map(this.#right),
     };
   }
 
@@ -149,6 +153,7 @@ export class WireReader {
     if (header === null || frameBytes < type.minFrameBytes) counts.rxInvalid++;
     else if (header.cookie !== session.rxCookie) counts.rxCookieDiscards++;
     else if (isMisaligned(session, payload, header.frameAt)) counts.rxSublayerSuspect++;
+    else this.#right.set(session.key, (this.#right.get(session.key) ?? 0) + 1);
   }
 
   #isRemote({ source, sourcePort }: IpPacket): boolean {

@@ -223,7 +223,7 @@ export function renderFindings(examination: Examination): string {
   return [...lines, `Looked at ${watched}.`].join("\n");
 }
 
-/** What the capture was good for; without one some faults in the kernel's L2TP are not seen. */
+/** Tells how much was captured; without a capture some faults in the kernel's L2TP are not seen. */
 function captureOf({ captured: { tunnels, datagrams, problem }, ...all }: Examination): string {
   if (problem !== null) return `; datagrams were not captured (${problem})`;
   if (tunnels === 0) return "";

@@ -93,7 +93,7 @@ export interface SessionState extends Features {
   /** False: another session has taken its session id over. */
   readonly receiving: boolean;
   readonly counters: SessionCounters;
-  /** Of the `rxErrors`: frames that its device in the kernel refused. */
+  /** Frames, among the `rxErrors`, that its device in the kernel refused. */
   readonly deviceErrors?: number;
   /** Milliseconds since the last frame came in; null: none yet. */
   readonly lastReceivedMsAgo: number | null;

@@ -6,7 +6,7 @@ import { SEQUENCE_MASK } from "./sequence.ts";
 /** S bit of the default sublayer (RFC 3931, section 4.6). */
 const SEQUENCE_PRESENT = 0x4000_0000;
 
-/** What a session expects behind the session id; the octets themselves do not tell. */
+/** The session's header behind the session id; the octets themselves do not tell. */
 export interface DataLayout {
   readonly cookieBytes: number;
   readonly hasSublayer: boolean;

@@ -12,7 +12,7 @@ const MAX_INSTRUCTIONS = 128;
 /** A jump leads over as many instructions at most. */
 const MAX_JUMP = 255;
 
-/** What an instruction does; A is the accumulator, X the index register. */
+/** The instructions that we use; A is the accumulator, X the index register. */
 const CODE = {
   /** A = 32, 16 or 8 bits at an offset of the packet. */
   load32: 0x20,
@@ -91,7 +91,7 @@ export class ClassicFilter {
   }
 }
 
-/** What the kernel reads while a call lasts; calls of a thread do not overlap. */
+/** The kernel reads it while a call lasts; calls of a thread do not overlap. */
 let memory: { readonly code: Memory; readonly program: Memory } | undefined;
 
 /** Lets the socket take only what the filter returns more than 0 bytes of. @throws SystemError */

@@ -12,7 +12,7 @@ export const MAX_SNAP_BYTES = 256;
 const HEADER = { name: 0, nameBytes: 8, iov: 16, iovCount: 24, control: 32, controlBytes: 40 };
 const HEADER_LENGTH = 56;
 const HEADER_BYTES = 64;
-/** What the pointers of a header lead to. */
+/** The pointers of a header lead to these. */
 const IOVEC_BYTES = 16;
 /** struct sockaddr_ll, padded. */
 const ADDRESS_BYTES = 24;
@@ -31,7 +31,7 @@ export interface PacketMessage {
   readonly octets: Uint8Array<ArrayBuffer>;
 }
 
-/** For all sockets: a call of a thread ends before its next one begins. */
+/** One for all sockets: a call of a thread ends before its next one begins. */
 let memory: Memory | undefined;
 
 const at = (index: number): { iovec: number; address: number; control: number; octets: number } => {

@@ -27,7 +27,7 @@ export interface IpPacket {
   readonly isFragmented: boolean;
 }
 
-/** What a header of IP says, before the one of UDP is read. */
+/** A header of IP, before the one of UDP is read. */
 interface Network {
   readonly source: string;
   readonly destination: string;

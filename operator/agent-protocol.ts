@@ -199,7 +199,7 @@ export interface TunnelRow {
     readonly rxPackets: number;
     readonly rxBytes: number;
   };
-  /** Of its local endpoint, which it may share with other tunnels. */
+  /** Those of its local endpoint, which it may share with other tunnels. */
   readonly counters: Readonly<Record<string, number>>;
 }
 

@@ -73,7 +73,7 @@ const PLAUSIBLE_HALF_OPEN = 2;
 /** Over, and not yet acknowledged. */
 const MAX_LINGERING = 8;
 const TIE_LOST = "the peer's connection has won";
-/** Of the peer's messages; the peer is not told, as anybody may have sent them. */
+/** Said of the peer's messages; the peer is not told, as anybody may have sent them. */
 const UNSIGNED = "are not signed with our shared secret";
 const SIGNED = "are signed with a shared secret, and none is configured at this end";
 const NOT_ACTIVE: CircuitStatus = { active: false, standby: false };

@@ -1,4 +1,4 @@
-/** What links have counted (struct rtnl_link_stats64, include/uapi/linux/if_link.h). */
+/** Counters of links (struct rtnl_link_stats64, include/uapi/linux/if_link.h). */
 import { type Message, MessageWriter, NetlinkAttributes, NLM_F_ACK } from "./message.ts";
 import { type NetlinkSocket, NLM_F_DUMP, NLM_F_REQUEST } from "./socket.ts";
 
@@ -16,7 +16,7 @@ export interface LinkStatistics {
   readonly rxErrors: number;
 }
 
-/** Of the link with that index; undefined: there is none. */
+/** Those of the link with that index; undefined: there is none. */
 export function getLinkStatistics(
   socket: NetlinkSocket,
   index: number,
@@ -26,7 +26,7 @@ export function getLinkStatistics(
   return found === undefined ? undefined : parse(found);
 }
 
-/** Of all links of the socket's namespace. */
+/** Those of all links of the socket's namespace. */
 export function listLinkStatistics(socket: NetlinkSocket): LinkStatistics[] {
   const build = () => ({
     name: "list statistics of links",

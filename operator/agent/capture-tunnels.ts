@@ -9,16 +9,16 @@ import { type TunnelWire, WireReader } from "./findings/wire.ts";
 
 /** Each costs two filters that all packets of the node pass. */
 const MAX_TUNNELS = 16;
-/** Of one tunnel. */
+/** So many of one tunnel. */
 const MAX_DATAGRAMS = 4000;
 const READ_MS = 50;
-/** Of one capture, between two readings. */
+/** So many of one capture, between two readings. */
 const MAX_AT_ONCE = 128;
 /** A tunnel that has received since then is not looked at first. */
 const RECENT_MS = 30_000;
 
 export interface Captured {
-  /** By the name of the tunnel. */
+  /** The datagrams of each tunnel, by its name. */
   readonly wires: ReadonlyMap<string, TunnelWire>;
   readonly datagrams: number;
   /** Why nothing could be captured; null: it could. */

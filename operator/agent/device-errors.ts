@@ -36,7 +36,7 @@ function nameOnNode(state: SessionState): string | undefined {
   return session === null ? undefined : traitsOf(state.datapath).deviceName(session);
 }
 
-/** Of the session's own device, where it is the interface of a pod. */
+/** Those of the session's own device, where it is the interface of a pod. */
 function podStatistics(attachments: readonly Attachment[]): LinkStatistics | undefined {
   const owner = attachments.find(({ device }) => device?.kind === "pseudowire");
   if (!owner?.device) return undefined;

@@ -20,7 +20,7 @@ interface Case {
   readonly tunnel?: Partial<TunnelState>;
   readonly endpoint?: Partial<TunnelState["endpoint"]>;
   readonly around?: Partial<NodeKnowledge>;
-  /** What the capture shows. */
+  /** The capture between the two looks. */
   readonly wire?: Partial<TunnelWire>;
 }
 

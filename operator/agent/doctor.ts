@@ -114,7 +114,7 @@ function tunnelCase(
   };
 }
 
-/** Where the capture shows more than the datapath counts. */
+/** Takes the capture's number where it is larger than the datapath's. */
 function withEndpointSightings(
   grown: EndpointCounters,
   { control }: TunnelState,

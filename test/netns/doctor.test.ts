@@ -1,5 +1,5 @@
 /**
- * What the doctor says of a peer that is configured otherwise: the same in every datapath, over every wire. Runs again
+ * The doctor's findings about a peer that is configured otherwise: the same in every datapath, over every wire. Runs again
  * inside the virtual machine, with the frames in the kernel.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";

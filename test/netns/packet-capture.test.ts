@@ -72,7 +72,7 @@ function cross(family: Family, from: "a" | "b", text: string, protocol = UDP): v
   send({ from: net[from], source, to, text, protocol });
 }
 
-/** What has come by now, in words. */
+/** The packets that have come by now, in words. */
 function shown(of: PacketCapture): string[] {
   return of.read().map(({ outgoing, octets }) => {
     const packet = parseIpPacket(octets);

@@ -5,7 +5,7 @@ import { error, type Fault, warning } from "./picture.ts";
 const CORRECT = "correct what the message names; the agent then tries again by itself";
 const PEERS_LOG = "the peer's log says more; compare its configuration with the message";
 
-/** By type and reason. A warning: nothing is wrong at this end. */
+/** Remedies by type and reason. A warning: nothing is wrong at this end. */
 const REMEDIES: Readonly<Record<string, readonly [Finding["severity"], string]>> = {
   "Programmed DatapathDown": [
     "error",
@@ -49,7 +49,7 @@ const REMEDIES: Readonly<Record<string, readonly [Finding["severity"], string]>>
   "Established Down": ["error", PEERS_LOG],
 };
 
-/** What the conditions of an object say, if that is not that all is well. */
+/** Reports the first condition of an object that is not as it should be. */
 export function aboutConditions(object: string, conditions: readonly ConditionRow[]): Finding[] {
   const bad = faultOf(conditions);
   return bad === undefined ? [] : [{ object, ...describe(bad) }];

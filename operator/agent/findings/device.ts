@@ -14,7 +14,7 @@ export const device: SessionFinding = ({ state, around }) => {
   if (!state.deviceOpen || found === null) {
     return error(
       "its device is gone",
-      "the agent makes it anew; see the conditions if it stays so",
+      "the agent creates it again; see the conditions if it stays so",
     );
   }
   if (found.up) return null;

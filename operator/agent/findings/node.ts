@@ -2,10 +2,10 @@
 import type { Finding } from "../../agent-protocol.ts";
 import type { Intake, Rejection } from "../../resolve/intake.ts";
 
-/** What the node was given. */
+/** The objects that the node was given. */
 export interface NodeInput {
   readonly nodeName: string;
-  /** For messages; null: the objects are in a cluster, which shows each node its own. */
+  /** Messages name it; null: the objects are in a cluster, which shows each node its own. */
   readonly folder: string | null;
   readonly intake: Intake;
   readonly rejections: readonly Rejection[];

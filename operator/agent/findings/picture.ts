@@ -4,7 +4,7 @@ import type { EndpointCounters, Session, SessionCounters } from "../../../model/
 import type { Finding } from "../../agent-protocol.ts";
 import type { TunnelWire } from "./wire.ts";
 
-/** What the network around a session looks like. */
+/** The network around a session. */
 export interface NodeKnowledge {
   /** errno's name where there is no route to the remote of the tunnel. */
   noRoute(tunnel: string): string | null;
@@ -44,7 +44,7 @@ export interface SessionCase {
   readonly around: NodeKnowledge;
 }
 
-/** What is wrong, and what to do; the object is known where it is looked for. */
+/** A finding without its object, which the list of findings adds. */
 export type Fault = Omit<Finding, "object">;
 
 export type TunnelFinding = (of: TunnelCase) => Fault | null;
@@ -70,7 +70,7 @@ export function deviceMtu({ state: { session }, around }: SessionCase): number {
   return around.device(session.key)?.mtu ?? session.mtu;
 }
 
-/** Where a signalled session's frames cannot flow, its conditions say why. */
+/** False: its ends have not agreed, and its conditions say why. */
 export function isEstablished({ state: { control } }: SessionCase): boolean {
   return control === undefined || control.established !== null;
 }

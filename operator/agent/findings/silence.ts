@@ -62,7 +62,7 @@ function describePort({ encapsulation, local, remote }: Tunnel): string {
     : `IP protocol 115 between ${local.address} and ${remote.address}`;
 }
 
-/** What the peer must have, in its own words: what we send is what it receives. */
+/** The peer's configuration, in its own words: our transmit cookie is its receive cookie. */
 function whatToCompare(session: Session, { encapsulation, local, remote }: Tunnel): string {
   const { sessionId, peerSessionId, rxCookie, txCookie, l2SpecificSublayer } = session;
   const ports =

@@ -1,4 +1,4 @@
-/** What captured datagrams tell of a tunnel and its sessions. Pure. */
+/** Reads captured datagrams of a tunnel: which faults do they show? Pure. */
 import type { TunnelState } from "../../../datapath/datapath.ts";
 import { type DataHeader, describeDatagram } from "../../../l2tp/describe-data.ts";
 import type { SocketAddress } from "../../../linux/socket.ts";
@@ -38,13 +38,13 @@ export interface TunnelWire {
   /** Datagrams of L2TPv3 that the remote sends to another port than the local one. */
   readonly otherPorts: Sightings<number>;
   readonly controlMessages: number;
-  /** By the key of the session. */
+  /** Faults of data messages, by the key of the session. */
   readonly sessions: ReadonlyMap<string, SessionSightings>;
   /** Data messages in which nothing is wrong, by the key of the session. */
   readonly rightMessages: ReadonlyMap<string, number>;
 }
 
-/** What is known of the tunnel's sessions and of the others. */
+/** The tunnel's sessions, and the ids of the others. */
 export interface WireContext {
   /** The tunnel's sessions as they are on the wire. */
   readonly sessions: readonly Session[];

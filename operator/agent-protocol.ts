@@ -185,6 +185,7 @@ export interface TunnelRow {
   readonly encapsulation: string;
   readonly local: string;
   readonly remote: string;
+  /** As control messages have it; null: the ends have not told each other yet. */
   readonly tunnelId: number | null;
   readonly peerTunnelId: number | null;
   readonly datapath: string;
@@ -193,6 +194,14 @@ export interface TunnelRow {
   /** null: it has no control connection. */
   readonly control: TunnelControlRow | null;
   readonly conditions: readonly ConditionRow[];
+  /** Frames of its sessions together. */
+  readonly traffic: {
+    readonly txPackets: number;
+    readonly txBytes: number;
+    readonly rxPackets: number;
+    readonly rxBytes: number;
+  };
+  /** Those of its local endpoint, which it may share with other tunnels. */
   readonly counters: Readonly<Record<string, number>>;
 }
 
@@ -267,8 +276,10 @@ export interface SessionRow {
   /** "namespace/name". */
   readonly name: string;
   readonly tunnel: string;
+  /** As its frames have it; null: the ends have not agreed on one yet. */
   readonly sessionId: number | null;
   readonly peerSessionId: number | null;
+  /** The session's own device, by the name that it has now; null: there is none. */
   readonly interface: string | null;
   readonly mtu: number | null;
   readonly mode: string;
@@ -296,15 +307,15 @@ export interface AttachmentRow extends CniCall {
 export interface DumpRow {
   readonly datapath: string;
   readonly tunnelId: number;
-  /** Null: it is the tunnel itself. */
+  /** As its frames have it. Null: it is the tunnel itself; 0: the ends have not agreed on one yet. */
   readonly sessionId: number | null;
-  /** The peer's ID of the tunnel or session. */
+  /** The peer's ID of the tunnel or session; 0: the ends have not agreed on one yet. */
   readonly peerId: number;
   /** "L2TPv3 UDP", "Ethernet", "PPP". */
   readonly type: string;
   /** A tunnel's ends, "192.0.2.1:5000 192.0.2.2:5000"; empty for a session. */
   readonly endpoints: string;
-  /** A session's device, by the name that the kernel gave it; pods may have renamed it. */
+  /** A session's device, by the name that it has now; empty: it has none that the agent can see. */
   readonly interface: string;
   /** "L2tpSession shop/lan"; null: somebody else made it. */
   readonly owner: string | null;
@@ -330,6 +341,14 @@ export interface Examination {
   readonly rxPackets: number;
   readonly txPackets: number;
   readonly seconds: number;
+  /** Datagrams that were captured meanwhile. */
+  readonly captured: {
+    /** So many tunnels were captured; of many, those that look worst. */
+    readonly tunnels: number;
+    readonly datagrams: number;
+    /** Why datagrams of a tunnel could not be captured; null: they were. */
+    readonly problem: string | null;
+  };
 }
 
 export interface AgentResults {

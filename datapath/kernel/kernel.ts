@@ -368,6 +368,8 @@ export class KernelDatapath {
       counters: {
         ...createSessionCounters(),
         ...statistics,
+        // The kernel counts frames that come late there, too (l2tp_recv_common).
+        rxErrors: Math.max(0, statistics.rxErrors - statistics.rxSeqDiscards),
         ...frameBytes(session, tunnel?.encapsulation === "UDP", statistics),
       },
       lastReceivedMsAgo: this.#activity.lastReceivedMsAgo(session.key, statistics.rxPackets),

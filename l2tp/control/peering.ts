@@ -75,6 +75,9 @@ const PLAUSIBLE_HALF_OPEN = 2;
 /** Over, and not yet acknowledged. */
 const MAX_LINGERING = 8;
 const TIE_LOST = "the peer's connection has won";
+/** Said of the peer's messages; the peer is not told, as anybody may have sent them. */
+const UNSIGNED = "are not signed with our shared secret";
+const SIGNED = "are signed with a shared secret, and none is configured at this end";
 const NOT_ACTIVE: CircuitStatus = { active: false, standby: false };
 
 interface WantedSession {
@@ -103,6 +106,8 @@ export class Peering {
   #isClosing = false;
   /** Of connections that are no more. */
   #droppedUnauthenticated = 0;
+  /** Since the last attempt, messages in the peer's name were not signed as they must be. */
+  #hasUnsigned = false;
   #now = 0;
 
   constructor(config: PeeringConfig, context: PeeringContext, now: number) {
@@ -187,8 +192,23 @@ export class Peering {
 
   receive(connection: ControlConnection, from: Endpoint, octets: Octets, now: number): void {
     this.#now = now;
+    const { unauthenticated } = connection.counters;
     connection.receive(from, octets, now);
+    if (connection.counters.unauthenticated > unauthenticated) this.#noteUnsigned();
     if (connection.isOver(now)) this.#drop(connection);
+  }
+
+  /** While there is no connection, that is why. */
+  #noteUnsigned(): void {
+    if (this.established !== null) return;
+    this.#hasUnsigned = true;
+    this.#tell(this.#unsigned, false);
+  }
+
+  get #unsigned(): Ending {
+    const hasSecret = this.config.connection.secrets.length > 0;
+    const why = `the peer's messages ${hasSecret ? UNSIGNED : SIGNED}`;
+    return { by: "us", why, result: StopResult.NotAuthorized };
   }
 
   /** An SCCRQ that none of our connections has begun with. False: it is one of ours that came back. */
@@ -200,6 +220,7 @@ export class Peering {
     this.#makeRoom("idle", MAX_LINGERING);
     const connection = this.#connect(this.#context.newId(), from);
     connection.receive(from, octets, now);
+    if (connection.counters.unauthenticated > 0) this.#noteUnsigned();
     // It was none, or not by who may.
     if (!connection.hasBegun) this.#drop(connection);
     return true;
@@ -371,6 +392,7 @@ export class Peering {
     this.#openAt = Number.POSITIVE_INFINITY;
     this.#backoff.succeeded();
     this.lastEnding = null;
+    this.#hasUnsigned = false;
     // Those before it: a peer that has restarted knows nothing of them, and what it said before may still come.
     for (const other of this.connections) {
       if (other.state === "wait-ctl-reply") other.discard(TIE_LOST, this.#now);
@@ -389,7 +411,11 @@ export class Peering {
     const wasOurs = connection === this.established;
     if (!wasOurs && this.established !== null) return;
     this.established = null;
-    if (wasOurs || !this.#isTie(connection, ending)) this.#tell(ending, wasOurs);
+    const isSilence = ending.by !== "peer" && this.#hasUnsigned && !wasOurs;
+    this.#hasUnsigned = false;
+    // The peer does answer, but not so that it could be believed.
+    if (isSilence) this.#tell(this.#unsigned, false);
+    else if (wasOurs || !this.#isTie(connection, ending)) this.#tell(ending, wasOurs);
     if (this.#isClosing) return;
     if (this.config.initiates || this.config.mode === "Quiescent") {
       // Requests that come to nothing may be forged, and are no failures of ours.

@@ -36,10 +36,10 @@ import { AttachmentStore } from "./attachments.ts";
 import { ControlWatch } from "./control-watch.ts";
 import { Datapaths } from "./datapaths.ts";
 import { DeferredRequests } from "./deferred.ts";
+import { aboutNode } from "./findings/node.ts";
 import { heldMtus, recordMtus } from "./given-mtus.ts";
 import { Mutex } from "./mutex.ts";
 import { Node } from "./node.ts";
-import { aboutNode } from "./object-findings.ts";
 import type { PassState } from "./pass-state.ts";
 import { statusInputs } from "./report.ts";
 

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { IcmpErrors } from "../../linux/icmp.ts";
 import { udp6ChecksumErrors } from "../../linux/udp-statistics.ts";
-import type { UnderlaySeen } from "./underlay-findings.ts";
+import type { UnderlaySeen } from "./findings/icmp.ts";
 
 export async function watchUnderlay(milliseconds: number): Promise<UnderlaySeen> {
   const before = udp6ChecksumErrors();

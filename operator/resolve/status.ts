@@ -5,6 +5,7 @@ import type { SessionState } from "../../datapath/datapath.ts";
 import type { FailureCode } from "../../datapath/failure.ts";
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
+import { StopResult } from "../../l2tp/control/result-code.ts";
 import type { Attachment } from "../../model/attachments/attachment.ts";
 import type { FieldProblem } from "../../model/problem.ts";
 import { describeProblem } from "../../model/problem.ts";
@@ -187,8 +188,9 @@ function alive(control: TunnelControlState | undefined): UndatedCondition {
     const message = "The peer has not answered yet; it is asked again and again.";
     return { type, status: "False", reason: "Connecting", message };
   }
-  const { by, why } = control.lastEnding;
-  const reason = by === "peer" ? "Refused" : by === "us" ? "Closed" : "PeerLost";
+  const { by, why, result } = control.lastEnding;
+  const closed = by === "peer" ? "Refused" : by === "us" ? "Closed" : "PeerLost";
+  const reason = result === StopResult.NotAuthorized ? "NotAuthorized" : closed;
   const message = `The control connection is down: ${why}; it is tried again.`;
   return { type, status: "False", reason, message };
 }

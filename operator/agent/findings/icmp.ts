@@ -1,9 +1,9 @@
 /** What the underlay has against a tunnel: for the doctor, alike for all datapaths. Pure. */
-import type { Listing, TunnelState } from "../../datapath/datapath.ts";
-import type { IcmpError, Unreachable } from "../../linux/icmp.ts";
-import type { SessionCounters, Tunnel } from "../../model/model.ts";
-import type { Finding } from "../agent-protocol.ts";
-import { ACCEPT_ZERO_CHECKSUMS, sendsZeroChecksums } from "../resolve/peer-needs.ts";
+import type { Listing, TunnelState } from "../../../datapath/datapath.ts";
+import type { IcmpError, Unreachable } from "../../../linux/icmp.ts";
+import type { SessionCounters, Tunnel } from "../../../model/model.ts";
+import type { Finding } from "../../agent-protocol.ts";
+import { ACCEPT_ZERO_CHECKSUMS, sendsZeroChecksums } from "../../resolve/peer-needs.ts";
 
 /** What was seen between the two looks. */
 export interface UnderlaySeen {

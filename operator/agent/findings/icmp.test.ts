@@ -1,14 +1,14 @@
 import { expect, it } from "vitest";
-import type { Listing, TunnelState } from "../../datapath/datapath.ts";
-import type { IcmpError } from "../../linux/icmp.ts";
+import type { Listing, TunnelState } from "../../../datapath/datapath.ts";
+import type { IcmpError } from "../../../linux/icmp.ts";
 import {
   createEndpointCounters,
   createSessionCounters,
   type SessionCounters,
   type Tunnel,
-} from "../../model/model.ts";
-import { session, tunnel } from "../../model/testdata.ts";
-import { type UnderlaySeen, underlayFindings } from "./underlay-findings.ts";
+} from "../../../model/model.ts";
+import { session, tunnel } from "../../../model/testdata.ts";
+import { type UnderlaySeen, underlayFindings } from "./icmp.ts";
 
 const NOTHING: UnderlaySeen = { icmpErrors: [], checksumErrors: 0 };
 const IPV6 = {

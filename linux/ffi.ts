@@ -27,6 +27,7 @@ interface LibC {
   listen(fd: number, backlog: number): number;
   accept4(fd: number, address: null, length: null, flags: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buf, length: number): number;
+  getsockopt(fd: number, level: number, option: number, value: Buf, length: Buf): number;
   sendto(
     fd: number,
     data: Buf,
@@ -85,6 +86,7 @@ export const c = {
   listen: bind("int listen(int fd, int backlog)"),
   accept4: bind("int accept4(int fd, void *address, void *length, int flags)"),
   setsockopt: bind("int setsockopt(int fd, int level, int option, void *value, uint32_t length)"),
+  getsockopt: bind("int getsockopt(int fd, int level, int option, void *value, void *length)"),
   sendto: bind(
     "int64_t sendto(int fd, void *data, size_t length, int flags, void *address, uint32_t addressLength)",
   ),

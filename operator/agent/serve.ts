@@ -47,6 +47,10 @@ async function handle(
   request: AgentRequest,
   client: Client,
 ): Promise<AgentResults[keyof AgentResults]> {
+  // These two ask nothing of the objects.
+  if (request.op !== "annotation" && request.op !== "dump") {
+    await agent.awaitObjects(request.op === "attach" ? request.session : null);
+  }
   switch (request.op) {
     case "ready":
       requireState(agent);

@@ -7,6 +7,7 @@ import { attachmentMode } from "../../model/attachments/index.ts";
 import { sessionMtu } from "../../model/mtu.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
 import { type Client, serve } from "../../rpc/server.ts";
+import { ReplyStream } from "../../rpc/stream.ts";
 import { nodePaths } from "../../underlay/index.ts";
 import { AgentError } from "../agent-error.ts";
 import {
@@ -17,12 +18,14 @@ import {
   type SessionRequest,
 } from "../agent-protocol.ts";
 import { ownDeviceName } from "../resolve/desired.ts";
+import type { TraceRequest } from "../trace-protocol.ts";
 import type { Agent } from "./agent.ts";
 import { diagnose, type NodeKnowledge } from "./doctor.ts";
 import { aboutUnreadable, objectFindings } from "./object-findings.ts";
 import type { PassState } from "./pass-state.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { checkRequest } from "./request.ts";
+import { trace } from "./trace/trace.ts";
 
 const MAX_CONNECTIONS = 1024;
 const IDLE_TIMEOUT_MS = 120_000;
@@ -46,7 +49,7 @@ async function handle(
   agent: Agent,
   request: AgentRequest,
   client: Client,
-): Promise<AgentResults[keyof AgentResults]> {
+): Promise<AgentResults[keyof AgentResults] | ReplyStream> {
   // These two ask nothing of the objects.
   if (request.op !== "annotation" && request.op !== "dump") {
     await agent.awaitObjects(request.op === "attach" ? request.session : null);
@@ -71,6 +74,8 @@ async function handle(
       return agent.source.annotationOf(request.pod, request.uid);
     case "doctor":
       return examine(agent, request.seconds);
+    case "trace":
+      return traced(agent, request);
     default:
       return toldWhere(agent, request, async () => {
         // It has given up, and done what it does then: nothing may happen behind its back.
@@ -86,6 +91,25 @@ async function handle(
         }
       });
   }
+}
+
+function traced(agent: Agent, request: TraceRequest): ReplyStream {
+  const node = {
+    nodeName: agent.nodeName,
+    state: () => agent.state,
+    look: () => agent.listDatapath(),
+  };
+  const { target, kinds } = request;
+  return new ReplyStream(async (outlet) => {
+    agent.log.info({ target, kinds }, "a trace begins");
+    try {
+      return await trace(request, node, outlet);
+    } catch (error) {
+      throw forCaller(error);
+    } finally {
+      agent.log.info({ target }, "a trace has ended");
+    }
+  });
 }
 
 type ChangeRequest = Extract<

@@ -18,8 +18,11 @@ const CODE = {
   load32: 0x20,
   load16: 0x28,
   load8: 0x30,
-  /** A = 16 bits at X and an offset. */
+  /** A = 32 or 16 bits at X and an offset. */
+  load32AtX: 0x40,
   load16AtX: 0x48,
+  /** A = A and a number. */
+  and: 0x54,
   /** X = a number. */
   setX: 0x01,
   /** X = the length of the IPv4 header at an offset. */

@@ -32,13 +32,15 @@ const SO_TIMESTAMPNS = 35;
 const SNAP_BYTES = 128;
 /** Some hundred packets of 1,500 bytes, as the kernel counts them. */
 const BUFFER_BYTES = 256 * 1024;
+/** Packets of one length are one packet if so much of them is the same. */
+const COMPARED_BYTES = 256;
 /** So many packets are remembered, to know them again at another device. */
 const REMEMBERED = 256;
 
 export interface CaptureOptions {
   /** The path of a network namespace; null: the process's own. */
   readonly netns?: string | null;
-  /** As much of each packet is kept, at most 256 bytes. */
+  /** As much of each packet is kept, at most 64 KiB. */
   readonly snapBytes?: number;
   /** Room for packets that are not read yet. More than fit are dropped, and counted. */
   readonly bufferBytes?: number;
@@ -62,6 +64,7 @@ export interface CapturedIpPacket {
  */
 export class PacketCapture {
   readonly #fd: number;
+  readonly #snapBytes: number;
   #dropped = 0;
   /** The device of each packet, by its direction and octets, in the order of their arrival. */
   readonly #devices = new Map<string, number>();
@@ -71,6 +74,7 @@ export class PacketCapture {
     const { netns = null, snapBytes = SNAP_BYTES, bufferBytes = BUFFER_BYTES } = options;
     if (snapBytes > MAX_SNAP_BYTES) throw new RangeError(`a snap length of ${snapBytes} bytes`);
     const program = packetFilter(filter, snapBytes);
+    this.#snapBytes = snapBytes;
     this.#fd = inNetns(netns, () => open(program, bufferBytes));
   }
 
@@ -78,7 +82,7 @@ export class PacketCapture {
   read(max = BATCH): CapturedIpPacket[] {
     const found: CapturedIpPacket[] = [];
     for (let left = max; left > 0; ) {
-      const messages = readPacketMessages(this.#fd, left);
+      const messages = readPacketMessages(this.#fd, left, this.#snapBytes);
       for (const message of messages) this.#take(message, found);
       if (messages.length < Math.min(left, BATCH)) break;
       left -= messages.length;
@@ -110,7 +114,8 @@ export class PacketCapture {
 
   /** A bridge, a bond or a VLAN shows a packet that its lower device shows, too. */
   #isRepetition(outgoing: boolean, device: number, octets: Uint8Array): boolean {
-    const key = `${outgoing} ${Buffer.from(octets).toString("latin1")}`;
+    const head = Buffer.from(octets.subarray(0, COMPARED_BYTES)).toString("latin1");
+    const key = `${outgoing} ${octets.length} ${head}`;
     const first = this.#devices.get(key);
     if (first !== undefined) return first !== device;
     this.#devices.set(key, device);

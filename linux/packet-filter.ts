@@ -5,6 +5,17 @@ import { IP_PROTOCOL } from "../net/ip-packet.ts";
 import { ClassicFilter } from "./classic-bpf.ts";
 import type { SocketAddress } from "./socket.ts";
 
+/** A word of the payload: 32 bits in network order. */
+export interface PayloadWord {
+  /** Bytes behind the IP header. */
+  readonly at: number;
+  readonly mask: number;
+  /** Of the masked word. */
+  readonly value: number;
+  /** True: packets with this value are taken; false: all others. */
+  readonly isTaken: boolean;
+}
+
 export interface PacketFilter {
   /** The number of the protocol above IP. */
   readonly protocol: number;
@@ -17,6 +28,8 @@ export interface PacketFilter {
    * "others": packets to the local address and port from other addresses than the remote.
    */
   readonly takes: "between" | "either port" | "others";
+  /** Absent: whatever the payload. A packet that ends before is dropped. */
+  readonly word?: PayloadWord;
 }
 
 /** SKF_AD_OFF + SKF_AD_PROTOCOL: the packet's EtherType. */
@@ -62,7 +75,20 @@ export function packetFilter(filter: PacketFilter, snapBytes: number): Uint8Arra
   if (filter.takes === "others") isOtherAddress(program, header.source, remote);
   else isAddress(program, header.source, remote, "drop");
   havePorts(program, filter, DESTINATION_PORT);
-  return program.label("drop").do("return", 0).label("take").do("return", snapBytes).finish();
+  program.label("drop").do("return", 0).label("take");
+  if (filter.word !== undefined) hasWord(program, filter.word);
+  return program.do("return", snapBytes).finish();
+}
+
+/** Goes on where the packet is to be taken for its word, and drops it otherwise. */
+function hasWord(program: ClassicFilter, { at, mask, value, isTaken }: PayloadWord): void {
+  program
+    .do("load32AtX", at)
+    .do("and", mask)
+    .jumpIf("ifEqual", value, isTaken ? "fits" : "unfit", isTaken ? "unfit" : "fits")
+    .label("unfit")
+    .do("return", 0)
+    .label("fits");
 }
 
 /** Leaves the offset of the payload in X. */

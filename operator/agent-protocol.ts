@@ -1,8 +1,9 @@
 /**
- * The agent's socket protocol: newline-delimited JSON, one reply a request (rpc/). The CNI plugin and
+ * The agent's socket protocol: newline-delimited JSON, one reply a request (rpc/); a trace has many. The CNI plugin and
  * l2tpctl speak it, and know of the rest of the operator nothing but this file.
  */
 import { MAC_FORM } from "../net/mac.ts";
+import type { TraceRequest } from "./trace-protocol.ts";
 
 export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
 /** Of the CNI specification, the newest last. Calico, Flannel and Cilium still write lists of 0.3.1. */
@@ -30,6 +31,8 @@ export const FORMS = {
   label: /^[a-z0-9][-a-z0-9]{0,62}$/,
   /** "namespace/name". */
   session: /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9]{0,62}$/,
+  /** A tunnel: a subdomain (RFC 1123). */
+  tunnel: /^[a-z0-9][-a-z0-9.]{0,252}$/,
   /** "namespace/name". */
   pod: /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9.]{0,252}$/,
 } as const;
@@ -123,7 +126,9 @@ export type AgentRequest =
   | { readonly op: "attachments" }
   /** All that the node's data planes hold, ours or not. */
   | { readonly op: "dump" }
-  | { readonly op: "doctor"; readonly seconds: number };
+  | { readonly op: "doctor"; readonly seconds: number }
+  /** Items of trace-protocol.ts, until the client goes or what is traced. */
+  | TraceRequest;
 
 /**
  * A request that the plugin writes to a file when the node cannot be asked; the agent carries it
@@ -364,6 +369,7 @@ export interface AgentResults {
   readonly attachments: readonly AttachmentRow[];
   readonly dump: readonly DumpRow[];
   readonly doctor: Examination;
+  readonly trace: null;
 }
 
 /** An interface's address as a CNI result has it: without its peer. */

@@ -11,6 +11,7 @@ import { featuresOf } from "../../model/features.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import { whyNotInKernel } from "../../model/pseudowires/index.ts";
 import { kernelDeviceName, parseKernelDeviceName } from "./device-name.ts";
+import { KernelOrderWitness } from "./order-witness.ts";
 
 export const KERNEL_DEVICE: DeviceKind = {
   name: "Kernel",
@@ -41,6 +42,9 @@ export const KERNEL: DatapathTraits = {
   serves: (tunnel) => !needsSocket(tunnel),
   whyNot: (tunnel, host) => whyNotFeatures(tunnel) ?? whyNotSupported(tunnel, host),
   whyNotPseudowire: whyNotInKernel,
+  // The kernel looks at each number, whether the session asks for that or not.
+  witnessOrder: ({ sequencing, l2SpecificSublayer }) =>
+    l2SpecificSublayer === "Default" ? new KernelOrderWitness(sequencing.reorderTimeoutMs) : null,
   ...FORWARDS_AS_PUT,
 };
 

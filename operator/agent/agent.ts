@@ -41,6 +41,7 @@ import { heldMtus, recordMtus } from "./given-mtus.ts";
 import { Mutex } from "./mutex.ts";
 import { Node } from "./node.ts";
 import type { PassState } from "./pass-state.ts";
+import { PassWaiters } from "./pass-waiters.ts";
 import { statusInputs } from "./report.ts";
 
 export interface AgentOptions {
@@ -67,6 +68,8 @@ const SETTLE_MS = 50;
 /** Most of what links do is our own doing; what somebody else did can wait as long as status can. */
 const LINK_SETTLE_MS = 1000;
 const FIRST_RETRY_MS = 250;
+/** A request waits so long for the first objects: longer than a start takes, and shorter than runtimes wait. */
+const FIRST_READ_MS = 10_000;
 
 /** Explains an unreadable attachment, and names the remedy. */
 const SPARED =
@@ -82,7 +85,10 @@ export class Agent {
   readonly #control: ControlWatch;
   readonly #deferred: DeferredRequests;
   readonly #mutex = new Mutex();
+  readonly #passes = new PassWaiters();
   #state: PassState | null = null;
+  /** Why the last pass came to nothing; empty: it did not. */
+  #obstacle = "";
   #timer: NodeJS.Timeout | null = null;
   #datapathVersion = "";
   /** When the timer is to fire, by performance.now(). */
@@ -182,6 +188,26 @@ export class Agent {
       this.#timer = null;
       void this.run(() => this.#passOrLog());
     }, delayMs);
+  }
+
+  /**
+   * Waits some seconds until the objects have been read for the first time: a request in the first moments of an agent
+   * is one like any other. Must not be called by who runs alone.
+   * @param session the session that is asked for, which what was kept for a restart may not have; null: none
+   * @throws AgentError NotReady
+   */
+  async awaitObjects(session: string | null): Promise<void> {
+    if (await this.#passes.until(() => this.#hasRead(session), FIRST_READ_MS)) return;
+    const what = this.#state === null ? "its objects" : `L2tpSession ${session}`;
+    const why = this.#obstacle === "" ? "" : `: ${this.#obstacle}`;
+    throw new AgentError("NotReady", `the agent has not read ${what} yet${why}`, "try again");
+  }
+
+  #hasRead(session: string | null): boolean {
+    if (this.#state === null) return false;
+    if (session === null || this.source.isWhole) return true;
+    const { sessions, refusedSessions } = this.#state.resolved;
+    return sessions.has(session) || refusedSessions.has(session);
   }
 
   /** Carries out what the plugin could not ask. */
@@ -294,6 +320,8 @@ export class Agent {
         : new Map(observation.observed.links.map((link) => [link.id, link]));
     const known = { intake, rejections, withdrawn, resolved, failures, programmed };
     this.#state = { ...known, listing, links };
+    this.#obstacle = "";
+    this.#passes.passed();
     const matters = [...resolved.tunnels.values()].some(
       ({ tunnel }) => tunnel.control !== undefined,
     );
@@ -407,6 +435,7 @@ export class Agent {
   /** Said once, until it is said otherwise; with a stack where nobody has thought of it. */
   #reportFailedPass(error: unknown): void {
     const { message, code } = error as { message?: string; code?: unknown };
+    this.#obstacle = message ?? String(error);
     if (code === "NotReady") return this.log.info(`waiting: ${message}`);
     const line = `the pass failed: ${message ?? error}; it is tried again`;
     if (this.#reported.has(line)) return;

@@ -3,6 +3,7 @@ import type { Server } from "node:net";
 import { SystemError } from "../../linux/errno.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
 import { type Client, serve } from "../../rpc/server.ts";
+import { ReplyStream } from "../../rpc/stream.ts";
 import { AgentError } from "../agent-error.ts";
 import {
   type AgentRequest,
@@ -10,11 +11,13 @@ import {
   MAX_REQUEST_BYTES,
   type SessionRequest,
 } from "../agent-protocol.ts";
+import type { TraceRequest } from "../trace-protocol.ts";
 import type { Agent } from "./agent.ts";
 import { examine } from "./examine.ts";
 import type { PassState } from "./pass-state.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { checkRequest } from "./request.ts";
+import { trace } from "./trace/trace.ts";
 
 const MAX_CONNECTIONS = 1024;
 const IDLE_TIMEOUT_MS = 120_000;
@@ -38,7 +41,11 @@ async function handle(
   agent: Agent,
   request: AgentRequest,
   client: Client,
-): Promise<AgentResults[keyof AgentResults]> {
+): Promise<AgentResults[keyof AgentResults] | ReplyStream> {
+  // These two ask nothing of the objects.
+  if (request.op !== "annotation" && request.op !== "dump") {
+    await agent.awaitObjects(request.op === "attach" ? request.session : null);
+  }
   switch (request.op) {
     case "ready":
       requireState(agent);
@@ -59,6 +66,8 @@ async function handle(
       return agent.source.annotationOf(request.pod, request.uid);
     case "doctor":
       return examine(agent, request.seconds, () => requireState(agent));
+    case "trace":
+      return traced(agent, request);
     default:
       return toldWhere(agent, request, async () => {
         // It has given up, and done what it does then: nothing may happen behind its back.
@@ -74,6 +83,25 @@ async function handle(
         }
       });
   }
+}
+
+function traced(agent: Agent, request: TraceRequest): ReplyStream {
+  const node = {
+    nodeName: agent.nodeName,
+    state: () => agent.state,
+    look: () => agent.listDatapath(),
+  };
+  const { target, kinds } = request;
+  return new ReplyStream(async (outlet) => {
+    agent.log.info({ target, kinds }, "a trace begins");
+    try {
+      return await trace(request, node, outlet);
+    } catch (error) {
+      throw forCaller(error);
+    } finally {
+      agent.log.info({ target }, "a trace has ended");
+    }
+  });
 }
 
 type ChangeRequest = Extract<

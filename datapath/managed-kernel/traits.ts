@@ -44,11 +44,10 @@ function tunnelDifference(known: Tunnel, wanted: Tunnel): Difference {
   return sameData(before, after) ? "none" : "inPlace";
 }
 
-function whyNotManaged({ encapsulation, control }: Tunnel, isOpen: boolean): string | null {
+function whyNotManaged({ control }: Tunnel, isOpen: boolean): string | null {
   // Each new agreement takes a new device.
   if (isOpen)
     return "a tunnel with a control connection is in the kernel only where spec.datapath asks for it";
-  if (encapsulation === "IP") return "over IP its control connection is the userspace datapath's";
   if (control?.backups.length) return "backups are the userspace datapath's";
   return null;
 }

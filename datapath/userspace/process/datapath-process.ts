@@ -18,6 +18,7 @@ import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { asEarlierAgentPut, withSocketOwner } from "../../managed-kernel/earlier-agent.ts";
 import { openTunnelSocket } from "../../tunnel-socket.ts";
+import { ControlSocket } from "../devices/control-socket.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import type { Arena } from "../packet/arena.ts";
 import type { BypassDevices, BypassedFrames, BypassKind } from "../packet/bypass.ts";
@@ -28,9 +29,11 @@ import {
   type FrameBatch,
   type FrameDevice,
 } from "../packet/ports.ts";
+import type { ControlReceiver } from "../packet/receive.ts";
 import type { LocalEndpoint, PacketSession } from "../packet/session.ts";
 import { ChangeError, type Ports, Table } from "../packet/table.ts";
 import { ControlPlane } from "../signalling/control-plane.ts";
+import { ControlSockets } from "./control-sockets.ts";
 import { listing } from "./listing.ts";
 import { type Batches, Loop } from "./loop.ts";
 import { socketOwner } from "./socket-owners.ts";
@@ -49,6 +52,7 @@ export class DatapathProcess implements Ports, Batches {
   readonly table: Table;
   readonly #path: PacketPath;
   readonly #control: ControlPlane;
+  readonly #controlSockets: ControlSockets;
   readonly #offload: boolean;
   readonly #bypassKind: BypassKind;
   /** undefined: no session has asked for it yet; null: there is none. */
@@ -57,6 +61,8 @@ export class DatapathProcess implements Ports, Batches {
 
   constructor({ offload, bypass, allowsBypass, log }: DatapathOptions) {
     this.#offload = offload;
+    const control: ControlReceiver = (endpoint, sockaddr, memory, at, end, now) =>
+      this.#control.receive(endpoint, sockaddr, memory, at, end, now);
     this.#path = createPacketPath({
       gsoRefused: ({ config }, errno) =>
         log(
@@ -66,8 +72,7 @@ export class DatapathProcess implements Ports, Batches {
         log(
           `tunnel ${config.name}: the kernel does not cut messages into datagrams of ${segmentBytes} bytes (${errnoName(errno)}); such go one by one from now on`,
         ),
-      control: (endpoint, sockaddr, memory, at, end, now) =>
-        this.#control.receive(endpoint, sockaddr, memory, at, end, now),
+      control,
       createBatch: (arena) => (offload ? createBatch(arena, log) : null),
     });
     this.loop = new Loop(this);
@@ -75,7 +80,9 @@ export class DatapathProcess implements Ports, Batches {
     this.#bypass = allowsBypass ? undefined : null;
     this.#log = log;
     this.table = new Table(this, this.#path);
-    this.#control = new ControlPlane(this.table, () => this.loop.now(), log);
+    this.#controlSockets = new ControlSockets(this.loop, control, log);
+    const now = () => this.loop.now();
+    this.#control = new ControlPlane(this.table, now, log, this.#controlSockets);
   }
 
   apply(change: Change): Reply<null> {
@@ -135,12 +142,7 @@ export class DatapathProcess implements Ports, Batches {
   openSocket(tunnel: Tunnel): DatagramSocket {
     const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
     const { encapsulation, local } = tunnel;
-    if (tunnel.socketOwner !== undefined) {
-      const on = tunnel.udpChecksum;
-      const open = socketOwner(tunnel.socketOwner);
-      const fd = open(tunnel, (socket) => setTransmitChecksum(socket, family, on));
-      return new TunnelSocket(fd, family, false);
-    }
+    if (tunnel.socketOwner !== undefined) return givenSocket(tunnel, tunnel.socketOwner, family);
     const fd = openTunnelSocket(encapsulation, local);
     const hasOffload = this.#offload && encapsulation === "UDP";
     if (hasOffload) joinReceived(fd);
@@ -148,6 +150,8 @@ export class DatapathProcess implements Ports, Batches {
   }
 
   startEndpoint(endpoint: LocalEndpoint): void {
+    const { socket } = endpoint;
+    if (socket instanceof ControlSocket) return this.#controlSockets.start(endpoint, socket);
     this.loop.watchOrClose((endpoint.socket as TunnelSocket).fd, {
       queues: false,
       account: endpoint.account,
@@ -156,6 +160,7 @@ export class DatapathProcess implements Ports, Batches {
   }
 
   stopEndpoint(endpoint: LocalEndpoint): void {
+    if (endpoint.socket instanceof ControlSocket) return this.#controlSockets.stop(endpoint);
     this.loop.unwatchAndClose((endpoint.socket as TunnelSocket).fd);
   }
 
@@ -253,6 +258,18 @@ export class DatapathProcess implements Ports, Batches {
     this.#bypass?.close(device);
     this.loop.unwatchAndClose((device as TapDevice).fd);
   }
+}
+
+/** A socket that another datapath gets. */
+function givenSocket(tunnel: Tunnel, owner: string, family: number): DatagramSocket {
+  const { encapsulation, local, remote, udpChecksum } = tunnel;
+  const open = socketOwner(owner);
+  if (encapsulation === "IP") {
+    const fd = open(tunnel, () => {});
+    return new ControlSocket(fd, local.address, remote.address);
+  }
+  const fd = open(tunnel, (socket) => setTransmitChecksum(socket, family, udpChecksum));
+  return new TunnelSocket(fd, family, false);
 }
 
 /** Null where the kernel has no io_uring, or a container's seccomp profile does not permit it. */

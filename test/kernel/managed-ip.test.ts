@@ -1,14 +1,17 @@
 /** Tunnels over IP protocol 115 that have a control connection, and whose frames the kernel moves. */
+import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { NO_CONNECTION_ID, openL2tpIpSocket } from "../../datapath/l2tp-ip-socket.ts";
 import { closeFd } from "../../linux/fd.ts";
 import { inNetns } from "../../linux/netns.ts";
+import type { FloodOptions } from "../harness/control-flood.ts";
 import { ManagedAgents } from "../harness/managed-agents.ts";
 import { inside, ip } from "../harness/net.ts";
 import { managedSession } from "../harness/objects.ts";
-import { tryRun } from "../harness/run.ts";
+import { Background, tryRun } from "../harness/run.ts";
 import { until } from "../harness/wait.ts";
 
+const FLOOD = fileURLToPath(new URL("../harness/control-flood.ts", import.meta.url));
 const USERSPACE = { datapath: "Userspace" };
 
 describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
@@ -61,6 +64,33 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
     // The last one may have been on its way.
     expect(Number(match?.[1]) - Number(match?.[2])).toBeLessThan(2);
     expect((await pair.net1())?.ifindex).toBe(index);
+  });
+
+  it("keeps its connection and its device under a flood of requests", async () => {
+    const control = async () => {
+      const found = (await pair.tunnelRow())?.control;
+      if (!found) throw new Error("no control connection");
+      return found;
+    };
+    const [before, index] = [await control(), (await pair.net1())?.ifindex];
+    const { a, b } = pair.net;
+    const options: FloodOptions = {
+      ...{ flood: "requests", encapsulation: "IP", perSecond: 200, seconds: 300 },
+      from: { address: b[family], port: 0 },
+      to: { address: a[family], port: 0 },
+      ...{ connectionId: 0, ns: 0, hostName: "somebody" },
+    };
+    const flood = new Background();
+    try {
+      flood.start(inside(b.name, process.execPath, FLOOD, JSON.stringify(options)));
+      await until("messages are dropped", async () => (await control()).dropped > 500);
+      await pair.crosses();
+      const { localConnectionId } = before;
+      expect(await control()).toMatchObject({ state: "established", localConnectionId });
+      expect((await pair.net1())?.ifindex).toBe(index);
+    } finally {
+      await flood.stopAll();
+    }
   });
 
   it("misses a dead peer, and finds the one that comes back", () =>

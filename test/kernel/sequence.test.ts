@@ -1,7 +1,7 @@
 /** How the kernel's L2TP bears garbled sequence numbers: what docs/far-end.md says of it. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FramePort } from "../harness/frames.ts";
-import { KernelNode, pair, quieten } from "../harness/kernel-node.ts";
+import { KernelNode, pair, putSession, quieten } from "../harness/kernel-node.ts";
 import { TestNet } from "../harness/net.ts";
 import { markOf, SequencedSender } from "../harness/sequenced-sender.ts";
 import { until } from "../harness/wait.ts";
@@ -45,11 +45,12 @@ async function start(reorderTimeoutMs: number): Promise<void> {
   const variant = { encapsulation: "UDP", family: 4, cookieBytes: 0, sublayer: "Default" } as const;
   ends = pair(net, variant, { session: { sequencing } });
   node.list();
+  expect(await node.apply({ op: "putTunnel", tunnel: ends.tunnel })).toEqual([null]);
   await open();
 }
 
 async function open(): Promise<void> {
-  expect(await node.put(ends.tunnel, ends.session)).toEqual([null, null]);
+  expect(await node.apply(putSession(ends.session))).toEqual([null]);
   port = new FramePort(net.a.netns, node.raise(ends.session).name);
 }
 

@@ -75,6 +75,10 @@ describe("a link that was left to its pod", () => {
     });
   });
 
+  it("has no routes while it is down, as one that replaces another", () => {
+    expect(left({}, {}, { ...WANTED, up: false })).toMatchObject({ up: false, routes: [] });
+  });
+
   it("does not keep what the kernel gives by itself", () => {
     const network = { destination: "10.1.0.0/24", gateway: null, isKernels: true as const };
     const addresses = ["10.1.0.1/24", "2001:db8::7/64", "fd00::1/64"];

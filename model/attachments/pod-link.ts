@@ -23,13 +23,16 @@ export function asLeft(
   const { kept = wanted } = device;
   const { netns, name, mac, bridge } = present;
   const { addresses, routes } = lasting(present);
+  const up = wanted.up ? isRaised || present.up : device.isLowered && present.up;
+  const podHas = isRaised ? withOthers(kept.routes, routes) : routes;
   return {
     ...wanted,
     ...{ netns, name, mac, bridge },
     mtu: present.mtu === device.mtu ? wanted.mtu : present.mtu,
-    up: wanted.up ? isRaised || present.up : device.isLowered && present.up,
+    up,
     addresses: isRaised ? [...new Set([...kept.addresses, ...addresses])] : addresses,
-    routes: podRoutes(isRaised ? withOthers(kept.routes, routes) : routes, wanted),
+    // Through what is down there are no routes.
+    routes: up ? podRoutes(podHas, wanted) : [],
   };
 }
 

@@ -90,10 +90,9 @@ describe("without reordering", () => {
     expect(await pass(upwards(100, 100))).toBe(100);
   });
 
-  it("a sender that leaps ahead is followed from its sixth or seventh frame on", async () => {
+  it("a sender that leaps ahead is followed from its sixth frame on", async () => {
     expect(await pass(upwards(0, 100))).toBe(100);
-    const count = await pass(upwards(FAR, 100));
-    expect([94, 95]).toContain(count);
+    expect(await pass(upwards(FAR, 100))).toBe(95);
   });
 
   it("a sender that restarts is not heard until it reaches the old number", async () => {

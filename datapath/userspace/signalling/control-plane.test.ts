@@ -242,12 +242,13 @@ it("misses a peer that is silent, and agrees with it anew", () => {
 
 it("hears each connection by its ID, from before its beginning until it is forgotten", () => {
   a.idsTaken = 2;
-  bothPut();
+  a.putTunnel(b);
+  b.putTunnel(a, { control: tunnelControl({ initiates: false }) });
   expect(a.refused).toHaveLength(2);
   pass(2000);
   const before = a.tunnel?.localConnectionId ?? 0;
   expect(a.refused).not.toContain(before);
-  expect([...a.heard]).toEqual([before]);
+  expect(a.heard).toContain(before);
   b.isDead = true;
   pass(2000);
   b.isDead = false;

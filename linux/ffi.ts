@@ -37,6 +37,14 @@ interface LibC {
     addressLength: number,
   ): number;
   recv(fd: number, data: Buf, length: number, flags: number): number;
+  recvfrom(
+    fd: number,
+    data: Buf,
+    length: number,
+    flags: number,
+    address: Buf,
+    addressLength: Buf,
+  ): number;
   poll(fds: Buf, count: number, timeoutMs: number): number;
   flock(fd: number, operation: number): number;
   eventfd(initial: number, flags: number): number;
@@ -91,6 +99,9 @@ export const c = {
     "int64_t sendto(int fd, void *data, size_t length, int flags, void *address, uint32_t addressLength)",
   ),
   recv: bind("int64_t recv(int fd, void *data, size_t length, int flags)"),
+  recvfrom: bind(
+    "int64_t recvfrom(int fd, void *data, size_t length, int flags, void *address, void *addressLength)",
+  ),
   poll: bind("int poll(void *fds, uint64_t count, int timeout)"),
   flock: bind("int flock(int fd, int operation)"),
   sendEvent: bind("int64_t write(int fd, void *data, size_t length)"),

@@ -54,12 +54,11 @@ function whyNotBound({ encapsulation, device }: Tunnel): string | null {
     : `over IP the kernel's L2TP cannot be bound to ${device.name}`;
 }
 
-function whyNotManaged({ encapsulation, control }: Tunnel, isOpen: boolean): string | null {
+function whyNotManaged({ control }: Tunnel, isOpen: boolean): string | null {
   if (control === undefined) return null;
   // Each new agreement takes a new device.
   if (isOpen)
     return "a tunnel with a control connection is in the kernel only where spec.datapath asks for it";
-  if (encapsulation === "IP") return "over IP its control connection is the userspace datapath's";
   if (control.backups.length > 0) return "backups are the userspace datapath's";
   return null;
 }

@@ -57,9 +57,9 @@ export interface PeeringListener {
 
 export interface PeeringContext extends Pick<ConnectionEnvironment, "random" | "newSessionId"> {
   transmit(config: PeeringConfig, remote: Endpoint, octets: Octets): void;
-  /** An id that no connection has. */
-  newId(): number;
-  forget(connection: ControlConnection): void;
+  /** An id that no connection has, for one of the peering. */
+  newId(config: PeeringConfig): number;
+  forget(connection: ControlConnection, peering: Peering): void;
   remember(connection: ControlConnection, peering: Peering): void;
   readonly listener: PeeringListener;
 }
@@ -218,7 +218,7 @@ export class Peering {
     if (this.#isOurs(said)) return false;
     this.#makeRoom("wait-ctl-conn", MAX_HALF_OPEN);
     this.#makeRoom("idle", MAX_LINGERING);
-    const connection = this.#connect(this.#context.newId(), from);
+    const connection = this.#connect(this.#context.newId(this.config), from);
     connection.receive(from, octets, now);
     if (connection.counters.unauthenticated > 0) this.#noteUnsigned();
     // It was none, or not by who may.
@@ -293,7 +293,7 @@ export class Peering {
       connection.assumeEstablished(this.config.peerTunnelId, this.#now);
       return;
     }
-    this.#connect(this.#context.newId()).open(this.#now);
+    this.#connect(this.#context.newId(this.config)).open(this.#now);
   }
 
   #count(state: ControlConnection["state"]): number {
@@ -359,7 +359,7 @@ export class Peering {
   #drop(connection: ControlConnection): void {
     if (!this.#connections.delete(connection)) return;
     this.#droppedUnauthenticated += connection.counters.unauthenticated;
-    this.#context.forget(connection);
+    this.#context.forget(connection, this);
   }
 
   /** Two that were begun at once: the lower tie breaker counts (5.4.3). */

@@ -10,11 +10,6 @@ export const TUNNEL_CHECKS = {
   unmanagedHasPeerId: (self: TunnelSpec) =>
     (self.control !== undefined && (self.control?.mode ?? "Managed") === "Managed") ||
     self.peerTunnelId !== undefined,
-  controlOverIpInUserspace: (self: TunnelSpec) =>
-    self.control === undefined ||
-    (self.control?.mode ?? "Managed") === "Static" ||
-    (self.datapath ?? "Auto") !== "Kernel" ||
-    (self.encapsulation ?? "UDP") === "UDP",
   backupsInUserspace: (self: TunnelSpec) =>
     self.control === undefined ||
     (self.control?.mode ?? "Managed") === "Static" ||

@@ -79,13 +79,6 @@ export const TUNNEL_RULES = {
     reason: "missing",
     remedy: "give the peer's id of the tunnel, or use spec.control.mode: Managed",
   },
-  controlOverIpInUserspace: {
-    at: ["spec"],
-    field: "datapath",
-    cel: `${HAS_NO_CONNECTION} || self.datapath != 'Kernel' || self.encapsulation == 'UDP'`,
-    reason: "a control connection over IP is the userspace datapath's",
-    remedy: "leave it out",
-  },
   backupsInUserspace: {
     at: ["spec"],
     field: "datapath",

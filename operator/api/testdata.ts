@@ -123,14 +123,14 @@ export const SAMPLES: readonly Sample[] = [
     control: {},
     datapath: "Kernel",
   }),
-  tunnel(
-    "a control connection over IP in the kernel",
-    {
-      ...{ encapsulation: "IP", ...remote("192.0.2.2") },
-      ...{ control: { mode: "Quiescent" }, datapath: "Kernel" },
-    },
-    "cel",
-  ),
+  tunnel("a control connection over IP in the kernel", {
+    ...{ encapsulation: "IP", ...remote("192.0.2.2"), local: undefined },
+    ...{ control: { mode: "Quiescent" }, datapath: "Kernel" },
+  }),
+  tunnel("a managed tunnel over IP in the kernel", {
+    ...{ encapsulation: "IP", ...remote("192.0.2.2"), local: undefined },
+    ...{ peerTunnelId: undefined, control: {}, datapath: "Kernel" },
+  }),
   tunnel(
     "backups in the kernel",
     {

@@ -80,7 +80,8 @@ const FAILURE_REASONS: Readonly<Partial<Record<FailureCode, string>>> = {
 
 const FAILURE_REMEDIES: Readonly<Partial<Record<FailureCode, string>>> = {
   EADDRNOTAVAIL: "the node does not have the local address (yet); it is tried again",
-  EADDRINUSE: "another program has the local port; stop it, or choose another port",
+  EADDRINUSE:
+    "another program has the local port, or over IP the control connection ID; stop it, or choose another port or address",
   EEXIST: "another interface has the name; rename or delete it",
   ENETUNREACH: "there is no route to the remote (yet); it is tried again",
   EHOSTUNREACH: "there is no route to the remote (yet); it is tried again",

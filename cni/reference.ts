@@ -55,6 +55,8 @@ ${table(
 A **main plugin** creates \`CNI_IFNAME\`. A **chained plugin** returns \`prevResult\` plus the interfaces that \`session\` or the
 pod's annotation asks for.
 
+An agent that has just started has not read its objects yet: requests wait for that, up to ten seconds.
+
 ## While the agent is away
 
 | command | main | chained |

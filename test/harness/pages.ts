@@ -56,6 +56,7 @@ export const RUN_PAGES: readonly RunPage[] = [
   { page: "docs/conditions.md", suite: CLUSTER },
   { page: "docs/operations.md", suite: CLUSTER },
   { page: "docs/troubleshooting.md", suite: CLUSTER },
+  { page: "docs/l2tpctl.md", suite: CLUSTER },
   { page: "docs/upgrade.md", suite: CLUSTER, replace: OLD_API_SERVER },
   { page: "docs/far-end.md", suite: KERNEL },
   { page: "docs/edge.md", suite: KERNEL, replace: MOUNTED },

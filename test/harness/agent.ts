@@ -165,6 +165,7 @@ export class TestAgent {
     const pid = await this.datapathPid().catch(() => null);
     if (pid !== null) process.kill(pid, "SIGKILL");
     await this.#background.stopAll();
-    rmSync(this.folder, { recursive: true, force: true });
+    // A process that is being killed may still write there.
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 }

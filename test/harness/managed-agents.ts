@@ -122,6 +122,11 @@ export class ManagedAgents {
     return ip(this.net.a.name, "l2tp", "show", what);
   }
 
+  /** The ID that the kernel knows the left end's tunnel by; messages have the connection's. */
+  async kernelTunnelId(): Promise<string> {
+    return /Tunnel (\d+),/.exec(await this.inKernel("tunnel"))?.[1] ?? "none";
+  }
+
   alive(end: End = 0): string | undefined {
     return this.agents[end].condition("l2tptunnel", TUNNEL, "Alive")?.status;
   }

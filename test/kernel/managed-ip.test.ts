@@ -108,15 +108,15 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
     [
       "the kernel's tunnel",
       async () => {
-        const id = (await pair.tunnelRow())?.tunnelId;
-        await ip(pair.net.a.name, "l2tp", "del", "tunnel", "tunnel_id", `${id}`);
+        const id = await pair.kernelTunnelId();
+        await ip(pair.net.a.name, "l2tp", "del", "tunnel", "tunnel_id", id);
       },
     ],
     [
       "the kernel's session",
       async () => {
-        const [tunnel, session] = [await pair.tunnelRow(), await pair.agreement()];
-        const ids = ["tunnel_id", `${tunnel?.tunnelId}`, "session_id", `${session?.sessionId}`];
+        const [tunnel, session] = [await pair.kernelTunnelId(), await pair.agreement()];
+        const ids = ["tunnel_id", tunnel, "session_id", `${session?.sessionId}`];
         await ip(pair.net.a.name, "l2tp", "del", "session", ...ids);
       },
     ],

@@ -56,7 +56,7 @@ async function open(): Promise<void> {
 
 const dropped = () => {
   const [state] = node.list(ends.tunnel, ends.session).sessions;
-  return state?.counters.rxErrors ?? Number.NaN;
+  return state === undefined ? Number.NaN : state.counters.rxErrors + state.counters.rxSeqDiscards;
 };
 
 function take(): void {

@@ -50,6 +50,7 @@ const PROOFS: Readonly<Record<string, RegExp>> = {
   "docs/conditions.md": /^/,
   "docs/operations.md": /tunnel/i,
   "docs/troubleshooting.md": /\d+ tunnels?, \d+ sessions?/,
+  "docs/l2tpctl.md": /tunnel/i,
   "docs/upgrade.md": /Rollback was a success[\s\S]*"l2tpsessions\.l2tp\.dev" deleted/,
 };
 

@@ -37,7 +37,9 @@ export type Suite =
 /** There is no registry, and one version of the image. */
 const IMAGES = [["busybox:1.36", "localhost/busybox:1"]] as const;
 /** docs/install-options.md says so. */
-const OLD_API_SERVER = [["--filename crds/", "--filename crds/ --validate=false"]] as const;
+const OLD_API_SERVER = [
+  ["--server-side --force-conflicts --filename crds/", "--validate=false --filename crds/"],
+] as const;
 /** In a box the folder is a mount, which cannot be removed. */
 const MOUNTED = [["rm -r /etc/l2tp-cni ", "rm -r /etc/l2tp-cni/* "]] as const;
 const CLUSTER = "test/cluster/documentation.test.ts";

@@ -1,20 +1,12 @@
 /** ICMP errors that come to the node: a bounded look by raw sockets (raw(7), RFC 792, RFC 4443). */
 import { formatAddress } from "../net/ip.ts";
+import { SystemError } from "./errno.ts";
 import { closeFd } from "./fd.ts";
 import { c } from "./ffi.ts";
+import { openIcmpSocket } from "./icmp-socket.ts";
 import { AF_INET, AF_INET6 } from "./socket.ts";
 
-const SOCK_RAW = 3;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
-const IPPROTO_ICMP = 1;
-const IPPROTO_ICMPV6 = 58;
-const SOL_RAW = 255;
-const ICMP_FILTER = 1;
-const ICMP6_FILTER = 1;
-/** 256 bits, one a type: it is blocked. */
-const ICMP6_FILTER_BYTES = 32;
 
 const V4 = { unreachable: 3 } as const;
 const V6 = { unreachable: 1, parameterProblem: 4 } as const;
@@ -67,12 +59,9 @@ export interface IcmpError {
  */
 export class IcmpErrors {
   readonly #sockets = [
-    { fd: openRaw(AF_INET, IPPROTO_ICMP, SOL_RAW, ICMP_FILTER, v4Filter()), parse: parseIcmpError },
-    {
-      fd: openRaw(AF_INET6, IPPROTO_ICMPV6, IPPROTO_ICMPV6, ICMP6_FILTER, v6Filter()),
-      parse: parseIcmpv6Error,
-    },
-  ].filter(({ fd }) => fd >= 0);
+    ...listen(() => openIcmpSocket(AF_INET, Object.values(V4)), parseIcmpError),
+    ...listen(() => openIcmpSocket(AF_INET6, Object.values(V6)), parseIcmpv6Error),
+  ];
 
   /** Takes what has come. */
   read(): IcmpError[] {
@@ -94,31 +83,14 @@ export class IcmpErrors {
   }
 }
 
-/** @returns −1 where it cannot be opened */
-function openRaw(
-  family: number,
-  protocol: number,
-  level: number,
-  option: number,
-  filter: Buffer,
-): number {
-  const fd = c.socket(family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
-  if (fd < 0 || c.setsockopt(fd, level, option, filter, filter.length) === 0) return fd;
-  closeFd(fd);
-  return -1;
-}
-
-function v4Filter(): Buffer {
-  const blocked = Buffer.alloc(4);
-  blocked.writeUInt32LE(~(1 << V4.unreachable) >>> 0);
-  return blocked;
-}
-
-function v6Filter(): Buffer {
-  const blocked = Buffer.alloc(ICMP6_FILTER_BYTES, 0xff);
-  const passed = (1 << V6.unreachable) | (1 << V6.parameterProblem);
-  blocked.writeUInt32LE(~passed >>> 0);
-  return blocked;
+/** A list, which is empty where the socket cannot be opened. */
+function listen<P>(open: () => number, parse: P): { readonly fd: number; readonly parse: P }[] {
+  try {
+    return [{ fd: open(), parse }];
+  } catch (error) {
+    if (error instanceof SystemError) return [];
+    throw error;
+  }
 }
 
 /** @param message as a raw socket of IPv4 has it, with its IP header */

@@ -17,7 +17,7 @@ import { examine } from "./examine.ts";
 import type { PassState } from "./pass-state.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { checkRequest } from "./request.ts";
-import { trace } from "./trace/trace.ts";
+import { startTrace } from "./trace/trace.ts";
 
 const MAX_CONNECTIONS = 1024;
 const IDLE_TIMEOUT_MS = 120_000;
@@ -93,13 +93,13 @@ function traced(agent: Agent, request: TraceRequest): ReplyStream {
   };
   const { target, kinds } = request;
   return new ReplyStream(async (outlet) => {
-    agent.log.info({ target, kinds }, "a trace begins");
     try {
-      return await trace(request, node, outlet);
+      const ended = startTrace(request, node, outlet);
+      agent.log.info({ target, kinds }, "a trace begins");
+      await ended.finally(() => agent.log.info({ target }, "a trace has ended"));
+      return null;
     } catch (error) {
       throw forCaller(error);
-    } finally {
-      agent.log.info({ target }, "a trace has ended");
     }
   });
 }

@@ -30,10 +30,11 @@ const NOT_CAPTURED = "packets not captured";
 let running = 0;
 
 /**
- * Sends items until the client goes, or the object does.
- * @throws TraceRefused, before the first item; SystemError EPERM without CAP_NET_RAW
+ * Captures from now on, and sends items until the client goes, or the object does.
+ * @returns the end; the packet sockets are open when this returns
+ * @throws TraceRefused; SystemError EPERM without CAP_NET_RAW
  */
-export async function trace(
+export function startTrace(
   { target, kinds }: Omit<TraceRequest, "op">,
   node: TracedNode,
   outlet: Outlet,
@@ -45,8 +46,18 @@ export async function trace(
   const subject = new Subject(target, node);
   const isSilent = subject.tunnel.control === undefined;
   const shown = kinds.length > 0 ? kinds : [isSilent ? ("data" as const) : ("control" as const)];
-  running++;
   const run = new Trace(subject, new Set(shown), outlet);
+  try {
+    run.begin();
+  } catch (error) {
+    run.close();
+    throw error;
+  }
+  return end(run);
+}
+
+async function end(run: Trace): Promise<null> {
+  running++;
   try {
     await run.untilEnd();
   } finally {
@@ -89,11 +100,15 @@ class Trace {
     this.#captures.data.close();
   }
 
-  async untilEnd(): Promise<void> {
-    const { closed } = this.#outlet;
+  /** @throws SystemError */
+  begin(): void {
     const { object } = this.#subject;
     this.#follow();
     this.#outlet.send({ shows: "begun", object, kinds: [...this.#kinds] } satisfies TraceItem);
+  }
+
+  async untilEnd(): Promise<void> {
+    const { closed } = this.#outlet;
     await this.#counters();
     for (let tick = 1; !closed.aborted; tick++) {
       await pause(TICK_MS, undefined, { signal: closed }).catch(() => {});

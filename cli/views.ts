@@ -54,7 +54,7 @@ export function ago(milliseconds: number | null): string {
 const sum = (counters: Readonly<Record<string, number>>, names: readonly string[]): number =>
   names.reduce((total, name) => total + (counters[name] ?? 0), 0);
 
-/** Frames that came for a pod and did not reach it; `rxErrors` holds cookies, invalid and oversize. */
+/** Frames that came for a pod and did not reach it; `rxErrors` holds cookies, invalid, oversize and VLANs. */
 const DROPS = ["txSpoofed", "rxErrors", "rxSeqDiscards", "rxSourceMismatch"];
 const ENDPOINT_DROPS = [
   "rxShort",
@@ -163,8 +163,9 @@ export const SESSION_VIEW: View<SessionRow> = {
     String(sum(item.counters, DROPS)),
     ago(item.lastReceivedMsAgo),
   ],
-  wideHead: ["MODE", "FAST-PATH", "AGREED", "COUNTERS"],
+  wideHead: ["TYPE", "MODE", "FAST-PATH", "AGREED", "COUNTERS"],
   wideRow: (item) => [
+    item.pseudowireType || "-",
     item.mode,
     item.fastPath ? "yes" : "-",
     agreementOf(item),

@@ -36,6 +36,8 @@ export interface KernelSupport {
   /** Protocol 115 over IPv4, and over IPv6. */
   readonly IPv4: string | null;
   readonly IPv6: string | null;
+  /** Why its tc cannot rewrite VLAN tags; null, or left out: it can. */
+  readonly tags?: string | null;
 }
 
 /** The node, as far as it decides which tunnels a datapath can have. */
@@ -80,7 +82,7 @@ export interface DatapathTraits {
 
   readonly device: DeviceKind;
   /** The name of a session's device on the node. */
-  deviceName(session: Pick<Session, "sessionId" | "l2SpecificSublayer">): string;
+  deviceName(session: Pick<Session, "sessionId" | "l2SpecificSublayer" | "pseudowireType">): string;
   /**
    * The datapath makes the device of a session when it begins to forward the session's frames, on the node and by
    * `deviceName`, and takes it along when it ends. Otherwise it opens a device where that is to stand, and leaves it.
@@ -112,8 +114,11 @@ export interface DatapathTraits {
   serves(tunnel: Tunnel): boolean;
   /** Why it cannot have the tunnel; null: it can. */
   whyNot(tunnel: Tunnel, host: Host): string | null;
-  /** Why it cannot carry sessions of the type; null: it can. */
-  whyNotPseudowire(type: PseudowireType): string | null;
+  /**
+   * Why it cannot carry sessions of the type; null: it can.
+   * @param kernel of the node; left out: of one that can do all
+   */
+  whyNotPseudowire(type: PseudowireType, kernel?: KernelSupport): string | null;
 
   /** Says what the datapath does with received frames by their numbers; null: it does not look at them. */
   witnessOrder(session: Session): OrderWitness | null;

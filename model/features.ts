@@ -22,7 +22,7 @@ export const FEATURES: readonly Feature[] = [
     noun: "the fast path",
     missing: "its frames do not pass by the fast path",
     remedy:
-      "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers, and attachment.macSpoofing Allow (or mode Bridge); a pod that came before has to come again",
+      "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers, spec.pseudowireType Ethernet, and attachment.macSpoofing Allow (or mode Bridge); a pod that came before has to come again",
     // A program at a link sees its datagrams, but not whose VRF they belong to.
     whyNot: ({ device }) =>
       device === undefined

@@ -5,7 +5,11 @@
 import type { L2SpecificSublayer } from "../l2tp/codec.ts";
 import type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
 import type { Features } from "./features.ts";
-import type { PseudowireSettings } from "./pseudowires/index.ts";
+import {
+  createPseudowireCounters,
+  type PseudowireCounters,
+  type PseudowireSettings,
+} from "./pseudowires/index.ts";
 
 export type { L2SpecificSublayer } from "../l2tp/codec.ts";
 export type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
@@ -73,9 +77,9 @@ export interface Session extends PseudowireSettings {
 }
 
 /** Counters of a session, by the kernel's names (L2TP_ATTR_STATS) where it has one. */
-export interface SessionCounters {
+export interface SessionCounters extends PseudowireCounters {
   txPackets: number;
-  /** Bytes of frames as the device has them, without a frame check sequence. */
+  /** Bytes of frames as they are on the wire, behind the session's header, without a frame check sequence. */
   txBytes: number;
   txErrors: number;
   /** Frames of pods that are held to their MAC addresses, with another source address. */
@@ -88,8 +92,6 @@ export interface SessionCounters {
   rxOosPackets: number;
   rxErrors: number;
   rxCookieDiscards: number;
-  /** Messages too short for the session's header or for a frame of its pseudowire type. */
-  rxInvalid: number;
   /** Of the `rxErrors`: frames above the device's MTU. */
   rxOversize: number;
   /** Datagrams whose source is not the tunnel's remote. */
@@ -112,11 +114,11 @@ export function createSessionCounters(): SessionCounters {
     rxOosPackets: 0,
     rxErrors: 0,
     rxCookieDiscards: 0,
-    rxInvalid: 0,
     rxOversize: 0,
     rxSourceMismatch: 0,
     rxNoDevice: 0,
     rxSublayerSuspect: 0,
+    ...createPseudowireCounters(),
   };
 }
 

@@ -4,6 +4,8 @@
 export const ETHERNET_HEADER_BYTES = 14;
 /** One tag of IEEE 802.1Q or 802.1ad. */
 export const VLAN_TAG_BYTES = 4;
+/** The VLAN ID in the 16 bits behind a tag's EtherType; priority and drop eligibility have the others. */
+export const VLAN_ID_MASK = 0x0fff;
 /** The offset of the EtherType in an Ethernet frame without tags. */
 export const ETHERTYPE_OFFSET = ETHERNET_HEADER_BYTES - 2;
 /** The EtherTypes that we look for (IEEE 802 Numbers, IANA). */

@@ -287,6 +287,8 @@ export interface SessionRow {
   /** The session's own device, by the name that it has now; null: there is none. */
   readonly interface: string | null;
   readonly mtu: number | null;
+  /** The type with its settings, such as "EthernetVLAN 100"; empty if it is not known. */
+  readonly pseudowireType: string;
   readonly mode: string;
   readonly attachedTo: readonly string[];
   readonly lastReceivedMsAgo: number | null;

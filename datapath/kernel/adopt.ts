@@ -38,8 +38,9 @@ export function isOurSession({
   interface: name,
   sessionId,
 }: KernelSession): boolean {
-  if (kernelPseudowire(pseudowireType) === undefined) return false;
-  return parseKernelDeviceName(name)?.sessionId === sessionId;
+  const named = parseKernelDeviceName(name);
+  if (named?.sessionId !== sessionId) return false;
+  return kernelPseudowire(pseudowireType, named.letter) !== undefined;
 }
 
 export function adopt(
@@ -128,7 +129,7 @@ function adoptTunnel(name: string, raw: KernelTunnel): Tunnel {
 export function adoptSession(key: string, tunnel: string, raw: KernelSession): Session {
   const { sessionId, peerSessionId, rxCookie, txCookie, reorderTimeoutMs } = raw;
   const named = parseKernelDeviceName(raw.interface);
-  const type = kernelPseudowire(raw.pseudowireType);
+  const type = kernelPseudowire(raw.pseudowireType, named?.letter ?? "");
   return {
     key,
     tunnel,

@@ -1,11 +1,28 @@
 import { expect, it } from "vitest";
 import { kernelDeviceName, parseKernelDeviceName } from "./device-name.ts";
 
-it.each(["Default", "None"] as const)("says sublayer %s and the id, in 15 bytes", (sublayer) => {
-  const session = { sessionId: 0xffff_ffff, l2SpecificSublayer: sublayer };
-  const name = kernelDeviceName(session);
-  expect(name.length).toBeLessThanOrEqual(15);
-  expect(parseKernelDeviceName(name)).toEqual(session);
+const SUBLAYERS = ["Default", "None"] as const;
+const TYPES = [
+  [undefined, "t"],
+  ["EthernetVLAN", "q"],
+] as const;
+const CASES = SUBLAYERS.flatMap((sublayer) =>
+  TYPES.map(([pseudowireType, letter]) => ({ sublayer, pseudowireType, letter })),
+);
+
+it.each(CASES)(
+  "says sublayer $sublayer, type $pseudowireType and the id, in 15 bytes",
+  ({ sublayer, pseudowireType, letter }) => {
+    const session = { sessionId: 0xffff_ffff, l2SpecificSublayer: sublayer };
+    const name = kernelDeviceName({ ...session, ...(pseudowireType && { pseudowireType }) });
+    expect(name.length).toBeLessThanOrEqual(15);
+    expect(parseKernelDeviceName(name)).toEqual({ ...session, letter });
+  },
+);
+
+it("names Ethernet devices as earlier versions do", () => {
+  expect(kernelDeviceName({ sessionId: 7, l2SpecificSublayer: "Default" })).toBe("l2tp-7");
+  expect(kernelDeviceName({ sessionId: 7, l2SpecificSublayer: "None" })).toBe("l2tn-7");
 });
 
 it.each(["l2tpeth0", "l2tp-", "l2tp-0", "l2tp-1x", "eth0", "l2tn"])("is not %s", (name) => {

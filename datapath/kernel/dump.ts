@@ -1,8 +1,10 @@
 /** The node's raw L2TP state: all that the kernel has, ours or not. Pure. */
 import { forwardedSession } from "../../model/datapath.ts";
+import { kernelPseudowire } from "../../model/pseudowires/index.ts";
 import { PSEUDOWIRE_WORDS } from "../../net/headers.ts";
 import { formatEndpoint } from "../../net/ip.ts";
 import { type DumpEntry, dumpSettings, type Listing } from "../datapath.ts";
+import { parseKernelDeviceName } from "./device-name.ts";
 import type { KernelObjects } from "./kernel.ts";
 import type { KernelSession, KernelTunnel } from "./l2tp-netlink.ts";
 import { KERNEL } from "./traits.ts";
@@ -57,14 +59,21 @@ function tunnelRow(tunnel: KernelTunnel, owners: Owners): DumpEntry {
   };
 }
 
+/** The type in words. Several of our types can have one number in the kernel. */
+function typeOf({ interface: name, pseudowireType }: KernelSession): string {
+  const { letter = "" } = parseKernelDeviceName(name) ?? {};
+  const ours = kernelPseudowire(pseudowireType, letter);
+  return ours ?? PSEUDOWIRE_WORDS[pseudowireType] ?? `pseudowire type ${pseudowireType}`;
+}
+
 function sessionRow(session: KernelSession, owners: Owners): DumpEntry {
-  const { tunnelId, sessionId, peerSessionId, pseudowireType, statistics } = session;
+  const { tunnelId, sessionId, peerSessionId, statistics } = session;
   return {
     datapath: KERNEL.apiName,
     tunnelId,
     sessionId,
     peerId: peerSessionId,
-    type: PSEUDOWIRE_WORDS[pseudowireType] ?? `pseudowire type ${pseudowireType}`,
+    type: typeOf(session),
     endpoints: "",
     interface: session.interface,
     owner: owners.sessions.get(sessionId) ?? null,

@@ -24,7 +24,7 @@ export function l2tpNotifications(): NetlinkSocket[] {
 const MODPROBE_TIMEOUT_MS = 10_000;
 
 export function withoutKernel(reason: string): KernelSupport {
-  return { UDP: reason, IPv4: reason, IPv6: reason };
+  return { UDP: reason, IPv4: reason, IPv6: reason, tags: reason };
 }
 
 /** Asking makes the kernel load what it has: netlink families and protocols load by themselves. */
@@ -40,7 +40,24 @@ export async function probeKernel(): Promise<KernelSupport> {
   if (!existsSync("/sys/module/l2tp_eth")) {
     return withoutKernel("this kernel cannot load its module l2tp_eth");
   }
-  return { UDP: null, IPv4: probeProtocol("IPv4"), IPv6: probeProtocol("IPv6") };
+  return {
+    UDP: null,
+    IPv4: probeProtocol("IPv4"),
+    IPv6: probeProtocol("IPv6"),
+    tags: await probeTags(),
+  };
+}
+
+/** The parts of tc that rewrite VLAN tags (linux/netlink/tag-filter.ts). */
+const TAG_MODULES = ["sch_ingress", "cls_flower", "act_gact", "act_vlan"] as const;
+
+async function probeTags(): Promise<string | null> {
+  for (const name of TAG_MODULES) {
+    if (!existsSync(`/sys/module/${name}`) && !(await modprobe(name))) {
+      return `this kernel cannot load its module ${name}, which VLAN tags need`;
+    }
+  }
+  return null;
 }
 
 function probeProtocol(family: "IPv4" | "IPv6"): string | null {
@@ -54,9 +71,11 @@ function probeProtocol(family: "IPv4" | "IPv6"): string | null {
   }
 }
 
-/** Whether it worked shows elsewhere. */
-function modprobe(name: string): Promise<void> {
+/** @returns whether the kernel has it now, built in or as a module */
+function modprobe(name: string): Promise<boolean> {
   return new Promise((resolve) => {
-    execFile("modprobe", ["-q", name], { timeout: MODPROBE_TIMEOUT_MS }, () => resolve());
+    execFile("modprobe", ["-q", name], { timeout: MODPROBE_TIMEOUT_MS }, (error) =>
+      resolve(error === null),
+    );
   });
 }

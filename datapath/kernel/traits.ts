@@ -6,10 +6,11 @@ import {
   type Difference,
   FORWARDS_AS_PUT,
   type Host,
+  type KernelSupport,
 } from "../../model/datapath.ts";
 import { featuresOf } from "../../model/features.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
-import { whyNotInKernel } from "../../model/pseudowires/index.ts";
+import { kernelPart, type PseudowireType, whyNotInKernel } from "../../model/pseudowires/index.ts";
 import { kernelDeviceName, parseKernelDeviceName } from "./device-name.ts";
 import { KernelOrderWitness } from "./order-witness.ts";
 
@@ -41,7 +42,7 @@ export const KERNEL: DatapathTraits = {
   sessionDifference: kernelSessionDifference,
   serves: (tunnel) => !needsSocket(tunnel),
   whyNot: (tunnel, host) => whyNotFeatures(tunnel) ?? whyNotSupported(tunnel, host),
-  whyNotPseudowire: whyNotInKernel,
+  whyNotPseudowire,
   // The kernel looks at each number, whether the session asks for that or not.
   witnessOrder: ({ sequencing, l2SpecificSublayer }) =>
     l2SpecificSublayer === "Default" ? new KernelOrderWitness(sequencing.reorderTimeoutMs) : null,
@@ -69,19 +70,30 @@ export function whyNotSupported({ encapsulation, local }: Tunnel, { kernel }: Ho
   return encapsulation === "UDP" ? kernel.UDP : kernel[family];
 }
 
+function whyNotPseudowire(type: PseudowireType, kernel?: KernelSupport): string | null {
+  const why = whyNotInKernel(type);
+  const isRewritten = kernelPart(type)?.tagRules !== undefined;
+  return why ?? (isRewritten ? (kernel?.tags ?? null) : null);
+}
+
 /** The kernel counts timeouts in jiffies, of up to 10 ms, and rounds up. */
 const JIFFY_MS = 10;
 
 /**
- * The kernel changes a session's sequencing in place, and nothing else (l2tp_nl_cmd_session_modify). The
- * MTU is no matter of its: it is set on the device.
+ * The kernel changes a session's sequencing in place, and nothing else (l2tp_nl_cmd_session_modify). The MTU and the
+ * rules for VLAN tags are no matter of its: they are set on the device.
  */
 export function kernelSessionDifference(known: Session, wanted: Session): Difference {
-  const { sequencing: before, mtu: _, ...had } = known;
-  const { sequencing: after, mtu: __, ...wants } = wanted;
+  const { sequencing: before, ...had } = withoutDevice(known);
+  const { sequencing: after, ...wants } = withoutDevice(wanted);
   if (!sameData(had, wants)) return "replace";
   const excess = before.reorderTimeoutMs - after.reorderTimeoutMs;
   const sameTimeout = excess >= 0 && excess < (after.reorderTimeoutMs === 0 ? 1 : JIFFY_MS);
   const isSame = before.send === after.send && before.receive === after.receive && sameTimeout;
   return isSame ? "none" : "inPlace";
+}
+
+/** The session but for what is set on its device. */
+function withoutDevice({ mtu: _, vlan: __, ...session }: Session) {
+  return session;
 }

@@ -1,6 +1,6 @@
 /** The userspace datapath, as the agent has it. */
 import type { Session } from "../../model/model.ts";
-import { DEFAULT_PSEUDOWIRE } from "../../model/pseudowires/index.ts";
+import { describePseudowire } from "../../model/pseudowires/index.ts";
 import { formatEndpoint } from "../../net/ip.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import {
@@ -98,7 +98,7 @@ function sessionRow(tunnel: TunnelState, state: SessionState): DumpEntry {
     tunnelId: tunnelIdsOnWire(tunnel).tunnelId,
     sessionId: onWire?.sessionId ?? 0,
     peerId: onWire?.peerSessionId ?? 0,
-    type: session.pseudowireType ?? DEFAULT_PSEUDOWIRE.name,
+    type: describePseudowire(session),
     endpoints: "",
     interface: "",
     owner: `L2tpSession ${session.key}`,

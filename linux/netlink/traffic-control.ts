@@ -13,12 +13,12 @@ import {
 
 const RTM_NEWQDISC = 36;
 const RTM_GETQDISC = 38;
-const RTM_NEWTFILTER = 44;
-const RTM_DELTFILTER = 45;
-const RTM_GETTFILTER = 46;
-const TCMSG_BYTES = 20;
-const TCA_KIND = 1;
-const TCA_OPTIONS = 2;
+export const RTM_NEWTFILTER = 44;
+export const RTM_DELTFILTER = 45;
+export const RTM_GETTFILTER = 46;
+export const TCMSG_BYTES = 20;
+export const TCA_KIND = 1;
+export const TCA_OPTIONS = 2;
 const TCA_STATS2 = 7;
 const TCA_STATS_QUEUE = 3;
 /** In struct gnet_stats_queue. */
@@ -32,7 +32,8 @@ const TCA_BPF_FLAGS = 8;
 const TCA_BPF_FLAG_ACT_DIRECT = 1;
 const HANDLE_CLSACT = 0xffff_0000;
 const PARENT_CLSACT = 0xffff_fff1;
-const PARENT_INGRESS = 0xffff_fff2;
+export const PARENT_INGRESS = 0xffff_fff2;
+export const PARENT_EGRESS = 0xffff_fff3;
 const FIRST_HANDLE = 1;
 /** ETH_P_ALL in network order, behind the priority. */
 const FIRST_OF_ALL_PROTOCOLS = (1 << 16) | 0x0300;
@@ -49,7 +50,8 @@ const PASS = 0xffff_ffff;
 /** TC_ACT_SHOT. */
 const DROP = 2;
 
-function tcmsg(ifindex: number, handle: number, parent: number, info: number): Buffer {
+/** struct tcmsg. @param info priority and protocol of a filter */
+export function tcmsg(ifindex: number, handle: number, parent: number, info: number): Buffer {
   const header = Buffer.alloc(TCMSG_BYTES);
   header.writeInt32LE(ifindex, 4);
   header.writeUInt32LE(handle, 8);
@@ -71,7 +73,7 @@ export function setIngressProgram(
   program: number,
   name: string,
 ): void {
-  addIngress(socket, ifindex);
+  addClsact(socket, ifindex);
   const add = newFilter(ifindex, NLM_F_EXCL, (options) => {
     options.u32(TCA_BPF_FD, program).string(TCA_BPF_NAME, name);
   });
@@ -107,7 +109,7 @@ export function sourceFilter(mac: string): Buffer {
  * @param filter classic BPF @throws NetlinkError, ENOENT where the kernel lacks sch_ingress or cls_bpf
  */
 export function setIngressFilter(socket: NetlinkSocket, ifindex: number, filter: Buffer): void {
-  addIngress(socket, ifindex);
+  addClsact(socket, ifindex);
   const message = newFilter(ifindex, NLM_F_REPLACE, (options) => {
     options.u16(TCA_BPF_OPS_LEN, filter.length / INSTRUCTION_BYTES).bytes(TCA_BPF_OPS, filter);
   });
@@ -172,7 +174,8 @@ function newFilter(
     });
 }
 
-function addIngress(socket: NetlinkSocket, ifindex: number): void {
+/** Makes room for filters at a link, in both directions, unless there is some. @throws NetlinkError */
+export function addClsact(socket: NetlinkSocket, ifindex: number): void {
   const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
   const qdisc = tcmsg(ifindex, HANDLE_CLSACT, PARENT_CLSACT, 0);
   const message = new MessageWriter(RTM_NEWQDISC, flags, qdisc).string(TCA_KIND, "clsact");

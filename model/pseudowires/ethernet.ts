@@ -13,7 +13,7 @@ export const ethernet = {
   device: TAP,
   wireHeaderBytes: ETHERNET_HEADER_BYTES,
   minFrameBytes: ETHERNET_HEADER_BYTES,
-  kernel: { number: 5 },
+  kernel: { number: 5, letter: "t" },
   hasOffloads: true,
   hasFastPath: true,
   looksMisaligned,
@@ -23,7 +23,7 @@ export const ethernet = {
  * Nothing on the wire says whether a sublayer is there (RFC 3931, 4.1). If the ends disagree, the frame starts four
  * bytes off, which shows where its EtherType stands.
  */
-function looksMisaligned(
+export function looksMisaligned(
   view: DataView,
   at: number,
   bytes: number,

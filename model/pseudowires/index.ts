@@ -1,15 +1,27 @@
 /** The pseudowire types that a session can have. The compiler holds them to the enum of spec.pseudowireType. */
 import { ethernet } from "./ethernet.ts";
-import type { PseudowireSettings, PseudowireType } from "./pseudowire.ts";
+import { ethernetVlan } from "./ethernet-vlan.ts";
+import type {
+  KernelPseudowire,
+  PseudowireFields,
+  PseudowireSettings,
+  PseudowireType,
+  TagRules,
+} from "./pseudowire.ts";
 
 export type {
   FrameRewriter,
+  PseudowireCounters,
   PseudowireDevice,
+  PseudowireFields,
   PseudowireSettings,
   PseudowireType,
+  TagRule,
+  TagRules,
 } from "./pseudowire.ts";
+export { createPseudowireCounters } from "./pseudowire.ts";
 
-const REGISTERED = [ethernet] as const satisfies readonly PseudowireType[];
+const REGISTERED = [ethernet, ethernetVlan] as const satisfies readonly PseudowireType[];
 
 export type PseudowireName = (typeof REGISTERED)[number]["name"];
 
@@ -46,9 +58,40 @@ export function pseudowireField(name: PseudowireName = DEFAULT_NAME): {
   return name === DEFAULT_NAME ? {} : { pseudowireType: name };
 }
 
+/** The settings of a session of the type, by its manifest, but for the MTU. */
+export function pseudowireSettings(
+  fields: PseudowireFields & { readonly pseudowireType?: PseudowireName },
+): Omit<PseudowireSettings, "mtu" | "pseudowireType"> & {
+  readonly pseudowireType?: PseudowireName;
+} {
+  const { pseudowireType } = fields;
+  return {
+    ...pseudowireNamed(pseudowireType).settings?.(fields),
+    ...pseudowireField(pseudowireType),
+  };
+}
+
+/** The type and its settings in a few words: "EthernetVLAN 100". */
+export function describePseudowire(settings: PseudowireSettings): string {
+  const { pseudowireType: name = DEFAULT_NAME } = settings;
+  const type = PSEUDOWIRE_TYPES.find((each) => each.name === name);
+  const details = type?.describe?.(settings) ?? "";
+  return details === "" ? name : `${name} ${details}`;
+}
+
+/** How the kernel's L2TP has the type; null: not at all. */
+export function kernelPart({ kernel }: PseudowireType): KernelPseudowire | null {
+  return "number" in kernel ? kernel : null;
+}
+
 /** The number that the kernel's L2TP has for the type; null: it has none. */
-export function kernelNumber({ kernel }: PseudowireType): number | null {
-  return "number" in kernel ? kernel.number : null;
+export function kernelNumber(type: PseudowireType): number | null {
+  return kernelPart(type)?.number ?? null;
+}
+
+/** The rules by which the kernel rewrites the frames of the session; null: it rewrites none. */
+export function tagRulesOf(session: PseudowireSettings): TagRules | null {
+  return kernelPart(pseudowireOf(session))?.tagRules?.(session) ?? null;
 }
 
 /** Why the kernel's L2TP cannot carry the type; null: it can. */
@@ -56,9 +99,15 @@ export function whyNotInKernel({ kernel }: PseudowireType): string | null {
   return "whyNot" in kernel ? kernel.whyNot : null;
 }
 
-/** The name of the type that the kernel's L2TP knows by the number; undefined: a session of it is not ours. */
-export function kernelPseudowire(number: number): PseudowireName | undefined {
-  return REGISTERED.find((type) => kernelNumber(type) === number)?.name;
+/**
+ * The type of a session in the kernel's L2TP; undefined: it is none of ours.
+ * @param letter in the name of its device
+ */
+export function kernelPseudowire(number: number, letter: string): PseudowireName | undefined {
+  return REGISTERED.find((type) => {
+    const part = kernelPart(type);
+    return part?.number === number && part.letter === letter;
+  })?.name;
 }
 
 /**

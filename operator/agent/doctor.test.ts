@@ -70,6 +70,11 @@ it("finds nothing where nothing is wrong, and holds no old trouble against anybo
   expect(examine({ grown: { rxCookieDiscards: 0, rxOosPackets: 0, rxOversize: 0 } })).toEqual([]);
 });
 
+const vlanSession = session({
+  pseudowireType: "EthernetVLAN",
+  vlan: { id: 100, peerId: 200, pod: "Tagged" },
+});
+
 it.each<[string, Case, RegExp, RegExp]>([
   [
     "no route",
@@ -168,6 +173,19 @@ it.each<[string, Case, RegExp, RegExp]>([
     { grown: { txSpoofed: 4 } },
     /^4 frames of its pods were dropped/,
     /macSpoofing: Allow/,
+  ],
+  ["untagged frames", { grown: { rxUntagged: 3 } }, /^3 frames came without a VLAN tag/, /type/],
+  [
+    "frames of another VLAN",
+    { of: { session: vlanSession }, grown: { rxOtherVlan: 3 } },
+    /^3 frames came with the tag of another VLAN than 200/,
+    /spec\.vlan\.peerId/,
+  ],
+  [
+    "a pod's frames without its tag",
+    { of: { session: vlanSession }, grown: { txUntagged: 2, txOtherVlan: 3 } },
+    /^5 frames of its pods were dropped: .* 100$/,
+    /VLAN interface/,
   ],
   ["too short", { grown: { rxInvalid: 8 } }, /^8 messages were too short/, /cookie lengths/],
   [

@@ -29,6 +29,7 @@ import { spoofed } from "./findings/spoofed.ts";
 import { sublayer } from "./findings/sublayer.ts";
 import { underlay } from "./findings/underlay.ts";
 import { unknownSession } from "./findings/unknown-session.ts";
+import { otherVlan, podTag, untagged } from "./findings/vlan.ts";
 import type { SessionSightings, TunnelWire } from "./findings/wire.ts";
 
 const TUNNEL_FINDINGS: readonly TunnelFinding[] = [
@@ -50,6 +51,9 @@ const SESSION_FINDINGS: readonly SessionFinding[] = [
   sequence,
   oversize,
   tooShort,
+  untagged,
+  otherVlan,
+  podTag,
   receiveErrors,
   transmitErrors,
   spoofed,

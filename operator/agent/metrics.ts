@@ -8,6 +8,8 @@ import type { Agent } from "./agent.ts";
 const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = [
   ["txErrors", "transmit", "error"],
   ["txSpoofed", "transmit", "spoofed"],
+  ["txUntagged", "transmit", "untagged"],
+  ["txOtherVlan", "transmit", "vlan"],
   ["rxErrors", "receive", "error"],
   ["rxSeqDiscards", "receive", "late"],
   ["rxOosPackets", "receive", "out_of_sequence"],
@@ -16,6 +18,8 @@ const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = 
   ["rxOversize", "receive", "oversize"],
   ["rxSourceMismatch", "receive", "source"],
   ["rxNoDevice", "receive", "no_pod"],
+  ["rxUntagged", "receive", "untagged"],
+  ["rxOtherVlan", "receive", "vlan"],
 ];
 
 const CONTROL_EVENTS = [
@@ -129,7 +133,7 @@ export function watchAgent(
       bytes.inc({ ...labels, direction: "transmit" }, counters.txBytes);
       bytes.inc({ ...labels, direction: "receive" }, counters.rxBytes);
       for (const [field, direction, reason] of DISCARDS) {
-        discards.inc({ ...labels, direction, reason }, counters[field]);
+        discards.inc({ ...labels, direction, reason }, counters[field] ?? 0);
       }
     }
   };

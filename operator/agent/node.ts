@@ -28,6 +28,7 @@ import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
 import { withDeviceErrors } from "./device-errors.ts";
+import { type DeviceTags, deviceTags, settleTags, withTagCounts } from "./device-tags.ts";
 import { withInterfaces, withRefusedFrames } from "./dump-entries.ts";
 import { assemble, observeLinks, type Scope, type SeenLinks } from "./observe.ts";
 import { linkOf, PodDevices } from "./pod-devices.ts";
@@ -73,6 +74,8 @@ export class Node {
   #sessions: ReadonlyMap<number, string> = new Map();
   /** Of the bridge ports that the last pass wanted. */
   #guards: readonly PortGuard[] = [];
+  /** The devices that the last pass wanted, if the kernel rewrites their frames. */
+  #tags: readonly DeviceTags[] = [];
   #held: ReadonlySet<string> = new Set();
 
   constructor(name: string, datapaths: Datapaths, attachments: AttachmentStore) {
@@ -99,7 +102,9 @@ export class Node {
 
   /** All that is programmed, with its counters. */
   async look(): Promise<Listing> {
-    return withGuardDrops(await this.datapaths.peek(this.#names()), this.socket, this.#guards);
+    const listing = await this.datapaths.peek(this.#names());
+    const counted = withTagCounts(listing, this.socket, this.#tags);
+    return withGuardDrops(counted, this.socket, this.#guards);
   }
 
   /** As `look`, and what devices refused is an error and not received. Asks each pod that has one. */
@@ -201,7 +206,31 @@ export class Node {
     );
     this.#devices.record([...attached.values()].flat(), { desired: spare, observed, ...result });
     this.#devices.recordReturned({ desired: spare, observed, ...result });
-    return result;
+    this.#tags = this.#tagsOf(
+      resolved.sessions.values(),
+      (key) => attached.get(key)?.map((each) => this.#current(each)) ?? [],
+      spare,
+    );
+    return this.#withTags(result, this.#tags);
+  }
+
+  /** The devices of the sessions whose frames the kernel rewrites. */
+  #tagsOf(
+    sessions: Iterable<ResolvedSession>,
+    attachmentsOf: (session: string) => readonly Attachment[],
+    desired: Desired,
+  ): DeviceTags[] {
+    const forwarded = new Map(desired.sessions.map((item) => [item.session.key, item]));
+    return deviceTags(sessions, attachmentsOf, (resolved) =>
+      ownDeviceName(resolved, forwarded.get(resolved.session.key)),
+    );
+  }
+
+  /** A pod is not told that its interface is there before its frames are rewritten. */
+  #withTags(result: PassResult, tags: readonly DeviceTags[]): PassResult {
+    const failures = settleTags(this.socket, tags);
+    if (failures.size === 0) return result;
+    return { ...result, failures: new Map([...failures, ...result.failures]) };
   }
 
   #hold(desired: Desired, observed: Observed): Holding {
@@ -282,10 +311,10 @@ export class Node {
     const own = attachments.filter((other) => attachmentKey(other) === attachmentKey(attachment));
     const guards = portGuards([resolved], () => own);
     const result = await this.#apply(desired, observed, actions, guards);
-    if (!attachment.leaving) {
-      this.#devices.record([this.#current(attachment)], { desired, observed, ...result });
-    }
-    return result.failures;
+    if (attachment.leaving) return result.failures;
+    this.#devices.record([this.#current(attachment)], { desired, observed, ...result });
+    const tags = this.#tagsOf([resolved], () => own.map((each) => this.#current(each)), desired);
+    return this.#withTags(result, tags).failures;
   }
 
   /**

@@ -8,6 +8,7 @@ import { type Attachment, modeNameOf, type PresentLinks } from "../../model/atta
 import { pickFeatures } from "../../model/features.ts";
 import { linkId } from "../../model/link-label.ts";
 import type { Session } from "../../model/model.ts";
+import { describePseudowire } from "../../model/pseudowires/index.ts";
 import { formatEndpoint } from "../../net/ip.ts";
 import type {
   AttachmentRow,
@@ -198,6 +199,7 @@ export function sessionRows(
       ...idsOf(session, live, spec),
       interface: links.get(linkId.pseudowire(key))?.name ?? null,
       mtu: links.get(linkId.pseudowire(key))?.mtu ?? (session?.mtu || null),
+      pseudowireType: session === undefined ? "" : describePseudowire(session),
       mode: modeNameOf(spec?.attachment?.mode),
       attachedTo: attachments.map(
         ({ attachment: { pod, ifname }, name }) => `${pod}:${name ?? ifname}`,

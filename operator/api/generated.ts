@@ -300,7 +300,24 @@ export interface SessionSpec {
   /**
    * What the session carries.
    */
-  pseudowireType?: "Ethernet";
+  pseudowireType?: "Ethernet" | "EthernetVLAN";
+  /**
+   * The VLAN of a session of type EthernetVLAN. Each frame between the ends has its 802.1Q tag; frames of other VLANs, and frames without a tag, are dropped and counted.
+   */
+  vlan?: {
+    /**
+     * The VLAN ID at our end; a pod sees it in its frames if pod is Tagged.
+     */
+    id: number;
+    /**
+     * The VLAN ID at the peer's end, which the frames that we send have; id if left out. Frames with either ID are received.
+     */
+    peerId?: number;
+    /**
+     * Whether frames of the pods have the tag. For Untagged pods it is pushed and popped.
+     */
+    pod?: "Untagged" | "Tagged";
+  };
   /**
    * Whether four bytes stand between cookie and frame (RFC 3931 section 4.6). Both ends must agree.
    */

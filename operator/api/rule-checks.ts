@@ -100,4 +100,8 @@ export const SESSION_CHECKS = {
   sequencingNeedsSublayer: (self: SessionSpec) =>
     (self.l2SpecificSublayer ?? "Default") === "Default" ||
     !((self.sequencing?.send ?? false) || (self.sequencing?.receive ?? false)),
+  vlanTypeHasVlan: (self: SessionSpec) =>
+    (self.pseudowireType ?? "Ethernet") !== "EthernetVLAN" || self.vlan !== undefined,
+  vlanNeedsVlanType: (self: SessionSpec) =>
+    (self.pseudowireType ?? "Ethernet") === "EthernetVLAN" || self.vlan === undefined,
 };

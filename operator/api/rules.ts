@@ -314,6 +314,20 @@ export const SESSION_RULES = {
     reason: "sequence numbers stand in the sublayer",
     remedy: "use l2SpecificSublayer: Default, at both ends",
   },
+  vlanTypeHasVlan: {
+    at: ["spec"],
+    field: "vlan",
+    cel: "self.pseudowireType != 'EthernetVLAN' || has(self.vlan)",
+    reason: "missing",
+    remedy: "give the VLAN of the session, or use pseudowireType: Ethernet",
+  },
+  vlanNeedsVlanType: {
+    at: ["spec"],
+    field: "vlan",
+    cel: "self.pseudowireType == 'EthernetVLAN' || !has(self.vlan)",
+    reason: "only an EthernetVLAN session has a VLAN of its own",
+    remedy: "set pseudowireType: EthernetVLAN, or leave it out",
+  },
 } as const satisfies Rules;
 
 /** The rules of each kind. */

@@ -245,6 +245,27 @@ export const SAMPLES: readonly Sample[] = [
   session("session id 0", { sessionId: 0 }, "schema"),
   session("a negative id", { peerSessionId: -1 }, "schema"),
   session("another pseudowire", { pseudowireType: "PPP" }, "schema"),
+  session("a VLAN", { pseudowireType: "EthernetVLAN", vlan: { id: 4094 } }),
+  session("a VLAN with another ID at the peer", {
+    pseudowireType: "EthernetVLAN",
+    vlan: { id: 1, peerId: 200, pod: "Tagged" },
+  }),
+  session("the VLAN type without a VLAN", { pseudowireType: "EthernetVLAN" }, "cel"),
+  session("a VLAN of an Ethernet session", { vlan: { id: 100 } }, "cel"),
+  ...[0, 4095, 4096, -1, 1.5].flatMap((id) => [
+    session(`VLAN ID ${id}`, { pseudowireType: "EthernetVLAN", vlan: { id } }, "schema"),
+    session(
+      `VLAN ID ${id} at the peer`,
+      { pseudowireType: "EthernetVLAN", vlan: { id: 100, peerId: id } },
+      "schema",
+    ),
+  ]),
+  session("a VLAN without ID", { pseudowireType: "EthernetVLAN", vlan: {} }, "schema"),
+  session(
+    "a VLAN that the pod sees by half",
+    { pseudowireType: "EthernetVLAN", vlan: { id: 100, pod: "Half" } },
+    "schema",
+  ),
   session("another sublayer", { l2SpecificSublayer: "ATM" }, "schema"),
   session("a cookie of 5 bytes", cookie({ value: "aabbccddee" }), "schema"),
   session("a cookie of no bytes", cookie({ value: "" }), "schema"),

@@ -131,7 +131,7 @@ function whyNot(
 ): string | null {
   const ofSessions = host.isOpen ? (sessions.get(tunnel.name) ?? []) : [];
   for (const object of ofSessions) {
-    const why = whyNotSession(object, traits);
+    const why = whyNotSession(object, traits, host.kernel);
     if (why !== null) return why;
   }
   const reason = traits.whyNot(tunnel, host);

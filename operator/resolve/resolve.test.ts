@@ -363,6 +363,64 @@ it("leaves a tunnel that asks for the fast path to userspace, where the kernel c
   expect(forced.refusedTunnels.get("fast")?.message).toContain("the fast path");
 });
 
+describe("a session of type EthernetVLAN", () => {
+  const vlan: Partial<SessionSpec> = { pseudowireType: "EthernetVLAN", vlan: { id: 100 } };
+  const kernel = { UDP: null, IPv4: null, IPv6: null, tags: null };
+  const lacking = { ...kernel, tags: "this kernel cannot load its module act_vlan" };
+
+  it("has its VLAN, and room for the tag in its MTU", () => {
+    const { sessions } = resolved(
+      [tunnel("t")],
+      [
+        session("lan", vlan),
+        session("other", { ...vlan, vlan: { id: 1, peerId: 2, pod: "Tagged" } }),
+      ],
+    );
+    expect(sessions.get("shop/lan")?.session).toMatchObject({
+      pseudowireType: "EthernetVLAN",
+      vlan: { id: 100, peerId: 100, pod: "Untagged" },
+      mtu: 1442,
+    });
+    const { session: other } = sessions.get("shop/other") ?? {};
+    expect(other?.vlan).toEqual({ id: 1, peerId: 2, pod: "Tagged" });
+  });
+
+  it("is in the kernel where tc can rewrite tags, else in user space, with the reason", () => {
+    const open = (support: typeof lacking | typeof kernel) =>
+      resolved([tunnel("t")], [session("lan", vlan)], {
+        datapaths: { preferred: null, kernel: support },
+      }).tunnels.get("t");
+    expect(open(kernel)?.tunnel.datapath).toBe("Kernel");
+    expect(open(lacking)).toMatchObject({
+      tunnel: { datapath: "Userspace" },
+      notInKernel: expect.stringMatching(/L2tpSession shop\/lan .*EthernetVLAN: .*act_vlan/),
+    });
+  });
+
+  it("is refused where its tunnel is in a kernel that cannot, and costs others nothing", () => {
+    const { sessions, refusedSessions } = resolved(
+      [tunnel("t", { datapath: "Kernel" })],
+      [session("lan", vlan), session("plain")],
+      { datapaths: { preferred: null, kernel: lacking } },
+    );
+    expect([...sessions.keys()]).toEqual(["shop/plain"]);
+    expect(refusedSessions.get("shop/lan")).toMatchObject({
+      condition: "Programmed",
+      reason: "NotInKernel",
+      message: expect.stringContaining("act_vlan"),
+    });
+  });
+
+  it("is signalled as type 4", () => {
+    const managed = tunnel("t", { control: {} });
+    delete managed.spec.peerTunnelId;
+    const lan = session("lan", vlan);
+    delete lan.spec.peerSessionId;
+    const { sessions } = resolved([managed], [lan]);
+    expect(sessions.get("shop/lan")?.session.control?.pseudowireType).toBe(4);
+  });
+});
+
 describe("what sessions and tunnels were accepted with", () => {
   const managed = (name = "t", change: Partial<TunnelSpec> = {}) => {
     const object = tunnel(name, { control: {}, ...change });

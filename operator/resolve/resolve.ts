@@ -319,7 +319,7 @@ function resolveSession(
   const { tunnel, underlayMtu, object: tunnelObject } = requireTunnel(object, intake, tunnels);
   requireFitting(object, tunnel);
   requireAttachable(object);
-  requireCarriable(object, tunnel, traitsOf(tunnel.datapath));
+  requireCarriable(object, tunnel, traitsOf(tunnel.datapath), context.datapaths.kernel);
   const key = keyOf(object);
   const { sessionId, remoteEndId } = idsOf(object, ids, context);
   const cookie = (field: "receive" | "transmit") =>

@@ -9,18 +9,20 @@ import {
   canAttach,
   modeNameOf,
 } from "../../model/attachments/index.ts";
-import type { DatapathTraits } from "../../model/datapath.ts";
+import type { DatapathTraits, KernelSupport } from "../../model/datapath.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import {
+  type PseudowireSettings,
   type PseudowireType,
-  pseudowireField,
   pseudowireNamed,
+  pseudowireSettings,
 } from "../../model/pseudowires/index.ts";
 import { keyOf, type L2tpSession, type SessionSpec } from "../api/types.ts";
 import { RefusalError } from "./refusal.ts";
 
 type Asking = Pick<L2tpSession, "spec">;
-type PseudowireField = Pick<SessionSpec, "pseudowireType">;
+type PseudowireField = Pick<SessionSpec, "pseudowireType"> &
+  Omit<PseudowireSettings, "mtu" | "pseudowireType">;
 type ModeName = NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
 
 /**
@@ -32,7 +34,7 @@ export function pseudowireTypeOf({ spec }: Asking): {
   readonly field: PseudowireField;
 } {
   const type = pseudowireNamed(spec.pseudowireType);
-  return { type, field: pseudowireField(spec.pseudowireType) };
+  return { type, field: pseudowireSettings(spec) };
 }
 
 /** The name of the session's attachment mode; tsc holds index.ts and crds/ to each other here, too. */
@@ -49,12 +51,16 @@ const holdsDevice = (object: Asking): boolean =>
   refusesSpoofing(object) && modeOf(object).macSpoofingAt === "device";
 
 /** Why a datapath cannot carry the session, in a sentence that names it; null: it can. */
-export function whyNotSession(object: L2tpSession, traits: DatapathTraits): string | null {
+export function whyNotSession(
+  object: L2tpSession,
+  traits: DatapathTraits,
+  kernel: KernelSupport,
+): string | null {
   if (!traits.filtersSourceMac && holdsDevice(object)) {
     return `L2tpSession ${keyOf(object)} asks for attachment.macSpoofing Refuse, which in mode ${modeName(object)} is the userspace datapath's`;
   }
   const { type } = pseudowireTypeOf(object);
-  const why = traits.whyNotPseudowire(type);
+  const why = traits.whyNotPseudowire(type, kernel);
   return why === null
     ? null
     : `L2tpSession ${keyOf(object)} has spec.pseudowireType ${type.name}: ${why}`;
@@ -68,10 +74,11 @@ export function requireCarriable(
   object: L2tpSession,
   { name }: Tunnel,
   traits: DatapathTraits,
+  kernel: KernelSupport,
 ): void {
   const userspace = "set that tunnel's spec.datapath: Userspace";
   const { type } = pseudowireTypeOf(object);
-  const why = traits.whyNotPseudowire(type);
+  const why = traits.whyNotPseudowire(type, kernel);
   if (why !== null) {
     const message = `spec.pseudowireType ${type.name}: L2tpTunnel ${name} is in the kernel: ${why}; ${userspace}`;
     throw new RefusalError("Programmed", "NotInKernel", message);

@@ -1,6 +1,7 @@
 /**
  * Moves ten million frames through the packet path, with ports that allocate nothing: half of them small, half
- * in large pieces. Run with --trace-gc; what is collected between the two lines is the packet path's.
+ * in large pieces. The argument is the pseudowire type. Run with --trace-gc; what is collected between the two lines is
+ * the packet path's.
  */
 
 import { buildFrame, referenceSegments } from "../../datapath/userspace/offload/testdata.ts";
@@ -29,9 +30,17 @@ const GSO_SIZE = 1400;
 const large = buildFrame({ ...PACKET, isPartial: true });
 const segments = referenceSegments(PACKET, GSO_SIZE);
 const HEADER = Buffer.from("000300000000000100000000", "hex");
-const datagrams = segments.map((frame) => Buffer.concat([HEADER, frame]));
+const [, , type = "Ethernet"] = process.argv;
+const VLAN = { id: 100, peerId: 200, pod: "Untagged" } as const;
+const CARRIED =
+  type === "EthernetVLAN"
+    ? { tag: Buffer.from("810000c8", "hex"), session: { pseudowireType: type, vlan: VLAN } }
+    : { tag: Buffer.alloc(0), session: {} };
+const onWire = (frame: Uint8Array) =>
+  Buffer.concat([HEADER, frame.subarray(0, 12), CARRIED.tag, frame.subarray(12)]);
+const datagrams = segments.map(onWire);
 const joined = Buffer.concat(datagrams);
-const small = Buffer.concat([HEADER, Buffer.alloc(SMALL_BYTES)]);
+const small = onWire(Buffer.alloc(SMALL_BYTES));
 const remote = encodeSockaddr(tunnelOf({}).remote);
 
 let isLarge = false;
@@ -147,7 +156,7 @@ const table = new Table(
   },
   path,
 );
-const config = sessionOf({});
+const config = sessionOf(CARRIED.session);
 table.apply({ op: "putTunnel", tunnel: tunnelOf({}) });
 table.apply({ op: "putSession", session: config, device: { netns: null, name: "x" } });
 const session = table.sessions.get(config.key);

@@ -34,6 +34,11 @@ beforeAll(async () => {
         sessionObject(`${tunnel}-plain`, tunnel, ids(1)),
         sessionObject(`${tunnel}-cookie`, tunnel, { ...ids(2), cookies: cookie }),
         sessionObject(`${tunnel}-order`, tunnel, { ...ids(3), sequencing }),
+        sessionObject(`${tunnel}-vlan`, tunnel, {
+          ...ids(4),
+          pseudowireType: "EthernetVLAN",
+          vlan: { id: 100, peerId: 200 },
+        }),
       ];
     }),
   ]);
@@ -51,7 +56,7 @@ afterAll(async () => {
 async function expectUnharmed(): Promise<void> {
   expect([agent.pid(), await agent.datapathPid()]).toEqual(pids);
   await agent.ask({ op: "ready" });
-  expect(await agent.ask({ op: "sessions" })).toHaveLength(6);
+  expect(await agent.ask({ op: "sessions" })).toHaveLength(8);
   const before = new Date(Date.now() + 60_000).toISOString();
   for (const { containerId, cniIfname } of await agent.ask({ op: "attachments" })) {
     await agent.ask({ op: "detach", containerId, cniIfname, netns: null });
@@ -251,12 +256,15 @@ describe("the agent's socket", () => {
 
 describe("the wire", () => {
   const FRAME = `02000000000202000000000188b5${"00".repeat(46)}`;
+  const tagged = (tags: string) => FRAME.slice(0, 24) + tags + FRAME.slice(24);
   const CORPUS = {
     UDP: [
       `000300000000000100000000${FRAME}`,
       `0003000000000002a1b2c3d400000000${FRAME}`,
       `000300000000000340000001${FRAME}`,
       `000300000000000340000002${FRAME}`,
+      `000300000000000400000000${tagged("810000c8")}`,
+      `000300000000000400000000${tagged("88a800c881000007")}`,
       `0003000000000063${FRAME}`,
       `c803001400000000000000018008000000000001`,
       "",
@@ -265,6 +273,8 @@ describe("the wire", () => {
       `0000001100000000${FRAME}`,
       `00000012a1b2c3d400000000${FRAME}`,
       `0000001340000001${FRAME}`,
+      `0000001400000000${tagged("810000c8")}`,
+      `0000001400000000${tagged("8100012c")}`,
       `0000006300000000${FRAME}`,
       `00000000c803001400000000000000018008000000000001`,
       "00",

@@ -21,8 +21,8 @@ import { GsoType } from "./vnet-header.ts";
 
 /** What segmenting may make of one frame again, with any device. */
 export const MAX_COALESCED = 64;
-/** Ethernet with two tags, IPv4 and TCP with all their options. */
-const MAX_HEADER_BYTES = 22 + 60 + 60;
+/** Ethernet with three tags, IPv4 and TCP with all their options. */
+const MAX_HEADER_BYTES = 26 + 60 + 60;
 /** The last vector of a comparison may reach so far. */
 const VECTOR_BYTES = 16;
 const FLAG = { psh: 0x08, ack: 0x10 } as const;

@@ -10,7 +10,8 @@ import {
   VLAN_TAG_BYTES,
 } from "../../../net/headers.ts";
 
-const MAX_VLAN_TAGS = 2;
+/** Two of the pod's own, and that of the session. */
+const MAX_VLAN_TAGS = 3;
 /** More fragments, and the offset; "don't fragment" may be. */
 const FRAGMENT_BITS = 0x3fff;
 

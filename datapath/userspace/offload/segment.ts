@@ -23,7 +23,7 @@ import {
 import type { PacketMemory } from "./packet-memory.ts";
 import { GSO_ECN, GsoType } from "./vnet-header.ts";
 
-/** Ethernet with two tags, IPv6, TCP with all its options, and as much again of IP options. */
+/** Ethernet with three tags, IPv6, TCP with all its options, and as much again of IP options. */
 export const MAX_FRAME_HEADER_BYTES = 192;
 
 /** With the smallest segments that TCP makes: 48 bytes, less 12 of options (net.ipv4.tcp_min_snd_mss). */

@@ -15,7 +15,7 @@ export class FrameWriter {
   readonly #arena: Arena;
   /** Null: each frame is written alone. */
   readonly #batch: FrameBatch | null;
-  /** Frames that wait to be written: whose, and their bytes. */
+  /** Frames that wait to be written: whose, and their bytes on the wire. */
   readonly #sessions: PacketSession[] = [];
   readonly #bytes: Int32Array;
   #queued = 0;
@@ -54,8 +54,8 @@ export class FrameWriter {
   }
 
   /**
-   * The frame must stay where it is until `flush`. What is in front of it, and behind it up to `limit`, is
-   * written over.
+   * Takes a frame as it is on the wire. It must stay where it is until `flush`. What is in front of it, and behind it
+   * up to `limit`, is written over.
    */
   deliver(session: PacketSession, at: number, bytes: number, limit: number): void {
     const { device } = session;
@@ -69,7 +69,7 @@ export class FrameWriter {
       return;
     }
     this.#writePending();
-    if (device.acceptedGso === "none") return this.#writePlain(session, at, bytes);
+    if (device.acceptedGso === "none") return this.#writeAlone(session, at, bytes);
     coalescer.begin(at, at + bytes, limit, device.acceptedGso === "all");
     this.#pendingFor = session;
     this.#pendingBytes = bytes;
@@ -98,20 +98,36 @@ export class FrameWriter {
     if (session === null) return;
     this.#pendingFor = null;
     const coalescer = this.#coalescer;
-    const { at, end, frames } = coalescer;
+    const { at: first, end, frames } = coalescer;
     coalescer.finish();
-    if (frames === 1) return this.#writePlain(session, at, end - at);
+    if (frames === 1) return this.#writeAlone(session, first, end - first);
     // What is queued may lie where the header goes.
     this.#writeQueued();
+    const at = this.#rewrite(session, first, end, frames);
+    if (at < 0) return;
     const { view } = this.#arena;
     const header = at - VNET_HEADER_BYTES;
+    const shift = first - at;
     view.setUint8(header + VNET.flags, NEEDS_CHECKSUM);
     view.setUint8(header + VNET.gsoType, coalescer.gsoType);
-    view.setUint16(header + VNET.headerBytes, coalescer.headerBytes, true);
+    view.setUint16(header + VNET.headerBytes, coalescer.headerBytes + shift, true);
     view.setUint16(header + VNET.gsoSize, coalescer.segmentBytes, true);
-    view.setUint16(header + VNET.checksumStart, coalescer.checksumStart, true);
+    view.setUint16(header + VNET.checksumStart, coalescer.checksumStart + shift, true);
     view.setUint16(header + VNET.checksumOffset, coalescer.checksumOffset, true);
-    this.#writeLarge(session, at, end - at, frames, this.#pendingBytes);
+    this.#writeLarge(session, at, end - at, frames, shift);
+  }
+
+  /**
+   * Turns a frame of the wire into one of the device, in place.
+   * @param frames that were joined to it
+   * @returns where it begins; below 0: it is dropped, and has been counted
+   */
+  #rewrite(session: PacketSession, at: number, end: number, frames: number): number {
+    const { rewriter } = session;
+    if (rewriter === null) return at;
+    const from = rewriter.fromWire(this.#arena, at, end, frames);
+    if (from < 0) session.counters.rxErrors += frames;
+    return from;
   }
 
   #writeLarge(
@@ -119,7 +135,7 @@ export class FrameWriter {
     at: number,
     length: number,
     frames: number,
-    bytes: number,
+    shift: number,
   ): void {
     const { device, counters } = session;
     if (device === null) {
@@ -132,26 +148,36 @@ export class FrameWriter {
       // What it does not know it never will.
       if (device.acceptedGso !== "none") this.#refused(session, Errno.EINVAL);
       device.acceptedGso = "none";
-      this.#writeCut(session, at, at + length);
+      this.#writeCut(session, at, at + length, shift);
     } else {
-      count(session, frames, bytes, status);
+      count(session, frames, this.#pendingBytes, status);
     }
   }
 
-  #writeCut(session: PacketSession, at: number, end: number): void {
+  #writeCut(session: PacketSession, at: number, end: number, shift: number): void {
     const { gsoType, segmentBytes, checksumStart } = this.#coalescer;
     const segmenter = this.#segmenter;
-    const count = segmenter.start(at, end, gsoType, segmentBytes, checksumStart);
+    const count = segmenter.start(at, end, gsoType, segmentBytes, checksumStart + shift);
     for (let index = 0; index < count; index++) {
       segmenter.write(index, 1, this.#cutAt, 0);
       const bytes = segmenter.headerBytes + segmenter.payloadBytes(index);
-      this.#writePlain(session, this.#cutAt, bytes);
+      this.#writePlain(session, this.#cutAt, bytes, bytes - shift);
       this.#writeQueued();
     }
   }
 
-  /** As it stands; the device is told nothing of it. */
-  #writePlain(session: PacketSession, at: number, bytes: number): void {
+  /** A frame as it is on the wire, which is not joined to others. */
+  #writeAlone(session: PacketSession, at: number, bytes: number): void {
+    const end = at + bytes;
+    const from = this.#rewrite(session, at, end, 1);
+    if (from >= 0) this.#writePlain(session, from, end - from, bytes);
+  }
+
+  /**
+   * As it stands; the device is told nothing of it.
+   * @param wireBytes of the frame as it came
+   */
+  #writePlain(session: PacketSession, at: number, bytes: number, wireBytes: number): void {
     const { device } = session;
     if (device === null) {
       session.counters.rxNoDevice++;
@@ -161,7 +187,7 @@ export class FrameWriter {
     const batch = this.#batch;
     if (batch === null) {
       this.#clearHeader(at);
-      count(session, 1, bytes, device.write(this.#arena, at, bytes));
+      count(session, 1, wireBytes, device.write(this.#arena, at, bytes));
       return;
     }
     const from = this.#place(at, bytes);
@@ -169,7 +195,7 @@ export class FrameWriter {
     const index = this.#queued;
     batch.setWrite(index, device, from, bytes);
     this.#sessions[index] = session;
-    this.#bytes[index] = bytes;
+    this.#bytes[index] = wireBytes;
     this.#queued++;
     this.#queuedEnd = at + bytes;
     if (this.#queued === BATCH_FRAMES) this.#writeQueued();

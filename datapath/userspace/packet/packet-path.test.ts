@@ -617,41 +617,217 @@ it("drops nothing for want of room to reorder in", () => {
   }
 });
 
-it("survives a million mutated datagrams, and accounts for every one", () => {
-  const random = new Random(12345);
-  const bench = new Bench();
-  const receive = { send: false, receive: true, reorderTimeoutMs: 20 };
-  const states = [
-    bench.put({}, {}).state,
-    bench.put({}, { key: "d/s2", sessionId: 2, rxCookie: "a1b2c3d4" }).state,
-    bench.put({}, { key: "d/s3", sessionId: 3, sequencing: receive }).state,
-  ];
-  const corpus = [
-    HEADER + FRAME,
-    numbered(1),
-    `0003000000000002a1b2c3d400000000${FRAME}`,
-    numbered(2),
-  ]
-    .concat(`000300000000000340000001${FRAME}`, "c803000c", "")
-    .map((hex) => Buffer.from(hex, "hex"));
-  const { socket, endpoint } = bench.endpoint();
-  const TOTAL = 1_000_000;
-  for (let sent = 0; sent < TOTAL; ) {
-    for (let i = 0; i < 64 && sent < TOTAL; i++, sent++) {
-      socket.toReceive.push({ from: PEER, bytes: random.mutate(random.pick(corpus), 16) });
+/** Frames of VLAN 100, and those that are not its own. */
+const VLAN_FRAMES = ["81000064", "81000065", "88a80064", "8100006481000007", "81000000", ""].map(
+  (tags) => FRAME.slice(0, 24) + tags + FRAME.slice(24),
+);
+
+describe.each(["Untagged", "Tagged"] as const)("a VLAN whose pod is %s", (pod) => {
+  const growth = pod === "Untagged" ? 0 : 4;
+  const vlan = { id: 100, peerId: 200, pod };
+  const session = { pseudowireType: "EthernetVLAN", vlan };
+
+  /** The frame with the tag in it. */
+  function withTag(frame: Uint8Array, vlanId: number): Buffer {
+    const tag = Buffer.from(`8100${vlanId.toString(16).padStart(4, "0")}`, "hex");
+    return Buffer.concat([frame.subarray(0, 12), tag, frame.subarray(12)]);
+  }
+
+  const inPod = (frame: Uint8Array) => (growth === 0 ? frame : withTag(frame, vlan.id));
+
+  it.each([
+    [true, 6, GsoType.TcpIpv4, 16],
+    [false, 6, GsoType.TcpIpv6, 16],
+    [true, 17, GsoType.Udp, 6],
+    [false, 17, GsoType.Udp, 6],
+  ])("cuts large frames behind the tag: IPv4 %s, protocol %d", (isIpv4, protocol, gso, field) => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, session);
+    const packet = { isIpv4, protocol, payload: new Uint8Array(20_000).fill(7), id: 9 };
+    device.toRead.push(inPod(buildFrame({ ...packet, isPartial: true })));
+    device.header.setUint8(VNET.flags, NEEDS_CHECKSUM);
+    device.header.setUint8(VNET.gsoType, gso);
+    device.header.setUint16(VNET.gsoSize, 1300, true);
+    device.header.setUint16(VNET.checksumStart, 14 + (isIpv4 ? 20 : 40) + growth, true);
+    device.header.setUint16(VNET.checksumOffset, field, true);
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
+    const { sent, messages } = bench.endpoint().socket;
+    const expected = referenceSegments(packet, 1300).map((frame) => withTag(frame, 200));
+    expect(sent.map((bytes) => Buffer.from(bytes.subarray(12)))).toEqual(expected);
+    // One message of segments, and the shorter last one in it.
+    expect(messages).toEqual([expected.length]);
+    expect(state.counters).toMatchObject({ txPackets: expected.length, txErrors: 0 });
+  });
+
+  it("completes the checksum of a frame that is not cut", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, session);
+    const packet = { isIpv4: true, protocol: 17, payload: new Uint8Array(500).fill(3) };
+    device.toRead.push(inPod(buildFrame({ ...packet, isPartial: true })));
+    device.header.setUint8(VNET.flags, NEEDS_CHECKSUM);
+    device.header.setUint16(VNET.checksumStart, 34 + growth, true);
+    device.header.setUint16(VNET.checksumOffset, 6, true);
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
+    const [expected = Buffer.alloc(0)] = referenceSegments(packet, 1400);
+    const [sent = Buffer.alloc(0)] = bench.endpoint().socket.sent;
+    expect(Buffer.from(sent.subarray(12))).toEqual(withTag(expected, 200));
+  });
+
+  it.each([true, false])(
+    "joins received frames of one flow, as one message: %s",
+    (isOneMessage) => {
+      const bench = new Bench();
+      const { state, device } = bench.put({}, session);
+      const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(6000).fill(7) };
+      const datagrams = referenceSegments(packet, 1000).map((frame) =>
+        Buffer.concat([Buffer.from(HEADER, "hex"), withTag(frame, 200)]),
+      );
+      const { socket, endpoint } = bench.endpoint();
+      const segment = datagrams[0]?.length ?? 0;
+      const bytes = Buffer.concat(datagrams);
+      if (isOneMessage) socket.toReceive.push({ from: PEER, bytes, segment });
+      else socket.toReceive.push(...datagrams.map((each) => ({ from: PEER, bytes: each })));
+      bench.path.receiver.readEndpoint(endpoint, 1);
+      const [written = new Uint8Array()] = device.written;
+      expect(device.written).toHaveLength(1);
+      expect(written).toHaveLength(54 + 6000 + growth);
+      if (growth > 0) expect(Buffer.from(written).readUInt32BE(12)).toBe(0x81000000 + vlan.id);
+      expect(state.counters).toMatchObject({ rxPackets: 6, rxErrors: 0 });
+    },
+  );
+
+  it("cuts again what an old kernel's device refuses", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, session);
+    device.refusesLarge = true;
+    const packet = { isIpv4: false, protocol: 17, payload: new Uint8Array(3500).fill(5) };
+    const frames = referenceSegments(packet, 1000);
+    const hexes = frames.map((frame) => HEADER + withTag(frame, 200).toString("hex"));
+    for (let round = 0; round < 2; round++) bench.receive(PEER, hexes);
+    const expected = frames.map((frame) => Buffer.from(inPod(frame)));
+    expect(device.written.map((frame) => Buffer.from(frame))).toEqual([...expected, ...expected]);
+    expect(state.counters).toMatchObject({ rxPackets: 8, rxErrors: 0 });
+  });
+
+  it("counts each dropped frame of a joined one", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, session);
+    const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(6000).fill(7) };
+    const frames = referenceSegments(packet, 1000).map((frame) => withTag(frame, 300));
+    bench.receive(
+      PEER,
+      frames.map((frame) => HEADER + frame.toString("hex")),
+    );
+    expect(device.written).toEqual([]);
+    expect(state.counters).toMatchObject({ rxPackets: 0, rxErrors: 6, rxOtherVlan: 6 });
+  });
+
+  it("takes frames up to the device's MTU with the tag, and no larger ones", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, session);
+    const largest = state.config.mtu + 14 + 4;
+    for (const bytes of [largest, largest + 1]) {
+      const frame = withTag(Buffer.alloc(bytes, 5), 200);
+      bench.receive(PEER, [HEADER + frame.toString("hex")]);
     }
-    bench.await(endpoint.account);
-    while (socket.toReceive.length > 0) bench.path.receiver.readEndpoint(endpoint, sent / 1000 + 1);
-    bench.path.receiver.expire(sent / 1000 + 1);
-    for (const device of bench.devices.values()) device.written.length = 0;
-  }
-  for (const state of states) bench.path.receiver.release(state);
-  const { rxPackets, ...rejected } = endpoint.counters;
-  expect(rxPackets).toBe(TOTAL);
-  let accounted = Object.values(rejected).reduce((sum, value) => sum + value, 0);
-  for (const { counters } of states) {
-    accounted += counters.rxPackets + counters.rxErrors + counters.rxSeqDiscards;
-    expect(counters.rxPackets).toBeGreaterThan(0);
-  }
-  expect(accounted).toBe(TOTAL);
-}, 120_000);
+    expect(device.written.map(({ length }) => length)).toEqual([largest + growth]);
+    expect(state.counters).toMatchObject({ rxPackets: 1, rxOversize: 1, rxErrors: 1 });
+  });
+
+  it("puts frames in order", () => {
+    const sequencing = { send: false, receive: true, reorderTimeoutMs: 50 };
+    const bench = new Bench();
+    const { device } = bench.put({}, { ...session, sequencing });
+    const hexes = [0, 2, 1].map((number) => {
+      const hex = numbered(number);
+      return hex.slice(0, 24) + withTag(Buffer.from(hex.slice(24), "hex"), 200).toString("hex");
+    });
+    bench.receive(PEER, hexes);
+    expect(device.written.map((frame) => frame.at(-1))).toEqual([0, 1, 2]);
+    expect(device.written.map(({ length }) => length)).toEqual([60, 60, 60].map((n) => n + growth));
+  });
+
+  it("drops what has another source address, with or without the tag", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { ...session, sourceMac: "02:00:00:00:00:01" });
+    const own = Buffer.from(FRAME, "hex");
+    const other = Buffer.from(FRAME.replace("020000000001", "020000000009"), "hex");
+    device.toRead.push(inPod(own), inPod(other));
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
+    expect(state.counters).toMatchObject({ txPackets: 1, txSpoofed: 1, txErrors: 0 });
+  });
+});
+
+it("follows a change of the VLAN where the session stands", () => {
+  const bench = new Bench();
+  const vlan = { id: 100, peerId: 100, pod: "Untagged" as const };
+  const { state, device } = bench.put({}, { pseudowireType: "EthernetVLAN", vlan });
+  const [frame = ""] = VLAN_FRAMES;
+  bench.receive(PEER, [HEADER + frame]);
+  const changed = { ...state.config, vlan: { ...vlan, id: 7, peerId: 7 } };
+  bench.table.apply({ op: "putSession", session: changed, device: "keep" });
+  bench.receive(PEER, [HEADER + frame]);
+  expect(device.written).toHaveLength(1);
+  expect(state.counters).toMatchObject({ rxPackets: 1, rxOtherVlan: 1, rxErrors: 1 });
+});
+
+it.each<[string, Partial<Session>, readonly string[]]>([
+  ["Ethernet", {}, [FRAME]],
+  [
+    "an untagged VLAN",
+    { pseudowireType: "EthernetVLAN", vlan: { id: 100, peerId: 101, pod: "Untagged" } },
+    VLAN_FRAMES,
+  ],
+  [
+    "a tagged VLAN",
+    { pseudowireType: "EthernetVLAN", vlan: { id: 100, peerId: 102, pod: "Tagged" } },
+    VLAN_FRAMES,
+  ],
+])(
+  "survives a million mutated datagrams of %s, and accounts for every one",
+  (_type, of, frames) => {
+    const random = new Random(12345);
+    const bench = new Bench();
+    const receive = { send: false, receive: true, reorderTimeoutMs: 20 };
+    const states = [
+      bench.put({}, of).state,
+      bench.put({}, { ...of, key: "d/s2", sessionId: 2, rxCookie: "a1b2c3d4" }).state,
+      bench.put({}, { ...of, key: "d/s3", sessionId: 3, sequencing: receive }).state,
+    ];
+    const corpus = frames
+      .flatMap((frame) => [
+        HEADER + frame,
+        `000300000000000140000001${frame}`,
+        `0003000000000002a1b2c3d400000000${frame}`,
+        `000300000000000140000002${frame}`,
+        `000300000000000340000001${frame}`,
+      ])
+      .concat("c803000c", "")
+      .map((hex) => Buffer.from(hex, "hex"));
+    const { socket, endpoint } = bench.endpoint();
+    const TOTAL = 1_000_000;
+    for (let sent = 0; sent < TOTAL; ) {
+      for (let i = 0; i < 64 && sent < TOTAL; i++, sent++) {
+        socket.toReceive.push({ from: PEER, bytes: random.mutate(random.pick(corpus), 16) });
+      }
+      bench.await(endpoint.account);
+      while (socket.toReceive.length > 0)
+        bench.path.receiver.readEndpoint(endpoint, sent / 1000 + 1);
+      bench.path.receiver.expire(sent / 1000 + 1);
+      for (const device of bench.devices.values()) device.written.length = 0;
+    }
+    for (const state of states) bench.path.receiver.release(state);
+    const { rxPackets, ...rejected } = endpoint.counters;
+    expect(rxPackets).toBe(TOTAL);
+    let accounted = Object.values(rejected).reduce((sum, value) => sum + value, 0);
+    for (const { counters } of states) {
+      accounted += counters.rxPackets + counters.rxErrors + counters.rxSeqDiscards;
+      expect(counters.rxPackets).toBeGreaterThan(0);
+    }
+    expect(accounted).toBe(TOTAL);
+  },
+  120_000,
+);

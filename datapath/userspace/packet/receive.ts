@@ -259,8 +259,7 @@ export class Receiver {
     if (session.looksMisaligned(this.#arena.view, header.next, bytes, session.rx.sublayer)) {
       counters.rxSublayerSuspect++;
     }
-    // A frame that is rewritten has its size behind that.
-    if (bytes > session.maxFrameBytes && session.rewriter === null) {
+    if (bytes > session.maxFrameBytes) {
       counters.rxOversize++;
       counters.rxErrors++;
       return false;
@@ -271,26 +270,9 @@ export class Receiver {
       this.#writer.deliver(session, header.next, bytes, limit);
       return true;
     }
-    if (session.order === null) this.#deliver(session, header.next, bytes, limit);
-    else if (header.sequence < 0) counters.rxSeqDiscards++;
+    if (header.sequence < 0) counters.rxSeqDiscards++;
     else this.#sequence(session, header.sequence, header.next, bytes, limit, now);
     return false;
-  }
-
-  /** A frame as it is on the wire. */
-  #deliver(session: PacketSession, at: number, bytes: number, limit: number): void {
-    const { rewriter } = session;
-    if (rewriter === null) return this.#writer.deliver(session, at, bytes, limit);
-    const end = at + bytes;
-    const from = rewriter.fromWire(this.#arena, at, end);
-    const isOversize = end - from > session.maxFrameBytes;
-    if (from >= 0 && !isOversize) {
-      return this.#writer.deliver(session, from, end - from, limit);
-    }
-    const { counters } = session;
-    counters.rxErrors++;
-    if (from < 0) counters.rxInvalid++;
-    else counters.rxOversize++;
   }
 
   #sequence(
@@ -309,7 +291,7 @@ export class Receiver {
       this.#deliverHeld(session, order.release());
       verdict = order.offer(sequence, now);
     }
-    if (verdict === ReorderVerdict.Deliver) this.#deliver(session, offset, bytes, limit);
+    if (verdict === ReorderVerdict.Deliver) this.#writer.deliver(session, offset, bytes, limit);
     else if (verdict === ReorderVerdict.Late) session.counters.rxSeqDiscards++;
     else this.#hold(session, order.slotOf(sequence), offset, bytes, limit);
     session.counters.rxOosPackets += order.skipped - skippedBefore;
@@ -346,7 +328,7 @@ export class Receiver {
   ): void {
     const order = session.order as ReceiveOrder;
     for (let slot = order.release(); slot >= 0; slot = order.release()) {
-      if (slot === orderSlot) this.#deliver(session, offset, bytes, limit);
+      if (slot === orderSlot) this.#writer.deliver(session, offset, bytes, limit);
       else this.#deliverHeld(session, slot);
     }
   }
@@ -370,7 +352,7 @@ export class Receiver {
     this.#writer.flush();
     const poolSlot = session.held[orderSlot] as number;
     const at = this.#holds.at(poolSlot);
-    this.#deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
+    this.#writer.deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
     this.#freeHolds[this.#freeHoldCount] = poolSlot;
     this.#freeHoldCount++;
   }

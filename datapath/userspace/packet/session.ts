@@ -129,9 +129,9 @@ export class PacketSession {
   rx: SessionRx;
   /** Rewrites frames between device and wire; null: both have the same. */
   rewriter: FrameRewriter | null = null;
-  /** True if a received frame goes to the device at once: it is neither rewritten nor put in order. */
+  /** True if a received frame goes to the device at once: it is not put in order. */
   isDirect = true;
-  /** The largest frame that the device takes: the kernel's bound for l2tpeth (is_skb_forwardable). */
+  /** The largest frame on the wire: the kernel's bound for l2tpeth (is_skb_forwardable), and what the type adds. */
   maxFrameBytes = 0;
   /** The smallest frame on the wire. */
   minWireBytes = 0;
@@ -201,8 +201,8 @@ export class PacketSession {
   /** Takes over what the pseudowire type says; behind `order`. */
   #carry(config: Session): void {
     const type = pseudowireOf(config);
-    this.rewriter = type.createRewriter?.(config) ?? null;
-    this.isDirect = this.rewriter === null && this.order === null;
+    this.rewriter = type.createRewriter?.(config, this.counters) ?? null;
+    this.isDirect = this.order === null;
     this.maxFrameBytes = maxFrameBytes(config, type);
     this.minWireBytes = type.minFrameBytes;
     this.looksMisaligned = type.looksMisaligned ?? guessNothing;
@@ -245,6 +245,6 @@ function sessionRx(config: Session): SessionRx {
   };
 }
 
-function maxFrameBytes({ mtu }: Session, { device }: PseudowireType): number {
-  return device === null ? mtu : mtu + device.headerBytes + device.spareBytes;
+function maxFrameBytes({ mtu }: Session, { device, wireHeaderBytes }: PseudowireType): number {
+  return mtu + wireHeaderBytes + (device?.spareBytes ?? 0);
 }

@@ -1,7 +1,6 @@
 /** From devices to sockets: frames get their headers, large ones are cut, and all are queued. */
 import { dataHeaderBytes, encodeDataHeader } from "../../../l2tp/codec.ts";
 import { Errno } from "../../../linux/errno.ts";
-import type { FrameRewriter } from "../../../model/pseudowires/index.ts";
 import { Segmenter } from "../offload/segment.ts";
 import { completeChecksum } from "../offload/transport-checksum.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
@@ -39,9 +38,8 @@ export class Transmitter {
 
   /** Queues some of the frames that wait in the session's device. False: device lost. */
   readDevice(session: PacketSession): boolean {
-    const { device, rewriter } = session;
+    const { device } = session;
     if (device === null) return true;
-    if (rewriter !== null) return this.#readRewritten(session, device, rewriter);
     const expected = session.expectedFrames;
     return this.#batch !== null && expected >= LEAST_BATCH
       ? this.#readMany(session, device, this.#batch, Math.min(expected, BATCH_FRAMES))
@@ -118,41 +116,6 @@ export class Transmitter {
     return COST.crossing;
   }
 
-  /** As `#readEach`, for a pseudowire type with frames of its own on the wire: its device hands over no large ones. */
-  #readRewritten(session: PacketSession, device: FrameDevice, rewriter: FrameRewriter): boolean {
-    const { account, counters } = session;
-    for (let frames = 0; frames < MAX_FRAMES && account.isOpen; frames++) {
-      const at = this.#queue.frameAt();
-      const bytes = device.read(this.#arena, at, FRAME_CAPACITY);
-      if (bytes === 0) break;
-      if (bytes < 0 && bytes !== -Errno.EINVAL) return false;
-      account.spend(Math.max(0, bytes) + COST.crossing + COST.datagram);
-      if (bytes < 0 || session.tx.sessionId === 0) counters.txErrors++;
-      else if (session.sourceHead >= 0 && !hasSource(this.#arena.view, at, session)) {
-        counters.txSpoofed++;
-      } else if (!this.#takeRewritten(session, rewriter, at, bytes)) counters.txErrors++;
-    }
-    return true;
-  }
-
-  #takeRewritten(
-    session: PacketSession,
-    rewriter: FrameRewriter,
-    at: number,
-    bytes: number,
-  ): boolean {
-    const { tx } = session;
-    const end = at + bytes;
-    const from = rewriter.toWire(this.#arena, at, end);
-    if (from < 0) return false;
-    const headerBytes = dataHeaderBytes(tx);
-    if (headerBytes + end - from > MAX_DATAGRAM_BYTES) return false;
-    encodeDataHeader(this.#arena.view, from - headerBytes, tx);
-    this.#queue.add(session, from - headerBytes, headerBytes + end - from, bytes);
-    this.#queue.keepFrame(at);
-    return true;
-  }
-
   #takeFrame(session: PacketSession, at: number, bytes: number): number {
     // Nobody is there to send it to, yet or any more.
     if (session.tx.sessionId === 0) {
@@ -164,19 +127,23 @@ export class Transmitter {
       session.counters.txSpoofed++;
       return COST.crossing;
     }
+    // The rewriter may write over what the device says of the frame.
     const header = at - VNET_HEADER_BYTES;
     const gsoType = view.getUint8(header + VNET.gsoType);
-    const start = view.getUint16(header + VNET.checksumStart, true);
-    let datagrams = 1;
-    if (gsoType !== GsoType.None) {
-      const gsoSize = view.getUint16(header + VNET.gsoSize, true);
-      datagrams = this.#takeLarge(session, at, at + bytes, gsoType, gsoSize, start);
-    } else {
-      if ((view.getUint8(header + VNET.flags) & NEEDS_CHECKSUM) !== 0) {
-        const field = view.getUint16(header + VNET.checksumOffset, true);
-        if (!completeChecksum(this.#arena, at, at + bytes, start, field)) datagrams = 0;
+    const gsoSize = view.getUint16(header + VNET.gsoSize, true);
+    const needsChecksum = (view.getUint8(header + VNET.flags) & NEEDS_CHECKSUM) !== 0;
+    const checksumStart = view.getUint16(header + VNET.checksumStart, true);
+    const field = view.getUint16(header + VNET.checksumOffset, true);
+    const end = at + bytes;
+    const from = session.rewriter === null ? at : session.rewriter.toWire(this.#arena, at, end);
+    let datagrams = 0;
+    if (from >= 0) {
+      const start = checksumStart + at - from;
+      if (gsoType !== GsoType.None) {
+        datagrams = this.#takeLarge(session, from, end, gsoType, gsoSize, start);
+      } else if (!needsChecksum || completeChecksum(this.#arena, from, end, start, field)) {
+        datagrams = this.#takePlain(session, at, from, end - from) ? 1 : 0;
       }
-      if (datagrams > 0 && !this.#takePlain(session, at, bytes)) datagrams = 0;
     }
     if (datagrams === 0) session.counters.txErrors++;
     // The kernel takes those one by one that it does not cut.
@@ -184,14 +151,15 @@ export class Transmitter {
     return bytes + COST.crossing + datagrams * each;
   }
 
-  #takePlain(session: PacketSession, at: number, bytes: number): boolean {
+  /** @param slot where the device has read it to @param at where it begins on the wire */
+  #takePlain(session: PacketSession, slot: number, at: number, bytes: number): boolean {
     const { tx } = session;
     const headerBytes = dataHeaderBytes(tx);
     if (headerBytes + bytes > MAX_DATAGRAM_BYTES) return false;
     // In front of the frame, over what the device said of it.
     encodeDataHeader(this.#arena.view, at - headerBytes, tx);
     this.#queue.add(session, at - headerBytes, headerBytes + bytes, bytes);
-    this.#queue.keepFrame(at);
+    this.#queue.keepFrame(slot);
     return true;
   }
 

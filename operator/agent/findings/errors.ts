@@ -4,7 +4,7 @@ import { counted, error, type SessionFinding } from "./picture.ts";
 
 /** Reasons that `rxErrors` includes, and that have findings of their own. */
 const NAMED: readonly (keyof SessionCounters)[] = [
-  ...(["rxCookieDiscards", "rxInvalid", "rxOversize"] as const),
+  ...(["rxCookieDiscards", "rxInvalid", "rxOversize", "rxUntagged", "rxOtherVlan"] as const),
   // The kernel drops frames by the octets that it takes for a sublayer.
   "rxSublayerSuspect",
 ];
@@ -15,10 +15,13 @@ export const receiveErrors: SessionFinding = ({ grown }) => {
   return error(finding, "compare MTU, cookies, sublayer and pseudowire type with the peer's");
 };
 
-export const transmitErrors: SessionFinding = ({ grown: { txErrors } }) =>
-  txErrors <= 0
+export const transmitErrors: SessionFinding = ({ grown }) => {
+  const { txErrors, txUntagged = 0, txOtherVlan = 0 } = grown;
+  const unnamed = txErrors - txUntagged - txOtherVlan;
+  return unnamed <= 0
     ? null
     : error(
-        `${counted(txErrors, "frame")} could not be sent`,
+        `${counted(unnamed, "frame")} could not be sent`,
         "look at the underlay: routes, neighbours, firewall, the queue of the interface (ip -s link)",
       );
+};

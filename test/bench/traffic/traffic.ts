@@ -54,6 +54,7 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
     const ours = await startOurs(place, agents, "UDP");
     const oursIp = await startOurs(place, agents, "IP");
     const fast = await startOurs(place, agents, "fast path");
+    const vlan = await startOurs(place, agents, "EthernetVLAN");
     const vxlan = await startVxlan(place);
     // In the kernel, and without UDP checksums, as the fast path.
     const rivals: Rival[] = [
@@ -70,6 +71,7 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
       ours,
       oursIp,
       fast,
+      vlan,
       ...rivals.map(({ side }) => side),
       ...(qemus ? [qemus.ip] : []),
     ];
@@ -78,6 +80,7 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
       throughput({ ours, fast }, rivals, report, isJumbo ? `, ${wire}-byte wire` : ""),
     );
     if (qemus === null) return;
+    await report.attempt("EthernetVLAN", () => pseudowireTypes(vlan, ours, report));
     const { udp, ip } = qemus;
     await report.attempt("TCP over IP", async () => {
       const overIp = await alternate([oursIp, ip], (side) => tcp(side, 1));
@@ -88,6 +91,15 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
   } finally {
     await background.stopAll();
     for (const agent of agents) await agent.destroy();
+  }
+}
+
+/** A pseudowire type beside Ethernet, with the same MTU in both. */
+async function pseudowireTypes(side: Side, ethernet: Side, report: Report): Promise<void> {
+  for (const flows of [1, 8]) {
+    const results = await alternate([side, ethernet], (each) => tcp(each, flows));
+    const work = `TCP, ${flows} flow${flows > 1 ? "s" : ""}, ${side.name.replace("ours, ", "")}`;
+    report.add(work, "ours, Ethernet", pairOf(results), { least: 0.95 }, "Gbit/s");
   }
 }
 

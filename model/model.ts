@@ -79,8 +79,10 @@ export interface SessionCounters {
   rxOosPackets: number;
   rxErrors: number;
   rxCookieDiscards: number;
-  /** Messages too short for the session's header or for a frame of its pseudowire type. */
+  /** Messages too short for the session's header or for a frame of its pseudowire type, or that hold no such frame. */
   rxInvalid: number;
+  /** Of the `rxInvalid`: what came for a device of IP datagrams, and is neither IPv4 nor IPv6. */
+  rxNotIp: number;
   /** Of the `rxErrors`: frames above the device's MTU. */
   rxOversize: number;
   /** Datagrams whose source is not the tunnel's remote. */
@@ -104,6 +106,7 @@ export function createSessionCounters(): SessionCounters {
     rxErrors: 0,
     rxCookieDiscards: 0,
     rxInvalid: 0,
+    rxNotIp: 0,
     rxOversize: 0,
     rxSourceMismatch: 0,
     rxNoDevice: 0,

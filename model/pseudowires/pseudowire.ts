@@ -70,7 +70,7 @@ export interface PseudowireType {
   readonly minFrameBytes: number;
   /** The type by which the kernel's L2TP makes such a session (enum l2tp_pwtype), or why it cannot, to end a sentence. */
   readonly kernel: { readonly number: number } | { readonly whyNot: string };
-  /** True if the device may hand over large frames, and take joined ones: Ethernet frames, not rewritten. */
+  /** True if the device may hand over large frames, and take joined ones: frames that are not rewritten. */
   readonly hasOffloads: boolean;
   /** True if the fast path's programs can carry it: Ethernet frames, not rewritten. */
   readonly hasFastPath: boolean;

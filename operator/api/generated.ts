@@ -298,9 +298,9 @@ export interface SessionSpec {
    */
   remoteEndIdOctets?: string;
   /**
-   * What the session carries.
+   * What the session carries. Ethernet: frames without their check sequence. IP: IPv4 and IPv6 datagrams without an Ethernet header, in userspace and in attachment.mode Direct; the pod's interface has no MAC address.
    */
-  pseudowireType?: "Ethernet";
+  pseudowireType?: "Ethernet" | "IP";
   /**
    * Whether four bytes stand between cookie and frame (RFC 3931 section 4.6). Both ends must agree.
    */

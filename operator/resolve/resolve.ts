@@ -49,7 +49,7 @@ import type { Intake } from "./intake.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
-import { modeName, pseudowireTypeOf, requireAttachable, requireCarriable } from "./session-kind.ts";
+import { modeName, pseudowireTypeOf, requireCarriable } from "./session-kind.ts";
 
 /** The paths and addresses of the node (underlay/). */
 export interface NodePaths {
@@ -364,7 +364,6 @@ function resolveSession(
   requireValid(validateSession(spec));
   const { tunnel, underlayMtu, object: tunnelObject } = requireTunnel(object, intake, tunnels);
   requireFitting(object, tunnel);
-  requireAttachable(object);
   requireCarriable(object, tunnel, traitsOf(tunnel.datapath));
   const key = keyOf(object);
   const { sessionId, remoteEndId } = idsOf(object, ids, context);

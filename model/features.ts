@@ -1,4 +1,5 @@
 /** Features of tunnels that not each datapath has. Objects, sockets and listings call them by the same names. */
+import type { PseudowireType } from "./pseudowires/index.ts";
 
 export interface Features {
   /** BPF programs in the kernel forward the frames that need nothing else (datapath/userspace/fastpath/). */
@@ -12,6 +13,8 @@ export interface Feature {
   /** The doctor's words for a session that should have it, and has not. */
   readonly missing: string;
   readonly remedy: string;
+  /** Why sessions of the type never have it, to end a sentence; null: they may. */
+  whyNotType(type: PseudowireType): string | null;
 }
 
 export const FEATURES: readonly Feature[] = [
@@ -21,6 +24,10 @@ export const FEATURES: readonly Feature[] = [
     missing: "its frames do not pass by the fast path",
     remedy:
       "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers, and attachment.macSpoofing Allow (or mode Bridge); a pod that came before has to come again",
+    whyNotType: ({ name, hasFastPath }) =>
+      hasFastPath
+        ? null
+        : `the fast path carries Ethernet frames, and the session is of type ${name}`,
   },
 ];
 

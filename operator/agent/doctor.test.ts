@@ -78,6 +78,15 @@ it.each<[string, Case, RegExp, RegExp]>([
     /^its frames do not pass by the fast path/,
     /Linux 6\.6/,
   ],
+  [
+    "no fast path for IP datagrams",
+    {
+      tunnel: { tunnel: tunnel({ fastPath: true }) },
+      of: { fastPath: false, session: session({ pseudowireType: "IP" }) },
+    },
+    /^its frames do not pass by the fast path: .*Ethernet frames.* IP$/,
+    /without spec\.fastPath/,
+  ],
   ["control messages", { endpoint: { rxControl: 2 } }, /^2 control messages/, /static/],
   [
     "wrong cookie",
@@ -156,6 +165,12 @@ it.each<[string, Case, RegExp, RegExp]>([
     { grown: { txSpoofed: 4 } },
     /^4 frames of its pods were dropped/,
     /macSpoofing: Allow/,
+  ],
+  [
+    "what is no IP datagram",
+    { grown: { rxInvalid: 8, rxNotIp: 7 } },
+    /^7 messages held neither an IPv4 nor an IPv6 datagram/,
+    /pseudowire type IP at the peer/,
   ],
   ["too short", { grown: { rxInvalid: 8 } }, /^8 messages were too short/, /cookie lengths/],
 ])("%s: one finding, and what to do", (_what, given, finding, remedy) => {

@@ -9,6 +9,7 @@ import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { featuresOf } from "../../model/features.ts";
 import type { SessionCounters, Tunnel } from "../../model/model.ts";
+import { findPseudowire } from "../../model/pseudowires/index.ts";
 import type { Finding } from "../agent-protocol.ts";
 
 /** What the network around a session looks like. */
@@ -197,13 +198,19 @@ const spoofedRule: Rule = ({ grown: { txSpoofed } }) =>
         "the pod bridges, or changed its MAC; set spec.attachment.macSpoofing: Allow if it may",
       );
 
-const invalidRule: Rule = ({ grown: { rxInvalid } }) =>
-  rxInvalid === 0
-    ? null
-    : error(
-        `${rxInvalid} messages were too short`,
-        "compare cookie lengths, sublayer and pseudowire type with the peer's",
-      );
+const invalidRule: Rule = ({ grown: { rxInvalid, rxNotIp } }) => {
+  if (rxInvalid === 0) return null;
+  if (rxNotIp > 0) {
+    return error(
+      `${rxNotIp} messages held neither an IPv4 nor an IPv6 datagram`,
+      "set pseudowire type IP at the peer too (Cisco: interworking ip), and compare cookie lengths and sublayer",
+    );
+  }
+  return error(
+    `${rxInvalid} messages were too short`,
+    "compare cookie lengths, sublayer and pseudowire type with the peer's",
+  );
+};
 
 const mtuRule: Rule = ({ state: { session }, around }) => {
   const fitting = around.fittingMtu(session.key);
@@ -217,7 +224,11 @@ const featureRule: Rule = ({ state, tunnel, around }) => {
   const isSetUp = state.control === undefined || state.control.established !== null;
   if (tunnel === undefined || !isSetUp || !around.isAttached(state.session.key)) return null;
   const lacking = featuresOf(tunnel.tunnel).find(({ name }) => state[name] !== true);
-  return lacking === undefined ? null : warning(lacking.missing, lacking.remedy);
+  if (lacking === undefined) return null;
+  const type = findPseudowire(state.session);
+  const why = type === undefined ? null : lacking.whyNotType(type);
+  if (why === null) return warning(lacking.missing, lacking.remedy);
+  return warning(`${lacking.missing}: ${why}`, "put it into a tunnel without spec.fastPath");
 };
 
 const silenceRule: Rule = ({ state, around }) => {

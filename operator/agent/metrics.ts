@@ -13,6 +13,7 @@ const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = 
   ["rxOosPackets", "receive", "out_of_sequence"],
   ["rxCookieDiscards", "receive", "cookie"],
   ["rxInvalid", "receive", "invalid"],
+  ["rxNotIp", "receive", "not_ip"],
   ["rxOversize", "receive", "oversize"],
   ["rxSourceMismatch", "receive", "source"],
   ["rxNoDevice", "receive", "no_pod"],
@@ -129,7 +130,8 @@ export function watchAgent(
       bytes.inc({ ...labels, direction: "transmit" }, counters.txBytes);
       bytes.inc({ ...labels, direction: "receive" }, counters.rxBytes);
       for (const [field, direction, reason] of DISCARDS) {
-        discards.inc({ ...labels, direction, reason }, counters[field]);
+        // A datapath of an earlier version does not count everything.
+        discards.inc({ ...labels, direction, reason }, counters[field] ?? 0);
       }
     }
   };

@@ -111,6 +111,8 @@ export class PacketSession {
   rewriter: FrameRewriter | null = null;
   /** True if a received frame goes to the device at once: it is neither rewritten nor put in order. */
   isDirect = true;
+  /** True if the device's frames are IP datagrams, without an Ethernet header. */
+  isBare = false;
   /** The largest frame that the device takes: the kernel's bound for l2tpeth (is_skb_forwardable). */
   maxFrameBytes = 0;
   /** The smallest frame on the wire. */
@@ -183,6 +185,7 @@ export class PacketSession {
     const type = pseudowireOf(config);
     this.rewriter = type.createRewriter?.(config) ?? null;
     this.isDirect = this.rewriter === null && this.order === null;
+    this.isBare = type.device?.hasMac === false;
     this.maxFrameBytes = maxFrameBytes(config, type);
     this.minWireBytes = type.minFrameBytes;
     this.looksMisaligned = type.looksMisaligned ?? guessNothing;

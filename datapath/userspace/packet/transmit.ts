@@ -2,6 +2,7 @@
 import { dataHeaderBytes, encodeDataHeader } from "../../../l2tp/codec.ts";
 import { Errno } from "../../../linux/errno.ts";
 import type { FrameRewriter } from "../../../model/pseudowires/index.ts";
+import { isDatagram } from "../offload/frame.ts";
 import { Segmenter } from "../offload/segment.ts";
 import { completeChecksum } from "../offload/transport-checksum.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
@@ -172,7 +173,9 @@ export class Transmitter {
       const gsoSize = view.getUint16(header + VNET.gsoSize, true);
       datagrams = this.#takeLarge(session, at, at + bytes, gsoType, gsoSize, start);
     } else {
-      if ((view.getUint8(header + VNET.flags) & NEEDS_CHECKSUM) !== 0) {
+      // A packet socket in the pod can send anything.
+      if (session.isBare && !isDatagram(view, at, at + bytes)) datagrams = 0;
+      else if ((view.getUint8(header + VNET.flags) & NEEDS_CHECKSUM) !== 0) {
         const field = view.getUint16(header + VNET.checksumOffset, true);
         if (!completeChecksum(this.#arena, at, at + bytes, start, field)) datagrams = 0;
       }
@@ -206,7 +209,7 @@ export class Transmitter {
     const segmenter = this.#segmenter;
     const queue = this.#queue;
     const { tx } = session;
-    const count = segmenter.start(at, end, gsoType, gsoSize, checksumStart);
+    const count = segmenter.start(at, end, gsoType, gsoSize, checksumStart, session.isBare);
     if (count === 0) return 0;
     // Larger than any frame that the session takes: no stack of the device's MTU makes such.
     const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(0);

@@ -15,6 +15,7 @@ it("aligns sessions in columns, and says what drops", () => {
     peerSessionId: 7,
     interface: "l2tp-128",
     mtu: 1446,
+    pseudowireType: "IP",
     mode: "Direct",
     attachedTo: ["shop/web-0:net1"],
     lastReceivedMsAgo: 1200,
@@ -30,6 +31,7 @@ it("aligns sessions in columns, and says what drops", () => {
   expect(lines[0]?.indexOf("STATE")).toBe(lines[1]?.indexOf("Up"));
   expect(lines[1]).toMatch(/ 10 +20 +3 +1s$/);
   expect(render(SESSION_VIEW, [row], true)).toContain("rxSeqDiscards=1");
+  expect(render(SESSION_VIEW, [row], true)).toMatch(/ TYPE .*\n.* IP /);
   expect(render(SESSION_VIEW, [], false)).toBe(
     "No sessions on this node; l2tpctl doctor says why.",
   );

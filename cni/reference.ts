@@ -8,6 +8,7 @@ export const CNI_REFERENCE = new URL("../docs/cni.md", import.meta.url);
 
 type OwnCode = Extract<
   keyof typeof CniCode,
+  | "UnsupportedField"
   | "TryAgainLater"
   | "NotAvailable"
   | "UnknownSession"
@@ -19,6 +20,8 @@ type OwnCode = Extract<
 >;
 
 const CODES: Readonly<Record<OwnCode, string>> = {
+  UnsupportedField:
+    "`mac` or the IPAM plugin `dhcp`, and the session's interface has no MAC address",
   TryAgainLater:
     "try again later: the agent or the datapath is away, or the session is not programmed yet",
   NotAvailable: "STATUS of a main plugin: the agent or the datapath is away",
@@ -106,7 +109,7 @@ An error of the IPAM plugin keeps its code, and the message names the plugin.
 
 ## Errors
 
-${table("code", [["1 to 8", "as the specification has them"], ...codes()])}
+${table("code", [["1 to 8", "as the specification has them; of these"], ...codes()])}
 `;
 }
 

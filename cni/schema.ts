@@ -26,7 +26,7 @@ export const FIELDS = {
     remedy: "the absolute path of the agent's socket",
   },
   mac: {
-    what: "of the pod's interface; left out, one that stays the same for the session",
+    what: "of the pod's interface; left out, one that stays the same for the session. Not for a session with `pseudowireType: IP`",
     form: FORMS.mac,
     remedy: "six bytes as 02:00:5e:00:53:01",
   },
@@ -40,7 +40,7 @@ export const FIELDS = {
 /** Of the specification, that mean something to us. */
 export const STANDARD_FIELDS = {
   type: "`l2tp`",
-  ipam: "any IPAM plugin, for a main plugin; left out, the interface is a plain layer-2 port",
+  ipam: "any IPAM plugin, for a main plugin (`dhcp` not for a session with `pseudowireType: IP`); left out, the interface has no address",
   capabilities:
     '`{"io.kubernetes.cri.pod-annotations": true}` for the annotation, `{"mac": true, "ips": true}` for Multus',
 } as const;

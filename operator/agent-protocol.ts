@@ -86,6 +86,8 @@ export interface AttachRequest extends SessionRequest, Addressing {
   readonly mac: string | null;
   /** The interface is made, named and up; its addresses follow by `configure`. Absent: false. */
   readonly awaitsIpam?: boolean;
+  /** The type of the IPAM plugin that gives them. */
+  readonly ipamType?: string | null;
 }
 
 /** The second half of an ADD with IPAM. */
@@ -133,7 +135,8 @@ export type DeferredRequest = Extract<AgentRequest, { op: "detach" } | { op: "gc
 
 export interface AttachedInterface {
   readonly name: string;
-  readonly mac: string;
+  /** Absent: it has none. */
+  readonly mac?: string;
   /** The path of the pod's namespace; absent for an interface of the node. */
   readonly sandbox?: string;
 }
@@ -157,6 +160,8 @@ export type AgentErrorCode =
   | "NoNetns"
   | "UnknownPod"
   | "InvalidRequest"
+  /** The configuration asks for what the session's interface cannot have. */
+  | "UnsupportedField"
   | "ClientGone"
   | "Drift"
   | "StateNotWritable"
@@ -269,6 +274,7 @@ export interface SessionRow {
   readonly peerSessionId: number | null;
   readonly interface: string | null;
   readonly mtu: number | null;
+  readonly pseudowireType: string;
   readonly mode: string;
   readonly attachedTo: readonly string[];
   readonly lastReceivedMsAgo: number | null;

@@ -5,6 +5,7 @@ import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { type Attachment, modeNameOf, type PresentLinks } from "../../model/attachments/index.ts";
 import { pickFeatures } from "../../model/features.ts";
 import { linkId } from "../../model/link-label.ts";
+import { DEFAULT_PSEUDOWIRE, hasMac } from "../../model/pseudowires/index.ts";
 import { formatEndpoint } from "../../net/ip.ts";
 import type {
   AttachmentRow,
@@ -196,6 +197,7 @@ export function sessionRows(
       peerSessionId: spec?.peerSessionId ?? session?.peerSessionId ?? null,
       interface: first === undefined ? null : interfaceName(known, first, live),
       mtu: links.get(linkId.pseudowire(key))?.mtu ?? (session?.mtu || null),
+      pseudowireType: spec?.pseudowireType ?? session?.pseudowireType ?? DEFAULT_PSEUDOWIRE.name,
       mode: modeNameOf(spec?.attachment?.mode),
       attachedTo: attachments.map(
         ({ attachment: { pod, ifname }, name }) => `${pod}:${name ?? ifname}`,
@@ -225,8 +227,12 @@ export function attachmentRows(
     const link = linkOf(attachment, links);
     const ifname = link?.name ?? attachment.ifname;
     const isSeen = link !== undefined && !link.isElsewhere;
-    const { mac, addresses } = isSeen ? { ...link, mac: link.mac ?? "" } : attachment;
-    const runs = state.resolved.sessions.has(session) || state.programmed.sessions.has(session);
+    const known = state.resolved.sessions.get(session);
+    const own = known === undefined || hasMac(known.session) ? attachment.mac : "";
+    const { mac, addresses } = isSeen
+      ? { ...link, mac: link.mac ?? "" }
+      : { ...attachment, mac: own };
+    const runs = known !== undefined || state.programmed.sessions.has(session);
     const living = runs ? "attached" : "session missing";
     const rowState = !isAlive(attachment) ? "namespace gone" : leaving ? "leaving" : living;
     const whose = { containerId, cniIfname, ifname, pod };

@@ -52,9 +52,10 @@ type Encapsulation = "UDP" | "IP";
 
 /** The ways in which ours carries frames. */
 const OURS = {
-  UDP: { id: 1, port: 5000, spec: {} },
-  IP: { id: 3, port: null, spec: { encapsulation: "IP" } },
-  "fast path": { id: 4, port: 5100, spec: { udpChecksum: false, fastPath: true } },
+  UDP: { id: 1, port: 5000, spec: {}, session: {} },
+  IP: { id: 3, port: null, spec: { encapsulation: "IP" }, session: {} },
+  "fast path": { id: 4, port: 5100, spec: { udpChecksum: false, fastPath: true }, session: {} },
+  "IP pseudowire": { id: 5, port: 5200, spec: {}, session: { pseudowireType: "IP" } },
 } as const;
 
 export async function startOurs(
@@ -63,7 +64,7 @@ export async function startOurs(
   way: keyof typeof OURS,
 ): Promise<Side> {
   const pods: string[] = [];
-  const { id, port, spec } = OURS[way];
+  const { id, port, spec, session } = OURS[way];
   const name = way.toLowerCase().replace(" ", "-");
   const end = ({ ipv4 }: { readonly ipv4: string }) =>
     port === null ? { address: ipv4 } : { address: ipv4, port };
@@ -73,7 +74,7 @@ export async function startOurs(
     agent.write(`${name}.yaml`, [
       tunnelObject(name, local, remote, { tunnelId: id, peerTunnelId: id, ...ends, ...spec }),
       sessionObject(name, name, {
-        ...{ sessionId: id, peerSessionId: id, mtu },
+        ...{ sessionId: id, peerSessionId: id, mtu, ...session },
         l2SpecificSublayer: "None",
       }),
     ]);

@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 PACKAGES := iproute2 iputils-ping
 TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
-	python3 busybox-static kmod zstd procps libfaketime tcpdump curl ethtool
+	python3 busybox-static kmod zstd procps libfaketime tcpdump tshark curl ethtool
 CLUSTER_PACKAGES := $(PACKAGES) qemu-system-x86 procps dpkg-dev patch openssl curl ca-certificates libfaketime
 .PHONY: help demo demo-managed test test-cluster soak bench check generate build image setup clean
 

@@ -144,6 +144,7 @@ export function isOptionalIn(type: MessageType, key: AttributeKey): boolean {
 const DISPENSABLE: Partial<Record<AttributeKey, readonly MessageType[]>> = {
   hostName: ["SCCRQ", "SCCRP"],
   routerId: ["SCCRQ", "SCCRP"],
+  pseudowireCapabilities: ["SCCRQ", "SCCRP"],
   serialNumber: ["ICRQ", "OCRQ"],
   remoteSessionId: ["ICRQ", "OCRQ"],
   circuitStatus: ["ICRQ", "ICRP", "OCRQ", "OCRP"],

@@ -82,7 +82,17 @@ export interface PeerIdentity {
   readonly hostName: string | null;
   readonly routerId: number | null;
   readonly vendorName: string | null;
+  /** Numbers of the pseudowire types that it carries; null: not said. */
+  readonly pseudowireTypes: readonly number[] | null;
 }
+
+const UNKNOWN_PEER: PeerIdentity = {
+  connectionId: 0,
+  hostName: null,
+  routerId: null,
+  vendorName: null,
+  pseudowireTypes: null,
+};
 
 export interface MessageCounters {
   /** Not signed as they should be. */
@@ -98,7 +108,7 @@ export class ControlConnection {
   introduction = 0;
   /** What decides where both ends open at once; null: we have not opened. */
   tieBreaker: string | null = null;
-  peer: PeerIdentity = { connectionId: 0, hostName: null, routerId: null, vendorName: null };
+  peer = UNKNOWN_PEER;
   state: ConnectionState = "idle";
   readonly budget = new ConnectionBudget();
   readonly counters: MessageCounters = { unauthenticated: 0, undecodable: 0 };
@@ -386,6 +396,7 @@ export class ControlConnection {
         hostName: said.hostName === undefined ? null : printable(said.hostName),
         routerId: said.routerId ?? null,
         vendorName: said.vendorName === undefined ? null : printable(said.vendorName),
+        pseudowireTypes: said.pseudowireCapabilities ?? null,
       };
       this.#security.peerNonce = said.nonce ?? NO_OCTETS;
       this.#delivery.setPeerWindow(said.receiveWindowSize ?? DEFAULT_WINDOW);
@@ -395,7 +406,6 @@ export class ControlConnection {
   }
 
   #objection(said: Attributes): ResultCode | null {
-    const theirs = said.pseudowireCapabilities ?? [];
     const error = GeneralError.None;
     if (said.nonce !== undefined && !this.#security.authenticates) {
       const message = "authentication is asked for, and no secret is configured here";
@@ -405,9 +415,7 @@ export class ControlConnection {
       const message = "authentication is required here";
       return { result: StopResult.NotAuthorized, error, message };
     }
-    if (this.#settings.pseudowireTypes.some((type) => theirs.includes(type))) return null;
-    const message = `no pseudowire type in common: ${this.#settings.pseudowireTypes.join(", ")}`;
-    return { result: StopResult.GeneralError, error: GeneralError.OutOfRange, message };
+    return null;
   }
 
   #handle(event: ConnectionEvent): void {

@@ -25,7 +25,7 @@ const WORDS: Words = {
   routerId: (id) => formatAddress(UINT32.encode(id)),
   nonce: toHex,
   pseudowireType: pseudowire,
-  pseudowireCapabilities: (types) => types.map(pseudowire).join(", "),
+  pseudowireCapabilities: describePseudowireTypes,
   l2SpecificSublayer: (type) => named(type, SUBLAYERS),
   dataSequencing: (level) => named(level, SEQUENCING),
   circuitStatus: describeCircuitStatus,
@@ -38,6 +38,11 @@ const WORDS: Words = {
 
 function quote(text: string): string {
   return JSON.stringify(text);
+}
+
+/** "5 (Ethernet), 12 (DOCSIS)"; no types: "". */
+export function describePseudowireTypes(types: readonly number[]): string {
+  return types.map(pseudowire).join(", ");
 }
 
 function pseudowire(type: number): string {

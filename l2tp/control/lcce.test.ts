@@ -122,17 +122,19 @@ describe("a managed tunnel", () => {
     expect(one.peering.connections.length).toBeLessThan(20);
   });
 
-  it("says why it has no pseudowire type in common", () => {
+  it("is established without a common pseudowire type, and places no call", () => {
     const simulation = new Simulation();
-    const one = simulation.add(1, {}, { pseudowireTypes: [4] });
-    const other = simulation.add(2, { initiates: false }, { pseudowireTypes: [5] });
-    other.start();
-    one.start();
-    simulation.run(500);
-    expect(one.peering.lastEnding).toMatchObject({
-      by: "peer",
-      why: "general error: a value is out of range (no pseudowire type in common: 5)",
-    });
+    const one = simulation.add(1);
+    const other = simulation.add(2, { initiates: false }, { pseudowireTypes: [12, 4] });
+    other.start(lan({ callRequest: null }));
+    one.start(lan());
+    simulation.run(10 * MINUTE);
+    expect([one.isUp, other.isUp]).toEqual([true, true]);
+    expect(said(simulation)).not.toContain("ICRQ");
+    expect(one.endings.map(({ why }) => why)).toEqual([
+      "the peer does not carry pseudowire type 5 (Ethernet); its types: 12 (MPEG-TS), 4 (Ethernet VLAN)",
+    ]);
+    expect(one.peering.lastEndingOf("shop/lan")).toMatchObject({ by: "us", result: null });
   });
 
   it("gives the same octets for the same course of things", () => {
@@ -227,8 +229,8 @@ describe("sessions", () => {
   });
 
   it("are refused with another pseudowire type", () => {
-    const [, one] = joined(lan({ pseudowireType: 4 }), lan({ callRequest: null }));
-    expect(one.peering.lastEndingOf("shop/lan")).toMatchObject({ result: 14 });
+    const [, one] = joined(lan(), lan({ callRequest: null, pseudowireType: 4 }));
+    expect(one.peering.lastEndingOf("shop/lan")).toMatchObject({ by: "peer", result: 14 });
   });
 
   it("end at both ends when one is deleted, and come back with it", () => {
@@ -485,7 +487,8 @@ describe("a peer that means no good", () => {
       assignedConnectionId: 1,
       pseudowireCapabilities: [5],
     };
-    const { pseudowireCapabilities: _, ...incomplete } = attributes;
+    // It asks for authentication, and there is no secret.
+    const incompatible = { ...attributes, nonce: new Uint8Array(16) };
     for (let id = 1; id < 100; id++) {
       const send = (ns: number, nr: number, said: Attributes) => {
         const header = { connectionId: 0, ns, nr };
@@ -497,7 +500,7 @@ describe("a peer that means no good", () => {
       };
       send(3, 0, attributes);
       send(0, 3, attributes);
-      send(0, 0, incomplete);
+      send(0, 0, incompatible);
     }
     expect(one.peering.connections.length).toBeLessThanOrEqual(8);
     // Who is incompatible is told so.

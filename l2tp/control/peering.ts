@@ -10,7 +10,9 @@ import {
   type ConnectionEnvironment,
   type ConnectionSettings,
   ControlConnection,
+  type PeerIdentity,
 } from "./connection.ts";
+import { describePseudowireTypes } from "./describe.ts";
 import type { Octets } from "./octets.ts";
 import { describeRemoteEndId } from "./remote-end-id.ts";
 import { DisconnectResult, GeneralError, StopResult } from "./result-code.ts";
@@ -286,10 +288,16 @@ export class Peering {
     for (const wanted of this.#sessions.values()) {
       if (this.#now < wanted.retryAt) continue;
       wanted.retryAt = Number.POSITIVE_INFINITY;
-      if (this.sessionOf(wanted.config.key) === undefined) {
-        connection.openSession(wanted.config, this.#now);
-      }
+      if (this.sessionOf(wanted.config.key) !== undefined) continue;
+      const why = lackOf(connection.peer, wanted.config);
+      if (why === null) connection.openSession(wanted.config, this.#now);
+      else this.#refuseCall(wanted, why);
     }
+  }
+
+  #refuseCall(wanted: WantedSession, why: string): void {
+    wanted.lastEnding = { by: "us", why, result: null };
+    this.#context.listener.sessionDown(this.config.name, wanted.config.key, wanted.lastEnding);
   }
 
   #closeSession(key: string, why: string): void {
@@ -428,4 +436,17 @@ export class Peering {
     }
     this.#context.listener.sessionDown(this.config.name, config.key, ending);
   }
+}
+
+/**
+ * Why no call may be placed with the peer: its Pseudowire Capabilities List lacks the type (RFC 3931, 5.4.3). null: a
+ * call may be placed. The peer's own calls are taken, since a peer that places one carries the type.
+ */
+function lackOf(
+  { pseudowireTypes }: PeerIdentity,
+  { pseudowireType }: SessionConfig,
+): string | null {
+  if (pseudowireTypes === null || pseudowireTypes.includes(pseudowireType)) return null;
+  const theirs = describePseudowireTypes(pseudowireTypes) || "none";
+  return `the peer does not carry pseudowire type ${describePseudowireTypes([pseudowireType])}; its types: ${theirs}`;
 }

@@ -363,13 +363,35 @@ describe("what a router gets", () => {
 
   it.each([2, 3])("is an SCCRP of version 3 for its SCCRQ of version %i", (version) => {
     const exchange = new Exchange();
-    const octets = fromHex(ROUTERS.SCCRQ.replaceAll("003e000c", "003e0005"));
+    const octets = fromHex(ROUTERS.SCCRQ);
     octets[1] = version;
     exchange.say(octets);
     expect(exchange.answer("SCCRP").header.connectionId).toBe(0xcc1f7e41);
     // Again, as it does until it is answered.
     exchange.say(octets);
     expect(exchange.end.peering.connections).toHaveLength(1);
+  });
+
+  it.each([
+    ["a list of other types", [avp(62, "000c")], []],
+    ["an empty list", [avp(62, "")], []],
+    [
+      "half a type",
+      [avp(62, "000c05")],
+      [
+        "SCCRQ was taken, although malformed: Pseudowire Capabilities List",
+        "SCCRQ was taken, although missing: Pseudowire Capabilities List",
+      ],
+    ],
+    ["no list", [], ["SCCRQ was taken, although missing: Pseudowire Capabilities List"]],
+  ])("is an SCCRP and an ICRP for %s and a call for Ethernet", (_, list, notes) => {
+    const exchange = new Exchange();
+    exchange.say(message(1, [...Object.values(INTRODUCTION).slice(0, 3), ...list]));
+    const to = exchange.answer("SCCRP").attributes.assignedConnectionId as number;
+    exchange.say(message(3, [], { to, ns: 1, nr: 1 }));
+    exchange.say(message(10, call(), { to, ns: 2, nr: 1 }));
+    expect(exchange.answer("ICRP").attributes.remoteSessionId).toBe(0x4aa0f134);
+    expect(exchange.end.notes).toEqual(notes);
   });
 
   it("is nothing for an SCCRQ of L2TPv2", () => {
@@ -391,18 +413,7 @@ describe("what a router gets", () => {
       8,
       "unknown: AVP 2 of vendor 4491 (CableLabs)",
     ],
-    [
-      "no common type",
-      [...Object.values(INTRODUCTION).slice(0, 3), avp(62, "000c")],
-      3,
-      "no pseudowire type in common: 5",
-    ],
-    [
-      "nothing that it carries",
-      Object.values(INTRODUCTION).slice(0, 3),
-      3,
-      "missing: Pseudowire Capabilities List",
-    ],
+    ["half a number", introduction(avp(10, "00")), 3, "malformed: Receive Window Size"],
   ])("is a StopCCN to its connection id for %s", (_, avps, error, words) => {
     const asked = new Exchange();
     asked.say(message(1, avps));

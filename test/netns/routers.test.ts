@@ -117,11 +117,15 @@ describe("a router's first message", () => {
     expect((await answer("SCCRP")).header.connectionId).toBe(ID);
   });
 
-  it("is refused where there is nothing to carry, and the refusal is for its connection", async () => {
-    const say = await meet(WIRES[0] as Wire);
-    say(SCCRQ);
-    const { header, attributes } = await answer("StopCCN");
-    expect(header.connectionId).toBe(ID);
-    expect(attributes.resultCode?.message).toBe("no pseudowire type in common: 5");
-  });
+  it.each(WIRES)(
+    "is answered as captured, without a common pseudowire type, over $encapsulation and $family",
+    async (wire) => {
+      const say = await meet(wire);
+      say(SCCRQ);
+      const { header, attributes } = await answer("SCCRP");
+      expect(header.connectionId).toBe(ID);
+      say(message(attributes.assignedConnectionId as number, 1, 1, "8008000000000003"));
+      await until("it is established", async () => (await controlOf(end)).state === "established");
+    },
+  );
 });

@@ -161,7 +161,7 @@ export const SESSION_VIEW: View<SessionRow> = {
   ],
   wideHead: ["TYPE", "MODE", "FAST-PATH", "AGREED", "COUNTERS"],
   wideRow: (item) => [
-    item.pseudowireType,
+    item.pseudowireType || "-",
     item.mode,
     item.fastPath ? "yes" : "-",
     agreementOf(item),

@@ -130,7 +130,6 @@ export function watchAgent(
       bytes.inc({ ...labels, direction: "transmit" }, counters.txBytes);
       bytes.inc({ ...labels, direction: "receive" }, counters.rxBytes);
       for (const [field, direction, reason] of DISCARDS) {
-        // A datapath of an earlier version does not count everything.
         discards.inc({ ...labels, direction, reason }, counters[field] ?? 0);
       }
     }

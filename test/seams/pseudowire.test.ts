@@ -99,7 +99,8 @@ beforeAll(() => {
   tree.add("model/pseudowires/shim.ts", SHIM);
   tree.add("model/pseudowires/datagram.ts", DATAGRAM);
   const registry = "model/pseudowires/index.ts";
-  tree.replace(registry, "REGISTERED = [", "REGISTERED = [shim, datagram, ");
+  const end = "] as const satisfies readonly PseudowireType[];";
+  tree.replace(registry, end, `, shim, datagram${end}`);
   tree.replace(
     registry,
     'from "./ethernet.ts";',
@@ -111,7 +112,7 @@ afterAll(() => tree.remove());
 
 it("leads who adds it to the API's enum, and to nothing else", () => {
   expect(compilerSays(tree)).toEqual(["operator/resolve/session-kind.ts"]);
-  tree.replace("crds/l2tpsessions.yaml", "enum: [Ethernet", "enum: [Shim, Datagram, Ethernet");
+  tree.replace("crds/l2tpsessions.yaml", "enum: [Ethernet,", "enum: [Shim, Datagram, Ethernet,");
   generateTypes(tree);
   tree.add("operator/resolve/shim.test.ts", RESOLVE_TEST);
   check(tree, "operator/resolve/shim.test.ts");

@@ -55,7 +55,7 @@ const OURS = {
   UDP: { id: 1, port: 5000, spec: {}, session: {} },
   IP: { id: 3, port: null, spec: { encapsulation: "IP" }, session: {} },
   "fast path": { id: 4, port: 5100, spec: { udpChecksum: false, fastPath: true }, session: {} },
-  "IP pseudowire": { id: 5, port: 5200, spec: {}, session: { pseudowireType: "IP" } },
+  "IP pseudowire": { id: 6, port: 5300, spec: {}, session: { pseudowireType: "IP" } },
 } as const;
 
 export async function startOurs(
@@ -74,8 +74,9 @@ export async function startOurs(
     agent.write(`${name}.yaml`, [
       tunnelObject(name, local, remote, { tunnelId: id, peerTunnelId: id, ...ends, ...spec }),
       sessionObject(name, name, {
-        ...{ sessionId: id, peerSessionId: id, mtu, ...session },
+        ...{ sessionId: id, peerSessionId: id, mtu },
         l2SpecificSublayer: "None",
+        ...session,
       }),
     ]);
     await until("the session is there", () => agent.session(`shop/${name}`));

@@ -45,6 +45,7 @@ const CODES: Readonly<Record<AgentErrorCode, number>> = {
   StateNotWritable: CniCode.IoFailure,
   InvalidRequest: CniCode.InvalidConfig,
   UnsupportedField: CniCode.UnsupportedField,
+  MtuTooSmall: CniCode.TryAgainLater,
   ClientGone: CniCode.TryAgainLater,
   Drift: CniCode.Drift,
   DatapathAway: CniCode.TryAgainLater,

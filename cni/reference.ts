@@ -23,7 +23,7 @@ const CODES: Readonly<Record<OwnCode, string>> = {
   UnsupportedField:
     "`mac` or the IPAM plugin `dhcp`, and the session's interface has no MAC address",
   TryAgainLater:
-    "try again later: the agent or the datapath is away, or the session is not programmed yet",
+    "try again later: the agent or the datapath is away, the session is not programmed yet, or its MTU is too small for the pod's IPv6",
   NotAvailable: "STATUS of a main plugin: the agent or the datapath is away",
   UnknownSession: "no such session on this node; the message says where it is",
   SessionBusy: "another pod has the session",

@@ -13,8 +13,8 @@ export interface Feature {
   /** The doctor's words for a session that should have it, and has not. */
   readonly missing: string;
   readonly remedy: string;
-  /** Why sessions of the type never have it, to end a sentence; null: they may. */
-  whyNotType(type: PseudowireType): string | null;
+  /** Why sessions of the type never have it, to end a sentence, and what to do; null: they may have it. */
+  whyNotType(type: PseudowireType): { readonly why: string; readonly remedy: string } | null;
 }
 
 export const FEATURES: readonly Feature[] = [
@@ -24,10 +24,11 @@ export const FEATURES: readonly Feature[] = [
     missing: "its frames do not pass by the fast path",
     remedy:
       "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers, and attachment.macSpoofing Allow (or mode Bridge); a pod that came before has to come again",
-    whyNotType: ({ name, hasFastPath }) =>
-      hasFastPath
-        ? null
-        : `the fast path carries Ethernet frames, and the session is of type ${name}`,
+    whyNotType({ name, hasFastPath }) {
+      if (hasFastPath) return null;
+      const why = `the fast path carries Ethernet frames, and the session is of type ${name}`;
+      return { why, remedy: "put it into a tunnel without spec.fastPath" };
+    },
   },
 ];
 

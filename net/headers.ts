@@ -23,6 +23,8 @@ export const ETHERTYPE = {
 export const IPV4_HEADER_BYTES = 20;
 /** RFC 8200. */
 export const IPV6_HEADER_BYTES = 40;
+/** The least MTU of a link that carries IPv6 (RFC 8200, section 5). */
+export const IPV6_MIN_MTU = 1280;
 /** Sizes by the address family. */
 export const IP_HEADER_BYTES = { 4: IPV4_HEADER_BYTES, 6: IPV6_HEADER_BYTES } as const;
 /** RFC 768. */

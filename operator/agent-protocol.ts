@@ -162,6 +162,8 @@ export type AgentErrorCode =
   | "InvalidRequest"
   /** The configuration asks for what the session's interface cannot have. */
   | "UnsupportedField"
+  /** The pod is to have IPv6, and the session's MTU is less than that needs. */
+  | "MtuTooSmall"
   | "ClientGone"
   | "Drift"
   | "StateNotWritable"

@@ -19,6 +19,7 @@ import { kernelNumber, pseudowireOf, whyNotInKernel } from "../../model/pseudowi
 import type { Reply } from "../../rpc/errors.ts";
 import type { Change, Listing, Names, SessionState, TunnelState } from "../datapath.ts";
 import type { DatapathErrorCode } from "../failure.ts";
+import { PathMtus } from "../path-mtus.ts";
 import { Activity } from "./activity.ts";
 import {
   type Adopted,
@@ -72,6 +73,7 @@ export class KernelDatapath {
   readonly #l2tp: L2tpNetlink;
   readonly #links = new NetlinkSocket(NETLINK_ROUTE, null);
   readonly #activity = new Activity();
+  readonly #pathMtus = new PathMtus();
   /** Ours, by name. */
   readonly #tunnels = new Map<string, Tunnel>();
   /** Ours, by key. */
@@ -91,6 +93,7 @@ export class KernelDatapath {
   close(): void {
     this.#l2tp.close();
     this.#links.close();
+    this.#pathMtus.close();
   }
 
   /** All of ours. Changes refer to what was listed last. */
@@ -99,7 +102,10 @@ export class KernelDatapath {
     this.#foreign = adopted;
     this.#tunnels.clear();
     this.#sessions.clear();
-    for (const [name, item] of adopted.tunnels) this.#tunnels.set(name, item.tunnel);
+    for (const [name, item] of adopted.tunnels) {
+      this.#tunnels.set(name, item.tunnel);
+      this.#pathMtus.serve(item.tunnel);
+    }
     for (const [key, { raw }] of adopted.sessions) this.#sessions.set(key, raw);
     this.#activity.keep(new Set(adopted.sessions.keys()));
     return this.#describe(adopted);
@@ -220,6 +226,7 @@ export class KernelDatapath {
       if (error === undefined) this.#tunnels.set(tunnel.name, tunnel);
       else batch.fail(index, error);
     }
+    for (const tunnel of tunnels) this.#pathMtus.serve(tunnel);
   }
 
   /** True: another datapath has made it from its socket. @throws NoSocketError */

@@ -122,63 +122,115 @@ export function parseMessages(datagram: Buffer): Message[] {
   return messages;
 }
 
-/** NetlinkAttributes by type; the last one of a type wins. */
+/**
+ * Attributes by type; the last one of a type wins. They are looked up in the payload itself: a node's links have some
+ * fifty attributes each, and few of them are asked for.
+ */
 export class NetlinkAttributes {
-  readonly #values = new Map<number, Buffer>();
+  readonly #payload: Buffer;
+  readonly #start: number;
+  readonly #end: number;
 
-  /** @param offset where they start: behind the fixed header */
-  constructor(payload: Buffer, offset = 0) {
-    for (let at = offset; at + NLA_HEADER_BYTES <= payload.length; ) {
+  /**
+   * @param start where the first one begins: behind the fixed header
+   * @throws RangeError where a length does not fit
+   */
+  constructor(payload: Buffer, start = 0, end = payload.length) {
+    this.#payload = payload;
+    this.#start = start;
+    this.#end = end;
+    for (let at = start; at + NLA_HEADER_BYTES <= end; at = this.#next(at)) {
       const length = payload.readUInt16LE(at);
-      if (length < NLA_HEADER_BYTES || at + length > payload.length) {
-        throw new RangeError(`netlink attribute of ${length} bytes in ${payload.length - at}`);
+      if (length < NLA_HEADER_BYTES || at + length > end) {
+        throw new RangeError(`netlink attribute of ${length} bytes in ${end - at}`);
       }
-      const type = payload.readUInt16LE(at + 2) & NLA_TYPE_MASK;
-      this.#values.set(type, payload.subarray(at + NLA_HEADER_BYTES, at + length));
-      at += align(length);
     }
   }
 
+  #next(at: number): number {
+    return at + align(this.#payload.readUInt16LE(at));
+  }
+
+  #typeAt(at: number): number {
+    return this.#payload.readUInt16LE(at + 2) & NLA_TYPE_MASK;
+  }
+
+  /** The offset of the attribute, or -1. */
+  #find(type: number): number {
+    let found = -1;
+    for (let at = this.#start; at + NLA_HEADER_BYTES <= this.#end; at = this.#next(at)) {
+      if (this.#typeAt(at) === type) found = at;
+    }
+    return found;
+  }
+
+  #endOf(at: number): number {
+    return at + this.#payload.readUInt16LE(at);
+  }
+
+  /** The offset of a value of so many bytes; undefined: there is no such attribute. */
+  #number(type: number, bytes: number): number | undefined {
+    const at = this.#find(type);
+    if (at < 0) return undefined;
+    const value = at + NLA_HEADER_BYTES;
+    if (value + bytes > this.#endOf(at)) throw new RangeError(`netlink attribute ${type} is short`);
+    return value;
+  }
+
   bytes(type: number): Buffer | undefined {
-    return this.#values.get(type);
+    const at = this.#find(type);
+    if (at < 0) return undefined;
+    return this.#payload.subarray(at + NLA_HEADER_BYTES, this.#endOf(at));
   }
 
   u8(type: number): number | undefined {
-    return this.#values.get(type)?.readUInt8();
+    const at = this.#number(type, 1);
+    return at === undefined ? undefined : this.#payload.readUInt8(at);
   }
 
   u16(type: number): number | undefined {
-    return this.#values.get(type)?.readUInt16LE();
+    const at = this.#number(type, 2);
+    return at === undefined ? undefined : this.#payload.readUInt16LE(at);
   }
 
   u32(type: number): number | undefined {
-    return this.#values.get(type)?.readUInt32LE();
+    const at = this.#number(type, 4);
+    return at === undefined ? undefined : this.#payload.readUInt32LE(at);
   }
 
   /** Exact up to 2⁵³. */
   u64(type: number): number | undefined {
-    const value = this.#values.get(type)?.readBigUInt64LE();
-    return value === undefined ? undefined : Number(value);
+    const at = this.#number(type, 8);
+    return at === undefined ? undefined : Number(this.#payload.readBigUInt64LE(at));
   }
 
   has(type: number): boolean {
-    return this.#values.has(type);
+    return this.#find(type) >= 0;
   }
 
-  /** All of them, in no particular order: for lists, where the types are mere numbers. */
+  /** All of them, in their order: for lists, where the types are mere numbers. */
   children(): NetlinkAttributes[] {
-    return Array.from(this.#values.values(), (value) => new NetlinkAttributes(value));
+    const children: NetlinkAttributes[] = [];
+    for (let at = this.#start; at + NLA_HEADER_BYTES <= this.#end; at = this.#next(at)) {
+      children.push(this.#inside(at));
+    }
+    return children;
   }
 
   string(type: number): string | undefined {
-    const value = this.#values.get(type);
-    if (value === undefined) return undefined;
-    const end = value.indexOf(0);
-    return value.toString("utf8", 0, end < 0 ? value.length : end);
+    const at = this.#find(type);
+    if (at < 0) return undefined;
+    const [start, end] = [at + NLA_HEADER_BYTES, this.#endOf(at)];
+    const zero = this.#payload.indexOf(0, start);
+    return this.#payload.toString("utf8", start, zero < 0 || zero > end ? end : zero);
   }
 
   nested(type: number): NetlinkAttributes | undefined {
-    const value = this.#values.get(type);
-    return value === undefined ? undefined : new NetlinkAttributes(value);
+    const at = this.#find(type);
+    return at < 0 ? undefined : this.#inside(at);
+  }
+
+  #inside(at: number): NetlinkAttributes {
+    return new NetlinkAttributes(this.#payload, at + NLA_HEADER_BYTES, this.#endOf(at));
   }
 }

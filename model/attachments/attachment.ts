@@ -31,6 +31,14 @@ interface LeftInterface {
   readonly isLowered: boolean;
 }
 
+/** The source of an interface's MTU. It stays while the pod has the interface, whatever becomes of the path. */
+export interface GivenMtu {
+  /** Bytes of the largest IP packet of the tunnel that its path carried unfragmented; null: none was known yet. */
+  readonly pathMtu: number | null;
+  /** spec.mtu, in bytes; null: it was left out. */
+  readonly specMtu: number | null;
+}
+
 export interface Attachment {
   readonly containerId: string;
   /** CNI_IFNAME of the ADD that made it. */
@@ -59,6 +67,8 @@ export interface Attachment {
   readonly isComplete?: boolean;
   /** null: the interface is being made. Absent in files of versions that did not write it. */
   readonly device?: PodDevice | null;
+  /** Absent in files of versions that did not write it. */
+  readonly mtu?: GivenMtu;
 }
 
 /** Unique among the attachments of a node. */

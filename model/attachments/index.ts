@@ -4,7 +4,7 @@ import { bridge } from "./bridge.ts";
 import { direct } from "./direct.ts";
 import type { AttachmentMode } from "./mode.ts";
 
-export { type Attachment, attachmentKey, type PodDevice } from "./attachment.ts";
+export { type Attachment, attachmentKey, type GivenMtu, type PodDevice } from "./attachment.ts";
 export type { AttachmentMode, Layout, PresentLinks, WantedLinks } from "./mode.ts";
 export { portName, stableMac } from "./names.ts";
 export { asLeft } from "./pod-link.ts";

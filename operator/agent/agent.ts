@@ -25,7 +25,7 @@ import {
   takeIn,
 } from "../resolve/intake.ts";
 import type { Refusal } from "../resolve/refusal.ts";
-import { resolve, yieldToSpared } from "../resolve/resolve.ts";
+import { pathMtuNow, resolve, yieldToSpared } from "../resolve/resolve.ts";
 import type { Resolved, ResolvedTunnel } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { tunnelNamer } from "../resolve/tunnel-names.ts";
@@ -35,6 +35,7 @@ import { AttachmentStore } from "./attachments.ts";
 import { ControlWatch } from "./control-watch.ts";
 import { Datapaths } from "./datapaths.ts";
 import { DeferredRequests } from "./deferred.ts";
+import { heldMtus, recordMtus } from "./given-mtus.ts";
 import { Mutex } from "./mutex.ts";
 import { Node } from "./node.ts";
 import { aboutNode } from "./object-findings.ts";
@@ -109,6 +110,7 @@ export class Agent {
       store: this.store,
       resolved: () => this.#state?.resolved ?? null,
       pass: async () => (await this.#pass()).failures,
+      pathMtu: (tunnel) => this.#pathMtu(tunnel),
       reached: options.reached,
     });
     this.#deferred = new DeferredRequests(options.deferred, {
@@ -270,12 +272,15 @@ export class Agent {
       programmed: { ...programmed, underlayMtus: this.#underlayMtus() },
       held,
       isUnreadable: unreadable,
+      heldMtus: heldMtus(observation.living),
     });
     const spared = sparedBy(unreadable, wanted);
     const resolved = yieldToSpared(wanted, programmed, spared.sessions);
     this.#hold(heldAfter(held, resolved, spared, new Date().toISOString()));
     if (needsProcess(resolved)) await this.#ensureUserspace();
     const { actions, failures } = await this.node.converge(resolved, spared, observation);
+    const hasPath = (tunnel: string) => this.#pathMtu(tunnel, resolved) !== null;
+    recordMtus(this.store, observation.living, resolved.sessions, hasPath);
     this.#forgetLeft(failures);
     if (this.#state === null) {
       const figures = { tunnels: resolved.tunnels.size, sessions: resolved.sessions.size };
@@ -366,6 +371,11 @@ export class Agent {
       rejections: [...rejections, ...intake.rejections],
       unknown: rejections.length > 0 || !intake.rejections.every(isIdentified),
     };
+  }
+
+  #pathMtu(tunnel: string, resolved = this.#state?.resolved): number | null {
+    const object = resolved?.tunnels.get(tunnel)?.object;
+    return object === undefined ? null : pathMtuNow(object, nodePaths(this.node.socket));
   }
 
   #underlayMtus(): ReadonlyMap<string, number> {

@@ -22,6 +22,8 @@ import type { Resolved, ResolvedSession } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { announce } from "./announce.ts";
 import type { AttachmentStore } from "./attachments.ts";
+import { givenMtu } from "./given-mtus.ts";
+import { requireIpv6Mtu } from "./ipv6-mtu.ts";
 import { requireNoMac } from "./no-mac.ts";
 import type { Node } from "./node.ts";
 import { linkOf } from "./pod-devices.ts";
@@ -36,6 +38,8 @@ export interface AttachContext {
   resolved(): Resolved | null;
   /** A whole pass, for when the short way fails. */
   pass(): Promise<Failures>;
+  /** Bytes of the largest packet that the tunnel's path carries unfragmented now; null: no path is known. */
+  pathMtu(tunnel: string): number | null;
   /** Marks a step for tests that end the process there. */
   reached(step: AttachStep): void;
 }
@@ -61,15 +65,17 @@ export class Attacher {
    * @throws AgentError
    */
   async attach(request: AttachRequest): Promise<Attached> {
-    const resolved = this.#requireSession(request);
-    requireNoMac(resolved, request);
+    const known = this.#requireSession(request);
+    requireNoMac(known, request);
     const { store, reached } = this.#context;
     const before = store.get(attachmentKey(request));
     const isAgain = before !== undefined && this.#isSame(before, request);
-    if (isAgain && before.isComplete !== false) return this.#describe(resolved, before);
-    const netnsIdentity = this.#requireFree(resolved, request, before);
-    await this.#requireAgreed(resolved);
-    this.#forgetDead(resolved.session.key);
+    if (isAgain && before.isComplete !== false) return this.#describe(known, before);
+    const netnsIdentity = this.#requireFree(known, request, before);
+    await this.#requireAgreed(known);
+    this.#forgetDead(known.session.key);
+    const resolved = await this.#onPresentPath(known, request);
+    requireIpv6Mtu(resolved, request.addresses);
     const attachment = isAgain ? before : this.#record(resolved, request, netnsIdentity);
     this.#remember(attachment);
     reached("recorded");
@@ -90,11 +96,39 @@ export class Attacher {
     const resolved = this.#requireSession({ ...before, pod: null });
     if (before.isComplete !== false) return this.#describe(resolved, before);
     const { addresses, ipam } = request;
+    await this.#requireIpv6Mtu(resolved, before, addresses);
     const routes = beside(before, request.routes);
     const attachment = { ...before, addresses, routes, ipam };
     this.#remember(attachment);
     await this.#place(resolved, attachment);
     return this.#complete(resolved, attachment);
+  }
+
+  /** The path may have changed since the last pass. Pods that are attached keep the MTU that they were given. */
+  async #onPresentPath(
+    resolved: ResolvedSession,
+    request: SessionRequest,
+  ): Promise<ResolvedSession> {
+    const { store, pass, pathMtu } = this.#context;
+    if (store.livingOf(resolved.session.key).length > 0) return resolved;
+    const now = pathMtu(resolved.tunnel.name);
+    if (now === null || now === resolved.pathMtu) return resolved;
+    await pass();
+    return this.#requireSession(request);
+  }
+
+  /** IPAM gives addresses when the interface is there. @throws AgentError; then it is gone again */
+  async #requireIpv6Mtu(
+    resolved: ResolvedSession,
+    attachment: Attachment,
+    addresses: readonly string[],
+  ): Promise<void> {
+    try {
+      requireIpv6Mtu(resolved, addresses);
+    } catch (error) {
+      await this.#detachOne(attachment);
+      throw error;
+    }
   }
 
   /** The interface stands in the pod, as the attachment says. @throws AgentError; then it is gone again */
@@ -374,6 +408,7 @@ export class Attacher {
       ipam,
       isComplete: false,
       device: null,
+      mtu: givenMtu(resolved, this.#context.pathMtu(resolved.tunnel.name) !== null),
     };
   }
 

@@ -50,6 +50,12 @@ function isDevice(value: unknown): boolean {
 
 const isDeviceKind: Check = (value) => value === null || deviceKinds.has(String(value));
 
+function isGivenMtu(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { pathMtu, specMtu } = value as Record<string, unknown>;
+  return [pathMtu, specMtu].every((bytes) => bytes === null || isNumber(bytes));
+}
+
 /** The plugin reads two lists of it when it repeats an answer. */
 function isIpamResult(value: unknown): boolean {
   if (value === undefined || value === null) return true;
@@ -77,6 +83,7 @@ const CHECKS: Readonly<Record<keyof Attachment, Check>> = {
   ipam: isIpamResult,
   isComplete: isOptional((value) => typeof value === "boolean"),
   device: isOptional(isDevice),
+  mtu: isOptional(isGivenMtu),
 };
 
 /**

@@ -11,6 +11,7 @@ import { featuresOf } from "../../model/features.ts";
 import type { SessionCounters, Tunnel } from "../../model/model.ts";
 import { findPseudowire } from "../../model/pseudowires/index.ts";
 import type { Finding } from "../agent-protocol.ts";
+import { MTU_RULES, unsendable } from "./mtu-findings.ts";
 
 /** What the network around a session looks like. */
 export interface NodeKnowledge {
@@ -18,8 +19,10 @@ export interface NodeKnowledge {
   noRoute(tunnel: string): string | null;
   /** The largest MTU that the path of the tunnel carries for the session; null: unknown. */
   fittingMtu(session: string): number | null;
-  /** The session's device: where it stands, and whether it is up; null: not found. */
-  device(session: string): { readonly place: string; readonly up: boolean } | null;
+  /** The session's device: where it stands, whether it is up, and its MTU if known; null: not found. */
+  device(
+    session: string,
+  ): { readonly place: string; readonly up: boolean; readonly mtu?: number } | null;
   isAttached(session: string): boolean;
 }
 
@@ -76,7 +79,8 @@ function diagnoseTunnel(
   } else if (lastSendError !== null) {
     const { address } = (connection ?? tunnel).remote;
     const finding = `datagrams to ${address} do not go out: ${lastSendError}`;
-    found.push(error(finding, "look at the underlay: routes, neighbours, firewall"));
+    const other = error(finding, "look at the underlay: routes, neighbours, firewall");
+    found.push(unsendable(lastSendError, address) ?? other);
   }
   const earlier = before?.endpoint;
   const unknown = endpoint.rxUnknownSession - (earlier?.rxUnknownSession ?? 0);
@@ -182,14 +186,6 @@ const sequenceRule: Rule = ({ grown: { rxSeqDiscards, rxOosPackets } }) =>
         "the underlay loses or reorders (spec.sequencing.reorderTimeout helps the latter), or the peer does not send numbers",
       );
 
-const oversizeRule: Rule = ({ state, grown: { rxOversize } }) =>
-  rxOversize === 0
-    ? null
-    : error(
-        `${rxOversize} frames were larger than the MTU`,
-        `the peer's MTU is above ours, ${state.session.mtu}: set the same at both ends`,
-      );
-
 const spoofedRule: Rule = ({ grown: { txSpoofed } }) =>
   txSpoofed === 0
     ? null
@@ -212,13 +208,6 @@ const invalidRule: Rule = ({ grown: { rxInvalid, rxNotIp } }) => {
   );
 };
 
-const mtuRule: Rule = ({ state: { session }, around }) => {
-  const fitting = around.fittingMtu(session.key);
-  if (fitting === null || session.mtu <= fitting) return null;
-  const remedy = `set spec.mtu to ${fitting} or less at both ends, or leave it out`;
-  return warning(`the MTU ${session.mtu} is too large for the path`, remedy);
-};
-
 const featureRule: Rule = ({ state, tunnel, around }) => {
   // Of a signalled one nothing is to be said before the ends agree.
   const isSetUp = state.control === undefined || state.control.established !== null;
@@ -226,9 +215,9 @@ const featureRule: Rule = ({ state, tunnel, around }) => {
   const lacking = featuresOf(tunnel.tunnel).find(({ name }) => state[name] !== true);
   if (lacking === undefined) return null;
   const type = findPseudowire(state.session);
-  const why = type === undefined ? null : lacking.whyNotType(type);
-  if (why === null) return warning(lacking.missing, lacking.remedy);
-  return warning(`${lacking.missing}: ${why}`, "put it into a tunnel without spec.fastPath");
+  const never = type === undefined ? null : lacking.whyNotType(type);
+  if (never === null) return warning(lacking.missing, lacking.remedy);
+  return warning(`${lacking.missing}: ${never.why}`, never.remedy);
 };
 
 const silenceRule: Rule = ({ state, around }) => {
@@ -246,10 +235,9 @@ const SESSION_RULES: readonly Rule[] = [
   sublayerRule,
   sourceRule,
   sequenceRule,
-  oversizeRule,
+  ...MTU_RULES,
   spoofedRule,
   invalidRule,
-  mtuRule,
   featureRule,
   silenceRule,
 ];

@@ -19,6 +19,7 @@ import {
 import { ownDeviceName } from "../resolve/desired.ts";
 import type { Agent } from "./agent.ts";
 import { diagnose, type NodeKnowledge } from "./doctor.ts";
+import { aboutFragments, readFragments } from "./fragment-findings.ts";
 import { aboutUnreadable, objectFindings } from "./object-findings.ts";
 import type { PassState } from "./pass-state.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
@@ -172,6 +173,7 @@ function requireState(agent: Agent): PassState {
 
 async function examine(agent: Agent, seconds: number): Promise<Examination> {
   const before = await agent.listDatapath();
+  const fragments = readFragments();
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   const state = requireState(agent);
   const after = await agent.listDatapath();
@@ -185,7 +187,10 @@ async function examine(agent: Agent, seconds: number): Promise<Examination> {
     sessions: sessionRows(state, after, agent.status, agent.store, links),
     attachments: attachmentRows(state, agent.store, links),
   };
-  const watched = diagnose(before, after, surroundings(agent, state, after));
+  const watched = [
+    ...diagnose(before, after, surroundings(agent, state, after)),
+    ...aboutFragments(agent.nodeName, fragments, readFragments()),
+  ];
   const total = (listing: Listing, name: "rxPackets" | "txPackets") =>
     listing.sessions.reduce((sum, { counters }) => sum + counters[name], 0);
   return {
@@ -226,10 +231,11 @@ function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listi
         if (known === undefined) return null;
         const name = ownDeviceName(known, programmed.get(key));
         const link = findLink(agent.node.socket, name);
-        return link === undefined ? null : { place: name, up: link.up };
+        return link === undefined ? null : { place: name, up: link.up, mtu: link.mtu };
       }
       const link = agent.node.podLink(pod);
-      return link === undefined ? null : { place: `${link.name} of ${pod.pod}`, up: link.up };
+      if (link === undefined) return null;
+      return { place: `${link.name} of ${pod.pod}`, up: link.up, mtu: link.mtu };
     },
     isAttached: (key) => agent.store.livingOf(key).length > 0,
   };

@@ -209,7 +209,7 @@ export interface TunnelStatus {
    */
   claims?: string[];
   /**
-   * The MTU of the underlay towards the remote.
+   * The MTU of the path to the remote now, as far as the node knows it.
    */
   mtu?: number;
   /**
@@ -390,7 +390,7 @@ export interface SessionSpec {
     reorderTimeout?: string;
   };
   /**
-   * The MTU of the pseudowire; computed from the underlay if left out.
+   * The MTU of the pseudowire, in bytes; if left out, it is computed from the path when a pod attaches, and stays while one is attached. What is too large for the path is fragmented. IPv6 needs 1280.
    */
   mtu?: number;
   /**
@@ -443,7 +443,7 @@ export interface SessionStatus {
    */
   interface?: string;
   /**
-   * The MTU of the pseudowire.
+   * The MTU of the pseudowire's device. It does not follow the path while a pod is attached.
    */
   mtu?: number;
   /**

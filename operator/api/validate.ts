@@ -13,11 +13,11 @@ export const MAX_ID = 0xffff_ffff;
 export const MIN_MTU = 68;
 export const MAX_MTU = 65_535 - ETHERNET_HEADER_BYTES;
 
-export function validateTunnel(spec: TunnelSpec): FieldProblem[] {
+export function validateTunnel(spec: TunnelSpec): readonly FieldProblem[] {
   return problemsOf(tunnelRules, spec);
 }
 
-export function validateSession(spec: SessionSpec): FieldProblem[] {
+export function validateSession(spec: SessionSpec): readonly FieldProblem[] {
   return problemsOf(sessionRules, spec);
 }
 
@@ -61,9 +61,18 @@ function stepsOf(path: string): Step[] {
   });
 }
 
-function problemsOf(rules: readonly Checked[], spec: object): FieldProblem[] {
+/** Specs never change in place, and each pass asks for all of them. */
+const problemsBySpec = new WeakMap<object, readonly FieldProblem[]>();
+
+function problemsOf(rules: readonly Checked[], spec: object): readonly FieldProblem[] {
+  const known = problemsBySpec.get(spec);
+  if (known !== undefined) return known;
   // Almost every object meets almost every rule: only a fault is worth the names of fields.
-  return rules.filter((checked) => !isMetBy(spec, checked)).flatMap((one) => locate(spec, one));
+  const problems = rules
+    .filter((checked) => !isMetBy(spec, checked))
+    .flatMap((one) => locate(spec, one));
+  problemsBySpec.set(spec, problems);
+  return problems;
 }
 
 function isMetBy(spec: object, { rule: { each }, at, isMet }: Checked): boolean {

@@ -27,7 +27,7 @@ import {
   type L2tpTunnel,
   type SessionSpec,
 } from "../api/types.ts";
-import { MAX_MTU, MIN_MTU, validateSession, validateTunnel } from "../api/validate.ts";
+import { validateSession, validateTunnel } from "../api/validate.ts";
 import { requireFitting, sessionControl, tunnelControl } from "./control.ts";
 import {
   chooseDatapath,
@@ -50,6 +50,7 @@ import { type Refusal, RefusalError } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
 import { modeName, pseudowireTypeOf, requireCarriable } from "./session-kind.ts";
+import { type HeldMtu, settleMtu } from "./session-mtu.ts";
 
 /** The paths and addresses of the node (underlay/). */
 export interface NodePaths {
@@ -71,6 +72,8 @@ export interface ResolveContext {
   /** The claims with which objects were accepted; they need not be programmed. */
   readonly held?: HeldObjects;
   readonly isUnreadable?: Unreadable;
+  /** The MTUs of sessions that pods are attached to, by key: they do not follow the path. */
+  readonly heldMtus?: ReadonlyMap<string, HeldMtu>;
 }
 
 const NONE_UNREADABLE: Unreadable = { tunnels: () => false, sessions: () => false };
@@ -329,6 +332,22 @@ function resolveUnderlay(
   return { local: canonicalAddress(local), underlayMtu, noRoute: noRoute || null };
 }
 
+/** Bytes of the largest packet that all paths of the tunnel carry unfragmented now; null: no path is known. */
+export function pathMtuNow({ spec }: L2tpTunnel, underlay: NodePaths): number | null {
+  try {
+    const given = givenLocal(spec, underlay);
+    const remotes = [spec.remote, ...(spec.backup ?? [])];
+    const mtus = remotes.flatMap(({ address }) => {
+      const path = nextHop(address, given, underlay);
+      return typeof path === "string" ? [] : path.mtu;
+    });
+    return mtus.length === 0 ? null : Math.min(...mtus);
+  } catch (error) {
+    if (error instanceof RefusalError) return null;
+    throw error;
+  }
+}
+
 /** The route, or why there is none. */
 function nextHop(remote: string, given: string | undefined, underlay: NodePaths) {
   try {
@@ -376,7 +395,8 @@ function resolveSession(
   const control = sessionControl(tunnelObject, tunnel, terms);
   const l2SpecificSublayer = spec.l2SpecificSublayer ?? "Default";
   const header = control === null ? { l2SpecificSublayer, txCookie } : LARGEST_HEADER;
-  const computedMtu = sessionMtu(underlayMtu, tunnel, { ...header, ...pseudowire });
+  const fits = (pathMtu: number) => sessionMtu(pathMtu, tunnel, { ...header, ...pseudowire });
+  const { mtu, pathMtu } = settleMtu(spec.mtu, underlayMtu, fits, context.heldMtus?.get(key));
   const session: Session = {
     key,
     tunnel: tunnel.name,
@@ -391,10 +411,10 @@ function resolveSession(
       receive: spec.sequencing?.receive ?? false,
       reorderTimeoutMs: parseDuration(spec.sequencing?.reorderTimeout ?? "0ms") ?? 0,
     },
-    mtu: spec.mtu ?? Math.min(MAX_MTU, Math.max(MIN_MTU, computedMtu)),
+    mtu,
     ...optional("control", control),
   };
-  return { object, session, tunnel, mode: modeName(object) };
+  return { object, session, tunnel, pathMtu, mode: modeName(object) };
 }
 
 /** What the ends may come to agree on. */

@@ -18,6 +18,8 @@ export interface ResolvedSession {
   readonly object: L2tpSession;
   readonly session: Session;
   readonly tunnel: Tunnel;
+  /** Bytes of the path's largest packet from which the session's MTU follows: as it was when its pods attached. */
+  readonly pathMtu: number;
   readonly mode: NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
 }
 

@@ -5,6 +5,7 @@ import { isErrno } from "../../../linux/errno.ts";
 import { closeFd } from "../../../linux/fd.ts";
 import { deleteLinkNow, listLinks, setLink } from "../../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../../linux/netlink/socket.ts";
+import { drainPacketTooBig, openPacketTooBig } from "../../../linux/packet-too-big.ts";
 import type { DeviceOffload, Tap } from "../../../linux/tun.ts";
 import type { Session, Tunnel } from "../../../model/model.ts";
 import { pseudowireOf } from "../../../model/pseudowires/index.ts";
@@ -33,8 +34,10 @@ import { decap, dropAll, encap } from "./programs.ts";
 const MAX_SESSIONS = 16_384;
 /** Links and routes of a node may change all the time. */
 const CHECK_INTERVAL_MS = 1000;
-/** Nobody announces the MTU of a path that a router has told. */
+/** The kernel does not announce that the MTU of a path, which a router has told, counts no longer. */
 const ROUTES_INTERVAL_MS = 30_000;
+/** The kernel tells sockets of a "packet too big" before it has learned the MTU. */
+const LEARNED_MS = 5;
 /** RTMGRP_* of links, addresses and routes. */
 const CHANGES = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 const LOOPBACK = 1;
@@ -103,11 +106,13 @@ function load() {
 }
 
 class FastPath implements BypassDevices {
-  /** Readable when links or routes of the node have changed. */
-  readonly fd: number;
+  /** Readable when links or routes of the node have changed, or when a router has told the MTU of a path over IPv6. */
+  readonly fds: readonly number[];
   readonly #loaded = load();
   readonly #node = new NetlinkSocket(NETLINK_ROUTE, null);
   readonly #monitor = new NetlinkSocket(NETLINK_ROUTE, null, CHANGES);
+  /** null: the node has no IPv6. Over IPv4, routers fragment what is too large. */
+  readonly #tooBig: number | null;
   readonly #egress: EgressDevices;
   readonly #log: (line: string) => void;
   readonly #parts = new Map<FastPathSession, Part>();
@@ -122,7 +127,8 @@ class FastPath implements BypassDevices {
    */
   constructor(log: (line: string) => void) {
     this.#log = log;
-    this.fd = this.#monitor.fd;
+    this.#tooBig = this.#openTooBig();
+    this.fds = [this.#monitor.fd, ...(this.#tooBig === null ? [] : [this.#tooBig])];
     this.#egress = new EgressDevices(this.#node, this.#loaded.programs.decap, log);
   }
 
@@ -241,8 +247,22 @@ class FastPath implements BypassDevices {
 
   hear(now: number, lost: (key: string) => void): void {
     while (this.#monitor.drain());
-    this.#dueMs = Math.max(this.#checkedMs + CHECK_INTERVAL_MS, now);
+    const isTooBig = this.#tooBig !== null && drainPacketTooBig(this.#tooBig);
+    const dueMs = isTooBig ? now + LEARNED_MS : now;
+    // The first of many counts.
+    this.#dueMs = Math.min(this.#dueMs, Math.max(this.#checkedMs + CHECK_INTERVAL_MS, dueMs));
     this.poll(now, lost);
+  }
+
+  #openTooBig(): number | null {
+    try {
+      return openPacketTooBig();
+    } catch (error) {
+      if (!isErrno(error, "EAFNOSUPPORT")) {
+        this.#log(`the fast path learns MTUs late: ${messageOf(error)}`);
+      }
+      return null;
+    }
   }
 
   poll(now: number, lost: (key: string) => void): void {

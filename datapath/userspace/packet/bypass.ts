@@ -20,8 +20,8 @@ export interface BypassedFrames {
 
 /** The bypassing devices of a process. Methods that get a device leave those of others alone. */
 export interface BypassDevices {
-  /** Readable when `hear` has something to do. */
-  readonly fd: number;
+  /** One of them is readable when `hear` has something to do. */
+  readonly fds: readonly number[];
   /** When `poll` has something to do, by the loop's clock. */
   readonly deadline: number;
   /** @param lost is called with the key of each session whose device has gone */

@@ -95,6 +95,33 @@ describe("from the device to the socket", () => {
     expect(socket.messages.at(-1)).toBe(2);
   });
 
+  it("tries larger datagrams again after some thousand messages: the path may have widened", () => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, {});
+    const { socket } = bench.endpoint();
+    const send = () => {
+      for (let i = 0; i < 2; i++) device.toRead.push(new Uint8Array(60));
+      bench.await(state.account);
+      bench.path.transmitter.readDevice(state);
+      bench.path.queue.flush();
+      return socket.messages.splice(0);
+    };
+    socket.sendErrno = 22;
+    expect(send()).toEqual([1, 1]);
+    for (let i = 0; i < 2000; i++) expect(send()).toEqual([1, 1]);
+    // The path is still narrow.
+    while (state.tunnel.segmentLimit < 72) expect(send()).toHaveLength(2);
+    socket.sendErrno = 22;
+    send();
+    for (let i = 0; i < 2000; i++) expect(send()).toEqual([1, 1]);
+    // Now it is wide.
+    let last = send();
+    for (let i = 0; i < 100; i++) last = send();
+    expect(last).toEqual([2]);
+    expect(bench.refused).toEqual([[72, 22]]);
+    expect(state.counters.txErrors).toBe(0);
+  });
+
   it("asks no more where the device makes no checksums", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});

@@ -39,8 +39,9 @@ export function createPacketPath(options: PacketPathOptions): PacketPath {
   const queue = new SendQueue(arena, 0, (tunnel, segmentBytes, errno) => {
     // Others of the size may have been under way.
     if (segmentBytes > tunnel.segmentLimit) return;
-    // Without checksums by the device, it never does.
-    tunnel.segmentLimit = errno === Errno.EIO ? 0 : segmentBytes - 1;
+    // Without checksums by the device, it never does; datagrams above the path's MTU it does when the path is wider.
+    const isForGood = errno === Errno.EIO;
+    tunnel.limitSegments(isForGood ? 0 : segmentBytes - 1, isForGood);
     // Once: pods choose the sizes.
     if (!tunnel.hasRefused) segmentRefused(tunnel, segmentBytes, errno);
     tunnel.hasRefused = true;

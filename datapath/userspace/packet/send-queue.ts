@@ -181,6 +181,7 @@ export class SendQueue {
 
   #open(tunnel: PacketTunnel, bytes: number): void {
     if (this.#messageCount === MAX_MESSAGES || !goesWith(this.#tunnel, tunnel)) this.#send();
+    tunnel.countMessage();
     this.#tunnel = tunnel;
     this.#messages.setDestination(this.#messageCount, tunnel.remote);
     this.#firstDatagram[this.#messageCount] = this.#datagrams;

@@ -66,6 +66,8 @@ export class PacketTunnel {
   segmentLimit: number;
   /** Whether it has refused some since the tunnel was configured. */
   hasRefused = false;
+  /** Messages until larger datagrams are tried again, as the path may have become wider; 0: they are not. */
+  #untilRetry = 0;
   /** errno of the last datagram that did not go out; 0 when the last one did. */
   lastSendErrno = 0;
   /** The struct sockaddr of the last datagram that claimed one of our sessions from elsewhere. */
@@ -86,8 +88,25 @@ export class PacketTunnel {
     this.remote = sockaddrWords(config);
     this.segmentLimit = segmentLimit(config, endpoint);
     this.hasRefused = false;
+    this.#untilRetry = 0;
+  }
+
+  /** @param isForGood no retry will change it */
+  limitSegments(bytes: number, isForGood: boolean): void {
+    this.segmentLimit = bytes;
+    this.#untilRetry = isForGood ? 0 : RETRY_MESSAGES;
+  }
+
+  /** One more message is made for the tunnel. */
+  countMessage(): void {
+    if (this.#untilRetry === 0) return;
+    this.#untilRetry--;
+    if (this.#untilRetry === 0) this.segmentLimit = segmentLimit(this.config, this.endpoint);
   }
 }
+
+/** A message that is refused costs about as much as forty that go out singly. */
+const RETRY_MESSAGES = 4096;
 
 /** The kernel cuts nothing that goes without a checksum (udp_send_skb). */
 function segmentLimit({ udpChecksum }: Tunnel, { socket }: LocalEndpoint): number {

@@ -1,7 +1,7 @@
 /** The process: tunnels, the packet path between their sockets and devices, and the loop that serves it. */
 
 import { EPOLLIN } from "../../../linux/epoll.ts";
-import { errnoName, isErrno } from "../../../linux/errno.ts";
+import { Errno, errnoName, isErrno } from "../../../linux/errno.ts";
 import {
   AF_INET,
   AF_INET6,
@@ -17,6 +17,7 @@ import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { asEarlierAgentPut, withSocketOwner } from "../../managed-kernel/earlier-agent.ts";
+import { PathMtus } from "../../path-mtus.ts";
 import { openTunnelSocket } from "../../tunnel-socket.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import type { Arena } from "../packet/arena.ts";
@@ -48,6 +49,7 @@ export class DatapathProcess implements Ports, Batches {
   readonly loop: Loop;
   readonly table: Table;
   readonly #path: PacketPath;
+  readonly #pathMtus = new PathMtus();
   readonly #control: ControlPlane;
   readonly #offload: boolean;
   readonly #bypassKind: BypassKind;
@@ -64,7 +66,7 @@ export class DatapathProcess implements Ports, Batches {
         ),
       segmentRefused: ({ config }, segmentBytes, errno) =>
         log(
-          `tunnel ${config.name}: the kernel does not cut messages into datagrams of ${segmentBytes} bytes (${errnoName(errno)}); such go one by one from now on`,
+          `tunnel ${config.name}: ${whyNotCut(segmentBytes, errno)}; such datagrams go one by one`,
         ),
       control: (endpoint, sockaddr, memory, at, end, now) =>
         this.#control.receive(endpoint, sockaddr, memory, at, end, now),
@@ -142,6 +144,7 @@ export class DatapathProcess implements Ports, Batches {
       return new TunnelSocket(fd, family, false);
     }
     const fd = openTunnelSocket(encapsulation, local);
+    this.#pathMtus.serve(tunnel);
     const hasOffload = this.#offload && encapsulation === "UDP";
     if (hasOffload) joinReceived(fd);
     return new TunnelSocket(fd, family, hasOffload && canSegment(fd));
@@ -194,7 +197,7 @@ export class DatapathProcess implements Ports, Batches {
 
   #watch(bypass: BypassDevices): void {
     const ready = (now: number) => bypass.hear(now, this.#lose);
-    this.loop.watch(bypass.fd, EPOLLIN, { queues: false, ready });
+    for (const fd of bypass.fds) this.loop.watch(fd, EPOLLIN, { queues: false, ready });
   }
 
   /** A TAP device where a bypassing one stands, whose other half is gone: the agent sets it up again. */
@@ -253,6 +256,13 @@ export class DatapathProcess implements Ports, Batches {
     this.#bypass?.close(device);
     this.loop.unwatchAndClose((device as TapDevice).fd);
   }
+}
+
+/** The reason why the kernel does not cut a message into datagrams (udp_send_skb). */
+function whyNotCut(segmentBytes: number, errno: number): string {
+  return errno === Errno.EIO
+    ? "the egress device makes no checksums (EIO)"
+    : `datagrams of ${segmentBytes} bytes are above the path's MTU, and are fragmented (${errnoName(errno)})`;
 }
 
 /** Null where the kernel has no io_uring, or a container's seccomp profile does not permit it. */

@@ -38,6 +38,7 @@ const resolved = {
   object: { apiVersion: API_VERSION, kind: "L2tpSession", metadata, spec },
   session: session(),
   tunnel: tunnel(),
+  pathMtu: 1500,
   mode: "Direct",
 } as const;
 

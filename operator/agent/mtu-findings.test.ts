@@ -1,0 +1,75 @@
+import { expect, it } from "vitest";
+import type { SessionState } from "../../datapath/datapath.ts";
+import { session } from "../../model/testdata.ts";
+import { MTU_RULES, unsendable } from "./mtu-findings.ts";
+
+interface Case {
+  readonly rxOversize?: number;
+  readonly fitting?: number | null;
+  readonly peerMtu?: number;
+  readonly deviceMtu?: number;
+}
+
+function examine({ rxOversize = 0, fitting = null, peerMtu, deviceMtu }: Case) {
+  const control = { established: { peerMtu } } as NonNullable<SessionState["control"]>;
+  const state = { session: session({ mtu: 1446 }), ...(peerMtu === undefined ? {} : { control }) };
+  const around = {
+    fittingMtu: () => fitting,
+    device: () => (deviceMtu ? { mtu: deviceMtu } : null),
+  };
+  return MTU_RULES.flatMap((rule) => rule({ state, grown: { rxOversize }, around }) ?? []);
+}
+
+it.each<[string, Case]>([
+  ["nothing is known", {}],
+  ["all fits", { fitting: 1446, peerMtu: 1446 }],
+  ["the device has a smaller MTU than its session", { fitting: 1400, deviceMtu: 1400 }],
+  ["the path and the peer take more", { fitting: 8946, peerMtu: 9000 }],
+])("finds nothing where %s", (_what, given) => {
+  expect(examine(given)).toEqual([]);
+});
+
+it.each<[string, Case, string, RegExp, RegExp]>([
+  [
+    "a path that is narrower",
+    { fitting: 1400 },
+    "warning",
+    /^the MTU 1446 is too large for the path: larger frames cross it in fragments$/,
+    /set spec\.mtu to 1400 or less at both ends$/,
+  ],
+  [
+    "a path that is too narrow for IPv6",
+    { fitting: 1246 },
+    "warning",
+    /^the MTU 1446 is too large for the path/,
+    /set spec\.mtu to 1246 or less at both ends; below 1280 pods have no IPv6$/,
+  ],
+  [
+    "frames above the MTU",
+    { rxOversize: 2 },
+    "error",
+    /^2 frames were larger than the MTU, and were dropped$/,
+    /the peer's MTU is above ours, 1446: set the same at both ends/,
+  ],
+  [
+    "a peer with a smaller MTU",
+    { peerMtu: 1400 },
+    "warning",
+    /^the peer says that its MTU is 1400; ours is 1446, and it drops larger frames$/,
+    /^set spec\.mtu: 1400/,
+  ],
+])("finds %s, and what to do", (_what, given, severity, finding, remedy) => {
+  const found = examine(given);
+  expect(found).toEqual([{ severity, finding: expect.anything(), remedy: expect.anything() }]);
+  expect(found[0]?.finding).toMatch(finding);
+  expect(found[0]?.remedy).toMatch(remedy);
+});
+
+it("says what EMSGSIZE means, and leaves other errors to others", () => {
+  expect(unsendable("EPERM", "192.0.2.2")).toBeNull();
+  expect(unsendable("EMSGSIZE", "192.0.2.2")).toEqual({
+    severity: "error",
+    finding: "frames to 192.0.2.2 do not go out: with their headers they are above 65,535 bytes",
+    remedy: "set spec.mtu to 65000 or less at both ends",
+  });
+});

@@ -22,7 +22,7 @@ const again = (name: string, timeoutMs: number, include: string[], env: Record<s
 const CARRYING = "test/netns/{datapath,fuzz}.test.ts";
 
 /** What must be so in both datapaths. */
-const BOTH = "test/netns/{cni-ipam,pod-interface,tenants}.test.ts";
+const BOTH = "test/netns/{cni-ipam,doctor,packet-capture,pod-interface,routers,tenants}.test.ts";
 
 /** One cluster for all files. */
 const cluster = (name: string, timeoutMs: number) => {

@@ -5,11 +5,14 @@ import {
   type AgentRequest,
   type AgentResults,
   DEFAULT_SOCKET,
+  FORMS,
   MAX_REPLY_BYTES,
 } from "../operator/agent-protocol.ts";
+import { TRACE_KINDS, type TraceItem, type TraceKind } from "../operator/trace-protocol.ts";
 import manifest from "../package.json" with { type: "json" };
 import { RpcClient } from "../rpc/client.ts";
-import { ConnectionError } from "../rpc/errors.ts";
+import { ConnectionError, RemoteError } from "../rpc/errors.ts";
+import { terminalJson, terminalLines } from "./terminal-text.ts";
 import {
   ATTACHMENTS,
   DUMP,
@@ -20,6 +23,7 @@ import {
   type View,
 } from "./views.ts";
 
+const WRONG_USAGE = 2;
 const CONNECT_TIMEOUT_MS = 5000;
 const REPLY_TIMEOUT_MS = 90_000;
 
@@ -32,7 +36,7 @@ interface Options {
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit();
-    throw error;
+    fail(error);
   });
 }
 
@@ -81,6 +85,26 @@ program
   });
 
 program
+  .command("trace")
+  .argument("<target>", "a tunnel, or NAMESPACE/SESSION", target)
+  .summary("what a tunnel or session sends and receives, while it runs")
+  .description(
+    "What a tunnel or session sends and receives, in words, until Ctrl-C. Without an option: control messages; of a static tunnel, which has none, headers of frames.",
+  )
+  .option("--control", "control messages; secrets, cookies and nonces are left out")
+  .option("--sequence", "what is decided about received frames by their sequence numbers")
+  .option(
+    "--data",
+    "headers of frames; those with an unknown session ID show in the trace of the tunnel",
+  )
+  .addHelpText(
+    "after",
+    "\nEach second shows up to some fifty lines of a kind, and says how many it leaves out.\nExit status: 0 if Ctrl-C, a reader that goes or the deletion of the object ends the trace; 1 if the node\nhas no such object; 2 if the arguments are wrong, or the agent does not answer.",
+  )
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : WRONG_USAGE))
+  .action(trace);
+
+program
   .command("decode")
   .argument("<capture>", "a file of tcpdump or wireshark (pcap, pcapng); - reads from a pipe")
   .description("the L2TPv3 control messages of a capture, in words; status 1 where there is none")
@@ -91,6 +115,30 @@ program
   .action(decode);
 
 await program.parseAsync();
+
+async function trace(target: string, flags: Partial<Record<TraceKind, boolean>>): Promise<void> {
+  const { TraceView } = await import("./trace-view.ts");
+  const { socket, output } = program.opts<Options>();
+  const isJson = output === "json";
+  const view = new TraceView(target);
+  const kinds = TRACE_KINDS.filter((kind) => flags[kind]);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(0));
+  try {
+    const client = await RpcClient.connect(socket, MAX_REPLY_BYTES, CONNECT_TIMEOUT_MS);
+    await client.stream({ op: "trace", target, kinds }, REPLY_TIMEOUT_MS, (received) => {
+      const item = received as TraceItem;
+      if (isJson) process.stdout.write(`${terminalJson(JSON.stringify(item))}\n`);
+      else if (item.shows !== "begun") print(view.render(item));
+      else if (process.stderr.isTTY) process.stderr.write(`${view.render(item)}\n`);
+    });
+    client.close();
+  } catch (error) {
+    if (!(error instanceof RemoteError)) fail(error);
+    const remedy = error.remedy === undefined ? "" : `; ${error.remedy}`;
+    process.stderr.write(`l2tpctl: ${error.message}${remedy}\n`);
+    process.exit(1);
+  }
+}
 
 async function decode(path: string, { secretFile }: { secretFile?: string }): Promise<void> {
   const { decodeCapture, renderDatagram } = await import("./capture/decode.ts");
@@ -123,6 +171,12 @@ function readSecret(path: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(readFileSync(path, "utf8").replace(/\r?\n$/, ""));
 }
 
+function target(text: string): string {
+  const form = text.includes("/") ? FORMS.session : FORMS.tunnel;
+  if (!form.test(text)) throw new InvalidArgumentError("TUNNEL, or NAMESPACE/SESSION.");
+  return text;
+}
+
 function seconds(text: string): number {
   const value = Number(text);
   if (!(value >= 0 && value <= 60)) throw new InvalidArgumentError("0 to 60 seconds.");
@@ -137,10 +191,14 @@ async function ask(request: AgentRequest): Promise<unknown> {
     client.close();
     return result;
   } catch (error) {
-    const hint = error instanceof ConnectionError ? hintFor(error) : "";
-    process.stderr.write(`l2tpctl: ${(error as Error).message}${hint}\n`);
-    process.exit(2);
+    fail(error);
   }
+}
+
+function fail(error: unknown): never {
+  const hint = error instanceof ConnectionError ? hintFor(error) : "";
+  process.stderr.write(`l2tpctl: ${(error as Error).message}${hint}\n`);
+  process.exit(2);
 }
 
 function hintFor({ code }: ConnectionError): string {
@@ -149,6 +207,7 @@ function hintFor({ code }: ConnectionError): string {
 }
 
 function print(value: unknown): void {
-  const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  const text =
+    typeof value === "string" ? terminalLines(value) : terminalJson(JSON.stringify(value, null, 2));
   process.stdout.write(`${text}\n`);
 }

@@ -58,11 +58,21 @@ it("prints what to do under what was found", () => {
     finding: "x",
     remedy: "y",
   } as const;
-  const looked = { tunnels: 1, sessions: 2, seconds: 2, rxPackets: 1, txPackets: 9 };
+  const counts = { tunnels: 1, sessions: 2, seconds: 2, rxPackets: 1, txPackets: 9 };
+  const looked = { ...counts, captured: { tunnels: 1, datagrams: 12, problem: null } };
   expect(renderFindings({ findings: [finding], ...looked })).toBe(
-    "ERROR  L2tpSession a/b: x\n       → y\nLooked at 1 tunnel, 2 sessions; in 2 s 1 frame in, 9 out.",
+    "ERROR  L2tpSession a/b: x\n       → y\nLooked at 1 tunnel, 2 sessions; in 2 s 1 frame in, 9 out; 12 datagrams captured.",
   );
   expect(renderFindings({ findings: [], ...looked })).toBe(
-    "Nothing wrong found: 1 tunnel, 2 sessions; in 2 s 1 frame in, 9 out.",
+    "Nothing wrong found: 1 tunnel, 2 sessions; in 2 s 1 frame in, 9 out; 12 datagrams captured.",
+  );
+  const problem = "socket AF_PACKET: EPERM";
+  const captured = { tunnels: 0, datagrams: 0, problem };
+  expect(renderFindings({ findings: [], ...counts, captured })).toContain(
+    "; datagrams were not captured (socket AF_PACKET: EPERM).",
+  );
+  const some = { tunnels: 16, datagrams: 1, problem: null };
+  expect(renderFindings({ findings: [], ...counts, tunnels: 99, captured: some })).toContain(
+    "; 1 datagram of 16 tunnels captured.",
   );
 });

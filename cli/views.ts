@@ -125,14 +125,18 @@ export const TUNNEL_VIEW: View<TunnelRow> = {
     "WINDOW",
     "REMOTES",
     "PATH-MTU",
+    "RX",
+    "TX",
     "ENDPOINT-DROPS",
-    "COUNTERS",
+    "ENDPOINT-COUNTERS",
   ],
   wideRow: (item) => [
     item.datapath,
     ...controlOf(item),
     remotesOf(item),
     or(item.underlayMtu),
+    String(item.traffic.rxPackets),
+    String(item.traffic.txPackets),
     String(sum(item.counters, ENDPOINT_DROPS)),
     nonZero(item.counters),
   ],
@@ -191,8 +195,8 @@ export const ATTACHMENTS: View<AttachmentRow> = {
 export const DUMP: View<DumpRow> = {
   head: ["ID", "PEER", "DATAPATH", "TYPE", "ENDPOINTS", "INTERFACE", "OWNER", "RX", "TX"],
   row: (item) => [
-    item.sessionId === null ? String(item.tunnelId) : `  ${item.sessionId}`,
-    String(item.peerId),
+    item.sessionId === null ? or(item.tunnelId || null) : `  ${or(item.sessionId || null)}`,
+    or(item.peerId || null),
     item.datapath,
     item.type,
     item.endpoints || "-",
@@ -210,13 +214,22 @@ export const DUMP: View<DumpRow> = {
 /** Findings as paragraphs: they are sentences. */
 export function renderFindings(examination: Examination): string {
   const { findings, tunnels, sessions, seconds, rxPackets, txPackets } = examination;
-  const watched = `${count(tunnels, "tunnel")}, ${count(sessions, "session")}; in ${seconds} s ${count(rxPackets, "frame")} in, ${txPackets} out`;
+  const looked = `${count(tunnels, "tunnel")}, ${count(sessions, "session")}; in ${seconds} s ${count(rxPackets, "frame")} in, ${txPackets} out`;
+  const watched = `${looked}${captureOf(examination)}`;
   if (findings.length === 0) return `Nothing wrong found: ${watched}.`;
   const lines = findings.map(
     ({ severity, object, finding, remedy }) =>
       `${severity.toUpperCase()}  ${object}: ${finding}\n       → ${remedy}`,
   );
   return [...lines, `Looked at ${watched}.`].join("\n");
+}
+
+/** Tells how much was captured; without a capture some faults in the kernel's L2TP are not seen. */
+function captureOf({ captured: { tunnels, datagrams, problem }, ...all }: Examination): string {
+  if (problem !== null) return `; datagrams were not captured (${problem})`;
+  if (tunnels === 0) return "";
+  const of = tunnels === all.tunnels ? "" : ` of ${count(tunnels, "tunnel")}`;
+  return `; ${count(datagrams, "datagram")}${of} captured`;
 }
 
 const count = (number: number, what: string): string =>

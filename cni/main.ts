@@ -13,8 +13,19 @@ variables in its environment and a network configuration on stdin, such as
 Install it in the runtime's CNI folder, /opt/cni/bin for most.
 `;
 
+/** Not by process.stdout: making a stream of it takes longer than all the rest of the start. */
+function print(text: string): void {
+  const bytes = Buffer.from(text);
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(1, bytes, at);
+  } catch (error) {
+    // Its reader has gone, and has seen enough.
+    if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
+  }
+}
+
 if (process.env.CNI_COMMAND === undefined && process.argv.includes("--version")) {
-  writeSync(1, `l2tp-cni ${manifest.version}, CNI ${CNI_VERSIONS.join(", ")}\n`);
+  print(`l2tp-cni ${manifest.version}, CNI ${CNI_VERSIONS.join(", ")}\n`);
   process.exit(0);
 }
 if (process.env.CNI_COMMAND === undefined) {
@@ -22,7 +33,5 @@ if (process.env.CNI_COMMAND === undefined) {
   process.exit(process.argv.includes("--help") ? 0 : 1);
 }
 const { stdout, status } = await run(process.env, () => readFileSync(0, "utf8"));
-// Not process.stdout: making a stream of it takes longer than all the rest of the start.
-const bytes = Buffer.from(stdout);
-for (let at = 0; at < bytes.length; ) at += writeSync(1, bytes, at);
+print(stdout);
 process.exit(status);

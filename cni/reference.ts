@@ -64,6 +64,8 @@ As a **main plugin** it makes \`CNI_IFNAME\`. **Chained** it passes the result b
 | DEL, GC | succeeds; the agent catches up later | the same |
 | STATUS | fails with code ${CniCode.NotAvailable}: the node is NotReady | succeeds: the node stays Ready |
 
+An agent that has just started has not read its objects yet: requests wait for that, up to ten seconds.
+
 A runtime that calls STATUS (containerd 2) reports the node as NotReady if STATUS fails, and Kubernetes then
 evicts every pod of the node. So only a main plugin reports the agent ([ADR 16](adr/0016-status-of-a-chained-plugin.md)).
 

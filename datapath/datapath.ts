@@ -44,15 +44,15 @@ export interface Datapath {
 export interface DumpEntry {
   readonly datapath: string;
   readonly tunnelId: number;
-  /** Null: it is the tunnel itself. */
+  /** As its frames have it. Null: it is the tunnel itself; 0: the ends have not agreed on one yet. */
   readonly sessionId: number | null;
-  /** The peer's ID of the tunnel or session. */
+  /** The peer's ID of the tunnel or session; 0: the ends have not agreed on one yet. */
   readonly peerId: number;
   /** "L2TPv3 UDP", "Ethernet", "PPP". */
   readonly type: string;
   /** A tunnel's ends, "192.0.2.1:5000 192.0.2.2:5000"; empty for a session. */
   readonly endpoints: string;
-  /** A session's device, by the name that the kernel gave it; pods may have renamed it. */
+  /** A session's device, by the name that the datapath gave it; empty: it knows none. */
   readonly interface: string;
   /** "L2tpSession shop/lan"; null: somebody else made it. */
   readonly owner: string | null;
@@ -93,6 +93,8 @@ export interface SessionState extends Features {
   /** False: another session has taken its session id over. */
   readonly receiving: boolean;
   readonly counters: SessionCounters;
+  /** Frames, among the `rxErrors`, that its device in the kernel refused. */
+  readonly deviceErrors?: number;
   /** Milliseconds since the last frame came in; null: none yet. */
   readonly lastReceivedMsAgo: number | null;
   /** Times that the peer was found to have restarted its sequence numbers. */

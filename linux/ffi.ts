@@ -27,6 +27,7 @@ interface LibC {
   listen(fd: number, backlog: number): number;
   accept4(fd: number, address: null, length: null, flags: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buf, length: number): number;
+  getsockopt(fd: number, level: number, option: number, value: Buf, length: Buf): number;
   sendto(
     fd: number,
     data: Buf,
@@ -36,6 +37,14 @@ interface LibC {
     addressLength: number,
   ): number;
   recv(fd: number, data: Buf, length: number, flags: number): number;
+  recvfrom(
+    fd: number,
+    data: Buf,
+    length: number,
+    flags: number,
+    address: Buf,
+    addressLength: Buf,
+  ): number;
   poll(fds: Buf, count: number, timeoutMs: number): number;
   flock(fd: number, operation: number): number;
   eventfd(initial: number, flags: number): number;
@@ -85,10 +94,14 @@ export const c = {
   listen: bind("int listen(int fd, int backlog)"),
   accept4: bind("int accept4(int fd, void *address, void *length, int flags)"),
   setsockopt: bind("int setsockopt(int fd, int level, int option, void *value, uint32_t length)"),
+  getsockopt: bind("int getsockopt(int fd, int level, int option, void *value, void *length)"),
   sendto: bind(
     "int64_t sendto(int fd, void *data, size_t length, int flags, void *address, uint32_t addressLength)",
   ),
   recv: bind("int64_t recv(int fd, void *data, size_t length, int flags)"),
+  recvfrom: bind(
+    "int64_t recvfrom(int fd, void *data, size_t length, int flags, void *address, void *addressLength)",
+  ),
   poll: bind("int poll(void *fds, uint64_t count, int timeout)"),
   flock: bind("int flock(int fd, int operation)"),
   sendEvent: bind("int64_t write(int fd, void *data, size_t length)"),

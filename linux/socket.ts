@@ -18,6 +18,7 @@ const SO_NO_CHECK = 11;
 const SO_REUSEPORT = 15;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
+const SO_BINDTOIFINDEX = 62;
 const IP_MTU_DISCOVER = 10;
 const IPV6_MTU_DISCOVER = 23;
 /** Fragment what is too large, as the kernel's own tunnels do: never set "don't fragment". */
@@ -83,6 +84,14 @@ export function sharePort(fd: number): void {
 }
 
 /**
+ * Binds a socket to a device: its routes and addresses are those of the device's VRF, and link-local addresses are
+ * those of the device's link (Linux 5.0).
+ */
+export function bindToDevice(fd: number, index: number): void {
+  setOption(fd, SOL_SOCKET, SO_BINDTOIFINDEX, index, "SO_BINDTOIFINDEX");
+}
+
+/**
  * A non-blocking, unconnected datagram socket, bound to `local`.
  * @param rawProtocol the IP protocol of a raw socket; null: UDP
  * @param prepare what is to be done to it before it is bound
@@ -102,14 +111,8 @@ export function openDatagramSocket(
     rawProtocol === null ? "UDP" : "IP",
   );
   try {
-    if (isIpv4) {
-      setOption(fd, SOL_IP, IP_MTU_DISCOVER, PMTUDISC_DONT, "IP_MTU_DISCOVER");
-    } else {
-      if (type === SOCK_DGRAM) setOption(fd, SOL_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
-      setOption(fd, SOL_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DONT, "IPV6_MTU_DISCOVER");
-    }
-    setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER_BYTES, "SO_RCVBUFFORCE");
-    setOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER_BYTES, "SO_SNDBUFFORCE");
+    if (!isIpv4 && type === SOCK_DGRAM) setOption(fd, SOL_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
+    setCommonOptions(fd, isIpv4);
     prepare(fd);
     const where = `${local.address} port ${local.port}`;
     checked(c.bind(fd, sockaddr, sockaddr.length), "bind", where);
@@ -120,13 +123,56 @@ export function openDatagramSocket(
   }
 }
 
+function setCommonOptions(fd: number, isIpv4: boolean): void {
+  if (isIpv4) setOption(fd, SOL_IP, IP_MTU_DISCOVER, PMTUDISC_DONT, "IP_MTU_DISCOVER");
+  else setOption(fd, SOL_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_DONT, "IPV6_MTU_DISCOVER");
+  setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER_BYTES, "SO_RCVBUFFORCE");
+  setOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER_BYTES, "SO_SNDBUFFORCE");
+}
+
+/**
+ * A non-blocking socket of a datagram protocol that the kernel has of its own on top of IP.
+ * @param local what it is bound to: a struct sockaddr of the protocol, which begins as one of IPv4 or IPv6 does
+ * @param remote what it is connected to, likewise; null: it hears everybody
+ * @param where names the two in errors
+ * @throws SystemError, EADDRNOTAVAIL where the address is not the node's, EADDRINUSE, EPROTONOSUPPORT, ENETUNREACH
+ */
+export function openProtocolSocket(
+  protocol: number,
+  local: Uint8Array,
+  remote: Uint8Array | null,
+  where: string,
+): number {
+  const isIpv4 = local[0] === AF_INET;
+  const type = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const family = isIpv4 ? AF_INET : AF_INET6;
+  const fd = checked(c.socket(family, type, protocol), "socket", `protocol ${protocol}`);
+  try {
+    setCommonOptions(fd, isIpv4);
+    checked(c.bind(fd, local, local.length), "bind", where);
+    if (remote !== null) checked(c.connect(fd, remote, remote.length), "connect", where);
+    return fd;
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+}
+
 /**
  * A UDP socket as `openDatagramSocket` makes it, connected: what comes from elsewhere is another socket's. All of a port
  * must be opened by this, and by one user (SO_REUSEPORT, unlike SO_REUSEADDR, has the kernel see to that).
+ * @param device the index of the device that it is bound to
  * @throws SystemError as there, and ENETUNREACH where there is no route
  */
-export function openConnectedSocket(local: SocketAddress, remote: SocketAddress): number {
-  const fd = openDatagramSocket(null, local, sharePort);
+export function openConnectedSocket(
+  local: SocketAddress,
+  remote: SocketAddress,
+  device?: number,
+): number {
+  const fd = openDatagramSocket(null, local, (socket) => {
+    sharePort(socket);
+    if (device !== undefined) bindToDevice(socket, device);
+  });
   try {
     const sockaddr = encodeSockaddr(remote);
     const where = `${remote.address} port ${remote.port}`;
@@ -138,12 +184,32 @@ export function openConnectedSocket(local: SocketAddress, remote: SocketAddress)
   }
 }
 
+const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 
 /** One datagram to a struct sockaddr. False: it did not go out. */
 export function sendTo(fd: number, datagram: Uint8Array, sockaddr: Uint8Array): boolean {
   const { length } = datagram;
   return c.sendto(fd, datagram, length, MSG_DONTWAIT, sockaddr, sockaddr.length) === length;
+}
+
+/** One datagram by a connected socket. False: it did not go out. */
+export function sendConnected(fd: number, datagram: Uint8Array): boolean {
+  const { length } = datagram;
+  return c.sendto(fd, datagram, length, MSG_DONTWAIT, null, 0) === length;
+}
+
+const senderBytes = Buffer.alloc(4);
+
+/**
+ * Takes one datagram.
+ * @param sender gets the struct sockaddr of the socket that sent it
+ * @returns its bytes, also of a datagram that did not fit; −1: none waits, or an error did
+ */
+export function receiveFrom(fd: number, into: Uint8Array, sender: Uint8Array): number {
+  senderBytes.writeInt32LE(sender.length);
+  const flags = MSG_DONTWAIT | MSG_TRUNC;
+  return c.recvfrom(fd, into, into.length, flags, sender, senderBytes);
 }
 
 /** Whether the kernel cuts messages of the UDP socket into datagrams (Linux 4.18). */

@@ -1,6 +1,6 @@
 /** What a node's objects must not have in common. The losers are reported, the winners go on. */
 import { formatEndpoint } from "../net/ip.ts";
-import type { Endpoint, Tunnel } from "./model.ts";
+import type { BoundDevice, Endpoint, Tunnel } from "./model.ts";
 import type { FieldProblem } from "./problem.ts";
 import { describeRemoteEndId, writeRemoteEndId } from "./remote-end-id.ts";
 
@@ -122,6 +122,8 @@ export function holdAll(names: Iterable<string>): Map<string, Held> {
 export interface TunnelClaim extends Pick<Tunnel, "name" | "tunnelId" | "encapsulation"> {
   readonly local: Endpoint;
   readonly remote: Endpoint;
+  /** Each VRF has addresses of its own. */
+  readonly device?: BoundDevice;
   /** Where there is a control connection. */
   readonly control?: { readonly backups: readonly Endpoint[] };
 }
@@ -138,8 +140,10 @@ const TUNNEL_CLAIMS: readonly Claim<TunnelClaim>[] = [
   },
   {
     // Over IP the id tells tunnels apart.
-    of: ({ encapsulation, local, remote }) =>
-      encapsulation === "IP" ? [] : [`UDP ${formatEndpoint(local)} to ${formatEndpoint(remote)}`],
+    of: ({ encapsulation, local, remote, device }) =>
+      encapsulation === "IP"
+        ? []
+        : [`UDP ${formatEndpoint(local)}${by(device)} to ${formatEndpoint(remote)}`],
     problem: ({ local, remote }, holder) => ({
       path: "spec.remote",
       value: remote,
@@ -182,9 +186,11 @@ function peersOf({ remote, control }: TunnelClaim): string[] {
   return [remote, ...control.backups].map(({ address }) => address);
 }
 
-function peerKey({ encapsulation, local }: TunnelClaim, peer: string): string {
-  return `control connection ${encapsulation} ${formatEndpoint(local)} to ${peer}`;
+function peerKey({ encapsulation, local, device }: TunnelClaim, peer: string): string {
+  return `control connection ${encapsulation} ${formatEndpoint(local)}${by(device)} to ${peer}`;
 }
+
+const by = (device: BoundDevice | undefined) => (device === undefined ? "" : ` by ${device.name}`);
 
 /** A session as far as it claims something. */
 export interface SessionClaim {

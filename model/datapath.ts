@@ -3,6 +3,7 @@
  * name. Each datapath's folder has its own (datapath/NAME/traits.ts), and datapath/registry/datapaths.ts all of them.
  */
 import type { EstablishedSession } from "../l2tp/control/session.ts";
+import type { OrderWitness } from "../l2tp/order-witness.ts";
 import type { Session, Tunnel } from "./model.ts";
 import type { PseudowireType } from "./pseudowires/index.ts";
 
@@ -113,6 +114,9 @@ export interface DatapathTraits {
   whyNot(tunnel: Tunnel, host: Host): string | null;
   /** Why it cannot carry sessions of the type; null: it can. */
   whyNotPseudowire(type: PseudowireType): string | null;
+
+  /** Says what the datapath does with received frames by their numbers; null: it does not look at them. */
+  witnessOrder(session: Session): OrderWitness | null;
 
   /** Frames are forwarded by ids that the ends have agreed on, and there is no device before. */
   waitsForAgreement(wanted: WantedSession): boolean;

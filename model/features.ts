@@ -13,6 +13,8 @@ export interface Feature {
   /** The doctor's words for a session that should have it, and has not. */
   readonly missing: string;
   readonly remedy: string;
+  /** Why a tunnel cannot have it, whatever the node is like; null: it can. */
+  whyNot(tunnel: { readonly device?: { readonly name: string } }): string | null;
   /** Why sessions of the type never have it, to end a sentence, and what to do; null: they may have it. */
   whyNotType(type: PseudowireType): { readonly why: string; readonly remedy: string } | null;
 }
@@ -24,6 +26,11 @@ export const FEATURES: readonly Feature[] = [
     missing: "its frames do not pass by the fast path",
     remedy:
       "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers, and attachment.macSpoofing Allow (or mode Bridge); a pod that came before has to come again",
+    // A program at a link sees its datagrams, but not whose VRF they belong to.
+    whyNot: ({ device }) =>
+      device === undefined
+        ? null
+        : `its socket is bound to ${device.name}, and programs see no VRFs`,
     whyNotType({ name, hasFastPath }) {
       if (hasFastPath) return null;
       const why = `the fast path carries Ethernet frames, and the session is of type ${name}`;

@@ -11,6 +11,13 @@ export type { L2SpecificSublayer } from "../l2tp/codec.ts";
 export type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
 
 export type Encapsulation = "UDP" | "IP";
+
+/** A device that a socket is bound to. Its name may be given to another device, with another index. */
+export interface BoundDevice {
+  readonly name: string;
+  readonly index: number;
+}
+
 export interface Tunnel extends Features {
   /** Unique on the node. */
   readonly name: string;
@@ -21,6 +28,8 @@ export interface Tunnel extends Features {
   readonly encapsulation: Encapsulation;
   readonly local: Endpoint;
   readonly remote: Endpoint;
+  /** Its socket is bound to it: the VRF of the local address, or the link of link-local addresses. */
+  readonly device?: BoundDevice;
   /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
   readonly udpChecksum: boolean;
   /** Without one both ends are configured alike. */

@@ -34,6 +34,8 @@ export interface Link extends Place {
   readonly bridge: string | null;
   /** "192.0.2.1/24"; others that a pod adds are its own business. */
   readonly addresses: readonly string[];
+  /** Those of the addresses that the kernel gave for a time, as a router told it; it gives them again by itself. */
+  readonly transient?: readonly string[];
   readonly routes: readonly LinkRoute[];
   /** The kernel gives it no IPv6 link-local address, and so says nothing of its own when it goes up. */
   readonly isSilent?: boolean;
@@ -55,6 +57,14 @@ export interface LinkRoute {
   readonly mtu?: number;
   /** Bytes. */
   readonly advmss?: number;
+  /** The source address that it prefers. */
+  readonly source?: string;
+  /** The gateway is taken to be on the link, whatever the addresses say. */
+  readonly isOnLink?: true;
+  /** The kernel added it by itself, for an address or a router, and adds it again. */
+  readonly isKernels?: true;
+  /** The pod added it; where it cannot be added again, that is the pod's business. */
+  readonly isPods?: true;
 }
 
 /** True if the route `known` is the wanted one. */

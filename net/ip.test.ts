@@ -68,6 +68,8 @@ it.each([
   ["::1", "loopback"],
   ["fe80::1", "link-local"],
   ["ff02::1", "multicast"],
+  ["::ffff:192.0.2.1", "ipv4-mapped"],
+  ["::ffff:0:192.0.2.1", "unicast"],
   ["2001:db8::1", "unicast"],
 ])("%s is %s", (text, kind) => {
   expect(addressKind(parseAddress(text) ?? new Uint8Array())).toBe(kind);

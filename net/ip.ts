@@ -90,7 +90,8 @@ export type AddressKind =
   | "loopback"
   | "multicast"
   | "broadcast"
-  | "link-local";
+  | "link-local"
+  | "ipv4-mapped";
 
 /** What sort of destination the address is (RFC 6890). IPv4's link-local range routes: unicast. */
 export function addressKind(bytes: Uint8Array): AddressKind {
@@ -103,9 +104,15 @@ export function addressKind(bytes: Uint8Array): AddressKind {
   }
   if (bytes[0] === 0xff) return "multicast";
   if (bytes[0] === 0xfe && ((bytes[1] ?? 0) & 0xc0) === 0x80) return "link-local";
+  if (isMapped(bytes)) return "ipv4-mapped";
   return bytes.subarray(0, 15).every((byte) => byte === 0) && bytes[15] === 1
     ? "loopback"
     : "unicast";
+}
+
+/** RFC 4291, section 2.5.5.2. */
+function isMapped(bytes: Uint8Array): boolean {
+  return bytes.subarray(0, 12).every((byte, index) => byte === (index < 10 ? 0 : 0xff));
 }
 
 export interface Prefix {

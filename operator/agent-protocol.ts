@@ -1,8 +1,9 @@
 /**
- * The agent's socket protocol: newline-delimited JSON, one reply a request (rpc/). The CNI plugin and
+ * The agent's socket protocol: newline-delimited JSON, one reply a request (rpc/); a trace has many. The CNI plugin and
  * l2tpctl speak it, and know of the rest of the operator nothing but this file.
  */
 import { MAC_FORM } from "../net/mac.ts";
+import type { TraceRequest } from "./trace-protocol.ts";
 
 export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
 /** Of the CNI specification, the newest last. Calico, Flannel and Cilium still write lists of 0.3.1. */
@@ -30,6 +31,8 @@ export const FORMS = {
   label: /^[a-z0-9][-a-z0-9]{0,62}$/,
   /** "namespace/name". */
   session: /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9]{0,62}$/,
+  /** A tunnel: a subdomain (RFC 1123). */
+  tunnel: /^[a-z0-9][-a-z0-9.]{0,252}$/,
   /** "namespace/name". */
   pod: /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9.]{0,252}$/,
 } as const;
@@ -125,7 +128,9 @@ export type AgentRequest =
   | { readonly op: "attachments" }
   /** All that the node's data planes hold, ours or not. */
   | { readonly op: "dump" }
-  | { readonly op: "doctor"; readonly seconds: number };
+  | { readonly op: "doctor"; readonly seconds: number }
+  /** Items of trace-protocol.ts, until the client goes or what is traced. */
+  | TraceRequest;
 
 /**
  * A request that the plugin writes to a file when the node cannot be asked; the agent carries it
@@ -190,6 +195,7 @@ export interface TunnelRow {
   readonly encapsulation: string;
   readonly local: string;
   readonly remote: string;
+  /** As control messages have it; null: the ends have not told each other yet. */
   readonly tunnelId: number | null;
   readonly peerTunnelId: number | null;
   readonly datapath: string;
@@ -198,6 +204,14 @@ export interface TunnelRow {
   /** null: it has no control connection. */
   readonly control: TunnelControlRow | null;
   readonly conditions: readonly ConditionRow[];
+  /** Frames of its sessions together. */
+  readonly traffic: {
+    readonly txPackets: number;
+    readonly txBytes: number;
+    readonly rxPackets: number;
+    readonly rxBytes: number;
+  };
+  /** Those of its local endpoint, which it may share with other tunnels. */
   readonly counters: Readonly<Record<string, number>>;
 }
 
@@ -272,8 +286,10 @@ export interface SessionRow {
   /** "namespace/name". */
   readonly name: string;
   readonly tunnel: string;
+  /** As its frames have it; null: the ends have not agreed on one yet. */
   readonly sessionId: number | null;
   readonly peerSessionId: number | null;
+  /** The session's own device, by the name that it has now; null: there is none. */
   readonly interface: string | null;
   readonly mtu: number | null;
   readonly pseudowireType: string;
@@ -302,15 +318,15 @@ export interface AttachmentRow extends CniCall {
 export interface DumpRow {
   readonly datapath: string;
   readonly tunnelId: number;
-  /** Null: it is the tunnel itself. */
+  /** As its frames have it. Null: it is the tunnel itself; 0: the ends have not agreed on one yet. */
   readonly sessionId: number | null;
-  /** The peer's ID of the tunnel or session. */
+  /** The peer's ID of the tunnel or session; 0: the ends have not agreed on one yet. */
   readonly peerId: number;
   /** "L2TPv3 UDP", "Ethernet", "PPP". */
   readonly type: string;
   /** A tunnel's ends, "192.0.2.1:5000 192.0.2.2:5000"; empty for a session. */
   readonly endpoints: string;
-  /** A session's device, by the name that the kernel gave it; pods may have renamed it. */
+  /** A session's device, by the name that it has now; empty: it has none that the agent can see. */
   readonly interface: string;
   /** "L2tpSession shop/lan"; null: somebody else made it. */
   readonly owner: string | null;
@@ -336,6 +352,14 @@ export interface Examination {
   readonly rxPackets: number;
   readonly txPackets: number;
   readonly seconds: number;
+  /** Datagrams that were captured meanwhile. */
+  readonly captured: {
+    /** So many tunnels were captured; of many, those that look worst. */
+    readonly tunnels: number;
+    readonly datagrams: number;
+    /** Why datagrams of a tunnel could not be captured; null: they were. */
+    readonly problem: string | null;
+  };
 }
 
 export interface AgentResults {
@@ -351,6 +375,7 @@ export interface AgentResults {
   readonly attachments: readonly AttachmentRow[];
   readonly dump: readonly DumpRow[];
   readonly doctor: Examination;
+  readonly trace: null;
 }
 
 /** An interface's address as a CNI result has it: without its peer. */

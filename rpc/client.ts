@@ -3,10 +3,15 @@ import { connect, type Socket } from "node:net";
 import { ConnectionError, RemoteError, type Reply } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
 
+/** What comes from the server. */
+type Line = Reply<unknown> | { readonly item: unknown };
+
 interface Waiting {
   resolve(result: unknown): void;
   reject(error: Error): void;
   readonly timer: NodeJS.Timeout;
+  /** Takes the items of an answer of many lines; null: it has none. */
+  readonly take: ((item: unknown) => void) | null;
 }
 
 export class RpcClient {
@@ -63,6 +68,20 @@ export class RpcClient {
 
   /** @throws RemoteError, ConnectionError (after which the connection is of no more use) */
   request(request: unknown, timeoutMs: number): Promise<unknown> {
+    return this.#send(request, timeoutMs, null);
+  }
+
+  /**
+   * Asks for an answer of many lines (stream.ts).
+   * @param timeoutMs until the first of them
+   * @returns the reply behind the items
+   * @throws RemoteError, ConnectionError
+   */
+  stream(request: unknown, timeoutMs: number, take: (item: unknown) => void): Promise<unknown> {
+    return this.#send(request, timeoutMs, take);
+  }
+
+  #send(request: unknown, timeoutMs: number, take: Waiting["take"]): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== null) return reject(this.#failure);
       const timer = setTimeout(() => {
@@ -71,7 +90,7 @@ export class RpcClient {
         this.#fail(new ConnectionError("ETIMEDOUT", message));
         this.close();
       }, timeoutMs);
-      this.#waiting.push({ resolve, reject, timer });
+      this.#waiting.push({ resolve, reject, timer, take });
       this.#socket.write(`${JSON.stringify(request)}\n`);
     });
   }
@@ -82,17 +101,19 @@ export class RpcClient {
 
   #receive(chunk: Buffer): void {
     try {
-      for (const line of this.#lines.push(chunk)) this.#answer(JSON.parse(line) as Reply<unknown>);
+      for (const line of this.#lines.push(chunk)) this.#answer(JSON.parse(line) as Line);
     } catch (error) {
       this.#fail(new ConnectionError("EPROTO", `${this.#path}: ${String(error)}`));
       this.close();
     }
   }
 
-  #answer(reply: Reply<unknown>): void {
-    const waiting = this.#waiting.shift();
+  #answer(reply: Line): void {
+    const waiting = this.#waiting[0];
     if (waiting === undefined) return;
     clearTimeout(waiting.timer);
+    if ("item" in reply) return waiting.take?.(reply.item);
+    this.#waiting.shift();
     if ("error" in reply) waiting.reject(new RemoteError(reply.error));
     else waiting.resolve(reply.result);
   }

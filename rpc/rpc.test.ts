@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { RpcClient } from "./client.ts";
 import { serve } from "./server.ts";
+import { type Outlet, ReplyStream } from "./stream.ts";
 
 /** For answers that come on any machine. */
 const PATIENT_MS = 60_000;
@@ -126,4 +127,83 @@ it("says who has gone meanwhile", async () => {
   await answered;
   again.close();
   expect(seen).toEqual([true, false]);
+});
+
+/** Serves answers of many lines. */
+async function startStream(run: (outlet: Outlet) => Promise<unknown>, idleTimeoutMs = 5000) {
+  const options = { maxRequestBytes: 1000, maxConnections: 4, idleTimeoutMs };
+  server = await serve({ path, handle: async () => new ReplyStream(run), ...options });
+}
+
+it("answers with many lines, and then with a reply", async () => {
+  let count = 0;
+  await startStream(async ({ send }) => {
+    for (let item = 0; item < 3; item++) send(item);
+    if (++count === 2) throw Object.assign(new Error("no"), { code: "EPERM" });
+    return "done";
+  });
+  const client = await RpcClient.connect(path, 1000, PATIENT_MS);
+  const items: unknown[] = [];
+  const take = (item: unknown) => items.push(item);
+  const answers = [
+    client.stream({}, PATIENT_MS, take),
+    client.stream({}, PATIENT_MS, take).catch((error) => error.message),
+    client.request({}, PATIENT_MS),
+  ];
+  expect(await Promise.all(answers)).toEqual(["done", "no", "done"]);
+  expect(items).toEqual([0, 1, 2, 0, 1, 2]);
+  client.close();
+});
+
+it("streams beyond the time for idle connections and for replies", async () => {
+  let end = () => {};
+  await startStream(async ({ send }) => {
+    send("first");
+    await new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    return null;
+  }, 20);
+  const client = await RpcClient.connect(path, 1000, PATIENT_MS);
+  const answered = client.stream({}, PATIENT_MS, () => setTimeout(() => end(), 100));
+  expect(await answered).toBeNull();
+  client.close();
+});
+
+it.each(["close", "end"])("tells a stream that its client has gone: %s", async (how) => {
+  const told = new Promise<boolean>((resolve) => {
+    void startStream(({ send, closed }) => {
+      send("first");
+      return new Promise((done) => {
+        closed.addEventListener("abort", () => {
+          resolve(send("lost"));
+          done(null);
+        });
+      });
+    }).then(() => {
+      const socket = connect({ path, allowHalfOpen: true }, () => socket.write("{}\n"));
+      socket.once("data", () => (how === "end" ? socket.end() : socket.destroy()));
+    });
+  });
+  expect(await told).toBe(false);
+});
+
+it("keeps no more than a bound for a client that reads slowly", async () => {
+  const text = "x".repeat(1000);
+  let sent = 0;
+  let isFull = () => {};
+  const full = new Promise<void>((resolve) => {
+    isFull = resolve;
+  });
+  await startStream(async ({ send }) => {
+    while (send(text)) sent++;
+    isFull();
+    return null;
+  });
+  const socket = connect(path, () => socket.write("{}\n"));
+  socket.pause();
+  await full;
+  expect(sent).toBeGreaterThan(1000);
+  expect(sent).toBeLessThan(2000);
+  socket.destroy();
 });

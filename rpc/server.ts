@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import { removeStaleSocket } from "../files/stale-socket.ts";
 import { toWireError } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
+import { type Outlet, ReplyStream } from "./stream.ts";
 
 export interface ServeOptions {
   readonly path: string;
@@ -12,7 +13,7 @@ export interface ServeOptions {
   readonly maxConnections: number;
   /** A connection that sends nothing for so long is closed. */
   readonly idleTimeoutMs: number;
-  /** What it throws goes to the client. */
+  /** What it throws goes to the client; a ReplyStream is run. */
   handle(request: unknown, client: Client): Promise<unknown>;
 }
 
@@ -72,11 +73,22 @@ function attend(socket: Socket, { maxRequestBytes, idleTimeoutMs, handle }: Serv
   const answer = async (line: string) => {
     let reply: unknown;
     try {
-      reply = { result: (await handle(JSON.parse(line), client)) ?? null };
+      const answered = await handle(JSON.parse(line), client);
+      const result = answered instanceof ReplyStream ? await stream(answered) : answered;
+      reply = { result: result ?? null };
     } catch (error) {
       reply = { error: toWireError(error) };
     }
     if (!socket.destroyed) socket.write(`${JSON.stringify(reply)}\n`);
+  };
+  const stream = async ({ run }: ReplyStream) => {
+    // Nothing may come for long, in both directions.
+    socket.setTimeout(0);
+    try {
+      return await run(outletTo(socket));
+    } finally {
+      socket.setTimeout(idleTimeoutMs);
+    }
   };
   socket.setTimeout(idleTimeoutMs, () => socket.destroy());
   socket.on("error", () => socket.destroy());
@@ -92,4 +104,21 @@ function attend(socket: Socket, { maxRequestBytes, idleTimeoutMs, handle }: Serv
       socket.end(`${JSON.stringify({ error: toWireError(error) })}\n`, () => socket.destroy());
     }
   });
+}
+
+/** So much may wait for a client that reads slowly. */
+const MAX_UNREAD_BYTES = 1024 * 1024;
+
+function outletTo(socket: Socket): Outlet {
+  const gone = new AbortController();
+  for (const event of ["end", "close"]) socket.once(event, () => gone.abort());
+  if (socket.destroyed || socket.readableEnded) gone.abort();
+  return {
+    closed: gone.signal,
+    send(item) {
+      if (gone.signal.aborted || socket.writableLength > MAX_UNREAD_BYTES) return false;
+      socket.write(`${JSON.stringify({ item })}\n`);
+      return true;
+    },
+  };
 }

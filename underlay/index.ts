@@ -1,54 +1,106 @@
 /** The registry of underlays, and the one rule for the path of a tunnel. */
+import { Errno, SystemError } from "../linux/errno.ts";
 import { type LinkAddress, listAddresses } from "../linux/netlink/address.ts";
 import { findLink, getLink, type LinkInfo } from "../linux/netlink/link.ts";
 import { lookUpRoute } from "../linux/netlink/route.ts";
 import type { NetlinkSocket } from "../linux/netlink/socket.ts";
-import { addressKind, formatAddress, parseAddress, parseInterfaceAddress } from "../net/ip.ts";
+import type { BoundDevice } from "../model/model.ts";
+import { canonicalAddress, formatAddress, parseAddress, parseInterfaceAddress } from "../net/ip.ts";
+import { bound, deviceToBind, isLinkLocal } from "./bound.ts";
 import { plain } from "./plain.ts";
 import type { Network, Path, Underlay } from "./underlay.ts";
 
 /** The first that has a path to the remote carries the tunnel. The plain one has all paths. */
-const UNDERLAYS: readonly Underlay[] = [plain];
+const UNDERLAYS: readonly Underlay[] = [bound, plain];
 
 /** A path as tunnels use it. */
-export interface TunnelPath extends Pick<Path, "source" | "egress" | "isPlainEthernet"> {
+export interface TunnelPath extends Pick<Path, "source" | "egress" | "type" | "isPlainEthernet"> {
   /** Bytes of the largest IP packet of the tunnel that its underlay carries unfragmented. */
   readonly mtu: number;
 }
 
-/** @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where no path leads to the remote */
-export function findPath(network: Network, remote: string, local?: string): TunnelPath {
+/**
+ * @param device the index of the device that the tunnel's socket is bound to
+ * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where no path leads to the remote; SystemError EADDRNOTAVAIL where
+ * the node does not have the local address
+ */
+export function findPath(
+  network: TunnelNetwork,
+  remote: string,
+  local?: string,
+  device?: number,
+): TunnelPath {
+  // IPv4 finds no route then (EINVAL), and IPv6 one that leads nothing back.
+  if (local !== undefined && !network.isLocal(local, device)) {
+    throw new SystemError(Errno.EADDRNOTAVAIL, "find the local address", local);
+  }
   for (const underlay of UNDERLAYS) {
-    const path = underlay.pathTo(network, remote, local);
+    const path = underlay.pathTo(network, remote, local, device);
     if (path === undefined) continue;
-    const { source, egress, isPlainEthernet, mtu, overheadBytes } = path;
-    return { source, egress, isPlainEthernet, mtu: mtu - overheadBytes };
+    const { source, egress, type, isPlainEthernet, mtu, overheadBytes } = path;
+    return { source, egress, type, isPlainEthernet, mtu: mtu - overheadBytes };
   }
   throw new Error(`no underlay carries packets to ${remote}`);
 }
 
-/** The network of the socket's namespace. Each link is read once: for a short time only. */
-export function readNetwork(socket: NetlinkSocket): Network {
+/** The node's network, and which addresses are the node's own. */
+interface TunnelNetwork extends Network {
+  /** True if sockets can be bound to the address. @param device the index of the device that they are bound to */
+  isLocal(address: string, device?: number): boolean;
+}
+
+/** The network of the socket's namespace. Each link and local address is read once: for a short time only. */
+export function readNetwork(socket: NetlinkSocket): TunnelNetwork {
   const links = new Map<number, LinkInfo>();
+  const locals = new Map<string, boolean>();
+  const isLocal = (address: string, device?: number) => {
+    try {
+      return lookUpRoute(socket, address, undefined, device).type === "local";
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      return false;
+    }
+  };
   return {
-    route: (remote, local) => lookUpRoute(socket, remote, local),
+    route: (remote, local, device) => lookUpRoute(socket, remote, local, device),
     link(index) {
       const link = links.get(index) ?? getLink(socket, index);
       if (link !== undefined) links.set(index, link);
       return link;
     },
     linkNamed: (name) => findLink(socket, name),
+    isLocal(address, device) {
+      const key = `${address} ${device ?? ""}`;
+      const known = locals.get(key) ?? isLocal(address, device);
+      locals.set(key, known);
+      return known;
+    },
   };
+}
+
+/** The node's end of a tunnel, as a manifest gives it: one of the two. */
+export interface LocalEnd {
+  readonly address?: string;
+  readonly interface?: string;
 }
 
 /** The paths and addresses of a node for one pass: what is read once stays as it was. */
 export function nodePaths(socket: NetlinkSocket) {
   const network = readNetwork(socket);
   let addresses: LinkAddress[] | undefined;
+  let byAddress: Map<string | undefined, LinkAddress[]> | undefined;
+  const linksOf = ({ interface: name, address = "" }: LocalEnd): LinkInfo[] => {
+    if (name !== undefined) return [network.linkNamed(name)].filter((link) => link !== undefined);
+    addresses ??= listAddresses(socket);
+    byAddress ??= Map.groupBy(addresses, ({ prefix }) => textOf(prefix));
+    const found = byAddress.get(canonicalAddress(address)) ?? [];
+    return found.flatMap(({ link }) => network.link(link) ?? []);
+  };
   return {
-    /** @throws NetlinkError as findPath does */
-    route: (remote: string, local?: string): TunnelPath => findPath(network, remote, local),
-    /** An address of the interface, of the family of `remote` and not link-local; undefined: it has none. */
+    /** @throws NetlinkError, SystemError as findPath does */
+    route: (remote: string, local?: string, device?: BoundDevice): TunnelPath =>
+      findPath(network, remote, local, device?.index),
+    /** An address of the interface, of the family and scope of `remote`; undefined: it has none. */
     interfaceAddress(name: string, remote: string): string | undefined {
       const link = network.linkNamed(name);
       const length = parseAddress(remote)?.length;
@@ -57,10 +109,28 @@ export function nodePaths(socket: NetlinkSocket) {
         if (address.link !== link?.index) continue;
         const bytes = parseInterfaceAddress(address.prefix)?.address;
         if (bytes === undefined || bytes.length !== length) continue;
-        if (addressKind(bytes) === "link-local") continue;
-        return formatAddress(bytes);
+        const text = formatAddress(bytes);
+        if (isLinkLocal(text) !== isLinkLocal(remote)) continue;
+        return text;
       }
       return undefined;
     },
+    /**
+     * The device that the tunnel's socket has to be bound to.
+     * @returns null: none; undefined: no link has the local end
+     */
+    deviceToBind(local: LocalEnd, remote: string): BoundDevice | null | undefined {
+      const links = linksOf(local);
+      const devices = links.map((link) => deviceToBind(network, link, remote));
+      // An address that the main tables have, too, is theirs.
+      if (devices.includes(null)) return null;
+      const [device] = devices;
+      return device && { name: device.name, index: device.index };
+    },
   };
+}
+
+function textOf(prefix: string): string | undefined {
+  const address = parseInterfaceAddress(prefix)?.address;
+  return address === undefined ? undefined : formatAddress(address);
 }

@@ -11,7 +11,7 @@ const ETHERNET: LinkInfo = {
 function network(mtu: number | undefined, link: Partial<LinkInfo> | null): Network {
   const found = link === null ? undefined : { ...ETHERNET, ...link };
   return {
-    route: () => ({ link: 7, source: "192.0.2.1", mtu }),
+    route: () => ({ link: 7, source: "192.0.2.1", mtu, type: "unicast" }),
     link: () => found,
     linkNamed: () => found,
   };
@@ -37,6 +37,6 @@ it.each([
   ],
 ])("has an MTU: %s", (_what, routeMtu, link, expected) => {
   const path = plain.pathTo(network(routeMtu, link), "192.0.2.2");
-  const rest = { source: "192.0.2.1", egress: 7, overheadBytes: 0 };
+  const rest = { source: "192.0.2.1", egress: 7, type: "unicast", overheadBytes: 0 };
   expect(path).toEqual({ ...rest, ...expected });
 });

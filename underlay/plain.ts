@@ -6,13 +6,14 @@ const FALLBACK_MTU = 1500;
 
 export const plain: Underlay = {
   name: "plain",
-  pathTo(network: Network, remote: string, local?: string): Path {
-    const route = network.route(remote, local);
+  pathTo(network: Network, remote: string, local?: string, device?: number): Path {
+    const route = network.route(remote, local, device);
     const link = network.link(route.link);
     const linkMtu = link?.mtu ?? route.mtu ?? FALLBACK_MTU;
     return {
       source: route.source,
       egress: route.link,
+      type: route.type,
       // A route may have a smaller one: a metric, or what path MTU discovery has learned.
       mtu: Math.min(route.mtu ?? linkMtu, linkMtu),
       overheadBytes: 0,

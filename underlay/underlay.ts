@@ -1,14 +1,15 @@
 /** An underlay is the network that carries the IP packets of a tunnel to its remote. */
 import type { LinkInfo } from "../linux/netlink/link.ts";
-import type { RouteInfo } from "../linux/netlink/route.ts";
+import type { RouteInfo, RouteType } from "../linux/netlink/route.ts";
 
 /** The node's network, as far as underlays may ask. */
 export interface Network {
   /**
    * The route that a packet to `remote` takes, from `local` where it is given.
+   * @param device the index of the device that the socket is bound to
    * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where there is none
    */
-  route(remote: string, local?: string): RouteInfo;
+  route(remote: string, local?: string, device?: number): RouteInfo;
   /** The link of that index; undefined: it is gone. */
   link(index: number): LinkInfo | undefined;
   /** The link of that name; undefined: there is none. */
@@ -23,6 +24,8 @@ export interface Path {
   readonly egress: number;
   /** Bytes of the largest packet that leaves the node unfragmented. */
   readonly mtu: number;
+  /** What the remote is to this node. */
+  readonly type: RouteType;
   /** Bytes that the underlay adds to each IP packet of the tunnel. */
   readonly overheadBytes: number;
   /**
@@ -36,8 +39,9 @@ export interface Underlay {
   readonly name: string;
   /**
    * The path to the remote.
+   * @param device the index of the device that the tunnel's socket is bound to
    * @returns undefined: another underlay carries the packets
    * @throws NetlinkError as Network.route does
    */
-  pathTo(network: Network, remote: string, local?: string): Path | undefined;
+  pathTo(network: Network, remote: string, local?: string, device?: number): Path | undefined;
 }

@@ -153,6 +153,12 @@ describe("the messages of a set-up", () => {
     expect(renderDatagram(wrong[0] as (typeof wrong)[number])).toContain("NOT AUTHENTIC");
   });
 
+  it("are not called forged if the beginning is missing", () => {
+    const file = pcap(101, ...addressed(setUp(SIGNED)).slice(3));
+    const messages = [...decodeCapture(file, SECRET)];
+    expect(messages.map(({ isAuthentic }) => isAuthentic)).not.toContain(false);
+  });
+
   it("name AVPs of L2TPv2 and of Cisco's", () => {
     const avps = "8008000000000001800800000002010000060000002780" + "0a00090001cc1f7e41";
     const octets = fromHex(`c803002c0000000000000000${avps}`);

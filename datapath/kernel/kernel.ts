@@ -1,6 +1,6 @@
 /**
- * Tunnels and their sessions in the kernel's own L2TP; those with a control connection another datapath has made there
- * from its socket. What the kernel is asked, it answers at once; but to delete takes it long, so that waits
+ * Tunnels and their sessions in the kernel's own L2TP; those that need a socket of a process another datapath has made
+ * there from it. What the kernel is asked, it answers at once; but to delete takes it long, so that waits
  * (docs/adr/0006-kernel-datapath.md).
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -39,7 +39,7 @@ import {
   type NewKernelSession,
   type NewKernelTunnel,
 } from "./l2tp-netlink.ts";
-import { KERNEL } from "./traits.ts";
+import { KERNEL, needsSocket } from "./traits.ts";
 
 const FIRST_POLL_MS = 2;
 const LAST_POLL_MS = 100;
@@ -215,7 +215,7 @@ export class KernelDatapath {
       const index = start + offset;
       await batch.settle(index, () => {
         const raw = newTunnel(tunnel);
-        const isThere = tunnel.control === undefined ? this.#isMade(raw) : this.#isGiven(tunnel);
+        const isThere = needsSocket(tunnel) ? this.#isGiven(tunnel) : this.#isMade(raw);
         if (isThere) this.#tunnels.set(tunnel.name, tunnel);
         else wanted.set(raw, { index, tunnel });
       });
@@ -233,7 +233,7 @@ export class KernelDatapath {
   #isGiven(tunnel: Tunnel): true {
     if (this.holds(tunnel)) return true;
     throw new NoSocketError(
-      `the kernel has not been given tunnel ${tunnel.tunnelId} with its control connection`,
+      `the kernel has not been given tunnel ${tunnel.tunnelId} with its socket`,
     );
   }
 
@@ -368,6 +368,8 @@ export class KernelDatapath {
       counters: {
         ...createSessionCounters(),
         ...statistics,
+        // The kernel counts frames that come late there, too (l2tp_recv_common).
+        rxErrors: Math.max(0, statistics.rxErrors - statistics.rxSeqDiscards),
         ...frameBytes(session, tunnel?.encapsulation === "UDP", statistics),
       },
       lastReceivedMsAgo: this.#activity.lastReceivedMsAgo(session.key, statistics.rxPackets),

@@ -11,6 +11,7 @@ import { featuresOf } from "../../model/features.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import { whyNotInKernel } from "../../model/pseudowires/index.ts";
 import { kernelDeviceName, parseKernelDeviceName } from "./device-name.ts";
+import { KernelOrderWitness } from "./order-witness.ts";
 
 export const KERNEL_DEVICE: DeviceKind = {
   name: "Kernel",
@@ -38,11 +39,22 @@ export const KERNEL: DatapathTraits = {
   // The kernel changes nothing of a tunnel.
   tunnelDifference: (known, wanted) => (sameData(known, wanted) ? "none" : "replace"),
   sessionDifference: kernelSessionDifference,
-  serves: ({ control }) => control === undefined,
+  serves: (tunnel) => !needsSocket(tunnel),
   whyNot: (tunnel, host) => whyNotFeatures(tunnel) ?? whyNotSupported(tunnel, host),
   whyNotPseudowire: whyNotInKernel,
+  // The kernel looks at each number, whether the session asks for that or not.
+  witnessOrder: ({ sequencing, l2SpecificSublayer }) =>
+    l2SpecificSublayer === "Default" ? new KernelOrderWitness(sequencing.reorderTimeoutMs) : null,
   ...FORWARDS_AS_PUT,
 };
+
+/**
+ * True if the kernel cannot make the tunnel's socket: netlink has no attributes for a control connection or a device
+ * (l2tp_nl_cmd_tunnel_create).
+ */
+export function needsSocket({ control, device }: Tunnel): boolean {
+  return control !== undefined || device !== undefined;
+}
 
 /** The kernel's L2TP has none of the features that a tunnel may ask for. */
 export function whyNotFeatures(tunnel: Tunnel): string | null {

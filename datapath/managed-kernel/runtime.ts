@@ -146,7 +146,7 @@ export class ManagedKernelDatapath implements Datapath {
     const checked = await applyNext(run, replies, async (changes) =>
       kernel === null ? changes.map(notGiven) : kernel.apply(changes),
     );
-    return checked.map((reply, index) => withRemedy(reply, run[index]?.tunnel.tunnelId));
+    return checked.map((reply, index) => withRemedy(reply, run[index]?.tunnel));
   }
 
   async #putSessions(run: readonly PutSession[]): Promise<Replies> {
@@ -242,8 +242,13 @@ function withOwner(reply: Reply<null>, tunnelId = 0): Reply<null> {
 }
 
 /** Says why the kernel does not have a tunnel that the process has. */
-function withRemedy(reply: Reply<null>, tunnelId = 0): Reply<null> {
-  if (!("error" in reply) || reply.error.code !== NoSocketError.CODE) return reply;
+function withRemedy(reply: Reply<null>, tunnel: Tunnel | undefined): Reply<null> {
+  if (!("error" in reply)) return reply;
+  const { tunnelId = 0, encapsulation } = tunnel ?? {};
+  const { code } = reply.error;
+  // A process of an earlier version gives the kernel UDP sockets alone.
+  const isRefused = code === "EPROTONOSUPPORT" && encapsulation === "IP";
+  if (code !== NoSocketError.CODE && !isRefused) return reply;
   const message = `the datapath process has not given the kernel tunnel ${tunnelId}: it may be older than the agent; end it when frames may pause, and it is started again`;
   return { error: toWireError(new NoSocketError(message)) };
 }

@@ -1,6 +1,6 @@
 /**
- * Traits of a managed kernel tunnel (L2TP_ATTR_FD): the control connection is the datapath process's, and
- * the frames are the kernel's (docs/adr/0015-managed-in-the-kernel.md).
+ * Traits of a managed kernel tunnel (L2TP_ATTR_FD): the socket and any control connection are the datapath process's, and
+ * the frames are the kernel's (docs/adr/0015-managed-in-the-kernel.md, docs/adr/0037-vrfs.md).
  */
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { sameData } from "../../l2tp/same-data.ts";
@@ -13,7 +13,7 @@ import type {
   WantedSession,
 } from "../../model/datapath.ts";
 import type { Tunnel } from "../../model/model.ts";
-import { KERNEL, whyNotFeatures, whyNotSupported } from "../kernel/traits.ts";
+import { KERNEL, needsSocket, whyNotFeatures, whyNotSupported } from "../kernel/traits.ts";
 
 const NAME = "ManagedKernel";
 
@@ -28,10 +28,13 @@ export const MANAGED_KERNEL: DatapathTraits = {
   ports: "perRemote",
   needsProcess: true,
   tunnelDifference,
-  serves: ({ control }) => control !== undefined,
+  serves: needsSocket,
   whyNot: (tunnel, host) =>
-    whyNotFeatures(tunnel) ?? whyNotManaged(tunnel, host.isOpen) ?? whyNotSupported(tunnel, host),
-  // In a quiescent tunnel the sessions are static.
+    whyNotFeatures(tunnel) ??
+    whyNotManaged(tunnel, host.isOpen) ??
+    whyNotBound(tunnel) ??
+    whyNotSupported(tunnel, host),
+  // In a quiescent tunnel, and in one without a control connection, the sessions are static.
   waitsForAgreement: ({ session }) => session.control !== undefined,
   forwarding,
 };
@@ -44,12 +47,19 @@ function tunnelDifference(known: Tunnel, wanted: Tunnel): Difference {
   return sameData(before, after) ? "none" : "inPlace";
 }
 
-function whyNotManaged({ encapsulation, control }: Tunnel, isOpen: boolean): string | null {
+/** l2tp_ip_bind looks for the address in the node's main tables alone (net/l2tp/l2tp_ip.c). */
+function whyNotBound({ encapsulation, device }: Tunnel): string | null {
+  return encapsulation === "UDP" || device === undefined
+    ? null
+    : `over IP the kernel's L2TP cannot be bound to ${device.name}`;
+}
+
+function whyNotManaged({ control }: Tunnel, isOpen: boolean): string | null {
+  if (control === undefined) return null;
   // Each new agreement takes a new device.
   if (isOpen)
     return "a tunnel with a control connection is in the kernel only where spec.datapath asks for it";
-  if (encapsulation === "IP") return "over IP its control connection is the userspace datapath's";
-  if (control?.backups.length) return "backups are the userspace datapath's";
+  if (control.backups.length > 0) return "backups are the userspace datapath's";
   return null;
 }
 

@@ -12,6 +12,8 @@ import {
   type SessionState,
   type TunnelState,
 } from "../datapath.ts";
+import { sessionOnWire, tunnelIdsOnWire } from "../on-wire.ts";
+import { sessionCounters } from "../tunnel-counters.ts";
 import type { ProcessView } from "./process-view.ts";
 import { USERSPACE } from "./traits.ts";
 
@@ -41,12 +43,11 @@ export class UserspaceDatapath implements Datapath {
 
   dump({ tunnels, sessions }: Listing): readonly DumpEntry[] {
     const own = tunnels.filter(({ tunnel }) => tunnel.datapath === this.traits.name);
-    return own.flatMap((state) => [
-      tunnelRow(state),
-      ...sessions
-        .filter(({ session }) => session.tunnel === state.tunnel.name)
-        .map((session) => sessionRow(state, session)),
-    ]);
+    const inTunnels = Map.groupBy(sessions, ({ session }) => session.tunnel);
+    return own.flatMap((state) => {
+      const inside = inTunnels.get(state.tunnel.name) ?? [];
+      return [tunnelRow(state, inside), ...inside.map((session) => sessionRow(state, session))];
+    });
   }
 
   /** The process, and the connection to it, are not its own. */
@@ -69,33 +70,39 @@ function asOwn({ tunnels, sessions, ...rest }: Listing): Listing {
   };
 }
 
-function tunnelRow({ tunnel, control, endpoint }: TunnelState): DumpEntry {
+function tunnelRow(state: TunnelState, sessions: readonly SessionState[]): DumpEntry {
+  const { tunnel, control, endpoint } = state;
+  const { tunnelId, peerTunnelId } = tunnelIdsOnWire(state);
+  // Tunnels on one port share what no session has.
+  const { rxPackets: _, rxErrors: __, ...drops } = endpoint;
   return {
     datapath: USERSPACE.apiName,
-    tunnelId: tunnel.tunnelId,
+    tunnelId,
     sessionId: null,
-    peerId: tunnel.peerTunnelId,
+    peerId: peerTunnelId,
     type: `L2TPv3 ${tunnel.encapsulation}`,
     endpoints: `${formatEndpoint(tunnel.local)} ${formatEndpoint((control ?? tunnel).remote)}`,
     interface: "",
     owner: `L2tpTunnel ${tunnel.name}`,
     settings: tunnel.udpChecksum ? [] : ["no-checksum"],
-    counters: { ...endpoint },
+    counters: { ...sessionCounters(sessions), ...drops },
   };
 }
 
-function sessionRow({ tunnel }: TunnelState, { session, counters }: SessionState): DumpEntry {
-  const { send, receive, reorderTimeoutMs } = session.sequencing;
+function sessionRow(tunnel: TunnelState, state: SessionState): DumpEntry {
+  const { session, counters } = state;
+  const onWire = sessionOnWire(state);
+  const { send, receive, reorderTimeoutMs } = (onWire ?? session).sequencing;
   return {
     datapath: USERSPACE.apiName,
-    tunnelId: tunnel.tunnelId,
-    sessionId: session.sessionId,
-    peerId: session.peerSessionId,
+    tunnelId: tunnelIdsOnWire(tunnel).tunnelId,
+    sessionId: onWire?.sessionId ?? 0,
+    peerId: onWire?.peerSessionId ?? 0,
     type: session.pseudowireType ?? DEFAULT_PSEUDOWIRE.name,
     endpoints: "",
     interface: "",
     owner: `L2tpSession ${session.key}`,
-    settings: dumpSettings(session, send, receive, reorderTimeoutMs),
+    settings: dumpSettings(onWire ?? session, send, receive, reorderTimeoutMs),
     counters: { ...counters },
   };
 }

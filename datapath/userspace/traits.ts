@@ -1,4 +1,5 @@
 /** The traits of the datapath process. */
+import { ReorderWitness } from "../../l2tp/order-witness.ts";
 import { sameData } from "../../l2tp/same-data.ts";
 import { type DatapathTraits, type DeviceKind, FORWARDS_AS_PUT } from "../../model/datapath.ts";
 
@@ -32,5 +33,9 @@ export const USERSPACE: DatapathTraits = {
   serves: () => true,
   whyNot: () => null,
   whyNotPseudowire: () => null,
+  witnessOrder: ({ sequencing, l2SpecificSublayer }) =>
+    sequencing.receive && l2SpecificSublayer === "Default"
+      ? new ReorderWitness(sequencing.reorderTimeoutMs)
+      : null,
   ...FORWARDS_AS_PUT,
 };

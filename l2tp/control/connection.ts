@@ -308,7 +308,7 @@ export class ControlConnection {
   /** Does what is due by now. */
   poll(now: number): void {
     this.#now = now;
-    if (this.#isBegun && now >= this.#setupUntil) this.#abort(OVERDUE);
+    if (this.#isBegun && now >= this.#setupUntil) this.#abort(OVERDUE, this.#overdue());
     this.#sessions.poll(now);
     if (this.state === "established") {
       // As the deadline has it: fractions of milliseconds are not to differ.
@@ -473,10 +473,20 @@ export class ControlConnection {
     this.#lingersUntil = this.#now + cycle;
   }
 
-  #abort(reason: ResultCode): void {
+  /** Why it is not established in time. A peer drops what it cannot authenticate, and says nothing. */
+  #overdue(): Ending {
+    const isAnswered = this.state === "wait-ctl-conn";
+    const secret = this.#security.authenticates ? "; it may have another shared secret" : "";
+    const why = isAnswered
+      ? "the peer has not confirmed the connection"
+      : `the peer has not answered${secret}`;
+    return { by: "connection", why, result: null };
+  }
+
+  #abort(reason: ResultCode, ending = endingOf("us", "StopCCN", reason)): void {
     if (this.state === "idle") return;
     this.#reason = reason;
-    this.#ending = endingOf("us", "StopCCN", reason);
+    this.#ending = ending;
     this.state = "idle";
     this.#do("send StopCCN");
     this.#do("clean up");

@@ -4,9 +4,10 @@ import { formatAddress } from "../../net/ip.ts";
 import { ATTRIBUTES, type AttributeKey, type Attributes } from "./attributes.ts";
 import { describeCircuitStatus } from "./circuit-status.ts";
 import { type Flaw, flawInWords } from "./flaw.ts";
-import { CISCO } from "./foreign-attributes.ts";
+import { CISCO, isSecret } from "./foreign-attributes.ts";
 import type { Decoded, ForeignAttribute } from "./message.ts";
 import { toHex } from "./octets.ts";
+import { printable } from "./printable.ts";
 import { describeRemoteEndId } from "./remote-end-id.ts";
 import { describeResult } from "./result-code.ts";
 import { UINT32 } from "./value-formats.ts";
@@ -36,8 +37,18 @@ const WORDS: Words = {
       .join(", "),
 };
 
+/** In place of what is secret. */
+const LENGTHS: Words = {
+  nonce: ({ length }) => octets(length),
+  assignedCookie: (cookie) => (cookie === "" ? "none" : octets(cookie.length / 2)),
+};
+
 function quote(text: string): string {
-  return JSON.stringify(text);
+  return JSON.stringify(printable(text));
+}
+
+function octets(length: number): string {
+  return `(${length} octets)`;
 }
 
 /** "5 (Ethernet), 12 (DOCSIS)"; no types: "". */
@@ -61,11 +72,18 @@ export function describeType({ type, flaws }: Decoded): string {
   return flaws.find(({ name }) => name?.startsWith("Message Type"))?.name ?? "unknown";
 }
 
-/** "Host Name "node-1"", one for each attribute. */
-export function describeAttributes({ type, attributes }: Decoded): string[] {
+/**
+ * "Host Name "node-1"", one for each attribute.
+ * @param leavesOutSecrets says of a cookie or nonce how long it is, and no more
+ */
+export function describeAttributes(
+  { type, attributes }: Decoded,
+  leavesOutSecrets = false,
+): string[] {
+  const words = leavesOutSecrets ? { ...WORDS, ...LENGTHS } : WORDS;
   return (Object.keys(attributes) as AttributeKey[]).map((key) => {
     const { name } = ATTRIBUTES[key];
-    return `${name} ${describeValue(type, key, attributes)}`;
+    return `${name} ${describeValue(type, key, attributes, words)}`;
   });
 }
 
@@ -73,6 +91,7 @@ function describeValue<K extends AttributeKey>(
   type: Decoded["type"],
   key: K,
   attributes: Attributes,
+  inWords: Words,
 ): string {
   const value = attributes[key] as NonNullable<Attributes[K]>;
   if (key === "resultCode" && attributes.resultCode !== undefined) {
@@ -80,16 +99,17 @@ function describeValue<K extends AttributeKey>(
     const of = type === "StopCCN" ? "StopCCN" : "CDN";
     return `${resultCode.result} (${describeResult(of, resultCode)})`;
   }
-  const words = WORDS[key] as ((value: NonNullable<Attributes[K]>) => string) | undefined;
+  const words = inWords[key] as ((value: NonNullable<Attributes[K]>) => string) | undefined;
   return words === undefined ? String(value) : words(value);
 }
 
 /** "Protocol Version of L2TPv2 0100", and "Cisco Draft AVP Version 0001": values are in hexadecimal digits. */
-export function describeForeign({ foreign, version }: Decoded): string[] {
+export function describeForeign({ foreign, version }: Decoded, leavesOutSecrets = false): string[] {
   return foreign.map((attribute) => {
-    const { vendor, name } = attribute;
+    const { vendor, type, name, value } = attribute;
     const whose = vendor === CISCO || version === 2 ? "" : " of L2TPv2";
-    return `${name}${whose} ${foreignValue(attribute)}`;
+    const isLeftOut = leavesOutSecrets && isSecret(vendor, type);
+    return `${name}${whose} ${isLeftOut ? octets(value.length) : foreignValue(attribute)}`;
   });
 }
 

@@ -81,6 +81,16 @@ const VERSION_2_WORDS: Readonly<Record<number, string>> = {
   84: "Multicast Packets Priority",
 };
 
+/** By vendor: AVPs whose values are secrets, or proofs of one: challenges, responses, cookies, digests and nonces. */
+const SECRETS: ReadonlyMap<number, ReadonlySet<number>> = new Map([
+  [0, new Set([11, 13, 30, 31, 33])],
+  [CISCO, new Set([5, 12, 13])],
+]);
+
+export function isSecret(vendor: number, type: number): boolean {
+  return SECRETS.get(vendor)?.has(type) === true;
+}
+
 /** undefined: the IETF's attribute type is not of L2TPv2 alone. */
 export function version2Name(type: number): string | undefined {
   return VERSION_2_WORDS[type];

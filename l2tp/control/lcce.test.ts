@@ -81,6 +81,51 @@ describe("a managed tunnel", () => {
     simulation.run(5 * MINUTE);
     expect([...one.ups, ...other.ups]).toEqual([]);
     expect(new Set(said(simulation))).toEqual(new Set(["SCCRQ"]));
+    expect(other.peering.unauthenticated).toBeGreaterThan(0);
+    expect(other.peering.lastEnding?.why).toBe(
+      "the peer's messages are not signed with our shared secret",
+    );
+    // It hears nothing of the peer.
+    expect(one.peering.lastEnding?.why).toBe(
+      "the peer has not answered; it may have another shared secret",
+    );
+  });
+
+  it.each([
+    ["another secret", secret("b"), "are not signed with our shared secret"],
+    ["none", [], "are not signed with our shared secret"],
+  ])("names the secret at an end whose peer begins with %s, too", (_, theirs, why) => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, { secrets: secret("a") });
+    const other = simulation.add(2, {}, { secrets: theirs });
+    one.start();
+    other.start();
+    simulation.run(5 * MINUTE);
+    expect([...one.ups, ...other.ups]).toEqual([]);
+    expect(one.peering.lastEnding?.why).toBe(`the peer's messages ${why}`);
+  });
+
+  it("names the secret that is missing at this end", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, { secrets: secret("a") });
+    const other = simulation.add(2, { initiates: false }, {});
+    one.start();
+    other.start();
+    simulation.run(MINUTE);
+    expect(other.peering.lastEnding?.why).toMatch(/signed with a shared secret, and none/);
+  });
+
+  it("holds what was not signed against nobody for longer than it comes", () => {
+    const simulation = new Simulation();
+    const one = simulation.add(1, {}, { secrets: secret("a") });
+    const other = simulation.add(2, {}, { secrets: secret("b") });
+    one.start();
+    other.start();
+    simulation.run(MINUTE);
+    expect(one.peering.lastEnding?.why).toMatch(/not signed/);
+    other.isOn = false;
+    simulation.run(10 * MINUTE);
+    expect(one.peering.lastEnding?.why).toMatch(/^the peer has not answered/);
   });
 
   it.each([

@@ -31,6 +31,9 @@ const MAX_DATAGRAM_OCTETS = 8192;
 export interface LcceContext extends Omit<PeeringContext, "newId" | "remember" | "forget"> {
   /** When something else than a control message came of a peering's peer; -Infinity: never. */
   heardAt(peering: string): number;
+  /** A connection begins at the local endpoint. False: somebody else on the node has the ID there. */
+  takeId(local: string, connectionId: number): boolean;
+  releaseId(local: string, connectionId: number): void;
 }
 
 interface Known {
@@ -72,10 +75,13 @@ export class Lcce {
   constructor(context: LcceContext) {
     this.#context = {
       ...context,
-      newId: () => this.#newId(),
+      newId: ({ local }) => this.#newId(local),
       remember: (connection, peering) =>
         this.#connections.set(connection.localId | 0, { connection, peering }),
-      forget: ({ localId }) => this.#connections.delete(localId | 0),
+      forget: ({ localId }, { config }) => {
+        this.#connections.delete(localId | 0);
+        context.releaseId(config.local, localId);
+      },
     };
     this.#admission = new Admission(
       () => randomWord(context) | 0,
@@ -253,10 +259,11 @@ export class Lcce {
     this.#touched.clear();
   }
 
-  #newId(): number {
+  #newId(local: string): number {
     for (;;) {
       const id = randomWord(this.#context);
-      if (id !== 0 && !this.#connections.has(id | 0)) return id;
+      if (id === 0 || this.#connections.has(id | 0)) continue;
+      if (this.#context.takeId(local, id)) return id;
     }
   }
 }

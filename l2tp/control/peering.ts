@@ -57,9 +57,9 @@ export interface PeeringListener {
 
 export interface PeeringContext extends Pick<ConnectionEnvironment, "random" | "newSessionId"> {
   transmit(config: PeeringConfig, remote: Endpoint, octets: Octets): void;
-  /** An id that no connection has. */
-  newId(): number;
-  forget(connection: ControlConnection): void;
+  /** An id that no connection has, for one of the peering. */
+  newId(config: PeeringConfig): number;
+  forget(connection: ControlConnection, peering: Peering): void;
   remember(connection: ControlConnection, peering: Peering): void;
   readonly listener: PeeringListener;
 }
@@ -75,6 +75,9 @@ const PLAUSIBLE_HALF_OPEN = 2;
 /** Over, and not yet acknowledged. */
 const MAX_LINGERING = 8;
 const TIE_LOST = "the peer's connection has won";
+/** Said of the peer's messages; the peer is not told, as anybody may have sent them. */
+const UNSIGNED = "are not signed with our shared secret";
+const SIGNED = "are signed with a shared secret, and none is configured at this end";
 const NOT_ACTIVE: CircuitStatus = { active: false, standby: false };
 
 interface WantedSession {
@@ -103,6 +106,8 @@ export class Peering {
   #isClosing = false;
   /** Of connections that are no more. */
   #droppedUnauthenticated = 0;
+  /** Since the last attempt, messages in the peer's name were not signed as they must be. */
+  #hasUnsigned = false;
   #now = 0;
 
   constructor(config: PeeringConfig, context: PeeringContext, now: number) {
@@ -187,8 +192,23 @@ export class Peering {
 
   receive(connection: ControlConnection, from: Endpoint, octets: Octets, now: number): void {
     this.#now = now;
+    const { unauthenticated } = connection.counters;
     connection.receive(from, octets, now);
+    if (connection.counters.unauthenticated > unauthenticated) this.#noteUnsigned();
     if (connection.isOver(now)) this.#drop(connection);
+  }
+
+  /** While there is no connection, that is why. */
+  #noteUnsigned(): void {
+    if (this.established !== null) return;
+    this.#hasUnsigned = true;
+    this.#tell(this.#unsigned, false);
+  }
+
+  get #unsigned(): Ending {
+    const hasSecret = this.config.connection.secrets.length > 0;
+    const why = `the peer's messages ${hasSecret ? UNSIGNED : SIGNED}`;
+    return { by: "us", why, result: StopResult.NotAuthorized };
   }
 
   /** An SCCRQ that none of our connections has begun with. False: it is one of ours that came back. */
@@ -198,8 +218,9 @@ export class Peering {
     if (this.#isOurs(said)) return false;
     this.#makeRoom("wait-ctl-conn", MAX_HALF_OPEN);
     this.#makeRoom("idle", MAX_LINGERING);
-    const connection = this.#connect(this.#context.newId(), from);
+    const connection = this.#connect(this.#context.newId(this.config), from);
     connection.receive(from, octets, now);
+    if (connection.counters.unauthenticated > 0) this.#noteUnsigned();
     // It was none, or not by who may.
     if (!connection.hasBegun) this.#drop(connection);
     return true;
@@ -272,7 +293,7 @@ export class Peering {
       connection.assumeEstablished(this.config.peerTunnelId, this.#now);
       return;
     }
-    this.#connect(this.#context.newId()).open(this.#now);
+    this.#connect(this.#context.newId(this.config)).open(this.#now);
   }
 
   #count(state: ControlConnection["state"]): number {
@@ -338,7 +359,7 @@ export class Peering {
   #drop(connection: ControlConnection): void {
     if (!this.#connections.delete(connection)) return;
     this.#droppedUnauthenticated += connection.counters.unauthenticated;
-    this.#context.forget(connection);
+    this.#context.forget(connection, this);
   }
 
   /** Two that were begun at once: the lower tie breaker counts (5.4.3). */
@@ -371,6 +392,7 @@ export class Peering {
     this.#openAt = Number.POSITIVE_INFINITY;
     this.#backoff.succeeded();
     this.lastEnding = null;
+    this.#hasUnsigned = false;
     // Those before it: a peer that has restarted knows nothing of them, and what it said before may still come.
     for (const other of this.connections) {
       if (other.state === "wait-ctl-reply") other.discard(TIE_LOST, this.#now);
@@ -389,7 +411,11 @@ export class Peering {
     const wasOurs = connection === this.established;
     if (!wasOurs && this.established !== null) return;
     this.established = null;
-    if (wasOurs || !this.#isTie(connection, ending)) this.#tell(ending, wasOurs);
+    const isSilence = ending.by !== "peer" && this.#hasUnsigned && !wasOurs;
+    this.#hasUnsigned = false;
+    // The peer does answer, but not so that it could be believed.
+    if (isSilence) this.#tell(this.#unsigned, false);
+    else if (wasOurs || !this.#isTie(connection, ending)) this.#tell(ending, wasOurs);
     if (this.#isClosing) return;
     if (this.config.initiates || this.config.mode === "Quiescent") {
       // Requests that come to nothing may be forged, and are no failures of ours.

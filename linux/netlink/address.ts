@@ -18,12 +18,19 @@ const IFA_LOCAL = 2;
 const IFA_FLAGS = 8;
 /** The address was given by somebody who keeps count: no duplicate address detection. */
 const IFA_F_NODAD = 0x02;
+/** It has no lifetime: no router gave it. */
+const IFA_F_PERMANENT = 0x80;
 
 export interface LinkAddress {
   /** The index of its link. */
   readonly link: number;
   /** "192.0.2.1/24", or "10.5.1.2 peer 10.5.1.1/32". */
   readonly prefix: string;
+}
+
+export interface KnownAddress extends LinkAddress {
+  /** It has a lifetime, as a router told the kernel, or whoever added it. */
+  readonly isTransient: boolean;
 }
 
 function ifaddrmsg(family: number, prefixLength: number, link: number): Buffer {
@@ -35,7 +42,7 @@ function ifaddrmsg(family: number, prefixLength: number, link: number): Buffer {
 }
 
 /** All addresses of the socket's namespace. */
-export function listAddresses(socket: NetlinkSocket): LinkAddress[] {
+export function listAddresses(socket: NetlinkSocket): KnownAddress[] {
   const build = () => ({
     name: "list addresses",
     message: new MessageWriter(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, ifaddrmsg(0, 0, 0)),
@@ -48,7 +55,9 @@ export function listAddresses(socket: NetlinkSocket): LinkAddress[] {
     // Without a peer both attributes hold the same address.
     const peer = other === undefined || Buffer.compare(address, other) === 0 ? null : other;
     const prefix = formatInterfaceAddress({ address, length: payload.readUInt8(1), peer });
-    return [{ link: payload.readUInt32LE(4), prefix }];
+    const flags = attributes.u32(IFA_FLAGS) ?? payload.readUInt8(2);
+    const isTransient = (flags & IFA_F_PERMANENT) === 0;
+    return [{ link: payload.readUInt32LE(4), prefix, isTransient }];
   });
 }
 

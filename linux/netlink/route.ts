@@ -14,6 +14,7 @@ import {
 const RTM_NEWROUTE = 24;
 const RTM_GETROUTE = 26;
 const RTMSG_BYTES = 12;
+const RTM_TYPE_AT = 7;
 const RTA_DST = 1;
 const RTA_SRC = 2;
 const RTA_OIF = 4;
@@ -26,10 +27,26 @@ const RTAX_MTU = 2;
 const RTAX_ADVMSS = 8;
 export const RT_TABLE_MAIN = 254;
 const RT_TABLE_LOCAL = 255;
+const RTPROT_REDIRECT = 1;
+const RTPROT_KERNEL = 2;
 const RTPROT_STATIC = 4;
+const RTPROT_RA = 9;
+const RTNH_F_ONLINK = 4;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
 const RTN_UNICAST = 1;
+
+/** Names of the route types RTN_* that have an address of their own. All others are "other". */
+const ROUTE_TYPES = {
+  [RTN_UNICAST]: "unicast",
+  2: "local",
+  3: "broadcast",
+  4: "anycast",
+  5: "multicast",
+} as const;
+
+/** What an address is to this node: another host's, the node's own, or that of a group. */
+export type RouteType = (typeof ROUTE_TYPES)[keyof typeof ROUTE_TYPES] | "other";
 
 interface RtMessage {
   readonly family: number;
@@ -39,6 +56,7 @@ interface RtMessage {
   readonly protocol?: number;
   readonly scope?: number;
   readonly type?: number;
+  readonly flags?: number;
 }
 
 function rtmsg(fields: RtMessage): Buffer {
@@ -49,7 +67,8 @@ function rtmsg(fields: RtMessage): Buffer {
   header.writeUInt8(fields.table ?? 0, 4);
   header.writeUInt8(fields.protocol ?? 0, 5);
   header.writeUInt8(fields.scope ?? 0, 6);
-  header.writeUInt8(fields.type ?? 0, 7);
+  header.writeUInt8(fields.type ?? 0, RTM_TYPE_AT);
+  header.writeUInt32LE(fields.flags ?? 0, 8);
   return header;
 }
 
@@ -62,16 +81,19 @@ export interface RouteInfo {
   readonly source: string | undefined;
   /** Of the route itself (a metric, or what path MTU discovery learned); undefined: the link's. */
   readonly mtu: number | undefined;
+  readonly type: RouteType;
 }
 
 /**
  * The route that a datagram to `destination` takes, from `source` where it is given.
+ * @param device the index of the device that the socket is bound to: a VRF's has its own tables
  * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where there is none
  */
 export function lookUpRoute(
   socket: NetlinkSocket,
   destination: string,
   source?: string,
+  device?: number,
 ): RouteInfo {
   const to = requireAddress(destination);
   const from = source === undefined ? undefined : requireAddress(source);
@@ -83,6 +105,7 @@ export function lookUpRoute(
   const message = new MessageWriter(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_ACK, header);
   message.bytes(RTA_DST, to);
   if (from !== undefined) message.bytes(RTA_SRC, from);
+  if (device !== undefined) message.u32(RTA_OIF, device);
   const [reply] = socket.request({ message, name: `look up the route to ${destination}` });
   if (reply === undefined) throw new TypeError(`no answer about the route to ${destination}`);
   const attributes = new NetlinkAttributes(reply.payload, RTMSG_BYTES);
@@ -91,7 +114,12 @@ export function lookUpRoute(
     link: attributes.u32(RTA_OIF) ?? 0,
     source: chosen === undefined ? undefined : formatAddress(chosen),
     mtu: attributes.nested(RTA_METRICS)?.u32(RTAX_MTU),
+    type: routeType(reply.payload.readUInt8(RTM_TYPE_AT)),
   };
+}
+
+function routeType(number: number): RouteType {
+  return number in ROUTE_TYPES ? ROUTE_TYPES[number as keyof typeof ROUTE_TYPES] : "other";
 }
 
 export interface NewRoute {
@@ -109,7 +137,16 @@ export interface NewRoute {
   readonly mtu?: number | undefined;
   /** Bytes; undefined: what the MTU allows. */
   readonly advmss?: number | undefined;
+  /** The source address that it prefers; undefined: the kernel chooses. */
+  readonly source?: string | undefined;
+  /** The gateway is taken to be on the link, whatever the addresses say. */
+  readonly isOnLink?: true | undefined;
   readonly link: number;
+}
+
+export interface KnownRoute extends NewRoute {
+  /** The kernel added it by itself: for an address, or as a router told it. */
+  readonly isKernels?: true | undefined;
 }
 
 /**
@@ -131,6 +168,7 @@ export function addRoute(socket: NetlinkSocket, route: NewRoute): void {
     protocol: RTPROT_STATIC,
     scope: route.scope ?? (gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE),
     type: RTN_UNICAST,
+    flags: route.isOnLink === true ? RTNH_F_ONLINK : 0,
   });
   const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
   // The kernel refuses destinations with host bits.
@@ -140,6 +178,7 @@ export function addRoute(socket: NetlinkSocket, route: NewRoute): void {
     .u32(RTA_OIF, route.link)
     .u32(RTA_TABLE, table);
   if (gateway !== undefined) message.bytes(RTA_GATEWAY, gateway);
+  if (route.source !== undefined) message.bytes(RTA_PREFSRC, requireAddress(route.source));
   if (route.priority !== undefined) message.u32(RTA_PRIORITY, route.priority);
   if (mtu !== undefined || advmss !== undefined) {
     message.nested(RTA_METRICS, (metrics) => {
@@ -166,7 +205,7 @@ export function addRoute(socket: NetlinkSocket, route: NewRoute): void {
 }
 
 /** The routes that leave by a link, of all tables but the local one. */
-export function listRoutes(socket: NetlinkSocket): NewRoute[] {
+export function listRoutes(socket: NetlinkSocket): KnownRoute[] {
   const build = (family: number) => () => ({
     name: "list routes",
     message: new MessageWriter(
@@ -176,29 +215,40 @@ export function listRoutes(socket: NetlinkSocket): NewRoute[] {
     ),
   });
   return [AF_INET, AF_INET6].flatMap((family) =>
-    socket.dump(build(family)).flatMap(({ payload }) => {
-      const attributes = new NetlinkAttributes(payload, RTMSG_BYTES);
-      const table = attributes.u32(RTA_TABLE) ?? payload.readUInt8(4);
-      const link = attributes.u32(RTA_OIF);
-      if (link === undefined || table === RT_TABLE_LOCAL) return [];
-      const any = new Uint8Array(family === AF_INET ? 4 : 16);
-      const destination = attributes.bytes(RTA_DST) ?? any;
-      const gateway = attributes.bytes(RTA_GATEWAY);
-      const metrics = attributes.nested(RTA_METRICS);
-      return [
-        {
-          destination: formatPrefix({ address: destination, length: payload.readUInt8(1) }),
-          gateway: gateway === undefined ? undefined : formatAddress(gateway),
-          priority: attributes.u32(RTA_PRIORITY),
-          table: table === RT_TABLE_MAIN ? undefined : table,
-          mtu: metrics?.u32(RTAX_MTU),
-          advmss: metrics?.u32(RTAX_ADVMSS),
-          link,
-        },
-      ];
-    }),
+    socket.dump(build(family)).flatMap(({ payload }) => parseRoute(family, payload) ?? []),
   );
 }
+
+/** Undefined: it leaves by no single link, or the local table has it. */
+function parseRoute(family: number, payload: Buffer): KnownRoute | undefined {
+  const attributes = new NetlinkAttributes(payload, RTMSG_BYTES);
+  const table = attributes.u32(RTA_TABLE) ?? payload.readUInt8(4);
+  const link = attributes.u32(RTA_OIF);
+  if (link === undefined || table === RT_TABLE_LOCAL) return undefined;
+  const address = attributes.bytes(RTA_DST) ?? new Uint8Array(family === AF_INET ? 4 : 16);
+  const metrics = attributes.nested(RTA_METRICS);
+  const text = (attribute: number) => {
+    const bytes = attributes.bytes(attribute);
+    return bytes === undefined ? undefined : formatAddress(bytes);
+  };
+  const isOnLink = (payload.readUInt32LE(8) & RTNH_F_ONLINK) !== 0;
+  return {
+    destination: formatPrefix({ address, length: payload.readUInt8(1) }),
+    gateway: text(RTA_GATEWAY),
+    priority: attributes.u32(RTA_PRIORITY),
+    table: table === RT_TABLE_MAIN ? undefined : table,
+    mtu: metrics?.u32(RTAX_MTU),
+    advmss: metrics?.u32(RTAX_ADVMSS),
+    scope: family === AF_INET ? payload.readUInt8(6) : undefined,
+    source: text(RTA_PREFSRC),
+    isOnLink: isOnLink || undefined,
+    isKernels: KERNELS.includes(payload.readUInt8(5)) || undefined,
+    link,
+  };
+}
+
+/** Protocols of routes that nobody but the kernel adds. */
+const KERNELS: readonly number[] = [RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA];
 
 function requireAddress(text: string): Uint8Array {
   const bytes = parseAddress(text);

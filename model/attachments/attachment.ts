@@ -29,6 +29,14 @@ interface LeftInterface {
   readonly mtu: number;
   /** The agent set it down, because the peer's circuit is down. */
   readonly isLowered: boolean;
+  /** What it lost by that. Absent: it was not set down, or by an earlier version. */
+  readonly kept?: LostWhenLowered;
+}
+
+/** An interface that goes down loses its routes, and its IPv6 addresses. */
+export interface LostWhenLowered {
+  readonly addresses: readonly string[];
+  readonly routes: readonly LinkRoute[];
 }
 
 /** The source of an interface's MTU. It stays while the pod has the interface, whatever becomes of the path. */

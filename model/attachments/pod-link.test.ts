@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Link } from "../plan.ts";
 import type { PodDevice } from "./attachment.ts";
-import { asLeft } from "./pod-link.ts";
+import { asLeft, lostWhenLowered } from "./pod-link.ts";
 
 const WANTED: Link = {
   id: "l2tp:session:shop/lan",
@@ -76,6 +76,35 @@ describe("a link that was left to its pod", () => {
     });
     // The pod has set it down itself.
     expect(left({ up: false }).up).toBe(false);
+  });
+
+  it("has back what it lost when it was set down, a route to a gateway before the routes by it", () => {
+    const toGateway = { destination: "10.8.0.1/32", gateway: null, source: "10.1.0.1" };
+    const byGateway = { destination: "10.7.0.0/16", gateway: "10.8.0.1", table: 100 };
+    const [added] = WANTED.routes;
+    const kept = { addresses: ["fd00::1/64"], routes: [byGateway, ...WANTED.routes, toGateway] };
+    const lowered = { up: false, addresses: ["10.1.0.1/24", "10.9.0.1/24"], routes: [] };
+    expect(left(lowered, { isLowered: true, kept })).toMatchObject({
+      addresses: ["fd00::1/64", "10.1.0.1/24", "10.9.0.1/24"],
+      routes: [{ ...toGateway, isPods: true }, { ...byGateway, isPods: true }, added],
+    });
+  });
+
+  it("has no routes while it is down, as one that replaces another", () => {
+    expect(left({}, {}, { ...WANTED, up: false })).toMatchObject({ up: false, routes: [] });
+  });
+
+  it("does not keep what the kernel gives by itself", () => {
+    const network = { destination: "10.1.0.0/24", gateway: null, isKernels: true as const };
+    const addresses = ["10.1.0.1/24", "2001:db8::7/64", "fd00::1/64"];
+    const transient = ["2001:db8::7/64"];
+    const found = left({ addresses, transient, routes: [network, ...WANTED.routes] });
+    expect(found.addresses).toEqual(["10.1.0.1/24", "fd00::1/64"]);
+    expect(found.routes).toEqual(WANTED.routes);
+    expect(lostWhenLowered({ ...PRESENT, addresses, transient, routes: [network] })).toEqual({
+      addresses: ["fd00::1/64"],
+      routes: [],
+    });
   });
 
   it("is made like the one that it replaces", () => {

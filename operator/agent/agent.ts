@@ -9,13 +9,14 @@ import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { DatapathClient } from "../../datapath/userspace/client.ts";
 import { monitorNode } from "../../linux/netlink/monitor.ts";
 import { attachmentKey } from "../../model/attachments/index.ts";
-import type { Session } from "../../model/model.ts";
+import type { BoundDevice, Session } from "../../model/model.ts";
 import { nodePaths } from "../../underlay/index.ts";
 import { AgentError } from "../agent-error.ts";
 import type { CniCall } from "../agent-protocol.ts";
 import { TEARDOWN_REASONS } from "../api/placement.ts";
 import { type DatapathContext, mayNeedKernel } from "../resolve/datapaths.ts";
 import type { Spared } from "../resolve/desired.ts";
+import { pathMtuNow } from "../resolve/ends.ts";
 import { type HeldObjects, heldAfter, type Unreadable } from "../resolve/held.ts";
 import {
   describeRejection,
@@ -25,7 +26,7 @@ import {
   takeIn,
 } from "../resolve/intake.ts";
 import type { Refusal } from "../resolve/refusal.ts";
-import { pathMtuNow, resolve, yieldToSpared } from "../resolve/resolve.ts";
+import { resolve, yieldToSpared } from "../resolve/resolve.ts";
 import type { Resolved, ResolvedTunnel } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { tunnelNamer } from "../resolve/tunnel-names.ts";
@@ -35,11 +36,12 @@ import { AttachmentStore } from "./attachments.ts";
 import { ControlWatch } from "./control-watch.ts";
 import { Datapaths } from "./datapaths.ts";
 import { DeferredRequests } from "./deferred.ts";
+import { aboutNode } from "./findings/node.ts";
 import { heldMtus, recordMtus } from "./given-mtus.ts";
 import { Mutex } from "./mutex.ts";
 import { Node } from "./node.ts";
-import { aboutNode } from "./object-findings.ts";
 import type { PassState } from "./pass-state.ts";
+import { PassWaiters } from "./pass-waiters.ts";
 import { statusInputs } from "./report.ts";
 
 export interface AgentOptions {
@@ -66,6 +68,8 @@ const SETTLE_MS = 50;
 /** Most of what links do is our own doing; what somebody else did can wait as long as status can. */
 const LINK_SETTLE_MS = 1000;
 const FIRST_RETRY_MS = 250;
+/** A request waits so long for the first objects: longer than a start takes, and shorter than runtimes wait. */
+const FIRST_READ_MS = 10_000;
 
 /** Explains an unreadable attachment, and names the remedy. */
 const SPARED =
@@ -81,7 +85,10 @@ export class Agent {
   readonly #control: ControlWatch;
   readonly #deferred: DeferredRequests;
   readonly #mutex = new Mutex();
+  readonly #passes = new PassWaiters();
   #state: PassState | null = null;
+  /** Why the last pass came to nothing; empty: it did not. */
+  #obstacle = "";
   #timer: NodeJS.Timeout | null = null;
   #datapathVersion = "";
   /** When the timer is to fire, by performance.now(). */
@@ -183,6 +190,26 @@ export class Agent {
     }, delayMs);
   }
 
+  /**
+   * Waits some seconds until the objects have been read for the first time: a request in the first moments of an agent
+   * is one like any other. Must not be called by who runs alone.
+   * @param session the session that is asked for, which what was kept for a restart may not have; null: none
+   * @throws AgentError NotReady
+   */
+  async awaitObjects(session: string | null): Promise<void> {
+    if (await this.#passes.until(() => this.#hasRead(session), FIRST_READ_MS)) return;
+    const what = this.#state === null ? "its objects" : `L2tpSession ${session}`;
+    const why = this.#obstacle === "" ? "" : `: ${this.#obstacle}`;
+    throw new AgentError("NotReady", `the agent has not read ${what} yet${why}`, "try again");
+  }
+
+  #hasRead(session: string | null): boolean {
+    if (this.#state === null) return false;
+    if (session === null || this.source.isWhole) return true;
+    const { sessions, refusedSessions } = this.#state.resolved;
+    return sessions.has(session) || refusedSessions.has(session);
+  }
+
   /** Carries out what the plugin could not ask. */
   carryOutDeferred(): Promise<void> {
     return this.#deferred.carryOut();
@@ -261,6 +288,7 @@ export class Agent {
         ),
       ),
       sessions: new Map(listing.sessions.map(({ session }) => [session.key, this.#idOf(session)])),
+      devices: boundDevices(listing),
       remoteEndIds: remoteEndIds(listing),
     };
     const unreadable = unreadableBy(rejections, unknown);
@@ -292,6 +320,8 @@ export class Agent {
         : new Map(observation.observed.links.map((link) => [link.id, link]));
     const known = { intake, rejections, withdrawn, resolved, failures, programmed };
     this.#state = { ...known, listing, links };
+    this.#obstacle = "";
+    this.#passes.passed();
     const matters = [...resolved.tunnels.values()].some(
       ({ tunnel }) => tunnel.control !== undefined,
     );
@@ -405,6 +435,7 @@ export class Agent {
   /** Said once, until it is said otherwise; with a stack where nobody has thought of it. */
   #reportFailedPass(error: unknown): void {
     const { message, code } = error as { message?: string; code?: unknown };
+    this.#obstacle = message ?? String(error);
     if (code === "NotReady") return this.log.info(`waiting: ${message}`);
     const line = `the pass failed: ${message ?? error}; it is tried again`;
     if (this.#reported.has(line)) return;
@@ -466,6 +497,14 @@ function unreadableBy(rejections: readonly Rejection[], unknown: boolean): Unrea
     tunnels: (name) => unknown || keys.has(`L2tpTunnel ${name}`),
     sessions: (key) => unknown || keys.has(`L2tpSession ${key}`),
   };
+}
+
+function boundDevices({ tunnels }: Listing): ReadonlyMap<string, BoundDevice> {
+  return new Map(
+    tunnels.flatMap(({ tunnel: { name, device } }) =>
+      device === undefined ? [] : [[name, device] as const],
+    ),
+  );
 }
 
 /** By which names their peers know the sessions that run. */

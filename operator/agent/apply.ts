@@ -229,11 +229,20 @@ class Executor {
           addAddress(socket, { link, prefix: action.address }),
         );
       case "addRoute":
-        return this.#onLink(action.link, action.at, (socket, link) => {
-          const { gateway, ...rest } = action.route;
-          addRoute(socket, { ...rest, gateway: gateway ?? undefined, link });
-        });
+        return this.#addRoute(action);
     }
+  }
+
+  #addRoute({ link: id, at, route }: Extract<LinkAction, { do: "addRoute" }>): void {
+    const { gateway, isPods, ...rest } = route;
+    this.#onLink(id, at, (socket, link) => {
+      try {
+        addRoute(socket, { ...rest, gateway: gateway ?? undefined, link });
+      } catch (error) {
+        // It may have led by another interface of the pod's, or come back in the meantime.
+        if (isPods !== true) throw error;
+      }
+    });
   }
 
   #createBridge({ name, mtu, mac }: Link): void {

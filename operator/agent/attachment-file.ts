@@ -23,6 +23,7 @@ const listOf =
 const isPrefix: Check = (value) => typeof value === "string" && parsePrefix(value) !== undefined;
 const isInterfaceAddress: Check = (value) =>
   typeof value === "string" && parseInterfaceAddress(value) !== undefined;
+const isAddress: Check = (value) => typeof value === "string" && parseAddress(value) !== undefined;
 const isNumber: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isOptional =
   (check: Check): Check =>
@@ -32,8 +33,8 @@ const isOptional =
 function isRoute(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const { destination, gateway, ...rest } = value as Record<string, unknown>;
-  const isGateway = typeof gateway === "string" && parseAddress(gateway) !== undefined;
-  if (!isPrefix(destination) || !(gateway === null || isGateway)) return false;
+  if (!isPrefix(destination) || !(gateway === null || isAddress(gateway))) return false;
+  if (!isOptional(isAddress)(rest.source)) return false;
   return ROUTE_NUMBERS.every((field) => isOptional(isNumber)(rest[field]));
 }
 
@@ -43,9 +44,19 @@ const ROUTE_NUMBERS = ["priority", "table", "scope", "mtu", "advmss"] as const;
 function isDevice(value: unknown): boolean {
   if (value === null) return true;
   if (typeof value !== "object") return false;
-  const { index, kind, datapath, sessionId, mtu, isLowered } = value as Record<string, unknown>;
+  const { index, kind, datapath, sessionId, mtu, isLowered, kept } = value as Record<
+    string,
+    unknown
+  >;
   const isKnown = ["pseudowire", "pod"].includes(String(kind)) && isDeviceKind(datapath);
-  return isKnown && [index, sessionId, mtu].every(isNumber) && typeof isLowered === "boolean";
+  const hasNumbers = [index, sessionId, mtu].every(isNumber);
+  return isKnown && hasNumbers && typeof isLowered === "boolean" && isOptional(isKept)(kept);
+}
+
+function isKept(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { addresses, routes } = value as Record<string, unknown>;
+  return listOf(isInterfaceAddress)(addresses) && listOf(isRoute)(routes);
 }
 
 const isDeviceKind: Check = (value) => value === null || deviceKinds.has(String(value));

@@ -2,7 +2,9 @@ import { expect, it } from "vitest";
 import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
 import { createEndpointCounters, createSessionCounters } from "../../model/model.ts";
 import { session, tunnel, tunnelControl } from "../../model/testdata.ts";
-import { diagnose, type NodeKnowledge } from "./doctor.ts";
+import { diagnose } from "./doctor.ts";
+import type { NodeKnowledge } from "./findings/picture.ts";
+import type { TunnelWire } from "./findings/wire.ts";
 
 const around: NodeKnowledge = {
   noRoute: () => null,
@@ -18,7 +20,16 @@ interface Case {
   readonly tunnel?: Partial<TunnelState>;
   readonly endpoint?: Partial<TunnelState["endpoint"]>;
   readonly around?: Partial<NodeKnowledge>;
+  /** The capture between the two looks. */
+  readonly wire?: Partial<TunnelWire>;
 }
+
+const NO_WIRE: TunnelWire = {
+  ...{ received: 0, sent: 0, controlMessages: 0, sessions: new Map(), rightMessages: new Map() },
+  unknownSessions: { count: 0, last: null },
+  otherSources: { count: 0, last: null },
+  otherPorts: { count: 0, last: null },
+};
 
 function listing({ of, tunnel: change }: Case, counters: object, endpoint: object): Listing {
   const state: SessionState = {
@@ -50,7 +61,8 @@ function examine(given: Case) {
   );
   const before = listing(given, old, {});
   const after = listing(given, grown, given.endpoint ?? {});
-  return diagnose(before, after, { ...around, ...given.around });
+  const wires = new Map(given.wire ? [["t1", { ...NO_WIRE, ...given.wire }]] : []);
+  return diagnose(before, after, { ...around, ...given.around }, wires);
 }
 
 it("finds nothing where nothing is wrong, and holds no old trouble against anybody", () => {
@@ -173,12 +185,115 @@ it.each<[string, Case, RegExp, RegExp]>([
     /pseudowire type IP at the peer/,
   ],
   ["too short", { grown: { rxInvalid: 8 } }, /^8 messages were too short/, /cookie lengths/],
+  [
+    "frames out and none in",
+    { of: { lastReceivedMsAgo: null }, grown: { txPackets: 5 } },
+    /^5 frames went out, and nothing has been received ever/,
+    /local session id 2, remote session id 1; it sends a cookie of 0 bytes.*Default/,
+  ],
+  [
+    "frames that the node's own firewall drops",
+    {
+      of: { lastReceivedMsAgo: null },
+      wire: { received: 9, rightMessages: new Map([["default/s1", 9]]) },
+    },
+    /^9 frames reached the node, and not the datapath/,
+    /this node's own firewall/,
+  ],
+  [
+    "datagrams for others alone",
+    { of: { lastReceivedMsAgo: null }, wire: { received: 4 } },
+    /^nothing has been received ever/,
+    /arrive, but none for this session/,
+  ],
+  [
+    "errors that nothing else names",
+    { grown: { rxErrors: 3 } },
+    /^3 frames came and did not reach its device/,
+    /MTU, cookies/,
+  ],
+  [
+    "frames that cannot be sent",
+    { grown: { txErrors: 3 } },
+    /^3 frames could not be sent/,
+    /ip -s/,
+  ],
+  [
+    "another version",
+    { endpoint: { rxWrongVersion: 3 } },
+    /^3 datagrams had another version/,
+    /L2TPv3/,
+  ],
+  ["errors of the socket", { endpoint: { rxErrors: 1 } }, /^1 message could not/, /session ids/],
+  [
+    "an unknown session that only the capture shows",
+    { wire: { unknownSessions: { count: 3, last: 999 } } },
+    /^3 messages.*session ids.*999/,
+    /sessionId/,
+  ],
+  [
+    "another port",
+    { wire: { otherPorts: { count: 1, last: 5009 } } },
+    /^1 datagram of 192\.0\.2\.2 came for UDP port 5009, and the tunnel has \d+/,
+    /spec\.local\.port/,
+  ],
+  [
+    "control messages that only the capture shows",
+    { wire: { controlMessages: 2 } },
+    /^2 control messages/,
+    /static/,
+  ],
 ])("%s: one finding, and what to do", (_what, given, finding, remedy) => {
   const found = examine(given);
   expect(found).toHaveLength(1);
   expect(found[0]?.finding).toMatch(finding);
   expect(found[0]?.remedy).toMatch(remedy);
   expect(found[0]?.object).toMatch(/^(L2tpTunnel t1|L2tpSession default\/s1)$/);
+});
+
+it("has the same findings by the capture as by counters, and counts no frame twice", () => {
+  const seen = { rxInvalid: 0, rxSourceMismatch: 0, rxSublayerSuspect: 2, rxCookieDiscards: 5 };
+  const wire = { sessions: new Map([["default/s1", seen]]) };
+  const grown = { rxSublayerSuspect: 2, rxCookieDiscards: 5 };
+  expect(examine({ wire })).toHaveLength(2);
+  expect(examine({ wire })).toEqual(examine({ grown }));
+  expect(examine({ wire, grown })).toEqual(examine({ grown }));
+});
+
+it("takes what a device in the kernel refuses for frames above its MTU, while the device is up", () => {
+  const refuse = (change: Partial<NodeKnowledge>) => {
+    const looked = (deviceErrors: number) =>
+      listing({ of: { deviceErrors } }, { rxErrors: deviceErrors }, {});
+    return diagnose(looked(10), looked(14), { ...around, ...change });
+  };
+  const device = { place: "net1 of shop/web-0", up: true, mtu: 1430 };
+  const [found, ...others] = refuse({ device: () => device });
+  expect(others).toEqual([]);
+  expect(found).toMatchObject({ finding: "4 frames were larger than the MTU" });
+  expect(found?.remedy).toContain("above ours, 1430");
+  const down = refuse({ device: () => ({ ...device, up: false }) });
+  expect(down.map(({ finding }) => finding).join()).not.toContain("larger");
+});
+
+it("is silent about a silence that it has explained", () => {
+  const of = { lastReceivedMsAgo: null };
+  expect(examine({ of, grown: { rxCookieDiscards: 5, rxErrors: 5 } })).toHaveLength(1);
+  expect(examine({ of, wire: { unknownSessions: { count: 3, last: 999 } } })).toHaveLength(1);
+  const control = { phase: "idle", established: null, lastEnding: null } as const;
+  expect(examine({ of: { ...of, control } })).toEqual([]);
+});
+
+it("names messages without the secret's signature while the peer itself is heard", () => {
+  const state = (unauthenticated: number): Partial<TunnelState> => ({
+    tunnel: tunnel({ control: tunnelControl({ secrets: ["61"] }) }),
+    control: {
+      ...{ unauthenticated, dropped: 0, state: "established", remote: tunnel().remote },
+    } as NonNullable<TunnelState["control"]>,
+  });
+  const looked = (count: number) => listing({ tunnel: state(count) }, {}, {});
+  expect(diagnose(looked(5), looked(5), around)).toEqual([]);
+  const [found] = diagnose(looked(5), looked(8), around);
+  expect(found?.finding).toMatch(/^3 control messages in the name of 192\.0\.2\.2 did not have/);
 });
 
 it("expects nothing of a session that no pod has", () => {

@@ -1,243 +1,172 @@
-/** Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters. */
-import type {
-  Listing,
-  SessionState,
-  TunnelState,
-  UnexpectedSource,
-} from "../../datapath/datapath.ts";
-import { traitsOf } from "../../datapath/registry/datapaths.ts";
-import { isCarrying } from "../../l2tp/control/circuit-status.ts";
-import { featuresOf } from "../../model/features.ts";
-import type { SessionCounters, Tunnel } from "../../model/model.ts";
-import { findPseudowire } from "../../model/pseudowires/index.ts";
+/**
+ * Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters, and from the datagrams that
+ * were captured in between. Each finding is a function in findings/; to add one is a file there, and a line here.
+ */
+import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
+import { sessionOnWire } from "../../datapath/on-wire.ts";
+import type { EndpointCounters, SessionCounters } from "../../model/model.ts";
 import type { Finding } from "../agent-protocol.ts";
-import { MTU_RULES, unsendable } from "./mtu-findings.ts";
+import { controlFlood, controlOfStatic, unsignedMessages } from "./findings/control-messages.ts";
+import { cookie } from "./findings/cookie.ts";
+import { device } from "./findings/device.ts";
+import { endpointErrors, foreignDatagrams } from "./findings/endpoint.ts";
+import { receiveErrors, transmitErrors } from "./findings/errors.ts";
+import { missingFeature } from "./findings/features.ts";
+import { mtuOfPath, mtuOfPeer, oversize } from "./findings/mtu.ts";
+import type {
+  NodeKnowledge,
+  SessionCase,
+  SessionFinding,
+  TunnelCase,
+  TunnelFinding,
+} from "./findings/picture.ts";
+import { otherPort } from "./findings/ports.ts";
+import { sequence } from "./findings/sequence.ts";
+import { lostOnNode, silence } from "./findings/silence.ts";
+import { tooShort } from "./findings/sizes.ts";
+import { source } from "./findings/source.ts";
+import { spoofed } from "./findings/spoofed.ts";
+import { sublayer } from "./findings/sublayer.ts";
+import { underlay } from "./findings/underlay.ts";
+import { unknownSession } from "./findings/unknown-session.ts";
+import type { SessionSightings, TunnelWire } from "./findings/wire.ts";
 
-/** What the network around a session looks like. */
-export interface NodeKnowledge {
-  /** errno's name where there is no route to the remote of the tunnel. */
-  noRoute(tunnel: string): string | null;
-  /** The largest MTU that the path of the tunnel carries for the session; null: unknown. */
-  fittingMtu(session: string): number | null;
-  /** The session's device: where it stands, whether it is up, and its MTU if known; null: not found. */
-  device(
-    session: string,
-  ): { readonly place: string; readonly up: boolean; readonly mtu?: number } | null;
-  isAttached(session: string): boolean;
-}
-
-/** Nothing received for so long is worth a word. */
-const SILENCE_MS = 30_000;
-/** Between two looks; a peer that has restarted makes us drop a few. */
-const MANY_DROPPED = 100;
-
-export function diagnose(before: Listing, after: Listing, around: NodeKnowledge): Finding[] {
-  const findings: Finding[] = [];
-  const tunnels = new Map(after.tunnels.map((item) => [item.tunnel.name, item]));
-  const earlierTunnels = new Map(before.tunnels.map((item) => [item.tunnel.name, item]));
-  for (const [name, tunnel] of tunnels) {
-    findings.push(...diagnoseTunnel(tunnel, earlierTunnels.get(name), around));
-  }
-  const earlier = new Map(before.sessions.map((item) => [item.session.key, item]));
-  for (const session of after.sessions) {
-    const tunnel = tunnels.get(session.session.tunnel);
-    const grown = difference(earlier.get(session.session.key)?.counters, session.counters);
-    const of: Case = { state: session, tunnel, grown, around };
-    for (const rule of SESSION_RULES) {
-      const found = rule(of);
-      if (found !== null) findings.push({ object: `L2tpSession ${session.session.key}`, ...found });
-    }
-  }
-  return findings;
-}
-
-function difference(before: SessionCounters | undefined, after: SessionCounters): SessionCounters {
-  const entries = Object.entries(after).map(([name, value]) => {
-    const earlier = before?.[name as keyof SessionCounters] ?? 0;
-    return [name, value - earlier];
-  });
-  return Object.fromEntries(entries) as SessionCounters;
-}
-
-function diagnoseTunnel(
-  {
-    tunnel,
-    control: connection,
-    lastSendError,
-    lastUnknownSession,
-    lastStranger,
-    endpoint,
-  }: TunnelState,
-  before: TunnelState | undefined,
-  around: NodeKnowledge,
-): Finding[] {
-  const found: Omit<Finding, "object">[] = [];
-  const noRoute = around.noRoute(tunnel.name);
-  if (noRoute !== null) {
-    const remedy = "add a route, or bring the underlay's interface up";
-    found.push(error(`no route to the remote ${tunnel.remote.address} (${noRoute})`, remedy));
-  } else if (lastSendError !== null) {
-    const { address } = (connection ?? tunnel).remote;
-    const finding = `datagrams to ${address} do not go out: ${lastSendError}`;
-    const other = error(finding, "look at the underlay: routes, neighbours, firewall");
-    found.push(unsendable(lastSendError, address) ?? other);
-  }
-  const earlier = before?.endpoint;
-  const unknown = endpoint.rxUnknownSession - (earlier?.rxUnknownSession ?? 0);
-  if (unknown > 0 && lastUnknownSession === null && lastStranger !== null) {
-    // Another thread's sender wanted a session of this one's.
-    found.push(unexpectedSource(unknown, lastStranger));
-  } else if (unknown > 0) {
-    const last = lastUnknownSession === null ? "" : `, the last one for ${lastUnknownSession}`;
-    const finding = `${unknown} messages came for session ids that nobody has here${last}`;
-    const remedy = "compare the session id that the peer sends with spec.sessionId";
-    found.push(warning(finding, remedy));
-  }
-  const control = endpoint.rxControl - (earlier?.rxControl ?? 0);
-  if (control > 0) {
-    const finding = `${control} control messages came: the peer wants a managed tunnel`;
-    found.push(warning(finding, "configure a static (unmanaged) pseudowire at the peer"));
-  }
-  const dropped = (connection?.dropped ?? 0) - (before?.control?.dropped ?? 0);
-  if (dropped > MANY_DROPPED) found.push(controlFlood(dropped, tunnel));
-  return found.map((item) => ({ object: `L2tpTunnel ${tunnel.name}`, ...item }));
-}
-
-function controlFlood(count: number, { remote, control }: Tunnel) {
-  const isSigned = control !== undefined && control.secrets.length > 0;
-  const secret = isSigned ? "" : "; set spec.control.secretRef at both ends";
-  return warning(
-    `${count} control messages in the name of ${remote.address} were dropped: more came than a peer sends`,
-    `find their sender, and filter its messages in the underlay${secret}`,
-  );
-}
-
-/** What a rule may look at. */
-interface Case {
-  readonly state: SessionState;
-  readonly tunnel: TunnelState | undefined;
-  /** What the counters have grown by between the two looks. */
-  readonly grown: SessionCounters;
-  readonly around: NodeKnowledge;
-}
-
-type Rule = (of: Case) => Omit<Finding, "object"> | null;
-
-const error = (finding: string, remedy: string) => ({
-  severity: "error" as const,
-  finding,
-  remedy,
-});
-const warning = (finding: string, remedy: string) => ({
-  severity: "warning" as const,
-  finding,
-  remedy,
-});
-
-const deviceRule: Rule = ({ state, around }) => {
-  const { key } = state.session;
-  if (!around.isAttached(key)) return null;
-  // Without a carrier it is down with the peer's circuit, and replaced by the next agreement.
-  const established = state.control?.established;
-  const hasCarrier = state.control === undefined || traitsOf(state.datapath).hasCarrier;
-  if (!hasCarrier && !(established && isCarrying(established.peerCircuit))) return null;
-  const device = around.device(key);
-  if (!state.deviceOpen || device === null) {
-    return error(
-      "its device is gone",
-      "the agent makes it anew; see the conditions if it stays so",
-    );
-  }
-  if (device.up) return null;
-  const remedy = "the agent sets it up; see the conditions if it stays so";
-  return error(`its device ${device.place} is down`, remedy);
-};
-
-const cookieRule: Rule = ({ grown: { rxCookieDiscards } }) =>
-  rxCookieDiscards === 0
-    ? null
-    : error(
-        `${rxCookieDiscards} frames came with a wrong cookie`,
-        "the peer's transmit cookie must be our spec.cookies.receive",
-      );
-
-const sublayerRule: Rule = ({ state, grown }) => {
-  if (grown.rxSublayerSuspect === 0) return null;
-  const ours = state.session.l2SpecificSublayer;
-  const theirs = ours === "None" ? "an L2-specific sublayer" : "no L2-specific sublayer";
-  const finding = `the peer sends ${theirs}, which we do not expect`;
-  return error(finding, `set the same at both ends; ours is ${ours}`);
-};
-
-const sourceRule: Rule = ({ tunnel, grown: { rxSourceMismatch } }) =>
-  rxSourceMismatch === 0 ? null : unexpectedSource(rxSourceMismatch, tunnel?.lastStranger ?? null);
-
-function unexpectedSource(count: number, last: UnexpectedSource | null) {
-  const whom = last === null ? "" : ` from ${last.address} port ${last.port}`;
-  const finding = `${count} frames came${whom}, which is not the remote`;
-  return error(finding, "correct the tunnel's spec.remote, or the peer's source address and port");
-}
-
-const sequenceRule: Rule = ({ grown: { rxSeqDiscards, rxOosPackets } }) =>
-  rxSeqDiscards + rxOosPackets === 0
-    ? null
-    : warning(
-        `${rxOosPackets} sequence numbers were missed, ${rxSeqDiscards} frames came late or without one`,
-        "the underlay loses or reorders (spec.sequencing.reorderTimeout helps the latter), or the peer does not send numbers",
-      );
-
-const spoofedRule: Rule = ({ grown: { txSpoofed } }) =>
-  txSpoofed === 0
-    ? null
-    : warning(
-        `${txSpoofed} frames of its pods were dropped: their source address was not that of the pod's interface`,
-        "the pod bridges, or changed its MAC; set spec.attachment.macSpoofing: Allow if it may",
-      );
-
-const invalidRule: Rule = ({ grown: { rxInvalid, rxNotIp } }) => {
-  if (rxInvalid === 0) return null;
-  if (rxNotIp > 0) {
-    return error(
-      `${rxNotIp} messages held neither an IPv4 nor an IPv6 datagram`,
-      "set pseudowire type IP at the peer too (Cisco: interworking ip), and compare cookie lengths and sublayer",
-    );
-  }
-  return error(
-    `${rxInvalid} messages were too short`,
-    "compare cookie lengths, sublayer and pseudowire type with the peer's",
-  );
-};
-
-const featureRule: Rule = ({ state, tunnel, around }) => {
-  // Of a signalled one nothing is to be said before the ends agree.
-  const isSetUp = state.control === undefined || state.control.established !== null;
-  if (tunnel === undefined || !isSetUp || !around.isAttached(state.session.key)) return null;
-  const lacking = featuresOf(tunnel.tunnel).find(({ name }) => state[name] !== true);
-  if (lacking === undefined) return null;
-  const type = findPseudowire(state.session);
-  const never = type === undefined ? null : lacking.whyNotType(type);
-  if (never === null) return warning(lacking.missing, lacking.remedy);
-  return warning(`${lacking.missing}: ${never.why}`, never.remedy);
-};
-
-const silenceRule: Rule = ({ state, around }) => {
-  const silence = state.lastReceivedMsAgo;
-  if (!around.isAttached(state.session.key)) return null;
-  if (silence !== null && silence <= SILENCE_MS) return null;
-  const since = silence === null ? "ever" : `for ${Math.round(silence / 1000)} s`;
-  const remedy = "is the peer up, does a firewall pass the tunnel, do the session ids match?";
-  return warning(`nothing has been received ${since}`, remedy);
-};
-
-const SESSION_RULES: readonly Rule[] = [
-  deviceRule,
-  cookieRule,
-  sublayerRule,
-  sourceRule,
-  sequenceRule,
-  ...MTU_RULES,
-  spoofedRule,
-  invalidRule,
-  featureRule,
-  silenceRule,
+const TUNNEL_FINDINGS: readonly TunnelFinding[] = [
+  underlay,
+  unknownSession,
+  otherPort,
+  controlOfStatic,
+  controlFlood,
+  unsignedMessages,
+  foreignDatagrams,
+  endpointErrors,
 ];
+
+const SESSION_FINDINGS: readonly SessionFinding[] = [
+  device,
+  cookie,
+  sublayer,
+  source,
+  sequence,
+  oversize,
+  tooShort,
+  receiveErrors,
+  transmitErrors,
+  spoofed,
+  mtuOfPath,
+  mtuOfPeer,
+  missingFeature,
+  lostOnNode,
+  silence,
+];
+
+/** @param wires by the name of the tunnel: what was captured between the two looks */
+export function diagnose(
+  before: Listing,
+  after: Listing,
+  around: NodeKnowledge,
+  wires: ReadonlyMap<string, TunnelWire> = new Map(),
+): Finding[] {
+  const tunnels = new Map(after.tunnels.map((state) => [state.tunnel.name, state]));
+  const earlierTunnels = new Map(before.tunnels.map((state) => [state.tunnel.name, state]));
+  const earlier = new Map(before.sessions.map((state) => [state.session.key, state]));
+  const sessions = after.sessions.map((state) => {
+    const tunnel = tunnels.get(state.session.tunnel);
+    const wire = wires.get(state.session.tunnel) ?? null;
+    return sessionCase(state, earlier.get(state.session.key), tunnel, wire, around);
+  });
+  const inTunnels = Map.groupBy(sessions, ({ state }) => state.session.tunnel);
+  const cases = after.tunnels.map((state) => {
+    const { name } = state.tunnel;
+    const inside = inTunnels.get(name) ?? [];
+    return tunnelCase(state, earlierTunnels.get(name), inside, wires.get(name) ?? null, around);
+  });
+  return [
+    ...cases.flatMap((of) => found(`L2tpTunnel ${of.state.tunnel.name}`, TUNNEL_FINDINGS, of)),
+    ...sessions.flatMap((of) => found(`L2tpSession ${of.state.session.key}`, SESSION_FINDINGS, of)),
+  ];
+}
+
+function found<T>(
+  object: string,
+  findings: readonly ((of: T) => Omit<Finding, "object"> | null)[],
+  of: T,
+): Finding[] {
+  return findings.flatMap((finding) => {
+    const fault = finding(of);
+    return fault === null ? [] : [{ object, ...fault }];
+  });
+}
+
+function tunnelCase(
+  state: TunnelState,
+  before: TunnelState | undefined,
+  sessions: readonly SessionCase[],
+  wire: TunnelWire | null,
+  around: NodeKnowledge,
+): TunnelCase {
+  const grown = growth(before?.endpoint, state.endpoint);
+  return {
+    state,
+    before,
+    grown: withEndpointSightings(grown, state, wire),
+    wire,
+    sessions,
+    around,
+  };
+}
+
+/** Takes the capture's number where it is larger than the datapath's. */
+function withEndpointSightings(
+  grown: EndpointCounters,
+  { control }: TunnelState,
+  wire: TunnelWire | null,
+): EndpointCounters {
+  if (wire === null) return grown;
+  const rxUnknownSession = Math.max(grown.rxUnknownSession, wire.unknownSessions.count);
+  const controlMessages = control === undefined ? wire.controlMessages : 0;
+  return { ...grown, rxUnknownSession, rxControl: Math.max(grown.rxControl, controlMessages) };
+}
+
+function sessionCase(
+  state: SessionState,
+  before: SessionState | undefined,
+  tunnel: TunnelState | undefined,
+  wire: TunnelWire | null,
+  around: NodeKnowledge,
+): SessionCase {
+  const counted = growth(before?.counters, state.counters);
+  const sightings = wire?.sessions.get(state.session.key);
+  const seen = sightings === undefined ? counted : withSightings(counted, sightings);
+  const grown = withDeviceErrors(seen, before, state, around);
+  return { state, onWire: sessionOnWire(state), tunnel, grown, wire, around };
+}
+
+function withSightings(grown: SessionCounters, sightings: SessionSightings): SessionCounters {
+  const entries = Object.entries(sightings) as [keyof SessionSightings, number][];
+  const more = entries.map(([name, count]) => [name, Math.max(count, grown[name])]);
+  return { ...grown, ...Object.fromEntries(more) };
+}
+
+/** A device that is up refuses frames that are too large; and those that are too short, which the capture shows. */
+function withDeviceErrors(
+  grown: SessionCounters,
+  before: SessionState | undefined,
+  { session, deviceErrors = 0 }: SessionState,
+  around: NodeKnowledge,
+): SessionCounters {
+  const refused = deviceErrors - (before?.deviceErrors ?? 0);
+  if (refused <= 0 || grown.rxInvalid > 0) return grown;
+  if (around.device(session.key)?.up !== true) return grown;
+  return { ...grown, rxOversize: grown.rxOversize + refused };
+}
+
+/** How much each counter has grown; one that began again counts as a new one. */
+function growth<T extends EndpointCounters | SessionCounters>(before: T | undefined, after: T): T {
+  const earlier = new Map(Object.entries(before ?? {}));
+  const entries = Object.entries(after).map(([name, value]: [string, number]) => {
+    const then = earlier.get(name) ?? 0;
+    return [name, value >= then ? value - then : value];
+  });
+  return Object.fromEntries(entries) as T;
+}

@@ -113,7 +113,7 @@ export function watchAgent(
   return async () => {
     // What has gone is not told any more, nor is anything that cannot be read.
     for (const metric of told) metric.reset();
-    const { tunnels, sessions } = await agent.listDatapath();
+    const { tunnels, sessions } = await agent.node.measure();
     objects.set({ kind: "tunnel" }, tunnels.length);
     objects.set({ kind: "session" }, sessions.length);
     objects.set({ kind: "attachment" }, [...agent.store.all()].length);

@@ -6,7 +6,7 @@
 import { statSync } from "node:fs";
 import type { Change, DumpEntry, Listing, Names } from "../../datapath/datapath.ts";
 import { DATAPATHS, deviceKindOfLink, traitsOf } from "../../datapath/registry/datapaths.ts";
-import { deleteLink, getLink } from "../../linux/netlink/link.ts";
+import { deleteLink, findLink, getLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { OWN_NETNS } from "../../linux/netns.ts";
 import { type Attachment, attachmentKey, attachmentMode } from "../../model/attachments/index.ts";
@@ -27,6 +27,8 @@ import { type Holding, holdUnknown, keepBridge } from "../resolve/unreadable.ts"
 import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
+import { withDeviceErrors } from "./device-errors.ts";
+import { withInterfaces, withRefusedFrames } from "./dump-entries.ts";
 import { assemble, observeLinks, type Scope, type SeenLinks } from "./observe.ts";
 import { linkOf, PodDevices } from "./pod-devices.ts";
 import { findLinkIn, isAlive } from "./pod-netns.ts";
@@ -100,9 +102,18 @@ export class Node {
     return withGuardDrops(await this.datapaths.peek(this.#names()), this.socket, this.#guards);
   }
 
-  /** All that the node's datapaths have, ours or not. */
-  dump(): Promise<DumpEntry[]> {
-    return this.datapaths.dump(this.#names());
+  /** As `look`, and what devices refused is an error and not received. Asks each pod that has one. */
+  async measure(): Promise<Listing> {
+    const livingOf = (key: string) => this.#attachments.livingOf(key);
+    return withDeviceErrors(await this.look(), this.socket, livingOf);
+  }
+
+  /** All that the node's datapaths have, ours or not, with the interfaces that exist. */
+  async dump(): Promise<DumpEntry[]> {
+    const listing = await this.measure();
+    const entries = withRefusedFrames(await this.datapaths.dump(this.#names()), listing);
+    const exists = (name: string) => findLink(this.socket, name) !== undefined;
+    return withInterfaces(entries, listing, this.presentLinks(), exists);
   }
 
   /** As the last pass knew them. */

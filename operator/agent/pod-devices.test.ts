@@ -39,6 +39,26 @@ describe("a device that was left down", () => {
   });
 });
 
+describe("what a device lost when the agent set it down", () => {
+  const routes = [{ destination: "10.9.0.0/16", gateway: "10.1.0.2" }];
+  const present = { ...LINK, addresses: ["10.1.0.1/24", "fd00::1/64"], routes };
+  const kept = { addresses: ["fd00::1/64"], routes };
+
+  it("is kept while it is down, over another device, too", () => {
+    const lowered = leftDevice(KNOWN, DOWN, present, 7, 128);
+    expect(lowered.kept).toEqual(kept);
+    const still = { ...DOWN, addresses: ["10.1.0.1/24"] };
+    expect(leftDevice(lowered, DOWN, still, 8, 129).kept).toEqual(kept);
+    expect(leftDevice(lowered, DOWN, undefined, 8, 129).kept).toEqual(kept);
+  });
+
+  it("is no longer kept when it is up, and not if the pod had set it down", () => {
+    const lowered: PodDevice = { ...KNOWN, isLowered: true, kept };
+    expect(leftDevice(lowered, LINK, DOWN, 7, 128).kept).toBeUndefined();
+    expect(leftDevice(KNOWN, DOWN, { ...present, up: false }, 7, 128).kept).toBeUndefined();
+  });
+});
+
 describe("the MTU that the agent set last", () => {
   it.each<[string, Link, number]>([
     ["is the session's", LINK, 1400],

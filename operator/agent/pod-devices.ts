@@ -6,6 +6,7 @@ import {
   attachmentKey,
   type PodDevice,
 } from "../../model/attachments/attachment.ts";
+import { lostWhenLowered } from "../../model/attachments/pod-link.ts";
 import { forwardedSession } from "../../model/datapath.ts";
 import { linkId, parseLinkLabel } from "../../model/link-label.ts";
 import type { Action, Desired, Link, Observed } from "../../model/plan.ts";
@@ -85,7 +86,9 @@ export class PodDevices {
       const index = findLinkIn(attachment.netns, link.name)?.index;
       if (index === undefined) continue;
       const sessionId = sessionIds.get(link.id) ?? 0;
-      const device = leftDevice(attachment.device, link, present.get(link.id), index, sessionId);
+      // The kernel may have taken it along with its session.
+      const before = present.get(link.id) ?? this.#lastSeen.get(attachmentKey(attachment));
+      const device = leftDevice(attachment.device, link, before, index, sessionId);
       if (sameData(device, attachment.device)) continue;
       this.#store.putIfPossible({ ...attachment, device });
     }
@@ -127,12 +130,16 @@ export function leftDevice(
 ): PodDevice {
   const inPod = before?.netns === link.netns ? before : undefined;
   const isPodsMtu = known && inPod !== undefined && inPod.mtu !== known.mtu;
+  const wasLowered = known?.isLowered === true;
+  const isLowered = !link.up && (wasLowered || inPod?.up !== false);
+  const lost = wasLowered ? known.kept : inPod && lostWhenLowered(inPod);
   return {
     ...deviceOf(link),
     index,
     sessionId,
     mtu: isPodsMtu ? known.mtu : link.mtu,
-    isLowered: !link.up && (known?.isLowered === true || inPod?.up !== false),
+    isLowered,
+    ...(isLowered && lost !== undefined ? { kept: lost } : {}),
   };
 }
 

@@ -1,10 +1,13 @@
 /** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
 import type { SessionControlState } from "../../datapath/control-state.ts";
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
+import { sessionOnWire, tunnelIdsOnWire } from "../../datapath/on-wire.ts";
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
+import { trafficOf } from "../../datapath/tunnel-counters.ts";
 import { type Attachment, modeNameOf, type PresentLinks } from "../../model/attachments/index.ts";
 import { pickFeatures } from "../../model/features.ts";
 import { linkId } from "../../model/link-label.ts";
+import type { Session } from "../../model/model.ts";
 import { DEFAULT_PSEUDOWIRE, hasMac } from "../../model/pseudowires/index.ts";
 import { formatEndpoint } from "../../net/ip.ts";
 import type {
@@ -14,8 +17,8 @@ import type {
   SessionRow,
   TunnelRow,
 } from "../agent-protocol.ts";
-import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
-import { interfaceName, type Spared } from "../resolve/desired.ts";
+import type { L2tpSession, L2tpTunnel, SessionSpec } from "../api/types.ts";
+import type { Spared } from "../resolve/desired.ts";
 import {
   invalidForm,
   type Placed,
@@ -149,6 +152,8 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSin
     const spec = (known?.object ?? intake.tunnels.get(name))?.spec;
     const live = programmed.get(name);
     const tunnel = known?.tunnel ?? live?.tunnel;
+    const inside = sessions.get(name) ?? [];
+    const ids = tunnel && tunnelIdsOnWire({ ...live, tunnel });
     return {
       name,
       encapsulation: spec?.encapsulation ?? tunnel?.encapsulation ?? "",
@@ -157,13 +162,12 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSin
         tunnel === undefined
           ? (spec?.remote.address ?? "")
           : formatEndpoint(live?.control?.remote ?? tunnel.remote),
-      tunnelId: tunnel?.tunnelId ?? spec?.tunnelId ?? null,
-      // Of a managed tunnel it is what the peer has told, if it has.
-      peerTunnelId:
-        spec?.peerTunnelId ?? (live?.control?.peerConnectionId || tunnel?.peerTunnelId || null),
+      tunnelId: ids?.tunnelId || spec?.tunnelId || null,
+      peerTunnelId: spec?.peerTunnelId ?? (ids?.peerTunnelId || null),
       datapath: tunnel === undefined ? "" : traitsOf(tunnel.datapath).apiName,
       underlayMtu: known?.underlayMtu ?? null,
-      sessions: sessions.get(name)?.length ?? 0,
+      sessions: inside.length,
+      traffic: trafficOf(inside),
       conditions: conditionsOf(status, "L2tpTunnel", name),
       control: live?.control ?? null,
       counters: counters(live?.endpoint),
@@ -189,13 +193,11 @@ export function sessionRows(
     const spec = (known?.object ?? intake.sessions.get(key))?.spec;
     const session = known?.session ?? live?.session;
     const attachments = store.livingOf(key).map((attachment) => place(attachment, links));
-    const [first] = attachments;
     return {
       name: key,
       tunnel: spec?.tunnelRef.name ?? session?.tunnel ?? "",
-      sessionId: session?.sessionId ?? spec?.sessionId ?? null,
-      peerSessionId: spec?.peerSessionId ?? session?.peerSessionId ?? null,
-      interface: first === undefined ? null : interfaceName(known, first, live),
+      ...idsOf(session, live, spec),
+      interface: links.get(linkId.pseudowire(key))?.name ?? null,
       mtu: links.get(linkId.pseudowire(key))?.mtu ?? (session?.mtu || null),
       pseudowireType: spec?.pseudowireType ?? session?.pseudowireType ?? DEFAULT_PSEUDOWIRE.name,
       mode: modeNameOf(spec?.attachment?.mode),
@@ -209,6 +211,23 @@ export function sessionRows(
       counters: counters(live?.counters),
     };
   }
+}
+
+/** Ids of the session's frames. A signalled session has them when its ends have agreed. */
+function idsOf(
+  session: Session | undefined,
+  live: SessionState | undefined,
+  spec: SessionSpec | undefined,
+): Pick<SessionRow, "sessionId" | "peerSessionId"> {
+  if (live?.control !== undefined || session?.control !== undefined) {
+    const onWire = live === undefined ? null : sessionOnWire(live);
+    const { sessionId = null, peerSessionId = null } = onWire ?? {};
+    return { sessionId, peerSessionId };
+  }
+  return {
+    sessionId: session?.sessionId ?? spec?.sessionId ?? null,
+    peerSessionId: spec?.peerSessionId ?? session?.peerSessionId ?? null,
+  };
 }
 
 function withoutCookies({ established, ...control }: SessionControlState): SessionControlRow {

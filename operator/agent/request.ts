@@ -14,6 +14,7 @@ import {
   FORMS,
   type Route,
 } from "../agent-protocol.ts";
+import { TRACE_KINDS } from "../trace-protocol.ts";
 
 const MAX_DOCTOR_SECONDS = 60;
 
@@ -34,6 +35,8 @@ export function checkRequest(request: unknown): AgentRequest {
       if (!isFine) throw invalid(`seconds: 0 to ${MAX_DOCTOR_SECONDS}`);
       return { op: "doctor", seconds };
     }
+    case "trace":
+      return checkTrace(fields);
     case "annotation":
       return {
         op: "annotation",
@@ -171,6 +174,19 @@ function checkRoute(value: unknown): Route {
     return field === "table" && number === RT_TABLE_MAIN ? [] : [[field, number]];
   });
   return { destination, gateway: gateway as string | null, ...Object.fromEntries(numbers) };
+}
+
+function checkTrace(fields: Record<string, unknown>): AgentRequest {
+  const { target } = fields;
+  const isSession = typeof target === "string" && target.includes("/");
+  const asked = list(fields.kinds, "kinds");
+  const kinds = TRACE_KINDS.filter((kind) => asked.includes(kind));
+  if (kinds.length !== asked.length) throw invalid(`kinds: some of ${TRACE_KINDS.join(", ")}`);
+  return {
+    op: "trace",
+    target: text(target, "target", isSession ? FORMS.session : FORMS.tunnel),
+    kinds,
+  };
 }
 
 function checkGc(fields: Record<string, unknown>): AgentRequest {

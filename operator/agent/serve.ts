@@ -1,29 +1,23 @@
 /** The agent's socket: checks what is asked, and hands it to whom it concerns. */
 import type { Server } from "node:net";
-import type { Listing } from "../../datapath/datapath.ts";
 import { SystemError } from "../../linux/errno.ts";
-import { findLink } from "../../linux/netlink/link.ts";
-import { attachmentMode } from "../../model/attachments/index.ts";
-import { sessionMtu } from "../../model/mtu.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
 import { type Client, serve } from "../../rpc/server.ts";
-import { nodePaths } from "../../underlay/index.ts";
+import { ReplyStream } from "../../rpc/stream.ts";
 import { AgentError } from "../agent-error.ts";
 import {
   type AgentRequest,
   type AgentResults,
-  type Examination,
   MAX_REQUEST_BYTES,
   type SessionRequest,
 } from "../agent-protocol.ts";
-import { ownDeviceName } from "../resolve/desired.ts";
+import type { TraceRequest } from "../trace-protocol.ts";
 import type { Agent } from "./agent.ts";
-import { diagnose, type NodeKnowledge } from "./doctor.ts";
-import { aboutFragments, readFragments } from "./fragment-findings.ts";
-import { aboutUnreadable, objectFindings } from "./object-findings.ts";
+import { examine } from "./examine.ts";
 import type { PassState } from "./pass-state.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { checkRequest } from "./request.ts";
+import { trace } from "./trace/trace.ts";
 
 const MAX_CONNECTIONS = 1024;
 const IDLE_TIMEOUT_MS = 120_000;
@@ -47,16 +41,20 @@ async function handle(
   agent: Agent,
   request: AgentRequest,
   client: Client,
-): Promise<AgentResults[keyof AgentResults]> {
+): Promise<AgentResults[keyof AgentResults] | ReplyStream> {
+  // These two ask nothing of the objects.
+  if (request.op !== "annotation" && request.op !== "dump") {
+    await agent.awaitObjects(request.op === "attach" ? request.session : null);
+  }
   switch (request.op) {
     case "ready":
       requireState(agent);
       await agent.requireDatapath();
       return null;
     case "tunnels":
-      return tunnelRows(requireState(agent), await agent.listDatapath(), agent.status);
+      return tunnelRows(requireState(agent), await agent.node.measure(), agent.status);
     case "sessions": {
-      const listing = await agent.listDatapath();
+      const listing = await agent.node.measure();
       const links = agent.node.presentLinks();
       return sessionRows(requireState(agent), listing, agent.status, agent.store, links);
     }
@@ -67,7 +65,9 @@ async function handle(
     case "annotation":
       return agent.source.annotationOf(request.pod, request.uid);
     case "doctor":
-      return examine(agent, request.seconds);
+      return examine(agent, request.seconds, () => requireState(agent));
+    case "trace":
+      return traced(agent, request);
     default:
       return toldWhere(agent, request, async () => {
         // It has given up, and done what it does then: nothing may happen behind its back.
@@ -83,6 +83,25 @@ async function handle(
         }
       });
   }
+}
+
+function traced(agent: Agent, request: TraceRequest): ReplyStream {
+  const node = {
+    nodeName: agent.nodeName,
+    state: () => agent.state,
+    look: () => agent.listDatapath(),
+  };
+  const { target, kinds } = request;
+  return new ReplyStream(async (outlet) => {
+    agent.log.info({ target, kinds }, "a trace begins");
+    try {
+      return await trace(request, node, outlet);
+    } catch (error) {
+      throw forCaller(error);
+    } finally {
+      agent.log.info({ target }, "a trace has ended");
+    }
+  });
 }
 
 type ChangeRequest = Extract<
@@ -169,74 +188,4 @@ function whose({ session, pod, containerId, ifname }: Omit<SessionRequest, "netn
 function requireState(agent: Agent): PassState {
   if (agent.state !== null) return agent.state;
   throw new AgentError("NotReady", "the agent has not read its objects yet", "try again");
-}
-
-async function examine(agent: Agent, seconds: number): Promise<Examination> {
-  const before = await agent.listDatapath();
-  const fragments = readFragments();
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-  const state = requireState(agent);
-  const after = await agent.listDatapath();
-  const links = agent.node.presentLinks();
-  const input = {
-    nodeName: agent.nodeName,
-    folder: agent.folder,
-    intake: state.intake,
-    rejections: state.rejections,
-    tunnels: tunnelRows(state, after, agent.status),
-    sessions: sessionRows(state, after, agent.status, agent.store, links),
-    attachments: attachmentRows(state, agent.store, links),
-  };
-  const watched = [
-    ...diagnose(before, after, surroundings(agent, state, after)),
-    ...aboutFragments(agent.nodeName, fragments, readFragments()),
-  ];
-  const total = (listing: Listing, name: "rxPackets" | "txPackets") =>
-    listing.sessions.reduce((sum, { counters }) => sum + counters[name], 0);
-  return {
-    findings: [...objectFindings(input), ...aboutUnreadable(agent.store.unreadable), ...watched],
-    tunnels: input.tunnels.length,
-    sessions: input.sessions.length,
-    rxPackets: total(after, "rxPackets") - total(before, "rxPackets"),
-    txPackets: total(after, "txPackets") - total(before, "txPackets"),
-    seconds,
-  };
-}
-
-function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listing): NodeKnowledge {
-  const programmed = new Map(sessions.map((state) => [state.session.key, state]));
-  return {
-    noRoute(name) {
-      const tunnel = resolved.tunnels.get(name)?.tunnel;
-      if (tunnel === undefined) return null;
-      try {
-        const { route } = nodePaths(agent.node.socket);
-        route(tunnel.remote.address, tunnel.local.address);
-        return null;
-      } catch (error) {
-        return String((error as { code?: string }).code ?? error);
-      }
-    },
-    fittingMtu(key) {
-      const session = resolved.sessions.get(key)?.session;
-      const tunnel = resolved.tunnels.get(session?.tunnel ?? "");
-      if (session === undefined || tunnel === undefined || tunnel.noRoute !== null) return null;
-      return sessionMtu(tunnel.underlayMtu, tunnel.tunnel, session);
-    },
-    device(key) {
-      const known = resolved.sessions.get(key);
-      const isOnNode = known !== undefined && attachmentMode(known.mode).deviceIn === "node";
-      const [pod] = isOnNode ? [] : agent.store.livingOf(key);
-      if (pod === undefined) {
-        if (known === undefined) return null;
-        const name = ownDeviceName(known, programmed.get(key));
-        const link = findLink(agent.node.socket, name);
-        return link === undefined ? null : { place: name, up: link.up, mtu: link.mtu };
-      }
-      const link = agent.node.podLink(pod);
-      if (link === undefined) return null;
-      return { place: `${link.name} of ${pod.pod}`, up: link.up, mtu: link.mtu };
-    },
-    isAttached: (key) => agent.store.livingOf(key).length > 0,
-  };
 }

@@ -21,7 +21,7 @@ export interface TunnelSpec {
      */
     address?: string;
     /**
-     * Instead of the address, the interface whose address to use.
+     * Instead of the address, the interface whose address to use. An interface of a VRF, or an address in one, binds the tunnel to the VRF. A link-local remote needs the interface.
      */
     interface?: string;
     /**
@@ -73,7 +73,7 @@ export interface TunnelSpec {
    */
   datapath?: "Auto" | "Kernel" | "Userspace";
   /**
-   * Whether UDP datagrams carry a checksum.
+   * Whether UDP datagrams carry a checksum. Over IPv6 the peer must accept those without (RFC 6935; Linux: udp6_csum_rx off), and must be told so, as the node is by false.
    */
   udpChecksum?: boolean;
   /**

@@ -10,11 +10,6 @@ export const TUNNEL_CHECKS = {
   unmanagedHasPeerId: (self: TunnelSpec) =>
     (self.control !== undefined && (self.control?.mode ?? "Managed") === "Managed") ||
     self.peerTunnelId !== undefined,
-  controlOverIpInUserspace: (self: TunnelSpec) =>
-    self.control === undefined ||
-    (self.control?.mode ?? "Managed") === "Static" ||
-    (self.datapath ?? "Auto") !== "Kernel" ||
-    (self.encapsulation ?? "UDP") === "UDP",
   backupsInUserspace: (self: TunnelSpec) =>
     self.control === undefined ||
     (self.control?.mode ?? "Managed") === "Static" ||
@@ -34,7 +29,20 @@ export const TUNNEL_CHECKS = {
   unspecifiedAddress: (self: string) => !/^[0:.]+$/.test(self),
   multicastAddress: (self: string) => !/^(2(2[4-9]|3[0-9])[.]|[fF]{2}[0-9a-fA-F]{2}:)/.test(self),
   broadcastAddress: (self: string) => self !== "255.255.255.255",
-  linkLocalAddress: (self: string) => !/^[fF][eE][89abAB][0-9a-fA-F]:/.test(self),
+  mappedAddress: (self: string) =>
+    !/^[0:]*:[fF]{4}:([0-9]+[.][0-9.]+|[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,4}|:[0-9a-fA-F]{0,4})$/.test(
+      self,
+    ),
+  localLinkLocal: (self: NonNullable<TunnelSpec["local"]>) =>
+    self.address === undefined || !/^[fF][eE][89abAB][0-9a-fA-F]:/.test(self.address),
+  remoteLinkLocal: (self: TunnelSpec) =>
+    !/^[fF][eE][89abAB][0-9a-fA-F]:/.test(self.remote.address) ||
+    self.local?.interface !== undefined,
+  backupLinkLocal: (self: TunnelSpec, one: NonNullable<TunnelSpec["backup"]>[number]) =>
+    !/^[fF][eE][89abAB][0-9a-fA-F]:/.test(one.address) || self.local?.interface !== undefined,
+  backupScope: (self: TunnelSpec, one: NonNullable<TunnelSpec["backup"]>[number]) =>
+    /^[fF][eE][89abAB][0-9a-fA-F]:/.test(one.address) ===
+    /^[fF][eE][89abAB][0-9a-fA-F]:/.test(self.remote.address),
   onlyManagedHasBackups: (self: TunnelSpec) =>
     self.backup === undefined ||
     (self.control !== undefined && (self.control?.mode ?? "Managed") === "Managed"),

@@ -63,6 +63,11 @@ const FAMILY = {
   remedy: "IPv4 or IPv6, as spec.remote",
 } as const;
 const UNICAST = "a unicast address";
+const LINK_LOCAL = "^[fF][eE][89abAB][0-9a-fA-F]:";
+const NO_LINK = {
+  reason: "a link-local address: it is found on one link alone",
+  remedy: "name the link in spec.local.interface, or use another address",
+} as const;
 const ANOTHER_PEER = "another peer's address";
 
 export const TUNNEL_RULES = {
@@ -86,13 +91,6 @@ export const TUNNEL_RULES = {
     cel: `${IS_MANAGED} || has(self.peerTunnelId)`,
     reason: "missing",
     remedy: "give the peer's id of the tunnel, or use spec.control.mode: Managed",
-  },
-  controlOverIpInUserspace: {
-    at: ["spec"],
-    field: "datapath",
-    cel: `${HAS_NO_CONNECTION} || self.datapath != 'Kernel' || self.encapsulation == 'UDP'`,
-    reason: "a control connection over IP is the userspace datapath's",
-    remedy: "leave it out",
   },
   backupsInUserspace: {
     at: ["spec"],
@@ -147,11 +145,39 @@ export const TUNNEL_RULES = {
     reason: "a broadcast address: a tunnel has one peer, not a network",
     remedy: UNICAST,
   },
-  linkLocalAddress: {
+  mappedAddress: {
     at: ADDRESSES,
-    cel: "!self.matches('^[fF][eE][89abAB][0-9a-fA-F]:')",
-    reason: "a link-local address: L2TP has no field for the interface that it belongs to",
-    remedy: UNICAST,
+    cel: "!self.matches('^[0:]*:[fF]{4}:([0-9]+[.][0-9.]+|[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,4}|:[0-9a-fA-F]{0,4})$')",
+    reason: "an IPv4-mapped address: no IPv6 packet carries it",
+    remedy: "write the IPv4 address itself",
+  },
+  localLinkLocal: {
+    at: ["spec.local"],
+    field: "address",
+    cel: `!has(self.address) || !self.address.matches('${LINK_LOCAL}')`,
+    reason: "a link-local address: it does not tell its interface",
+    remedy: "give spec.local.interface instead",
+  },
+  remoteLinkLocal: {
+    at: ["spec"],
+    field: "remote.address",
+    cel: `!self.remote.address.matches('${LINK_LOCAL}') || has(self.local.interface)`,
+    ...NO_LINK,
+  },
+  backupLinkLocal: {
+    at: ["spec"],
+    each: "backup",
+    field: "address",
+    cel: `!one.address.matches('${LINK_LOCAL}') || has(self.local.interface)`,
+    ...NO_LINK,
+  },
+  backupScope: {
+    at: ["spec"],
+    each: "backup",
+    field: "address",
+    cel: `one.address.matches('${LINK_LOCAL}') == self.remote.address.matches('${LINK_LOCAL}')`,
+    reason: "not of the remote's scope",
+    remedy: "use link-local addresses for all remotes, or for none",
   },
   onlyManagedHasBackups: {
     at: ["spec"],

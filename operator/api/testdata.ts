@@ -123,14 +123,14 @@ export const SAMPLES: readonly Sample[] = [
     control: {},
     datapath: "Kernel",
   }),
-  tunnel(
-    "a control connection over IP in the kernel",
-    {
-      ...{ encapsulation: "IP", ...remote("192.0.2.2") },
-      ...{ control: { mode: "Quiescent" }, datapath: "Kernel" },
-    },
-    "cel",
-  ),
+  tunnel("a control connection over IP in the kernel", {
+    ...{ encapsulation: "IP", ...remote("192.0.2.2"), local: undefined },
+    ...{ control: { mode: "Quiescent" }, datapath: "Kernel" },
+  }),
+  tunnel("a managed tunnel over IP in the kernel", {
+    ...{ encapsulation: "IP", ...remote("192.0.2.2"), local: undefined },
+    ...{ peerTunnelId: undefined, control: {}, datapath: "Kernel" },
+  }),
   tunnel(
     "backups in the kernel",
     {
@@ -160,6 +160,22 @@ export const SAMPLES: readonly Sample[] = [
   tunnel("nobody", remote("0.0.0.0"), "cel"),
   tunnel("nobody, in IPv6", remote("0::0"), "cel"),
   tunnel("link-local", remote("fe80::1"), "cel"),
+  tunnel("link-local, by an interface", {
+    local: { interface: "eth0" },
+    remote: { address: "fe80::1" },
+  }),
+  tunnel("a local link-local address", { local: { address: "fe80::1" } }, "cel"),
+  tunnel("IPv4-mapped", remote("::ffff:192.0.2.2"), "cel"),
+  tunnel("IPv4-mapped, spelt in full", remote("0:0:0:0:0:FFFF:c000:202"), "cel"),
+  backup("a link-local backup of no link", [{ address: "fe80::3" }], "cel"),
+  tunnel(
+    "a backup of another scope",
+    {
+      ...{ local: { interface: "eth0" }, remote: { address: "fe80::2" } },
+      ...{ peerTunnelId: undefined, control: {}, backup: [{ address: "2001:db8::3" }] },
+    },
+    "cel",
+  ),
   tunnel("a local multicast address", { local: { address: "239.1.2.3" } }, "cel"),
   tunnel("two families", { remote: { address: "2001:db8::1" } }, "cel"),
   tunnel("itself", { remote: { address: "192.0.2.1", port: 5000 } }, "cel"),

@@ -23,7 +23,14 @@ const EDGES = fc
     fc.constantFrom("::", "::1", "::224.0.0.1", ":0:0:0:0:0:0:0", ".0.0.0", ".255.255.255"),
   )
   .map((parts) => parts.join(""))
-  .chain((text) => fc.constantFrom(text, "255.255.255.255", "::", "::ffff:224.0.0.1", "239.1.1.1"));
+  .chain((text) =>
+    fc.constantFrom(
+      ...[text, "255.255.255.255", "::", "239.1.1.1"],
+      ...["::ffff:224.0.0.1", "::FFFF:c000:201", "0:0:0:0:0:ffff:192.0.2.1"],
+      ...["0:0:0:0:0:ffff::1", "0:0:0:0:0:ffff::", "::ffff:0:192.0.2.1", "::ffff", "::ffff:1"],
+      ...["0::ffff:1:2", "1::ffff:1:2", "::fffe:1:2", "::1:ffff:1:2"],
+    ),
+  );
 const SESSION: SessionSpec = { tunnelRef: { name: "t" }, sessionId: 1, peerSessionId: 2 };
 
 describe("validateTunnel", () => {
@@ -33,6 +40,7 @@ describe("validateTunnel", () => {
     ["IP", { encapsulation: "IP", local: {}, remote: { address: "192.0.2.2" } }],
     ["no local address", { local: { port: 7 } }],
     ["the largest ids", { tunnelId: 0xffffffff, peerTunnelId: 1 }],
+    ["a link-local remote", { local: { interface: "eth0" }, remote: { address: "fe80::2" } }],
     [
       "one host, two ports",
       { local: { address: "127.0.0.1", port: 1 }, remote: { address: "127.0.0.1", port: 2 } },
@@ -46,6 +54,8 @@ describe("validateTunnel", () => {
     ["broadcast", { remote: { address: "255.255.255.255" } }, "a broadcast address"],
     ["nobody", { remote: { address: "0.0.0.0" } }, "an? unspecified address"],
     ["no scope", { local: {}, remote: { address: "fe80::1" } }, "a link-local address"],
+    ["IPv4 in IPv6", { local: {}, remote: { address: "::ffff:192.0.2.2" } }, "IPv4-mapped address"],
+    ["a local address on a link", { local: { address: "fe80::1" } }, "does not tell its interface"],
     ["two families", { remote: { address: "::1" } }, "not of the remote's family"],
     [
       "itself",
@@ -91,6 +101,7 @@ describe("validateTunnel", () => {
       multicast: /a multicast address/,
       broadcast: /a broadcast address/,
       "link-local": /a link-local address/,
+      "ipv4-mapped": /an IPv4-mapped address/,
       unicast: /^$/,
       loopback: /^$/,
     };

@@ -63,7 +63,8 @@ export function sharedEndpoints(
   programmed: ReturnType<typeof placed>,
 ): SharedEndpoints {
   const overUdp = tunnels.filter(({ tunnel }) => tunnel.encapsulation === "UDP");
-  const at = ({ tunnel: { local } }: Located) => `${local.address} ${local.port}`;
+  const at = ({ tunnel: { local, device } }: Located) =>
+    `${local.address} ${local.port} ${device?.name ?? ""}`;
   const sharing = new Map<string, Sharing>();
   for (const group of Map.groupBy(overUdp, at).values()) {
     const [first, ...others] = group.map(askedFor);

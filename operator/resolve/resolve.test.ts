@@ -36,6 +36,8 @@ const NOTHING: ResolveContext["programmed"] = {
   underlayMtus: new Map(),
 };
 
+const noDevices = { deviceToBind: () => null };
+
 function resolved(
   tunnels: readonly L2tpTunnel[],
   sessions: readonly L2tpSession[] = [],
@@ -51,7 +53,8 @@ function resolved(
   return resolve(intake, {
     nodeName: "here",
     underlay: {
-      route: () => ({ source: "192.0.2.1", mtu: 1500 }),
+      ...noDevices,
+      route: () => ({ source: "192.0.2.1", mtu: 1500, type: "unicast" }),
       interfaceAddress: (name) => (name === "eth0" ? "192.0.2.77" : undefined),
     },
     secrets: () => {
@@ -64,6 +67,7 @@ function resolved(
 }
 
 const noRoute: ResolveContext["underlay"] = {
+  ...noDevices,
   route() {
     throw Object.assign(new Error("no"), { code: "ENETUNREACH" });
   },
@@ -136,6 +140,22 @@ it("lives without a route where the local address is given, with the MTU that it
 
 it("refuses a tunnel that only turns out to lead to itself when its address is looked up", () => {
   const { refusedTunnels } = resolved([tunnel("t", { remote: { address: "192.0.2.1" } })]);
+  expect(refusedTunnels.get("t")?.message).toContain("leads to itself");
+});
+
+it("takes a link-local remote by the interface that is named, unless that is the remote's", () => {
+  const near = tunnel("t", { local: { interface: "eth0" }, remote: { address: "fe80::2" } });
+  const on = (local: string) => ({
+    route: () => ({ source: local, mtu: 1500, type: "unicast" }),
+    interfaceAddress: () => local,
+    deviceToBind: () => ({ name: "eth0", index: 7 }),
+  });
+  const { tunnels } = resolved([near], [], { underlay: on("fe80::1") });
+  expect(tunnels.get("t")?.tunnel).toMatchObject({
+    local: { address: "fe80::1" },
+    device: { name: "eth0", index: 7 },
+  });
+  const { refusedTunnels } = resolved([near], [], { underlay: on("fe80::2") });
   expect(refusedTunnels.get("t")?.message).toContain("leads to itself");
 });
 
@@ -229,7 +249,7 @@ it("needs a route to one of the remotes, and fits frames to the narrowest path",
     route(remote) {
       const mtu = mtus[remote];
       if (mtu === undefined) throw Object.assign(new Error("no"), { code: "ENETUNREACH" });
-      return { source: "192.0.2.1", mtu };
+      return { source: "192.0.2.1", mtu, type: "unicast" };
     },
   };
   const { tunnels } = resolved([object], [], { underlay });

@@ -15,7 +15,6 @@ import { pickFeatures } from "../../model/features.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import { sessionMtu } from "../../model/mtu.ts";
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
-import { canonicalAddress } from "../../net/ip.ts";
 import { cookieProblem, parseCookie } from "../api/cookie.ts";
 import { parseDuration } from "../api/duration.ts";
 import { endpointOf } from "../api/endpoint.ts";
@@ -26,6 +25,7 @@ import {
   type L2tpSession,
   type L2tpTunnel,
   type SessionSpec,
+  type TunnelSpec,
 } from "../api/types.ts";
 import { validateSession, validateTunnel } from "../api/validate.ts";
 import { requireFitting, sessionControl, tunnelControl } from "./control.ts";
@@ -35,6 +35,7 @@ import {
   sharedEndpoints,
   type TunnelNeighbors,
 } from "./datapaths.ts";
+import { type NodePaths, resolveEnds } from "./ends.ts";
 import {
   claimOf,
   type HeldObjects,
@@ -51,14 +52,6 @@ import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./re
 import { readSecret, type SecretReader } from "./secret.ts";
 import { modeName, pseudowireTypeOf, requireCarriable } from "./session-kind.ts";
 import { type HeldMtu, settleMtu } from "./session-mtu.ts";
-
-/** The paths and addresses of the node (underlay/). */
-export interface NodePaths {
-  /** @throws Error with `code`, ENETUNREACH or EHOSTUNREACH, where there is none */
-  route(remote: string, local?: string): { source: string | undefined; mtu: number };
-  /** An address of the interface, of the same family as `remote`; undefined where it has none. */
-  interfaceAddress(name: string, remote: string): string | undefined;
-}
 
 export interface ResolveContext {
   readonly nodeName: string;
@@ -77,7 +70,6 @@ export interface ResolveContext {
 }
 
 const NONE_UNREADABLE: Unreadable = { tunnels: () => false, sessions: () => false };
-const FALLBACK_UNDERLAY_MTU = 1500;
 
 export function resolve(intake: Intake, context: ResolveContext): Resolved {
   const refusedTunnels = new Map<string, Refusal>();
@@ -246,6 +238,13 @@ function requireValid(problems: readonly FieldProblem[]): void {
   throw new RefusalError("Accepted", "Invalid", problems.map(describeProblem).join("; "));
 }
 
+/** A local address that was looked up may turn out to be a remote's. */
+function requireOtherEnd(spec: TunnelSpec, address: string): void {
+  if (spec.local?.address !== undefined) return;
+  const problems = validateTunnel({ ...spec, local: { ...spec.local, address } });
+  requireValid(problems.filter(({ path }) => !path.startsWith("spec.local.")));
+}
+
 function resolveTunnel(
   object: L2tpTunnel,
   ids: Set<number>,
@@ -253,7 +252,7 @@ function resolveTunnel(
 ): ResolvedTunnel {
   const { metadata, spec } = object;
   requireValid(validateTunnel(spec));
-  const { local, underlayMtu, noRoute } = resolveUnderlay(object, context);
+  const { local, device, ...ends } = resolveEnds(object, context);
   const { programmed, held = NOTHING_HELD } = context;
   const tunnelId =
     spec.tunnelId ??
@@ -270,15 +269,14 @@ function resolveTunnel(
     encapsulation: spec.encapsulation ?? "UDP",
     local: endpointOf(spec, { address: local, port: spec.local?.port }),
     remote: endpointOf(spec, spec.remote),
+    ...optional("device", device),
     // Over IP there is none to leave out.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
     ...pickFeatures(spec),
     ...optional("control", tunnelControl(spec, local, context.secrets)),
   };
-  // The local address may have been looked up, and only now turn out to be the remote's.
-  const found = { address: local, ...(tunnel.local.port === 0 ? {} : { port: tunnel.local.port }) };
-  requireValid(validateTunnel({ ...spec, local: found }));
-  return { object, tunnel, underlayMtu, noRoute, notInKernel: null };
+  requireOtherEnd(spec, local);
+  return { object, tunnel, ...ends, notInKernel: null };
 }
 
 /**
@@ -307,69 +305,6 @@ function withDatapath(
 ): ResolvedTunnel {
   const { datapath, notInKernel } = chooseDatapath(located, others, context);
   return { ...located, tunnel: { ...located.tunnel, datapath }, notInKernel };
-}
-
-function resolveUnderlay(
-  { metadata, spec }: L2tpTunnel,
-  { underlay, programmed }: ResolveContext,
-): { local: string; underlayMtu: number; noRoute: string | null } {
-  const given = givenLocal(spec, underlay);
-  const remotes = [spec.remote, ...(spec.backup ?? [])].map(({ address }) => address);
-  const paths = remotes.map((remote) => nextHop(remote, given, underlay));
-  // Whichever of the remotes carries, frames are to fit.
-  const routes = paths.filter((path) => typeof path !== "string");
-  const [noRoute = ""] = paths.filter((path) => typeof path === "string");
-  const [first] = routes;
-  const local = given ?? first?.source;
-  if (local === undefined) {
-    const message = `${noRoute}, so no local address; add a route, or give spec.local.address`;
-    throw new RefusalError("Programmed", "NoRoute", message);
-  }
-  const underlayMtu =
-    first === undefined
-      ? (programmed.underlayMtus.get(metadata.name) ?? FALLBACK_UNDERLAY_MTU)
-      : Math.min(...routes.map(({ mtu }) => mtu));
-  return { local: canonicalAddress(local), underlayMtu, noRoute: noRoute || null };
-}
-
-/** Bytes of the largest packet that all paths of the tunnel carry unfragmented now; null: no path is known. */
-export function pathMtuNow({ spec }: L2tpTunnel, underlay: NodePaths): number | null {
-  try {
-    const given = givenLocal(spec, underlay);
-    const remotes = [spec.remote, ...(spec.backup ?? [])];
-    const mtus = remotes.flatMap(({ address }) => {
-      const path = nextHop(address, given, underlay);
-      return typeof path === "string" ? [] : path.mtu;
-    });
-    return mtus.length === 0 ? null : Math.min(...mtus);
-  } catch (error) {
-    if (error instanceof RefusalError) return null;
-    throw error;
-  }
-}
-
-/** The route, or why there is none. */
-function nextHop(remote: string, given: string | undefined, underlay: NodePaths) {
-  try {
-    const route = underlay.route(remote, given);
-    if (given !== undefined || route.source !== undefined) return route;
-  } catch (error) {
-    const code = (error as { code?: string }).code ?? String(error);
-    return `no route to ${remote} (${code})`;
-  }
-  throw new RefusalError("Programmed", "NoLocalAddress", `no source address to ${remote}`);
-}
-
-function givenLocal(
-  { local, remote }: L2tpTunnel["spec"],
-  underlay: NodePaths,
-): string | undefined {
-  if (local?.interface === undefined) return local?.address;
-  const address = underlay.interfaceAddress(local.interface, remote.address);
-  if (address !== undefined) return address;
-  const family = remote.address.includes(":") ? "IPv6" : "IPv4";
-  const message = `interface ${local.interface} has no ${family} address; give it one, or name another`;
-  throw new RefusalError("Programmed", "NoLocalAddress", message);
 }
 
 function resolveSession(

@@ -1,6 +1,6 @@
 /** The results of resolving, and what it is told of the node. */
 import type { SessionClaim } from "../../model/conflicts.ts";
-import type { Session, Tunnel } from "../../model/model.ts";
+import type { BoundDevice, Session, Tunnel } from "../../model/model.ts";
 import type { L2tpSession, L2tpTunnel, SessionSpec } from "../api/types.ts";
 import type { Refusal } from "./refusal.ts";
 
@@ -12,6 +12,8 @@ export interface ResolvedTunnel {
   readonly underlayMtu: number;
   /** The MTU is a guess, since there is no route to the remote now. */
   readonly noRoute: string | null;
+  /** The node does not have the tunnel's local address now. */
+  readonly isAddressLost?: boolean;
 }
 
 export interface ResolvedSession {
@@ -38,6 +40,8 @@ export interface Programmed {
   /** Names of those that share their port with no other datapath's (`DatapathTraits.ports`). */
   readonly kernelTunnels: ReadonlySet<string>;
   readonly sessions: ReadonlyMap<string, number>;
+  /** The devices that sockets of tunnels are bound to. */
+  readonly devices?: ReadonlyMap<string, BoundDevice>;
   /** The Remote End IDs of sessions in managed tunnels, by key. */
   readonly remoteEndIds?: ReadonlyMap<string, string>;
 }

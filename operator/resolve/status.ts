@@ -5,12 +5,14 @@ import type { SessionState } from "../../datapath/datapath.ts";
 import type { FailureCode } from "../../datapath/failure.ts";
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
+import { StopResult } from "../../l2tp/control/result-code.ts";
 import type { Attachment } from "../../model/attachments/attachment.ts";
 import type { FieldProblem } from "../../model/problem.ts";
 import { describeProblem } from "../../model/problem.ts";
 import { writeRemoteEndId } from "../../model/remote-end-id.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import { interfaceName } from "./desired.ts";
+import { peerNeeds } from "./peer-needs.ts";
 import type { Refusal } from "./refusal.ts";
 import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 
@@ -78,7 +80,8 @@ const FAILURE_REASONS: Readonly<Partial<Record<FailureCode, string>>> = {
 
 const FAILURE_REMEDIES: Readonly<Partial<Record<FailureCode, string>>> = {
   EADDRNOTAVAIL: "the node does not have the local address (yet); it is tried again",
-  EADDRINUSE: "another program has the local port; stop it, or choose another port",
+  EADDRINUSE:
+    "another program has the local port, or over IP the control connection ID; stop it, or choose another port or address",
   EEXIST: "another interface has the name; rename or delete it",
   ENETUNREACH: "there is no route to the remote (yet); it is tried again",
   EHOSTUNREACH: "there is no route to the remote (yet); it is tried again",
@@ -100,20 +103,12 @@ function served(what: string, datapath: string, notInKernel: string | null): str
 }
 
 export function tunnelStatus(
-  { object, tunnel, notInKernel, underlayMtu, noRoute }: ResolvedTunnel,
+  resolved: ResolvedTunnel,
   failures: Failures,
   control?: TunnelControlState,
 ): Omit<TunnelStatus, "conditions"> & { conditions: UndatedCondition[] } {
+  const { object, tunnel, underlayMtu } = resolved;
   const failure = failures.get(`tunnel ${tunnel.name}`);
-  const programmed: UndatedCondition = {
-    type: "Programmed",
-    status: "True",
-    reason: noRoute === null ? "Programmed" : "NoRoute",
-    message:
-      noRoute === null
-        ? served("tunnel", tunnel.datapath, notInKernel)
-        : `The tunnel is programmed, but there is ${noRoute}.`,
-  };
   return {
     nodeName: object.spec.nodeName,
     localAddress: tunnel.local.address,
@@ -123,11 +118,27 @@ export function tunnelStatus(
     mtu: underlayMtu,
     conditions: [
       ACCEPTED,
-      failure === undefined ? programmed : failed(failure),
+      failure === undefined ? programmedTunnel(resolved) : failed(failure),
       ...(tunnel.control === undefined ? [] : [alive(control)]),
       ...(tunnel.control?.backups.length ? [redundant(control)] : []),
     ],
   };
+}
+
+function programmedTunnel(resolved: ResolvedTunnel): UndatedCondition {
+  const { tunnel, notInKernel, noRoute, isAddressLost } = resolved;
+  const type = "Programmed";
+  if (isAddressLost) {
+    const where = tunnel.device === undefined ? "" : ` in ${tunnel.device.name}`;
+    const message = `The node does not have the local address ${tunnel.local.address}${where} now. The tunnel stays, and carries frames again when the node has the address.`;
+    return { type, status: "False", reason: "AddressNotAvailable", message };
+  }
+  if (noRoute !== null) {
+    const message = `The tunnel is programmed, but there is ${noRoute}.`;
+    return { type, status: "True", reason: "NoRoute", message };
+  }
+  const message = [served("tunnel", tunnel.datapath, notInKernel), ...peerNeeds(tunnel)].join(" ");
+  return { type, status: "True", reason: "Programmed", message };
 }
 
 export function sessionStatus(
@@ -178,8 +189,9 @@ function alive(control: TunnelControlState | undefined): UndatedCondition {
     const message = "The peer has not answered yet; it is asked again and again.";
     return { type, status: "False", reason: "Connecting", message };
   }
-  const { by, why } = control.lastEnding;
-  const reason = by === "peer" ? "Refused" : by === "us" ? "Closed" : "PeerLost";
+  const { by, why, result } = control.lastEnding;
+  const closed = by === "peer" ? "Refused" : by === "us" ? "Closed" : "PeerLost";
+  const reason = result === StopResult.NotAuthorized ? "NotAuthorized" : closed;
   const message = `The control connection is down: ${why}; it is tried again.`;
   return { type, status: "False", reason, message };
 }

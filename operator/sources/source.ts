@@ -12,6 +12,8 @@ export interface ObjectSource {
   readonly folder: string | null;
   readonly secrets: SecretReader;
   readonly status: StatusSink;
+  /** False: the last read had what was kept for a restart, and the source may have more. */
+  readonly isWhole: boolean;
   /** What there is now; null: nobody can say yet, and nothing may be changed. @throws where it cannot be read */
   read(): Promise<Found | null>;
   /**

@@ -163,16 +163,20 @@ describe("addresses and routes", () => {
     await ip(netns, "addr", "add", "10.1.0.1/24", "dev", "v0");
     await ip(netns, "addr", "add", "fd00::1/64", "dev", "v0", "nodad");
     await ip(netns, "route", "add", "10.2.0.0/16", "via", "10.1.0.9", "metric", "77");
+    await ip(netns, "route", "add", "10.3.0.0/16", "via", "10.8.0.9", "dev", "v0", "onlink");
     await ip(netns, "-6", "route", "add", "default", "via", "fd00::9");
     const index = indexOf("v0");
     const prefixes = listAddresses(socket).filter((item) => item.link === index);
     expect(prefixes.map(({ prefix }) => prefix)).toEqual(["10.1.0.1/24", "fd00::1/64"]);
-    const route = { link: index, gateway: undefined, priority: undefined };
+    const onLink = { destination: "10.1.0.0/24", scope: 253, source: "10.1.0.1", isKernels: true };
+    const byGateway = { destination: "10.2.0.0/16", gateway: "10.1.0.9", priority: 77, scope: 0 };
+    const isOnLink = { destination: "10.3.0.0/16", gateway: "10.8.0.9", isOnLink: true };
     expect(listRoutes(socket)).toEqual(
       expect.arrayContaining([
-        { ...route, destination: "10.1.0.0/24" },
-        { ...route, destination: "10.2.0.0/16", gateway: "10.1.0.9", priority: 77 },
-        expect.objectContaining({ destination: "::/0", gateway: "fd00::9" }),
+        { link: index, ...onLink },
+        { link: index, ...byGateway },
+        expect.objectContaining(isOnLink),
+        expect.objectContaining({ destination: "::/0", gateway: "fd00::9", isKernels: undefined }),
       ]),
     );
   });
@@ -185,7 +189,10 @@ describe("addresses and routes", () => {
       link: index,
       source: "10.1.0.1",
       mtu: undefined,
+      type: "unicast",
     });
+    expect(lookUpRoute(socket, "10.1.0.1").type).toBe("local");
+    expect(lookUpRoute(socket, "10.1.0.255").type).toBe("broadcast");
     expect(lookUpRoute(socket, "10.2.0.7")).toMatchObject({ link: index, mtu: 1234 });
     expect(() => lookUpRoute(socket, "198.51.100.1")).toThrow("ENETUNREACH");
   });

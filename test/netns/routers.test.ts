@@ -3,6 +3,7 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { MANAGED_KERNEL } from "../../datapath/managed-kernel/traits.ts";
 import { describeFlaw } from "../../l2tp/control/describe.ts";
 import { type Decoded, decodeMessage } from "../../l2tp/control/message.ts";
 import { fromHex } from "../../l2tp/control/octets.ts";
@@ -15,6 +16,8 @@ import { until } from "../harness/wait.ts";
 
 const ROUTER = fileURLToPath(new URL("../harness/router.ts", import.meta.url));
 const NAME = "branch";
+/** Frames are the kernel's then, and its sockets hear the messages. */
+const IS_KERNEL = process.env.L2TP_TEST_DATAPATH === "Kernel";
 
 /** A Cisco's, as it came over IP: it carries MPEG-TS (12) alone. */
 const SCCRQ =
@@ -60,7 +63,15 @@ async function meet(wire: Wire): Promise<(hex: string) => void> {
   const [tunnel, session] = managedChanges(NAME, wire, [net.a, net.b], { initiates: false });
   if (tunnel?.op !== "putTunnel" || session?.op !== "putSession") throw new Error("no session");
   const control = sessionControl({ places: null, remoteEndId: "\u0000*" });
-  await end.apply(tunnel, { ...session, session: { ...session.session, control } });
+  const given = IS_KERNEL ? { socketOwner: MANAGED_KERNEL.name } : {};
+  await end.apply(
+    { ...tunnel, tunnel: { ...tunnel.tunnel, ...given } },
+    {
+      ...session,
+      session: { ...session.session, control },
+      ...(IS_KERNEL ? { device: null } : {}),
+    },
+  );
   const port = wire.encapsulation === "UDP" ? 1701 : 0;
   const options: RouterOptions = {
     encapsulation: wire.encapsulation,
@@ -111,11 +122,14 @@ describe("a router's first message", () => {
     });
   });
 
-  it("is answered as L2TPv3 where it is for both versions", async () => {
-    const say = await meet(WIRES[0] as Wire);
-    say(ETHERNET.replace("c803", "c802"));
-    expect((await answer("SCCRP")).header.connectionId).toBe(ID);
-  });
+  it.each(WIRES)(
+    "is answered as L2TPv3 over $encapsulation and $family where it is for both versions",
+    async (wire) => {
+      const say = await meet(wire);
+      say(ETHERNET.replace("c803", "c802"));
+      expect((await answer("SCCRP")).header.connectionId).toBe(ID);
+    },
+  );
 
   it.each(WIRES)(
     "is answered as captured, without a common pseudowire type, over $encapsulation and $family",

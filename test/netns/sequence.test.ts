@@ -1,22 +1,15 @@
 /** Sequence numbers as senders and paths garble them, by real frames through a datapath process. */
 import { afterEach, expect, it } from "vitest";
 import { Random } from "../../l2tp/testing/random.ts";
-import { checked } from "../../linux/errno.ts";
-import { c } from "../../linux/ffi.ts";
-import { inNetns } from "../../linux/netns.ts";
-import { AF_INET, encodeSockaddr } from "../../linux/socket.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
-import { experimentalFrame, FramePort } from "../harness/frames.ts";
+import { FramePort } from "../harness/frames.ts";
 import { TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { markOf, SequencedSender } from "../harness/sequenced-sender.ts";
 import { until } from "../harness/wait.ts";
 
-const SOCK_DGRAM = 2;
 const SEQUENCE_MASK = 0xff_ffff;
-const S_BIT = 0x4000_0000;
-const FRAME_BYTES = 64;
-const MARK_AT = 20;
 /** Frames on the way at once: fewer than any queue on it holds. */
 const WINDOW = 100;
 
@@ -27,40 +20,6 @@ afterEach(async () => {
   await agent.destroy();
   await net.remove();
 });
-
-/** A peer that numbers its frames as it likes; a mark in each tells it from all others. */
-class Sender {
-  readonly #fd: number;
-  readonly #to: Uint8Array;
-  #mark = 0;
-  sent = 0;
-
-  constructor() {
-    this.#fd = inNetns(net.b.netns, () => checked(c.socket(AF_INET, SOCK_DGRAM, 0), "socket"));
-    const local = encodeSockaddr({ address: net.b.ipv4, port: 5000 });
-    checked(c.bind(this.#fd, local, 16), "bind");
-    this.#to = encodeSockaddr({ address: net.a.ipv4, port: 5000 });
-  }
-
-  /** @returns the frame's mark */
-  send(sequence: number): number {
-    const message = Buffer.alloc(12);
-    message.writeUInt32BE(0x0003_0000, 0);
-    message.writeUInt32BE(128, 4);
-    message.writeUInt32BE(S_BIT + (sequence & SEQUENCE_MASK), 8);
-    const frame = experimentalFrame(FRAME_BYTES);
-    const mark = ++this.#mark;
-    frame.writeUInt32BE(mark, MARK_AT);
-    const bytes = Buffer.concat([message, frame]);
-    checked(c.sendto(this.#fd, bytes, bytes.length, 0, this.#to, this.#to.length), "send");
-    this.sent++;
-    return mark;
-  }
-
-  close(): void {
-    c.close(this.#fd);
-  }
-}
 
 type Path = (sent: readonly number[]) => number[];
 const random = new Random(18);
@@ -104,7 +63,7 @@ it.each([
   const answer = await cni(net.a, { command: "ADD", netns: pod, config: full });
   expect(answer.status, answer.stdout).toBe(0);
   const port = new FramePort(pod, "net1");
-  const sender = new Sender();
+  const sender = new SequencedSender(net.b, net.a);
   const arrived = new Set<number>();
   const discards = async () => {
     const { rxSeqDiscards } = (await agent.session("shop/lan"))?.counters ?? {};
@@ -120,7 +79,8 @@ it.each([
       }
       await until("each has come out or is dropped", async () => {
         for (let frame = port.receive(); frame !== null; frame = port.receive()) {
-          if (frame.length === FRAME_BYTES) arrived.add(frame.readUInt32BE(MARK_AT));
+          const mark = markOf(frame);
+          if (mark !== null) arrived.add(mark);
         }
         return arrived.size + (await discards()) === sender.sent;
       });

@@ -37,7 +37,7 @@ beforeAll(() => {
     'import { plain } from "./plain.ts";\n',
     'import { plain } from "./plain.ts";\nimport { shim } from "./shim.ts";\n',
   );
-  tree.replace("underlay/index.ts", "Underlay[] = [plain];", "Underlay[] = [shim, plain];");
+  tree.replace("underlay/index.ts", "Underlay[] = [bound, plain];", "Underlay[] = [shim, plain];");
 });
 
 afterAll(() => tree.remove());

@@ -7,7 +7,7 @@ import type { Tunnel } from "../../../model/model.ts";
 import { formatEndpoint } from "../../../net/ip.ts";
 import { findPath, readNetwork, type TunnelPath } from "../../../underlay/index.ts";
 
-type Ends = Pick<Tunnel, "local" | "remote">;
+type Ends = Pick<Tunnel, "local" | "remote" | "device">;
 
 export class EgressDevices {
   readonly #socket: NetlinkSocket;
@@ -28,11 +28,11 @@ export class EgressDevices {
   }
 
   /** The path to the remote; null: programs cannot send there. */
-  nextHop({ local, remote }: Ends): TunnelPath | null {
-    const key = `${formatEndpoint(local)} ${formatEndpoint(remote)}`;
+  nextHop({ local, remote, device }: Ends): TunnelPath | null {
+    const key = `${formatEndpoint(local)} ${formatEndpoint(remote)} ${device?.index ?? ""}`;
     const known = this.#routes.get(key);
     if (known !== undefined) return known;
-    const found = this.#find(local.address, remote.address);
+    const found = this.#find(local.address, remote.address, device?.index);
     this.#routes.set(key, found);
     return found;
   }
@@ -48,9 +48,9 @@ export class EgressDevices {
     }
   }
 
-  #find(local: string, remote: string): TunnelPath | null {
+  #find(local: string, remote: string, device?: number): TunnelPath | null {
     try {
-      const path = findPath(this.#network, remote, local);
+      const path = findPath(this.#network, remote, local, device);
       return path.isPlainEthernet && this.#attach(path.egress) ? path : null;
     } catch {
       // The process says why when it sends.

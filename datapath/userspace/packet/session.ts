@@ -45,8 +45,9 @@ export class LocalEndpoint {
     this.receivesIpHeader = !this.overUdp && !tunnel.local.address.includes(":");
   }
 
-  static keyOf({ encapsulation, local, remote, socketOwner }: Tunnel): string {
-    const key = `${encapsulation} ${local.address} ${local.port}`;
+  static keyOf({ encapsulation, local, remote, device, socketOwner }: Tunnel): string {
+    const bound = device === undefined ? "" : ` ${device.index}`;
+    const key = `${encapsulation} ${local.address} ${local.port}${bound}`;
     return socketOwner !== undefined ? `${key} ${remote.address} ${remote.port}` : key;
   }
 

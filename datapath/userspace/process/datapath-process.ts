@@ -19,6 +19,7 @@ import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { asEarlierAgentPut, withSocketOwner } from "../../managed-kernel/earlier-agent.ts";
 import { PathMtus } from "../../path-mtus.ts";
 import { openTunnelSocket } from "../../tunnel-socket.ts";
+import { ControlSocket } from "../devices/control-socket.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import type { Arena } from "../packet/arena.ts";
 import type { BypassDevices, BypassedFrames, BypassKind } from "../packet/bypass.ts";
@@ -29,9 +30,11 @@ import {
   type FrameBatch,
   type FrameDevice,
 } from "../packet/ports.ts";
+import type { ControlReceiver } from "../packet/receive.ts";
 import type { LocalEndpoint, PacketSession } from "../packet/session.ts";
 import { ChangeError, type Ports, Table } from "../packet/table.ts";
 import { ControlPlane } from "../signalling/control-plane.ts";
+import { ControlSockets } from "./control-sockets.ts";
 import { listing } from "./listing.ts";
 import { type Batches, Loop } from "./loop.ts";
 import { socketOwner } from "./socket-owners.ts";
@@ -51,6 +54,7 @@ export class DatapathProcess implements Ports, Batches {
   readonly #path: PacketPath;
   readonly #pathMtus = new PathMtus();
   readonly #control: ControlPlane;
+  readonly #controlSockets: ControlSockets;
   readonly #offload: boolean;
   readonly #bypassKind: BypassKind;
   /** undefined: no session has asked for it yet; null: there is none. */
@@ -59,6 +63,8 @@ export class DatapathProcess implements Ports, Batches {
 
   constructor({ offload, bypass, allowsBypass, log }: DatapathOptions) {
     this.#offload = offload;
+    const control: ControlReceiver = (endpoint, sockaddr, memory, at, end, now) =>
+      this.#control.receive(endpoint, sockaddr, memory, at, end, now);
     this.#path = createPacketPath({
       gsoRefused: ({ config }, errno) =>
         log(
@@ -68,8 +74,7 @@ export class DatapathProcess implements Ports, Batches {
         log(
           `tunnel ${config.name}: ${whyNotCut(segmentBytes, errno)}; such datagrams go one by one`,
         ),
-      control: (endpoint, sockaddr, memory, at, end, now) =>
-        this.#control.receive(endpoint, sockaddr, memory, at, end, now),
+      control,
       createBatch: (arena) => (offload ? createBatch(arena, log) : null),
     });
     this.loop = new Loop(this);
@@ -77,7 +82,9 @@ export class DatapathProcess implements Ports, Batches {
     this.#bypass = allowsBypass ? undefined : null;
     this.#log = log;
     this.table = new Table(this, this.#path);
-    this.#control = new ControlPlane(this.table, () => this.loop.now(), log);
+    this.#controlSockets = new ControlSockets(this.loop, control, log);
+    const now = () => this.loop.now();
+    this.#control = new ControlPlane(this.table, now, log, this.#controlSockets);
   }
 
   apply(change: Change): Reply<null> {
@@ -136,14 +143,9 @@ export class DatapathProcess implements Ports, Batches {
 
   openSocket(tunnel: Tunnel): DatagramSocket {
     const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
-    const { encapsulation, local } = tunnel;
-    if (tunnel.socketOwner !== undefined) {
-      const on = tunnel.udpChecksum;
-      const open = socketOwner(tunnel.socketOwner);
-      const fd = open(tunnel, (socket) => setTransmitChecksum(socket, family, on));
-      return new TunnelSocket(fd, family, false);
-    }
-    const fd = openTunnelSocket(encapsulation, local);
+    const { encapsulation, local, device } = tunnel;
+    if (tunnel.socketOwner !== undefined) return givenSocket(tunnel, tunnel.socketOwner, family);
+    const fd = openTunnelSocket(encapsulation, local, device?.index);
     this.#pathMtus.serve(tunnel);
     const hasOffload = this.#offload && encapsulation === "UDP";
     if (hasOffload) joinReceived(fd);
@@ -151,6 +153,8 @@ export class DatapathProcess implements Ports, Batches {
   }
 
   startEndpoint(endpoint: LocalEndpoint): void {
+    const { socket } = endpoint;
+    if (socket instanceof ControlSocket) return this.#controlSockets.start(endpoint, socket);
     this.loop.watchOrClose((endpoint.socket as TunnelSocket).fd, {
       queues: false,
       account: endpoint.account,
@@ -159,6 +163,7 @@ export class DatapathProcess implements Ports, Batches {
   }
 
   stopEndpoint(endpoint: LocalEndpoint): void {
+    if (endpoint.socket instanceof ControlSocket) return this.#controlSockets.stop(endpoint);
     this.loop.unwatchAndClose((endpoint.socket as TunnelSocket).fd);
   }
 
@@ -256,6 +261,18 @@ export class DatapathProcess implements Ports, Batches {
     this.#bypass?.close(device);
     this.loop.unwatchAndClose((device as TapDevice).fd);
   }
+}
+
+/** A socket that another datapath gets. */
+function givenSocket(tunnel: Tunnel, owner: string, family: number): DatagramSocket {
+  const { encapsulation, local, remote, udpChecksum } = tunnel;
+  const open = socketOwner(owner);
+  if (encapsulation === "IP") {
+    const fd = open(tunnel, () => {});
+    return new ControlSocket(fd, local.address, remote.address);
+  }
+  const fd = open(tunnel, (socket) => setTransmitChecksum(socket, family, udpChecksum));
+  return new TunnelSocket(fd, family, false);
 }
 
 /** The reason why the kernel does not cut a message into datagrams (udp_send_skb). */

@@ -49,8 +49,14 @@ const options = new Command("l2tp-datapath")
 
 const { socket, offload, threads } = options;
 
-// At once: no event loop of Node's runs that would write it later.
-const log = (line: string) => writeSync(2, `l2tp-datapath: ${line}\n`);
+/** Writes at once: no event loop of Node's runs that would write it later. */
+const log = (line: string) => {
+  try {
+    writeSync(2, `l2tp-datapath: ${line}\n`);
+  } catch {
+    // The log's reader is gone (EPIPE), or slow (EAGAIN): frames go on.
+  }
+};
 
 // It is written when a process ends by itself, and this one is killed.
 flushCompileCache();

@@ -46,6 +46,12 @@ class TestNode implements Ports {
   readonly carriers = new Map<FakeDevice, boolean>();
   readonly table: Table;
   readonly plane: ControlPlane;
+  /** Control connection IDs that it hears. */
+  readonly heard = new Set<number>();
+  /** IDs that others on the node had when they were asked for. */
+  readonly refused: number[] = [];
+  /** So many of the next ones are others'. */
+  idsTaken = 0;
   isDead = false;
 
   constructor(last: number) {
@@ -60,6 +66,14 @@ class TestNode implements Ports {
       this.table,
       () => now,
       (line) => this.lines.push(line),
+      {
+        take: (_, id) => {
+          if (this.idsTaken-- > 0) return this.refused.push(id) === 0;
+          this.heard.add(id);
+          return true;
+        },
+        release: (_, id) => this.heard.delete(id),
+      },
     );
   }
 
@@ -224,6 +238,24 @@ it("misses a peer that is silent, and agrees with it anew", () => {
   expect(a.hasCarrier).toBe(true);
   expect(a.carried?.sessionId).not.toBe(before);
   expect(b.carried?.peerSessionId).toBe(a.carried?.sessionId);
+});
+
+it("hears each connection by its ID, from before its beginning until it is forgotten", () => {
+  a.idsTaken = 2;
+  a.putTunnel(b);
+  b.putTunnel(a, { control: tunnelControl({ initiates: false }) });
+  expect(a.refused).toHaveLength(2);
+  pass(2000);
+  const before = a.tunnel?.localConnectionId ?? 0;
+  expect(a.refused).not.toContain(before);
+  expect(a.heard).toContain(before);
+  b.isDead = true;
+  pass(2000);
+  b.isDead = false;
+  pass(60_000);
+  expect(a.tunnel?.state).toBe("established");
+  expect(a.tunnel?.localConnectionId).not.toBe(before);
+  expect([...a.heard]).toEqual([a.tunnel?.localConnectionId]);
 });
 
 it("carries no session of a tunnel whose socket the kernel was given, and tells what was agreed", () => {

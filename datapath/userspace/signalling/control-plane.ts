@@ -26,6 +26,7 @@ import { traitsOf } from "../../registry/datapaths.ts";
 import type { PacketBytes } from "../packet/receive.ts";
 import type { LocalEndpoint } from "../packet/session.ts";
 import type { Table } from "../packet/table.ts";
+import { ALL_IDS, type ConnectionIds } from "./connection-ids.ts";
 import { describeTunnel } from "./describe.ts";
 import { HeapRelease } from "./heap-release.ts";
 import { Inbox } from "./inbox.ts";
@@ -73,7 +74,12 @@ export class ControlPlane {
   readonly #heapRelease = new HeapRelease();
 
   /** @param now milliseconds of a steady clock */
-  constructor(table: Table, now: () => number, log: (line: string) => void) {
+  constructor(
+    table: Table,
+    now: () => number,
+    log: (line: string) => void,
+    ids: ConnectionIds = ALL_IDS,
+  ) {
     this.#table = table;
     this.#log = once(log);
     this.#logLapse = once(log);
@@ -82,6 +88,14 @@ export class ControlPlane {
       random,
       newSessionId: () => this.#newSessionId(),
       heardAt: (peering) => this.#heardAt(peering),
+      takeId: (local, id) => {
+        const endpoint = table.endpoints.get(local);
+        return endpoint === undefined || ids.take(endpoint, id);
+      },
+      releaseId: (local, id) => {
+        const endpoint = table.endpoints.get(local);
+        if (endpoint !== undefined) ids.release(endpoint, id);
+      },
       transmit: ({ local }, remote, octets) => this.#transmit(local, remote, octets),
       listener: {
         up: (peering) => this.#turned(peering),

@@ -98,6 +98,8 @@ export class End {
     return new Lcce({
       random,
       heardAt: () => Number.NEGATIVE_INFINITY,
+      takeId: () => true,
+      releaseId() {},
       newSessionId: () => new DataView(random(4).buffer).getUint32(0) || 1,
       transmit: (_, remote, octets) => this.#simulation.send(this, remote.address, octets),
       listener: {

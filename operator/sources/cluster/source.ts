@@ -92,6 +92,10 @@ export class ClusterSource implements ObjectSource {
     this.#restore();
   }
 
+  get isWhole(): boolean {
+    return this.#isWhole;
+  }
+
   async read(): Promise<Found | null> {
     const isSynced = this.#tunnels.isSynced && this.#sessions.isSynced;
     if (isSynced && !this.#isWhole) {

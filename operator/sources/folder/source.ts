@@ -17,6 +17,7 @@ export interface FolderOptions {
 
 export class FolderSource implements ObjectSource {
   readonly folder: string;
+  readonly isWhole = true;
   readonly secrets: SecretReader;
   readonly status: StatusSink;
   readonly #secretsFolder: string;

@@ -1,6 +1,6 @@
 /** Findings about datagrams that come in fragments, and of which some are lost: of the whole node. */
 import { readFileSync } from "node:fs";
-import type { Finding } from "../agent-protocol.ts";
+import type { Finding } from "../../agent-protocol.ts";
 
 /** Counters of the node's network namespace, IPv4 and IPv6 together. */
 export interface Fragments {

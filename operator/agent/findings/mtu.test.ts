@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
-import type { SessionState } from "../../datapath/datapath.ts";
-import { session } from "../../model/testdata.ts";
-import { MTU_RULES, unsendable } from "./mtu-findings.ts";
+import type { SessionState } from "../../../datapath/datapath.ts";
+import { session } from "../../../model/testdata.ts";
+import { mtuOfPath, mtuOfPeer, oversize, unsendable } from "./mtu.ts";
+import type { SessionCase } from "./picture.ts";
 
 interface Case {
   readonly rxOversize?: number;
@@ -17,7 +18,8 @@ function examine({ rxOversize = 0, fitting = null, peerMtu, deviceMtu }: Case) {
     fittingMtu: () => fitting,
     device: () => (deviceMtu ? { mtu: deviceMtu } : null),
   };
-  return MTU_RULES.flatMap((rule) => rule({ state, grown: { rxOversize }, around }) ?? []);
+  const of = { state, grown: { rxOversize }, around } as unknown as SessionCase;
+  return [oversize, mtuOfPath, mtuOfPeer].flatMap((rule) => rule(of) ?? []);
 }
 
 it.each<[string, Case]>([

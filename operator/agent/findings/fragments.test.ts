@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { aboutFragments, parseFragments } from "./fragment-findings.ts";
+import { aboutFragments, parseFragments } from "./fragments.ts";
 
 const SNMP = `Ip: Forwarding DefaultTTL ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs
 Ip: 1 64 0 40 18 3 7

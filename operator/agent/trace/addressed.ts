@@ -1,0 +1,27 @@
+/** A captured packet of a tunnel: in which direction it goes, and its ends in words. Pure. */
+import type { CapturedIpPacket } from "../../../linux/packet-capture.ts";
+import type { Tunnel } from "../../../model/model.ts";
+import type { IpPacket } from "../../../net/ip-packet.ts";
+
+export interface Addressed {
+  readonly seconds: number;
+  readonly outgoing: boolean;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Null: a device shows for a second time, as one that comes in, what the node has sent to itself, or the reverse. */
+export function addressedBy(
+  { seconds, outgoing }: CapturedIpPacket,
+  { source, destination, sourcePort, destinationPort }: IpPacket,
+  { local, encapsulation }: Tunnel,
+): Addressed | null {
+  const isOurs = source === local.address && sourcePort === local.port;
+  if (isOurs !== outgoing) return null;
+  const withPort = (host: string, port: number) => {
+    if (encapsulation === "IP") return host;
+    return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  };
+  const from = withPort(source, sourcePort);
+  return { seconds, outgoing, from, to: withPort(destination, destinationPort) };
+}

@@ -1,0 +1,68 @@
+/** The packet sockets of a trace: for control messages and for frames each its own, so that frames displace no message. */
+import { type CapturedIpPacket, PacketCapture } from "../../../linux/packet-capture.ts";
+import type { PayloadWord } from "../../../linux/packet-filter.ts";
+import type { Endpoint, Tunnel } from "../../../model/model.ts";
+import { UDP_HEADER_BYTES } from "../../../net/headers.ts";
+import { IP_PROTOCOL } from "../../../net/ip-packet.ts";
+
+/** All of a packet: the kernel joins datagrams, and each has a header. */
+const SNAP_BYTES = 64 * 1024;
+/** Some four hundred packets of 1,500 bytes, as the kernel counts them. */
+const BUFFER_BYTES = 1024 * 1024;
+
+/** The T bit of the first word over UDP. */
+const CONTROL_OVER_UDP = { at: UDP_HEADER_BYTES, mask: 0x8000_0000, value: 0x8000_0000 } as const;
+/** Over IP, session ID 0. */
+const CONTROL_OVER_IP = { at: 0, mask: 0xffff_ffff, value: 0 } as const;
+
+export class TunnelCaptures {
+  readonly #takesControl: boolean;
+  /** By what their filters say. */
+  #open = new Map<string, PacketCapture>();
+  /** Of captures that are closed. */
+  #droppedBefore = 0;
+
+  constructor(takes: "control" | "data") {
+    this.#takesControl = takes === "control";
+  }
+
+  /** Captures what the tunnel and its remotes send each other from now on. @throws SystemError */
+  follow(tunnel: Tunnel): void {
+    const open = new Map<string, PacketCapture>();
+    for (const remote of [tunnel.remote, ...(tunnel.control?.backups ?? [])]) {
+      const key = JSON.stringify([tunnel.encapsulation, tunnel.local, remote]);
+      open.set(key, this.#open.get(key) ?? this.#capture(tunnel, remote));
+      this.#open.delete(key);
+    }
+    this.close();
+    this.#open = open;
+  }
+
+  /** The oldest packets, `max` at most for each remote. */
+  read(max: number): CapturedIpPacket[] {
+    return [...this.#open.values()].flatMap((capture) => capture.read(max));
+  }
+
+  /** Packets that found no room. */
+  get dropped(): number {
+    const now = [...this.#open.values()].reduce((sum, { dropped }) => sum + dropped, 0);
+    return this.#droppedBefore + now;
+  }
+
+  close(): void {
+    this.#droppedBefore = this.dropped;
+    for (const capture of this.#open.values()) capture.close();
+    this.#open.clear();
+  }
+
+  #capture({ encapsulation, local }: Tunnel, remote: Endpoint): PacketCapture {
+    const overUdp = encapsulation === "UDP";
+    const control: Omit<PayloadWord, "isTaken"> = overUdp ? CONTROL_OVER_UDP : CONTROL_OVER_IP;
+    const filter = {
+      protocol: overUdp ? IP_PROTOCOL.udp : IP_PROTOCOL.l2tp,
+      ...{ local, remote, takes: "between" as const },
+      word: { ...control, isTaken: this.#takesControl },
+    };
+    return new PacketCapture(filter, { snapBytes: SNAP_BYTES, bufferBytes: BUFFER_BYTES });
+  }
+}

@@ -1,0 +1,16 @@
+/** What the underlay says while the doctor watches. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { IcmpErrors } from "../../linux/icmp.ts";
+import { udp6ChecksumErrors } from "../../linux/udp-statistics.ts";
+import type { UnderlaySeen } from "./findings/icmp.ts";
+
+export async function watchUnderlay(milliseconds: number): Promise<UnderlaySeen> {
+  const before = udp6ChecksumErrors();
+  const icmp = new IcmpErrors();
+  try {
+    await sleep(milliseconds);
+    return { icmpErrors: icmp.read(), checksumErrors: udp6ChecksumErrors() - before };
+  } finally {
+    icmp.close();
+  }
+}

@@ -1,0 +1,4 @@
+import { testGroups, testHeaders } from "../harness/transparency.ts";
+
+testHeaders({ datapath: "Kernel" }, true);
+testGroups({ datapath: "Kernel" }, true);

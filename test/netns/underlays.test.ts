@@ -1,0 +1,3 @@
+import { testUnderlays } from "../harness/underlays.ts";
+
+testUnderlays({ datapath: "Userspace" }, false);

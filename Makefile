@@ -36,10 +36,10 @@ soak: ## random courses and floods of control connections; sessions that come an
 	@node test/soak/flood.ts
 	@node test/soak/sessions.ts $(MINUTES)
 
-bench: ## side by side with QEMU and the reference plugins; out/bench.json
+bench: ## side by side with QEMU and the reference plugins; out/bench.json, docs/bench/
 	@test/setup/install.sh $(TEST_PACKAGES) iperf3 fastd openvpn
 	@$(MAKE) --no-print-directory build
-	@node test/bench/main.ts
+	@node test/bench/main.ts --docs
 
 check: ## format, lint, types, structure, unit tests; no root
 	@test/setup/install.sh

@@ -32,11 +32,19 @@ const ROW = { name: "t", conditions: [], counters: {}, attachedTo: [], control: 
 const FINDING = { severity: "error", object: "o", finding: "f", remedy: "r" };
 const ENDED: TraceItem = { shows: "ended", why: "over" };
 const ANSWERS: Readonly<Record<string, unknown>> = {
-  tunnels: [{ ...ROW, encapsulation: "UDP", local: "a", remote: "b", datapath: "Kernel" }],
+  tunnels: [
+    {
+      ...{ ...ROW, encapsulation: "UDP", local: "a", remote: "b", datapath: "Kernel" },
+      traffic: { rxPackets: 0, txPackets: 0 },
+    },
+  ],
   sessions: [{ ...ROW, tunnel: "t", mode: "Direct", fastPath: false }],
   attachments: [],
   dump: [],
-  doctor: { findings: [FINDING], tunnels: 0, sessions: 0, rxPackets: 0, txPackets: 0, seconds: 0 },
+  doctor: {
+    ...{ findings: [FINDING], tunnels: 0, sessions: 0, rxPackets: 0, txPackets: 0, seconds: 0 },
+    captured: { tunnels: 0, datagrams: 0, problem: null },
+  },
   trace: new ReplyStream(async ({ send }) => {
     for (let count = 0; count < 100; count++) send(ENDED);
     return null;

@@ -11,27 +11,27 @@ export interface Field {
 
 export const FIELDS = {
   session: {
-    what: "the L2tpSession, as `NAME` or `NAMESPACE/NAME`; needed unless the plugin is chained",
+    what: "the L2tpSession, as `NAME` or `NAMESPACE/NAME`; required unless the plugin is chained",
     form: /^([a-z0-9][-a-z0-9]{0,62}\/)?[a-z0-9][-a-z0-9]{0,62}$/,
     remedy: "the name of an L2tpSession, or NAMESPACE/NAME",
   },
   namespace: {
-    what: "of a session without one, where the runtime names no pod; default `default`",
+    what: "namespace of `session` if the runtime passes no pod name; default `default`",
     form: FORMS.label,
     remedy: "a namespace",
   },
   socket: {
-    what: `the agent's; default \`${DEFAULT_SOCKET}\`. Its folder and all folders above belong to root, and no other user can write to them (above its own, a sticky folder such as \`/tmp\` will do)`,
+    what: `path of the agent's socket; default \`${DEFAULT_SOCKET}\`. Its folder and all folders above must belong to root and be writable by root only (above its own, a sticky folder such as \`/tmp\` is accepted)`,
     form: /^\/.+$/,
     remedy: "the absolute path of the agent's socket",
   },
   mac: {
-    what: "of the pod's interface; left out, one that stays the same for the session. Not for a session with `pseudowireType: IP`",
+    what: "MAC address of the pod's interface; by default the session's own, which stays the same. Not for a session with `pseudowireType: IP`",
     form: FORMS.mac,
     remedy: "six bytes as 02:00:5e:00:53:01",
   },
   interface: {
-    what: "the interface's name where the plugin is chained with `session`",
+    what: "interface name if the plugin is chained with `session`",
     form: FORMS.ifname,
     remedy: "up to 15 bytes",
   },
@@ -40,7 +40,7 @@ export const FIELDS = {
 /** Of the specification, that mean something to us. */
 export const STANDARD_FIELDS = {
   type: "`l2tp`",
-  ipam: "any IPAM plugin, for a main plugin (`dhcp` not for a session with `pseudowireType: IP`); left out, the interface has no address",
+  ipam: "any IPAM plugin, for a main plugin (`dhcp` not for a session with `pseudowireType: IP`); without it, the interface is a plain layer-2 port",
   capabilities:
     '`{"io.kubernetes.cri.pod-annotations": true}` for the annotation, `{"mac": true, "ips": true}` for Multus',
 } as const;

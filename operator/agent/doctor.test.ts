@@ -269,7 +269,7 @@ it("takes what a device in the kernel refuses for frames above its MTU, while th
   const device = { place: "net1 of shop/web-0", up: true, mtu: 1430 };
   const [found, ...others] = refuse({ device: () => device });
   expect(others).toEqual([]);
-  expect(found).toMatchObject({ finding: "4 frames were larger than the MTU" });
+  expect(found).toMatchObject({ finding: "4 frames were larger than the MTU, and were dropped" });
   expect(found?.remedy).toContain("above ours, 1430");
   const down = refuse({ device: () => ({ ...device, up: false }) });
   expect(down.map(({ finding }) => finding).join()).not.toContain("larger");

@@ -1,7 +1,8 @@
-/** What the bench found: a table, a JSON file, a picture. */
+/** What the bench found: a table, a JSON file, charts. */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 import { table } from "../../cli/table.ts";
+import { CHARTS, drawChart } from "./charts.ts";
 
 export interface Row {
   readonly work: string;
@@ -34,7 +35,8 @@ export class Report {
     this.#folder = folder;
     mkdirSync(folder, { recursive: true });
     // Rows of an earlier run would be taken for this one's if it ended at once.
-    for (const file of ["bench.json", "bench.svg"]) rmSync(`${folder}/${file}`, { force: true });
+    const files = ["bench.json", ...CHARTS.map(({ file }) => file)];
+    for (const file of files) rmSync(`${folder}/${file}`, { force: true });
   }
 
   /** Rows of what could not be measured. */
@@ -75,7 +77,9 @@ export class Report {
     }
     const met = ratio >= (bound.least ?? 0) && ratio <= (bound.most ?? Number.POSITIVE_INFINITY);
     this.#put({ work, against, ratio, bound, met, note });
-    console.log(`${work} against ${against}: ${ratio.toFixed(2)} × (${describe(bound)}), ${note}`);
+    console.log(
+      `${work} against ${against}: ${ratio.toFixed(2)} × (${describeBound(bound)}), ${note}`,
+    );
   }
 
   /** Adds the rows of another report. */
@@ -85,7 +89,7 @@ export class Report {
 
   table(): string {
     const cells = this.#rows.map(({ work, against, ratio, bound, met, note }) => {
-      return [work, against, times(ratio), describe(bound), met ? "yes" : "no", note];
+      return [work, against, times(ratio), describeBound(bound), met ? "yes" : "no", note];
     });
     return table(["WORK", "AGAINST", "OURS", "MUST", "MET", "MEASURED"], cells);
   }
@@ -93,7 +97,10 @@ export class Report {
   #put(row: Row): void {
     this.#rows.push(row);
     writeFileSync(`${this.#folder}/bench.json`, `${JSON.stringify(this.#rows, null, 2)}\n`);
-    writeFileSync(`${this.#folder}/bench.svg`, picture(this.#rows));
+    for (const spec of CHARTS) {
+      const picture = drawChart(spec, this.#rows);
+      if (picture !== null) writeFileSync(`${this.#folder}/${spec.file}`, picture);
+    }
   }
 }
 
@@ -108,7 +115,7 @@ export async function takeParts(
 ): Promise<0 | 1> {
   const report = new Report(folder);
   for (const [name, work] of parts) await report.attempt(name, () => work(report));
-  console.log(`\n${report.table()}\n\nAlso in ${folder}/bench.json and ${folder}/bench.svg`);
+  console.log(`\n${report.table()}\n\nAlso in ${folder}/bench.json, with charts`);
   for (const { work, against, note } of report.failed) {
     console.error(`failed: ${against === "-" ? work : `${work} against ${against}`}: ${note}`);
   }
@@ -123,67 +130,12 @@ function why(error: unknown): string {
   return cause === undefined ? `${line(error)}` : `${line(error)}: ${line(cause)}`;
 }
 
-const times = (ratio: number | null): string =>
+export const times = (ratio: number | null): string =>
   ratio === null ? "failed" : `${ratio.toFixed(2)} ×`;
 
 const round = (value: number): string => Number(value.toPrecision(3)).toLocaleString("en");
 
-function describe({ least, most }: Bound): string {
+export function describeBound({ least, most }: Bound): string {
   if (least !== undefined) return `≥ ${least}`;
   return most === undefined ? "-" : `≤ ${most}`;
-}
-
-const LINE = 26;
-const LEFT = 380;
-const RIGHT = 770;
-const WIDTH = 880;
-const HEAD = 24;
-/** Ratios' logarithms are as far apart as the ratios are in effect: twice, and half. */
-const GRID = [0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32];
-const LEAST = GRID[0] as number;
-const MOST = GRID.at(-1) as number;
-
-function place(ratio: number): number {
-  const clamped = Math.min(Math.max(ratio, LEAST), MOST);
-  return LEFT + ((RIGHT - LEFT) * Math.log2(clamped / LEAST)) / Math.log2(MOST / LEAST);
-}
-
-/** A bar from 1 to each ratio, and a mark where it must be. */
-function picture(rows: readonly Row[]): string {
-  const height = HEAD + rows.length * LINE + 8;
-  const grid = GRID.map((ratio) => {
-    const x = place(ratio).toFixed(1);
-    return [
-      `<line x1="${x}" x2="${x}" y1="${HEAD - 4}" y2="${height}" stroke="${ratio === 1 ? "#444" : "#ddd"}"/>`,
-      `<text x="${x}" y="14" text-anchor="middle" fill="#666">${ratio} ×</text>`,
-    ].join("\n");
-  });
-  const bars = rows.map(({ work, against, ratio, bound, met }, index) => {
-    const y = HEAD + index * LINE + 4;
-    const name = `<text x="${LEFT - 8}" y="${y + 13}" text-anchor="end">${escapeXml(`${work} / ${against}`)}</text>`;
-    if (ratio === null) {
-      const failed = `<text x="${RIGHT + 8}" y="${y + 13}" fill="#c53">failed</text>`;
-      return [name, failed].join("\n");
-    }
-    const [from, to] = [place(1), place(ratio)].sort((a, b) => a - b) as [number, number];
-    const must = bound.least ?? bound.most;
-    const mark = place(must ?? 1).toFixed(1);
-    return [
-      name,
-      `<rect x="${from.toFixed(1)}" y="${y}" width="${(to - from).toFixed(1)}" height="18" fill="${colour(must, met)}"/>`,
-      ...(must ? [`<path d="M${mark} ${y - 3}v24" stroke="#222" stroke-dasharray="3 2"/>`] : []),
-      `<text x="${RIGHT + 8}" y="${y + 13}">${times(ratio)} (${escapeXml(describe(bound))})</text>`,
-    ].join("\n");
-  });
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" font-family="sans-serif" font-size="12">\n<rect width="100%" height="100%" fill="#fff"/>\n${[...grid, ...bars].join("\n")}\n</svg>\n`;
-}
-
-/** What need not be anything is neither good nor bad. */
-function colour(must: number | undefined, met: boolean): string {
-  if (must === undefined) return "#68a";
-  return met ? "#2a7" : "#c53";
-}
-
-function escapeXml(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }

@@ -1,9 +1,26 @@
-/** What `make demo-managed` shows, and that it plays to its end. */
+/** What the demonstrations show, and that they play to their end: run as the pages say. */
 import { expect, it } from "vitest";
+import { pagesOf, ROOT, runnableBlocks } from "../harness/pages.ts";
 import { run } from "../harness/run.ts";
 
+const blocks = pagesOf("test/netns/demo.test.ts").flatMap(runnableBlocks);
+const commands = new Set(
+  blocks.flatMap(({ text }) => text.trim().split("\n")).map((line) => line.replace(/ *#.*/, "")),
+);
+const demo = (command: string) => run(["sh", "-euc", `cd ${ROOT}\n${command}`]);
+
+it("pages name two demonstrations", () => {
+  expect([...commands]).toEqual(["make demo", "make demo-managed"]);
+});
+
+it("frames cross a pseudowire", async () => {
+  const shown = await demo("make demo");
+  expect(shown).toMatch(/TCP: \d+\.\d+ Gbit\/s/);
+  expect(shown).toContain("nothing stays behind");
+});
+
 it("a managed tunnel loses its hub, goes on by the backup, and gets the hub back", async () => {
-  const shown = await run([process.execPath, "test/demo/managed.ts"]);
+  const shown = await demo("make demo-managed");
   expect(shown).toContain("200 pings to 10.1.0.2, 200 came back");
   expect(shown).toMatch(/hub +OnBackup .* 198\.51\.100\.3:1701/);
   expect(shown).toContain("! hub: 192.0.2.2 is not there: nothing heard for");

@@ -14,10 +14,10 @@ const NAME =
 const BETWEEN_OBJECTS =
   "The controller or the agent checks whether a session fits its tunnel (such as `peerSessionId` and `remoteEndId` by the tunnel's `control.mode`), since a rule of the API server sees one object.";
 
-/** What docs/api.md is to hold. */
+/** The text of docs/api.md. */
 export function generateReference(): string {
   const head =
-    "# API reference\n\nGenerated from [crds/](../crds) and [rules.ts](../operator/api/rules.ts) by `make generate`. What the objects mean together: [concepts.md](concepts.md).\n";
+    "# API reference\n\nYou get here: every field of L2tpTunnel and L2tpSession, and the rules between fields. Generated from [crds/](../crds) and\n[rules.ts](../operator/api/rules.ts) by `make generate`. How the objects work together: [Concepts](concepts.md). What a status says:\n[Conditions and Events](conditions.md).\n";
   return [head, ...readDefinitions().map(describeKind)].join("\n");
 }
 
@@ -36,7 +36,7 @@ function describeKind({ kind, group, version, scope, plural, shortNames, schema 
 }
 
 function table(part: string, schema: Schema): string {
-  return [`| ${part} | what | values |\n|---|---|---|`, ...rowsOf(part, schema), ""].join("\n");
+  return [`| ${part} | meaning | values |\n|---|---|---|`, ...rowsOf(part, schema), ""].join("\n");
 }
 
 function rowsOf(path: string, schema: Schema): string[] {
@@ -44,7 +44,7 @@ function rowsOf(path: string, schema: Schema): string[] {
     const inner = `${path}.${name}`;
     const isNeeded = schema.required?.includes(name) && path.startsWith("spec");
     const shown = inner.replace(/^(spec|status)\./, "");
-    const row = `| \`${shown}\`${isNeeded ? " (needed)" : ""} | ${field.description ?? ""} | ${values(field)} |`;
+    const row = `| \`${shown}\`${isNeeded ? " (required)" : ""} | ${field.description ?? ""} | ${values(field)} |`;
     const items = field.items?.properties === undefined ? [] : rowsOf(`${inner}[]`, field.items);
     return [row, ...rowsOf(inner, field), ...items];
   });

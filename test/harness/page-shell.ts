@@ -1,0 +1,73 @@
+/** Shells that run the blocks of a page one after the other, as a reader types them. */
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import type { Block } from "./pages.ts";
+
+/** A block that takes longer hangs. */
+const PATIENCE_MS = 280_000;
+
+/** One shell: variables and functions of a block are there in the next one. */
+export class PageShell {
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #folder = mkdtempSync(join(tmpdir(), "page-"));
+  #output = "";
+  #count = 0;
+  #hasEnded = false;
+  #woken: () => void = () => {};
+
+  /** @param prefix enters the host; the shell's command line follows */
+  constructor(prefix: readonly string[], options: { cwd: string; env?: NodeJS.ProcessEnv }) {
+    const [program = "", ...args] = [...prefix, "sh", "-eu"];
+    this.#child = spawn(program, args, { ...options, stdio: ["pipe", "pipe", "pipe"] });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream.on("data", (data: Buffer) => {
+        this.#output += data.toString();
+        this.#woken();
+      });
+    }
+    this.#child.stdin.on("error", () => {});
+    this.#child.once("close", () => {
+      this.#hasEnded = true;
+      this.#woken();
+    });
+  }
+
+  /** @returns what the block writes @throws if one of its commands fails, with the page and the line */
+  async run({ page, line, text }: Block): Promise<string> {
+    const number = this.#count++;
+    const path = join(this.#folder, `${number}.sh`);
+    const done = `done-${number}-${process.pid}`;
+    writeFileSync(path, text);
+    this.#output = "";
+    // Its commands must not read the shell's own input.
+    this.#child.stdin.write(`. ${path} </dev/null\necho ${done}\n`);
+    const isOver = () => this.#hasEnded || this.#output.includes(`${done}\n`);
+    const ended = await this.#wait(isOver);
+    const output = this.#output.replace(`${done}\n`, "");
+    if (ended && !this.#hasEnded) return output;
+    const why = ended ? "failed" : "did not end";
+    throw new Error(`${page}:${line}: the block ${why}\n${text}\n${output}`);
+  }
+
+  close(): void {
+    this.#child.stdin.end();
+    this.#child.kill();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** @returns false if it has taken too long */
+  #wait(isOver: () => boolean): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), PATIENCE_MS);
+      this.#woken = () => {
+        if (!isOver()) return;
+        clearTimeout(timer);
+        resolve(true);
+      };
+      this.#woken();
+    });
+  }
+}

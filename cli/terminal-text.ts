@@ -1,4 +1,4 @@
-/** What moves a terminal's cursor, or turns text around; an end of a line is none. */
+/** Characters that move a terminal's cursor or turn text around; an end of a line is not among them. */
 const STEERING = /[^\P{Cc}\n]|[\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 /** Lines as a terminal may show them: nothing that a peer or an object says steers it. */

@@ -1,4 +1,4 @@
-/** What l2tpctl prints of a trace: pure, from items to lines. */
+/** The lines that l2tpctl prints of a trace's items. Pure. */
 import type {
   TraceBegun,
   TracedCounters,

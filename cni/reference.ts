@@ -67,8 +67,6 @@ An agent that has just started has not read its objects yet: requests wait for t
 | DEL, GC | succeeds; the agent carries it out later | the same |
 | STATUS | fails with code ${CniCode.NotAvailable}: the node is NotReady | succeeds: the node stays Ready |
 
-An agent that has just started has not read its objects yet: requests wait for that, up to ten seconds.
-
 If STATUS fails, a runtime that calls it (containerd 2) reports the node as NotReady, and Kubernetes evicts every pod of the node. So
 only a main plugin reports the agent ([ADR 16](adr/0016-status-of-a-chained-plugin.md)).
 

@@ -6,7 +6,7 @@
 import { encodeSockaddr, openProtocolSocket, SOCKADDR_BYTES } from "../linux/socket.ts";
 import { IPPROTO_L2TP } from "./tunnel-socket.ts";
 
-/** Where the connection ID stands: behind the address in IPv4's, behind all else in IPv6's. */
+/** Offset of the connection ID: behind the address in IPv4's, behind all else in IPv6's. */
 const INET_ID_AT = 8;
 const INET6_ID_AT = SOCKADDR_BYTES;
 /** sockaddr_l2tpip6 is the larger of the two. */

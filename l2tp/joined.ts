@@ -37,7 +37,7 @@ export function datagramsOf(
   return whole;
 }
 
-/** Whether a head stands wherever a datagram would begin. */
+/** True if a head stands at each place where a datagram would begin. */
 function isCut(size: number, length: number, isHead: (at: number) => boolean): boolean {
   for (let at = size; at + HEAD_BYTES <= length; at += size) if (!isHead(at)) return false;
   return true;

@@ -1,25 +1,25 @@
 /** Says, from the sequence numbers of frames alone, what a receiver does with them: for people to look at. */
 import { ReceiveOrder, ReorderVerdict } from "./reorder.ts";
 
-/** What became of the frame with this number, or what was concluded from it. */
+/** The fate of the frame with this number, or a conclusion from it. */
 export interface OrderDecision {
   readonly sequence: number;
   readonly what: "delivered" | "held" | "released" | "dropped" | "restart" | "skipped";
-  /** Of what is dropped: why. Of what is skipped: how many numbers. */
+  /** The reason of a drop; the count of numbers that were skipped. */
   readonly words?: string;
 }
 
 /** A receiver with the same rule as the one that is looked at. Its clock is milliseconds of any kind, above 0. */
 export interface OrderWitness {
   offer(sequence: number, now: number): OrderDecision[];
-  /** What becomes of held frames as time passes. */
+  /** The fate of held frames as time passes. */
   expire(now: number): OrderDecision[];
 }
 
 /** The userspace datapath's receiver: reorder.ts, as packet/receive.ts uses it. */
 export class ReorderWitness implements OrderWitness {
   readonly #order: ReceiveOrder;
-  /** By slot: the number of the frame in it. */
+  /** The number of the frame in each slot. */
   readonly #held: Int32Array;
 
   /** @param timeoutMs how long a frame waits for the ones before it; 0: not at all */

@@ -27,7 +27,7 @@ const MAX_ERRORS = 1024;
 
 export type Unreachable = "port" | "protocol" | "host" | "network" | "prohibited";
 
-/** By code (RFC 792; RFC 1812, section 5.2.7.1). "Fragmentation needed" is not among them: the packet is too large. */
+/** The key is the code (RFC 792; RFC 1812, section 5.2.7.1). "Fragmentation needed" is not among them: the packet is too large. */
 const V4_CODES: Readonly<Record<number, Unreachable>> = {
   0: "network",
   1: "host",
@@ -37,7 +37,7 @@ const V4_CODES: Readonly<Record<number, Unreachable>> = {
   10: "prohibited",
   13: "prohibited",
 };
-/** By code (RFC 4443, section 3.1). */
+/** The key is the code (RFC 4443, section 3.1). */
 const V6_CODES: Readonly<Record<number, Unreachable>> = {
   0: "network",
   1: "prohibited",

@@ -10,7 +10,7 @@ export interface PayloadWord {
   /** Bytes behind the IP header. */
   readonly at: number;
   readonly mask: number;
-  /** Of the masked word. */
+  /** The masked word is compared with it. */
   readonly value: number;
   /** True: packets with this value are taken; false: all others. */
   readonly isTaken: boolean;

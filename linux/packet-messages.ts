@@ -54,7 +54,7 @@ class Room {
   }
 }
 
-/** For all sockets: a call of a thread ends before its next one begins. */
+/** All sockets share it: a call of a thread ends before its next one begins. */
 const rooms = new Map<number, Room>();
 
 function roomFor(snapBytes: number): Room {

@@ -1,4 +1,4 @@
-/** What a trace shows: the items that the agent's socket streams, and l2tpctl prints. */
+/** The items of a trace, which the agent's socket streams and l2tpctl prints. */
 
 export const TRACE_KINDS = ["control", "sequence", "data"] as const;
 /** Control messages; what is decided by sequence numbers; headers of frames. */
@@ -20,7 +20,7 @@ export interface TraceBegun {
   readonly kinds: readonly TraceKind[];
 }
 
-/** Of a datagram. */
+/** A datagram that was captured. */
 interface Captured {
   /** UNIX time in seconds. */
   readonly seconds: number;
@@ -70,11 +70,11 @@ export interface TracedFrame extends Captured {
   };
   /** Bytes of the frame. */
   readonly bytes: number;
-  /** What looks wrong about it. */
+  /** Faults that it seems to have, in words. */
   readonly flaws: readonly string[];
 }
 
-/** What became of a frame by its sequence number. */
+/** The fate of a frame by its sequence number. */
 export interface TracedDecision {
   readonly shows: "sequence";
   readonly seconds: number;
@@ -85,14 +85,14 @@ export interface TracedDecision {
   readonly decision: string;
 }
 
-/** What the datapath itself has counted in the last second; 0 is left out. */
+/** The datapath's own counts of the last second; 0 is left out. */
 export interface TracedCounters {
   readonly shows: "counters";
   readonly session: string;
   readonly counted: Readonly<Record<string, number>>;
 }
 
-/** What was not shown in the last second. */
+/** Counts of what was not shown in the last second. */
 export interface TracedRest {
   readonly shows: "rest";
   readonly of: TraceKind;

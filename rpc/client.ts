@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net";
 import { ConnectionError, RemoteError, type Reply } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
 
-/** What comes from the server. */
+/** A line from the server. */
 type Line = Reply<unknown> | { readonly item: unknown };
 
 interface Waiting {

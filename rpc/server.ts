@@ -13,7 +13,7 @@ export interface ServeOptions {
   readonly maxConnections: number;
   /** A connection that sends nothing for so long is closed. */
   readonly idleTimeoutMs: number;
-  /** What it throws goes to the client; a ReplyStream is run. */
+  /** Answers a request. The client gets its error as well; a ReplyStream is run. */
   handle(request: unknown, client: Client): Promise<unknown>;
 }
 

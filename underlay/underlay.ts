@@ -24,7 +24,7 @@ export interface Path {
   readonly egress: number;
   /** Bytes of the largest packet that leaves the node unfragmented. */
   readonly mtu: number;
-  /** What the remote is to this node. */
+  /** The kind of the remote as this node sees it. */
   readonly type: RouteType;
   /** Bytes that the underlay adds to each IP packet of the tunnel. */
   readonly overheadBytes: number;

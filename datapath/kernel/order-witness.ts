@@ -1,5 +1,5 @@
 /**
- * What the kernel's L2TP does with frames by their sequence numbers: l2tp_recv_data_seq and l2tp_recv_dequeue of
+ * Follows the kernel's L2TP in what it does with frames by their sequence numbers: l2tp_recv_data_seq and l2tp_recv_dequeue of
  * net/l2tp/l2tp_core.c, for people to look at.
  */
 import type { OrderDecision, OrderWitness } from "../../l2tp/order-witness.ts";

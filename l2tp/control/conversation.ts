@@ -15,7 +15,7 @@ export interface MessageInWords {
   readonly ns: number;
   readonly nr: number;
   readonly attributes: readonly string[];
-  /** What is wrong with it. */
+  /** The faults of the message, in words. */
   readonly flaws: readonly string[];
   /** Null: without a digest, or without what it would be checked by: a secret, and both ends' nonces. */
   readonly isAuthentic: boolean | null;

@@ -81,7 +81,7 @@ const VERSION_2_WORDS: Readonly<Record<number, string>> = {
   84: "Multicast Packets Priority",
 };
 
-/** By vendor: AVPs whose values are secrets, or proofs of one: challenges, responses, cookies, digests and nonces. */
+/** AVPs of each vendor whose values are secrets, or proofs of one: challenges, responses, cookies, digests and nonces. */
 const SECRETS: ReadonlyMap<number, ReadonlySet<number>> = new Map([
   [0, new Set([11, 13, 30, 31, 33])],
   [CISCO, new Set([5, 12, 13])],

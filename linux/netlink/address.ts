@@ -29,7 +29,7 @@ export interface LinkAddress {
 }
 
 export interface KnownAddress extends LinkAddress {
-  /** It has a lifetime, as a router told the kernel, or whoever added it. */
+  /** It has a lifetime, which a router or the program that added it told the kernel. */
   readonly isTransient: boolean;
 }
 

@@ -45,7 +45,7 @@ const ROUTE_TYPES = {
   5: "multicast",
 } as const;
 
-/** What an address is to this node: another host's, the node's own, or that of a group. */
+/** The kind of an address as this node sees it: another host's, the node's own, or a group's. */
 export type RouteType = (typeof ROUTE_TYPES)[keyof typeof ROUTE_TYPES] | "other";
 
 interface RtMessage {

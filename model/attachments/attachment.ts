@@ -29,7 +29,7 @@ interface LeftInterface {
   readonly mtu: number;
   /** The agent set it down, because the peer's circuit is down. */
   readonly isLowered: boolean;
-  /** What it lost by that. Absent: it was not set down, or by an earlier version. */
+  /** The settings that it lost when it was set down. Absent: it was not set down, or an earlier version did so. */
   readonly kept?: LostWhenLowered;
 }
 

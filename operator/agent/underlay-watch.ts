@@ -1,4 +1,4 @@
-/** What the underlay says while the doctor watches. */
+/** Listens for the underlay's errors while the doctor watches. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { IcmpErrors } from "../../linux/icmp.ts";
 import { udp6ChecksumErrors } from "../../linux/udp-statistics.ts";

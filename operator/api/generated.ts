@@ -73,7 +73,7 @@ export interface TunnelSpec {
    */
   datapath?: "Auto" | "Kernel" | "Userspace";
   /**
-   * Whether UDP datagrams carry a checksum. Over IPv6 the peer must accept those without (RFC 6935; Linux: udp6_csum_rx off), and must be told so, as the node is by false.
+   * UDP datagrams carry a checksum. With false, the peer must accept datagrams without one, which over IPv6 it does only if configured to (RFC 6935; Linux: udp6_csum_rx off). With false, the node accepts them, too.
    */
   udpChecksum?: boolean;
   /**

@@ -9,7 +9,7 @@ import type { Programmed, ResolvedTunnel } from "./resolved.ts";
 interface Route {
   readonly source: string | undefined;
   readonly mtu: number;
-  /** What the remote is to this node, by rtnetlink's name: "unicast", "local", "broadcast", … */
+  /** The kind of the remote as this node sees it, by rtnetlink's name: "unicast", "local", "broadcast", … */
   readonly type: string;
 }
 

@@ -16,7 +16,7 @@ export interface HeldMtu {
 }
 
 interface SettledMtu {
-  /** Of the session's device, in bytes. */
+  /** The MTU of the session's device, in bytes. */
   readonly mtu: number;
   /** The path's MTU that it follows from, in bytes. */
   readonly pathMtu: number;

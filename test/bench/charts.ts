@@ -1,6 +1,6 @@
 /** Two charts of a bench's rows, for people in a hurry: throughput, and the processor time that it costs. */
 
-/** What a chart takes of a row. */
+/** The part of a row that a chart takes. */
 export interface Figure {
   readonly work: string;
   readonly against: string;
@@ -10,7 +10,7 @@ export interface Figure {
 
 interface Bar {
   readonly side: string;
-  /** Of the kernel's VXLAN, whose own bar is 1. */
+  /** A multiple of the kernel's VXLAN, whose own bar is 1. */
   readonly value: number;
   readonly isOurs: boolean;
 }
@@ -41,7 +41,7 @@ export const CHARTS: readonly ChartSpec[] = [
 /** The rows' suffix for frames on the fast path. */
 const FAST = ", fast path";
 const REFERENCE = "kernel VXLAN";
-/** By the name in the rows. */
+/** The key is the name in the rows. */
 const RIVALS = {
   "QEMU l2tpv3, UDP": "QEMU l2tpv3",
   "fastd null@l2tp": "fastd, no cipher",

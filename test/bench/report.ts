@@ -1,4 +1,4 @@
-/** What the bench found: a table, a JSON file, charts. */
+/** The bench's results: a table, a JSON file, charts. */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 import { table } from "../../cli/table.ts";

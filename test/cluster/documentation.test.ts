@@ -29,7 +29,7 @@ afterAll(async () => {
   cluster.close();
 });
 
-/** What a page's blocks write, in one shell. */
+/** Returns the output of a page's blocks in one shell. */
 async function outputOf(page: RunPage): Promise<string> {
   const env = { ...process.env, PATH: `${tools}:${process.env.PATH}` };
   const shell = new PageShell([], { cwd: ROOT, env });
@@ -42,7 +42,7 @@ async function outputOf(page: RunPage): Promise<string> {
   return output;
 }
 
-/** What tells that a page has done what it promises. */
+/** The output of a page that has done what it promises. */
 const PROOFS: Readonly<Record<string, RegExp>> = {
   "README.md": /3 packets transmitted, 3 packets received[\s\S]*release "l2tp-cni" uninstalled\n/,
   "docs/install.md": /daemon set "l2tp-cni-agent" successfully rolled out/,

@@ -9,7 +9,7 @@ import { ROOT, type RunPage, runnableBlocks } from "./pages.ts";
 import { Background, run, tryRun } from "./run.ts";
 import { until } from "./wait.ts";
 
-/** What pages write to. Each box has its own, empty at first. */
+/** Folders that pages write to. Each box has its own, empty at first. */
 const FOLDERS = [
   "/etc/l2tp-cni",
   "/etc/cni",

@@ -102,7 +102,7 @@ export class ManagedAgents {
     return link(this.pods[0], "net1");
   }
 
-  /** What CHECK asks. @throws Error naming what is not as it should be */
+  /** Asks as CHECK does. @throws Error that names the difference */
   async isWhole(): Promise<true> {
     const attachment = { containerId: "c1", cniIfname: "net1" };
     await this.agents[0].ask({ op: "check", ...attachment, addresses: [], destinations: [] });
@@ -117,7 +117,7 @@ export class ManagedAgents {
     return (await this.agents[0].session("shop/lan"))?.control?.established;
   }
 
-  /** What the kernel has on the left, as ip-l2tp(8) tells it. */
+  /** The kernel's L2TP on the left, as ip-l2tp(8) tells it. */
   inKernel(what: "tunnel" | "session"): Promise<string> {
     return ip(this.net.a.name, "l2tp", "show", what);
   }

@@ -8,7 +8,7 @@ export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export interface Block {
   /** The page's path from the root. */
   readonly page: string;
-  /** Of its opening fence, from 1. */
+  /** The line of its opening fence, from 1. */
   readonly line: number;
   /** "sh", "yaml", …; "" without one. */
   readonly language: string;
@@ -24,7 +24,7 @@ export interface Block {
 export interface RunPage {
   readonly page: string;
   readonly suite: Suite;
-  /** What stands for the page's own examples here. */
+  /** Replacements for the page's examples. */
   readonly replace?: readonly (readonly [from: string, to: string])[];
 }
 
@@ -56,6 +56,7 @@ export const RUN_PAGES: readonly RunPage[] = [
   { page: "docs/conditions.md", suite: CLUSTER },
   { page: "docs/operations.md", suite: CLUSTER },
   { page: "docs/troubleshooting.md", suite: CLUSTER },
+  { page: "docs/l2tpctl.md", suite: CLUSTER },
   { page: "docs/upgrade.md", suite: CLUSTER, replace: OLD_API_SERVER },
   { page: "docs/far-end.md", suite: KERNEL },
   { page: "docs/edge.md", suite: KERNEL, replace: MOUNTED },

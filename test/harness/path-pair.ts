@@ -11,7 +11,7 @@ import { until } from "./wait.ts";
 
 export const WIDE = 1500;
 export const NARROW = 1300;
-/** Of an inner IPv4 header and ICMP's. */
+/** The length of an inner IPv4 header and ICMP's. */
 const PING_OVERHEAD = 28;
 
 export interface Wire {
@@ -23,10 +23,10 @@ const PLAIN: Wire = { encapsulation: "UDP", family: "ipv4" };
 
 export interface Setting {
   readonly wire?: Wire;
-  /** Of both ends. */
+  /** Both ends have it. */
   readonly tunnel?: Partial<TunnelSpec>;
   readonly session?: Partial<SessionSpec>;
-  /** Of the first end; it is on the initial namespace then. */
+  /** The first end has it, and is in the initial namespace then. */
   readonly datapath?: "Kernel";
 }
 

@@ -1,4 +1,4 @@
-/** What of a frame reaches the far end, and what of it shows on the wire: the same tests for both datapaths. */
+/** Tests of the parts of a frame that reach the far end and show on the wire, for both datapaths. */
 import { afterEach, describe, expect, it } from "vitest";
 import type { TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "./agent.ts";

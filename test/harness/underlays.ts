@@ -1,4 +1,4 @@
-/** What the underlay does to a tunnel: the same tests for both datapaths. */
+/** Tests of the underlay's effects on a tunnel, for both datapaths. */
 import { afterEach, describe, expect, it } from "vitest";
 import { render, TUNNEL_VIEW } from "../../cli/views.ts";
 import type { TunnelSpec } from "../../operator/api/types.ts";

@@ -24,7 +24,7 @@ interface Static {
   readonly encapsulation: "UDP" | "IP";
   readonly spec: Partial<TunnelSpec>;
   readonly isByInterface?: boolean;
-  /** Where it is to be. */
+  /** The datapath that it is to have. */
   readonly datapath: "Kernel" | "Userspace";
 }
 

@@ -1,4 +1,4 @@
-/** What the demonstrations show, and that they play to their end: run as the pages say. */
+/** The demonstrations play to their end as the pages say, and show what they promise. */
 import { expect, it } from "vitest";
 import { pagesOf, ROOT, runnableBlocks } from "../harness/pages.ts";
 import { run } from "../harness/run.ts";

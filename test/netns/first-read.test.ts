@@ -90,7 +90,7 @@ describe("with a folder", () => {
     agent.launch();
     expect(await askEarly(request)).toEqual(expected);
     expect(await isThere()).toBe(stays);
-    // What another pod's session is has come through it.
+    // The agent has learned of another pod's session through it.
     expect((await agent.session("shop/lan"))?.attachedTo).toHaveLength(stays ? 1 : 0);
   });
 });
@@ -229,7 +229,7 @@ describe("on a cluster", () => {
     await until("it is carried out", () => readdirSync(folder).length === 0);
   });
 
-  /** Of the agent's socket, but for the one that listens. */
+  /** Counts the connections of the agent's socket, without the listening one. */
   async function connections(): Promise<number> {
     const { readFile } = await import("node:fs/promises");
     const table = await readFile(`/proc/${running.pid}/net/unix`, "utf8");

@@ -110,7 +110,7 @@ function objectsOf({ language, text }: { language: string; text: string }): unkn
   );
 }
 
-/** What stands for variables and commands of the shell. */
+/** Replacements for variables and commands of the shell. */
 const withoutShell = (yaml: string): string =>
   yaml.replaceAll(/\$\(address "\$\w"\)/g, "192.0.2.1").replaceAll(/\$\w+/g, "name");
 

@@ -25,7 +25,7 @@ const ZERO_SESSION_ID_BYTES = 4;
 /** Control messages are far shorter (lcce.ts). */
 const BUFFER_BYTES = 16 * 1024;
 const MESSAGES_A_TURN = 64;
-/** Where the address stands in a sender's struct sockaddr, and how long it is. */
+/** Offset and length of the address in a sender's struct sockaddr. */
 const INET = { at: 4, bytes: 4 };
 const INET6 = { at: 8, bytes: 16 };
 
@@ -34,14 +34,14 @@ type Owner = (sender: Uint8Array) => LocalEndpoint | undefined;
 
 interface Listener {
   readonly fd: number;
-  /** By the remotes of their tunnels. */
+  /** The key is the remote of the tunnel. */
   readonly endpoints: AddressTable<LocalEndpoint>;
 }
 
 /** The sockets of one endpoint. */
 interface Sockets {
   readonly held: ControlSocket;
-  /** By the ID of the connection. */
+  /** The key is the ID of the connection. */
   readonly connections: Map<number, number>;
 }
 
@@ -50,7 +50,7 @@ export class ControlSockets implements ConnectionIds {
   readonly #receive: ControlReceiver;
   readonly #log: (line: string) => void;
   readonly #endpoints = new Map<LocalEndpoint, Sockets>();
-  /** By the local address. */
+  /** The key is the local address. */
   readonly #listeners = new Map<string, Listener>();
   readonly #memory: { readonly bytes: Uint8Array; readonly view: DataView };
   /** Behind the zero octets. */

@@ -1,11 +1,11 @@
-/** What the underlay has against a tunnel: for the doctor, alike for all datapaths. Pure. */
+/** Answers of the underlay to a tunnel's datagrams: ICMP errors, and checksums that were refused. Pure. */
 import type { Listing, TunnelState } from "../../../datapath/datapath.ts";
 import type { IcmpError, Unreachable } from "../../../linux/icmp.ts";
 import type { SessionCounters, Tunnel } from "../../../model/model.ts";
 import type { Finding } from "../../agent-protocol.ts";
 import { ACCEPT_ZERO_CHECKSUMS, sendsZeroChecksums } from "../../resolve/peer-needs.ts";
 
-/** What was seen between the two looks. */
+/** Seen between the two looks. */
 export interface UnderlaySeen {
   readonly icmpErrors: readonly IcmpError[];
   /** UDP datagrams over IPv6 that the node dropped for a missing or wrong checksum. */

@@ -17,9 +17,9 @@ const CONTROL_OVER_IP = { at: 0, mask: 0xffff_ffff, value: 0 } as const;
 
 export class TunnelCaptures {
   readonly #takesControl: boolean;
-  /** By what their filters say. */
+  /** The key is the text of the filter. */
   #open = new Map<string, PacketCapture>();
-  /** Of captures that are closed. */
+  /** Packets that captures dropped before they were closed. */
   #droppedBefore = 0;
 
   constructor(takes: "control" | "data") {

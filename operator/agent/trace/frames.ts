@@ -56,7 +56,7 @@ export function readFrames(
 
 /** Over UDP the length is that of the whole. */
 const FRAGMENTED = "it is in fragments";
-/** Where UDP's length stands, from the payload on (RFC 768). */
+/** Offset of UDP's length, from the payload on (RFC 768). */
 const UDP_LENGTH_AT = -4;
 
 /** The first fragment of a datagram tells how long the whole is. */
@@ -66,7 +66,7 @@ function udpPayloadBytes({ octets }: CapturedIpPacket, ip: IpPacket): number {
   return Math.max(0, view.getUint16(ip.payloadAt + UDP_LENGTH_AT) - UDP_HEADER_BYTES);
 }
 
-/** Of a datagram that ends inside the header. */
+/** A datagram that ends inside the header. */
 const SHORT: Omit<Described, "bytes"> = {
   cookie: "cut short",
   hasSublayer: false,

@@ -3,7 +3,7 @@
 export class LineBudget {
   readonly #perSecond: number;
   #spent = 0;
-  /** What was not shown, by what is said of it. */
+  /** Lines that were not shown; the key is the label in the summary. */
   readonly #rest = new Map<string, number>();
 
   constructor(perSecond: number) {

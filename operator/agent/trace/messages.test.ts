@@ -22,7 +22,7 @@ function setUp(): readonly Octets[] {
   return simulation.trace;
 }
 
-/** What a trace shows of the messages. @param from of the messages that are read, the number of the first */
+/** Returns the items that a trace shows of the messages. @param from the number of the first message that is read */
 function read(subject: Partial<Subject>, secrets: readonly Octets[], from = 0) {
   const reader = new MessageReader();
   const hex = secrets.map((secret) => Buffer.from(secret).toString("hex"));

@@ -1,5 +1,5 @@
 /**
- * What becomes of received frames by their sequence numbers: the datapath's own rule, applied to the captured numbers.
+ * Tells the fate of received frames by their sequence numbers: the datapath's own rule, applied to the captured numbers.
  * Nothing on the packet path is asked.
  */
 import { traitsOf } from "../../../datapath/registry/datapaths.ts";
@@ -10,14 +10,14 @@ import type { TracedDecision } from "../../trace-protocol.ts";
 import type { ReadFrame } from "./frames.ts";
 
 interface Watched {
-  /** What the witness depends on. */
+  /** A change of it needs a new witness. */
   readonly key: string;
   readonly witness: OrderWitness | null;
 }
 
 export interface LabelledDecision {
   readonly shown: TracedDecision;
-  /** What it is in a count of many. */
+  /** Its name in a count of many. */
   readonly label: string;
 }
 
@@ -37,7 +37,7 @@ export class SessionOrders {
     return decisions.map(inWords(session.key, seconds));
   }
 
-  /** What becomes of held frames up to now; all frames of before have been taken. */
+  /** The fate of held frames up to now; all earlier frames have been taken. */
   expire(seconds: number): LabelledDecision[] {
     return Array.from(this.#watched).flatMap(([key, { witness }]) =>
       (witness?.expire(milliseconds(seconds)) ?? []).map(inWords(key, seconds)),

@@ -12,7 +12,7 @@ export interface TracedNode {
   readonly nodeName: string;
   /** After the last pass; it is another object after the next. */
   state(): { readonly resolved: Resolved; readonly listing: Listing } | null;
-  /** What the datapaths have now. */
+  /** The present listing of the datapaths. */
   look(): Promise<Listing>;
 }
 
@@ -29,11 +29,11 @@ export class Subject {
   #seen: ReturnType<TracedNode["state"]> = null;
   #established: ReadonlyMap<string, EstablishedSession> = new Map();
   tunnel: Tunnel;
-  /** By which the ends name the session that is traced; undefined: it is not signalled. */
+  /** The ends' name for the session that is traced; undefined: it is not signalled. */
   remoteEndId: string | undefined;
   /** Sessions of the tunnel whose frames are forwarded, as they are. */
   sessions: readonly Session[] = [];
-  /** By our ids, which received frames carry, and by the peer's. */
+  /** Received frames carry our ids, and sent frames the peer's. */
   received: SessionsById = new Map();
   sent: SessionsById = new Map();
   /** Ids of sessions in other tunnels of the node. */

@@ -25,7 +25,7 @@ const LINES = { control: 50, data: 50, notable: 40, delivered: 10 } as const;
 /** Traces of a node at once. */
 const MOST = 4;
 
-/** Of packets of the tunnel; nobody knows what was in them. */
+/** Packets of the tunnel with unknown content. */
 const NOT_CAPTURED = "packets not captured";
 let running = 0;
 
@@ -132,7 +132,7 @@ class Trace {
     else this.#budgets[kind].leaveOut(1);
   }
 
-  /** What has come since the last time, in the order of its coming. */
+  /** Packets since the last call, in the order of their arrival. */
   #look(): TraceItem[] {
     const now = Date.now() / 1000;
     const messages = this.#read("control", MESSAGES_PER_TICK);
@@ -179,7 +179,7 @@ class Trace {
     return ip === null || addressed === null ? null : { ip, addressed };
   }
 
-  /** What is out of the ordinary is not displaced by what is not. */
+  /** Ordinary decisions do not displace notable ones. */
   #bounded(decisions: readonly LabelledDecision[]): TracedDecision[] {
     const { notable, delivered } = this.#budgets.sequence;
     return decisions.flatMap(({ shown, label }) =>
@@ -187,7 +187,7 @@ class Trace {
     );
   }
 
-  /** What the second's lines have left out, and what the datapath has counted. */
+  /** Tells the second's omissions and the datapath's own counts. */
   async #endSecond(): Promise<TraceItem[]> {
     const { control, data, sequence } = this.#budgets;
     const missed = this.#missed();

@@ -31,6 +31,14 @@ it.each<[string, TraceItem, string]>([
     "22:13:20.250000 192.0.2.2:5000 > 192.0.2.1:5000 shop/lan session 128, cookie matches, sublayer, sequence 7, 02:00:00:00:00:02 > 02:00:00:00:00:01, IPv4, 98 octets",
   ],
   [
+    "a datagram of an IP pseudowire",
+    {
+      ...{ ...FRAME, ethernet: null, sequence: null },
+      ip: { source: "10.1.0.2", destination: "10.1.0.1", protocol: "ICMP" },
+    },
+    "22:13:20.250000 192.0.2.2:5000 > 192.0.2.1:5000 shop/lan session 128, cookie matches, sublayer, 10.1.0.2 > 10.1.0.1, ICMP, 98 octets",
+  ],
+  [
     "a frame of an unknown session",
     {
       ...{ ...FRAME, session: null, cookie: "unknown", sequence: null, ethernet: null },

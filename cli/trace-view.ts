@@ -65,7 +65,7 @@ function begun({ object, kinds }: TraceBegun): string {
 
 /** "12:00:00.000123 192.0.2.1:5000 > 192.0.2.2:5000 shop/lan session 128, cookie matches, …". */
 function frame(item: TracedFrame): string {
-  const { from, to, session, sessionId, sequence, hasSublayer, ethernet, bytes, flaws } = item;
+  const { from, to, session, sessionId, sequence, hasSublayer, ethernet, ip, bytes, flaws } = item;
   const number = sequence === null ? "" : `, sequence ${sequence}`;
   const said = [
     `${session === null ? "" : `${session} `}session ${sessionId}`,
@@ -76,6 +76,7 @@ function frame(item: TracedFrame): string {
     ...(ethernet === null
       ? []
       : [`${ethernet.source} > ${ethernet.destination}, ${ethernet.type}`]),
+    ...(ip === undefined ? [] : [`${ip.source} > ${ip.destination}, ${ip.protocol}`]),
     `${bytes} octets`,
   ];
   const head = `${time(item.seconds)} ${from} > ${to} ${said.join(", ")}`;

@@ -182,7 +182,7 @@ export const ATTACHMENTS: View<AttachmentRow> = {
     item.ifname,
     item.session,
     item.state,
-    item.mac,
+    item.mac || "-",
     item.addresses.join(",") || "-",
   ],
   wideHead: ["CONTAINER", "CNI-IFNAME", "NETNS"],

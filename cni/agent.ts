@@ -44,6 +44,7 @@ const CODES: Readonly<Record<AgentErrorCode, number>> = {
   UnknownPod: CniCode.UnknownContainer,
   StateNotWritable: CniCode.IoFailure,
   InvalidRequest: CniCode.InvalidConfig,
+  UnsupportedField: CniCode.UnsupportedField,
   MtuTooSmall: CniCode.TryAgainLater,
   ClientGone: CniCode.TryAgainLater,
   Drift: CniCode.Drift,

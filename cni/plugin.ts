@@ -201,6 +201,7 @@ async function attach(
     network: config.name,
     mac,
     awaitsIpam,
+    ipamType: config.ipam,
     addresses: awaitsIpam ? [] : ips,
     routes: [],
     ipam: null,

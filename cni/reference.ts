@@ -8,6 +8,7 @@ export const CNI_REFERENCE = new URL("../docs/cni.md", import.meta.url);
 
 type OwnCode = Extract<
   keyof typeof CniCode,
+  | "UnsupportedField"
   | "TryAgainLater"
   | "NotAvailable"
   | "UnknownSession"
@@ -19,6 +20,8 @@ type OwnCode = Extract<
 >;
 
 const CODES: Readonly<Record<OwnCode, string>> = {
+  UnsupportedField:
+    "`mac` or the IPAM plugin `dhcp`, and the session's interface has no MAC address",
   TryAgainLater:
     "try again later: the agent or the datapath is down, the session is not programmed yet, or its MTU is too small for the pod's IPv6",
   NotAvailable: "STATUS of a main plugin: the agent or the datapath is down",

@@ -37,7 +37,7 @@ const ipamOf = ({ ipam }: Attached): IpamResult | null => (ipam ?? null) as Ipam
 function interfacesOf(cniVersion: string, { interfaces, mtu }: Attached): Json[] {
   return interfaces.map(({ name, mac, sandbox }) => ({
     name,
-    mac,
+    ...(mac === undefined ? {} : { mac }),
     // A field since 1.1.0.
     ...(cniVersion === "1.1.0" ? { mtu } : {}),
     ...(sandbox === undefined ? {} : { sandbox }),

@@ -26,7 +26,7 @@ export const FIELDS = {
     remedy: "the absolute path of the agent's socket",
   },
   mac: {
-    what: "MAC address of the pod's interface; by default the session's own, which stays the same",
+    what: "MAC address of the pod's interface; by default the session's own, which stays the same. Not for a session with `pseudowireType: IP`",
     form: FORMS.mac,
     remedy: "six bytes as 02:00:5e:00:53:01",
   },
@@ -40,7 +40,7 @@ export const FIELDS = {
 /** Of the specification, that mean something to us. */
 export const STANDARD_FIELDS = {
   type: "`l2tp`",
-  ipam: "any IPAM plugin, for a main plugin; without it, the interface is a plain layer-2 port",
+  ipam: "any IPAM plugin, for a main plugin (`dhcp` not for a session with `pseudowireType: IP`); without it, the interface is a plain layer-2 port",
   capabilities:
     '`{"io.kubernetes.cri.pod-annotations": true}` for the annotation, `{"mac": true, "ips": true}` for Multus',
 } as const;

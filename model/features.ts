@@ -1,4 +1,5 @@
 /** Features of tunnels that not each datapath has. Objects, sockets and listings call them by the same names. */
+import type { PseudowireType } from "./pseudowires/index.ts";
 
 export interface Features {
   /** BPF programs in the kernel forward the frames that need nothing else (datapath/userspace/fastpath/). */
@@ -14,6 +15,8 @@ export interface Feature {
   readonly remedy: string;
   /** Why a tunnel cannot have it, whatever the node is like; null: it can. */
   whyNot(tunnel: { readonly device?: { readonly name: string } }): string | null;
+  /** Why sessions of the type never have it, to end a sentence, and what to do; null: they may have it. */
+  whyNotType(type: PseudowireType): { readonly why: string; readonly remedy: string } | null;
 }
 
 export const FEATURES: readonly Feature[] = [
@@ -28,6 +31,11 @@ export const FEATURES: readonly Feature[] = [
       device === undefined
         ? null
         : `its socket is bound to ${device.name}, and programs see no VRFs`,
+    whyNotType({ name, hasFastPath }) {
+      if (hasFastPath) return null;
+      const why = `the fast path carries Ethernet frames, and the session is of type ${name}`;
+      return { why, remedy: "put it into a tunnel without spec.fastPath" };
+    },
   },
 ];
 

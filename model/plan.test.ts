@@ -14,6 +14,7 @@ import { linkId, pseudowireLabel } from "./link-label.ts";
 import type { Tunnel } from "./model.ts";
 import {
   type Action,
+  carriesSame,
   type Desired,
   type Link,
   type Observed,
@@ -21,7 +22,12 @@ import {
   type Place,
   plan as planWith,
 } from "./plan.ts";
-import { DEFAULT_PSEUDOWIRE, PSEUDOWIRE_TYPES, type PseudowireType } from "./pseudowires/index.ts";
+import {
+  DEFAULT_PSEUDOWIRE,
+  PSEUDOWIRE_TYPES,
+  type PseudowireType,
+  pseudowireOf,
+} from "./pseudowires/index.ts";
 import { session, sessionControl, tunnel, tunnelControl } from "./testdata.ts";
 
 const plan = (desired: Desired, observed: Observed) => planWith(desired, observed, traitsOf);
@@ -147,9 +153,14 @@ class ModelNode {
     const isTold = forwarding !== undefined || (makesDevices && sessionsOutliveDevices);
     this.sessions.set(name, isTold ? { ...state, forwarding: forwarded } : state);
     if (device === null || device === "keep") return;
-    if (known !== undefined && !makesDevices) return expect(place(known)).toEqual(device);
+    const made = { ...bare(id, "pseudowire"), ...device, ...macOf(s), datapath: kind.name };
+    if (known !== undefined && !makesDevices) {
+      // A TAP device cannot be opened as a TUN device.
+      if (!carriesSame(known, made)) throw new Error("EINVAL");
+      return expect(place(known)).toEqual(device);
+    }
     expect(known).toBeUndefined();
-    this.#create({ ...bare(id, "pseudowire"), ...device, datapath: kind.name });
+    this.#create(made);
   }
 
   /** The process gives the frames to the session that was put last; the kernel refuses another with that id. */
@@ -182,6 +193,7 @@ class ModelNode {
         return;
       case "changeLink": {
         const fields = action.change;
+        if (link.hasMac === false && fields.mac !== undefined) throw new Error("EOPNOTSUPP");
         if (fields.name !== undefined) {
           if (link.up) throw new Error("EBUSY");
           this.#claim({ netns: link.netns, name: fields.name });
@@ -205,9 +217,11 @@ class ModelNode {
 
   #create(link: Link): void {
     this.#claim(link);
+    const { mac, hasMac } = link;
     this.links.set(link.id, {
       ...bare(link.id, link.kind),
       ...place(link),
+      ...(hasMac === false ? { mac, hasMac } : {}),
       datapath: link.datapath,
       label: "",
     });
@@ -221,6 +235,12 @@ class ModelNode {
 }
 
 const place = ({ netns, name }: Place): Place => ({ netns, name });
+
+/** The MAC address of the session's device: some, or none. */
+function macOf(of: Parameters<typeof pseudowireOf>[0]): Pick<Link, "mac" | "hasMac"> {
+  const { device } = pseudowireOf(of);
+  return device?.hasMac === false ? { mac: null, hasMac: false } : { mac: "aa" };
+}
 
 /** True if the link comes and goes with its session alone. */
 function isSessions(link: Link | undefined): boolean {
@@ -374,7 +394,7 @@ function desireOne(
     label: "",
     name: "",
     mtu,
-    mac: type.device?.hasMac === false ? null : "aa",
+    ...macOf(wanted),
   };
   const label = pseudowireLabel(key, forwarded.sessionId);
   const up = forwarding?.isUp === true;
@@ -564,7 +584,7 @@ describe("plan", () => {
           expect(node.links.get(wanted.id)).toMatchObject({
             ...wanted,
             label: wanted.netns === null ? wanted.label : expect.anything(),
-            mac: wanted.mac ?? expect.anything(),
+            mac: wanted.hasMac === false ? null : (wanted.mac ?? expect.anything()),
             addresses: expect.arrayContaining([...wanted.addresses]),
             routes: expect.arrayContaining([...wanted.routes]),
           });
@@ -701,14 +721,28 @@ describe("plan", () => {
     converge(before, node);
     const [item] = before.sessions;
     if (item === undefined) throw new Error("no session");
-    const other = { ...item, session: { ...item.session, pseudowireType: "Other" } };
-    const actions = plan({ ...before, sessions: [other] }, node.observe());
+    const other = { ...item, session: { ...item.session, pseudowireType: "IP" } };
+    const links = before.links.map((each) => ({ ...each, mac: null, hasMac: false }));
+    const after = { ...before, sessions: [other], links };
+    const actions = plan(after, node.observe());
     expect(actions.slice(0, 3)).toEqual([
       expect.objectContaining({ do: "deleteDevice" }),
       expect.objectContaining({ do: "deleteSession" }),
       expect.objectContaining({ do: "putSession", device: { netns: "pod0", name: "net1" } }),
     ]);
-    converge({ ...before, sessions: [other] }, node);
+    converge(after, node);
+  });
+
+  it("replaces a device of another kind that is there without its session", () => {
+    const node = new ModelNode();
+    const bareIp = PSEUDOWIRE_TYPES.find(({ device }) => device?.hasMac === false);
+    if (bareIp === undefined) throw new Error("no type");
+    converge(desire([one], 5000, USERSPACE), node);
+    inflict(node, "crash", 0);
+    const after = desire([{ ...one, type: bareIp }], 5000, USERSPACE);
+    expect(plan(after, node.observe()).map((action) => action.do)).toContain("deleteLink");
+    converge(after, node);
+    expect([...node.links.values()]).toMatchObject([{ name: "net1", hasMac: false, mac: null }]);
   });
 
   it("makes no tunnel in the kernel before it has a session", () => {

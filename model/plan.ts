@@ -25,8 +25,10 @@ export interface Link extends Place {
   /** Written on the link itself (link-label.ts). */
   readonly label: string;
   readonly mtu: number;
-  /** Null where any will do. */
+  /** Null where any will do, and where there is none. */
   readonly mac: string | null;
+  /** False: its frames are IP datagrams, and it has no MAC address. */
+  readonly hasMac?: boolean;
   readonly up: boolean;
   /** The id of the bridge that it is a port of. */
   readonly bridge: string | null;
@@ -172,6 +174,11 @@ export function plan(desired: Desired, observed: Observed, traitsOf: TraitsOf): 
 const placeOf = ({ netns, name }: Place): Place => ({ netns, name });
 const placeKey = ({ netns, name }: Place): string => `${netns ?? ""}\n${name}`;
 
+/** True if both links carry Ethernet frames, or both IP datagrams: a device cannot become one of the other kind. */
+export function carriesSame(one: Link, other: Link): boolean {
+  return (one.hasMac ?? true) === (other.hasMac ?? true);
+}
+
 const hasSameType = (known: Session, wanted: Session): boolean =>
   known.pseudowireType === wanted.pseudowireType;
 
@@ -294,7 +301,12 @@ class Planner {
     for (const link of [...this.#links.values()]) {
       const wanted = this.#wanted.get(link.id);
       const isOutOfReach = link.isElsewhere === true && wanted?.isElsewhere !== true;
-      const isWrong = wanted?.datapath !== link.datapath || replaced.has(link.id);
+      const isWrong =
+        wanted === undefined ||
+        wanted.datapath !== link.datapath ||
+        replaced.has(link.id) ||
+        // Nobody sees what a device elsewhere carries; it is its session's, and goes with that.
+        (!link.isElsewhere && !carriesSame(wanted, link));
       if (isWrong || isOutOfReach) this.#deleteLink(link);
     }
   }

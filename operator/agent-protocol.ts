@@ -89,6 +89,8 @@ export interface AttachRequest extends SessionRequest, Addressing {
   readonly mac: string | null;
   /** The interface is made, named and up; its addresses follow by `configure`. Absent: false. */
   readonly awaitsIpam?: boolean;
+  /** The type of the IPAM plugin that gives them. */
+  readonly ipamType?: string | null;
 }
 
 /** The second half of an ADD with IPAM. */
@@ -138,7 +140,8 @@ export type DeferredRequest = Extract<AgentRequest, { op: "detach" } | { op: "gc
 
 export interface AttachedInterface {
   readonly name: string;
-  readonly mac: string;
+  /** Absent: it has none. */
+  readonly mac?: string;
   /** The path of the pod's namespace; absent for an interface of the node. */
   readonly sandbox?: string;
 }
@@ -162,6 +165,8 @@ export type AgentErrorCode =
   | "NoNetns"
   | "UnknownPod"
   | "InvalidRequest"
+  /** The configuration asks for what the session's interface cannot have. */
+  | "UnsupportedField"
   /** The pod is to have IPv6, and the session's MTU is less than that needs. */
   | "MtuTooSmall"
   | "ClientGone"

@@ -61,6 +61,13 @@ export interface TracedFrame extends Captured {
     /** "IPv4", "VLAN 7, ARP", "0x88b5". */
     readonly type: string;
   } | null;
+  /** Absent: the pseudowire carries no bare IP, or no header of IP is there. */
+  readonly ip?: {
+    readonly source: string;
+    readonly destination: string;
+    /** "ICMP", "TCP", "protocol 47". */
+    readonly protocol: string;
+  };
   /** Bytes of the frame. */
   readonly bytes: number;
   /** Faults that it seems to have, in words. */

@@ -51,8 +51,7 @@ function inPod({ isSilent, blank }: Layout, attachment: Attachment) {
     ...(isSilent ? { isSilent } : {}),
     netns,
     name: ifname,
-    // A TUN device has none.
-    mac: blank.mac === null ? null : mac,
+    mac: blank.hasMac === false ? null : mac,
     up: true,
     // As the kernel lists them: or else they would seem to be missing for ever.
     addresses: addresses.map(canonicalInterfaceAddress),

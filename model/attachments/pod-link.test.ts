@@ -43,6 +43,21 @@ describe("a link that was left to its pod", () => {
     expect(left(changed)).toMatchObject(changed);
   });
 
+  it("is as ADD makes it, where it carries IP datagrams and carried Ethernet frames, or the other way round", () => {
+    const datagrams = { ...WANTED, mac: null, hasMac: false };
+    expect(left({ name: "port-nic", up: false }, {}, datagrams)).toEqual(datagrams);
+    expect(left({ name: "port-nic", mac: null, hasMac: false })).toEqual(WANTED);
+    const same = { name: "port-nic", mac: null, hasMac: false };
+    expect(left(same, {}, datagrams)).toMatchObject(same);
+    // Nobody sees what it is there.
+    const elsewhere = { isElsewhere: true, index: 0 };
+    expect(left(elsewhere, {}, datagrams)).toMatchObject({
+      ...elsewhere,
+      mac: null,
+      hasMac: false,
+    });
+  });
+
   it("follows the MTU of its session, unless the pod chose another", () => {
     const wanted = { ...WANTED, mtu: 1300 };
     expect(left({}, {}, wanted).mtu).toBe(1300);

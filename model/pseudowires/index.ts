@@ -1,6 +1,7 @@
 /** The pseudowire types that a session can have. The compiler holds them to the enum of spec.pseudowireType. */
 import { ethernet } from "./ethernet.ts";
 import { ethernetVlan } from "./ethernet-vlan.ts";
+import { ip } from "./ip.ts";
 import type {
   KernelPseudowire,
   PseudowireFields,
@@ -21,7 +22,7 @@ export type {
 } from "./pseudowire.ts";
 export { createPseudowireCounters } from "./pseudowire.ts";
 
-const REGISTERED = [ethernet, ethernetVlan] as const satisfies readonly PseudowireType[];
+const REGISTERED = [ethernet, ethernetVlan, ip] as const satisfies readonly PseudowireType[];
 
 export type PseudowireName = (typeof REGISTERED)[number]["name"];
 
@@ -35,14 +36,20 @@ export class UnknownPseudowireError extends Error {
   readonly code = "UnknownPseudowireType";
 }
 
+type TypeName = Pick<PseudowireSettings, "pseudowireType">;
+
+/** Undefined for a session of a newer version's type. */
+export function findPseudowire({ pseudowireType }: TypeName): PseudowireType | undefined {
+  const named = pseudowireType ?? DEFAULT_NAME;
+  return PSEUDOWIRE_TYPES.find(({ name }) => name === named);
+}
+
 /** @throws UnknownPseudowireError, for a session of a newer version's type */
-export function pseudowireOf({
-  pseudowireType: name,
-}: Pick<PseudowireSettings, "pseudowireType">): PseudowireType {
-  const found =
-    name === undefined ? DEFAULT_PSEUDOWIRE : PSEUDOWIRE_TYPES.find((type) => type.name === name);
+export function pseudowireOf(session: TypeName): PseudowireType {
+  const found = findPseudowire(session);
   if (found !== undefined) return found;
   const known = PSEUDOWIRE_TYPES.map((type) => type.name).join(", ");
+  const { pseudowireType: name } = session;
   throw new UnknownPseudowireError(`unknown pseudowire type ${name}; known types: ${known}`);
 }
 
@@ -56,6 +63,11 @@ export function pseudowireField(name: PseudowireName = DEFAULT_NAME): {
   readonly pseudowireType?: PseudowireName;
 } {
   return name === DEFAULT_NAME ? {} : { pseudowireType: name };
+}
+
+/** True if the session's device has a MAC address, or there is no device. @throws UnknownPseudowireError */
+export function hasMac(session: TypeName): boolean {
+  return pseudowireOf(session).device?.hasMac !== false;
 }
 
 /** The settings of a session of the type, by its manifest, but for the MTU. */

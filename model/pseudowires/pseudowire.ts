@@ -37,8 +37,10 @@ export const DROPPED = -1;
 
 /** A session's counters of the reasons for which a type drops frames, and of frames that need watching. */
 export interface PseudowireCounters {
-  /** Messages too short for the session's header or for a frame of its pseudowire type. */
+  /** Messages too short for the session's header or for a frame of its pseudowire type, or that hold no such frame. */
   rxInvalid: number;
+  /** Of the `rxInvalid`: what came for a device of IP datagrams, and is neither IPv4 nor IPv6. */
+  rxNotIp: number;
   /** Frames without a VLAN tag, or with VLAN ID 0, which were dropped. */
   rxUntagged: number;
   /** Frames of another VLAN, or with an outer tag of 802.1ad, which were dropped. */
@@ -53,6 +55,7 @@ export interface PseudowireCounters {
 export function createPseudowireCounters(): PseudowireCounters {
   return {
     rxInvalid: 0,
+    rxNotIp: 0,
     rxUntagged: 0,
     rxOtherVlan: 0,
     rxInnerTagged: 0,
@@ -156,7 +159,7 @@ export interface PseudowireType {
   readonly minFrameBytes: number;
   /** How the kernel's L2TP has such a session, or why it cannot, to end a sentence. */
   readonly kernel: KernelPseudowire | { readonly whyNot: string };
-  /** True if the device may hand over large frames, and take joined ones: both it and the wire have Ethernet frames. */
+  /** True if the device may hand over large frames, and take joined ones. */
   readonly hasOffloads: boolean;
   /** True if the fast path's programs can carry it: Ethernet frames, not rewritten. */
   readonly hasFastPath: boolean;

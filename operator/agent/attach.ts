@@ -5,7 +5,7 @@ import { findLink } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { type Attachment, attachmentKey, attachmentMode } from "../../model/attachments/index.ts";
 import type { Link } from "../../model/plan.ts";
-import { pseudowireOf } from "../../model/pseudowires/index.ts";
+import { hasMac } from "../../model/pseudowires/index.ts";
 import { canonicalInterfaceAddress, canonicalNetwork } from "../../net/ip.ts";
 import { AgentError } from "../agent-error.ts";
 import {
@@ -24,6 +24,7 @@ import { announce } from "./announce.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import { givenMtu } from "./given-mtus.ts";
 import { requireIpv6Mtu } from "./ipv6-mtu.ts";
+import { requireNoMac } from "./no-mac.ts";
 import type { Node } from "./node.ts";
 import { linkOf } from "./pod-devices.ts";
 import { isAlive, netnsIdentity, requirePodNetns } from "./pod-netns.ts";
@@ -65,6 +66,7 @@ export class Attacher {
    */
   async attach(request: AttachRequest): Promise<Attached> {
     const known = this.#requireSession(request);
+    requireNoMac(known, request);
     const { store, reached } = this.#context;
     const before = store.get(attachmentKey(request));
     const isAgain = before !== undefined && this.#isSame(before, request);
@@ -163,8 +165,7 @@ export class Attacher {
     }
     const { netns, mac, addresses } = attachment;
     const announces = resolved.object.spec.attachment?.announce !== false;
-    const hasMac = pseudowireOf(resolved.session).device?.hasMac === true;
-    if (announces && hasMac) announce(netns, ifname, mac, addresses);
+    if (announces && hasMac(resolved.session)) announce(netns, ifname, mac, addresses);
     reached("announced");
     return this.#describe(resolved, attachment);
   }
@@ -417,7 +418,7 @@ export class Attacher {
     const onNode = attachmentMode(mode).nodeLinks(session, attachment);
     const interfaces: AttachedInterface[] = [
       ...onNode.map((name) => ({ name, mac: findLink(socket, name)?.mac ?? "" })),
-      { name: ifname, mac, sandbox: netns },
+      { name: ifname, ...(hasMac(session) ? { mac } : {}), sandbox: netns },
     ];
     return { interfaces, mtu: session.mtu, addresses, routes, ipam, isComplete };
   }

@@ -95,6 +95,15 @@ it.each<[string, Case, RegExp, RegExp]>([
     /^its frames do not pass by the fast path/,
     /Linux 6\.6/,
   ],
+  [
+    "no fast path for IP datagrams",
+    {
+      tunnel: { tunnel: tunnel({ fastPath: true }) },
+      of: { fastPath: false, session: session({ pseudowireType: "IP" }) },
+    },
+    /^its frames do not pass by the fast path: .*Ethernet frames.* IP$/,
+    /without spec\.fastPath/,
+  ],
   ["control messages", { endpoint: { rxControl: 2 } }, /^2 control messages/, /static/],
   [
     "wrong cookie",
@@ -186,6 +195,12 @@ it.each<[string, Case, RegExp, RegExp]>([
     { of: { session: vlanSession }, grown: { txUntagged: 2, txOtherVlan: 3 } },
     /^5 frames of its pods were dropped: .* 100$/,
     /VLAN interface/,
+  ],
+  [
+    "what is no IP datagram",
+    { grown: { rxInvalid: 8, rxNotIp: 7 } },
+    /^7 messages held neither an IPv4 nor an IPv6 datagram/,
+    /pseudowire type IP at the peer/,
   ],
   ["too short", { grown: { rxInvalid: 8 } }, /^8 messages were too short/, /cookie lengths/],
   [

@@ -15,6 +15,7 @@ const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = 
   ["rxOosPackets", "receive", "out_of_sequence"],
   ["rxCookieDiscards", "receive", "cookie"],
   ["rxInvalid", "receive", "invalid"],
+  ["rxNotIp", "receive", "not_ip"],
   ["rxOversize", "receive", "oversize"],
   ["rxSourceMismatch", "receive", "source"],
   ["rxNoDevice", "receive", "no_pod"],

@@ -234,7 +234,7 @@ function describe(
     netns,
     name: link.name,
     mtu: link.mtu,
-    mac: link.mac,
+    ...(link.isEthernet ? { mac: link.mac } : { mac: null, hasMac: false }),
     up: link.up,
     // On the node the plan takes the link out of a foreign bridge again; in a pod that is the pod's.
     bridge: link.master === 0 ? null : (bridges.get(link.master) ?? foreignBridge(link.master)),

@@ -8,7 +8,7 @@ import { type Attachment, modeNameOf, type PresentLinks } from "../../model/atta
 import { pickFeatures } from "../../model/features.ts";
 import { linkId } from "../../model/link-label.ts";
 import type { Session } from "../../model/model.ts";
-import { describePseudowire } from "../../model/pseudowires/index.ts";
+import { describePseudowire, hasMac } from "../../model/pseudowires/index.ts";
 import { formatEndpoint } from "../../net/ip.ts";
 import type {
   AttachmentRow,
@@ -246,8 +246,12 @@ export function attachmentRows(
     const link = linkOf(attachment, links);
     const ifname = link?.name ?? attachment.ifname;
     const isSeen = link !== undefined && !link.isElsewhere;
-    const { mac, addresses } = isSeen ? { ...link, mac: link.mac ?? "" } : attachment;
-    const runs = state.resolved.sessions.has(session) || state.programmed.sessions.has(session);
+    const known = state.resolved.sessions.get(session);
+    const own = known === undefined || hasMac(known.session) ? attachment.mac : "";
+    const { mac, addresses } = isSeen
+      ? { ...link, mac: link.mac ?? "" }
+      : { ...attachment, mac: own };
+    const runs = known !== undefined || state.programmed.sessions.has(session);
     const living = runs ? "attached" : "session missing";
     const rowState = !isAlive(attachment) ? "namespace gone" : leaving ? "leaving" : living;
     const whose = { containerId, cniIfname, ifname, pod };

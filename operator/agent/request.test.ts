@@ -6,6 +6,7 @@ const attach = {
   ...{ op: "attach", ...whose, ifname: "net1", netns: "/run/netns/x", session: "shop/lan" },
   ...{ pod: "shop/web-0", network: "branch", mac: "02:00:00:00:00:01", ipam: { ips: [] } },
   awaitsIpam: false,
+  ipamType: "static",
   addresses: ["10.1.0.1/24", "fd00::1/64"],
   routes: [
     { destination: "0.0.0.0/0", gateway: "10.1.0.9" },
@@ -15,6 +16,8 @@ const attach = {
 
 it("passes on what is right, and nothing more than is asked for", () => {
   expect(checkRequest({ ...attach, more: 1 })).toEqual(attach);
+  const { ipamType: _, ...earlier } = attach;
+  expect(checkRequest(earlier)).toEqual({ ...attach, ipamType: null });
   expect(checkRequest({ op: "tunnels", more: 1 })).toEqual({ op: "tunnels" });
   const gc = { op: "gc", network: "branch", valid: [whose], before: "2026-11-22T10:00:00.000Z" };
   expect(checkRequest(gc)).toEqual(gc);

@@ -122,6 +122,8 @@ function checkAttach(fields: Record<string, unknown>): AgentRequest {
     network: text(fields.network, "network", FORMS.network),
     mac,
     awaitsIpam: fields.awaitsIpam === true,
+    // Plugins of earlier versions do not say.
+    ipamType: typeof fields.ipamType === "string" ? fields.ipamType.slice(0, 255) : null,
     ...checkAddressing(fields),
   };
 }

@@ -298,9 +298,9 @@ export interface SessionSpec {
    */
   remoteEndIdOctets?: string;
   /**
-   * What the session carries.
+   * What the session carries. Ethernet: frames without their check sequence. EthernetVLAN: frames of one VLAN, with its tag. IP: IPv4 and IPv6 datagrams without an Ethernet header, in userspace and in attachment.mode Direct; the pod's interface has no MAC address.
    */
-  pseudowireType?: "Ethernet" | "EthernetVLAN";
+  pseudowireType?: "Ethernet" | "EthernetVLAN" | "IP";
   /**
    * The VLAN of a session of type EthernetVLAN. Each frame between the ends has its 802.1Q tag; frames of other VLANs, and frames without a tag, are dropped and counted.
    */

@@ -90,6 +90,14 @@ export const SESSION_CHECKS = {
     self.value !== undefined || self.valueFrom !== undefined,
   cookieHasOneSource: (self: NonNullable<NonNullable<SessionSpec["cookies"]>["receive"]>) =>
     self.value === undefined || self.valueFrom === undefined,
+  modeCarriesType: (self: SessionSpec) =>
+    !(
+      (self.attachment?.mode ?? "Direct") === "Bridge" &&
+      (self.pseudowireType ?? "Ethernet") === "IP"
+    ),
+  spoofingNeedsMac: (self: SessionSpec) =>
+    (self.attachment?.macSpoofing ?? "Allow") !== "Refuse" ||
+    !((self.pseudowireType ?? "Ethernet") === "IP"),
   oneRemoteEndId: (self: SessionSpec) =>
     self.remoteEndIdOctets === undefined || self.remoteEndId === undefined,
   reorderTimeoutIsShort: (self: SessionSpec) =>

@@ -3,6 +3,8 @@
  * x-kubernetes-validations into crds/, translates their CEL to TypeScript (rule-checks.ts), and lists
  * them in docs/api.md. Rules between objects are in model/conflicts.ts.
  */
+import { ATTACHMENT_MODES, canAttach } from "../../model/attachments/index.ts";
+import { PSEUDOWIRE_TYPES, type PseudowireType } from "../../model/pseudowires/index.ts";
 import { DEFAULT_UDP_PORT } from "./endpoint.ts";
 
 /** A condition that objects must meet. */
@@ -40,6 +42,17 @@ const COOKIES = ["spec.cookies.receive", "spec.cookies.transmit"] as const;
 const IS_MANAGED = "(has(self.control) && self.control.mode == 'Managed')";
 const HAS_NO_CONNECTION = "!has(self.control) || self.control.mode == 'Static'";
 const portOf = (end: string) => `(has(${end}.port) ? ${end}.port : ${DEFAULT_UDP_PORT})`;
+
+const anyOf = (conditions: readonly string[]): string => conditions.join(" || ") || "false";
+
+/** The types whose frames have no MAC addresses. */
+const WITHOUT_MAC = PSEUDOWIRE_TYPES.filter(({ device }) => device?.hasMac === false);
+/** The pairs of which the mode cannot give the type's frames to a pod. */
+const MISFITS = ATTACHMENT_MODES.flatMap((mode) =>
+  PSEUDOWIRE_TYPES.filter((type) => !canAttach(mode, type)).map((type) => ({ mode, type })),
+);
+
+const hasType = ({ name }: PseudowireType): string => `self.pseudowireType == '${name}'`;
 
 const NO_PORTS = {
   reason: "IP encapsulation has no ports",
@@ -285,6 +298,20 @@ export const SESSION_RULES = {
     cel: "!has(self.value) || !has(self.valueFrom)",
     reason: "two sources",
     remedy: "give it either value or valueFrom",
+  },
+  modeCarriesType: {
+    at: ["spec"],
+    field: "attachment.mode",
+    cel: `!(${anyOf(MISFITS.map(({ mode, type }) => `(self.attachment.mode == '${mode.name}' && ${hasType(type)})`))})`,
+    reason: MISFITS.map(({ mode, type }) => `${mode.name} cannot carry ${type.name}`).join(", "),
+    remedy: "use another mode, or another pseudowireType",
+  },
+  spoofingNeedsMac: {
+    at: ["spec"],
+    field: "attachment.macSpoofing",
+    cel: `self.attachment.macSpoofing != 'Refuse' || !(${anyOf(WITHOUT_MAC.map(hasType))})`,
+    reason: `${WITHOUT_MAC.map(({ name }) => name).join(", ")} has no MAC addresses`,
+    remedy: "leave it out",
   },
   oneRemoteEndId: {
     at: ["spec"],

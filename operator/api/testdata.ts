@@ -233,6 +233,17 @@ export const SAMPLES: readonly Sample[] = [
   session("reordering", { sequencing: { send: true, receive: true, reorderTimeout: "50ms" } }),
   session("no sublayer", { l2SpecificSublayer: "None" }),
   session("a bridge", { attachment: { mode: "Bridge" }, mtu: 1400 }),
+  session("IP datagrams", { pseudowireType: "IP", attachment: { announce: false } }),
+  session(
+    "IP datagrams for a bridge",
+    { pseudowireType: "IP", attachment: { mode: "Bridge" } },
+    "cel",
+  ),
+  session(
+    "IP datagrams with a MAC address",
+    { pseudowireType: "IP", attachment: { macSpoofing: "Refuse" } },
+    "cel",
+  ),
   session("no tunnel", { tunnelRef: undefined }, "schema"),
   session("an unnamed tunnel", { tunnelRef: {} }, "schema"),
   session("a session of a managed tunnel", { peerSessionId: undefined, remoteEndId: "lan" }),

@@ -11,7 +11,7 @@ import type { Forwarding } from "../../model/datapath.ts";
 import { linkId, parseLinkLabel, pseudowireLabel } from "../../model/link-label.ts";
 import type { Session } from "../../model/model.ts";
 import type { Desired, DesiredSession, Link, Observed, PortPair } from "../../model/plan.ts";
-import { pseudowireOf } from "../../model/pseudowires/index.ts";
+import { hasMac, pseudowireOf } from "../../model/pseudowires/index.ts";
 import { withCircuit } from "./control.ts";
 import type { ResolvedSession } from "./resolved.ts";
 import { heldToMac } from "./session-kind.ts";
@@ -93,6 +93,9 @@ function programmed(
 
 /** What all links of the session begin with. */
 function blankLink({ session, tunnel }: ResolvedSession, nodeName: string): Link {
+  const mac = hasMac(session)
+    ? { mac: stableMac(nodeName, session.key) }
+    : { mac: null, hasMac: false };
   return {
     id: linkId.pseudowire(session.key),
     kind: "pseudowire",
@@ -101,7 +104,7 @@ function blankLink({ session, tunnel }: ResolvedSession, nodeName: string): Link
     netns: null,
     name: "",
     mtu: session.mtu,
-    mac: pseudowireOf(session).device?.hasMac === false ? null : stableMac(nodeName, session.key),
+    ...mac,
     up: false,
     bridge: null,
     addresses: [],

@@ -609,3 +609,56 @@ describe("what sessions and tunnels were accepted with", () => {
     expect(since({ ...known, claims: [] })).toBe(NOW);
   });
 });
+
+describe("a session of IP datagrams", () => {
+  const able: ResolveContext["datapaths"] = {
+    preferred: null,
+    kernel: { UDP: null, IPv4: null, IPv6: null },
+  };
+  const bare = session("lan", { pseudowireType: "IP" });
+
+  it("has the MTU of Ethernet's and an Ethernet header's bytes more", () => {
+    const { session: made } = resolved([tunnel("t")], [bare]).sessions.get("shop/lan") ?? {};
+    expect(made).toMatchObject({ mtu: 1446 + 14, pseudowireType: "IP" });
+  });
+
+  it("keeps an open tunnel out of the kernel, and says why", () => {
+    const { tunnels, sessions } = resolved([tunnel("t")], [bare], { datapaths: able });
+    expect(tunnels.get("t")).toMatchObject({
+      tunnel: { datapath: "Userspace" },
+      notInKernel: expect.stringMatching(/L2tpSession shop\/lan .* IP: .*EPROTONOSUPPORT/),
+    });
+    expect([...sessions.keys()]).toEqual(["shop/lan"]);
+  });
+
+  it.each(["static", "managed"])("is refused in a %s tunnel in the kernel, and says why", (how) => {
+    const asking = tunnel("t", {
+      datapath: "Kernel",
+      ...(how === "managed" ? { control: {} } : {}),
+    });
+    const object = session("lan", { pseudowireType: "IP" });
+    if (how === "managed") {
+      delete asking.spec.peerTunnelId;
+      delete object.spec.peerSessionId;
+    }
+    const { refusedSessions, tunnels } = resolved([asking], [object], { datapaths: able });
+    expect(tunnels.size).toBe(1);
+    expect(refusedSessions.get("shop/lan")).toMatchObject({
+      condition: "Programmed",
+      reason: "NotInKernel",
+      message: expect.stringMatching(/EPROTONOSUPPORT.*spec\.datapath: Userspace/),
+    });
+  });
+
+  it.each([
+    ["mode Bridge", { mode: "Bridge" }, /attachment\.mode "Bridge": Bridge cannot carry IP/],
+    ["macSpoofing Refuse", { macSpoofing: "Refuse" }, /macSpoofing "Refuse": IP has no MAC/],
+  ] as const)("is refused with %s", (_what, attachment, message) => {
+    const odd = session("lan", { pseudowireType: "IP", attachment });
+    expect(resolved([tunnel("t")], [odd]).refusedSessions.get("shop/lan")).toMatchObject({
+      condition: "Accepted",
+      reason: "Invalid",
+      message: expect.stringMatching(message),
+    });
+  });
+});

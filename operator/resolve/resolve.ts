@@ -50,7 +50,7 @@ import type { Intake } from "./intake.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
-import { modeName, pseudowireTypeOf, requireAttachable, requireCarriable } from "./session-kind.ts";
+import { modeName, pseudowireTypeOf, requireCarriable } from "./session-kind.ts";
 import { type HeldMtu, settleMtu } from "./session-mtu.ts";
 
 export interface ResolveContext {
@@ -318,7 +318,6 @@ function resolveSession(
   requireValid(validateSession(spec));
   const { tunnel, underlayMtu, object: tunnelObject } = requireTunnel(object, intake, tunnels);
   requireFitting(object, tunnel);
-  requireAttachable(object);
   requireCarriable(object, tunnel, traitsOf(tunnel.datapath), context.datapaths.kernel);
   const key = keyOf(object);
   const { sessionId, remoteEndId } = idsOf(object, ids, context);

@@ -1,12 +1,11 @@
 /**
- * What a session's pseudowire type and attachment mode ask of each other and of its tunnel's datapath; where pods are
- * held to their MAC addresses (spec.attachment.macSpoofing).
+ * What a session's pseudowire type and attachment mode ask of its tunnel's datapath; where pods are held to their MAC
+ * addresses (spec.attachment.macSpoofing). rules.ts has what types and modes ask of each other.
  */
 import {
   ATTACHMENT_MODES,
   type Attachment,
   attachmentMode,
-  canAttach,
   modeNameOf,
 } from "../../model/attachments/index.ts";
 import type { DatapathTraits, KernelSupport } from "../../model/datapath.ts";
@@ -88,19 +87,6 @@ export function requireCarriable(
   const remedy = `${userspace}, or spec.attachment.mode: ${modes.map((mode) => mode.name).join(" or ")}`;
   const message = `spec.attachment.macSpoofing Refuse: L2tpTunnel ${name} is in the kernel, where the node has no side of a pod's own device; ${remedy}`;
   throw new RefusalError("Programmed", "NoNodeSide", message);
-}
-
-/** @throws RefusalError where the attachment mode cannot give the type's frames to a pod */
-export function requireAttachable(object: L2tpSession): void {
-  const { type } = pseudowireTypeOf(object);
-  const mode = modeOf(object);
-  if (refusesSpoofing(object) && type.device?.hasMac === false) {
-    const message = `spec.attachment.macSpoofing Refuse: frames of spec.pseudowireType ${type.name} have no MAC addresses; leave it out`;
-    throw new RefusalError("Accepted", "Invalid", message);
-  }
-  if (canAttach(mode, type)) return;
-  const message = `spec.attachment.mode ${mode.name}: it cannot carry the frames of spec.pseudowireType ${type.name}; use another mode`;
-  throw new RefusalError("Accepted", "Invalid", message);
 }
 
 /** The session as the datapath is to hold it to the pod's address. */

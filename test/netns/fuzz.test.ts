@@ -2,14 +2,10 @@
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openTunnelSocket } from "../../datapath/tunnel-socket.ts";
 import { Random } from "../../l2tp/testing/random.ts";
-import { checked, isErrno } from "../../linux/errno.ts";
-import { c } from "../../linux/ffi.ts";
-import { inNetns } from "../../linux/netns.ts";
-import { encodeSockaddr } from "../../linux/socket.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { type CniAnswer, cni } from "../harness/cni.ts";
+import { account, spray } from "../harness/mutations.ts";
 import { linksOf, TestNet } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { until } from "../harness/wait.ts";
@@ -282,50 +278,18 @@ describe("the wire", () => {
   } as const;
   const COUNT = 100_000;
 
-  /** Sends mutations of the corpus from the remote of the tunnels, as fast as the queues take them. */
-  function spray(encapsulation: "UDP" | "IP"): void {
-    const random = new Random(3);
-    const port = encapsulation === "UDP" ? 5000 : 0;
-    const from = { address: net.b.ipv4, port };
-    const fd = inNetns(net.b.netns, () => openTunnelSocket(encapsulation, from));
-    const to = encodeSockaddr({ address: net.a.ipv4, port });
-    const corpus = CORPUS[encapsulation].map((hex) => Buffer.from(hex, "hex"));
-    for (let sent = 0; sent < COUNT; sent++) {
-      const bytes = random.mutate(random.pick(corpus), 16);
-      try {
-        checked(c.sendto(fd, bytes, bytes.length, 0, to, to.length), "send");
-      } catch (error) {
-        if (!isErrno(error, "EAGAIN", "ENOBUFS")) throw error;
-      }
-    }
-    c.close(fd);
-  }
-
-  /** Datagrams that were read, and those of them that some counter says the fate of. */
-  async function account(name: string): Promise<{ read: number; accounted: number }> {
-    const tunnel = (await agent.ask({ op: "tunnels" })).find((row) => row.name === name);
-    const { rxPackets: read = 0, ...rejected } = { ...tunnel?.counters };
-    const sum = (values: readonly (number | undefined)[]) =>
-      values.reduce<number>((total, value) => total + (value ?? 0), 0);
-    const sessions = (await agent.ask({ op: "sessions" })).filter((row) => row.tunnel === name);
-    const fates = sessions.flatMap(({ counters }) => {
-      const { rxPackets, rxErrors, rxSeqDiscards, rxSourceMismatch, rxNoDevice } = counters;
-      return [rxPackets, rxErrors, rxSeqDiscards, rxSourceMismatch, rxNoDevice];
-    });
-    return { read, accounted: sum(Object.values(rejected)) + sum(fates) };
-  }
-
   it.each(["UDP", "IP"] as const)(
     "accounts for every datagram over %s, whatever is in it",
     async (encapsulation) => {
       const tunnel = encapsulation.toLowerCase();
       // A busy receiver loses more of them.
-      do spray(encapsulation);
-      while ((await account(tunnel)).read <= COUNT / 2);
+      const corpus = CORPUS[encapsulation].map((hex) => Buffer.from(hex, "hex"));
+      do spray(net, new Random(3), { encapsulation, corpus, count: COUNT });
+      while ((await account(agent, tunnel)).read <= COUNT / 2);
       // Frames that wait for those before them have their time-out.
       await until("all that was read is accounted for", async () => {
-        const { read, accounted } = await account(tunnel);
-        return read === accounted && read === (await account(tunnel)).read;
+        const { read, accounted } = await account(agent, tunnel);
+        return read === accounted && read === (await account(agent, tunnel)).read;
       });
       await expectUnharmed();
     },

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Random } from "../../../l2tp/testing/random.ts";
+import { ETHERNET_HEADER_BYTES } from "../../../net/headers.ts";
 import { Coalescer, MAX_COALESCED } from "./coalesce.ts";
 import { Protocol } from "./frame.ts";
 import { createPacketMemory } from "./packet-memory.ts";
@@ -21,13 +22,14 @@ interface Large {
   readonly gsoType: number;
   readonly gsoSize: number;
   readonly checksumStart: number;
+  readonly isBare: boolean;
 }
 
 /** In slots of their own; or one behind the other, each behind a header, as in one message. */
 type Layout = "slots" | "message";
 
 /** What the coalescer makes of frames that come one after the other. */
-function coalesce(frames: readonly Buffer[], layout: Layout = "slots"): Large[] {
+function coalesce(frames: readonly Buffer[], layout: Layout = "slots", isBare = false): Large[] {
   // What the test before has left.
   coalescer.finish();
   const larges: Large[] = [];
@@ -41,6 +43,7 @@ function coalesce(frames: readonly Buffer[], layout: Layout = "slots"): Large[] 
       gsoType: count === 1 ? GsoType.None : gsoType,
       gsoSize: segmentBytes,
       checksumStart,
+      isBare,
     });
   };
   const places: number[] = [];
@@ -59,7 +62,7 @@ function coalesce(frames: readonly Buffer[], layout: Layout = "slots"): Large[] 
     index += joined;
     if (joined > 0) continue;
     flush();
-    coalescer.begin(at, at + length, layout === "slots" ? at + SLOT : WHOLE, true);
+    coalescer.begin(at, at + length, layout === "slots" ? at + SLOT : WHOLE, true, isBare);
     index++;
   }
   flush();
@@ -81,10 +84,12 @@ function join(frames: readonly Buffer[], places: number[], index: number, layout
 }
 
 /** And what the kernel would make of that again. */
-function segmentAgain({ frame, frames, gsoType, gsoSize, checksumStart }: Large): Buffer[] {
+function segmentAgain({ frame, frames, gsoType, gsoSize, ...rest }: Large): Buffer[] {
   if (frames === 1) return [frame];
   memory.bytes.set(frame, WHOLE);
-  const count = segmenter.start(WHOLE, WHOLE + frame.length, gsoType, gsoSize, checksumStart);
+  const { checksumStart, isBare } = rest;
+  const end = WHOLE + frame.length;
+  const count = segmenter.start(WHOLE, end, gsoType, gsoSize, checksumStart, isBare);
   return Array.from({ length: count }, (_, index) => {
     segmenter.write(index, 1, OUT, 0);
     const bytes = segmenter.headerBytes + segmenter.payloadBytes(index);
@@ -248,7 +253,10 @@ it("leaves UDP without a checksum alone", () => {
   expect(coalesce(frames)).toHaveLength(2);
 });
 
-it("is undone by segmenting, whatever comes", () => {
+it.each([
+  ["Ethernet frames", false],
+  ["IP datagrams", true],
+])("is undone by segmenting, whatever comes of %s", (_what, isBare) => {
   const random = new Random(11);
   let joined = 0;
   for (let round = 0; round < 3000; round++) {
@@ -275,8 +283,10 @@ it("is undone by segmenting, whatever comes", () => {
         return [frame];
       },
     );
-    const usual = frames.slice(0, 64).filter((frame) => frame.length < SLOT);
-    const larges = coalesce(usual, random.pick(["slots", "message"]));
+    const whole = frames.slice(0, 64).filter((frame) => frame.length < SLOT);
+    const headerBytes = isBare ? ETHERNET_HEADER_BYTES + 4 * (base.tags?.length ?? 0) : 0;
+    const usual = whole.map((frame) => frame.subarray(headerBytes));
+    const larges = coalesce(usual, random.pick(["slots", "message"]), isBare);
     for (const { frames: count } of larges) joined += count - 1;
     expect(larges.flatMap(segmentAgain), `round ${round}`).toEqual(usual);
   }

@@ -116,8 +116,9 @@ export class Coalescer {
    * Makes the frame the pending one. Whatever was pending must be out.
    * @param limit until where it may grow; nothing that is still needed may be there
    * @param takesUdp whether UDP may be joined, too
+   * @param isBare the frame is an IP datagram
    */
-  begin(at: number, end: number, limit: number, takesUdp: boolean): void {
+  begin(at: number, end: number, limit: number, takesUdp: boolean, isBare = false): void {
     const first = this.#first;
     const state = this.#state;
     const { view } = this.#memory;
@@ -125,7 +126,7 @@ export class Coalescer {
     state[STATE.first] = at;
     state[STATE.end] = end;
     state[STATE.isOpen] = 0;
-    if (!findTransport(view, at, end, first) || first.payload === end) return;
+    if (!findTransport(view, at, end, isBare, first) || first.payload === end) return;
     const isTcp = first.protocol === Protocol.Tcp;
     // A sender that pushes has no more for now.
     if (isTcp ? view.getUint8(first.transport + TCP.flags) !== FLAG.ack : !takesUdp) return;

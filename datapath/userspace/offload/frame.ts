@@ -1,4 +1,4 @@
-/** What is where in an Ethernet frame that holds a TCP segment or a UDP datagram. */
+/** The places of the headers in a frame that holds a TCP segment or a UDP datagram: an Ethernet frame, or a bare IP datagram. */
 
 import {
   ETHERTYPE,
@@ -59,9 +59,15 @@ export function createFrameShape(): FrameShape {
 
 /**
  * Where the IP header of the frame begins, behind its VLAN tags.
+ * @param isBare the frame is an IP datagram
  * @returns 0 where there is none, or it is cut off
  */
-export function findIp(view: DataView, at: number, end: number): number {
+export function findIp(view: DataView, at: number, end: number, isBare: boolean): number {
+  if (!isBare) return findIpInEthernet(view, at, end);
+  return isDatagram(view, at, end) ? at : 0;
+}
+
+function findIpInEthernet(view: DataView, at: number, end: number): number {
   let type = at + ETHERTYPE_OFFSET;
   for (let tags = 0; ; tags++) {
     if (type + 2 > end) return 0;
@@ -75,16 +81,33 @@ export function findIp(view: DataView, at: number, end: number): number {
   }
 }
 
+/** True for a datagram of IPv4 or IPv6 with its whole header, but for IPv4's options. */
+export function isDatagram(view: DataView, at: number, end: number): boolean {
+  const bytes = end - at;
+  if (bytes < IPV4_HEADER_BYTES) return false;
+  const version = ipVersionAt(view, at);
+  // A sublayer with a sequence number begins with 4 as well, and has no room for a header's length.
+  if (version === 4) return (view.getUint8(at) & 0x0f) * 4 >= IPV4_HEADER_BYTES;
+  return version === 6 && bytes >= IPV6_HEADER_BYTES;
+}
+
 /** 4 or 6, or what else stands there. */
 export const ipVersionAt = (view: DataView, ip: number): number => view.getUint8(ip) >> 4;
 
 /**
  * Finds a whole TCP segment or UDP datagram that fills its frame to the end: no fragment, no extension
  * header, no padding.
+ * @param isBare the frame is an IP datagram
  * @returns whether it is one; if not, `out` is void
  */
-export function findTransport(view: DataView, at: number, end: number, out: FrameShape): boolean {
-  const ip = findIp(view, at, end);
+export function findTransport(
+  view: DataView,
+  at: number,
+  end: number,
+  isBare: boolean,
+  out: FrameShape,
+): boolean {
+  const ip = findIp(view, at, end, isBare);
   if (ip === 0) return false;
   out.at = at;
   out.ip = ip;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Random } from "../../../l2tp/testing/random.ts";
+import { ETHERNET_HEADER_BYTES } from "../../../net/headers.ts";
 import { Protocol } from "./frame.ts";
 import { createPacketMemory } from "./packet-memory.ts";
 import { MAX_FRAME_HEADER_BYTES, Segmenter } from "./segment.ts";
@@ -23,11 +24,13 @@ function transportOf({ isIpv4, tags = [], ipOptions }: Packet): number {
 }
 
 /** What the segmenter makes of the packet. */
-function segment(packet: Packet, gsoSize: number): Buffer[] {
-  const frame = buildFrame({ ...packet, isPartial: true });
+function segment(packet: Packet, gsoSize: number, isBare = false): Buffer[] {
+  const frameBytes = isBare ? ETHERNET_HEADER_BYTES : 0;
+  const frame = buildFrame({ ...packet, isPartial: true }).subarray(frameBytes);
   memory.bytes.set(frame, AT);
   const end = AT + frame.length;
-  const count = segmenter.start(AT, end, gsoTypeOf(packet), gsoSize, transportOf(packet));
+  const start = transportOf(packet) - frameBytes;
+  const count = segmenter.start(AT, end, gsoTypeOf(packet), gsoSize, start, isBare);
   return Array.from({ length: count }, (_, index) => {
     segmenter.write(index, 1, OUT, 0);
     const bytes = segmenter.headerBytes + segmenter.payloadBytes(index);
@@ -62,6 +65,18 @@ describe("Segmenter", () => {
       const gsoSize = least + random.below(packet.payload.length < 3000 ? 200 : 9000);
       expect(segment(packet, gsoSize), `round ${round}`).toEqual(
         referenceSegments(packet, gsoSize),
+      );
+    }
+  });
+
+  it("makes datagrams of a large one without an Ethernet header", () => {
+    const random = new Random(5);
+    for (let round = 0; round < 500; round++) {
+      const packet = { ...randomPacket(random), tags: [] };
+      const gsoSize = Math.ceil(packet.payload.length / 2000) + random.below(9000);
+      const bare = (frame: Buffer) => frame.subarray(ETHERNET_HEADER_BYTES);
+      expect(segment(packet, gsoSize, true), `round ${round}`).toEqual(
+        referenceSegments(packet, gsoSize).map(bare),
       );
     }
   });

@@ -69,12 +69,20 @@ export class Segmenter {
   /**
    * Takes a frame, which stays as it is.
    * @param checksumStart where its TCP or UDP header begins
+   * @param isBare the frame is an IP datagram
    * @returns how many segments there are; 0 where what the device says makes no sense
    */
-  start(at: number, end: number, gsoType: number, gsoSize: number, checksumStart: number): number {
+  start(
+    at: number,
+    end: number,
+    gsoType: number,
+    gsoSize: number,
+    checksumStart: number,
+    isBare = false,
+  ): number {
     const { view } = this.#memory;
     const whole = this.#whole;
-    const ip = findIp(view, at, end);
+    const ip = findIp(view, at, end, isBare);
     if (ip === 0 || gsoSize === 0) return 0;
     whole.at = at;
     whole.end = end;

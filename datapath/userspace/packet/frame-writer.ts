@@ -2,6 +2,7 @@
 
 import { Errno } from "../../../linux/errno.ts";
 import { Coalescer } from "../offload/coalesce.ts";
+import { isDatagram } from "../offload/frame.ts";
 import { Segmenter } from "../offload/segment.ts";
 import { NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { type Arena, FrameSlots } from "./arena.ts";
@@ -58,7 +59,7 @@ export class FrameWriter {
    * up to `limit`, is written over.
    */
   deliver(session: PacketSession, at: number, bytes: number, limit: number): void {
-    const { device } = session;
+    const { device, isBare } = session;
     if (device === null) {
       session.counters.rxNoDevice++;
       return;
@@ -68,9 +69,10 @@ export class FrameWriter {
       this.#pendingBytes += bytes;
       return;
     }
+    if (isBare && !isDatagram(this.#arena.view, at, at + bytes)) return countNotIp(session);
     this.#writePending();
     if (device.acceptedGso === "none") return this.#writeAlone(session, at, bytes);
-    coalescer.begin(at, at + bytes, limit, device.acceptedGso === "all");
+    coalescer.begin(at, at + bytes, limit, device.acceptedGso === "all", isBare);
     this.#pendingFor = session;
     this.#pendingBytes = bytes;
   }
@@ -157,7 +159,8 @@ export class FrameWriter {
   #writeCut(session: PacketSession, at: number, end: number, shift: number): void {
     const { gsoType, segmentBytes, checksumStart } = this.#coalescer;
     const segmenter = this.#segmenter;
-    const count = segmenter.start(at, end, gsoType, segmentBytes, checksumStart + shift);
+    const { isBare } = session;
+    const count = segmenter.start(at, end, gsoType, segmentBytes, checksumStart + shift, isBare);
     for (let index = 0; index < count; index++) {
       segmenter.write(index, 1, this.#cutAt, 0);
       const bytes = segmenter.headerBytes + segmenter.payloadBytes(index);
@@ -241,4 +244,10 @@ function count({ counters }: PacketSession, frames: number, bytes: number, statu
     counters.rxPackets += frames;
     counters.rxBytes += bytes;
   }
+}
+
+function countNotIp({ counters }: PacketSession): void {
+  counters.rxNotIp++;
+  counters.rxInvalid++;
+  counters.rxErrors++;
 }

@@ -131,6 +131,8 @@ export class PacketSession {
   rewriter: FrameRewriter | null = null;
   /** True if a received frame goes to the device at once: it is not put in order. */
   isDirect = true;
+  /** True if the device's frames are IP datagrams, without an Ethernet header. */
+  isBare = false;
   /** The largest frame on the wire: the kernel's bound for l2tpeth (is_skb_forwardable), and what the type adds. */
   maxFrameBytes = 0;
   /** The smallest frame on the wire. */
@@ -203,6 +205,7 @@ export class PacketSession {
     const type = pseudowireOf(config);
     this.rewriter = type.createRewriter?.(config, this.counters) ?? null;
     this.isDirect = this.order === null;
+    this.isBare = type.device?.hasMac === false;
     this.maxFrameBytes = maxFrameBytes(config, type);
     this.minWireBytes = type.minFrameBytes;
     this.looksMisaligned = type.looksMisaligned ?? guessNothing;

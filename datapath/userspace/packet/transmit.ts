@@ -1,6 +1,7 @@
 /** From devices to sockets: frames get their headers, large ones are cut, and all are queued. */
 import { dataHeaderBytes, encodeDataHeader } from "../../../l2tp/codec.ts";
 import { Errno } from "../../../linux/errno.ts";
+import { isDatagram } from "../offload/frame.ts";
 import { Segmenter } from "../offload/segment.ts";
 import { completeChecksum } from "../offload/transport-checksum.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
@@ -136,8 +137,10 @@ export class Transmitter {
     const field = view.getUint16(header + VNET.checksumOffset, true);
     const end = at + bytes;
     const from = session.rewriter === null ? at : session.rewriter.toWire(this.#arena, at, end);
+    // A packet socket in the pod can send anything. The segmenter checks the headers of large frames.
+    const isForeign = session.isBare && gsoType === GsoType.None && !isDatagram(view, at, end);
     let datagrams = 0;
-    if (from >= 0) {
+    if (from >= 0 && !isForeign) {
       const start = checksumStart + at - from;
       if (gsoType !== GsoType.None) {
         datagrams = this.#takeLarge(session, from, end, gsoType, gsoSize, start);
@@ -174,7 +177,7 @@ export class Transmitter {
     const segmenter = this.#segmenter;
     const queue = this.#queue;
     const { tx } = session;
-    const count = segmenter.start(at, end, gsoType, gsoSize, checksumStart);
+    const count = segmenter.start(at, end, gsoType, gsoSize, checksumStart, session.isBare);
     if (count === 0) return 0;
     // Larger than any frame that the session takes: no stack of the device's MTU makes such.
     const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(0);

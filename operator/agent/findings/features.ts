@@ -1,5 +1,6 @@
 /** Features that the tunnel asks for, and the session does not have. */
 import { featuresOf } from "../../../model/features.ts";
+import { findPseudowire } from "../../../model/pseudowires/index.ts";
 import { isEstablished, type SessionFinding, warning } from "./picture.ts";
 
 export const missingFeature: SessionFinding = (of) => {
@@ -9,6 +10,9 @@ export const missingFeature: SessionFinding = (of) => {
   }
   const lacking = featuresOf(tunnel.tunnel).find(({ name }) => state[name] !== true);
   if (lacking === undefined) return null;
+  const type = findPseudowire(state.session);
+  const never = type === undefined ? null : lacking.whyNotType(type);
+  if (never !== null) return warning(`${lacking.missing}: ${never.why}`, never.remedy);
   const why = lacking.whyNot(tunnel.tunnel);
   if (why === null) return warning(lacking.missing, lacking.remedy);
   return warning(`${lacking.missing}: ${why}`, `do without ${lacking.noun}, or without a VRF`);

@@ -17,7 +17,11 @@ interface Sent {
   readonly packet?: Partial<IpPacket>;
 }
 
-function read(messages: readonly Sent[], change: Partial<TunnelState> = {}): TunnelWire {
+function read(
+  messages: readonly Sent[],
+  change: Partial<TunnelState> = {},
+  own = ours,
+): TunnelWire {
   const state: TunnelState = {
     tunnel: tunnel({ encapsulation: "UDP" }),
     endpoint: createEndpointCounters(),
@@ -25,7 +29,7 @@ function read(messages: readonly Sent[], change: Partial<TunnelState> = {}): Tun
     ...change,
   };
   const { local, remote } = state.tunnel;
-  const reader = new WireReader(state, { sessions: [ours], isOthers: (id) => id === 12 });
+  const reader = new WireReader(state, { sessions: [own], isOthers: (id) => id === 12 });
   for (const { hex, outgoing = false, packet } of messages) {
     const payload = Buffer.from(hex.replaceAll(" ", ""), "hex");
     const [from, to] = outgoing ? [local, remote] : [remote, local];
@@ -102,4 +106,19 @@ it("bears with another source port of a peer that has a control connection", () 
 
 it("counts control messages of the remote", () => {
   expect(read([{ hex: "c803000c 00000000 00000000" }]).controlMessages).toBe(1);
+});
+
+it("sees a sublayer that is not there in a long IP datagram, of which it has the beginning", () => {
+  const bare = session({ ...ours, pseudowireType: "IP" });
+  const header = `00030000 0000000b ${COOKIE}`;
+  // 1,400 bytes of IPv4, and of IPv6.
+  for (const datagram of [`45000578${"00".repeat(56)}`, `60000000055011ff${"00".repeat(52)}`]) {
+    const sent = (sublayer: string) => {
+      const hex = `${header} ${sublayer} ${datagram}`;
+      const bytes = 12 + sublayer.length / 2 + 1400;
+      return read([{ hex, packet: { payloadBytes: bytes } }], {}, bare);
+    };
+    expect(faultsOf(sent(""))).toEqual([["rxSublayerSuspect", 1]]);
+    expect(faultsOf(sent("00000000"))).toEqual([]);
+  }
 });

@@ -152,7 +152,7 @@ export class WireReader {
     const frameBytes = header === null ? -1 : packet.payloadBytes - header.frameAt;
     if (header === null || frameBytes < type.minFrameBytes) counts.rxInvalid++;
     else if (header.cookie !== session.rxCookie) counts.rxCookieDiscards++;
-    else if (isMisaligned(session, payload, header.frameAt)) counts.rxSublayerSuspect++;
+    else if (isMisaligned(session, payload, header.frameAt, frameBytes)) counts.rxSublayerSuspect++;
     else this.#right.set(session.key, (this.#right.get(session.key) ?? 0) + 1);
   }
 
@@ -162,9 +162,14 @@ export class WireReader {
   }
 }
 
-function isMisaligned(session: Session, payload: Uint8Array, frameAt: number): boolean {
+/** @param bytes of the frame on the wire; the capture leaves of it more than any type looks at */
+function isMisaligned(
+  session: Session,
+  payload: Uint8Array,
+  frameAt: number,
+  bytes: number,
+): boolean {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   const expectsSublayer = session.l2SpecificSublayer === "Default";
-  const bytes = payload.length - frameAt;
   return pseudowireOf(session).looksMisaligned?.(view, frameAt, bytes, expectsSublayer) ?? false;
 }

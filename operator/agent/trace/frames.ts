@@ -8,6 +8,7 @@ import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import { describeEthernet } from "../../../net/ethernet.ts";
 import { UDP_HEADER_BYTES } from "../../../net/headers.ts";
 import type { IpPacket } from "../../../net/ip-packet.ts";
+import { describeIp } from "../../../net/ip-words.ts";
 import type { TracedFrame } from "../../trace-protocol.ts";
 import type { Addressed } from "./addressed.ts";
 import type { Subject } from "./subject.ts";
@@ -95,7 +96,7 @@ function layoutOf(session: Session | undefined, outgoing: boolean) {
 
 type Described = Pick<
   TracedFrame,
-  "cookie" | "hasSublayer" | "sequence" | "ethernet" | "bytes" | "flaws"
+  "cookie" | "hasSublayer" | "sequence" | "ethernet" | "ip" | "bytes" | "flaws"
 >;
 
 function describeFrame(
@@ -112,11 +113,13 @@ function describeFrame(
   }
   const { device } = pseudowireOf(session);
   const isEthernet = device?.hasMac === true;
+  const ip = device?.hasMac === false ? describeIp(datagram, frameAt) : null;
   return {
     cookie: compare(cookie, cookieOf(session, outgoing)),
     hasSublayer: sublayer !== null,
     sequence,
     ethernet: isEthernet ? describeEthernet(datagram, frameAt) : null,
+    ...(ip === null ? {} : { ip }),
     bytes,
     flaws: flawsOf(datagram, frameAt, bytes, session),
   };
@@ -135,10 +138,12 @@ function flawsOf(datagram: Uint8Array, at: number, bytes: number, session: Sessi
   const expects = l2SpecificSublayer === "Default";
   const isWhole = datagram.length - at >= minFrameBytes;
   const isOff = isWhole && looksMisaligned?.(view, at, bytes, expects) === true;
+  const isIp = [4, 6].includes((datagram[at] ?? 0) >> 4);
   const other = expects ? "no L2-specific sublayer" : "an L2-specific sublayer";
   return [
     ...(bytes < minFrameBytes ? ["it is too short for a frame"] : []),
     ...(bytes > most ? [`it is above the MTU, ${mtu}`] : []),
+    ...(isWhole && device?.hasMac === false && !isIp ? ["it is neither IPv4 nor IPv6"] : []),
     ...(isOff ? [`it looks as if its sender had ${other}`] : []),
   ];
 }

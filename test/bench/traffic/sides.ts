@@ -60,6 +60,7 @@ const OURS = {
     ...{ id: 5, port: 5200, spec: {} },
     session: { pseudowireType: "EthernetVLAN", vlan: { id: 100, peerId: 100 } },
   },
+  "IP pseudowire": { id: 6, port: 5300, spec: {}, session: { pseudowireType: "IP" } },
 } as const;
 
 export async function startOurs(

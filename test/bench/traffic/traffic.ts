@@ -26,6 +26,7 @@ import {
   startVxlan,
 } from "./sides.ts";
 import { alternate } from "./turns.ts";
+import { benchTypes } from "./types.ts";
 
 /** What the least of the tunnels leaves of the wire's. */
 const OVERHEAD_BYTES = 100;
@@ -34,6 +35,7 @@ const JUMBO_BYTES = 9000;
 export async function benchTraffic(net: TestNet, report: Report): Promise<void> {
   await report.attempt("1500-byte wire", () => compare(net, 1500, report));
   await report.attempt("many sessions", () => benchSessions(net, report));
+  await report.attempt("pseudowire types", () => benchTypes(net, report));
   await report.attempt(`${JUMBO_BYTES}-byte wire`, async () => {
     const jumbo = await TestNet.create({ mtu: JUMBO_BYTES });
     try {

@@ -1,4 +1,4 @@
-/** A session that is signalled: as the agent has put it, and as the peer is told of it. */
+/** A signaled session, and its configuration for the control connection. */
 import type { SessionConfig } from "../../../l2tp/control/session.ts";
 import type { Session, SessionControl } from "../../../model/model.ts";
 

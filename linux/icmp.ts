@@ -20,7 +20,7 @@ const MAX_ERRORS = 1024;
 export type Unreachable = "port" | "protocol" | "host" | "network" | "prohibited";
 
 /**
- * By code (RFC 792; RFC 1812, section 5.2.7.1), without "fragmentation needed", which is no unreachable destination.
+ * By code (RFC 792; RFC 1812, section 5.2.7.1), without "fragmentation needed", which means a small path MTU.
  */
 const V4_CODES: Readonly<Record<number, Unreachable>> = {
   0: "network",

@@ -17,7 +17,7 @@ export function openPacketTooBig(): number {
 
 const message = Buffer.alloc(8);
 
-/** Discards the received messages. Returns true if there were any. */
+/** Discards the received messages. Returns true if any were received. */
 export function drainPacketTooBig(fd: number): boolean {
   let count = 0;
   while (c.recv(fd, message, message.length, MSG_DONTWAIT) >= 0) count++;

@@ -129,7 +129,7 @@ export class DatapathClient {
   }
 
   async #request<O extends Request["op"]>(request: Request & { op: O }): Promise<Results[O]> {
-    // With a connection, the request is sent before this returns, so callers can work meanwhile.
+    // If the connection exists, the request is sent before this returns, so callers can work meanwhile.
     const rpc = this.#rpc ?? (await this.#connect());
     return (await rpc.request(request, REPLY_TIMEOUT_MS)) as Results[O];
   }

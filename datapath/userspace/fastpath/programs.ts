@@ -320,7 +320,7 @@ function measureLarge(a: Assembler, { ip, byte, saved, maxFrame, otherwise }: La
   a.label("udp");
   a.alu("add", R3, UDP_HEADER_BYTES);
   a.label("headers");
-  // From the packet's start to those of the frame.
+  // Make R3 the bytes of the frame's headers: subtract the offset of the frame.
   a.load("u64", R2, R10, saved).alu("sub", R2, ETHERNET_HEADER_BYTES).alu("sub", R3, reg(R2));
   a.jumpIf(R3, "gt", reg(R9), otherwise);
   a.load("u32", R1, R6, SKB.gsoSize).alu("mov", R2, reg(R1)).alu("add", R2, reg(R3));

@@ -73,7 +73,7 @@ describe("from the device to the socket", () => {
     expect(other.state.counters).toMatchObject({ txPackets: 1, txBytes: 61 });
   });
 
-  it("sends datagrams singly after the kernel rejected to segment a message", () => {
+  it("sends datagrams singly after the kernel refused to segment a message", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     const { socket } = bench.endpoint();

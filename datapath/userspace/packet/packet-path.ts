@@ -15,7 +15,7 @@ import { Transmitter } from "./transmit.ts";
 export interface PacketPathOptions {
   /** Called when the session's device rejects large frames. */
   gsoRefused(session: PacketSession, errno: number): void;
-  /** Called when the kernel rejects to segment the tunnel's messages into datagrams of `segmentBytes`. */
+  /** Called when the kernel refuses to segment the tunnel's messages into datagrams of `segmentBytes`. */
   segmentRefused(tunnel: PacketTunnel, segmentBytes: number, errno: number): void;
   /** Receives the control messages. */
   control: ControlReceiver;

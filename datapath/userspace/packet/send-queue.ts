@@ -20,7 +20,7 @@ const FLUSH_BYTES = 512 * 1024;
 /** The capacity for the segments of large frames. */
 const WRITE_BYTES = 2 * FLUSH_BYTES;
 
-/** Called when the kernel or a device rejects to segment. The tunnel's datagrams are then sent singly. */
+/** Called when the kernel or a device refuses to segment. The tunnel's datagrams are then sent singly. */
 export type SegmentRefused = (tunnel: PacketTunnel, segmentBytes: number, errno: number) => void;
 
 export class SendQueue {

@@ -67,7 +67,7 @@ export class PacketTunnel {
   readonly sessions = new Set<PacketSession>();
   /** The largest segment, in bytes, that the kernel is asked for; 0: no segmentation. */
   segmentLimit: number;
-  /** True if the kernel has rejected to segment since the tunnel was configured. */
+  /** True if the kernel has refused to segment since the tunnel was configured. */
   hasRefused = false;
   /** Messages until larger segments are retried, because the path MTU may have increased; 0: no retry. */
   #untilRetry = 0;

@@ -29,7 +29,7 @@ export interface Batches {
 export class Loop {
   readonly epoll = new Epoll();
   readonly #batches: Batches;
-  /** By descriptor. */
+  /** Handlers by descriptor. */
   readonly #handlers: (Handler | undefined)[] = [];
   readonly #load = new LoadDetector((isBusy) => setPolicy(isBusy ? Policy.Batch : Policy.Other));
   readonly #rounds = new Rounds();

@@ -2,9 +2,9 @@
 import type { LocalEndpoint } from "../packet/session.ts";
 
 export interface ConnectionIds {
-  /** Starts to receive messages for the ID. False: the ID is in use on the node; use a different ID. */
+  /** Starts receiving messages for the ID. False: the ID is in use on the node; use a different ID. */
   take(endpoint: LocalEndpoint, connectionId: number): boolean;
-  /** Stops to receive messages for the ID. The ID may not have been taken. */
+  /** Stops receiving messages for the ID. Does nothing if the ID was not added. */
   release(endpoint: LocalEndpoint, connectionId: number): void;
 }
 

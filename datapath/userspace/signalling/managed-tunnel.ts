@@ -18,7 +18,7 @@ const MAX_HOLD_MS = 60_000;
 const RETRY = { firstMs: 1000, capMs: 30_000 };
 
 export class ManagedTunnel {
-  /** As the agent has put it. */
+  /** The tunnel as the agent has put it. */
   readonly config: Controlled;
   /** The peering with each remote, in order of preference. */
   readonly peerings: readonly PeeringConfig[];

@@ -2,7 +2,7 @@
 import type { SessionConfig } from "../../../l2tp/control/session.ts";
 import type { Session, SessionControl } from "../../../model/model.ts";
 
-/** As the agent has put it. */
+/** The session as the agent has put it. */
 export type SignalledSession = Session & { readonly control: SessionControl };
 
 export function isSignalled(session: Session): session is SignalledSession {

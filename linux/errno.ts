@@ -35,6 +35,7 @@ export class SystemError extends Error {
   }
 }
 
+/** Returns the name of an errno: "ENODEV"; "errno 999" for an unknown number. */
 export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }

@@ -16,6 +16,7 @@ export function signalEvent(fd: number): void {
   c.sendEvent(fd, one, one.length);
 }
 
+/** Resets a signaled event. */
 export function takeEvent(fd: number): void {
   c.readEvent(fd, count, count.length);
 }

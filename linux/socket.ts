@@ -57,6 +57,7 @@ export function encodeSockaddr({ address, port }: SocketAddress): Uint8Array<Arr
   return sockaddr;
 }
 
+/** Decodes a struct sockaddr_in or sockaddr_in6. */
 export function decodeSockaddr(sockaddr: Uint8Array): SocketAddress {
   const view = new DataView(sockaddr.buffer, sockaddr.byteOffset, sockaddr.byteLength);
   const isIpv4 = view.getUint16(0, true) === AF_INET;

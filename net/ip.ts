@@ -135,6 +135,7 @@ export function canonicalNetwork(text: string): string {
   return prefix === undefined ? text : formatPrefix(networkOf(prefix));
 }
 
+/** Formats a prefix: "192.0.2.0/24". */
 export function formatPrefix({ address, length }: Prefix): string {
   return `${formatAddress(address)}/${length}`;
 }
@@ -184,6 +185,7 @@ export function canonicalInterfaceAddress(text: string): string {
   return parsed === undefined ? text : formatInterfaceAddress(parsed);
 }
 
+/** Formats an interface's address: "192.0.2.1/24", "10.5.1.2 peer 10.5.1.1/32". */
 export function formatInterfaceAddress({ address, length, peer }: InterfaceAddress): string {
   if (peer === null) return formatPrefix({ address, length });
   return `${formatAddress(address)} peer ${formatPrefix({ address: peer, length })}`;

@@ -2,6 +2,7 @@
 
 export const MAC_FORM = /^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$/;
 
+/** Formats the bytes of a MAC address: "02:00:5e:00:53:01". */
 export function formatMac(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
 }

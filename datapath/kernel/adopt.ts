@@ -43,6 +43,7 @@ export function isOurSession({
   return kernelPseudowire(pseudowireType, named.letter) !== undefined;
 }
 
+/** Divides the kernel's tunnels and sessions into ours, by name and key, and foreign ones, by ID. */
 export function adopt(
   tunnels: readonly KernelTunnel[],
   sessions: readonly KernelSession[],
@@ -127,6 +128,7 @@ function adoptTunnel(name: string, raw: KernelTunnel): Tunnel {
   };
 }
 
+/** Returns the session that the kernel's session implements. The MTU is 0. */
 export function adoptSession(key: string, tunnel: string, raw: KernelSession): Session {
   const { sessionId, peerSessionId, rxCookie, txCookie, reorderTimeoutMs } = raw;
   const named = parseKernelDeviceName(raw.interface);

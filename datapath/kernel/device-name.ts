@@ -22,6 +22,7 @@ export interface NamedSession extends Pick<Session, "sessionId" | "l2SpecificSub
 const letterOf = (type: PseudowireType): string => kernelPart(type)?.letter ?? "";
 const DEFAULT_LETTER = letterOf(DEFAULT_PSEUDOWIRE);
 
+/** Returns the name with which a session's device is created. */
 export function kernelDeviceName(
   session: Pick<Session, "sessionId" | "l2SpecificSublayer" | "pseudowireType">,
 ): string {

@@ -23,6 +23,7 @@ export function l2tpNotifications(): NetlinkSocket[] {
 
 const MODPROBE_TIMEOUT_MS = 10_000;
 
+/** Returns that the kernel supports nothing, for the reason. */
 export function withoutKernel(reason: string): KernelSupport {
   return { UDP: reason, IPv4: reason, IPv6: reason, tags: reason };
 }

@@ -63,6 +63,7 @@ export function whyNotFeatures(tunnel: Tunnel): string | null {
   return feature === undefined ? null : `${feature.noun} requires the userspace datapath`;
 }
 
+/** Returns why the node's kernel does not support the tunnel's encapsulation; null: it does. */
 export function whyNotSupported({ encapsulation, local }: Tunnel, { kernel }: Host): string | null {
   const family = local.address.includes(":") ? "IPv6" : "IPv4";
   return encapsulation === "UDP" ? kernel.UDP : kernel[family];

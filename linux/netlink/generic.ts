@@ -17,6 +17,7 @@ export interface GenericFamily {
   readonly groups: ReadonlyMap<string, number>;
 }
 
+/** Returns a struct genlmsghdr. */
 export function genericHeader(command: number, version: number): Buffer {
   return Buffer.from([command, version, 0, 0]);
 }

@@ -112,6 +112,7 @@ export interface EncapEntry {
   readonly header: Uint8Array;
 }
 
+/** Encodes an entry of the `encap` map. */
 export function encodeEncap(entry: EncapEntry): Uint8Array {
   const { header } = entry;
   const bytes = new Uint8Array(ENCAP.bytes);
@@ -143,12 +144,14 @@ export function encodeEncap(entry: EncapEntry): Uint8Array {
 export const passOn = (other: number): Uint8Array =>
   encodeEncap({ other, egress: 0, slot: 0, maxFrame: 0, header: new Uint8Array(0) });
 
+/** Encodes a key of the `encap` map. */
 export function encapKey(ifindex: number): Uint8Array {
   const bytes = new Uint8Array(ENCAP.keyBytes);
   new DataView(bytes.buffer).setUint32(0, ifindex, true);
   return bytes;
 }
 
+/** Encodes a key of the `decap` map. @throws TypeError if an address is not an IP address */
 export function decapKey(local: Endpoint, remote: Endpoint, sessionId: number): Uint8Array {
   const bytes = new Uint8Array(DECAP_KEY.bytes);
   const view = new DataView(bytes.buffer);
@@ -169,6 +172,7 @@ export interface DecapEntry {
   readonly rx: SessionRx;
 }
 
+/** Encodes an entry of the `decap` map. */
 export function encodeDecap({ device, slot, maxFrame, family, rx }: DecapEntry): Uint8Array {
   const bytes = new Uint8Array(DECAP.bytes);
   const view = new DataView(bytes.buffer);

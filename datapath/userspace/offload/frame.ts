@@ -143,6 +143,7 @@ function findPayload(view: DataView, shape: FrameShape): boolean {
   return headerBytes >= MIN_TCP_HEADER_BYTES && shape.payload <= end;
 }
 
+/** Returns the bytes of a TCP header, with options. */
 export function tcpHeaderBytes(view: DataView, transport: number): number {
   return (view.getUint8(transport + TCP.offset) >> 4) * 4;
 }

@@ -17,6 +17,7 @@ export function pseudoHeaderSum(
   return addresses + wordOf(protocol) + wordOf(transportBytes);
 }
 
+/** Returns the address of the TCP or UDP checksum. */
 export function checksumField({ protocol, transport }: FrameShape): number {
   return transport + (protocol === Protocol.Tcp ? TCP.checksum : UDP.checksum);
 }

@@ -33,6 +33,7 @@ export interface PacketPath {
   readonly queue: SendQueue;
 }
 
+/** Allocates the arena, and creates the packet path over it. */
 export function createPacketPath(options: PacketPathOptions): PacketPath {
   const { gsoRefused, segmentRefused, control, createBatch } = options;
   const arena = createArena(SendQueue.BYTES + Receiver.BYTES + FrameWriter.BYTES);

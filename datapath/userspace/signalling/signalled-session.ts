@@ -9,6 +9,7 @@ export function isSignalled(session: Session): session is SignalledSession {
   return session.control !== undefined;
 }
 
+/** Returns the session's configuration for the control connection. */
 export function sessionConfig({ control, ...session }: SignalledSession): SessionConfig {
   const { remoteEndId, places, pseudowireType, rxCookie } = control;
   return {

@@ -1,26 +1,26 @@
-/** What is heard of control connections: plain data. */
+/** The state of control connections, as plain data. */
 import type { ConnectionState } from "../l2tp/control/connection-table.ts";
 import type { Ending, EstablishedSession } from "../l2tp/control/session.ts";
 import type { SessionPhase } from "../l2tp/control/session-tables.ts";
 import type { Endpoint, TunnelControl } from "../model/model.ts";
 
-/** One of a tunnel's remotes. */
+/** The control connection to one of a tunnel's remotes. */
 export interface PathState {
   readonly remote: Endpoint;
   readonly state: ConnectionState;
   readonly peerHostName: string | null;
-  /** Milliseconds since the peer was last heard, by control or data; null: never on this connection. */
+  /** Milliseconds since the last control or data message of the peer; null: none on this connection. */
   readonly heardMsAgo: number | null;
-  /** Why there is no connection any more, or not yet. */
+  /** The reason why the connection is down. */
   readonly lastEnding: Ending | null;
 }
 
-/** The remote that carries, and more of it. */
+/** The active remote, and the tunnel's connection to it. */
 export interface TunnelControlState extends PathState {
   readonly mode: TunnelControl["mode"];
-  /** Which of `paths` it is. */
+  /** The index of the active remote in `paths`. */
   readonly active: number;
-  /** All of the tunnel's remotes, in the order of preference. */
+  /** All remotes of the tunnel, in order of preference. */
   readonly paths: readonly PathState[];
   readonly localConnectionId: number;
   readonly peerConnectionId: number;
@@ -32,9 +32,9 @@ export interface TunnelControlState extends PathState {
   readonly sent: number;
   readonly received: number;
   readonly retransmitted: number;
-  /** Messages that were not signed as they must be. */
+  /** Messages whose digest is missing or wrong. */
   readonly unauthenticated: number;
-  /** Messages that were dropped before they were decoded, most of them over a remote's budget. */
+  /** Messages that were dropped before they were decoded, mostly because they exceeded a remote's budget. */
   readonly dropped: number;
 }
 

@@ -1,4 +1,4 @@
-/** A datapath moves the frames: how the agent changes it, and what it tells. registry/ has all of them. */
+/** A datapath forwards frames: the interface by which the agent changes and lists it. registry/ has all datapaths. */
 
 import type { SocketAddress } from "../linux/socket.ts";
 import type { Change } from "../model/change.ts";
@@ -11,109 +11,109 @@ import type { SessionControlState, TunnelControlState } from "./control-state.ts
 export type { Change, DevicePlace } from "../model/change.ts";
 export type { Features } from "../model/features.ts";
 
-/** Facts about our objects that a datapath itself cannot tell. */
+/** Names of our objects, which a datapath itself does not know. */
 export interface Names {
-  /** By the session ID on its label: the key of the session. */
+  /** The key of a session, by the session ID on the label of its device. */
   readonly sessions: ReadonlyMap<number, string>;
-  /** The name of the tunnel with that id; `sessions`: the keys of those in it. */
+  /** Returns the name of the tunnel with that ID. `sessions` are the keys of its sessions. */
   tunnelName(tunnelId: number, sessions: readonly string[]): string | undefined;
-  /** Labels of some devices cannot be seen. */
+  /** True if the labels of some devices cannot be read. */
   readonly lacksLabels?: boolean;
 }
 
-/** One datapath, as the agent has it. */
+/** One datapath, as the agent uses it. */
 export interface Datapath {
   readonly traits: DatapathTraits;
-  /** All of its tunnels and sessions that are ours. Changes refer to what was listed last. */
+  /** Lists its tunnels and sessions that are ours. Changes refer to the last listing. */
   list(names: Names): Promise<Listing>;
-  /** As `list`, and changes refer to what they did before. */
+  /** As `list`, but changes still refer to the listing before. */
   peek(names: Names): Promise<Listing>;
-  /** A session and its tunnel, where they are as they are put. */
+  /** Lists a session and its tunnel, if they are programmed as given. */
   find(session: Session, tunnel: Tunnel): Promise<Listing>;
-  /** A reply for each change, in order; one that fails does not stop the next. */
+  /** Returns a reply for each change, in order. A change that fails does not stop the next. */
   apply(changes: readonly Change[]): Promise<readonly Reply<null>[]>;
   /**
-   * All tunnels and sessions that it can see, ours or not.
-   * @param listing what is ours, of all datapaths with its kind of device
+   * Returns all tunnels and sessions that the datapath can see, including those that l2tp-cni did not create.
+   * @param listing the tunnels and sessions that are ours, of all datapaths with its kind of device
    */
   dump(listing: Listing): readonly DumpEntry[];
   close(): void;
 }
 
-/** A tunnel, or a session behind its tunnel, as a data plane has it. */
+/** A tunnel or a session in a datapath. The sessions follow their tunnel. */
 export interface DumpEntry {
   readonly datapath: string;
   readonly tunnelId: number;
-  /** As its frames have it. Null: it is the tunnel itself; 0: the ends have not agreed on one yet. */
+  /** The session ID in received data messages. Null: the entry is a tunnel; 0: not negotiated yet. */
   readonly sessionId: number | null;
-  /** The peer's ID of the tunnel or session; 0: the ends have not agreed on one yet. */
+  /** The peer's ID of the tunnel or session; 0: not negotiated yet. */
   readonly peerId: number;
   /** "L2TPv3 UDP", "Ethernet", "PPP". */
   readonly type: string;
-  /** A tunnel's ends, "192.0.2.1:5000 192.0.2.2:5000"; empty for a session. */
+  /** A tunnel's local and remote endpoint, "192.0.2.1:5000 192.0.2.2:5000"; empty for a session. */
   readonly endpoints: string;
-  /** A session's device, by the name that the datapath gave it; empty: it knows none. */
+  /** The name with which the datapath created a session's device; empty: unknown. */
   readonly interface: string;
-  /** "L2tpSession shop/lan"; null: somebody else made it. */
+  /** "L2tpSession shop/lan"; null: l2tp-cni did not create it. */
   readonly owner: string | null;
   /** Other settings, such as "cookies=8/8" and "seq=send,receive". Never a cookie itself. */
   readonly settings: readonly string[];
   readonly counters: Readonly<Record<string, number>>;
 }
 
-/** The sender of a datagram of a session that is not the tunnel's remote. */
+/** The sender of a session's datagram, if it is not the tunnel's remote. */
 export interface UnexpectedSource extends SocketAddress {
-  /** Milliseconds since the last of it. */
+  /** Milliseconds since its last datagram. */
   readonly msAgo: number;
 }
 
 export interface TunnelState {
   readonly tunnel: Tunnel;
-  /** Of its local endpoint, which in userspace it may share with other tunnels. */
+  /** Counters of its local endpoint, which userspace tunnels can share. */
   readonly endpoint: EndpointCounters;
-  /** errno's name where the last datagram could not be sent. */
+  /** The errno name if the last datagram could not be sent. */
   readonly lastSendError: string | null;
-  /** The last session id that came to its endpoint and that nobody has here; null: none yet. */
+  /** The last unknown session ID that its endpoint received; null: none yet. */
   readonly lastUnknownSession: number | null;
   /** The last other address that sent to one of its sessions. */
   readonly lastStranger: UnexpectedSource | null;
   readonly control?: TunnelControlState;
-  /** A part of it is gone: it must be made again. */
+  /** True if a part of it is missing: the tunnel must be recreated. */
   readonly isLost?: boolean;
 }
 
-/** With the features that are in use. */
+/** A session, with the features that are in use. */
 export interface SessionState extends Features {
   readonly session: Session;
   readonly datapath: string;
-  /** False: the device is gone, or was taken away. */
+  /** False: the device was deleted or closed. */
   readonly deviceOpen: boolean;
-  /** In userspace: the interface index of the open device, in the namespace where it was opened. */
+  /** Userspace: the interface index of the open device, in the namespace where it was opened. */
   readonly deviceIndex?: number;
-  /** False: another session has taken its session id over. */
+  /** False: another session has taken over its session ID. */
   readonly receiving: boolean;
   readonly counters: SessionCounters;
-  /** Frames, among the `rxErrors`, that its device in the kernel refused. */
+  /** Frames among the `rxErrors` that its kernel device rejected. */
   readonly deviceErrors?: number;
-  /** Milliseconds since the last frame came in; null: none yet. */
+  /** Milliseconds since the last received frame; null: none yet. */
   readonly lastReceivedMsAgo: number | null;
-  /** Times that the peer was found to have restarted its sequence numbers. */
+  /** Detected restarts of the peer's sequence numbers. */
   readonly resyncs: number;
   readonly control?: SessionControlState;
-  /** How its frames are forwarded, where that is not as `session` says; null: not at all. */
+  /** The session as its frames are forwarded, if it differs from `session`; null: frames are not forwarded. */
   readonly forwarding?: Session | null;
 }
 
 export interface Listing {
   readonly tunnels: readonly TunnelState[];
   readonly sessions: readonly SessionState[];
-  /** How often control connections have changed so far; undefined: there can be none. */
+  /** Changes of control connections so far; undefined: the datapath has no control connections. */
   readonly turns?: number;
 }
 
 export const EMPTY_LISTING: Listing = { tunnels: [], sessions: [] };
 
-/** The settings of a session in a dump: the lengths of cookies, not the cookies. */
+/** Returns a session's settings for a dump: the lengths of the cookies, never the cookies. */
 export function dumpSettings(
   { rxCookie, txCookie }: { readonly rxCookie: string; readonly txCookie: string },
   send: boolean,

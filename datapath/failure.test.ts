@@ -11,6 +11,6 @@ it.each([
   [{ code: 5 }, "Internal"],
   [new Error("no code"), "Internal"],
   [undefined, "Internal"],
-])("knows %o as %s", (error, code) => {
+])("maps %o to the code %s", (error, code) => {
   expect(failureCode(error)).toBe(code);
 });

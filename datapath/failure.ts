@@ -1,26 +1,26 @@
-/** Why a datapath could not make a change: codes that programs compare, and the status is chosen by. */
+/** Codes for why a datapath could not apply a change. Programs compare them, and the status depends on them. */
 import { type ErrnoName, isErrnoName } from "../linux/errno.ts";
 
 const DATAPATH_CODES = [
-  /** The datapath process does not run. */
+  /** The datapath process is not running. */
   "EDATAPATH",
-  /** A tunnel, a session or a device that somebody else made is in the way. */
+  /** A tunnel, session or device that l2tp-cni did not create uses the ID or the name. */
   "NotOurs",
-  /** The kernel does not have the tunnel that was to be made from a socket, or not yet. */
+  /** The kernel does not have (yet) the tunnel that another datapath must create from its socket. */
   "NoSocket",
-  /** A session's tunnel is not there. */
+  /** The session's tunnel does not exist. */
   "NoTunnel",
-  /** Sessions of the pseudowire type have no devices. */
+  /** Sessions of this pseudowire type have no device. */
   "NoDevice",
   "UnknownPseudowireType",
 ] as const;
 
 export type DatapathErrorCode = (typeof DATAPATH_CODES)[number];
 
-/** "Internal": an error that nobody expects. */
+/** "Internal": an unexpected error. */
 export type FailureCode = ErrnoName | DatapathErrorCode | "Internal";
 
-/** The code of an error, or of a reply; one of another version that this one does not know is "Internal". */
+/** Returns the code of an error or reply; "Internal" for an unknown code, which another version may send. */
 export function failureCode(error: unknown): FailureCode {
   const { code } = (error ?? {}) as { readonly code?: unknown };
   if (typeof code !== "string") return "Internal";

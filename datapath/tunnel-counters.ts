@@ -1,4 +1,4 @@
-/** Counters of a tunnel that add up: those of its sessions together. Pure. */
+/** Counters of a tunnel: the sums over its sessions. Pure. */
 import type { SessionState } from "./datapath.ts";
 
 export interface Traffic {
@@ -8,13 +8,13 @@ export interface Traffic {
   readonly rxBytes: number;
 }
 
-/** Frames of the tunnel's sessions. */
+/** Returns the frames of the tunnel's sessions. */
 export function trafficOf(sessions: readonly SessionState[]): Traffic {
   const { txPackets = 0, txBytes = 0, rxPackets = 0, rxBytes = 0 } = sessionCounters(sessions);
   return { txPackets, txBytes, rxPackets, rxBytes };
 }
 
-/** Each counter, over all of the sessions. */
+/** Returns the sum of each counter over the sessions. */
 export function sessionCounters(
   sessions: readonly Pick<SessionState, "counters">[],
 ): Readonly<Record<string, number>> {

@@ -1,4 +1,4 @@
-/** The socket that carries the datagrams of tunnels with one local address (and port). */
+/** The socket for the datagrams of all tunnels with the same local address (and port). */
 import { bindToDevice, openDatagramSocket, type SocketAddress } from "../linux/socket.ts";
 import type { Encapsulation } from "../model/model.ts";
 
@@ -6,8 +6,10 @@ import type { Encapsulation } from "../model/model.ts";
 export const IPPROTO_L2TP = 115;
 
 /**
- * @param device the index of the device that it is bound to
- * @throws SystemError, EADDRNOTAVAIL where the address is not the node's, EADDRINUSE, ENODEV
+ * Opens a socket for tunnels.
+ * @param device the index of the device to bind the socket to
+ * @returns the descriptor
+ * @throws SystemError EADDRNOTAVAIL if the node does not have the address; EADDRINUSE; ENODEV
  */
 export function openTunnelSocket(
   encapsulation: Encapsulation,

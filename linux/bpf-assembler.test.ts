@@ -3,7 +3,7 @@ import { Assembler, R0, R1, R2, R6, R10, reg } from "./bpf-assembler.ts";
 
 const hex = (assembler: Assembler): string => Buffer.from(assembler.finish()).toString("hex");
 
-// By hand, from RFC 9669's tables.
+// Encoded by hand from the tables of RFC 9669.
 it.each<[string, (a: Assembler) => Assembler, string]>([
   ["r0 = -1", (a) => a.alu("mov", R0, -1), "b7000000ffffffff"],
   ["r6 = r1", (a) => a.alu("mov", R6, reg(R1)), "bf16000000000000"],
@@ -30,8 +30,8 @@ it("jumps forward, over instructions of any width", () => {
   );
 });
 
-it("refuses labels that are missing, stand twice or lie behind", () => {
+it("rejects labels that are missing, defined twice or behind their jump", () => {
   expect(() => new Assembler().jump("nowhere").finish()).toThrow("no label nowhere");
-  expect(() => new Assembler().label("x").label("x")).toThrow("label x stands twice");
-  expect(() => new Assembler().label("x").jump("x").finish()).toThrow("lies behind its jump");
+  expect(() => new Assembler().label("x").label("x")).toThrow("duplicate label x");
+  expect(() => new Assembler().label("x").jump("x").finish()).toThrow("is behind its jump");
 });

@@ -1,9 +1,12 @@
 /**
- * BPF instructions (RFC 9669). A program is written as calls in the order of its instructions; jumps name
- * labels, and lead forward.
+ * Assembles BPF instructions (RFC 9669). A program is a sequence of calls in the order of its instructions. Jumps name
+ * labels, and go forward only.
  */
 
-/** R1 to R5 are arguments, and gone after a call; R0 its result. R6 to R9 stay; R10 is the stack's end. */
+/**
+ * R0 is a call's result. R1 to R5 are its arguments, and undefined afterward. R6 to R9 are kept. R10 is the stack's
+ * end.
+ */
 export const R0 = 0;
 export const R1 = 1;
 export const R2 = 2;
@@ -48,13 +51,13 @@ const JA = 0x00;
 const CALL = 0x80;
 const EXIT = 0x90;
 const END_TO_BIG = 0xd8;
-/** ld_imm64: a descriptor stands for its map (RFC 9669, section 5.4). */
+/** ld_imm64 with the descriptor of a map (RFC 9669, section 5.4). */
 const LOAD_MAP = CLASS.LD | SIZES.u64;
 const PSEUDO_MAP_FD = 1;
 
 export type Size = keyof typeof SIZES;
 type Register = number;
-/** A value by its register, or as it is (32 bits, sign-extended). */
+/** A register, or an immediate value (32 bits, sign-extended). */
 export type Operand = { readonly register: Register } | number;
 export const reg = (register: Register): Operand => ({ register });
 
@@ -68,17 +71,17 @@ export class Assembler {
   readonly #labels = new Map<string, number>();
   readonly #jumps: Jump[] = [];
 
-  /** `to` op= `operand`, of 64 bits; "mov" sets it. */
+  /** `to` op= `operand` on 64 bits; "mov" sets `to`. */
   alu(operation: keyof typeof ARITHMETIC, to: Register, operand: Operand): this {
     return this.#withOperand(CLASS.ALU64 | ARITHMETIC[operation], to, 0, operand);
   }
 
-  /** The same of the lower 32 bits; the upper ones become 0. */
+  /** As `alu`, on the lower 32 bits. Clears the upper ones. */
   alu32(operation: keyof typeof ARITHMETIC, to: Register, operand: Operand): this {
     return this.#withOperand(CLASS.ALU | ARITHMETIC[operation], to, 0, operand);
   }
 
-  /** The lower bits in network order; the others become 0. */
+  /** Converts the lower bits to network order. Clears the others. */
   toNetworkOrder(register: Register, bits: 16 | 32 | 64): this {
     return this.#emit(CLASS.ALU | END_TO_BIG, register, 0, 0, bits);
   }
@@ -93,7 +96,7 @@ export class Assembler {
       : this.#emit(CLASS.STX | MODE_MEM | SIZES[size], to, value.register, offset, 0);
   }
 
-  /** Adds to 64 bits of memory that others add to, too. */
+  /** Adds atomically to 64 bits of shared memory. */
   atomicAdd(to: Register, offset: number, value: Register): this {
     return this.#emit(CLASS.STX | MODE_ATOMIC | SIZES.u64, to, value, offset, ARITHMETIC.add);
   }
@@ -106,18 +109,18 @@ export class Assembler {
     return this.#jumpBy(CLASS.JMP | JA, 0, 0, label);
   }
 
-  /** Unsigned; "set": any of the bits. */
+  /** Jumps by an unsigned comparison; "set": any of the bits is set. */
   jumpIf(left: Register, condition: keyof typeof CONDITIONS, right: Operand, label: string): this {
     return this.#jumpBy(CLASS.JMP | CONDITIONS[condition], left, right, label);
   }
 
   label(name: string): this {
-    if (this.#labels.has(name)) throw new Error(`label ${name} stands twice`);
+    if (this.#labels.has(name)) throw new Error(`duplicate label ${name}`);
     this.#labels.set(name, this.#count);
     return this;
   }
 
-  /** A helper function, by its number (enum bpf_func_id). */
+  /** Calls a helper function by its number (enum bpf_func_id). */
   call(helper: number): this {
     return this.#emit(CLASS.JMP | CALL, 0, 0, 0, helper);
   }
@@ -126,14 +129,14 @@ export class Assembler {
     return this.#emit(CLASS.JMP | EXIT, 0, 0, 0, 0);
   }
 
-  /** @throws Error where a label is missing or lies behind */
+  /** Returns the program. @throws Error if a label is missing or behind its jump */
   finish(): Uint8Array {
     const bytes = new Uint8Array(this.#bytes);
     const view = new DataView(bytes.buffer);
     for (const { at, label } of this.#jumps) {
       const target = this.#labels.get(label);
       if (target === undefined) throw new Error(`no label ${label}`);
-      if (target <= at) throw new Error(`label ${label} lies behind its jump`);
+      if (target <= at) throw new Error(`label ${label} is behind its jump`);
       view.setInt16(at * INSTRUCTION_BYTES + 2, target - at - 1, true);
     }
     return bytes;

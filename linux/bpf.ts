@@ -1,4 +1,4 @@
-/** Maps, programs and their places at devices: bpf(2), include/uapi/linux/bpf.h. */
+/** BPF maps, programs and their attachment to devices: bpf(2), include/uapi/linux/bpf.h. */
 import { checked, SystemError } from "./errno.ts";
 import { closeFd } from "./fd.ts";
 import { c, lastErrno, map } from "./ffi.ts";
@@ -14,13 +14,13 @@ const F_MMAPABLE = 1 << 10;
 const PROG_TYPE_SCHED_CLS = 3;
 const TCX_INGRESS = 46;
 
-/** Of union bpf_attr: as much as the commands here know; the rest counts as zeroes. */
+/** The part of union bpf_attr that these commands use. The kernel takes the rest as zeros. */
 const ATTRIBUTE_BYTES = 72;
 const NAME_BYTES = 15;
 const LOG_BYTES = 64 * 1024;
 const PAGE_BYTES = 4096;
 
-/** What the kernel reads while a call lasts; calls of a thread do not overlap. */
+/** The kernel reads it during a call. Calls of one thread do not overlap. */
 let attributes: Memory | undefined;
 
 function call(command: number, fill: (view: DataView, bytes: Uint8Array) => void): number {
@@ -34,7 +34,7 @@ function writeName(bytes: Uint8Array, offset: number, name: string): void {
   new TextEncoder().encodeInto(name, bytes.subarray(offset, offset + NAME_BYTES));
 }
 
-/** A table in the kernel, which programs look things up in. */
+/** A hash map in the kernel for lookups by programs. */
 export class BpfMap {
   readonly fd: number;
   readonly #name: string;
@@ -49,14 +49,14 @@ export class BpfMap {
     this.fd = createMap(MAP_HASH, name, keyBytes, valueBytes, entries, F_NO_PREALLOC);
   }
 
-  /** @throws SystemError E2BIG where it is full */
+  /** @throws SystemError E2BIG if the map is full */
   set(key: Uint8Array, value: Uint8Array): void {
     this.#value.bytes.set(value);
     const result = this.#access(COMMAND.update, key);
     checked(result, "bpf update", this.#name);
   }
 
-  /** What is not there needs no deleting. */
+  /** Deletes an entry, if it exists. */
   delete(key: Uint8Array): void {
     this.#access(COMMAND.delete, key);
   }
@@ -75,7 +75,7 @@ export class BpfMap {
   }
 }
 
-/** An array that programs and we write at once. */
+/** An array in memory that programs and this process share. */
 export class SharedArray {
   readonly fd: number;
   readonly words: BigUint64Array;
@@ -113,14 +113,15 @@ function createMap(
 }
 
 /**
- * A program for the traffic of a device (BPF_PROG_TYPE_SCHED_CLS).
- * @throws SystemError; where the verifier refuses it, with its last words
+ * Loads a program for the traffic of a device (BPF_PROG_TYPE_SCHED_CLS).
+ * @returns the descriptor
+ * @throws SystemError, with the verifier's last message if it rejects the program
  */
 export function loadProgram(name: string, instructions: Uint8Array): number {
   const code = createMemory(instructions.length);
   code.bytes.set(instructions);
   const license = createMemory(16);
-  // Nothing that it calls is for GPL programs alone.
+  // The programs call no GPL-only helpers.
   new TextEncoder().encodeInto("Dual MIT/GPL", license.bytes);
   const load = (log: Memory | null) =>
     call(COMMAND.load, (view, bytes) => {
@@ -140,22 +141,23 @@ export function loadProgram(name: string, instructions: Uint8Array): number {
   const errno = lastErrno();
   const log = createMemory(LOG_BYTES);
   load(log);
-  throw new SystemError(errno, `bpf load ${name}${lastWords(log.bytes)}`);
+  throw new SystemError(errno, `bpf load ${name}${lastMessage(log.bytes)}`);
 }
 
-function lastWords(log: Uint8Array): string {
+function lastMessage(log: Uint8Array): string {
   const end = log.indexOf(0);
   const lines = Buffer.from(log.subarray(0, Math.max(end, 0)))
     .toString()
     .trim()
     .split("\n");
-  const said = lines.filter((line) => !line.startsWith("processed ")).at(-1) ?? "";
-  return said === "" ? "" : ` (${said})`;
+  const last = lines.filter((line) => !line.startsWith("processed ")).at(-1) ?? "";
+  return last === "" ? "" : ` (${last})`;
 }
 
 /**
- * Lets what comes in at a device of the own namespace pass through a program (tcx, Linux 6.6), behind those that are
- * there, for as long as the descriptor is open.
+ * Attaches a program to the ingress of a device in the process's namespace (tcx, Linux 6.6), after those that are
+ * already attached. Closing the descriptor detaches it.
+ * @returns the descriptor of the attachment
  * @throws SystemError
  */
 export function attachIngress(program: number, ifindex: number): number {

@@ -9,10 +9,10 @@ const INSTRUCTION_BYTES = 8;
 /** struct sock_fprog: a length, padding, a pointer. */
 const PROGRAM_BYTES = 16;
 const MAX_INSTRUCTIONS = 128;
-/** A jump leads over as many instructions at most. */
+/** The maximum number of instructions that a jump skips. */
 const MAX_JUMP = 255;
 
-/** The instructions that we use; A is the accumulator, X the index register. */
+/** The supported instructions. A is the accumulator, X the index register. */
 const CODE = {
   /** A = 32, 16 or 8 bits at an offset of the packet. */
   load32: 0x20,
@@ -28,7 +28,7 @@ const CODE = {
   /** X = the length of the IPv4 header at an offset. */
   setXToIpv4Header: 0xb1,
   ifEqual: 0x15,
-  /** True where A and the number have a bit in common. */
+  /** True if A and the number have a bit in common. */
   ifAnyBit: 0x45,
   return: 0x06,
 } as const;
@@ -42,7 +42,7 @@ interface Instruction {
   readonly ifFalse: string | null;
 }
 
-/** A filter, written in the order of its instructions; jumps name labels, and lead forward. */
+/** Assembles a filter from calls in the order of its instructions. Jumps name labels, and go forward only. */
 export class ClassicFilter {
   readonly #instructions: Instruction[] = [];
   readonly #labels = new Map<string, number>();
@@ -62,12 +62,12 @@ export class ClassicFilter {
   }
 
   label(name: string): this {
-    if (this.#labels.has(name)) throw new Error(`label ${name} stands twice`);
+    if (this.#labels.has(name)) throw new Error(`duplicate label ${name}`);
     this.#labels.set(name, this.#instructions.length);
     return this;
   }
 
-  /** struct sock_filter of each instruction. @throws Error where a label is missing or too far */
+  /** Returns a struct sock_filter for each instruction. @throws Error if a label is missing or too far */
   finish(): Uint8Array {
     const bytes = new Uint8Array(this.#instructions.length * INSTRUCTION_BYTES);
     const view = new DataView(bytes.buffer);
@@ -94,10 +94,13 @@ export class ClassicFilter {
   }
 }
 
-/** The kernel reads it while a call lasts; calls of a thread do not overlap. */
+/** The kernel reads it during a call. Calls of one thread do not overlap. */
 let memory: { readonly code: Memory; readonly program: Memory } | undefined;
 
-/** Lets the socket take only what the filter returns more than 0 bytes of. @throws SystemError */
+/**
+ * Attaches a filter to a socket, which then receives only packets for which the filter returns more than 0.
+ * @throws SystemError
+ */
 export function attachFilter(fd: number, filter: Uint8Array): void {
   memory ??= {
     code: createMemory(MAX_INSTRUCTIONS * INSTRUCTION_BYTES),

@@ -34,7 +34,7 @@ export class Epoll {
     this.#control(CTL.delete, fd, 0);
   }
 
-  /** Descriptors that are ready, at most `maxEvents`; 0 after the timeout. −1 waits for ever. */
+  /** Returns the number of ready descriptors, at most `maxEvents`; 0 after the timeout. −1 waits forever. */
   wait(timeoutMs: number): number {
     const at = addressOf(this.#events, 0, this.#maxEvents * EVENT_BYTES);
     const ready = packet.epoll_wait(this.#fd, at, this.#maxEvents, timeoutMs);

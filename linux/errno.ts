@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import { lastErrno } from "./ffi.ts";
 
-/** Numbers of errno(3); Node knows only those that other systems have, too. */
+/** Numbers of errno(3). Node has only those that other systems have, too. */
 export const Errno = {
   ...constants.errno,
   EBADFD: 77,
@@ -9,7 +9,7 @@ export const Errno = {
 };
 
 const NAMES = new Map(Object.entries(Errno).map(([name, number]) => [number, name]));
-// It has two names, and the manual pages use this one.
+// The number has two names. The manual pages use this one.
 NAMES.set(Errno.EAGAIN, "EAGAIN");
 
 export type ErrnoName = keyof typeof Errno;
@@ -18,13 +18,13 @@ export function isErrnoName(text: string): text is ErrnoName {
   return Object.hasOwn(Errno, text);
 }
 
-/** A system call that failed. `code` is errno's name, as in Node's own errors. */
+/** A failed system call. `code` is the errno's name, as in Node's errors. */
 export class SystemError extends Error {
   readonly errno: number;
   readonly code: string;
   readonly syscall: string;
 
-  /** @param detail what it was about: a path, an address, a device */
+  /** @param detail the object of the call: a path, an address, a device */
   constructor(errno: number, syscall: string, detail = "") {
     const code = errnoName(errno);
     super(`${syscall}${detail === "" ? "" : ` ${detail}`}: ${code}`);
@@ -35,17 +35,18 @@ export class SystemError extends Error {
   }
 }
 
+/** Returns the name of an errno: "ENODEV"; "errno 999" for an unknown number. */
 export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 
-/** Passes the result of a call on, or throws what errno says. */
+/** Returns the result of a call. @throws SystemError with errno if the result is negative */
 export function checked(result: number, syscall: string, detail = ""): number {
   if (result < 0) throw new SystemError(lastErrno(), syscall, detail);
   return result;
 }
 
-/** True where `error` came from a system call and is one of `codes`. */
+/** True if `error` is from a system call and its code is one of `codes`. */
 export function isErrno(error: unknown, ...codes: ErrnoName[]): boolean {
   if (!(error instanceof Error) || !("code" in error)) return false;
   return codes.some((code) => code === error.code);

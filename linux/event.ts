@@ -1,4 +1,4 @@
-/** What wakes a thread that waits for descriptors (eventfd(2)). */
+/** Descriptors that wake a waiting thread (eventfd(2)). */
 import { checked } from "./errno.ts";
 import { c } from "./ffi.ts";
 
@@ -11,11 +11,12 @@ export function createEvent(): number {
   return checked(c.eventfd(0, EFD_CLOEXEC_NONBLOCK), "eventfd");
 }
 
-/** Whoever watches the descriptor finds it readable until it is taken. */
+/** Makes the descriptor readable until `takeEvent`. */
 export function signalEvent(fd: number): void {
   c.sendEvent(fd, one, one.length);
 }
 
+/** Resets a signaled event. */
 export function takeEvent(fd: number): void {
   c.readEvent(fd, count, count.length);
 }

@@ -16,12 +16,12 @@ const O_CREAT = 0o100;
 const LOCK_EX_NB = 2 | 4;
 
 /**
- * Takes the lock that the file stands for, until the process ends; the kernel gives it back then.
- * @throws SystemError EAGAIN where another process has it
+ * Locks the file until the process ends. The kernel then releases the lock.
+ * @throws SystemError EAGAIN if another process has the lock
  */
 export function lockFile(path: string): void {
   try {
-    // Whatever is there will do, a directory too, and it must not be waited for.
+    // Any existing file is usable, even a directory. O_NONBLOCK: a FIFO must not block the open.
     lock(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   } catch (error) {
     if (!isErrno(error, "ENOENT")) throw error;
@@ -30,9 +30,8 @@ export function lockFile(path: string): void {
 }
 
 /**
- * Takes the lock of the folder itself, for as long. No file in it is needed, and none can be in the
- * way.
- * @throws SystemError EAGAIN where another process has it
+ * Locks the folder until the process ends, independent of the files in it.
+ * @throws SystemError EAGAIN if another process has the lock
  */
 export function lockFolder(path: string): void {
   lock(path, O_RDONLY | constants.O_DIRECTORY | O_CLOEXEC);
@@ -49,8 +48,7 @@ function lock(path: string, flags: number): void {
 }
 
 /**
- * The process that has the lock of the path, as far as this one can see it: null in another PID
- * namespace.
+ * Returns the process that has the lock of the path; null: none, or a process in another PID namespace.
  */
 export function lockHolder(path: string): { readonly pid: number; readonly name: string } | null {
   try {
@@ -67,7 +65,7 @@ export function lockHolder(path: string): { readonly pid: number; readonly name:
   }
 }
 
-/** Never fails: a descriptor that cannot be closed is gone all the same. */
+/** Closes a descriptor. Never fails: Linux releases the descriptor even if close(2) reports an error. */
 export function closeFd(fd: number): void {
   c.close(fd);
 }

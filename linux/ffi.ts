@@ -1,9 +1,8 @@
 /**
- * The C library, by koffi. The only file that imports koffi (docs/adr/0001-ffi-library.md).
+ * The C library through koffi. No other file imports koffi (docs/adr/0001-ffi-library.md).
  *
- * Pointers stand in two forms: `Buf` is a JavaScript buffer whose memory the call may use until it
- * returns; `Address` is a number, for memory of ours that never moves (see memory.ts). A wrong one
- * crashes the process, so nothing outside `sys/` calls these functions.
+ * Pointers have two forms. `Buf` is a JavaScript buffer that the call may use until it returns. `Address` is a number,
+ * for memory that never moves (see memory.ts). A wrong pointer crashes the process.
  */
 import koffi from "koffi";
 
@@ -16,9 +15,9 @@ const libc = koffi.load(null);
 interface LibC {
   open(path: string, flags: number, mode: number): number;
   close(fd: number): number;
-  /** Not declared variadic: both of our ABIs pass the third argument alike either way. */
+  /** Not declared variadic: both supported ABIs pass the third argument the same way. */
   ioctl(fd: number, request: number, argument: Buf): number;
-  /** Of the few whose argument is a number. */
+  /** For requests whose argument is a number. */
   ioctlNumber(fd: number, request: number, argument: number): number;
   setns(fd: number, kind: number): number;
   socket(domain: number, type: number, protocol: number): number;
@@ -48,20 +47,20 @@ interface LibC {
   poll(fds: Buf, count: number, timeoutMs: number): number;
   flock(fd: number, operation: number): number;
   eventfd(initial: number, flags: number): number;
-  /** write(2) and read(2), named for the only use that a buffer has for them. */
+  /** write(2) and read(2) with a buffer, used only for events. */
   sendEvent(fd: number, data: Buf, length: number): number;
   readEvent(fd: number, data: Buf, length: number): number;
   epoll_create1(flags: number): number;
   epoll_ctl(epoll: number, operation: number, fd: number, event: Buf): number;
   sched_setscheduler(pid: number, policy: number, parameters: Buf): number;
-  /** By number: the C library has no name for it. */
+  /** Called by number: the C library has no function for it. */
   io_uring_setup(call: number, entries: number, params: Buf): number;
   bpf(call: number, command: number, attributes: Buf, bytes: number): number;
 }
 
 /**
- * The calls of the packet path take addresses only: no buffer is pinned, nothing is allocated. What
- * read(2) and write(2) return is below 2³¹ here, and an int crosses faster.
+ * The calls of the packet path. They take addresses only, so they pin no buffer and allocate nothing. read(2) and
+ * write(2) are declared with an int result, which is faster: their results are below 2³¹ here.
  */
 interface PacketLibC {
   read(fd: number, at: Address, length: number): number;
@@ -127,7 +126,7 @@ export const packet = {
   ),
 } as PacketLibC;
 
-/** The same function on a thread of libuv's pool, for calls that wait. */
+/** Binds a function that runs on a thread of libuv's pool, for blocking calls. */
 function inBackground(definition: string): (...args: unknown[]) => Promise<number> {
   const { async: call } = libc.func(definition) as unknown as {
     async(...args: [...unknown[], (error: unknown, result: number) => void]): void;
@@ -144,14 +143,16 @@ interface BackgroundLibC {
   send(fd: number, data: Uint8Array, length: number, flags: number): Promise<number>;
 }
 
-/** errno is lost on the way back: what is to be known of a failure must come by other means. */
+/**
+ * Blocking calls on a thread of the pool. Their errno is lost: callers must detect the cause of a failure otherwise.
+ */
 export const background = {
   poll: inBackground("int poll(void *fds, uint64_t count, int timeout)"),
   close: inBackground("int close(int fd)"),
   send: inBackground("int64_t send(int fd, void *data, size_t length, int flags)"),
 } as BackgroundLibC;
 
-/** errno of the last call that failed, on this thread. */
+/** Returns the errno of the last failed call on this thread. */
 export function lastErrno(): number {
   return koffi.errno();
 }
@@ -162,13 +163,13 @@ const memset = bind("uintptr_t memset(void *at, int byte, size_t length)") as (
   length: number,
 ) => number | bigint;
 
-/** Where the memory of a buffer is. Whoever asks knows that it stays there. */
+/** Returns the address of a buffer's memory, which must never move. */
 export function addressOfBuffer(bytes: Uint8Array): Address {
-  // Sets nothing, and returns what it is given.
+  // With length 0, memset only returns its argument.
   return Number(memset(bytes, 0, 0));
 }
 
-/** Zeroed memory that never moves and is never freed. */
+/** Allocates zeroed memory that never moves and is never freed. */
 export function allocate(bytes: number): { address: Address; buffer: ArrayBuffer } {
   const pointer = koffi.alloc("uint8_t", bytes) as unknown as bigint;
   return { address: Number(pointer), buffer: koffi.view(pointer, bytes) };
@@ -180,7 +181,7 @@ const mmap = bind(
   "intptr_t mmap(void *at, size_t length, int protection, int flags, int fd, int64_t offset)",
 ) as (...args: unknown[]) => number | bigint;
 
-/** What a descriptor shares with the kernel, for as long as the process lives. Null: it cannot be mapped; errno. */
+/** Maps memory that a descriptor shares with the kernel, for the lifetime of the process. Null: failed, see errno. */
 export function map(fd: number, offset: number, bytes: number): ArrayBuffer | null {
   const at = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED_POPULATE, fd, offset);
   return Number(at) === -1 ? null : koffi.view(BigInt(at), bytes);

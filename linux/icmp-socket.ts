@@ -1,4 +1,4 @@
-/** Raw sockets that hear chosen ICMP messages of their namespace (raw(7); RFC 3542, section 3.2). */
+/** Raw sockets that receive selected ICMP messages of their namespace (raw(7); RFC 3542, section 3.2). */
 import { checked } from "./errno.ts";
 import { closeFd } from "./fd.ts";
 import { c } from "./ffi.ts";
@@ -6,7 +6,7 @@ import { AF_INET, AF_INET6 } from "./socket.ts";
 
 const SOCK_RAW_NONBLOCK_CLOEXEC = 3 | 0o4000 | 0o2000000;
 /**
- * A filter has one bit for each type; those that are set are not passed (net/ipv4/raw.c, icmp_filter; net/ipv6/raw.c,
+ * A filter has one bit for each type. Types whose bit is set are blocked (net/ipv4/raw.c, icmp_filter; net/ipv6/raw.c,
  * icmpv6_filter).
  */
 const KINDS = {
@@ -17,9 +17,10 @@ const KINDS = {
 const FILTER = 1;
 
 /**
- * @param types the messages to hear; each below 32, as all errors are
- * @returns a descriptor that does not block
- * @throws SystemError, EPERM without CAP_NET_RAW, EAFNOSUPPORT where the kernel has no such IP version
+ * Opens a socket for ICMP messages.
+ * @param types the message types to receive; each must be below 32, as all errors are
+ * @returns a nonblocking descriptor
+ * @throws SystemError EPERM without CAP_NET_RAW, EAFNOSUPPORT if the kernel lacks the IP version
  */
 export function openIcmpSocket(family: keyof typeof KINDS, types: readonly number[]): number {
   const { name, protocol, level, filterBytes } = KINDS[family];

@@ -3,7 +3,7 @@ import { parseIcmpError, parseIcmpv6Error } from "./icmp.ts";
 
 const bytes = (...parts: string[]) => Buffer.from(parts.join("").replaceAll(" ", ""), "hex");
 
-/** As a Linux host answers a datagram from 192.0.2.1 port 5000 to 192.0.2.2 port 5001. */
+/** A Linux host's answer to a datagram from 192.0.2.1 port 5000 to 192.0.2.2 port 5001. */
 const PORT_UNREACHABLE = bytes(
   "45c0 0039 0000 0000 4001 0000 c0000202 c0000201",
   "0303 0000 00000000",
@@ -11,7 +11,7 @@ const PORT_UNREACHABLE = bytes(
   "1388 1389 0009 0000 00",
 );
 
-it("reads a port that is unreachable, and whose datagram it was", () => {
+it("parses an unreachable port and the datagram's endpoints", () => {
   expect(parseIcmpError(PORT_UNREACHABLE)).toEqual({
     what: "port",
     ...{ source: "192.0.2.1", destination: "192.0.2.2", protocol: 17 },
@@ -24,13 +24,13 @@ it.each([
   [1, "host"],
   [2, "protocol"],
   [13, "prohibited"],
-])("reads code %i as %s", (code, what) => {
+])("parses code %i as %s", (code, what) => {
   const message = Buffer.from(PORT_UNREACHABLE);
   message[21] = code;
   expect(parseIcmpError(message)?.what).toBe(what);
 });
 
-it("leaves a packet that is too large, and what is cut off, to others", () => {
+it("ignores a packet that is too large, and truncated messages", () => {
   const tooLarge = Buffer.from(PORT_UNREACHABLE);
   tooLarge[21] = 4;
   expect(parseIcmpError(tooLarge)).toBeUndefined();
@@ -51,7 +51,7 @@ it.each([
   ["0101", "prohibited"],
   // Linux has no socket for the protocol.
   ["0401", "protocol"],
-])("reads %s of ICMPv6 as %s", (head, what) => {
+])("parses %s of ICMPv6 as %s", (head, what) => {
   expect(parseIcmpv6Error(bytes(head, "0000 00000000", ...INNER_V6))).toEqual({
     what,
     ...{ source: "2001:db8::1", destination: "2001:db8::2", protocol: 17 },
@@ -59,7 +59,7 @@ it.each([
   });
 });
 
-it("leaves other parameter problems to others", () => {
+it("ignores other parameter problems", () => {
   expect(parseIcmpv6Error(bytes("0400", "0000 00000000", ...INNER_V6))).toBeUndefined();
   expect(parseIcmpv6Error(bytes("0104"))).toBeUndefined();
 });

@@ -1,4 +1,4 @@
-/** ICMP errors that come to the node: a bounded look by raw sockets (raw(7), RFC 792, RFC 4443). */
+/** Receives the node's ICMP errors through raw sockets, up to a limit (raw(7), RFC 792, RFC 4443). */
 import { formatAddress } from "../net/ip.ts";
 import { SystemError } from "./errno.ts";
 import { closeFd } from "./fd.ts";
@@ -13,13 +13,15 @@ const V6 = { unreachable: 1, parameterProblem: 4 } as const;
 const ICMP_HEADER_BYTES = 8;
 const IPV6_HEADER_BYTES = 40;
 const PORT_BYTES = 4;
-/** An error holds little of the packet that it is about. */
+/** An error contains only the beginning of the packet that caused it. */
 const BUFFER_BYTES = 2048;
 const MAX_ERRORS = 1024;
 
 export type Unreachable = "port" | "protocol" | "host" | "network" | "prohibited";
 
-/** The key is the code (RFC 792; RFC 1812, section 5.2.7.1). "Fragmentation needed" is not among them: the packet is too large. */
+/**
+ * By code (RFC 792; RFC 1812, section 5.2.7.1), without "fragmentation needed", which means a small path MTU.
+ */
 const V4_CODES: Readonly<Record<number, Unreachable>> = {
   0: "network",
   1: "host",
@@ -29,7 +31,7 @@ const V4_CODES: Readonly<Record<number, Unreachable>> = {
   10: "prohibited",
   13: "prohibited",
 };
-/** The key is the code (RFC 4443, section 3.1). */
+/** By code (RFC 4443, section 3.1). */
 const V6_CODES: Readonly<Record<number, Unreachable>> = {
   0: "network",
   1: "prohibited",
@@ -38,24 +40,24 @@ const V6_CODES: Readonly<Record<number, Unreachable>> = {
   5: "prohibited",
   6: "prohibited",
 };
-/** The code of a parameter problem (RFC 4443, section 3.4): the next header is not known. */
+/** The code of a parameter problem (RFC 4443, section 3.4): unknown next header. */
 const UNKNOWN_NEXT_HEADER = 1;
 
-/** An error, and the packet of ours that it answers. */
+/** An error, and the packet that caused it. */
 export interface IcmpError {
   readonly what: Unreachable;
   readonly source: string;
   readonly destination: string;
   /** The IP protocol. */
   readonly protocol: number;
-  /** The first two words behind the IP header: ports, where the protocol has some. */
+  /** The first two 16-bit words after the IP header: the ports, if the protocol has ports. */
   readonly sourcePort: number;
   readonly destinationPort: number;
 }
 
 /**
- * The ICMP errors that have come since it was made, as many as a socket's buffer holds. Those of an IP version for which
- * the process can open no raw socket (EPERM, EAFNOSUPPORT) are left out.
+ * Collects ICMP errors since its creation, as many as a socket's buffer holds. It omits an IP version for which the
+ * process cannot open a raw socket (EPERM, EAFNOSUPPORT).
  */
 export class IcmpErrors {
   readonly #sockets = [
@@ -63,7 +65,7 @@ export class IcmpErrors {
     ...listen(() => openIcmpSocket(AF_INET6, Object.values(V6)), parseIcmpv6Error),
   ];
 
-  /** Takes what has come. */
+  /** Returns the errors received since the last call. */
   read(): IcmpError[] {
     const buffer = Buffer.alloc(BUFFER_BYTES);
     return this.#sockets.flatMap(({ fd, parse }) => {
@@ -83,7 +85,7 @@ export class IcmpErrors {
   }
 }
 
-/** A list, which is empty where the socket cannot be opened. */
+/** Returns a list with the socket; empty if it cannot be opened. */
 function listen<P>(open: () => number, parse: P): { readonly fd: number; readonly parse: P }[] {
   try {
     return [{ fd: open(), parse }];
@@ -93,7 +95,7 @@ function listen<P>(open: () => number, parse: P): { readonly fd: number; readonl
   }
 }
 
-/** @param message as a raw socket of IPv4 has it, with its IP header */
+/** @param message from a raw IPv4 socket, with its IP header */
 export function parseIcmpError(message: Uint8Array): IcmpError | undefined {
   const outer = ((message[0] ?? 0) & 0xf) * 4;
   const what = V4_CODES[message[outer + 1] ?? -1];
@@ -104,7 +106,7 @@ export function parseIcmpError(message: Uint8Array): IcmpError | undefined {
   return aboutPacket(what, source, destination, inner[9], inner.subarray(headerBytes));
 }
 
-/** @param message as a raw socket of IPv6 has it, without its IP header */
+/** @param message from a raw IPv6 socket, without its IP header */
 export function parseIcmpv6Error(message: Uint8Array): IcmpError | undefined {
   const [type, code = 0] = message;
   const isUnknown = type === V6.parameterProblem && code === UNKNOWN_NEXT_HEADER;

@@ -1,6 +1,6 @@
 import { type Address, addressOfBuffer, allocate } from "./ffi.ts";
 
-/** Memory at a fixed address, seen from JavaScript and from the kernel. */
+/** Memory at a fixed address, accessible from JavaScript and from the kernel. */
 export interface Memory {
   readonly address: Address;
   readonly bytes: Uint8Array;
@@ -9,7 +9,7 @@ export interface Memory {
 
 const CACHE_LINE = 64;
 
-/** Zeroed memory, aligned to a cache line. It lives as long as the process. */
+/** Allocates zeroed memory, aligned to a cache line, for the lifetime of the process. */
 export function createMemory(size: number): Memory {
   if (!Number.isSafeInteger(size) || size <= 0) throw new RangeError(`memory of ${size} bytes`);
   const { address, buffer } = allocate(size + CACHE_LINE);
@@ -21,12 +21,12 @@ export function createMemory(size: number): Memory {
   };
 }
 
-/** The address of memory that the engine never moves: WebAssembly's, of a size that cannot change. */
+/** Returns the address of memory that V8 never moves: WebAssembly memory of fixed size. */
 export function pinnedAddress(bytes: Uint8Array): Address {
   return addressOfBuffer(bytes);
 }
 
-/** The address of `offset`; throws where `length` bytes from there are not inside the memory. */
+/** Returns the address of `offset`. @throws RangeError if the `length` bytes from there are not in the memory */
 export function addressOf(memory: Memory, offset: number, length: number): Address {
   if (offset < 0 || length < 0 || offset + length > memory.bytes.length) {
     throw new RangeError(`${length} bytes at ${offset} of ${memory.bytes.length}`);
@@ -34,7 +34,7 @@ export function addressOf(memory: Memory, offset: number, length: number): Addre
   return memory.address + offset;
 }
 
-/** Stores a pointer or size_t of the kernel's (LP64, little-endian). */
+/** Stores a pointer or size_t for the kernel (LP64, little-endian). */
 export function setWord64(view: DataView, offset: number, value: number): void {
   view.setUint32(offset, value >>> 0, true);
   view.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true);

@@ -1,4 +1,4 @@
-/** Captures packets of the node by a packet socket (packet(7)): bounded, and beside the packets' own way. */
+/** Captures packets of the node with a packet socket (packet(7)): bounded, and without affecting the packets. */
 import { attachFilter } from "./classic-bpf.ts";
 import { checked } from "./errno.ts";
 import { closeFd } from "./fd.ts";
@@ -14,7 +14,7 @@ import {
 
 const AF_PACKET = 17;
 const SOCK_DGRAM_NONBLOCK_CLOEXEC = 2 | 0o4000 | 0o2000000;
-/** All protocols: sockets of a single one are not shown what the node sends. */
+/** All protocols: a socket for a single protocol does not receive packets that the node sends. */
 const ETH_P_ALL = 0x0003;
 /** struct sockaddr_ll. */
 const ADDRESS_BYTES = 20;
@@ -22,63 +22,62 @@ const PACKET_OTHERHOST = 3;
 const PACKET_OUTGOING = 4;
 const SOL_PACKET = 263;
 const PACKET_STATISTICS = 6;
-/** struct tpacket_stats: packets, and those of them that were dropped. */
+/** struct tpacket_stats: all packets, and dropped packets. */
 const STATISTICS_BYTES = 8;
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
 const SO_TIMESTAMPNS = 35;
 
-/** The headers of IPv6, UDP and a data message, and those of the frame inside. */
+/** Enough for the headers of IPv6, UDP, a data message and the frame inside. */
 const SNAP_BYTES = 128;
-/** Some hundred packets of 1,500 bytes, as the kernel counts them. */
+/** Some hundred packets of 1,500 bytes, with the kernel's overhead. */
 const BUFFER_BYTES = 256 * 1024;
-/** Packets of one length are one packet if so much of them is the same. */
+/** Packets of one length are the same packet if these first bytes are equal. */
 const COMPARED_BYTES = 256;
-/** So many packets are remembered, to know them again at another device. */
+/** The number of packets that are remembered, to recognize them at another device. */
 const REMEMBERED = 256;
 
 export interface CaptureOptions {
   /** The path of a network namespace; null: the process's own. */
   readonly netns?: string | null;
-  /** As much of each packet is kept, at most 64 KiB. */
+  /** Bytes that are kept of each packet, at most 64 KiB. */
   readonly snapBytes?: number;
-  /** Room for packets that are not read yet. More than fit are dropped, and counted. */
+  /** Bytes of the buffer for unread packets. Packets that do not fit are dropped and counted. */
   readonly bufferBytes?: number;
 }
 
 export interface CapturedIpPacket {
-  /** The node sends it. */
+  /** True: the node sent it. */
   readonly outgoing: boolean;
-  /** The index of the device that showed it first. */
+  /** The index of the first device that showed it. */
   readonly device: number;
   /** UNIX time in seconds, by the kernel's clock. */
   readonly seconds: number;
-  /** From the IP header on, cut at the snap length. */
+  /** The packet from the IP header on, truncated at the snap length. */
   readonly octets: Uint8Array<ArrayBuffer>;
 }
 
 /**
- * Packets that pass the devices of a namespace, from now on until `close`. What nobody reads costs no more than the
- * filter once the room is full. Several datagrams may stand in one packet, where the kernel cuts or joins them
- * (UDP_SEGMENT, UDP_GRO).
+ * Captures packets that pass the devices of a namespace, until `close`. Once the buffer is full, further packets cost
+ * only the filter. A packet can contain several datagrams if the kernel segments or joins them (UDP_SEGMENT, UDP_GRO).
  */
 export class PacketCapture {
   readonly #fd: number;
   readonly #snapBytes: number;
   #dropped = 0;
-  /** The device of each packet, by its direction and octets, in the order of their arrival. */
+  /** The device of each packet, by direction and octets, in order of arrival. */
   readonly #devices = new Map<string, number>();
 
-  /** @throws SystemError EPERM without CAP_NET_RAW; TypeError or RangeError where an argument is wrong */
+  /** @throws SystemError EPERM without CAP_NET_RAW; TypeError or RangeError for an invalid argument */
   constructor(filter: PacketFilter, options: CaptureOptions = {}) {
     const { netns = null, snapBytes = SNAP_BYTES, bufferBytes = BUFFER_BYTES } = options;
-    if (snapBytes > MAX_SNAP_BYTES) throw new RangeError(`a snap length of ${snapBytes} bytes`);
+    if (snapBytes > MAX_SNAP_BYTES) throw new RangeError(`snap length too large: ${snapBytes}`);
     const program = packetFilter(filter, snapBytes);
     this.#snapBytes = snapBytes;
     this.#fd = inNetns(netns, () => open(program, bufferBytes));
   }
 
-  /** The oldest packets that are not read yet, `max` at most. Never waits. @throws SystemError */
+  /** Returns the oldest unread packets, at most `max`. Never blocks. @throws SystemError */
   read(max = BATCH): CapturedIpPacket[] {
     const found: CapturedIpPacket[] = [];
     for (let left = max; left > 0; ) {
@@ -90,13 +89,13 @@ export class PacketCapture {
     return found;
   }
 
-  /** The number of packets that passed the filter and found no room. @throws SystemError */
+  /** The number of packets that passed the filter but did not fit the buffer. @throws SystemError */
   get dropped(): number {
     const statistics = new Uint8Array(STATISTICS_BYTES);
     const length = new Uint8Array(new Uint32Array([STATISTICS_BYTES]).buffer);
     const result = c.getsockopt(this.#fd, SOL_PACKET, PACKET_STATISTICS, statistics, length);
     checked(result, "getsockopt", "PACKET_STATISTICS");
-    // Reading sets the kernel's count to 0.
+    // Reading resets the kernel's counter.
     this.#dropped += new DataView(statistics.buffer).getUint32(4, true);
     return this.#dropped;
   }
@@ -112,7 +111,7 @@ export class PacketCapture {
     found.push({ outgoing, device: ifindex, seconds, octets });
   }
 
-  /** A bridge, a bond or a VLAN shows a packet that its lower device shows, too. */
+  /** True for a packet that another device has shown: a bridge, bond or VLAN repeats packets of its lower device. */
   #isRepetition(outgoing: boolean, device: number, octets: Uint8Array): boolean {
     const head = Buffer.from(octets.subarray(0, COMPARED_BYTES)).toString("latin1");
     const key = `${outgoing} ${octets.length} ${head}`;
@@ -126,11 +125,11 @@ export class PacketCapture {
 }
 
 function open(program: Uint8Array, bufferBytes: number): number {
-  // Without a protocol nothing comes in: the filter must be there first.
+  // Protocol 0 receives nothing until bind: the filter must be attached first.
   const fd = checked(c.socket(AF_PACKET, SOCK_DGRAM_NONBLOCK_CLOEXEC, 0), "socket", "AF_PACKET");
   try {
     attachFilter(fd, program);
-    // The kernel doubles the number.
+    // The kernel doubles the value.
     setOption(fd, SO_RCVBUFFORCE, Math.ceil(bufferBytes / 2), "SO_RCVBUFFORCE");
     setOption(fd, SO_TIMESTAMPNS, 1, "SO_TIMESTAMPNS");
     const address = new DataView(new ArrayBuffer(ADDRESS_BYTES));

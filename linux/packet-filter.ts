@@ -1,34 +1,34 @@
-/** Filters for packets of one local address, in classic BPF. Pure. */
+/** Builds classic BPF filters for the packets of one local address. Pure. */
 import { ETHERTYPE, IPV6_HEADER_BYTES } from "../net/headers.ts";
 import { parseAddress } from "../net/ip.ts";
 import { IP_PROTOCOL } from "../net/ip-packet.ts";
 import { ClassicFilter } from "./classic-bpf.ts";
 import type { SocketAddress } from "./socket.ts";
 
-/** A word of the payload: 32 bits in network order. */
+/** A condition on a word of the payload: 32 bits in network order. */
 export interface PayloadWord {
-  /** Bytes behind the IP header. */
+  /** Offset in bytes after the IP header. */
   readonly at: number;
   readonly mask: number;
-  /** The masked word is compared with it. */
+  /** The value of the masked word. */
   readonly value: number;
-  /** True: packets with this value are taken; false: all others. */
+  /** True: capture packets with this value; false: capture all others. */
   readonly isTaken: boolean;
 }
 
 export interface PacketFilter {
   /** The number of the protocol above IP. */
   readonly protocol: number;
-  /** Ports count for UDP only; 0: any port. */
+  /** Ports are compared for UDP only; 0: any port. */
   readonly local: SocketAddress;
   readonly remote: SocketAddress;
   /**
-   * "between": packets between both addresses, in both directions, on both ports.
-   * "either port": the same, and one of the two ports is enough.
-   * "others": packets to the local address and port from other addresses than the remote.
+   * "between": packets between both addresses, in both directions, with both ports.
+   * "either port": as "between", but one matching port is enough.
+   * "others": packets to the local address and port from any address except the remote.
    */
   readonly takes: "between" | "either port" | "others";
-  /** Absent: whatever the payload. A packet that ends before is dropped. */
+  /** A condition on the payload; undefined: none. A packet that ends before the word is not captured. */
   readonly word?: PayloadWord;
 }
 
@@ -49,10 +49,10 @@ const IPV4: Header = { source: 12, destination: 16 };
 const IPV6: Header = { source: 8, destination: 24 };
 
 /**
- * A filter for a packet socket of type SOCK_DGRAM, whose packets start at their IP header. Of a datagram in fragments it
- * takes the first.
- * @param snapBytes as much of each packet is kept
- * @throws TypeError where the addresses are not two of one family
+ * Returns a filter for a packet socket of type SOCK_DGRAM, whose packets start at their IP header. It captures only the
+ * first fragment of a datagram.
+ * @param snapBytes bytes to keep of each packet
+ * @throws TypeError if the addresses are not two IP addresses of one family
  */
 export function packetFilter(filter: PacketFilter, snapBytes: number): Uint8Array {
   const local = parseAddress(filter.local.address);
@@ -80,7 +80,7 @@ export function packetFilter(filter: PacketFilter, snapBytes: number): Uint8Arra
   return program.do("return", snapBytes).finish();
 }
 
-/** Goes on where the packet is to be taken for its word, and drops it otherwise. */
+/** Drops the packet unless its word fulfills the condition. */
 function hasWord(program: ClassicFilter, { at, mask, value, isTaken }: PayloadWord): void {
   program
     .do("load32AtX", at)
@@ -91,7 +91,7 @@ function hasWord(program: ClassicFilter, { at, mask, value, isTaken }: PayloadWo
     .label("fits");
 }
 
-/** Leaves the offset of the payload in X. */
+/** Sets X to the offset of the payload. */
 function ipv4Payload(program: ClassicFilter, protocol: number): void {
   program
     .do("load16", PACKET_TYPE)
@@ -119,7 +119,7 @@ function ipv6Payload(program: ClassicFilter, protocol: number): void {
     .label("payload");
 }
 
-/** Goes on where the address at the offset is this one, and else to the label. */
+/** Jumps to the label `otherwise` unless the address at the offset is this one. */
 function isAddress(
   program: ClassicFilter,
   offset: number,
@@ -131,7 +131,7 @@ function isAddress(
   }
 }
 
-/** Goes on where the address at the offset is another one. */
+/** Drops the packet if the address at the offset is this one. */
 function isOtherAddress(program: ClassicFilter, offset: number, address: Uint8Array): void {
   const words = wordsOf(address);
   for (const { at, word } of words) {
@@ -149,7 +149,7 @@ function wordsOf(address: Uint8Array): { readonly at: number; readonly word: num
   return words;
 }
 
-/** Takes the packet where its ports are the filter's, and drops it otherwise. */
+/** Captures the packet if its ports are the filter's, and drops it otherwise. */
 function havePorts(program: ClassicFilter, filter: PacketFilter, localAt: number): void {
   const isUdp = filter.protocol === IP_PROTOCOL.udp;
   const remoteAt = localAt === SOURCE_PORT ? DESTINATION_PORT : SOURCE_PORT;
@@ -164,6 +164,6 @@ function havePorts(program: ClassicFilter, filter: PacketFilter, localAt: number
     const unequal = isOneEnough && !isLast ? null : "drop";
     program.do("load16AtX", at).jumpIf("ifEqual", port, equal, unequal);
   }
-  // A jump that always leads there: each number equals itself, or does not.
+  // An unconditional jump: both results lead to the same label.
   if (ports.length === 0) program.jumpIf("ifEqual", 0, "take", "take");
 }

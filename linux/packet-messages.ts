@@ -1,21 +1,21 @@
-/** Reads messages of a packet socket, many by one system call (recvmmsg(2), packet(7), cmsg(3)). */
+/** Reads messages of a packet socket, many in one system call (recvmmsg(2), packet(7), cmsg(3)). */
 import { Errno, SystemError } from "./errno.ts";
 import { lastErrno, packet } from "./ffi.ts";
 import { addressOf, createMemory, type Memory, setWord64 } from "./memory.ts";
 
 const MSG_DONTWAIT = 0x40;
-/** So many messages are read by one system call. */
+/** The maximum number of messages in one system call. */
 export const BATCH = 32;
-/** A packet with all that the kernel may have joined. */
+/** The largest packet that the kernel creates by joining. */
 export const MAX_SNAP_BYTES = 64 * 1024;
-/** Most captures keep no more: the memory for longer ones is made when the first of them reads. */
+/** The snap length of most captures. Memory for longer packets is allocated when it is first used. */
 const SHORT_SNAP_BYTES = 256;
 
-/** struct mmsghdr of LP64. The kernel wants them side by side. */
+/** struct mmsghdr on LP64. The kernel requires an array of them. */
 const HEADER = { name: 0, nameBytes: 8, iov: 16, iovCount: 24, control: 32, controlBytes: 40 };
 const HEADER_LENGTH = 56;
 const HEADER_BYTES = 64;
-/** The pointers of a header lead to these. */
+/** struct iovec, to which a header points. */
 const IOVEC_BYTES = 16;
 /** struct sockaddr_ll, padded. */
 const ADDRESS_BYTES = 24;
@@ -34,7 +34,7 @@ export interface PacketMessage {
   readonly octets: Uint8Array<ArrayBuffer>;
 }
 
-/** Room for a batch of packets that are cut at one length, and where its parts lie. */
+/** Memory for a batch of packets with one snap length, and the offsets of its parts. */
 class Room {
   readonly memory: Memory;
   readonly snapBytes: number;
@@ -54,7 +54,7 @@ class Room {
   }
 }
 
-/** All sockets share it: a call of a thread ends before its next one begins. */
+/** Shared by all sockets: a call ends before the thread's next one begins. */
 const rooms = new Map<number, Room>();
 
 function roomFor(snapBytes: number): Room {
@@ -65,8 +65,8 @@ function roomFor(snapBytes: number): Room {
 }
 
 /**
- * Messages that wait at a socket, `max` at most and no more than a batch.
- * @param snapBytes what the socket's filter keeps of a packet
+ * Reads the messages that are queued at a socket: at most `max`, and at most a batch.
+ * @param snapBytes bytes that the socket's filter keeps of a packet
  * @throws SystemError
  */
 export function readPacketMessages(fd: number, max: number, snapBytes: number): PacketMessage[] {
@@ -77,7 +77,7 @@ export function readPacketMessages(fd: number, max: number, snapBytes: number): 
   const received = packet.recvmmsg(fd, headers, count, MSG_DONTWAIT, null);
   if (received < 0) {
     const errno = lastErrno();
-    // Whatever else is wrong comes back with the next call: a device that went down, for one.
+    // ENETDOWN reports a device that went down. The socket still works, and other devices still deliver.
     if ([Errno.EAGAIN, Errno.EINTR, Errno.ENETDOWN].includes(errno)) return [];
     throw new SystemError(errno, "recvmmsg", "AF_PACKET");
   }

@@ -21,7 +21,7 @@ const SO_RCVBUFFORCE = 33;
 const SO_BINDTOIFINDEX = 62;
 const IP_MTU_DISCOVER = 10;
 const IPV6_MTU_DISCOVER = 23;
-/** Fragment what is too large, as the kernel's own tunnels do: never set "don't fragment". */
+/** Fragment large datagrams, as the kernel's tunnels do: never set "don't fragment". */
 const PMTUDISC_DONT = 0;
 const IPV6_V6ONLY = 26;
 export const UDP_SEGMENT = 103;
@@ -29,8 +29,8 @@ const UDP_GRO = 104;
 const UDP_NO_CHECK6_TX = 101;
 const UDP_NO_CHECK6_RX = 102;
 /**
- * Some fifty messages of 64 KiB, which the kernel counts with what it keeps of them beside: less makes TCP
- * through the tunnel lose, in more of it what waits is out of the processor's cache when its turn comes.
+ * Some fifty messages of 64 KiB, with the kernel's overhead. With a smaller buffer, TCP through the tunnel loses
+ * segments. With a larger one, queued data is out of the processor's cache when it is read.
  */
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 
@@ -40,11 +40,11 @@ export const SOCKADDR_BYTES = 28;
 export interface SocketAddress {
   /** IPv4 or IPv6 in text form. */
   readonly address: string;
-  /** 0 where the protocol has none. */
+  /** 0 if the protocol has no ports. */
   readonly port: number;
 }
 
-/** struct sockaddr_in or sockaddr_in6. @throws TypeError where the address is none */
+/** Returns a struct sockaddr_in or sockaddr_in6. @throws TypeError if the address is not an IP address */
 export function encodeSockaddr({ address, port }: SocketAddress): Uint8Array<ArrayBuffer> {
   const bytes = parseAddress(address);
   if (bytes === undefined) throw new TypeError(`${JSON.stringify(address)} is not an IP address`);
@@ -57,6 +57,7 @@ export function encodeSockaddr({ address, port }: SocketAddress): Uint8Array<Arr
   return sockaddr;
 }
 
+/** Decodes a struct sockaddr_in or sockaddr_in6. */
 export function decodeSockaddr(sockaddr: Uint8Array): SocketAddress {
   const view = new DataView(sockaddr.buffer, sockaddr.byteOffset, sockaddr.byteLength);
   const isIpv4 = view.getUint16(0, true) === AF_INET;
@@ -78,24 +79,25 @@ function trySetOption(fd: number, level: number, option: number, value: number):
   return c.setsockopt(fd, level, option, optionValue, optionValue.length) === 0;
 }
 
-/** Lets several sockets have one address and port (socket(7)). */
+/** Allows several sockets with one address and port (socket(7)). */
 export function sharePort(fd: number): void {
   setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
 }
 
 /**
- * Binds a socket to a device: its routes and addresses are those of the device's VRF, and link-local addresses are
- * those of the device's link (Linux 5.0).
+ * Binds a socket to a device (Linux 5.0). The socket then uses the routes and addresses of the device's VRF, and the
+ * link-local addresses of the device's link.
  */
 export function bindToDevice(fd: number, index: number): void {
   setOption(fd, SOL_SOCKET, SO_BINDTOIFINDEX, index, "SO_BINDTOIFINDEX");
 }
 
 /**
- * A non-blocking, unconnected datagram socket, bound to `local`.
+ * Opens a nonblocking, unconnected datagram socket, bound to `local`.
  * @param rawProtocol the IP protocol of a raw socket; null: UDP
- * @param prepare what is to be done to it before it is bound
- * @throws SystemError, EADDRNOTAVAIL where the address is not the node's, EADDRINUSE
+ * @param prepare is called with the socket before it is bound
+ * @returns the descriptor
+ * @throws SystemError EADDRNOTAVAIL if the node does not have the address, EADDRINUSE
  */
 export function openDatagramSocket(
   rawProtocol: number | null,
@@ -131,11 +133,12 @@ function setCommonOptions(fd: number, isIpv4: boolean): void {
 }
 
 /**
- * A non-blocking socket of a datagram protocol that the kernel has of its own on top of IP.
- * @param local what it is bound to: a struct sockaddr of the protocol, which begins as one of IPv4 or IPv6 does
- * @param remote what it is connected to, likewise; null: it hears everybody
- * @param where names the two in errors
- * @throws SystemError, EADDRNOTAVAIL where the address is not the node's, EADDRINUSE, EPROTONOSUPPORT, ENETUNREACH
+ * Opens a nonblocking socket of a datagram protocol that the kernel implements on top of IP.
+ * @param local the address to bind to: a struct sockaddr of the protocol, which begins like one of IPv4 or IPv6
+ * @param remote the address to connect to, likewise; null: unconnected, receives from all
+ * @param where the name of both addresses in errors
+ * @returns the descriptor
+ * @throws SystemError EADDRNOTAVAIL if the node does not have the address, EADDRINUSE, EPROTONOSUPPORT, ENETUNREACH
  */
 export function openProtocolSocket(
   protocol: number,
@@ -159,10 +162,11 @@ export function openProtocolSocket(
 }
 
 /**
- * A UDP socket as `openDatagramSocket` makes it, connected: what comes from elsewhere is another socket's. All of a port
- * must be opened by this, and by one user (SO_REUSEPORT, unlike SO_REUSEADDR, has the kernel see to that).
- * @param device the index of the device that it is bound to
- * @throws SystemError as there, and ENETUNREACH where there is no route
+ * Opens a connected UDP socket, which receives only from the remote. All sockets of a port must be opened by this
+ * function and by one user: the kernel enforces it with SO_REUSEPORT, unlike with SO_REUSEADDR.
+ * @param device the index of the device to bind the socket to
+ * @returns the descriptor
+ * @throws SystemError as `openDatagramSocket`, and ENETUNREACH if there is no route
  */
 export function openConnectedSocket(
   local: SocketAddress,
@@ -187,13 +191,13 @@ export function openConnectedSocket(
 const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 
-/** One datagram to a struct sockaddr. False: it did not go out. */
+/** Sends one datagram to a struct sockaddr. False: it was not sent. */
 export function sendTo(fd: number, datagram: Uint8Array, sockaddr: Uint8Array): boolean {
   const { length } = datagram;
   return c.sendto(fd, datagram, length, MSG_DONTWAIT, sockaddr, sockaddr.length) === length;
 }
 
-/** One datagram by a connected socket. False: it did not go out. */
+/** Sends one datagram by a connected socket. False: it was not sent. */
 export function sendConnected(fd: number, datagram: Uint8Array): boolean {
   const { length } = datagram;
   return c.sendto(fd, datagram, length, MSG_DONTWAIT, null, 0) === length;
@@ -202,9 +206,9 @@ export function sendConnected(fd: number, datagram: Uint8Array): boolean {
 const senderBytes = Buffer.alloc(4);
 
 /**
- * Takes one datagram.
- * @param sender gets the struct sockaddr of the socket that sent it
- * @returns its bytes, also of a datagram that did not fit; −1: none waits, or an error did
+ * Receives one datagram.
+ * @param sender is filled with the sender's struct sockaddr
+ * @returns the datagram's bytes, even if they exceed `into`; −1: no datagram, or an error
  */
 export function receiveFrom(fd: number, into: Uint8Array, sender: Uint8Array): number {
   senderBytes.writeInt32LE(sender.length);
@@ -212,32 +216,32 @@ export function receiveFrom(fd: number, into: Uint8Array, sender: Uint8Array): n
   return c.recvfrom(fd, into, into.length, flags, sender, senderBytes);
 }
 
-/** Whether the kernel cuts messages of the UDP socket into datagrams (Linux 4.18). */
+/** True if the kernel can segment messages of the UDP socket into datagrams (Linux 4.18). */
 export function canSegment(fd: number): boolean {
   return trySetOption(fd, SOL_UDP, UDP_SEGMENT, 0);
 }
 
-/** Has datagrams of one flow handed over in one message, where the kernel can (Linux 5.0). */
+/** Receives the datagrams of one flow in one message, if the kernel supports it (Linux 5.0). */
 export function joinReceived(fd: number): void {
   trySetOption(fd, SOL_UDP, UDP_GRO, 1);
 }
 
 /**
- * Whether the kernel has a datagram protocol of its own on top of IP.
- * @param name the protocol's, for the error
- * @throws SystemError where it has none
+ * Requires that the kernel implements a datagram protocol on top of IP.
+ * @param name the protocol's name in the error
+ * @throws SystemError if the kernel does not have the protocol
  */
 export function requireDatagramProtocol(family: number, protocol: number, name: string): void {
   closeFd(checked(c.socket(family, SOCK_DGRAM | SOCK_CLOEXEC, protocol), "socket", name));
 }
 
-/** Whether datagrams of a UDP socket leave with a checksum. */
+/** Sets whether a UDP socket sends datagrams with a checksum. */
 export function setTransmitChecksum(fd: number, family: number, on: boolean): void {
   if (family === AF_INET) setOption(fd, SOL_SOCKET, SO_NO_CHECK, on ? 0 : 1, "SO_NO_CHECK");
   else setOption(fd, SOL_UDP, UDP_NO_CHECK6_TX, on ? 0 : 1, "UDP_NO_CHECK6_TX");
 }
 
-/** Whether an IPv6 UDP socket takes datagrams without a checksum (RFC 6935); IPv4 always does. */
+/** Sets whether an IPv6 UDP socket accepts datagrams without a checksum (RFC 6935). IPv4 sockets always do. */
 export function setReceiveZeroChecksum(fd: number, allowed: boolean): void {
   setOption(fd, SOL_UDP, UDP_NO_CHECK6_RX, allowed ? 1 : 0, "UDP_NO_CHECK6_RX");
 }

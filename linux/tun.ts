@@ -9,13 +9,13 @@ const TUNSETIFF = 0x4004_54ca;
 const TUNSETPERSIST = 0x4004_54cb;
 const TUNSETOFFLOAD = 0x4004_54d0;
 const TUNSETVNETHDRSZ = 0x4004_54d8;
-/** TUNSETIFF's flags of each kind: Ethernet frames, or IP datagrams. */
+/** Flags of TUNSETIFF for each kind: IP datagrams, or Ethernet frames. */
 const IFF_KIND = { TUN: 0x0001, TAP: 0x0002 } as const;
 const IFF_NO_PI = 0x1000;
-/** Each frame comes and goes behind a struct virtio_net_hdr. */
+/** A struct virtio_net_hdr precedes each frame. */
 const IFF_VNET_HDR = 0x4000;
 const VNET_HDR_BYTES = 10;
-/** Checksums may be left to us, and frames larger than the MTU. UDP's since Linux 6.2. */
+/** Offloads: the device may pass on partial checksums and frames larger than the MTU. UDP requires Linux 6.2. */
 const TUN_F = { csum: 0x01, tso4: 0x02, tso6: 0x04, ecn: 0x08, uso4: 0x20, uso6: 0x40 } as const;
 const TCP_OFFLOADS = TUN_F.csum | TUN_F.tso4 | TUN_F.tso6 | TUN_F.ecn;
 const SIOCGIFINDEX = 0x8933;
@@ -25,7 +25,7 @@ const IFREQ_BYTES = 40;
 
 const TUNSETCARRIER = 0x4004_54e2;
 
-/** Whether the device's stack finds a carrier (Linux 5.0); an older kernel's always does. */
+/** Sets the carrier of the device (Linux 5.0). An older kernel ignores it: the carrier is always on. */
 export function setCarrier(fd: number, on: boolean): void {
   const value = Buffer.alloc(4);
   value.writeInt32LE(on ? 1 : 0);
@@ -33,15 +33,15 @@ export function setCarrier(fd: number, on: boolean): void {
 }
 
 /**
- * Closes the descriptor, and has the kernel delete the device, whatever its name and namespace are by now.
- * The kernel takes some 15 ms for that (an RCU barrier), so another thread waits for it.
+ * Closes the descriptor, and deletes the device, even if it was renamed or moved. The kernel takes some 15 ms (an RCU
+ * barrier), so another thread waits for it.
  */
 export function deleteTap(fd: number): void {
   c.ioctl(fd, TUNSETPERSIST, null);
   void background.close(fd);
 }
 
-/** What a device leaves to us: all that its kernel knows, or nothing. */
+/** The offloads of a device: all that the kernel supports, or none. */
 export type DeviceOffload = "all" | "none";
 const OFFLOADS: Readonly<Record<DeviceOffload, readonly number[]>> = {
   all: [TCP_OFFLOADS | TUN_F.uso4 | TUN_F.uso6, TCP_OFFLOADS, 0],
@@ -52,15 +52,15 @@ export interface Tap {
   readonly fd: number;
   /** The device's index in its namespace. */
   readonly index: number;
-  /** The device knows large frames of UDP. */
+  /** True if the device supports large UDP frames. */
   readonly hasUdp: boolean;
 }
 
 /**
- * A non-blocking descriptor of the TAP or TUN device `name` in the namespace `netns` (null: our own), whose frames
- * come and go behind a struct virtio_net_hdr. The device is made where there is none.
- * @param stays when the descriptor is closed
- * @throws SystemError, EBUSY where another process has the device, EINVAL where it is a device of another kind
+ * Opens the TAP or TUN device `name` in the namespace `netns` (null: the process's own), nonblocking, with a struct
+ * virtio_net_hdr before each frame. Creates the device if it does not exist.
+ * @param stays true: the device remains when the descriptor is closed
+ * @throws SystemError EBUSY if another process has the device open, EINVAL if the device is of another kind
  */
 export function openTap(
   netns: string | null,
@@ -70,7 +70,7 @@ export function openTap(
   kind: keyof typeof IFF_KIND = "TAP",
 ): Tap {
   if (name === "" || Buffer.byteLength(name) >= IFNAMSIZ) {
-    throw new RangeError(`interface name ${JSON.stringify(name)}: 1 to 15 bytes are allowed`);
+    throw new RangeError(`invalid interface name ${JSON.stringify(name)}: must have 1 to 15 bytes`);
   }
   const fd = inNetns(netns, () => openFd("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
   try {
@@ -82,7 +82,7 @@ export function openTap(
     size.writeInt32LE(VNET_HDR_BYTES);
     checked(c.ioctl(fd, TUNSETVNETHDRSZ, size), "ioctl TUNSETVNETHDRSZ", name);
     const accepted = setOffload(fd, name, OFFLOADS[offload]);
-    // Any argument but null.
+    // Any argument other than null makes the device persistent.
     if (stays) checked(c.ioctl(fd, TUNSETPERSIST, Buffer.alloc(1)), "ioctl TUNSETPERSIST", name);
     const index = inNetns(netns, () => indexOf(name));
     return { fd, index, hasUdp: (accepted & TUN_F.uso4) !== 0 };
@@ -92,7 +92,7 @@ export function openTap(
   }
 }
 
-/** In the calling thread's namespace (netdevice(7)). */
+/** Returns the index of a device in the calling thread's namespace (netdevice(7)). */
 function indexOf(name: string): number {
   const socket = checked(c.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0), "socket");
   try {
@@ -105,7 +105,7 @@ function indexOf(name: string): number {
   }
 }
 
-/** The first of them that the kernel knows. The argument is a number where others have a pointer. */
+/** Sets the first set of offloads that the kernel supports, and returns it. The ioctl's argument is a number. */
 function setOffload(fd: number, name: string, offloads: readonly number[]): number {
   const accepted = offloads.find((flags) => c.ioctlNumber(fd, TUNSETOFFLOAD, flags) === 0);
   return accepted ?? checked(-1, "ioctl TUNSETOFFLOAD", name);

@@ -3,7 +3,10 @@ import { readFileSync } from "node:fs";
 
 const COUNTERS = "/proc/self/net/snmp6";
 
-/** Datagrams that were dropped for a wrong checksum, or for none where the socket wants one; 0 without IPv6. */
+/**
+ * Returns the datagrams that were dropped for a wrong checksum, or a missing one that the socket requires; 0 without
+ * IPv6.
+ */
 export function udp6ChecksumErrors(): number {
   try {
     return checksumErrorsIn(readFileSync(COUNTERS, "utf8"));
@@ -12,7 +15,7 @@ export function udp6ChecksumErrors(): number {
   }
 }
 
-/** @param text of the file */
+/** @param text the content of the file */
 export function checksumErrorsIn(text: string): number {
   return Number(/^Udp6InCsumErrors\s+(\d+)$/m.exec(text)?.[1] ?? 0);
 }

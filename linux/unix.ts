@@ -1,4 +1,4 @@
-/** Listening unix sockets for a thread that has no event loop of Node's (unix(7)). */
+/** Unix sockets for a thread that does not run Node's event loop (unix(7)). */
 import { chmodSync } from "node:fs";
 import { removeStaleSocket } from "../files/stale-socket.ts";
 import { checked, Errno, SystemError } from "./errno.ts";
@@ -13,9 +13,9 @@ const BACKLOG = 16;
 const MAX_PATH_BYTES = 107;
 
 /**
- * Listens on `path`, mode 0600. A socket file that is there already is replaced: the caller has made
- * sure that nobody listens on it.
- * @throws SystemError; RangeError where the path is too long for the kernel
+ * Listens on `path`, mode 0600. Replaces an existing socket file: the caller must ensure that no process listens on it.
+ * @returns the descriptor
+ * @throws SystemError; RangeError if the path is too long for the kernel
  */
 export function listenUnix(path: string): number {
   const pathBytes = Buffer.from(path);
@@ -41,18 +41,18 @@ export function listenUnix(path: string): number {
   }
 }
 
-/** The next waiting connection, or −1. */
+/** Accepts the next connection. Returns its descriptor; −1: none is waiting. */
 export function acceptUnix(listener: number): number {
   return c.accept4(listener, null, null, NONBLOCK_CLOEXEC);
 }
 
-/** Bytes received; 0 at the peer's end, −1 where nothing waits. @throws SystemError */
+/** Returns the number of received bytes; 0: the client closed the connection; −1: no data yet. @throws SystemError */
 export function receive(fd: number, into: Uint8Array): number {
   const bytes = c.recv(fd, into, into.length, 0);
   return bytes >= 0 ? bytes : wouldBlock("recv");
 }
 
-/** Bytes taken; −1 where the peer must read first. @throws SystemError */
+/** Returns the number of sent bytes; −1: the client must read first. @throws SystemError */
 export function send(fd: number, data: Uint8Array): number {
   const bytes = c.sendto(fd, data, data.length, MSG_NOSIGNAL, null, 0);
   return bytes >= 0 ? bytes : wouldBlock("send");

@@ -1,16 +1,19 @@
 /**
- * Reads and writes of several descriptors in one system call (io_uring(7), include/uapi/linux/io_uring.h). Nothing
- * waits: all is done, in order, when the call returns.
+ * Reads and writes of several descriptors in one system call (io_uring(7), include/uapi/linux/io_uring.h). No request
+ * blocks: all have run, in order, when the call returns.
  */
 import { checked, Errno, SystemError } from "./errno.ts";
 import { type Address, c, lastErrno, map, packet } from "./ffi.ts";
 import { setWord64 } from "./memory.ts";
 
-/** Numbers of all architectures that came after 2018. */
+/** System calls that were added after 2018 have the same numbers on all architectures. */
 const SYS_IO_URING_SETUP = 425;
 const SYS_IO_URING_ENTER = 426;
 
-/** Completions come on the submitter's way back, not by interrupting it (Linux 5.19); one thread submits (6.0). */
+/**
+ * Complete requests when the submitter returns from the kernel, without interrupting it (Linux 5.19); one thread
+ * submits (6.0).
+ */
 const SETUP_COOP_TASKRUN = 1 << 8;
 const SETUP_SINGLE_ISSUER = 1 << 12;
 const SETUPS = [SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER, 0];
@@ -21,7 +24,7 @@ const OFFSET_OF_RINGS = 0;
 const OFFSET_OF_ENTRIES = 0x1000_0000;
 
 const PARAMS_BYTES = 120;
-/** struct io_uring_params, by 32-bit words. */
+/** Indices of 32-bit words in struct io_uring_params. */
 const PARAMS = {
   submissions: 0,
   completions: 1,
@@ -34,7 +37,7 @@ const PARAMS = {
   completionEntries: 25,
 } as const;
 
-/** struct io_uring_sqe, likewise. */
+/** Indices of 32-bit words in struct io_uring_sqe. */
 const ENTRY_WORDS = 16;
 const ENTRY = {
   operation: 0,
@@ -44,7 +47,7 @@ const ENTRY = {
   flags: 7,
   userData: 8,
 } as const;
-/** EAGAIN rather than to wait until the descriptor is ready (preadv2(2)); O_NONBLOCK does not say so here. */
+/** Return EAGAIN instead of blocking (preadv2(2)): io_uring ignores O_NONBLOCK. */
 const RWF_NOWAIT = 8;
 /** struct io_uring_cqe. */
 const COMPLETION_WORDS = 4;
@@ -60,19 +63,19 @@ export class Uring {
   readonly #rings: Int32Array;
   readonly #entries: Int32Array;
   readonly #entriesView: DataView;
-  /** Words of #rings. */
+  /** Indices of words in #rings. */
   readonly #submissionTail: number;
   readonly #completionHead: number;
   readonly #completionTail: number;
   readonly #completions: number;
   readonly #completionMask: number;
   readonly #results: Int32Array;
-  /** Of all that were ever submitted, modulo 2³². */
+  /** The number of all requests so far, modulo 2³². */
   #submitted = 0;
 
   /**
-   * @param size requests of one call, a power of two
-   * @throws SystemError where the kernel has no io_uring or does not permit it
+   * @param size maximum number of requests in a call, a power of two
+   * @throws SystemError if the kernel has no io_uring or does not permit it
    */
   constructor(size: number) {
     const { fd, params } = setUp(size);
@@ -92,12 +95,12 @@ export class Uring {
     this.#completions = word(PARAMS.completionEntries) / 4;
     this.#completionMask = word(PARAMS.completions) - 1;
     this.#results = new Int32Array(size);
-    // Which entry each place of the ring names: always its own.
+    // Each slot of the ring always refers to the entry with its index.
     const array = word(PARAMS.submissionArray) / 4;
     for (let index = 0; index < size; index++) this.#rings[array + index] = index;
   }
 
-  /** Sets the request in place `index` of the next call. */
+  /** Sets request `index` of the next call. */
   prepare(
     index: number,
     operation: UringOperation,
@@ -116,8 +119,8 @@ export class Uring {
   }
 
   /**
-   * Runs the first `count` requests, one after the other.
-   * @returns how many have run: fewer where the kernel refuses to go on, for errno's reason
+   * Runs the first `count` requests in order.
+   * @returns the number of requests that have run; fewer if the kernel rejects the rest, see errno
    */
   run(count: number): number {
     const before = this.#submitted;
@@ -143,7 +146,7 @@ export class Uring {
     return done;
   }
 
-  /** What a request returned that has run: as the system call, or −errno. */
+  /** Returns the result of a request: as the system call's, or −errno. */
   result(index: number): number {
     return this.#results[index] as number;
   }
@@ -162,7 +165,7 @@ export class Uring {
   }
 }
 
-/** With the newest flags that the kernel knows. */
+/** Sets up the rings with the newest flags that the kernel supports. */
 function setUp(size: number): { fd: number; params: Uint32Array } {
   for (const flags of SETUPS) {
     const params = new Uint32Array(PARAMS_BYTES / 4);
@@ -174,7 +177,7 @@ function setUp(size: number): { fd: number; params: Uint32Array } {
     c.close(fd);
     break;
   }
-  throw new Error("io_uring: this kernel's is too old");
+  throw new Error("io_uring requires Linux 5.4");
 }
 
 function mapped(fd: number, offset: number, bytes: number): Int32Array {

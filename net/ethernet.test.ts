@@ -4,7 +4,7 @@ import { describeEthernet } from "./ethernet.ts";
 const ADDRESSES = "020000000001020000000002";
 const typeOf = (rest: string) => describeEthernet(Buffer.from(ADDRESSES + rest, "hex"), 0)?.type;
 
-it("says who sends a frame, and to whom", () => {
+it("returns the source and destination of a frame", () => {
   expect(describeEthernet(Buffer.from(`ffff${ADDRESSES}080045`, "hex"), 2)).toEqual({
     destination: "02:00:00:00:00:01",
     source: "02:00:00:00:00:02",
@@ -24,6 +24,6 @@ it.each([
   expect(typeOf(rest)).toBe(expected);
 });
 
-it("says nothing of less than a header", () => {
+it("rejects less than a header", () => {
   expect(typeOf("08")).toBeUndefined();
 });

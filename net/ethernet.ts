@@ -1,8 +1,8 @@
-/** The header of an Ethernet frame, in words (IEEE 802.3). */
+/** Describes the header of an Ethernet frame (IEEE 802.3). */
 import { ETHERNET_HEADER_BYTES, ETHERTYPE, ETHERTYPE_OFFSET, VLAN_TAG_BYTES } from "./headers.ts";
 import { formatMac } from "./mac.ts";
 
-/** Below it the field is the length of an LLC frame (IEEE 802.3, 3.2.6). */
+/** A smaller value is the length of an LLC frame (IEEE 802.3, 3.2.6). */
 const LEAST_ETHERTYPE = 0x0600;
 
 const WORDS: Readonly<Record<number, string>> = {
@@ -22,7 +22,7 @@ export interface EthernetWords {
   readonly type: string;
 }
 
-/** Null: there is less than a header. @param at the offset of the frame */
+/** Describes the frame at offset `at`; null: less than a header. */
 export function describeEthernet(octets: Uint8Array, at: number): EthernetWords | null {
   if (octets.length < at + ETHERNET_HEADER_BYTES) return null;
   return {

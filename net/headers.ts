@@ -4,11 +4,11 @@
 export const ETHERNET_HEADER_BYTES = 14;
 /** One tag of IEEE 802.1Q or 802.1ad. */
 export const VLAN_TAG_BYTES = 4;
-/** The VLAN ID in the 16 bits behind a tag's EtherType; priority and drop eligibility have the others. */
+/** The VLAN ID in the 16 bits after a tag's EtherType; the other bits are priority and drop eligibility. */
 export const VLAN_ID_MASK = 0x0fff;
 /** The offset of the EtherType in an Ethernet frame without tags. */
 export const ETHERTYPE_OFFSET = ETHERNET_HEADER_BYTES - 2;
-/** The EtherTypes that we look for (IEEE 802 Numbers, IANA). */
+/** The EtherTypes that l2tp-cni recognizes (IEEE 802 Numbers, IANA). */
 export const ETHERTYPE = {
   ipv4: 0x0800,
   arp: 0x0806,
@@ -23,25 +23,25 @@ export const ETHERTYPE = {
 
 /** An IPv4 header without options (RFC 791). */
 export const IPV4_HEADER_BYTES = 20;
-/** RFC 8200. */
+/** An IPv6 header without extension headers (RFC 8200). */
 export const IPV6_HEADER_BYTES = 40;
-/** The least MTU of a link that carries IPv6 (RFC 8200, section 5). */
+/** The minimum MTU of a link with IPv6 (RFC 8200, section 5). */
 export const IPV6_MIN_MTU = 1280;
-/** Sizes by the address family. */
+/** Sizes by IP version. */
 export const IP_HEADER_BYTES = { 4: IPV4_HEADER_BYTES, 6: IPV6_HEADER_BYTES } as const;
 /** RFC 768. */
 export const UDP_HEADER_BYTES = 8;
 /** A TCP header without options (RFC 9293). */
 export const MIN_TCP_HEADER_BYTES = 20;
 
-/** In front of the session id over UDP: flags, version and a reserved half (RFC 3931, 4.1.2.1). */
+/** The bytes before the session ID over UDP: flags, version and 16 reserved bits (RFC 3931, 4.1.2.1). */
 export const L2TP_UDP_PREFIX_BYTES = 4;
 /** RFC 3931, 4.1. */
 export const SESSION_ID_BYTES = 4;
-/** The default L2-specific sublayer (RFC 3931, 4.6). */
+/** The default L2-Specific Sublayer (RFC 3931, 4.6). */
 export const SUBLAYER_BYTES = 4;
 
-/** Pseudowire types in words (the registry of RFC 4446; 7 and 11 as Linux and Cisco use them). */
+/** Names of pseudowire types (the registry of RFC 4446; 7 and 11 as in Linux and Cisco). */
 export const PSEUDOWIRE_WORDS: Readonly<Record<number, string>> = {
   1: "Frame Relay DLCI",
   2: "ATM AAL5 SDU VCC",

@@ -44,12 +44,12 @@ it.each([
 });
 
 it.each([
-  ["nothing", ""],
+  ["an empty packet", ""],
   ["another protocol", "00010800 06040001"],
   ["a later fragment over IPv4", `450005dc 123400b9 4011abcd ${ADDRESSES} 06a506a5`],
   ["a later fragment over IPv6", `60000000 05b02c40 ${ADDRESSES6} 110005a8 00000007 06a51388`],
   ["an address that is cut short", "45000020 12340000 4011abcd c0000201 c000"],
   ["ports that are cut short", `45000020 12340000 4011abcd ${ADDRESSES} 06a5`],
-])("reads nothing from %s", (_, hex) => {
+])("rejects %s", (_, hex) => {
   expect(parseIpPacket(packet(hex))).toBeNull();
 });

@@ -1,4 +1,4 @@
-/** The headers of an IP packet, as far as captures need them: RFC 791, RFC 8200, RFC 768. */
+/** Parses the headers of a captured IP packet: RFC 791, RFC 8200, RFC 768. */
 import { IPV6_HEADER_BYTES, UDP_HEADER_BYTES } from "./headers.ts";
 import { formatAddress } from "./ip.ts";
 
@@ -14,20 +14,20 @@ const IPV6_OFFSET = 0xfff8;
 export interface IpPacket {
   readonly source: string;
   readonly destination: string;
-  /** The protocol of the payload; behind a fragment header of IPv6, the one that it names. */
+  /** The protocol of the payload, also after an IPv6 fragment header. */
   readonly protocol: number;
-  /** 0 where the protocol is not UDP. */
+  /** 0 if the protocol is not UDP. */
   readonly sourcePort: number;
   readonly destinationPort: number;
-  /** The offset of the payload: behind UDP's header, or behind IP's. */
+  /** The offset of the payload: after the UDP header, or else after the IP header. */
   readonly payloadAt: number;
   /** Bytes that the payload had on the wire; a capture may hold fewer. */
   readonly payloadBytes: number;
-  /** More of the datagram is in other packets. */
+  /** True if other packets contain more of the datagram. */
   readonly isFragmented: boolean;
 }
 
-/** A header of IP, before the one of UDP is read. */
+/** A parsed IP header. */
 interface Network {
   readonly source: string;
   readonly destination: string;
@@ -38,7 +38,7 @@ interface Network {
 }
 
 /**
- * Null: not IP, not the first fragment, or cut short inside the headers.
+ * Parses a packet; null: not IP, not the first fragment, or truncated within the headers.
  * @param octets the packet from its IP header on
  */
 export function parseIpPacket(octets: Uint8Array): IpPacket | null {

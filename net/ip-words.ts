@@ -1,4 +1,4 @@
-/** The header of an IP datagram, in words. */
+/** Describes the header of an IP datagram. */
 import { IP_PROTOCOL, parseIpPacket } from "./ip-packet.ts";
 
 const WORDS: Readonly<Record<number, string>> = {
@@ -16,7 +16,7 @@ export interface IpWords {
   readonly protocol: string;
 }
 
-/** Null: not IP, not the first fragment, or cut short inside the headers. @param at the offset of the datagram */
+/** Describes the datagram at offset `at`; null: not IP, not the first fragment, or truncated within the headers. */
 export function describeIp(octets: Uint8Array, at: number): IpWords | null {
   const packet = parseIpPacket(octets.subarray(at));
   if (packet === null) return null;

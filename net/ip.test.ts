@@ -41,11 +41,11 @@ describe("parseAddress", () => {
     "g::",
     "fe80::1%eth0",
     "1.2.3.4::",
-  ])("%j is no address", (text) => {
+  ])("rejects %j", (text) => {
     expect(parseAddress(text)).toBeUndefined();
   });
 
-  it("reads back whatever it wrote", () => {
+  it("parses every formatted address", () => {
     const bytes = fc.oneof(
       fc.uint8Array({ minLength: 4, maxLength: 4 }),
       fc.array(fc.constantFrom(0, 0, 0, 1, 255), { minLength: 16, maxLength: 16 }),
@@ -75,7 +75,7 @@ it.each([
   expect(addressKind(parseAddress(text) ?? new Uint8Array())).toBe(kind);
 });
 
-it("reads prefixes", () => {
+it("parses prefixes", () => {
   expect(parsePrefix("10.0.0.1/24")).toEqual({
     address: Uint8Array.of(10, 0, 0, 1),
     length: 24,
@@ -90,7 +90,7 @@ it.each([
   ["10.1.2.3/23", "10.1.2.3/23", "10.1.2.0/23"],
   ["10.1.2.3/0", "10.1.2.3/0", "0.0.0.0/0"],
   ["::ffff:1/127", "::ffff:1/127", "::ffff:0/127"],
-])("writes %s as the kernel does, with and without host bits", (text, prefix, network) => {
+])("formats %s as the kernel does, with and without host bits", (text, prefix, network) => {
   expect(canonicalInterfaceAddress(text)).toBe(prefix);
   expect(canonicalNetwork(text)).toBe(network);
 });

@@ -1,9 +1,9 @@
 /**
- * IPv4 and IPv6 addresses as bytes in network order: 4 or 16 of them.
- * Text forms: RFC 4291 §2.2 in, RFC 5952 out.
+ * IPv4 and IPv6 addresses as 4 or 16 bytes in network order. Parses the text forms of RFC 4291 §2.2, and formats as RFC
+ * 5952.
  */
 
-/** The bytes of an address in text form, or `undefined` where the text is not one. No scope ids. */
+/** Parses an address without scope ID; undefined: not an address. */
 export function parseAddress(text: string): Uint8Array | undefined {
   return text.includes(":") ? parseIpv6(text) : parseIpv4(text);
 }
@@ -13,7 +13,7 @@ function parseIpv4(text: string): Uint8Array | undefined {
   if (parts.length !== 4) return undefined;
   const bytes = new Uint8Array(4);
   for (const [index, part] of parts.entries()) {
-    // A leading zero is octal to some readers and decimal to others: neither is meant.
+    // Reject leading zeros: some programs parse them as octal, others as decimal.
     if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return undefined;
     bytes[index] = Number(part);
   }
@@ -31,7 +31,7 @@ function parseIpv6(text: string): Uint8Array | undefined {
   return Uint8Array.from([...head, ...new Array<number>(missing).fill(0), ...tail]);
 }
 
-/** The bytes of colon-separated groups; an IPv4 tail (RFC 4291 §2.2.3) only where it may stand. */
+/** Parses colon-separated groups, with an IPv4 tail (RFC 4291 §2.2.3) if it is allowed. */
 function parseGroups(text: string, allowIpv4Tail: boolean): number[] | undefined {
   if (text === "") return [];
   const bytes: number[] = [];
@@ -51,7 +51,7 @@ function parseGroups(text: string, allowIpv4Tail: boolean): number[] | undefined
   return bytes;
 }
 
-/** The text form of 4 or 16 bytes. */
+/** Returns the text form of 4 or 16 bytes. */
 export function formatAddress(bytes: Uint8Array): string {
   return bytes.length === 4 ? bytes.join(".") : formatIpv6(bytes);
 }
@@ -72,13 +72,13 @@ function formatIpv6(bytes: Uint8Array): string {
   return `${head}::${tail}`;
 }
 
-/** "192.0.2.1:5000", "[2001:db8::1]:5000"; without the port where that is 0. */
+/** Formats an endpoint: "192.0.2.1:5000", "[2001:db8::1]:5000"; without the port if it is 0. */
 export function formatEndpoint({ address, port }: { address: string; port: number }): string {
   if (port === 0) return address;
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** The one text form of an address, so that equal addresses compare equal as strings. */
+/** Returns the canonical text form of an address, so that equal addresses are equal strings. */
 export function canonicalAddress(text: string): string {
   const bytes = parseAddress(text);
   return bytes === undefined ? text : formatAddress(bytes);
@@ -93,7 +93,7 @@ export type AddressKind =
   | "link-local"
   | "ipv4-mapped";
 
-/** What sort of destination the address is (RFC 6890). IPv4's link-local range routes: unicast. */
+/** Returns the kind of the address (RFC 6890). IPv4's link-local range is routed, so it is unicast. */
 export function addressKind(bytes: Uint8Array): AddressKind {
   if (bytes.every((byte) => byte === 0)) return "unspecified";
   if (bytes.length === 4) {
@@ -110,7 +110,7 @@ export function addressKind(bytes: Uint8Array): AddressKind {
     : "unicast";
 }
 
-/** RFC 4291, section 2.5.5.2. */
+/** True for an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2). */
 function isMapped(bytes: Uint8Array): boolean {
   return bytes.subarray(0, 12).every((byte, index) => byte === (index < 10 ? 0 : 0xff));
 }
@@ -120,7 +120,7 @@ export interface Prefix {
   readonly length: number;
 }
 
-/** "192.0.2.1/24" as address and prefix length, or `undefined`. */
+/** Parses "192.0.2.1/24" as address and prefix length; undefined: not a prefix. */
 export function parsePrefix(text: string): Prefix | undefined {
   const match = /^([^/]+)\/(\d{1,3})$/.exec(text);
   const address = parseAddress(match?.[1] ?? "");
@@ -129,17 +129,18 @@ export function parsePrefix(text: string): Prefix | undefined {
   return { address, length };
 }
 
-/** The one text form of a prefix without host bits, as the kernel lists a route's destination. */
+/** Returns the canonical text form of a prefix without host bits, as the kernel lists a route's destination. */
 export function canonicalNetwork(text: string): string {
   const prefix = parsePrefix(text);
   return prefix === undefined ? text : formatPrefix(networkOf(prefix));
 }
 
+/** Formats a prefix: "192.0.2.0/24". */
 export function formatPrefix({ address, length }: Prefix): string {
   return `${formatAddress(address)}/${length}`;
 }
 
-/** The prefix without its host bits. */
+/** Returns the prefix without its host bits. */
 export function networkOf({ address, length }: Prefix): Prefix {
   const network = address.map((byte, index) => {
     const bits = Math.min(8, Math.max(0, length - index * 8));
@@ -150,13 +151,13 @@ export function networkOf({ address, length }: Prefix): Prefix {
 
 /** An address of an interface. */
 export interface InterfaceAddress extends Prefix {
-  /** The other end of a point-to-point link; the prefix length is then the peer's. */
+  /** The peer address of a point-to-point link. The prefix length is then the peer's. */
   readonly peer: Uint8Array | null;
 }
 
 /**
- * "192.0.2.1/24", or with a peer as ip-address(8) takes it: "10.5.1.2 peer 10.5.1.1", either with a
- * prefix length. Undefined where the text is neither.
+ * Parses "192.0.2.1/24", or an address with a peer as in ip-address(8): "10.5.1.2 peer 10.5.1.1", either with a prefix
+ * length. Undefined: neither.
  */
 export function parseInterfaceAddress(text: string): InterfaceAddress | undefined {
   const match = /^(\S+) peer (\S+)$/.exec(text.trim());
@@ -172,18 +173,19 @@ export function parseInterfaceAddress(text: string): InterfaceAddress | undefine
   return { address: own.address, length, peer: other.address };
 }
 
-/** An address, or a prefix; an address alone is all of its bits. */
+/** Parses an address or a prefix. The length of an address is all of its bits. */
 function parseHost(text: string): Prefix | undefined {
   const address = parseAddress(text);
   return address === undefined ? parsePrefix(text) : { address, length: address.length * 8 };
 }
 
-/** The one text form of an interface's address, as ip-address(8) shows it. */
+/** Returns the canonical text form of an interface's address, as ip-address(8) shows it. */
 export function canonicalInterfaceAddress(text: string): string {
   const parsed = parseInterfaceAddress(text);
   return parsed === undefined ? text : formatInterfaceAddress(parsed);
 }
 
+/** Formats an interface's address: "192.0.2.1/24", "10.5.1.2 peer 10.5.1.1/32". */
 export function formatInterfaceAddress({ address, length, peer }: InterfaceAddress): string {
   if (peer === null) return formatPrefix({ address, length });
   return `${formatAddress(address)} peer ${formatPrefix({ address: peer, length })}`;

@@ -15,11 +15,11 @@ const BRIDGE = link(8, "br0", { kind: "bridge" });
 const LINKS = new Map([RED, BRIDGE].map((each) => [each.index, each]));
 
 it.each<[string, LinkInfo, string, LinkInfo | null]>([
-  ["none for a link of its own", link(7, "eth0"), "192.0.2.2", null],
+  ["none for a link without a master", link(7, "eth0"), "192.0.2.2", null],
   ["the VRF of a link", link(7, "eth0", { master: 9 }), "192.0.2.2", RED],
   ["a VRF that has the address itself", RED, "2001:db8::2", RED],
   ["none for the port of a bridge", link(7, "eth0", { master: 8 }), "192.0.2.2", null],
-  ["none for a link whose master is gone", link(7, "eth0", { master: 99 }), "192.0.2.2", null],
+  ["none for a link whose master was deleted", link(7, "eth0", { master: 99 }), "192.0.2.2", null],
   ["none for IPv4's link-local addresses", link(7, "eth0"), "169.254.0.2", null],
 ])("the device to bind to is %s", (_what, of, remote, expected) => {
   expect(deviceToBind({ link: (index) => LINKS.get(index) }, of, remote)).toEqual(expected);
@@ -33,7 +33,7 @@ it.each([0, 9])(
   },
 );
 
-it("has the paths of sockets that are bound to a device, and programs have no part in them", () => {
+it("has the paths of sockets that are bound to a device, without the fast path", () => {
   const asked: unknown[] = [];
   const network: Network = {
     route(...args) {

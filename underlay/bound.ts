@@ -1,6 +1,6 @@
 /**
- * The network that a socket has by the device that it is bound to: the tables of a VRF (Linux,
- * Documentation/networking/vrf.rst), or the one link on which link-local addresses mean something (RFC 4007).
+ * The network of a socket that is bound to a device: the tables of a VRF (Linux, Documentation/networking/vrf.rst), or
+ * the one link in whose scope link-local addresses are valid (RFC 4007).
  */
 import type { LinkInfo } from "../linux/netlink/link.ts";
 import { addressKind, parseAddress } from "../net/ip.ts";
@@ -12,15 +12,15 @@ export const bound: Underlay = {
   pathTo(network: Network, remote: string, local?: string, device?: number): Path | undefined {
     if (device === undefined) return undefined;
     const path = plain.pathTo(network, remote, local, device);
-    // A program at a link sees its datagrams, but not whose VRF they belong to: several may have the same addresses.
+    // A BPF program at a link cannot determine the VRF of a datagram, and several VRFs may have the same addresses.
     return path === undefined ? undefined : { ...path, isPlainEthernet: false };
   },
 };
 
 /**
- * The device that the socket of a tunnel has to be bound to.
- * @param link the one that has the tunnel's local address
- * @returns null: none, the node's main tables lead to the remote
+ * Returns the device to which a tunnel's socket must be bound.
+ * @param link the link with the tunnel's local address
+ * @returns null: none, the node's main tables have the route to the remote
  */
 export function deviceToBind(
   network: Pick<Network, "link">,
@@ -35,7 +35,7 @@ export function deviceToBind(
 
 const VRF = "vrf";
 
-/** True if the address means something on one link alone. IPv4's such addresses are routed as all others. */
+/** True if the address is valid on one link only. IPv4 link-local addresses are routed like all others. */
 export function isLinkLocal(address: string): boolean {
   const bytes = parseAddress(address);
   return bytes !== undefined && addressKind(bytes) === "link-local";

@@ -1,4 +1,4 @@
-/** The registry of underlays, and the one rule for the path of a tunnel. */
+/** The registry of underlays, and the lookup of a tunnel's path. */
 import { Errno, SystemError } from "../linux/errno.ts";
 import { type LinkAddress, listAddresses } from "../linux/netlink/address.ts";
 import { findLink, getLink, type LinkInfo } from "../linux/netlink/link.ts";
@@ -10,19 +10,20 @@ import { bound, deviceToBind, isLinkLocal } from "./bound.ts";
 import { plain } from "./plain.ts";
 import type { Network, Path, Underlay } from "./underlay.ts";
 
-/** The first that has a path to the remote carries the tunnel. The plain one has all paths. */
+/** The first underlay with a path to the remote is used. The plain one has all paths. */
 const UNDERLAYS: readonly Underlay[] = [bound, plain];
 
 /** A path as tunnels use it. */
 export interface TunnelPath extends Pick<Path, "source" | "egress" | "type" | "isPlainEthernet"> {
-  /** Bytes of the largest IP packet of the tunnel that its underlay carries unfragmented. */
+  /** Bytes of the largest IP packet of the tunnel that its underlay forwards unfragmented. */
   readonly mtu: number;
 }
 
 /**
- * @param device the index of the device that the tunnel's socket is bound to
- * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where no path leads to the remote; SystemError EADDRNOTAVAIL where
- * the node does not have the local address
+ * Returns the path of a tunnel.
+ * @param device the index of the device to which the tunnel's socket is bound
+ * @throws NetlinkError ENETUNREACH or EHOSTUNREACH if no path leads to the remote; SystemError EADDRNOTAVAIL if the
+ * node does not have the local address
  */
 export function findPath(
   network: TunnelNetwork,
@@ -30,7 +31,7 @@ export function findPath(
   local?: string,
   device?: number,
 ): TunnelPath {
-  // IPv4 finds no route then (EINVAL), and IPv6 one that leads nothing back.
+  // For a foreign address the kernel reports EINVAL over IPv4, and over IPv6 a route without a return path.
   if (local !== undefined && !network.isLocal(local, device)) {
     throw new SystemError(Errno.EADDRNOTAVAIL, "find the local address", local);
   }
@@ -40,16 +41,16 @@ export function findPath(
     const { source, egress, type, isPlainEthernet, mtu, overheadBytes } = path;
     return { source, egress, type, isPlainEthernet, mtu: mtu - overheadBytes };
   }
-  throw new Error(`no underlay carries packets to ${remote}`);
+  throw new Error(`no underlay has a path to ${remote}`);
 }
 
-/** The node's network, and which addresses are the node's own. */
+/** The node's network, and its local addresses. */
 interface TunnelNetwork extends Network {
-  /** True if sockets can be bound to the address. @param device the index of the device that they are bound to */
+  /** True if sockets can be bound to the address. @param device the index of the device to which they are bound */
   isLocal(address: string, device?: number): boolean;
 }
 
-/** The network of the socket's namespace. Each link and local address is read once: for a short time only. */
+/** Returns the network of the socket's namespace. It caches links and local addresses: use it for a short time only. */
 export function readNetwork(socket: NetlinkSocket): TunnelNetwork {
   const links = new Map<number, LinkInfo>();
   const locals = new Map<string, boolean>();
@@ -78,13 +79,13 @@ export function readNetwork(socket: NetlinkSocket): TunnelNetwork {
   };
 }
 
-/** The node's end of a tunnel, as a manifest gives it: one of the two. */
+/** The local end of a tunnel in a manifest: an address or an interface. */
 export interface LocalEnd {
   readonly address?: string;
   readonly interface?: string;
 }
 
-/** The paths and addresses of a node for one pass: what is read once stays as it was. */
+/** Returns the paths and addresses of a node for one reconcile, cached once they are read. */
 export function nodePaths(socket: NetlinkSocket) {
   const network = readNetwork(socket);
   let addresses: LinkAddress[] | undefined;
@@ -100,7 +101,7 @@ export function nodePaths(socket: NetlinkSocket) {
     /** @throws NetlinkError, SystemError as findPath does */
     route: (remote: string, local?: string, device?: BoundDevice): TunnelPath =>
       findPath(network, remote, local, device?.index),
-    /** An address of the interface, of the family and scope of `remote`; undefined: it has none. */
+    /** Returns an address of the interface with the family and scope of `remote`; undefined: it has none. */
     interfaceAddress(name: string, remote: string): string | undefined {
       const link = network.linkNamed(name);
       const length = parseAddress(remote)?.length;
@@ -116,13 +117,13 @@ export function nodePaths(socket: NetlinkSocket) {
       return undefined;
     },
     /**
-     * The device that the tunnel's socket has to be bound to.
-     * @returns null: none; undefined: no link has the local end
+     * Returns the device to which the tunnel's socket must be bound.
+     * @returns null: none; undefined: no link has the local address, or the interface does not exist
      */
     deviceToBind(local: LocalEnd, remote: string): BoundDevice | null | undefined {
       const links = linksOf(local);
       const devices = links.map((link) => deviceToBind(network, link, remote));
-      // An address that the main tables have, too, is theirs.
+      // If several links have the address, the main tables take precedence.
       if (devices.includes(null)) return null;
       const [device] = devices;
       return device && { name: device.name, index: device.index };

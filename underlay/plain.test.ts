@@ -18,24 +18,19 @@ function network(mtu: number | undefined, link: Partial<LinkInfo> | null): Netwo
 }
 
 it.each([
-  ["the link's", undefined, {}, { mtu: 1500, isPlainEthernet: true }],
-  ["a smaller one of the route", 1280, {}, { mtu: 1280, isPlainEthernet: true }],
-  ["the link's below that of the route", 9000, {}, { mtu: 1500, isPlainEthernet: true }],
+  ["of the link", undefined, {}, { mtu: 1500, isPlainEthernet: true }],
+  ["of the route, if smaller", 1280, {}, { mtu: 1280, isPlainEthernet: true }],
+  ["of the link, if smaller", 9000, {}, { mtu: 1500, isPlainEthernet: true }],
   [
-    "that of a link without Ethernet",
+    "of a link without Ethernet",
     undefined,
     { isEthernet: false, mtu: 1420 },
     { mtu: 1420, isPlainEthernet: false },
   ],
-  ["that of a link that is down", undefined, { up: false }, { mtu: 1500, isPlainEthernet: false }],
-  ["the route's, where the link is gone", 1400, null, { mtu: 1400, isPlainEthernet: false }],
-  [
-    "Ethernet's, where nothing else is known",
-    undefined,
-    null,
-    { mtu: 1500, isPlainEthernet: false },
-  ],
-])("has an MTU: %s", (_what, routeMtu, link, expected) => {
+  ["of a link that is down", undefined, { up: false }, { mtu: 1500, isPlainEthernet: false }],
+  ["of the route, if the link was deleted", 1400, null, { mtu: 1400, isPlainEthernet: false }],
+  ["of Ethernet, if neither is known", undefined, null, { mtu: 1500, isPlainEthernet: false }],
+])("has the MTU %s", (_what, routeMtu, link, expected) => {
   const path = plain.pathTo(network(routeMtu, link), "192.0.2.2");
   const rest = { source: "192.0.2.1", egress: 7, type: "unicast", overheadBytes: 0 };
   expect(path).toEqual({ ...rest, ...expected });

@@ -1,7 +1,7 @@
-/** The node's own network: each packet leaves as it is, by the device that the routing tables name. */
+/** The node's own network: each packet leaves unchanged by the device of its route. */
 import type { Network, Path, Underlay } from "./underlay.ts";
 
-/** Ethernet's, where the device of a route has just gone. */
+/** The MTU of Ethernet, if the route's device was just deleted. */
 const FALLBACK_MTU = 1500;
 
 export const plain: Underlay = {
@@ -14,7 +14,7 @@ export const plain: Underlay = {
       source: route.source,
       egress: route.link,
       type: route.type,
-      // A route may have a smaller one: a metric, or what path MTU discovery has learned.
+      // A route may have a smaller MTU, configured or learned by path MTU discovery.
       mtu: Math.min(route.mtu ?? linkMtu, linkMtu),
       overheadBytes: 0,
       isPlainEthernet: link?.isEthernet === true && link.up,

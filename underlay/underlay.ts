@@ -1,18 +1,18 @@
-/** An underlay is the network that carries the IP packets of a tunnel to its remote. */
+/** An underlay is the network that forwards the IP packets of a tunnel to its remote. */
 import type { LinkInfo } from "../linux/netlink/link.ts";
 import type { RouteInfo, RouteType } from "../linux/netlink/route.ts";
 
-/** The node's network, as far as underlays may ask. */
+/** The parts of the node's network that underlays use. */
 export interface Network {
   /**
-   * The route that a packet to `remote` takes, from `local` where it is given.
-   * @param device the index of the device that the socket is bound to
-   * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where there is none
+   * Returns the route of a packet to `remote`, from `local` if given.
+   * @param device the index of the device to which the socket is bound
+   * @throws NetlinkError ENETUNREACH or EHOSTUNREACH if there is no route
    */
   route(remote: string, local?: string, device?: number): RouteInfo;
-  /** The link of that index; undefined: it is gone. */
+  /** Returns the link with the index; undefined: it was deleted. */
   link(index: number): LinkInfo | undefined;
-  /** The link of that name; undefined: there is none. */
+  /** Returns the link with the name; undefined: it does not exist. */
   linkNamed(name: string): LinkInfo | undefined;
 }
 
@@ -24,13 +24,13 @@ export interface Path {
   readonly egress: number;
   /** Bytes of the largest packet that leaves the node unfragmented. */
   readonly mtu: number;
-  /** The kind of the remote as this node sees it. */
+  /** The type of the route to the remote. */
   readonly type: RouteType;
   /** Bytes that the underlay adds to each IP packet of the tunnel. */
   readonly overheadBytes: number;
   /**
-   * Whether the tunnel's IP packets are the Ethernet frames of the egress device as they are: then BPF programs may
-   * send them there, and take those that arrive.
+   * True if the egress device sends and receives the tunnel's IP packets as plain Ethernet frames, so that BPF programs
+   * can forward them.
    */
   readonly isPlainEthernet: boolean;
 }
@@ -38,9 +38,9 @@ export interface Path {
 export interface Underlay {
   readonly name: string;
   /**
-   * The path to the remote.
-   * @param device the index of the device that the tunnel's socket is bound to
-   * @returns undefined: another underlay carries the packets
+   * Returns the path to the remote.
+   * @param device the index of the device to which the tunnel's socket is bound
+   * @returns undefined: not this underlay's; the next one is asked
    * @throws NetlinkError as Network.route does
    */
   pathTo(network: Network, remote: string, local?: string, device?: number): Path | undefined;

@@ -1,8 +1,8 @@
-/** When a session last received: the kernel counts frames and keeps no time. */
+/** Tracks when a session last received a frame: the kernel counts frames, but does not store the time. */
 export class Activity {
   readonly #seen = new Map<string, { rxPackets: number; at: number }>();
 
-  /** Milliseconds, as good as we look often; null: nothing has been received yet. */
+  /** Returns milliseconds, as precise as the interval between calls; null: no frame received yet. */
   lastReceivedMsAgo(session: string, rxPackets: number): number | null {
     const now = performance.now();
     const before = this.#seen.get(session);

@@ -17,7 +17,7 @@ it.each<[string, number, string | undefined, string]>([
   ["l2tn-7", 5, undefined, "None"],
   ["l2qp-7", 5, "EthernetVLAN", "Default"],
   ["l2qn-7", 5, "EthernetVLAN", "None"],
-])("adopts %s as the type and the sublayer that its name says", (name, number, type, sublayer) => {
+])("adopts %s with the type and sublayer in its name", (name, number, type, sublayer) => {
   expect(isOurSession(session(name, number))).toBe(true);
   const adopted = adoptSession("shop/lan", "t", session(name, number));
   expect(adopted.pseudowireType).toBe(type);
@@ -29,6 +29,6 @@ it.each([
   ["l2xp-7", 5],
   ["l2tpeth0", 5],
   ["l2tp-7", 7],
-])("leaves %s of type %d alone", (name, number) => {
+])("does not adopt %s of type %d", (name, number) => {
   expect(isOurSession(session(name, number))).toBe(false);
 });

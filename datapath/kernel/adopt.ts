@@ -1,7 +1,7 @@
 /**
- * Tells which of the kernel's tunnels and sessions are ours, with nothing to remember: pure. The name
- * under which a session's device was made says that the session is ours (device-name.ts), and its
- * sessions say it of a tunnel. Whose it is, of our objects, the device's label says.
+ * Recognizes the kernel's tunnels and sessions that l2tp-cni created, without stored state: pure. A session is ours if
+ * its device was created with one of our names (device-name.ts). A tunnel is ours if it contains such a session. The
+ * device's label names the object.
  */
 import { pickFeatures } from "../../model/features.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
@@ -11,11 +11,11 @@ import { parseKernelDeviceName } from "./device-name.ts";
 import type { KernelSession, KernelTunnel } from "./l2tp-netlink.ts";
 import { KERNEL } from "./traits.ts";
 
-/** Tunnels that the kernel has by another datapath's socket, and sessions in them. */
+/** Kernel tunnels that another datapath created from its sockets, and their sessions. */
 export interface Claims {
-  /** Their names, by id. */
+  /** Tunnel names, by tunnel ID. */
   readonly tunnels: ReadonlyMap<number, string>;
-  /** Keys by session ID, of sessions that have no label that we can see. */
+  /** Session keys by session ID, for sessions whose label cannot be read. */
   readonly sessions: ReadonlyMap<number, string>;
 }
 
@@ -27,12 +27,12 @@ export interface Adopted {
     string,
     { readonly session: Session; readonly raw: KernelSession }
   >;
-  /** By their ids: what somebody else made. */
+  /** Tunnels and sessions that l2tp-cni did not create, by their IDs. */
   readonly foreignTunnels: ReadonlyMap<number, KernelTunnel>;
   readonly foreignSessions: ReadonlyMap<number, KernelSession>;
 }
 
-/** Whether we made the session: nobody else gives its device such a name. */
+/** True if l2tp-cni created the session: its device has one of our names. */
 export function isOurSession({
   pseudowireType,
   interface: name,
@@ -43,6 +43,7 @@ export function isOurSession({
   return kernelPseudowire(pseudowireType, named.letter) !== undefined;
 }
 
+/** Divides the kernel's tunnels and sessions into ours, by name and key, and foreign ones, by ID. */
 export function adopt(
   tunnels: readonly KernelTunnel[],
   sessions: readonly KernelSession[],
@@ -55,7 +56,7 @@ export function adopt(
   const ours = new Map<string, { tunnel: Tunnel; raw: KernelTunnel }>();
   const foreignTunnels = new Map<number, KernelTunnel>();
   const namesById = new Map<number, string>();
-  // A tunnel that is claimed has the name that its claimant gives it.
+  // The claimant names the tunnels that it claims, so they come first.
   const isClaimed = ({ tunnelId }: KernelTunnel) => claims.tunnels.has(tunnelId);
   const claimedFirst = [...tunnels.filter(isClaimed), ...tunnels.filter((raw) => !isClaimed(raw))];
   for (const raw of claimedFirst) {
@@ -87,8 +88,9 @@ export function adopt(
 }
 
 /**
- * The keys of our sessions; one without a label, or with that of another, gets one that nobody wants. So do all of
- * several with one id: Linux 6.12 allows that, and only one of them gets the frames.
+ * Returns the keys of our sessions. A session without a label, or with the label of another session, gets a key that no
+ * object has, and is deleted. So does each of several sessions with one ID: Linux 6.12 allows that, but only one of
+ * them receives frames.
  */
 function sessionKeys(
   ours: readonly KernelSession[],
@@ -126,6 +128,7 @@ function adoptTunnel(name: string, raw: KernelTunnel): Tunnel {
   };
 }
 
+/** Returns the session that the kernel's session implements. The MTU is 0. */
 export function adoptSession(key: string, tunnel: string, raw: KernelSession): Session {
   const { sessionId, peerSessionId, rxCookie, txCookie, reorderTimeoutMs } = raw;
   const named = parseKernelDeviceName(raw.interface);
@@ -139,7 +142,7 @@ export function adoptSession(key: string, tunnel: string, raw: KernelSession): S
     rxCookie,
     txCookie,
     sequencing: { send: raw.sendSequence, receive: raw.receiveSequence, reorderTimeoutMs },
-    // The device has it.
+    // The MTU is the device's.
     mtu: 0,
     ...(type === undefined ? {} : pseudowireField(type)),
   };

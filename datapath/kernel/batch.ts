@@ -1,4 +1,4 @@
-/** Changes on their way into the kernel, and what has become of each. */
+/** Changes to apply to the kernel, and the result of each. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isErrno } from "../../linux/errno.ts";
 import type { Tunnel } from "../../model/model.ts";
@@ -12,11 +12,11 @@ type Run =
   | { readonly op: "putSession"; readonly puts: readonly PutSession[] }
   | Extract<Change, { op: "deleteTunnel" | "deleteSession" | "deleteDevice" }>;
 
-/** How long an id, a port or a name may take to become free behind a deletion. */
+/** The time that the kernel may need after a deletion to release an ID, a port or a name. */
 const LINGER_MS = 3000;
 const FIRST_RETRY_MS = 2;
 const LAST_RETRY_MS = 100;
-/** What a deletion that is not quite over makes of a creation. */
+/** Errors of a creation while a deletion is not complete. */
 const LINGERING = ["EEXIST", "EADDRINUSE"] as const;
 
 export class Batch {
@@ -33,7 +33,7 @@ export class Batch {
     return this.#replies;
   }
 
-  /** What follows upon each other of one kind, from there on. */
+  /** Returns the consecutive changes of one kind that begin at `start`. */
   runFrom(start: number): Run {
     const first = this.#changes[start];
     if (first === undefined) throw new RangeError(`no change ${start}`);
@@ -48,7 +48,7 @@ export class Batch {
     return first.op === "putTunnel" ? { op: "putTunnel", tunnels } : { op: "putSession", puts };
   }
 
-  /** Something has been deleted: what is created from now on may meet what is left of it. */
+  /** Records a deletion: later creations may find an ID, port or name still in use. */
   deletes(): void {
     this.#hasDeleted = true;
   }
@@ -57,7 +57,7 @@ export class Batch {
     this.#replies[index] = { error: toWireError(error) };
   }
 
-  /** Does what a change asks for; what it throws is the change's reply. */
+  /** Runs a change. An error that it throws becomes the change's reply. */
   async settle(index: number, work: () => void | Promise<void>): Promise<void> {
     try {
       await work();
@@ -67,8 +67,8 @@ export class Batch {
   }
 
   /**
-   * Creates items, and again those that meet what has just been deleted, for as long as that may linger.
-   * @returns the errors of those that could not be created
+   * Creates items. Retries those that conflict with a deletion which the kernel has not completed, for `LINGER_MS`.
+   * @returns the errors of the items that could not be created
    */
   async create<T>(
     items: readonly T[],

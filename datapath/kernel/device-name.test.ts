@@ -11,7 +11,7 @@ const CASES = SUBLAYERS.flatMap((sublayer) =>
 );
 
 it.each(CASES)(
-  "says sublayer $sublayer, type $pseudowireType and the id, in 15 bytes",
+  "encodes sublayer $sublayer, type $pseudowireType and the session ID in 15 bytes",
   ({ sublayer, pseudowireType, letter }) => {
     const session = { sessionId: 0xffff_ffff, l2SpecificSublayer: sublayer };
     const name = kernelDeviceName({ ...session, ...(pseudowireType && { pseudowireType }) });
@@ -20,11 +20,11 @@ it.each(CASES)(
   },
 );
 
-it("names Ethernet devices as earlier versions do", () => {
+it("gives Ethernet devices the same names as earlier versions", () => {
   expect(kernelDeviceName({ sessionId: 7, l2SpecificSublayer: "Default" })).toBe("l2tp-7");
   expect(kernelDeviceName({ sessionId: 7, l2SpecificSublayer: "None" })).toBe("l2tn-7");
 });
 
-it.each(["l2tpeth0", "l2tp-", "l2tp-0", "l2tp-1x", "eth0", "l2tn"])("is not %s", (name) => {
+it.each(["l2tpeth0", "l2tp-", "l2tp-0", "l2tp-1x", "eth0", "l2tn"])("rejects %s", (name) => {
   expect(parseKernelDeviceName(name)).toBeUndefined();
 });

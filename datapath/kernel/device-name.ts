@@ -1,4 +1,4 @@
-/** The names of devices that the kernel's L2TP makes. 15 bytes hold the largest id. */
+/** The names with which the kernel's L2TP creates devices. The largest session ID fits into 15 bytes. */
 import type { L2SpecificSublayer, Session } from "../../model/model.ts";
 import {
   DEFAULT_PSEUDOWIRE,
@@ -8,13 +8,12 @@ import {
 } from "../../model/pseudowires/index.ts";
 
 /**
- * The kernel never forgets the name under which it made a session's device, and tells nobody the session's
- * L2-specific sublayer, nor which of the types with one number it is: so the name says both, and that the session is
- * ours besides.
+ * The kernel always reports the name with which it created a session's device, but neither the session's L2-Specific
+ * Sublayer nor which of the types with the same number it has. So the name encodes both, and marks the session as ours.
  */
 const SUBLAYER: Readonly<Record<L2SpecificSublayer, string>> = { Default: "p", None: "n" };
 
-/** A session as far as the name of its device tells it. */
+/** The parts of a session that its device's name encodes. */
 export interface NamedSession extends Pick<Session, "sessionId" | "l2SpecificSublayer"> {
   /** The pseudowire type's (`KernelPseudowire.letter`). */
   readonly letter: string;
@@ -23,6 +22,7 @@ export interface NamedSession extends Pick<Session, "sessionId" | "l2SpecificSub
 const letterOf = (type: PseudowireType): string => kernelPart(type)?.letter ?? "";
 const DEFAULT_LETTER = letterOf(DEFAULT_PSEUDOWIRE);
 
+/** Returns the name with which a session's device is created. */
 export function kernelDeviceName(
   session: Pick<Session, "sessionId" | "l2SpecificSublayer" | "pseudowireType">,
 ): string {
@@ -30,7 +30,7 @@ export function kernelDeviceName(
   return `l2${letter}${SUBLAYER[session.l2SpecificSublayer]}-${session.sessionId}`;
 }
 
-/** Whose device the kernel made under that name, if it is one of ours. */
+/** Returns the session that the name encodes; undefined: not one of our names. */
 export function parseKernelDeviceName(name: string): NamedSession | undefined {
   const match = /^l2([a-z])([pn])-([1-9][0-9]{0,9})$/.exec(name);
   if (match === null) return undefined;

@@ -1,4 +1,4 @@
-/** The node's raw L2TP state: all that the kernel has, ours or not. Pure. */
+/** The node's raw L2TP state: all tunnels and sessions in the kernel, including foreign ones. Pure. */
 import { forwardedSession } from "../../model/datapath.ts";
 import { kernelPseudowire } from "../../model/pseudowires/index.ts";
 import { PSEUDOWIRE_WORDS } from "../../net/headers.ts";
@@ -9,7 +9,7 @@ import type { KernelObjects } from "./kernel.ts";
 import type { KernelSession, KernelTunnel } from "./l2tp-netlink.ts";
 import { KERNEL } from "./traits.ts";
 
-/** @param listing what is ours in the kernel */
+/** @param listing our tunnels and sessions in the kernel */
 export function dumpRows(listing: Listing, { tunnels, sessions }: KernelObjects): DumpEntry[] {
   const kernelSessions = Map.groupBy(sessions, ({ tunnelId }) => tunnelId);
   const owners = ownersOf(listing);
@@ -59,7 +59,7 @@ function tunnelRow(tunnel: KernelTunnel, owners: Owners): DumpEntry {
   };
 }
 
-/** The type in words. Several of our types can have one number in the kernel. */
+/** Returns the name of the pseudowire type. Several of our types can have the same number in the kernel. */
 function typeOf({ interface: name, pseudowireType }: KernelSession): string {
   const { letter = "" } = parseKernelDeviceName(name) ?? {};
   const ours = kernelPseudowire(pseudowireType, letter);

@@ -1,6 +1,6 @@
 /**
- * Tunnels and their sessions in the kernel's own L2TP; those that need a socket of a process another datapath has made
- * there from it. What the kernel is asked, it answers at once; but to delete takes it long, so that waits
+ * Tunnels and sessions in the kernel's L2TP. Another datapath creates the tunnels that need a socket of a process. The
+ * kernel answers requests immediately, but deletes in the background, so deletions wait for it
  * (docs/adr/0006-kernel-datapath.md).
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -43,27 +43,28 @@ import { KERNEL, needsSocket } from "./traits.ts";
 
 const FIRST_POLL_MS = 2;
 const LAST_POLL_MS = 100;
-/** A deletion of many sessions: Linux 6.1 takes some 25 ms for each. */
+/** Limits for a deletion of many sessions: Linux 6.1 takes some 25 ms for each. */
 const DELETION_BASE_MS = 20_000;
 const DELETION_PER_SESSION_MS = 100;
 
-/** Something on the node that we did not make is in the way. */
+/** A tunnel or session that l2tp-cni did not create uses the ID. */
 export class NotOursError extends Error {
   readonly code = "NotOurs" satisfies DatapathErrorCode;
 }
 
-/** The kernel does not have the tunnel that another datapath was to make from its socket, or not yet. */
+/** The kernel does not have (yet) the tunnel that another datapath must create from its socket. */
 export class NoSocketError extends Error {
   static readonly CODE = "NoSocket" satisfies DatapathErrorCode;
   readonly code = NoSocketError.CODE;
 }
 
-export function strangeTunnel(tunnelId: number): string {
-  const remedy = `delete it (ip l2tp del tunnel tunnel_id ${tunnelId}), or choose another spec.tunnelId`;
-  return `the node has a tunnel ${tunnelId} that we did not make; ${remedy}`;
+/** Returns the error message for a tunnel ID that a foreign tunnel uses. */
+export function foreignTunnel(tunnelId: number): string {
+  const remedy = `delete that tunnel (ip l2tp del tunnel tunnel_id ${tunnelId}), or use a different spec.tunnelId`;
+  return `tunnel ID ${tunnelId} belongs to a tunnel that l2tp-cni did not create; ${remedy}`;
 }
 
-/** What the kernel has, ours or not. */
+/** All tunnels and sessions in the kernel, including foreign ones. */
 export interface KernelObjects {
   readonly tunnels: readonly KernelTunnel[];
   readonly sessions: readonly KernelSession[];
@@ -78,7 +79,7 @@ export class KernelDatapath {
   readonly #tunnels = new Map<string, Tunnel>();
   /** Ours, by key. */
   readonly #sessions = new Map<string, NewKernelSession | KernelSession>();
-  /** Another datapath has closed a socket of a tunnel. */
+  /** True if another datapath has closed a tunnel's socket. */
   #isReleasing = false;
   #foreign: Pick<Adopted, "foreignTunnels" | "foreignSessions"> = {
     foreignTunnels: new Map(),
@@ -96,7 +97,7 @@ export class KernelDatapath {
     this.#pathMtus.close();
   }
 
-  /** All of ours. Changes refer to what was listed last. */
+  /** Lists our tunnels and sessions. Changes refer to the last listing. */
   list(names: Names, claims = NO_CLAIMS): Listing {
     const adopted = this.#adopt(names, claims);
     this.#foreign = adopted;
@@ -111,7 +112,7 @@ export class KernelDatapath {
     return this.#describe(adopted);
   }
 
-  /** As `list`, and changes refer to what they did before. */
+  /** As `list`, but changes still refer to the listing before. */
   peek(names: Names, claims = NO_CLAIMS): Listing {
     return this.#describe(this.#adopt(names, claims));
   }
@@ -125,8 +126,8 @@ export class KernelDatapath {
   }
 
   /**
-   * Linux 6.12 takes a second session of the same id in a tunnel. Its dumps show the first alone; frames, and who asks
-   * for the id, find the second.
+   * Linux 6.12 accepts a second session with the same ID in a tunnel. Its dumps show only the first. Frames and
+   * requests for the ID reach the second.
    */
   #shadowOf(listed: KernelSession): KernelSession | undefined {
     const found = this.#l2tp.getSession(listed);
@@ -134,12 +135,12 @@ export class KernelDatapath {
     return isOther ? found : undefined;
   }
 
-  /** The session ID by which the kernel had the session last; undefined: it had none. */
+  /** Returns the session ID that the session last had in the kernel; undefined: it had none. */
   sessionIdOf(key: string): number | undefined {
     return this.#sessions.get(key)?.sessionId;
   }
 
-  /** One session, where it is what its manifest says: in that tunnel, with that id. */
+  /** Lists one session, if the tunnel has a session of ours with its ID. */
   find(wanted: Session, tunnelId: number): Listing {
     const raw = this.#l2tp.getSession({ tunnelId, sessionId: wanted.sessionId });
     if (raw === undefined || !isOurSession(raw)) return { tunnels: [], sessions: [] };
@@ -149,23 +150,23 @@ export class KernelDatapath {
     return { tunnels: [], sessions: [this.#describeSession({ session, raw }, tunnel)] };
   }
 
-  /** A tunnel may be on its way out, as its socket has been closed: what comes next may meet it. */
+  /** Records that a tunnel's socket was closed: the next changes may find the tunnel still in the kernel. */
   expectRelease(): void {
     this.#isReleasing = true;
   }
 
-  /** A reply for each change, in order; one that fails does not stop the next. */
+  /** Returns a reply for each change, in order. A change that fails does not stop the next. */
   async apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
     const batch = new Batch(changes);
     if (this.#isReleasing) batch.deletes();
     this.#isReleasing = false;
-    const doomed = this.#doomed(changes);
-    for (let at = 0; at < changes.length; ) at += await this.#applyRun(batch, doomed, at);
+    const withTunnel = this.#deletedWithTunnel(changes);
+    for (let at = 0; at < changes.length; ) at += await this.#applyRun(batch, withTunnel, at);
     return batch.replies;
   }
 
-  /** Puts that follow upon each other are one send. Returns how many changes it were. */
-  async #applyRun(batch: Batch, doomed: ReadonlySet<string>, start: number): Promise<number> {
+  /** Applies the changes of one kind from `start` on: consecutive puts in one send. Returns the number of changes. */
+  async #applyRun(batch: Batch, withTunnel: ReadonlySet<string>, start: number): Promise<number> {
     const run = batch.runFrom(start);
     switch (run.op) {
       case "putTunnel":
@@ -180,19 +181,19 @@ export class KernelDatapath {
         return 1;
       case "deleteSession":
         batch.deletes();
-        if (!doomed.has(run.key)) await batch.settle(start, () => this.#deleteSession(run.key));
+        if (!withTunnel.has(run.key)) await batch.settle(start, () => this.#deleteSession(run.key));
         return 1;
       case "deleteDevice":
-        // It comes and goes with its session.
+        // The kernel creates and deletes the device with its session.
         return 1;
     }
   }
 
   /**
-   * Sessions that a deletion of their whole tunnel takes along, which is faster: their devices stand on
-   * the node, so that we see when they are gone.
+   * Returns the keys of sessions to delete by deleting their tunnel, which is faster. Their devices are on the node, so
+   * the deletion can be observed.
    */
-  #doomed(changes: readonly Change[]): ReadonlySet<string> {
+  #deletedWithTunnel(changes: readonly Change[]): ReadonlySet<string> {
     const ids = new Set(
       changes.flatMap((change) => {
         if (change.op !== "deleteTunnel") return [];
@@ -200,13 +201,13 @@ export class KernelDatapath {
         return id === undefined || this.#foreignIn(id).length > 0 ? [] : [id];
       }),
     );
-    const doomed = changes.flatMap((change) => {
+    const keys = changes.flatMap((change) => {
       if (change.op !== "deleteSession") return [];
       const raw = this.#sessions.get(change.key);
       if (raw === undefined || !ids.has(raw.tunnelId)) return [];
       return findLink(this.#links, raw.interface) === undefined ? [] : [change.key];
     });
-    return new Set(doomed);
+    return new Set(keys);
   }
 
   async #putTunnels(batch: Batch, tunnels: readonly Tunnel[], start: number): Promise<void> {
@@ -229,21 +230,19 @@ export class KernelDatapath {
     for (const tunnel of tunnels) this.#pathMtus.serve(tunnel);
   }
 
-  /** True: another datapath has made it from its socket. @throws NoSocketError */
+  /** True: another datapath has created the tunnel from its socket. @throws NoSocketError */
   #isGiven(tunnel: Tunnel): true {
     if (this.holds(tunnel)) return true;
-    throw new NoSocketError(
-      `the kernel has not been given tunnel ${tunnel.tunnelId} with its socket`,
-    );
+    throw new NoSocketError(`kernel tunnel ${tunnel.tunnelId} was not created from its socket`);
   }
 
-  /** True if the kernel has the tunnel, which was made from a socket. */
+  /** True if the kernel has the tunnel, created from a socket. */
   holds(tunnel: Tunnel): boolean {
     const known = this.#l2tp.getTunnel(tunnel.tunnelId);
     return known !== undefined && isSame(known, newTunnel(tunnel));
   }
 
-  /** Resolves when the kernel has let go of tunnels whose sockets were closed. @throws Error where it does not */
+  /** Resolves when the kernel has deleted the tunnels whose sockets were closed. @throws Error after a timeout */
   async release(tunnelIds: readonly number[]): Promise<void> {
     const deadline = performance.now() + DELETION_BASE_MS;
     for (const id of tunnelIds) {
@@ -251,13 +250,13 @@ export class KernelDatapath {
     }
   }
 
-  /** True where it is there, of a pass that ended before its first session. @throws NotOursError */
+  /** True if the tunnel exists: a reconcile that ended before its first session created it. @throws NotOursError */
   #isMade(wanted: NewKernelTunnel): boolean {
     const { tunnelId } = wanted;
     const foreign = this.#foreign.foreignTunnels.get(tunnelId);
     if (foreign === undefined) return false;
     if (isSame(foreign, wanted) && this.#foreignIn(tunnelId).length === 0) return true;
-    throw new NotOursError(strangeTunnel(tunnelId));
+    throw new NotOursError(foreignTunnel(tunnelId));
   }
 
   async #putSessions(batch: Batch, puts: readonly PutSession[], start: number): Promise<void> {
@@ -288,20 +287,21 @@ export class KernelDatapath {
     return newSession(tunnel.tunnelId, session);
   }
 
-  /** Linux 6.12 takes a second session of the same id in a tunnel, and starves the first. */
+  /** Linux 6.12 accepts a second session with the same ID in a tunnel. The first then receives no frames. */
   #requireFreeId({ tunnelId, sessionId }: NewKernelSession): void {
     const foreign = this.#foreign.foreignSessions.get(sessionId);
     if (foreign === undefined) return;
-    const remedy = `delete it (ip l2tp del session tunnel_id ${foreign.tunnelId} session_id ${sessionId}), or choose another spec.sessionId`;
+    const remedy = `delete that session (ip l2tp del session tunnel_id ${foreign.tunnelId} session_id ${sessionId}), or use a different spec.sessionId`;
     const where = foreign.tunnelId === tunnelId ? "the tunnel" : `tunnel ${foreign.tunnelId}`;
-    throw new NotOursError(`${where} has a session ${sessionId} that we did not make; ${remedy}`);
+    const fault = `session ID ${sessionId} belongs to a session in ${where} that l2tp-cni did not create`;
+    throw new NotOursError(`${fault}; ${remedy}`);
   }
 
   async #deleteSession(key: string): Promise<void> {
     const raw = this.#sessions.get(key);
     if (raw === undefined) return;
     const deadline = performance.now() + DELETION_BASE_MS;
-    // There may be several of that id: the kernel deletes the one that it finds first.
+    // The ID may have several sessions: the kernel deletes the first that it finds.
     await gone(`session ${raw.sessionId}`, deadline, async () => {
       await this.#l2tp.deleteSession(raw);
       return this.#l2tp.getSession(raw) === undefined;
@@ -309,7 +309,7 @@ export class KernelDatapath {
     this.#sessions.delete(key);
   }
 
-  /** Resolves when the kernel has let go of it and of its sessions' devices. */
+  /** Resolves when the kernel has deleted the tunnel and its sessions' devices. */
   async #deleteTunnel(name: string): Promise<void> {
     const known = this.#tunnels.get(name);
     if (known === undefined) return;
@@ -318,7 +318,7 @@ export class KernelDatapath {
     if (foreign.length > 0) {
       const ids = foreign.map(({ sessionId }) => sessionId).join(", ");
       throw new NotOursError(
-        `tunnel ${tunnelId} must go, but somebody else has made sessions in it (${ids}); delete those first`,
+        `cannot delete tunnel ${tunnelId}: it contains sessions that l2tp-cni did not create (${ids}); delete those sessions first`,
       );
     }
     const sessions = [...this.#sessions].filter(([, raw]) => raw.tunnelId === tunnelId);
@@ -368,7 +368,7 @@ export class KernelDatapath {
       counters: {
         ...createSessionCounters(),
         ...statistics,
-        // The kernel counts frames that come late there, too (l2tp_recv_common).
+        // The kernel counts late frames in both (l2tp_recv_common).
         rxErrors: Math.max(0, statistics.rxErrors - statistics.rxSeqDiscards),
         ...frameBytes(session, tunnel?.encapsulation === "UDP", statistics),
       },
@@ -385,12 +385,12 @@ function isSame(
   return sameData(known, wanted);
 }
 
-/** What two sessions of one id differ in, and nothing that changes by itself. */
+/** Returns the fields that distinguish two sessions with one ID, without those that the kernel changes. */
 function identity({ interface: device, peerSessionId, rxCookie, txCookie }: KernelSession) {
   return { device, peerSessionId, rxCookie, txCookie };
 }
 
-/** The kernel counts the L2TP header as well. */
+/** Returns the bytes of frames: the kernel's counters include the L2TP header. */
 function frameBytes(
   { l2SpecificSublayer, rxCookie, txCookie }: Session,
   overUdp: boolean,
@@ -434,7 +434,7 @@ function newTunnel(tunnel: Tunnel): NewKernelTunnel {
   };
 }
 
-/** @throws Error where the kernel's L2TP cannot carry the session's pseudowire type */
+/** @throws Error if the kernel's L2TP does not support the session's pseudowire type */
 function newSession(tunnelId: number, session: Session): NewKernelSession {
   const type = pseudowireOf(session);
   const pseudowireType = kernelNumber(type);
@@ -452,7 +452,7 @@ function newSession(tunnelId: number, session: Session): NewKernelSession {
     sendSequence: sequencing.send,
     receiveSequence: sequencing.receive,
     reorderTimeoutMs: sequencing.reorderTimeoutMs,
-    // Or else the peer decides whether we send sequence numbers (l2tp_recv_common).
+    // Otherwise the peer decides whether we send sequence numbers (l2tp_recv_common).
     lnsMode: true,
   };
 }
@@ -463,7 +463,9 @@ async function gone(
   isGone: () => boolean | Promise<boolean>,
 ): Promise<void> {
   for (let wait = FIRST_POLL_MS; !(await isGone()); wait = Math.min(wait * 2, LAST_POLL_MS)) {
-    if (performance.now() > deadline) throw new Error(`the kernel has not let go of ${what} yet`);
+    if (performance.now() > deadline) {
+      throw new Error(`timed out waiting for the kernel to delete ${what}`);
+    }
     await sleep(wait);
   }
 }

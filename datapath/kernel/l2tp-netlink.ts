@@ -1,7 +1,7 @@
 /**
- * The kernel's L2TP by generic netlink (include/uapi/linux/l2tp.h, net/l2tp/l2tp_netlink.c): every
- * command, and every attribute that the kernel heeds. All of it concerns one network namespace, in which
- * ids are unique; a session's device may stand in another.
+ * The kernel's L2TP over generic netlink (include/uapi/linux/l2tp.h, net/l2tp/l2tp_netlink.c): every command, and every
+ * attribute that the kernel uses. Commands apply to one network namespace, in which IDs are unique. A session's device
+ * may be in another namespace.
  */
 
 import { Errno, isErrno, SystemError } from "../../linux/errno.ts";
@@ -71,7 +71,7 @@ const ENCAP_IP = 1;
 const L2SPEC_NONE = 0;
 const L2SPEC_DEFAULT = 1;
 
-/** L2TP_ATTR_STATS of a tunnel or a session. The last two are missing in older kernels. */
+/** L2TP_ATTR_STATS of a tunnel or session. Older kernels lack the last two. */
 export interface L2tpStatistics {
   readonly txPackets: number;
   readonly txBytes: number;
@@ -92,19 +92,19 @@ interface TunnelIds {
   readonly protocolVersion: number;
 }
 
-/** What an unmanaged tunnel is created with: the kernel makes its socket, bound and connected. */
+/** A static tunnel to create: the kernel creates its socket, bound and connected. */
 export interface NewKernelTunnel extends TunnelIds {
   readonly encapsulation: "UDP" | "IP";
   readonly local: string;
   readonly remote: string;
-  /** Over UDP. A local port of 0: the kernel chooses one. */
+  /** UDP only. 0: the kernel chooses a local port. */
   readonly localPort: number;
   readonly remotePort: number;
-  /** False: datagrams leave without a checksum; over IPv6 they may arrive without one, too. */
+  /** False: datagrams are sent without a checksum, and over IPv6 also accepted without one. */
   readonly udpChecksum: boolean;
 }
 
-/** A managed tunnel: its socket is bound, connected and kept open by whoever hands it over. */
+/** A managed tunnel to create: the caller binds and connects its socket, and keeps it open. */
 export interface ManagedKernelTunnel extends TunnelIds {
   readonly encapsulation: "UDP" | "IP";
   /** A descriptor of this process. */
@@ -112,8 +112,8 @@ export interface ManagedKernelTunnel extends TunnelIds {
 }
 
 /**
- * What the kernel tells of a tunnel: all that it was created with, but not who made it. The addresses are
- * empty where the socket is gone.
+ * A tunnel as the kernel reports it: all that it was created with, but not its creator. The addresses are empty if the
+ * socket is closed.
  */
 export interface KernelTunnel extends NewKernelTunnel {
   readonly usingIpsec: boolean;
@@ -125,13 +125,13 @@ interface SessionIds {
   readonly sessionId: number;
 }
 
-/** What can be changed of a session that is there. */
+/** The settings that can be changed on an existing session. */
 export interface SessionSettings {
   readonly sendSequence: boolean;
   readonly receiveSequence: boolean;
-  /** How long early frames wait for those before them, in milliseconds; 0: no reordering. */
+  /** Maximum time to hold an out-of-order frame, in milliseconds; 0: no reordering. */
   readonly reorderTimeoutMs: number;
-  /** Unless set, what the peer sends decides whether sequence numbers are sent (RFC 2661, 5.4). */
+  /** False: sequence numbers are sent if the peer sends them (RFC 2661, 5.4). */
   readonly lnsMode: boolean;
 }
 
@@ -140,17 +140,17 @@ export interface NewKernelSession extends SessionIds, SessionSettings {
   /** enum l2tp_pwtype (model/pseudowires/). */
   readonly pseudowireType: number;
   readonly l2SpecificSublayer: "Default" | "None";
-  /** What we send, in hexadecimal digits: 0 to 8 bytes. */
+  /** The cookie in sent data messages: 0 to 8 bytes in hexadecimal digits. */
   readonly txCookie: string;
-  /** What we require of the peer. */
+  /** The cookie that received data messages must have. */
   readonly rxCookie: string;
-  /** The name of its device, which is made in the socket's namespace; empty: the kernel's choice. */
+  /** The name of its device, which is created in the socket's namespace; empty: the kernel chooses it. */
   readonly interface: string;
 }
 
 /**
- * What the kernel tells of a session. It does not tell the L2-specific sublayer, nor where the device is;
- * `interface` is the name that it was created with, whatever it is called now.
+ * A session as the kernel reports it: without the L2-Specific Sublayer and the device's namespace. `interface` is the
+ * name with which the device was created, also after it was renamed.
  */
 export interface KernelSession extends Omit<NewKernelSession, "l2SpecificSublayer"> {
   readonly peerTunnelId: number;
@@ -158,7 +158,7 @@ export interface KernelSession extends Omit<NewKernelSession, "l2SpecificSublaye
   readonly statistics: L2tpStatistics;
 }
 
-/** The kernel has no L2TP netlink, or cannot load it. */
+/** The kernel has no L2TP netlink family, or cannot load it. */
 export class NoL2tpError extends SystemError {
   constructor() {
     super(Errno.EPROTONOSUPPORT, "find generic netlink family", "l2tp");
@@ -178,7 +178,7 @@ export class L2tpNetlink {
   }
 
   /**
-   * @param netns the path of the namespace to speak to; null: the process's own
+   * @param netns the path of the network namespace; null: the process's own
    * @throws NoL2tpError
    */
   static open(netns: string | null): L2tpNetlink {
@@ -197,16 +197,17 @@ export class L2tpNetlink {
     this.socket.close();
   }
 
-  /** Hears what becomes of tunnels and sessions: of every namespace, and with their cookies. */
+  /** Subscribes to changes of tunnels and sessions: of every namespace, and with their cookies. */
   joinNotifications(): void {
     const group = this.#family.groups.get("l2tp");
     if (group !== undefined) this.socket.join(group);
   }
 
   /**
-   * In one send.
-   * @returns for each null, or why not: EEXIST: the id is in use, perhaps by a tunnel on its way out;
-   * EADDRINUSE: the local port is; EADDRNOTAVAIL: the address is not here (yet); ENETUNREACH: no route
+   * Creates tunnels in one send.
+   * @returns null or the error of each. EEXIST: the ID is in use, perhaps by a tunnel that is being deleted;
+   * EADDRINUSE: the local port is in use; EADDRNOTAVAIL: the node does not have the address (yet); ENETUNREACH: no
+   * route
    */
   createTunnels(
     tunnels: readonly (NewKernelTunnel | ManagedKernelTunnel)[],
@@ -215,14 +216,14 @@ export class L2tpNetlink {
   }
 
   /**
-   * With its sessions. Returns before they are gone, or their ids and ports free.
+   * Deletes a tunnel and its sessions. Returns before the kernel has released them, their IDs and ports.
    * @throws NetlinkError ENODEV
    */
   deleteTunnel(tunnelId: number): void {
     this.socket.request(this.#onTunnel(CMD_TUNNEL_DELETE, "delete", tunnelId));
   }
 
-  /** The kernel accepts it, notifies, and changes nothing (l2tp_nl_cmd_tunnel_modify). */
+  /** The kernel sends a notification, and changes nothing (l2tp_nl_cmd_tunnel_modify). */
   modifyTunnel(tunnelId: number): void {
     this.socket.request(this.#onTunnel(CMD_TUNNEL_MODIFY, "modify", tunnelId));
   }
@@ -237,17 +238,17 @@ export class L2tpNetlink {
   }
 
   /**
-   * In one send.
-   * @returns for each null, or why not: EEXIST: the id or the device's name is in use; ENODEV: no such
-   * tunnel; EPROTONOSUPPORT: no module for the pseudowire's type
+   * Creates sessions in one send.
+   * @returns null or the error of each. EEXIST: the ID or the device's name is in use; ENODEV: the tunnel does not
+   * exist; EPROTONOSUPPORT: no module for the pseudowire type
    */
   createSessions(sessions: readonly NewKernelSession[]): (NetlinkError | null)[] {
     return this.socket.pipeline(sessions.map((session) => this.#createSession(session)));
   }
 
   /**
-   * Resolves when it is gone, with its device, and where it is gone already. The kernel takes some 25 ms
-   * for it: on a thread of the pool.
+   * Resolves when the session and its device do not exist (any more). Runs on a thread of the pool, because the kernel
+   * takes some 25 ms.
    */
   async deleteSession(ids: SessionIds): Promise<void> {
     const worker = new NetlinkSocket(NETLINK_GENERIC, this.#netns);
@@ -264,7 +265,7 @@ export class L2tpNetlink {
   modifySession(ids: SessionIds, settings: SessionSettings): void {
     const operation = this.#onSession(CMD_SESSION_MODIFY, "modify", ids);
     writeSettings(operation.message, settings);
-    // Creation takes a missing timeout for none; a change takes it for "as it was".
+    // A missing timeout means "none" in a creation, and "unchanged" in a change.
     if (settings.reorderTimeoutMs === 0) operation.message.u64(RECV_TIMEOUT, 0);
     this.socket.request(operation);
   }
@@ -313,7 +314,7 @@ export class L2tpNetlink {
       .bytes(isIpv6 ? IP6_DADDR : IP_DADDR, remote);
     if (tunnel.encapsulation === "IP") return { name, message };
     message.u16(UDP_SPORT, tunnel.localPort).u16(UDP_DPORT, tunnel.remotePort);
-    // Its presence is what counts (nla_get_flag), not its value.
+    // The kernel checks the presence of the attribute (nla_get_flag), not its value.
     if (tunnel.udpChecksum) message.u8(UDP_CSUM, 1);
     else if (isIpv6) message.flag(UDP_ZERO_CSUM6_TX).flag(UDP_ZERO_CSUM6_RX);
     return { name, message };

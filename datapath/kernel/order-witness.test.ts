@@ -7,7 +7,7 @@ const say = (witness: KernelOrderWitness, ...numbers: number[]) =>
   numbers.flatMap((sequence) => witness.offer(sequence, 1)).map(words);
 
 describe("without reordering", () => {
-  it("drops what is out of order, until the sixth number of a run", () => {
+  it("drops frames out of order until the sixth number of a run", () => {
     expect(say(new KernelOrderWitness(0), 1, 3, 4, 5, 6, 7, 8, 9)).toEqual([
       "delivered 1",
       ...[3, 4, 5, 6, 7].map((sequence) => `dropped ${sequence}`),
@@ -17,19 +17,19 @@ describe("without reordering", () => {
     ]);
   });
 
-  it("counts a run from its first number again", () => {
+  it("counts each run from its first number", () => {
     const said = say(new KernelOrderWitness(0), 1, 3, 4, 5, 7, 8, 9, 10, 11, 12);
     expect(said.filter((line) => line.startsWith("dropped"))).toHaveLength(8);
     expect(said.at(-1)).toBe("delivered 12");
   });
 
-  it("follows nothing that is behind", () => {
+  it("never follows numbers behind the expected one", () => {
     const numbers = Array.from({ length: 100 }, (_, sequence) => sequence);
     const said = say(new KernelOrderWitness(0), 5000, ...numbers);
     expect(said).toEqual(["delivered 5000", ...numbers.map((sequence) => `dropped ${sequence}`)]);
   });
 
-  it("goes on across the wrap", () => {
+  it("continues when numbers wrap around", () => {
     expect(say(new KernelOrderWitness(0), 0xff_ffff, 0, 1)).toEqual([
       "delivered 16777215",
       "delivered 0",
@@ -51,7 +51,7 @@ describe("with reordering", () => {
     ]);
   });
 
-  it("drops what has waited too long when the next frame comes, and goes on with that", () => {
+  it("drops a frame that waited too long when the next one arrives, and continues with that", () => {
     const witness = new KernelOrderWitness(100);
     say(witness, 0, 2);
     expect(witness.expire()).toEqual([]);

@@ -1,4 +1,4 @@
-/** The kernel datapath, as the agent has it: static tunnels in the kernel's L2TP. */
+/** The kernel datapath, as the agent uses it: static tunnels in the kernel's L2TP. */
 import type { Session, Tunnel } from "../../model/model.ts";
 import type { Reply } from "../../rpc/errors.ts";
 import {
@@ -40,7 +40,7 @@ export class KernelRuntime implements Datapath {
     return kernel.apply(changes);
   }
 
-  /** All that the kernel has, other datapaths' too. */
+  /** Returns all tunnels and sessions in the kernel, including those of other datapaths. */
   dump(listing: Listing): readonly DumpEntry[] {
     const objects = this.#kernel.open()?.objects();
     return objects === undefined ? [] : dumpRows(listing, objects);

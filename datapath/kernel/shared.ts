@@ -1,14 +1,14 @@
-/** The node's kernel L2TP as its datapaths share it: opened when it is loaded, and listed once for all of them. */
+/** The node's kernel L2TP, shared by its datapaths: opened when it is loaded, and listed once for all of them. */
 import type { KernelSupport } from "../../model/datapath.ts";
 import { EMPTY_LISTING, type Listing, type Names } from "../datapath.ts";
 import { type Claims, NO_CLAIMS } from "./adopt.ts";
 import { KernelDatapath } from "./kernel.ts";
 import { isKernelL2tpLoaded, probeKernel, withoutKernel } from "./support.ts";
 
-/** Modules may be installed while we run. */
+/** Modules may be installed while the agent runs. */
 const PROBE_AGAIN_MS = 60_000;
 
-/** All that is ours in the kernel, and the part that other datapaths claim. */
+/** Our tunnels and sessions in the kernel, and the part that other datapaths claim. */
 export interface Claimed {
   readonly listing: Listing;
   readonly claims: Claims;
@@ -19,15 +19,15 @@ export class KernelL2tp {
   #support: KernelSupport | null = null;
   #probeAt = 0;
   #claimant: (names: Names) => Promise<Claims> = async () => NO_CLAIMS;
-  /** Listings by the names that were asked with: datapaths of one round ask with the same. */
+  /** Listings by their `names`: all datapaths pass the same object in one reconcile. */
   readonly #listings = new WeakMap<Names, Promise<Claimed>>();
 
-  /** @param claims tells which tunnels are another datapath's, by its sockets */
+  /** @param claims returns the tunnels that another datapath created from its sockets */
   claim(claims: (names: Names) => Promise<Claims>): void {
     this.#claimant = claims;
   }
 
-  /** Null: the kernel has not loaded its L2TP. */
+  /** Returns null if the kernel has not loaded its L2TP. */
   open(): KernelDatapath | null {
     if (this.#kernel === null && isKernelL2tpLoaded()) this.#kernel = new KernelDatapath();
     return this.#kernel;
@@ -37,7 +37,7 @@ export class KernelL2tp {
     this.#kernel?.close();
   }
 
-  /** The abilities of the kernel. Looks again now and then for those that it lacked. */
+  /** Returns what the kernel supports. Probes missing features again every `PROBE_AGAIN_MS`. */
   async support(): Promise<KernelSupport> {
     const now = performance.now();
     const lacks =
@@ -46,15 +46,15 @@ export class KernelL2tp {
       this.#probeAt = now + PROBE_AGAIN_MS;
       this.#support = await probeKernel();
     }
-    return this.#support ?? withoutKernel("nobody has looked what the kernel can do");
+    return this.#support ?? withoutKernel("kernel support has not been probed yet");
   }
 
-  /** Changes refer to what was listed last. */
+  /** Lists the kernel. Changes refer to the last listing. */
   list(names: Names): Promise<Claimed> {
     return this.#once(names, (kernel, claims) => kernel.list(names, claims));
   }
 
-  /** As `list`, and changes refer to what they did before. */
+  /** As `list`, but changes still refer to the listing before. */
   peek(names: Names): Promise<Claimed> {
     return this.#once(names, (kernel, claims) => kernel.peek(names, claims));
   }
@@ -74,7 +74,7 @@ export class KernelL2tp {
   }
 }
 
-/** The part of the listing that is claimed, or the rest. */
+/** Returns the claimed part of the listing, or the rest. */
 export function claimedPart({ listing, claims }: Claimed, isClaimed: boolean): Listing {
   const { tunnels, sessions, ...rest } = listing;
   const claimed = tunnels.filter(({ tunnel }) => claims.tunnels.has(tunnel.tunnelId));

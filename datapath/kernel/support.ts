@@ -1,4 +1,4 @@
-/** What this node's kernel can do of L2TP, its modules loaded on the way where that is possible. */
+/** Probes what this node's kernel supports of L2TP, and loads its modules. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { isErrno } from "../../linux/errno.ts";
@@ -8,12 +8,12 @@ import type { KernelSupport } from "../../model/datapath.ts";
 import { IPPROTO_L2TP } from "../tunnel-socket.ts";
 import { L2tpNetlink, NoL2tpError } from "./l2tp-netlink.ts";
 
-/** Whether the kernel has its L2TP now: without making it load a module, as every question else does. */
+/** True if the kernel has loaded its L2TP. Unlike all other requests, this one loads no module. */
 export function isKernelL2tpLoaded(): boolean {
   return existsSync("/sys/module/l2tp_netlink");
 }
 
-/** Sockets that hear of changes of the kernel's L2TP; none where it is not loaded. */
+/** Opens a socket for notifications of the kernel's L2TP; returns none if it is not loaded. */
 export function l2tpNotifications(): NetlinkSocket[] {
   if (!isKernelL2tpLoaded()) return [];
   const l2tp = L2tpNetlink.open(null);
@@ -23,19 +23,20 @@ export function l2tpNotifications(): NetlinkSocket[] {
 
 const MODPROBE_TIMEOUT_MS = 10_000;
 
+/** Returns that the kernel supports nothing, for the reason. */
 export function withoutKernel(reason: string): KernelSupport {
   return { UDP: reason, IPv4: reason, IPv6: reason, tags: reason };
 }
 
-/** Asking makes the kernel load what it has: netlink families and protocols load by themselves. */
+/** Probes the kernel. A probe loads the modules: netlink families and protocols are loaded on request. */
 export async function probeKernel(): Promise<KernelSupport> {
   try {
     L2tpNetlink.open(null).close();
   } catch (error) {
     if (!(error instanceof NoL2tpError)) throw error;
-    return withoutKernel("this kernel has no L2TP, or cannot load its module l2tp_netlink");
+    return withoutKernel("this kernel has no L2TP or cannot load its module l2tp_netlink");
   }
-  // A pseudowire's type loads only with the first session of it: too late to change one's mind.
+  // The kernel loads a pseudowire type with its first session: too late to choose another datapath.
   if (!existsSync("/sys/module/l2tp_eth")) await modprobe("l2tp_eth");
   if (!existsSync("/sys/module/l2tp_eth")) {
     return withoutKernel("this kernel cannot load its module l2tp_eth");
@@ -54,7 +55,7 @@ const TAG_MODULES = ["sch_ingress", "cls_flower", "act_gact", "act_vlan"] as con
 async function probeTags(): Promise<string | null> {
   for (const name of TAG_MODULES) {
     if (!existsSync(`/sys/module/${name}`) && !(await modprobe(name))) {
-      return `this kernel cannot load its module ${name}, which VLAN tags need`;
+      return `this kernel cannot load its module ${name}, which VLAN tags require`;
     }
   }
   return null;
@@ -71,7 +72,7 @@ function probeProtocol(family: "IPv4" | "IPv6"): string | null {
   }
 }
 
-/** @returns whether the kernel has it now, built in or as a module */
+/** @returns true if the kernel has the module now, loaded or built in */
 function modprobe(name: string): Promise<boolean> {
   return new Promise((resolve) => {
     execFile("modprobe", ["-q", name], { timeout: MODPROBE_TIMEOUT_MS }, (error) =>

@@ -1,4 +1,4 @@
-/** The traits of the kernel's own L2TP. */
+/** The traits of the kernel's L2TP. */
 import { sameData } from "../../l2tp/same-data.ts";
 import {
   type DatapathTraits,
@@ -30,41 +30,40 @@ export const KERNEL: DatapathTraits = {
   makesDevices: true,
   sessionsOutliveDevices: false,
   hasCarrier: false,
-  // A pod's device is in the pod, and what the pod sends goes straight to the tunnel.
+  // The device is in the pod, and the kernel sends the pod's frames directly into the tunnel.
   filtersSourceMac: false,
   tunnelsNeedSessions: true,
   sessionsNeedTunnel: true,
   ports: "exclusive",
   needsProcess: false,
   needsKernelL2tp: true,
-  // The kernel changes nothing of a tunnel.
+  // The kernel cannot change a tunnel.
   tunnelDifference: (known, wanted) => (sameData(known, wanted) ? "none" : "replace"),
   sessionDifference: kernelSessionDifference,
   serves: (tunnel) => !needsSocket(tunnel),
   whyNot: (tunnel, host) => whyNotFeatures(tunnel) ?? whyNotSupported(tunnel, host),
   whyNotPseudowire,
-  // The kernel looks at each number, whether the session asks for that or not.
+  // The kernel checks each number, also if the session does not request it.
   witnessOrder: ({ sequencing, l2SpecificSublayer }) =>
     l2SpecificSublayer === "Default" ? new KernelOrderWitness(sequencing.reorderTimeoutMs) : null,
   ...FORWARDS_AS_PUT,
 };
 
 /**
- * True if the kernel cannot make the tunnel's socket: netlink has no attributes for a control connection or a device
+ * True if the kernel cannot create the tunnel's socket: netlink has no attributes for a control connection or a device
  * (l2tp_nl_cmd_tunnel_create).
  */
 export function needsSocket({ control, device }: Tunnel): boolean {
   return control !== undefined || device !== undefined;
 }
 
-/** The kernel's L2TP has none of the features that a tunnel may ask for. */
+/** Returns why the kernel cannot have the tunnel: the kernel's L2TP supports no feature that a tunnel can request. */
 export function whyNotFeatures(tunnel: Tunnel): string | null {
   const [feature] = featuresOf(tunnel);
-  return feature === undefined
-    ? null
-    : `${feature.noun}, which it asks for, is the userspace datapath's`;
+  return feature === undefined ? null : `${feature.noun} requires the userspace datapath`;
 }
 
+/** Returns why the node's kernel does not support the tunnel's encapsulation; null: it does. */
 export function whyNotSupported({ encapsulation, local }: Tunnel, { kernel }: Host): string | null {
   const family = local.address.includes(":") ? "IPv6" : "IPv4";
   return encapsulation === "UDP" ? kernel.UDP : kernel[family];
@@ -76,12 +75,12 @@ function whyNotPseudowire(type: PseudowireType, kernel?: KernelSupport): string 
   return why ?? (isRewritten ? (kernel?.tags ?? null) : null);
 }
 
-/** The kernel counts timeouts in jiffies, of up to 10 ms, and rounds up. */
+/** The kernel rounds timeouts up to jiffies of at most 10 ms. */
 const JIFFY_MS = 10;
 
 /**
- * The kernel changes a session's sequencing in place, and nothing else (l2tp_nl_cmd_session_modify). The MTU and the
- * rules for VLAN tags are no matter of its: they are set on the device.
+ * The kernel changes only a session's sequencing in place (l2tp_nl_cmd_session_modify). The MTU and the rules for VLAN
+ * tags are set on the device.
  */
 export function kernelSessionDifference(known: Session, wanted: Session): Difference {
   const { sequencing: before, ...had } = withoutDevice(known);
@@ -93,7 +92,7 @@ export function kernelSessionDifference(known: Session, wanted: Session): Differ
   return isSame ? "none" : "inPlace";
 }
 
-/** The session but for what is set on its device. */
+/** Returns the session without the settings of its device. */
 function withoutDevice({ mtu: _, vlan: __, ...session }: Session) {
   return session;
 }

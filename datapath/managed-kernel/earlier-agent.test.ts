@@ -6,21 +6,21 @@ import { controlTunnel, wholeTunnel } from "./halves.ts";
 
 const PLAIN = tunnel({ name: "t:control", datapath: "Userspace", control: tunnelControl() });
 
-it("gives the socket away that an agent of an earlier version hands over, and lists the tunnel as that put it", () => {
+it("gives the socket of an earlier agent's tunnel to the kernel, and lists the tunnel as that agent put it", () => {
   const put = { ...PLAIN, handsOver: true } as Tunnel;
   const kept = withSocketOwner(put);
   expect(kept.socketOwner).toBe("ManagedKernel");
   expect(asEarlierAgentPut(kept)).toEqual(put);
 });
 
-it("takes and lists a tunnel of this version's agent so that it knows it again", () => {
+it("lists a tunnel of this version's agent as that agent put it", () => {
   const wanted = tunnel({ name: "t", datapath: "ManagedKernel", control: tunnelControl() });
   const kept = withSocketOwner(controlTunnel(wanted));
   expect(kept.socketOwner).toBe("ManagedKernel");
   expect(wholeTunnel(asEarlierAgentPut(kept))).toEqual(wanted);
 });
 
-it("leaves other tunnels alone", () => {
+it("does not change other tunnels", () => {
   expect(withSocketOwner(PLAIN)).toBe(PLAIN);
   expect(asEarlierAgentPut({ ...PLAIN, socketOwner: "Other" }).socketOwner).toBe("Other");
 });

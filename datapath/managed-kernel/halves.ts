@@ -1,6 +1,6 @@
 /**
- * The two parts of a managed kernel tunnel: the process has the control connection, and gives the kernel its socket;
- * the kernel has the sessions as their ends have agreed. Elsewhere they are one tunnel.
+ * The two parts of a managed kernel tunnel. The datapath process has the control connection, and gives the kernel its
+ * socket. The kernel has the sessions, as negotiated. All other code sees one tunnel.
  */
 import type { Tunnel } from "../../model/model.ts";
 import type { Listing, SessionState, TunnelState } from "../datapath.ts";
@@ -8,23 +8,23 @@ import { MANAGED_KERNEL } from "./traits.ts";
 
 const { name: NAME } = MANAGED_KERNEL;
 
-/** The tunnel as the process has it. A process of an earlier version knows it by `handsOver`. */
+/** The tunnel in the process. A process of an earlier version recognizes it by `handsOver`. */
 type ControlTunnel = Tunnel & { readonly handsOver?: true };
 
-/** The tunnel as the process is to have it. */
+/** Returns the tunnel to put into the process. */
 export function controlTunnel(tunnel: Tunnel): ControlTunnel {
   return { ...tunnel, datapath: "Userspace", socketOwner: NAME, handsOver: true };
 }
 
-/** The tunnel itself, of what the process has. */
+/** Returns the tunnel that belongs to the process's part. */
 export function wholeTunnel(control: ControlTunnel): Tunnel {
   const { socketOwner: _, handsOver: __, ...tunnel } = control;
   return { ...tunnel, datapath: NAME };
 }
 
 /**
- * One listing of both parts. Ids are those of the objects.
- * @param control its tunnels as `wholeTunnel` makes them
+ * Returns one listing of both parts, with the objects' IDs.
+ * @param control the process's part, its tunnels converted by `wholeTunnel`
  */
 export function joinListings(control: Listing, kernel: Listing): Listing {
   const received = new Map(kernel.tunnels.map((state) => [state.tunnel.name, state]));
@@ -42,7 +42,7 @@ export function joinListings(control: Listing, kernel: Listing): Listing {
   };
 }
 
-/** The kernel counts frames; what it cannot give to a session it leaves to the process. */
+/** The kernel counts frames. Messages without a session reach the process, which counts those. */
 function joinTunnel(control: TunnelState, kernel: TunnelState | undefined): TunnelState {
   if (kernel === undefined) return control;
   const { rxPackets, rxErrors } = kernel.endpoint;

@@ -65,13 +65,13 @@ const control = (established: EstablishedSession | null): SessionControlState =>
   lastEnding: null,
 });
 
-describe("how frames are to be forwarded", () => {
+describe("forwarding", () => {
   const live = (established: EstablishedSession | null, forwarding: Session | null = null) => ({
     tunnel,
     session: { session, datapath: NAME, forwarding, established },
   });
 
-  it("is as the ends have agreed", () => {
+  it("is as negotiated", () => {
     const found = MANAGED_KERNEL.forwarding(wanted, live(agreement));
     expect(found).toMatchObject({ isUp: true, session: { key: session.key, ...agreedIds } });
     expect(found?.session.l2SpecificSublayer).toBe("None");
@@ -84,16 +84,16 @@ describe("how frames are to be forwarded", () => {
     expect(found).toMatchObject({ isUp: false, session: agreedIds });
   });
 
-  it("stays until the ends agree again, down", () => {
+  it("stays, but down, until the session is renegotiated", () => {
     const found = MANAGED_KERNEL.forwarding(wanted, live(null, left));
     expect(found).toEqual({ session: left, isUp: false });
     expect(MANAGED_KERNEL.forwarding(wanted, live(null))).toBeNull();
   });
 
   it.each([
-    ["nobody holds the tunnel", { ...live(agreement, left), tunnel: undefined }],
+    ["no process has the tunnel", { ...live(agreement, left), tunnel: undefined }],
     [
-      "the tunnel is to have another socket",
+      "the tunnel needs another socket",
       { ...live(agreement, left), tunnel: { ...tunnel, udpChecksum: false } },
     ],
     ["the session is not in the process", { tunnel, session: undefined }],
@@ -101,11 +101,11 @@ describe("how frames are to be forwarded", () => {
       "the tunnel is static, in the kernel",
       { ...live(agreement, left), tunnel: { ...tunnel, datapath: "Kernel" } },
     ],
-  ])("is not while %s", (_why, before) => {
+  ])("is absent while %s", (_why, before) => {
     expect(MANAGED_KERNEL.forwarding(wanted, before)).toBeNull();
   });
 
-  it("is not what was agreed on in another tunnel", () => {
+  it("does not use an agreement of another tunnel", () => {
     const other = { ...tunnel, name: "t2" };
     const moved = { session: { ...session, tunnel: "t2" }, tunnel: other };
     expect(
@@ -113,7 +113,7 @@ describe("how frames are to be forwarded", () => {
     ).toBeNull();
   });
 
-  it("waits for nothing in a quiescent tunnel", () => {
+  it("does not wait for negotiation in a quiescent tunnel", () => {
     expect(MANAGED_KERNEL.waitsForAgreement(wanted)).toBe(true);
     const quiescent = { session: sessionOf({}), tunnel };
     expect(MANAGED_KERNEL.waitsForAgreement(quiescent)).toBe(false);
@@ -134,7 +134,7 @@ describe("a listing of both parts", () => {
     sessions: [sessionState({ control: control(established) })],
   });
 
-  it("has the object's ids and the kernel's counters", () => {
+  it("has the object's IDs and the kernel's counters", () => {
     const counters = { ...createSessionCounters(), rxPackets: 5 };
     const endpoint = { ...createEndpointCounters(), rxPackets: 6, rxUnknownSession: 7 };
     const kernel = { tunnels: [tunnelState({ endpoint })], sessions: [inKernel(counters)] };
@@ -150,7 +150,7 @@ describe("a listing of both parts", () => {
     expect(one.sessions[0]?.control?.established).toEqual(agreement);
   });
 
-  it("shows a session before its ends agree, and one that the process does not have", () => {
+  it("shows a session before it is negotiated, and one that the process does not have", () => {
     const nothing = { tunnels: [], sessions: [] };
     const [waiting] = joinListings(inProcess(null), nothing).sessions;
     expect(waiting).toMatchObject({ session, datapath: NAME, forwarding: null });
@@ -159,7 +159,7 @@ describe("a listing of both parts", () => {
     expect(rest).toMatchObject({ session: left, datapath: NAME, forwarding: left });
   });
 
-  it("knows the tunnel of a process of an earlier version", () => {
+  it("recognizes a tunnel of an earlier version's process", () => {
     const { socketOwner: _, ...before } = controlTunnel(tunnel);
     expect(wholeTunnel(before)).toEqual(tunnel);
     expect(wholeTunnel(controlTunnel(tunnel))).toEqual(tunnel);
@@ -219,19 +219,19 @@ describe("changes", () => {
     datapath = new ManagedKernelDatapath(process, kernel);
   });
 
-  it("give the kernel the socket first, and then what the ends have agreed on", async () => {
+  it("give the kernel the socket first, then the negotiated session", async () => {
     expect(await datapath.apply([put, putSession])).toEqual([answer, answer]);
     expect(events).toEqual([
       ...["process putTunnel", "kernel putTunnel", "process putSession", "kernel putSession"],
     ]);
   });
 
-  it("give the kernel nothing before the ends agree", async () => {
+  it("do not reach the kernel before the session is negotiated", async () => {
     await datapath.apply([{ op: "putSession", session, forwarding: null, device: null }]);
     expect(events).toEqual(["process putSession"]);
   });
 
-  it("take a device and leave the session with the process", async () => {
+  it("delete the device without deleting the session in the process", async () => {
     const { key } = session;
     await datapath.apply([
       { op: "deleteDevice", key },
@@ -240,7 +240,7 @@ describe("changes", () => {
     expect(events).toEqual(["kernel deleteSession,deleteSession", "process deleteSession"]);
   });
 
-  it("wait between the end of a socket and the next of the same tunnel", async () => {
+  it("wait for the kernel between closing a socket and opening the next of the same tunnel", async () => {
     await datapath.apply([leave, put]);
     expect(events).toEqual([
       ...["kernel deleteTunnel", "process deleteTunnel", "expect release"],
@@ -251,13 +251,13 @@ describe("changes", () => {
     expect(events).toEqual(["process putTunnel", "kernel putTunnel"]);
   });
 
-  it("leave the socket open while the kernel cannot let go of the tunnel", async () => {
-    answer = { error: { code: "NotOurs", message: "somebody else's sessions" } };
+  it("leave the socket open while the kernel cannot delete the tunnel", async () => {
+    answer = { error: { code: "NotOurs", message: "foreign sessions" } };
     expect(await datapath.apply([leave])).toEqual([answer]);
     expect(events).toEqual(["kernel deleteTunnel"]);
   });
 
-  it("say whose the tunnel is where the kernel has one of that id", async () => {
+  it("report a foreign kernel tunnel with the same ID", async () => {
     answer = { error: { code: "EEXIST", message: "create tunnel 7: EEXIST" } };
     expect(await datapath.apply([put])).toEqual([
       { error: { code: "NotOurs", message: expect.stringContaining("del tunnel tunnel_id 7") } },
@@ -271,7 +271,7 @@ describe("changes", () => {
     ]);
   });
 
-  it("are told in a listing, and a lost tunnel is", async () => {
+  it("appear in a listing, with lost tunnels marked", async () => {
     listing = {
       tunnels: [tunnelState({ tunnel: controlTunnel(tunnel) })],
       sessions: [sessionState({ control: control(agreement) })],

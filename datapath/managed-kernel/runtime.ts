@@ -1,4 +1,4 @@
-/** Managed kernel tunnels, as the agent has them: composed of the datapath process and the kernel's L2TP. */
+/** Managed kernel tunnels, as the agent uses them: composed of the datapath process and the kernel's L2TP. */
 import { forwardedSession } from "../../model/datapath.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import { type Reply, toWireError } from "../../rpc/errors.ts";
@@ -11,7 +11,7 @@ import {
   type Names,
 } from "../datapath.ts";
 import type { Claims } from "../kernel/adopt.ts";
-import { NoSocketError, NotOursError, strangeTunnel } from "../kernel/kernel.ts";
+import { foreignTunnel, NoSocketError, NotOursError } from "../kernel/kernel.ts";
 import { NoL2tpError } from "../kernel/l2tp-netlink.ts";
 import { type Claimed, claimedPart, type KernelL2tp } from "../kernel/shared.ts";
 import type { ProcessView } from "../userspace/process-view.ts";
@@ -25,19 +25,19 @@ type Replies = readonly Reply<null>[];
 
 const DONE: Reply<null> = { result: null };
 
-/** The kernel has let go of a closed socket's tunnel long before. */
+/** The kernel deletes the tunnel of a closed socket long before. */
 const RELEASE_MS = 60_000;
 
 export class ManagedKernelDatapath implements Datapath {
   readonly traits = MANAGED_KERNEL;
   readonly #process: ProcessView;
   readonly #kernel: KernelL2tp;
-  /** Listings by the names that were asked with (KernelL2tp). */
+  /** Listings by their `names` (see KernelL2tp). */
   readonly #controls = new WeakMap<Names, Promise<Listing>>();
-  /** When the sockets of tunnels were closed that may be on their way out of the kernel, by performance.now(). */
+  /** Closed tunnels that the kernel may still have: the time of closing (performance.now()), by tunnel name. */
   readonly #closed = new Map<string, number>();
 
-  /** @param process shows the control connections of these tunnels */
+  /** @param process the view of these tunnels' control connections */
   constructor(process: ProcessView, kernel: KernelL2tp) {
     this.#process = process;
     this.#kernel = kernel;
@@ -60,7 +60,7 @@ export class ManagedKernelDatapath implements Datapath {
     };
     const kernel = this.#kernel.open();
     const established = found.sessions[0]?.control?.established;
-    // As it was programmed last: the ends may have agreed again since.
+    // The ID that was programmed last: the session may have been renegotiated since.
     const sessionId = kernel?.sessionIdOf(key) ?? established?.sessionId ?? session.sessionId;
     const forwarded = kernel?.find({ ...session, key, sessionId }, tunnelId) ?? EMPTY_LISTING;
     return joinListings(found, forwarded);
@@ -74,12 +74,12 @@ export class ManagedKernelDatapath implements Datapath {
     return replies;
   }
 
-  /** The kernel's own dump has it. */
+  /** The kernel datapath's dump contains these tunnels. */
   dump(): readonly DumpEntry[] {
     return [];
   }
 
-  /** Neither part is its own. */
+  /** Other datapaths own, and close, both parts. */
   close(): void {}
 
   /** Applies the changes of one kind that come first. */
@@ -97,7 +97,7 @@ export class ManagedKernelDatapath implements Datapath {
     }
   }
 
-  /** The kernel lets go first: closing the socket would take along what somebody else has made in the tunnel. */
+  /** Deletes from the kernel first: closing the socket would also delete foreign sessions in the tunnel. */
   async #delete(run: readonly Deletion[]): Promise<Replies> {
     const kernel = this.#kernel.open();
     const inKernel = run.map(
@@ -131,7 +131,7 @@ export class ManagedKernelDatapath implements Datapath {
 
   async #putTunnels(run: readonly PutTunnel[]): Promise<Replies> {
     const again = run.filter(({ tunnel }) => this.#closed.delete(tunnel.name));
-    // The kernel takes its time to let go of a socket's tunnel. What it still has then is found below.
+    // The kernel deletes a closed socket's tunnel in the background. A tunnel that it still has is reported below.
     await this.#kernel
       .open()
       ?.release(again.map(({ tunnel }) => tunnel.tunnelId))
@@ -141,7 +141,7 @@ export class ManagedKernelDatapath implements Datapath {
     });
     const given = await this.#process.apply(puts);
     const replies = given.map((reply, index) => withOwner(reply, run[index]?.tunnel.tunnelId));
-    // The process may have loaded the kernel's L2TP just now.
+    // The process may just have loaded the kernel's L2TP.
     const kernel = this.#kernel.open();
     const checked = await applyNext(run, replies, async (changes) =>
       kernel === null ? changes.map(notGiven) : kernel.apply(changes),
@@ -180,7 +180,7 @@ export class ManagedKernelDatapath implements Datapath {
     );
     return {
       tunnels: new Map(held.map(({ tunnel }) => [tunnel.tunnelId, tunnel.name])),
-      // A session without its label is known by what was agreed on with the peer.
+      // A session whose label cannot be read is recognized by its negotiated session ID.
       sessions: new Map(names.lacksLabels === true ? agreed : []),
     };
   }
@@ -193,7 +193,7 @@ export class ManagedKernelDatapath implements Datapath {
     return control;
   }
 
-  /** The parts that the process has. @param isAsked of tunnels of which the kernel is asked, too */
+  /** Lists the process's part. @param isAsked selects the tunnels to list, and to look up in the kernel */
   async #control(isAsked: (state: Listing["tunnels"][number]) => boolean): Promise<Listing> {
     const listing = await this.#process.list();
     const kernel = this.#kernel.open();
@@ -211,9 +211,9 @@ function kindOf(op: Change["op"] | undefined): "tunnels" | "sessions" | "deletio
 }
 
 /**
- * Applies changes where what came before them worked.
- * @param changes null: there is nothing to do
- * @param before a reply for each
+ * Applies each change whose previous step succeeded.
+ * @param changes null: nothing to do
+ * @param before the reply of each change's previous step
  */
 async function applyNext(
   changes: readonly (Change | null)[],
@@ -235,20 +235,20 @@ async function applyNext(
 const notGiven = (): Reply<null> => ({ error: { code: NoSocketError.CODE, message: "" } });
 const noKernel = (): Reply<null> => ({ error: toWireError(new NoL2tpError()) });
 
-/** Says whose the tunnel is where the kernel has one of that id. */
+/** Explains an EEXIST: a foreign kernel tunnel has the ID. */
 function withOwner(reply: Reply<null>, tunnelId = 0): Reply<null> {
   if (!("error" in reply) || reply.error.code !== "EEXIST") return reply;
-  return { error: toWireError(new NotOursError(strangeTunnel(tunnelId))) };
+  return { error: toWireError(new NotOursError(foreignTunnel(tunnelId))) };
 }
 
-/** Says why the kernel does not have a tunnel that the process has. */
+/** Explains why the kernel does not have a tunnel that the process has. */
 function withRemedy(reply: Reply<null>, tunnel: Tunnel | undefined): Reply<null> {
   if (!("error" in reply)) return reply;
   const { tunnelId = 0, encapsulation } = tunnel ?? {};
   const { code } = reply.error;
-  // A process of an earlier version gives the kernel UDP sockets alone.
+  // A process of an earlier version gives the kernel UDP sockets only.
   const isRefused = code === "EPROTONOSUPPORT" && encapsulation === "IP";
   if (code !== NoSocketError.CODE && !isRefused) return reply;
-  const message = `the datapath process has not given the kernel tunnel ${tunnelId}: it may be older than the agent; end it when frames may pause, and it is started again`;
+  const message = `the datapath process did not create kernel tunnel ${tunnelId}: the process may be older than the agent; stop the process when an interruption is acceptable, and the agent starts the new version`;
   return { error: toWireError(new NoSocketError(message)) };
 }

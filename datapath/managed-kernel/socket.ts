@@ -1,4 +1,7 @@
-/** Makes a managed tunnel in the kernel (L2TP_ATTR_FD): frames pass this process by, control messages come to it. */
+/**
+ * Creates a managed tunnel in the kernel (L2TP_ATTR_FD): the kernel forwards frames, this process gets control
+ * messages.
+ */
 
 import { Errno, isErrno, SystemError } from "../../linux/errno.ts";
 import { closeFd } from "../../linux/fd.ts";
@@ -8,11 +11,12 @@ import { L2tpNetlink } from "../kernel/l2tp-netlink.ts";
 import { openL2tpIpSocket } from "../l2tp-ip-socket.ts";
 
 /**
- * The kernel's tunnel goes when the socket is closed, with its sessions and their devices (net/l2tp/l2tp_core.c,
- * l2tp_udp_encap_destroy; l2tp_ip.c, l2tp_ip_destroy_sock). Over IP it hears messages for the tunnel's own ID alone.
- * @param prepare what is to be done to the socket before
- * @returns the socket
- * @throws SystemError, NetlinkError EEXIST: a tunnel has the id, perhaps one that is on its way out; NoL2tpError
+ * Opens a socket and creates the kernel's tunnel from it. When the socket is closed, the kernel deletes the tunnel with
+ * its sessions and their devices (net/l2tp/l2tp_core.c, l2tp_udp_encap_destroy; l2tp_ip.c, l2tp_ip_destroy_sock). Over
+ * IP the socket receives messages for the tunnel's own ID only.
+ * @param prepare is called with the socket before the tunnel is created
+ * @returns the socket's descriptor
+ * @throws SystemError, NetlinkError EEXIST: a tunnel has the ID, perhaps one that is being deleted; NoL2tpError
  */
 export function openManagedSocket(tunnel: Tunnel, prepare: (fd: number) => void): number {
   const { tunnelId, peerTunnelId, encapsulation, local, remote, device } = tunnel;
@@ -37,13 +41,13 @@ export function openManagedSocket(tunnel: Tunnel, prepare: (fd: number) => void)
   }
 }
 
-/** @throws SystemError EEXIST: somebody else has a tunnel of the ID over IP */
+/** @throws SystemError EEXIST: a foreign tunnel over IP has the ID */
 function openTunnelsOwnSocket({ tunnelId, local, remote }: Tunnel): number {
   try {
     return openL2tpIpSocket(local.address, tunnelId, remote.address);
   } catch (error) {
     if (!isErrno(error, "EADDRINUSE")) throw error;
-    // As where the kernel is asked for the tunnel: its own sockets of static tunnels are bound to their IDs.
+    // The same error as for a tunnel over UDP: the kernel binds the sockets of static tunnels over IP to their IDs.
     throw new SystemError(Errno.EEXIST, "create tunnel", String(tunnelId));
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Traits of a managed kernel tunnel (L2TP_ATTR_FD): the socket and any control connection are the datapath process's, and
- * the frames are the kernel's (docs/adr/0015-managed-in-the-kernel.md, docs/adr/0037-vrfs.md).
+ * The traits of a managed kernel tunnel (L2TP_ATTR_FD): the datapath process has the socket and any control connection,
+ * and the kernel forwards the frames (docs/adr/0015-managed-in-the-kernel.md, docs/adr/0037-vrfs.md).
  */
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { sameData } from "../../l2tp/same-data.ts";
@@ -20,9 +20,9 @@ const NAME = "ManagedKernel";
 export const MANAGED_KERNEL: DatapathTraits = {
   ...KERNEL,
   name: NAME,
-  // The process has the session, and learns what the ends agree on next.
+  // The process keeps the session, and renegotiates it.
   sessionsOutliveDevices: true,
-  // The process tells which tunnels it holds.
+  // The process lists its tunnels.
   tunnelsNeedSessions: false,
   // Each has a connected socket.
   ports: "perRemote",
@@ -34,12 +34,12 @@ export const MANAGED_KERNEL: DatapathTraits = {
     whyNotManaged(tunnel, host.isOpen) ??
     whyNotBound(tunnel) ??
     whyNotSupported(tunnel, host),
-  // In a quiescent tunnel, and in one without a control connection, the sessions are static.
+  // Quiescent tunnels, and tunnels without a control connection, have static sessions.
   waitsForAgreement: ({ session }) => session.control !== undefined,
   forwarding,
 };
 
-/** The process changes its control connection in place, and neither it nor the kernel anything of the socket. */
+/** The process changes its control connection in place. Neither the process nor the kernel can change the socket. */
 function tunnelDifference(known: Tunnel, wanted: Tunnel): Difference {
   const { control: before, ...had } = known;
   const { control: after, ...wants } = wanted;
@@ -47,26 +47,26 @@ function tunnelDifference(known: Tunnel, wanted: Tunnel): Difference {
   return sameData(before, after) ? "none" : "inPlace";
 }
 
-/** l2tp_ip_bind looks for the address in the node's main tables alone (net/l2tp/l2tp_ip.c). */
+/** l2tp_ip_bind searches for the address only in the node's main tables (net/l2tp/l2tp_ip.c). */
 function whyNotBound({ encapsulation, device }: Tunnel): string | null {
   return encapsulation === "UDP" || device === undefined
     ? null
-    : `over IP the kernel's L2TP cannot be bound to ${device.name}`;
+    : `the kernel's L2TP over IP cannot be bound to ${device.name}`;
 }
 
 function whyNotManaged({ control }: Tunnel, isOpen: boolean): string | null {
   if (control === undefined) return null;
-  // Each new agreement takes a new device.
+  // Each renegotiation recreates the session's device.
   if (isOpen)
-    return "a tunnel with a control connection is in the kernel only where spec.datapath asks for it";
-  if (control.backups.length > 0) return "backups are the userspace datapath's";
+    return "a tunnel with a control connection uses the kernel only with spec.datapath Kernel";
+  if (control.backups.length > 0) return "backups require the userspace datapath";
   return null;
 }
 
 /**
- * As the ends have agreed; a static session of a quiescent tunnel as it is put. A device of the kernel's has no carrier
- * to take away, so it is down while the peer's circuit is, and when the agreement has ended it stays so until there is
- * another.
+ * Returns how to forward: as negotiated, or a static session of a quiescent tunnel as given. A kernel device has no
+ * carrier to clear, so it is set down while the peer's circuit is down, and after the session has ended until it is
+ * renegotiated.
  */
 function forwarding(
   { session: wanted, tunnel }: WantedSession,
@@ -74,7 +74,7 @@ function forwarding(
 ): Forwarding | null {
   if (wanted.control === undefined) return { session: wanted, isUp: true };
   if (held?.datapath !== NAME || tunnelDifference(held, tunnel) === "replace") return null;
-  // An agreement in another tunnel is over.
+  // An agreement in another tunnel has ended.
   if (live?.datapath !== NAME || live.session.tunnel !== tunnel.name) return null;
   const { control: _, ...session } = wanted;
   if (live.established !== null) {

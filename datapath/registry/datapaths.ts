@@ -1,4 +1,4 @@
-/** All datapaths. Another one is a folder beside theirs, and an entry here. */
+/** The list of all datapaths. To add a datapath, add a folder beside theirs and an entry here. */
 import type { DatapathTraits, DeviceKind } from "../../model/datapath.ts";
 import type { Datapath } from "../datapath.ts";
 import type { KernelL2tp } from "../kernel/shared.ts";
@@ -7,7 +7,7 @@ import { MANAGED_KERNEL } from "../managed-kernel/traits.ts";
 import type { DatapathClient } from "../userspace/client.ts";
 import { USERSPACE } from "../userspace/traits.ts";
 
-/** The parts of a node that its datapaths share. */
+/** The parts of a node that all datapaths share. */
 export interface Shared {
   readonly process: DatapathClient;
   readonly kernel: KernelL2tp;
@@ -15,11 +15,11 @@ export interface Shared {
 
 export interface Registered {
   readonly traits: DatapathTraits;
-  /** Loads code that works only on a node; the traits need none of it. */
+  /** Loads the datapath's code, which works only on a node. The traits do not need it. */
   open(shared: Shared): Promise<Datapath>;
 }
 
-/** In the order in which they are tried for a tunnel that leaves it open; the last one can have every tunnel. */
+/** Datapaths in the order in which `Auto` tries them. The last one supports every tunnel. */
 export const DATAPATHS: readonly Registered[] = [
   {
     traits: KERNEL,
@@ -56,21 +56,21 @@ export function traitsOf(datapath: string): DatapathTraits {
   return traits;
 }
 
-/** The kinds of pseudowires' devices, by name. */
+/** The kinds of pseudowire devices, by name. */
 export const deviceKinds: ReadonlyMap<string, DeviceKind> = DEVICES;
 
-/** The kind of a pseudowire's device by its name; undefined: the link is no such device. */
+/** Returns the kind of pseudowire device with the name; undefined: not a pseudowire device. */
 export function deviceKind(name: string | null | undefined): DeviceKind | undefined {
   return DEVICES.get(name ?? "");
 }
 
-/** The kind of device that a link of rtnetlink's kind can be. */
+/** Returns the kind of pseudowire device that can have this rtnetlink link kind. */
 export function deviceKindOfLink(linkKind: string): DeviceKind | undefined {
   return [...DEVICES.values()].find(({ linkKinds }) => linkKinds.includes(linkKind));
 }
 
-/** The values of spec.datapath that ask for a datapath. */
+/** The values of spec.datapath that request a datapath. */
 export const apiNames: ReadonlySet<string> = new Set(DATAPATHS.map(({ traits }) => traits.apiName));
 
-/** It can have every tunnel. */
+/** The datapath that supports every tunnel. */
 export const FALLBACK: DatapathTraits = (DATAPATHS.at(-1) as Registered).traits;

@@ -1,4 +1,4 @@
-/** The agent's side of the datapath process: finds it or starts it, and speaks to it. */
+/** The agent's client of the datapath process. Finds or starts the process, and sends it requests. */
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { RpcClient } from "../../rpc/client.ts";
@@ -12,14 +12,14 @@ const CONNECT_TIMEOUT_MS = 2000;
 const REPLY_TIMEOUT_MS = 30_000;
 const START_TIMEOUT_MS = 15_000;
 const START_POLL_MS = 20;
-/** Nobody listens on the socket. */
+/** Errors that mean: no process listens on the socket. */
 const ABSENT: ReadonlySet<string> = new Set(["ENOENT", "ECONNREFUSED"]);
-/** Whether an error of a request says that no datapath runs. */
+/** True if the error of a request means that no datapath process is running. */
 export function isAbsent(error: unknown): boolean {
   return error instanceof ConnectionError && ABSENT.has(error.code);
 }
 
-/** Changes in one request: the packet path stands still while they are made. */
+/** Changes in one request. The packet path pauses while they are applied. */
 const CHANGES_PER_REQUEST = 16;
 
 export class DatapathClient {
@@ -27,32 +27,32 @@ export class DatapathClient {
   #rpc: RpcClient | null = null;
   #connecting: Promise<RpcClient> | null = null;
   #listing: Promise<Listing> | null = null;
-  /** Called when the process has gone away. */
+  /** Called when the connection to the process is lost. */
   onLost: () => void = () => {};
 
   constructor(path: string) {
     this.#path = path;
   }
 
-  /** Who is there. @throws ConnectionError where nobody is */
+  /** Asks the process for its version. @throws ConnectionError if no process answers */
   hello(): Promise<Hello> {
     return this.#request({ op: "hello" });
   }
 
-  /** Who is there; null: nobody. */
+  /** As `hello`; null: no process is running. */
   async helloIfThere(): Promise<(Hello & { readonly started: boolean }) | null> {
     try {
       return { ...(await this.hello()), started: false };
     } catch (error) {
-      // One that does not answer is there all the same.
+      // A process that does not answer is running all the same.
       if (isAbsent(error)) return null;
       throw error;
     }
   }
 
   /**
-   * All that is asked for before the process answers is one question.
-   * @param sessions keys of the sessions to list; undefined: all, and all tunnels
+   * Lists tunnels and sessions. Calls before the process has answered share one request.
+   * @param sessions keys of the sessions to list; undefined: all sessions and tunnels
    */
   list(sessions?: readonly string[]): Promise<Listing> {
     if (sessions !== undefined) return this.#request({ op: "list", sessions });
@@ -65,15 +65,15 @@ export class DatapathClient {
     return listing;
   }
 
-  /** How often control connections have changed so far. */
+  /** Returns the number of changes of control connections so far. */
   turns(): Promise<number> {
     return this.#request({ op: "turns" });
   }
 
-  /** A reply for each change, in order. */
+  /** Returns a reply for each change, in order. */
   async apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
     const replies: Reply<null>[] = [];
-    // A listing from now on shows what has changed.
+    // A listing from now on must include the changes.
     this.#listing = null;
     for (let at = 0; at < changes.length; at += CHANGES_PER_REQUEST) {
       const part = changes.slice(at, at + CHANGES_PER_REQUEST);
@@ -82,7 +82,7 @@ export class DatapathClient {
     return replies;
   }
 
-  /** Ends the process; its devices stay. Nothing happens where there is none. */
+  /** Stops the process, if it is running. Its devices remain. */
   async shutdown(): Promise<void> {
     this.onLost = () => {};
     try {
@@ -99,11 +99,11 @@ export class DatapathClient {
     this.#rpc = null;
   }
 
-  /** Connects to the process; where there is none it is started, in a session of its own. */
+  /** Connects to the process. Starts it, in a session of its own, if it is not running. */
   async ensureRunning(): Promise<Hello & { readonly started: boolean }> {
     const running = await this.helloIfThere();
     if (running !== null) return running;
-    // Detached: it outlives us. What it has to say goes where our own log goes.
+    // Detached, so that the process outlives the agent. Its log goes to the agent's log.
     const stdio = ["ignore", "ignore", "inherit"] as const;
     const child = spawn(PROGRAM, ["--socket", this.#path], { detached: true, stdio: [...stdio] });
     child.unref();
@@ -112,7 +112,7 @@ export class DatapathClient {
       exit = error.message;
     });
     child.once("exit", (code, signal) => {
-      exit = `it ended with ${signal ?? `status ${code}`}`;
+      exit = `exited with ${signal ?? `status ${code}`}`;
     });
     const deadline = performance.now() + START_TIMEOUT_MS;
     for (;;) {
@@ -121,7 +121,7 @@ export class DatapathClient {
       } catch (error) {
         if (exit !== null || performance.now() > deadline) {
           const why = exit ?? (error instanceof Error ? error.message : String(error));
-          throw new ConnectionError("EDATAPATH", `l2tp-datapath does not come up: ${why}`);
+          throw new ConnectionError("EDATAPATH", `l2tp-datapath failed to start: ${why}`);
         }
         await new Promise((resolve) => setTimeout(resolve, START_POLL_MS));
       }
@@ -129,12 +129,12 @@ export class DatapathClient {
   }
 
   async #request<O extends Request["op"]>(request: Request & { op: O }): Promise<Results[O]> {
-    // Where there is a connection, the request is out when this returns: callers have other work meanwhile.
+    // If the connection exists, the request is sent before this returns, so callers can work meanwhile.
     const rpc = this.#rpc ?? (await this.#connect());
     return (await rpc.request(request, REPLY_TIMEOUT_MS)) as Results[O];
   }
 
-  /** One attempt at a time. */
+  /** Connects, with one attempt at a time. */
   #connect(): Promise<RpcClient> {
     this.#connecting ??= this.#open().finally(() => {
       this.#connecting = null;

@@ -1,6 +1,6 @@
 /**
- * The datapath process as one of several datapaths has it: each sees its own tunnels and sessions alone, and calls
- * them what it likes.
+ * The view that one of several datapaths has of the datapath process: it contains only its own tunnels and sessions. A
+ * suffix separates the names of different datapaths.
  */
 import type { Session, Tunnel } from "../../model/model.ts";
 import type { Reply } from "../../rpc/errors.ts";
@@ -9,16 +9,16 @@ import { type DatapathClient, isAbsent } from "./client.ts";
 
 export class ProcessView {
   readonly #client: DatapathClient;
-  /** Ends the names that the process knows; no object's name has a colon. */
+  /** The suffix of names in the process. Object names have no colon. */
   readonly #suffix: string;
 
-  /** @param tenant the datapath whose objects it shows; null: those of the userspace datapath itself */
+  /** @param tenant the datapath whose objects the view contains; null: the userspace datapath */
   constructor(client: DatapathClient, tenant: string | null = null) {
     this.#client = client;
     this.#suffix = tenant === null ? "" : `:${tenant}`;
   }
 
-  /** Nothing where no process runs. @param sessions keys of the sessions to list; undefined: all, and all tunnels */
+  /** Lists tunnels and sessions. Returns an empty listing if no process is running. */
   async list(): Promise<Listing> {
     try {
       return this.#own(await this.#client.list());
@@ -33,12 +33,12 @@ export class ProcessView {
     return this.#own(await this.#client.list([key + this.#suffix]));
   }
 
-  /** A reply for each change, in order. @throws ConnectionError */
+  /** Returns a reply for each change, in order. @throws ConnectionError */
   apply(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
     return this.#client.apply(changes.map((change) => this.#toProcess(change)));
   }
 
-  /** Deletes as `apply` does. What no process has is deleted. */
+  /** Applies deletions. They succeed if no process is running. */
   async delete(changes: readonly Change[]): Promise<readonly Reply<null>[]> {
     try {
       return await this.apply(changes);
@@ -66,7 +66,7 @@ export class ProcessView {
     };
   }
 
-  /** Null: it is another's. */
+  /** Returns the name without the suffix; null: it belongs to another datapath. */
   #ownName(name: string): string | null {
     const colon = name.indexOf(":");
     const suffix = colon < 0 ? "" : name.slice(colon);

@@ -1,6 +1,6 @@
 /**
- * The control protocol of the datapath process: newline-delimited JSON over its unix socket (mode
- * 0600). It carries cookies, and never a packet. Each request has one reply, in order.
+ * The control protocol of the datapath process: newline-delimited JSON over its unix socket (mode 0600). Messages
+ * contain cookies, but no packets. Each request has one reply, in order.
  */
 
 import type { Reply } from "../../rpc/errors.ts";
@@ -8,13 +8,13 @@ import type { Change, Listing } from "../datapath.ts";
 
 export type Request =
   | { readonly op: "hello" }
-  /** With `sessions`, those of them that there are, and no tunnels. */
+  /** With `sessions`: only the existing sessions with these keys, and no tunnels. */
   | { readonly op: "list"; readonly sessions?: readonly string[] }
-  /** `turns` of a listing, without the listing. */
+  /** Only `turns` of a listing. */
   | { readonly op: "turns" }
-  /** The changes one after the other; one that fails does not stop the next. */
+  /** Applies changes in order. A change that fails does not stop the next. */
   | { readonly op: "apply"; readonly changes: readonly Change[] }
-  /** Ends the process; devices stay. */
+  /** Stops the process. Its devices remain. */
   | { readonly op: "shutdown" };
 
 export interface Hello {
@@ -22,14 +22,14 @@ export interface Hello {
   readonly pid: number;
 }
 
-/** The bound of one request or reply: a listing of some ten thousand sessions. */
+/** The limit of a request or reply: a listing of some ten thousand sessions. */
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
 export interface Results {
   readonly hello: Hello;
   readonly list: Listing;
   readonly turns: number;
-  /** By change, in order. */
+  /** A reply for each change, in order. */
   readonly apply: readonly Reply<null>[];
   readonly shutdown: null;
 }

@@ -22,7 +22,7 @@ const datapathOf = (listed: Listing) =>
     listSession: async () => ({ ...listed, tunnels: [] }),
   } as unknown as ProcessView);
 
-it("calls what the process has its own, whatever name an agent of a newer version has put", async () => {
+it("lists the process's objects as its own, also if a newer agent put another datapath's name", async () => {
   const datapath = datapathOf(listing({ datapath: "Newer" }));
   for (const listed of [await datapath.list(), await datapath.peek()]) {
     expect(listed).toEqual(listing());
@@ -31,7 +31,7 @@ it("calls what the process has its own, whatever name an agent of a newer versio
   expect(found?.datapath).toBe("Userspace");
 });
 
-it("dumps sessions with their pseudowire types, also one that it does not know", async () => {
+it("dumps sessions with their pseudowire types, including an unknown type", async () => {
   const typeOf = (listed: Listing) => datapathOf(listed).dump(listed)[1]?.type;
   expect(typeOf(listing())).toBe(pseudowireOf({}).name);
   expect(typeOf(listing({ pseudowireType: "Newer" }))).toBe("Newer");

@@ -1,4 +1,4 @@
-/** The userspace datapath, as the agent has it. */
+/** The userspace datapath, as the agent uses it. */
 import type { Session } from "../../model/model.ts";
 import { describePseudowire } from "../../model/pseudowires/index.ts";
 import { formatEndpoint } from "../../net/ip.ts";
@@ -50,11 +50,11 @@ export class UserspaceDatapath implements Datapath {
     });
   }
 
-  /** The process, and the connection to it, are not its own. */
+  /** The agent owns the process and the connection to it. */
   close(): void {}
 }
 
-/** The same by this datapath's name: a newer agent may have put another, of which there are no traits here. */
+/** Returns the listing with this datapath's name: a newer agent may have put another name, which has no traits here. */
 function asOwn({ tunnels, sessions, ...rest }: Listing): Listing {
   const { name: datapath } = USERSPACE;
   return {
@@ -73,7 +73,7 @@ function asOwn({ tunnels, sessions, ...rest }: Listing): Listing {
 function tunnelRow(state: TunnelState, sessions: readonly SessionState[]): DumpEntry {
   const { tunnel, control, endpoint } = state;
   const { tunnelId, peerTunnelId } = tunnelIdsOnWire(state);
-  // Tunnels on one port share what no session has.
+  // Tunnels on one port share the counters of messages without a session.
   const { rxPackets: _, rxErrors: __, ...drops } = endpoint;
   return {
     datapath: USERSPACE.apiName,

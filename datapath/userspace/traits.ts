@@ -5,7 +5,7 @@ import { type DatapathTraits, type DeviceKind, FORWARDS_AS_PUT } from "../../mod
 
 export const TAP_DEVICE: DeviceKind = {
   name: "Userspace",
-  // On the fast path it is one end of a veth pair.
+  // On the fast path the device is one end of a veth pair.
   linkKinds: ["tun", "veth"],
   isSessions: false,
   sessionIdOf: () => undefined,
@@ -16,9 +16,9 @@ export const USERSPACE: DatapathTraits = {
   apiName: "Userspace",
   label: "The userspace datapath",
   device: TAP_DEVICE,
-  // 15 bytes hold the largest id.
+  // The largest session ID fits into 15 bytes.
   deviceName: ({ sessionId }) => `l2tp-${sessionId}`,
-  // Moving a device between namespaces takes the kernel as long as deleting it.
+  // Moving a device to another namespace takes the kernel as long as deleting it.
   makesDevices: false,
   sessionsOutliveDevices: true,
   hasCarrier: true,

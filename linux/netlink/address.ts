@@ -16,9 +16,9 @@ const IFADDRMSG_BYTES = 8;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_FLAGS = 8;
-/** The address was given by somebody who keeps count: no duplicate address detection. */
+/** Skip duplicate address detection: IPAM prevents duplicates. */
 const IFA_F_NODAD = 0x02;
-/** It has no lifetime: no router gave it. */
+/** The address has no lifetime. */
 const IFA_F_PERMANENT = 0x80;
 
 export interface LinkAddress {
@@ -29,7 +29,7 @@ export interface LinkAddress {
 }
 
 export interface KnownAddress extends LinkAddress {
-  /** It has a lifetime, which a router or the program that added it told the kernel. */
+  /** True if it has a lifetime, set by a router or by the program that added it. */
   readonly isTransient: boolean;
 }
 
@@ -41,7 +41,7 @@ function ifaddrmsg(family: number, prefixLength: number, link: number): Buffer {
   return header;
 }
 
-/** All addresses of the socket's namespace. */
+/** Returns all addresses in the socket's namespace. */
 export function listAddresses(socket: NetlinkSocket): KnownAddress[] {
   const build = () => ({
     name: "list addresses",
@@ -61,7 +61,7 @@ export function listAddresses(socket: NetlinkSocket): KnownAddress[] {
   });
 }
 
-/** Nothing happens where the link has it already. */
+/** Adds an address. Does nothing if the link already has it. */
 export function addAddress(socket: NetlinkSocket, { link, prefix }: LinkAddress): void {
   const parsed = parseInterfaceAddress(prefix);
   if (parsed === undefined) {

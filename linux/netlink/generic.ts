@@ -1,4 +1,4 @@
-/** Generic netlink (include/uapi/linux/genetlink.h): families by name, and the header they share. */
+/** Generic netlink (include/uapi/linux/genetlink.h): lookup of families, and their common header. */
 import { MessageWriter, NetlinkAttributes, NLM_F_ACK } from "./message.ts";
 import { type NetlinkSocket, NLM_F_REQUEST } from "./socket.ts";
 
@@ -13,17 +13,18 @@ export const GENLMSGHDR_BYTES = 4;
 
 export interface GenericFamily {
   readonly id: number;
-  /** Ids of its multicast groups, by their names. */
+  /** IDs of its multicast groups, by name. */
   readonly groups: ReadonlyMap<string, number>;
 }
 
+/** Returns a struct genlmsghdr. */
 export function genericHeader(command: number, version: number): Buffer {
   return Buffer.from([command, version, 0, 0]);
 }
 
 /**
- * Asking for a family makes the kernel load its module, where it has one and a modprobe.
- * @returns undefined where there is no such family
+ * Finds a family by name. The request makes the kernel load the family's module, if it can.
+ * @returns undefined: the family does not exist
  */
 export function findFamily(socket: NetlinkSocket, name: string): GenericFamily | undefined {
   const header = genericHeader(CTRL_CMD_GETFAMILY, 1);

@@ -16,7 +16,7 @@ export interface LinkStatistics {
   readonly rxErrors: number;
 }
 
-/** Those of the link with that index; undefined: there is none. */
+/** Returns the counters of the link with the index; undefined: the link does not exist. */
 export function getLinkStatistics(
   socket: NetlinkSocket,
   index: number,
@@ -26,7 +26,7 @@ export function getLinkStatistics(
   return found === undefined ? undefined : parse(found);
 }
 
-/** Those of all links of the socket's namespace. */
+/** Returns the counters of all links in the socket's namespace. */
 export function listLinkStatistics(socket: NetlinkSocket): LinkStatistics[] {
   const build = () => ({
     name: "list statistics of links",

@@ -1,4 +1,4 @@
-/** Links of a network namespace by rtnetlink (rtnetlink(7), include/uapi/linux/if_link.h). */
+/** Links of a network namespace through rtnetlink (rtnetlink(7), include/uapi/linux/if_link.h). */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { formatMac, parseMac } from "../../net/mac.ts";
@@ -48,31 +48,31 @@ export interface LinkInfo {
   /** "02:00:5e:00:53:01". */
   readonly mac: string;
   readonly up: boolean;
-  /** The index of the bridge that it is a port of; 0: none. */
+  /** The index of its master: the bridge or VRF that it is a port of; 0: none. */
   readonly master: number;
   readonly alias: string;
-  /** Whether its frames are Ethernet's, and not a loopback's or a tunnel's. */
+  /** True if its frames are Ethernet frames, unlike those of a loopback or tunnel device. */
   readonly isEthernet: boolean;
-  /** Of a veth: the index of its other end, in the namespace of that. */
+  /** For a veth: the index of its other end, in that end's namespace. */
   readonly peer: number;
 }
 
-/** What may be changed of a link, in one request. */
+/** Settings of a link that one request can change. */
 export interface LinkSettings {
   readonly name?: string;
   readonly mtu?: number;
   readonly mac?: string;
   readonly up?: boolean;
-  /** 0 takes it out of its bridge. */
+  /** 0 removes it from its bridge. */
   readonly master?: number;
   readonly alias?: string;
   /** The path of the namespace to move it to. */
   readonly netns?: string;
-  /** False: the kernel gives it no IPv6 link-local address when it goes up. */
+  /** False: the kernel adds no IPv6 link-local address when the link goes up. */
   readonly addressGeneration?: false;
 }
 
-/** What a link may be created with; the kernel takes alias and state only afterwards. */
+/** Settings for the creation of a link. The kernel accepts alias and state only afterward. */
 export type NewLink = Pick<LinkSettings, "mtu" | "mac" | "master"> & { readonly name: string };
 
 function ifinfomsg(index: number, up?: boolean): Buffer {
@@ -102,7 +102,7 @@ function parseLink({ payload }: Message): LinkInfo {
   };
 }
 
-/** All links of the socket's namespace. */
+/** Returns all links in the socket's namespace. */
 export function listLinks(socket: NetlinkSocket): LinkInfo[] {
   const build = () => ({
     name: "list links",
@@ -114,12 +114,12 @@ export function listLinks(socket: NetlinkSocket): LinkInfo[] {
   return socket.dump(build).map(parseLink);
 }
 
-/** The link of that name, or undefined where there is none. */
+/** Returns the link with the name; undefined: it does not exist. */
 export function findLink(socket: NetlinkSocket, name: string): LinkInfo | undefined {
   return getLink(socket, 0, name);
 }
 
-/** By its index, or by its name where the index is 0. */
+/** Returns the link with the index, or with the name if the index is 0; undefined: it does not exist. */
 export function getLink(socket: NetlinkSocket, index: number, name?: string): LinkInfo | undefined {
   const message = new MessageWriter(RTM_GETLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
   message.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
@@ -128,7 +128,7 @@ export function getLink(socket: NetlinkSocket, index: number, name?: string): Li
   return found === undefined ? undefined : parseLink(found);
 }
 
-/** Changes a link in one request. A move and a rename together are one step. */
+/** Changes a link in one request. A move together with a rename is one step. */
 export function setLink(socket: NetlinkSocket, index: number, change: LinkSettings): void {
   const netns = change.netns === undefined ? -1 : openFd(change.netns, O_RDONLY | O_CLOEXEC);
   try {
@@ -152,7 +152,7 @@ function writeChange(message: MessageWriter, change: LinkSettings): void {
   if (change.mtu !== undefined) message.u32(IFLA_MTU, change.mtu);
   if (change.mac !== undefined) message.bytes(IFLA_ADDRESS, parseMac(change.mac));
   if (change.master !== undefined) message.u32(IFLA_MASTER, change.master);
-  // Without the terminating zero an empty alias is the request to remove it.
+  // An empty alias without a terminating zero removes the alias.
   if (change.alias !== undefined) message.bytes(IFLA_IFALIAS, Buffer.from(change.alias));
   if (change.addressGeneration === false) {
     message.nested(IFLA_AF_SPEC, (families) => {
@@ -163,7 +163,7 @@ function writeChange(message: MessageWriter, change: LinkSettings): void {
   }
 }
 
-/** @throws NetlinkError EEXIST where the name is in use */
+/** @throws NetlinkError EEXIST if the name is in use */
 export function createBridge(socket: NetlinkSocket, link: NewLink): void {
   const message = newLink(link).nested(IFLA_LINKINFO, (writer) => {
     writer.string(IFLA_INFO_KIND, "bridge");
@@ -171,7 +171,7 @@ export function createBridge(socket: NetlinkSocket, link: NewLink): void {
   socket.request({ message, name: `create bridge ${link.name}` });
 }
 
-/** A veth pair whose other end is made in another namespace from the start. */
+/** Creates a veth pair with its other end in another namespace. */
 export function createVeth(
   socket: NetlinkSocket,
   link: NewLink,
@@ -202,9 +202,9 @@ function newLink(link: NewLink): MessageWriter {
 }
 
 /**
- * Resolves when nobody can find the link any more, and where it is gone already. The kernel cleans up
- * behind that, for some 15 ms (an RCU barrier: net/core/dev.c, netdev_run_todo), with nobody waiting.
- * @param socket of the link's namespace, to look for it
+ * Deletes a link. Resolves when the link cannot be found any more, or did not exist. The kernel then cleans up for some
+ * 15 ms (an RCU barrier: net/core/dev.c, netdev_run_todo), for which this does not wait.
+ * @param socket a socket in the link's namespace, to look for the link
  * @param netns the path of that namespace; null: the process's own
  */
 export async function deleteLink(
@@ -229,7 +229,7 @@ export async function deleteLink(
   if (error !== null) throw error;
 }
 
-/** As `deleteLink`, waiting for the kernel to have cleaned up. @throws NetlinkError */
+/** As `deleteLink`, but also waits until the kernel has cleaned up. @throws NetlinkError */
 export function deleteLinkNow(socket: NetlinkSocket, index: number): void {
   const message = new MessageWriter(RTM_DELLINK, NLM_F_REQUEST | NLM_F_ACK, ifinfomsg(index));
   socket.request({ message, name: `delete link ${index}` });

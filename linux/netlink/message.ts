@@ -1,4 +1,4 @@
-/** Netlink messages and attributes (include/uapi/linux/netlink.h). Integers are the host's: little-endian. */
+/** Netlink messages and attributes (include/uapi/linux/netlink.h). Integers are in host byte order: little-endian. */
 
 export const NLMSG_HEADER_BYTES = 16;
 const NLA_HEADER_BYTES = 4;
@@ -8,12 +8,12 @@ const NLA_TYPE_MASK = 0x3fff;
 
 const align = (bytes: number): number => (bytes + 3) & ~3;
 
-/** A message under construction. It grows as it must; `finish` sets the lengths. */
+/** Builds a message. The buffer grows as required; `finish` sets the length. */
 export class MessageWriter {
   #buffer = Buffer.alloc(256);
   #length = NLMSG_HEADER_BYTES;
 
-  /** @param header the fixed part behind nlmsghdr, such as struct ifinfomsg */
+  /** @param header the fixed part after nlmsghdr, such as struct ifinfomsg */
   constructor(type: number, flags: number, header: Uint8Array) {
     this.#buffer.writeUInt16LE(type, 4);
     this.#buffer.writeUInt16LE(flags, 6);
@@ -40,7 +40,7 @@ export class MessageWriter {
     return this;
   }
 
-  /** A string with its terminating zero. */
+  /** Adds a string with a terminating zero. */
   string(type: number, value: string): this {
     return this.bytes(type, Buffer.from(`${value}\0`));
   }
@@ -50,12 +50,12 @@ export class MessageWriter {
     return this;
   }
 
-  /** An attribute that says what it says by being there. */
+  /** Adds an attribute whose presence is its value. */
   flag(type: number): this {
     return this.bytes(type, new Uint8Array());
   }
 
-  /** NetlinkAttributes inside an attribute. @param header a fixed part in front of them */
+  /** Adds an attribute with attributes inside. @param header a fixed part in front of them */
   nested(type: number, fill: (writer: this) => void, header: Uint8Array = new Uint8Array()): this {
     const start = this.#length;
     this.bytes(type | NLA_F_NESTED, header);
@@ -65,8 +65,8 @@ export class MessageWriter {
   }
 
   /**
-   * The message with its length, and `sequence` to know the replies by.
-   * @param quiet the kernel answers only if it fails
+   * Returns the message with its length, and with `sequence` to match replies.
+   * @param quiet true: the kernel replies only on failure
    */
   finish(sequence: number, quiet = false): Buffer {
     this.#buffer.writeUInt32LE(this.#length, 0);
@@ -75,7 +75,7 @@ export class MessageWriter {
     return this.#buffer.subarray(0, this.#length);
   }
 
-  /** The header of an attribute; returns where its value goes. */
+  /** Writes the header of an attribute. Returns the offset of its value. */
   #attribute(type: number, bytes: number): number {
     const at = this.#reserve(NLA_HEADER_BYTES + bytes);
     this.#buffer.writeUInt16LE(NLA_HEADER_BYTES + bytes, at);
@@ -83,7 +83,7 @@ export class MessageWriter {
     return at + NLA_HEADER_BYTES;
   }
 
-  /** Room at the end, zeroed up to the next multiple of four; returns where it begins. */
+  /** Reserves bytes at the end, zeroed up to a multiple of four. Returns their offset. */
   #reserve(bytes: number): number {
     const start = this.#length;
     this.#length = start + align(bytes);
@@ -103,7 +103,7 @@ export interface Message {
   readonly payload: Buffer;
 }
 
-/** The messages of one datagram. @throws RangeError where a length does not fit */
+/** Parses the messages of one datagram. @throws RangeError if a length exceeds the datagram */
 export function parseMessages(datagram: Buffer): Message[] {
   const messages: Message[] = [];
   for (let at = 0; at + NLMSG_HEADER_BYTES <= datagram.length; ) {
@@ -123,8 +123,8 @@ export function parseMessages(datagram: Buffer): Message[] {
 }
 
 /**
- * Attributes by type; the last one of a type wins. They are looked up in the payload itself: a node's links have some
- * fifty attributes each, and few of them are asked for.
+ * Attributes by type; the last one of a type wins. Each lookup searches the payload: a node's links have some fifty
+ * attributes each, of which few are read.
  */
 export class NetlinkAttributes {
   readonly #payload: Buffer;
@@ -132,8 +132,8 @@ export class NetlinkAttributes {
   readonly #end: number;
 
   /**
-   * @param start where the first one begins: behind the fixed header
-   * @throws RangeError where a length does not fit
+   * @param start offset of the first attribute, after the fixed header
+   * @throws RangeError if a length exceeds the payload
    */
   constructor(payload: Buffer, start = 0, end = payload.length) {
     this.#payload = payload;
@@ -155,7 +155,7 @@ export class NetlinkAttributes {
     return this.#payload.readUInt16LE(at + 2) & NLA_TYPE_MASK;
   }
 
-  /** The offset of the attribute, or -1. */
+  /** Returns the offset of the attribute, or −1. */
   #find(type: number): number {
     let found = -1;
     for (let at = this.#start; at + NLA_HEADER_BYTES <= this.#end; at = this.#next(at)) {
@@ -168,7 +168,7 @@ export class NetlinkAttributes {
     return at + this.#payload.readUInt16LE(at);
   }
 
-  /** The offset of a value of so many bytes; undefined: there is no such attribute. */
+  /** Returns the offset of a value of `bytes`; undefined: the attribute is missing. */
   #number(type: number, bytes: number): number | undefined {
     const at = this.#find(type);
     if (at < 0) return undefined;
@@ -208,7 +208,7 @@ export class NetlinkAttributes {
     return this.#find(type) >= 0;
   }
 
-  /** All of them, in their order: for lists, where the types are mere numbers. */
+  /** Returns the contents of all attributes in order: for lists, whose types are only indices. */
   children(): NetlinkAttributes[] {
     const children: NetlinkAttributes[] = [];
     for (let at = this.#start; at + NLA_HEADER_BYTES <= this.#end; at = this.#next(at)) {

@@ -1,4 +1,4 @@
-/** Notices that links, addresses or other objects of the node change. */
+/** Watches for changes of the node's links, addresses and other objects. */
 import { createEvent, signalEvent } from "../event.ts";
 import { closeFd } from "../fd.ts";
 import { background } from "../ffi.ts";
@@ -15,9 +15,9 @@ export interface Monitor {
 }
 
 /**
- * Calls `changed` after every burst of notifications about links and addresses of the own namespace, until
- * closed. It waits on a pool thread.
- * @param others sockets that have joined further notifications; they are closed with the monitor
+ * Calls `changed` after every burst of notifications about links and addresses of the process's namespace, until it is
+ * closed. Waits on a thread of the pool.
+ * @param others sockets that have joined further multicast groups; the monitor closes them
  */
 export function monitorNode(others: readonly NetlinkSocket[], changed: () => void): Monitor {
   const groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
@@ -54,7 +54,7 @@ function monitor(sockets: readonly NetlinkSocket[], changed: () => void): Monito
   };
 }
 
-/** An array of struct pollfd (poll(2)). */
+/** Returns an array of struct pollfd (poll(2)). */
 function pollFds(fds: readonly number[]): Buffer {
   const array = Buffer.alloc(fds.length * POLLFD_BYTES);
   for (const [index, fd] of fds.entries()) {

@@ -1,4 +1,4 @@
-/** Routes by rtnetlink (include/uapi/linux/rtnetlink.h). */
+/** Routes through rtnetlink (include/uapi/linux/rtnetlink.h). */
 import { formatAddress, formatPrefix, networkOf, parseAddress, parsePrefix } from "../../net/ip.ts";
 import { Errno, isErrno, SystemError } from "../errno.ts";
 import { AF_INET, AF_INET6 } from "../socket.ts";
@@ -36,7 +36,7 @@ const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
 const RTN_UNICAST = 1;
 
-/** Names of the route types RTN_* that have an address of their own. All others are "other". */
+/** Names of the route types RTN_* that lead to an address. All others are "other". */
 const ROUTE_TYPES = {
   [RTN_UNICAST]: "unicast",
   2: "local",
@@ -45,7 +45,7 @@ const ROUTE_TYPES = {
   5: "multicast",
 } as const;
 
-/** The kind of an address as this node sees it: another host's, the node's own, or a group's. */
+/** The type of a route: to another host, to an address of the node, or to a group. */
 export type RouteType = (typeof ROUTE_TYPES)[keyof typeof ROUTE_TYPES] | "other";
 
 interface RtMessage {
@@ -75,19 +75,19 @@ function rtmsg(fields: RtMessage): Buffer {
 const familyOf = (address: Uint8Array): number => (address.length === 4 ? AF_INET : AF_INET6);
 
 export interface RouteInfo {
-  /** The index of the link that it leaves by. */
+  /** The index of its output link. */
   readonly link: number;
   /** The source address that the kernel would choose. */
   readonly source: string | undefined;
-  /** Of the route itself (a metric, or what path MTU discovery learned); undefined: the link's. */
+  /** The route's MTU, configured or learned by path MTU discovery; undefined: the link's. */
   readonly mtu: number | undefined;
   readonly type: RouteType;
 }
 
 /**
- * The route that a datagram to `destination` takes, from `source` where it is given.
- * @param device the index of the device that the socket is bound to: a VRF's has its own tables
- * @throws NetlinkError, ENETUNREACH or EHOSTUNREACH where there is none
+ * Returns the route of a datagram to `destination`, from `source` if given.
+ * @param device the index of the device to which the socket is bound; a VRF has its own tables
+ * @throws NetlinkError ENETUNREACH or EHOSTUNREACH if there is no route
  */
 export function lookUpRoute(
   socket: NetlinkSocket,
@@ -107,7 +107,7 @@ export function lookUpRoute(
   if (from !== undefined) message.bytes(RTA_SRC, from);
   if (device !== undefined) message.u32(RTA_OIF, device);
   const [reply] = socket.request({ message, name: `look up the route to ${destination}` });
-  if (reply === undefined) throw new TypeError(`no answer about the route to ${destination}`);
+  if (reply === undefined) throw new TypeError(`empty reply for the route to ${destination}`);
   const attributes = new NetlinkAttributes(reply.payload, RTMSG_BYTES);
   const chosen = attributes.bytes(RTA_PREFSRC);
   return {
@@ -125,33 +125,33 @@ function routeType(number: number): RouteType {
 export interface NewRoute {
   /** "192.0.2.0/24", "0.0.0.0/0". */
   readonly destination: string;
-  /** Undefined: on the link. */
+  /** Undefined: the destination is on the link. */
   readonly gateway?: string | undefined;
   /** The metric; undefined: the kernel's default. */
   readonly priority?: number | undefined;
   /** Undefined: the main table. */
   readonly table?: number | undefined;
-  /** As rtnetlink(7) numbers scopes; undefined: universe with a gateway, link without one. */
+  /** Scope number of rtnetlink(7); undefined: universe with a gateway, link without one. */
   readonly scope?: number | undefined;
   /** Bytes; undefined: the link's MTU. */
   readonly mtu?: number | undefined;
-  /** Bytes; undefined: what the MTU allows. */
+  /** Bytes; undefined: derived from the MTU. */
   readonly advmss?: number | undefined;
-  /** The source address that it prefers; undefined: the kernel chooses. */
+  /** The preferred source address; undefined: the kernel chooses. */
   readonly source?: string | undefined;
-  /** The gateway is taken to be on the link, whatever the addresses say. */
+  /** The gateway is on the link, even if no address of the link matches it. */
   readonly isOnLink?: true | undefined;
   readonly link: number;
 }
 
 export interface KnownRoute extends NewRoute {
-  /** The kernel added it by itself: for an address, or as a router told it. */
+  /** The kernel added it: for an address, or from a router advertisement or redirect. */
   readonly isKernels?: true | undefined;
 }
 
 /**
- * Nothing happens where the link has the route already.
- * @throws NetlinkError; EEXIST where another link has a route of that destination, table and metric
+ * Adds a route. Does nothing if the link already has it.
+ * @throws NetlinkError; SystemError EEXIST if another link has a route with this destination, table and metric
  */
 export function addRoute(socket: NetlinkSocket, route: NewRoute): void {
   const prefix = parsePrefix(route.destination);
@@ -163,7 +163,7 @@ export function addRoute(socket: NetlinkSocket, route: NewRoute): void {
   const header = rtmsg({
     family: familyOf(prefix.address),
     destinationBits: prefix.length,
-    // RTA_TABLE holds what the header's byte cannot.
+    // RTA_TABLE has the numbers that do not fit the header's byte.
     table: table > 255 ? 0 : table,
     protocol: RTPROT_STATIC,
     scope: route.scope ?? (gateway === undefined ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE),
@@ -171,7 +171,7 @@ export function addRoute(socket: NetlinkSocket, route: NewRoute): void {
     flags: route.isOnLink === true ? RTNH_F_ONLINK : 0,
   });
   const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-  // The kernel refuses destinations with host bits.
+  // The kernel rejects destinations with host bits.
   const destination = networkOf(prefix);
   const message = new MessageWriter(RTM_NEWROUTE, flags, header)
     .bytes(RTA_DST, destination.address)
@@ -204,7 +204,7 @@ export function addRoute(socket: NetlinkSocket, route: NewRoute): void {
   }
 }
 
-/** The routes that leave by a link, of all tables but the local one. */
+/** Returns the routes with an output link, of all tables except the local one. */
 export function listRoutes(socket: NetlinkSocket): KnownRoute[] {
   const build = (family: number) => () => ({
     name: "list routes",
@@ -219,7 +219,7 @@ export function listRoutes(socket: NetlinkSocket): KnownRoute[] {
   );
 }
 
-/** Undefined: it leaves by no single link, or the local table has it. */
+/** Returns undefined for a route without a single output link, or in the local table. */
 function parseRoute(family: number, payload: Buffer): KnownRoute | undefined {
   const attributes = new NetlinkAttributes(payload, RTMSG_BYTES);
   const table = attributes.u32(RTA_TABLE) ?? payload.readUInt8(4);
@@ -247,7 +247,7 @@ function parseRoute(family: number, payload: Buffer): KnownRoute | undefined {
   };
 }
 
-/** Protocols of routes that nobody but the kernel adds. */
+/** Protocols of routes that only the kernel adds. */
 const KERNELS: readonly number[] = [RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA];
 
 function requireAddress(text: string): Uint8Array {

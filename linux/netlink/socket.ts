@@ -1,6 +1,6 @@
 /**
- * Requests over a netlink socket (netlink(7)): synchronous, since the kernel queues its reply before
- * send(2) returns, and so usable inside another network namespace.
+ * Requests over a netlink socket (netlink(7)). They are synchronous, because the kernel queues its reply before send(2)
+ * returns, and so work within another network namespace.
  */
 import { checked, Errno, type ErrnoName, isErrno, SystemError } from "../errno.ts";
 import { closeFd } from "../fd.ts";
@@ -39,12 +39,12 @@ const RECEIVE_BYTES = 256 * 1024;
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 const REPLY_TIMEOUT_S = 5;
 const DUMP_ATTEMPTS = 20;
-/** In one send(2): the kernel copies them whole, and their answers must fit the receive buffer. */
+/** Requests in one send(2): the kernel copies them together, and their replies must fit the receive buffer. */
 const PIPELINE_REQUESTS = 128;
 
-/** The kernel refused a request. */
+/** The kernel rejected a request. */
 export class NetlinkError extends SystemError {
-  /** The kernel's own words (extended ack), where it had any. */
+  /** The kernel's message (extended ack), if it sent one. */
   readonly extendedAck: string | undefined;
 
   constructor(errno: number, operation: string, extendedAck?: string) {
@@ -57,11 +57,11 @@ export class NetlinkError extends SystemError {
 
 export interface Operation {
   readonly message: MessageWriter;
-  /** What it does, for the error: "set link eth0". */
+  /** The operation, for errors: "set link eth0". */
   readonly name: string;
 }
 
-/** For all sockets: each receive is over, and copied, before the next one begins. */
+/** Shared by all sockets: each receive is complete, and copied, before the next one begins. */
 const receiveBuffer = Buffer.alloc(RECEIVE_BYTES);
 const RECEIVE_TIMEOUT = timeval(REPLY_TIMEOUT_S);
 const RECEIVE_BUFFER = int32(RECEIVE_BUFFER_BYTES);
@@ -72,8 +72,8 @@ export class NetlinkSocket {
   #sequence = 0;
 
   /**
-   * @param netns the path of the namespace to speak to; null: the process's own
-   * @param groups a mask of the first 32 multicast groups to hear
+   * @param netns the path of the network namespace; null: the process's own
+   * @param groups a mask of the first 32 multicast groups to join
    */
   constructor(protocol: number, netns: string | null, groups = 0) {
     this.fd = inNetns(netns, () =>
@@ -99,12 +99,12 @@ export class NetlinkSocket {
     closeFd(this.fd);
   }
 
-  /** One request; returns what the kernel answered, but for the acknowledgement. @throws NetlinkError */
+  /** Sends one request. Returns the kernel's replies, without the acknowledgment. @throws NetlinkError */
   request({ message, name }: Operation): Message[] {
     return this.#answers(this.#send(message, name), name);
   }
 
-  /** The one object that a request asks for; undefined where the kernel says, by `absent`, that it has none. */
+  /** Requests one object; undefined: the kernel replied with the error `absent`. */
   find(operation: Operation, absent: ErrnoName): Message | undefined {
     try {
       return this.request(operation)[0];
@@ -115,9 +115,9 @@ export class NetlinkSocket {
   }
 
   /**
-   * Many requests, sent together: the kernel carries them out in order, and one that fails does not stop
-   * the next. It answers those that fail, and the last one of each send.
-   * @returns for each null, or why not
+   * Sends many requests together. The kernel executes them in order; one that fails does not stop the next. It replies
+   * to those that fail, and to the last one of each send.
+   * @returns null or the error of each
    */
   pipeline(operations: readonly Operation[]): (NetlinkError | null)[] {
     const results: (NetlinkError | null)[] = [];
@@ -146,14 +146,14 @@ export class NetlinkSocket {
     return results;
   }
 
-  /** Hears a multicast group from now on. */
+  /** Joins a multicast group. */
   join(group: number): void {
     this.#setOption(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, int32(group));
   }
 
   /**
-   * As `request`, for what the kernel takes its time over: it is sent on a thread of the pool. Until it
-   * has settled, the socket must be left alone.
+   * As `request`, for slow operations: sends on a thread of the pool. Do not use the socket until the promise has
+   * settled.
    */
   async requestInBackground({ message, name }: Operation): Promise<Message[]> {
     const bytes = message.finish(++this.#sequence);
@@ -162,7 +162,7 @@ export class NetlinkSocket {
     return this.#answers(this.#sequence, name);
   }
 
-  /** What answers a single request. @throws NetlinkError */
+  /** Returns the replies to a single request. @throws NetlinkError */
   #answers(sequence: number, name: string): Message[] {
     const replies: Message[] = [];
     for (const reply of this.#replies(sequence, name)) {
@@ -177,9 +177,9 @@ export class NetlinkSocket {
   }
 
   /**
-   * All objects of a kind. A dump that changes interrupted is taken again.
-   * @param build makes the request anew for each attempt
-   * @throws NetlinkError; SystemError EINTR where no attempt came through whole
+   * Returns all objects of a kind. Repeats a dump that was interrupted by changes.
+   * @param build creates the request for each attempt
+   * @throws NetlinkError; SystemError EINTR if all attempts were interrupted
    */
   dump(build: () => Operation): Message[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
@@ -190,13 +190,13 @@ export class NetlinkSocket {
     throw new SystemError(Errno.EINTR, build().name, `changed during ${DUMP_ATTEMPTS} dumps`);
   }
 
-  /** Throws away what multicast groups have sent. False where nothing waits. */
+  /** Discards a queued notification. False: the queue is empty. */
   drain(): boolean {
     const bytes = c.recv(this.fd, receiveBuffer, receiveBuffer.length, MSG_DONTWAIT);
     return bytes >= 0 || lastErrno() === Errno.ENOBUFS;
   }
 
-  /** Null where the dump was interrupted. */
+  /** Returns null if the dump was interrupted. */
   #dumpOnce(sequence: number, name: string): Message[] | null {
     const replies: Message[] = [];
     let interrupted = false;
@@ -210,7 +210,7 @@ export class NetlinkSocket {
     return interrupted ? null : replies;
   }
 
-  /** What answers requests, for as long as the caller asks; strays of earlier ones are passed over. */
+  /** Yields the replies to requests from `first` on. Skips replies to earlier requests. */
   *#replies(first: number, name: string): Generator<Message> {
     for (;;) {
       for (const reply of this.#receive(name)) {
@@ -259,7 +259,7 @@ function int32(value: number): Buffer {
   return buffer;
 }
 
-/** The error that a part of a dump may carry; its end does where the dump failed half-way. */
+/** Returns the error in a part of a dump. NLMSG_DONE contains one if the dump failed halfway. */
 function readFailure(reply: Message, name: string): NetlinkError | null {
   if (reply.type === NLMSG_ERROR) return readError(reply, name);
   if (reply.type !== NLMSG_DONE || reply.payload.length < 4) return null;
@@ -267,7 +267,7 @@ function readFailure(reply: Message, name: string): NetlinkError | null {
   return errno > 0 ? new NetlinkError(errno, name) : null;
 }
 
-/** The error of an NLMSG_ERROR, or null where it is an acknowledgement. */
+/** Returns the error of an NLMSG_ERROR; null: it is an acknowledgment. */
 function readError({ payload, flags }: Message, name: string): NetlinkError | null {
   const errno = -payload.readInt32LE(0);
   if (errno === 0) return null;
@@ -276,7 +276,7 @@ function readError({ payload, flags }: Message, name: string): NetlinkError | nu
 
 function extendedAck(payload: Buffer, flags: number): string | undefined {
   if ((flags & NLM_F_ACK_TLVS) === 0) return undefined;
-  // Behind errno stands our request: its header alone where the kernel capped it.
+  // After errno follows the request; only its header if the kernel capped it.
   const requestBytes = (flags & NLM_F_CAPPED) !== 0 ? 16 : payload.readUInt32LE(4);
   return new NetlinkAttributes(payload, 4 + ((requestBytes + 3) & ~3)).string(NLMSGERR_ATTR_MSG);
 }

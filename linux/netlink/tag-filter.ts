@@ -1,7 +1,7 @@
 /**
- * Filters of tc that rewrite the VLAN tags of a link's frames: flower, which finds them, with act_vlan or act_gact
- * (include/uapi/linux/pkt_cls.h, include/uapi/linux/tc_act/). They stay until the link is gone, or moves to another
- * namespace.
+ * tc filters that rewrite the VLAN tags of a link's frames: flower matches the frames, act_vlan or act_gact changes
+ * them (include/uapi/linux/pkt_cls.h, include/uapi/linux/tc_act/). The filters exist until the link is deleted, or
+ * moves to another namespace.
  */
 import { ETHERTYPE } from "../../net/headers.ts";
 import { type Message, MessageWriter, NetlinkAttributes, NLM_F_ACK } from "./message.ts";
@@ -34,12 +34,12 @@ const TCA_ACT_OPTIONS = 2;
 const TCA_ACT_STATS = 4;
 const TCA_ACT_COOKIE = 6;
 const TCA_STATS_BASIC = 1;
-/** The offset in struct gnet_stats_basic, behind the bytes. */
+/** The offset in struct gnet_stats_basic, after the bytes. */
 const PACKETS_AT = 8;
 /** struct tc_gact: index, capab, action, refcnt, bindcnt. */
 const TCA_GACT_PARMS = 2;
 const GACT_BYTES = 20;
-/** struct tc_vlan: the same, and v_action. */
+/** struct tc_vlan: the fields of struct tc_gact, and v_action. */
 const TCA_VLAN_PARMS = 2;
 const TCA_VLAN_PUSH_VLAN_ID = 3;
 const VLAN_BYTES = 24;
@@ -50,20 +50,20 @@ const TC_ACT_OK = 0;
 const TC_ACT_SHOT = 2;
 const ETH_P_ALL = 0x0003;
 const HANDLE = 1;
-/** The first priority of ours: a pod may have filters of its own before it. */
+/** The priority of the first filter. A pod may have its own filters before it. */
 const FIRST_PRIORITY = 100;
 
-/** Bytes by which a filter can be told from another one in its place. */
+/** Bytes of the cookie that identifies a filter. */
 export const FILTER_COOKIE_BYTES = 16;
 
 const TAG_ETHERTYPE = { "802.1Q": ETHERTYPE.vlan, "802.1ad": ETHERTYPE.serviceVlan } as const;
 
-/** One filter; a field that is left out applies to all frames. */
+/** A filter. An omitted field matches all frames. */
 export interface TagFilter {
   /** The type of the outer tag. */
   readonly tag?: keyof typeof TAG_ETHERTYPE;
   readonly vlanId?: number;
-  /** The type of the tag behind it. */
+  /** The type of the second tag. */
   readonly innerTag?: keyof typeof TAG_ETHERTYPE;
   readonly action:
     | { readonly do: "pass" | "drop" | "pop" }
@@ -75,19 +75,19 @@ export interface TagFilter {
 export type Direction = "ingress" | "egress";
 const PARENT = { ingress: PARENT_INGRESS, egress: PARENT_EGRESS } as const;
 
-/** A filter that is there. */
+/** An existing filter. */
 export interface FoundFilter {
-  /** Its place in the list that was set. */
+  /** Its index in the list that was set. */
   readonly place: number;
   readonly cookie: Buffer;
-  /** Frames that it has found. */
+  /** The number of frames that it has matched. */
   readonly packets: number;
 }
 
 /**
- * The filters at the link, the first that finds a frame decides. Those that are in their places, by their cookies,
- * are left alone. Until all stand, frames are dropped rather than passed as they are.
- * @returns whether there was something to do @throws NetlinkError, ENOENT where the kernel lacks a module
+ * Sets the filters of a link. The first that matches a frame decides. Filters whose place and cookie are unchanged are
+ * kept. They are added from the last to the first, so that frames are dropped, not passed unchanged, until all are set.
+ * @returns true if a filter changed @throws NetlinkError ENOENT if the kernel lacks a module
  */
 export function setTagFilters(
   socket: NetlinkSocket,
@@ -113,7 +113,7 @@ export function setTagFilters(
   return hasChanged || found.size > 0;
 }
 
-/** The filters that were set, as far as they are there. */
+/** Returns the existing filters of those that were set. */
 export function listTagFilters(
   socket: NetlinkSocket,
   ifindex: number,
@@ -145,7 +145,7 @@ function parseFilter({ payload }: Message): FoundFilter[] {
 
 const swap16 = (value: number): number => ((value & 0xff) << 8) | (value >> 8);
 
-/** Priority and protocol, which is in network order. */
+/** Returns priority and protocol; the protocol is in network order. */
 function placeInfo(place: number, protocol: number): number {
   return (((FIRST_PRIORITY + place) << 16) | swap16(protocol)) >>> 0;
 }
@@ -193,7 +193,7 @@ function writeAction(writer: MessageWriter, { action, cookie }: TagFilter): void
   writer.bytes(TCA_ACT_COOKIE, cookie);
 }
 
-/** Deletes all filters of the priority, which handle 0 means, whatever their protocol is. */
+/** Deletes all filters of the priority (handle 0), of any protocol. */
 function deleteFilter(
   socket: NetlinkSocket,
   ifindex: number,

@@ -1,4 +1,4 @@
-/** Filters of what comes in at a link, which outlive who set them (tc(8), include/uapi/linux/pkt_{sched,cls}.h). */
+/** Ingress filters of links, which outlive the process that set them (tc(8), include/uapi/linux/pkt_{sched,cls}.h). */
 import { parseMac } from "../../net/mac.ts";
 import { isErrno } from "../errno.ts";
 import { MessageWriter, NetlinkAttributes, NLM_F_ACK } from "./message.ts";
@@ -21,36 +21,36 @@ export const TCA_KIND = 1;
 export const TCA_OPTIONS = 2;
 const TCA_STATS2 = 7;
 const TCA_STATS_QUEUE = 3;
-/** In struct gnet_stats_queue. */
+/** The offset in struct gnet_stats_queue. */
 const DROPS_AT = 8;
 const TCA_BPF_OPS_LEN = 4;
 const TCA_BPF_OPS = 5;
 const TCA_BPF_FD = 6;
 const TCA_BPF_NAME = 7;
 const TCA_BPF_FLAGS = 8;
-/** The program's result is what becomes of the frame. */
+/** The program's result is the frame's verdict. */
 const TCA_BPF_FLAG_ACT_DIRECT = 1;
 const HANDLE_CLSACT = 0xffff_0000;
 const PARENT_CLSACT = 0xffff_fff1;
 export const PARENT_INGRESS = 0xffff_fff2;
 export const PARENT_EGRESS = 0xffff_fff3;
 const FIRST_HANDLE = 1;
-/** ETH_P_ALL in network order, behind the priority. */
+/** The priority, and ETH_P_ALL in network order. */
 const FIRST_OF_ALL_PROTOCOLS = (1 << 16) | 0x0300;
 
-/** Classic BPF (include/uapi/linux/bpf_common.h), which needs no privilege of BPF's. */
+/** Classic BPF (include/uapi/linux/bpf_common.h), which requires no CAP_BPF. */
 const INSTRUCTION_BYTES = 8;
 const LOAD_WORD = 0x20;
 const LOAD_HALF = 0x28;
 const JUMP_IF_EQUAL = 0x15;
 const RETURN = 0x06;
 const SOURCE_AT = 6;
-/** TC_ACT_UNSPEC: the next filter, or the stack, has it. */
+/** TC_ACT_UNSPEC: pass the frame on to the next filter, or to the stack. */
 const PASS = 0xffff_ffff;
 /** TC_ACT_SHOT. */
 const DROP = 2;
 
-/** struct tcmsg. @param info priority and protocol of a filter */
+/** Returns a struct tcmsg. @param info priority and protocol of a filter */
 export function tcmsg(ifindex: number, handle: number, parent: number, info: number): Buffer {
   const header = Buffer.alloc(TCMSG_BYTES);
   header.writeInt32LE(ifindex, 4);
@@ -63,9 +63,9 @@ export function tcmsg(ifindex: number, handle: number, parent: number, info: num
 const ifindexOf = (payload: Buffer): number => payload.readInt32LE(4);
 
 /**
- * What comes in at the link passes through a BPF program, behind those of tcx, until the link is gone. Nothing changes
- * where there is one.
- * @param program a descriptor, which may be closed afterwards @throws NetlinkError
+ * Attaches a BPF program to the link's ingress, after the programs of tcx, for the lifetime of the link. Does nothing
+ * if the link already has one.
+ * @param program a descriptor, which may be closed afterward @throws NetlinkError
  */
 export function setIngressProgram(
   socket: NetlinkSocket,
@@ -82,7 +82,7 @@ export function setIngressProgram(
   );
 }
 
-/** A filter that passes frames of one Ethernet source and drops the others. */
+/** Returns a filter that passes frames with one Ethernet source address, and drops all others. */
 export function sourceFilter(mac: string): Buffer {
   const bytes = Buffer.from(parseMac(mac));
   const program: readonly (readonly [number, number, number, number])[] = [
@@ -105,8 +105,8 @@ export function sourceFilter(mac: string): Buffer {
 }
 
 /**
- * What comes in at the link passes through the filter, in place of the one that was there.
- * @param filter classic BPF @throws NetlinkError, ENOENT where the kernel lacks sch_ingress or cls_bpf
+ * Sets the ingress filter of the link. Replaces an existing one.
+ * @param filter classic BPF @throws NetlinkError ENOENT if the kernel lacks sch_ingress or cls_bpf
  */
 export function setIngressFilter(socket: NetlinkSocket, ifindex: number, filter: Buffer): void {
   addClsact(socket, ifindex);
@@ -116,7 +116,7 @@ export function setIngressFilter(socket: NetlinkSocket, ifindex: number, filter:
   socket.request({ message, name: `put filter on link ${ifindex}` });
 }
 
-/** The filter that was set. */
+/** Returns the link's ingress filter, as set by `setIngressFilter`; undefined: none. */
 export function findIngressFilter(socket: NetlinkSocket, ifindex: number): Buffer | undefined {
   const build = () => ({
     message: new MessageWriter(
@@ -143,7 +143,7 @@ export function deleteIngressFilter(socket: NetlinkSocket, ifindex: number): voi
   socket.request({ message, name: `delete filter of link ${ifindex}` });
 }
 
-/** Frames that filters have dropped as they came in, by the index of the link. Links without filters are not there. */
+/** Returns the frames that ingress filters dropped, by link index. Omits links without filters. */
 export function listIngressDrops(socket: NetlinkSocket): ReadonlyMap<number, number> {
   const build = () => ({
     message: new MessageWriter(RTM_GETQDISC, NLM_F_REQUEST | NLM_F_DUMP, tcmsg(0, 0, 0, 0)),
@@ -174,7 +174,7 @@ function newFilter(
     });
 }
 
-/** Makes room for filters at a link, in both directions, unless there is some. @throws NetlinkError */
+/** Adds the clsact qdisc, which holds filters of both directions, if the link does not have it. @throws NetlinkError */
 export function addClsact(socket: NetlinkSocket, ifindex: number): void {
   const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
   const qdisc = tcmsg(ifindex, HANDLE_CLSACT, PARENT_CLSACT, 0);

@@ -347,7 +347,7 @@ it("hands a tunnel with a control connection to the kernel only where that is as
   const auto = resolved([managed("open", {})], [], { datapaths: { preferred: null, kernel } });
   expect(auto.tunnels.get("open")).toMatchObject({
     tunnel: { datapath: "Userspace" },
-    notInKernel: expect.stringContaining("only where spec.datapath asks for it"),
+    notInKernel: expect.stringContaining("only with spec.datapath Kernel"),
   });
 });
 

@@ -309,7 +309,9 @@ it("leaves alone what others made, says when it is in the way, and dumps it all"
   });
   expect(a.condition("l2tptunnel", "clash", "Programmed")).toMatchObject({
     ...notOurs,
-    message: expect.stringContaining("tunnel 9 that we did not make"),
+    message: expect.stringContaining(
+      "tunnel ID 9 belongs to a tunnel that l2tp-cni did not create",
+    ),
   });
   expect(a.condition("l2tptunnel", "clash", "Accepted")?.status).toBe("True");
   const rows = await a.ask({ op: "dump" });

@@ -154,7 +154,7 @@ describe("an address in a VRF", () => {
     const programmed = agent.condition("l2tptunnel", name, "Programmed");
     expect(programmed?.status).toBe("True");
     if (spec === AUTO && encapsulation === "IP") {
-      expect(programmed?.message).toContain("over IP the kernel's L2TP cannot be bound to red");
+      expect(programmed?.message).toContain("the kernel's L2TP over IP cannot be bound to red");
     }
   });
 
@@ -195,7 +195,7 @@ describe("an address in a VRF", () => {
     agent.write("asked.yaml", staticObjects(kernel, net.a, net.b));
     await until("the condition says so", () => {
       const programmed = agent.condition("l2tptunnel", "asked", "Programmed");
-      return programmed?.message.includes("over IP the kernel's L2TP cannot be bound to red");
+      return programmed?.message.includes("the kernel's L2TP over IP cannot be bound to red");
     });
     agent.remove("asked.yaml");
   });

@@ -176,7 +176,7 @@ describe("one datapath", () => {
     rmSync(join(agent.folder, "run", "datapath.sock"));
     agent.log = "";
     agent.launch();
-    await until("the agent says why", () => agent.log.includes("another l2tp-datapath runs"));
+    await until("the agent says why", () => agent.log.includes("another l2tp-datapath is running"));
     process.kill(pid, "SIGKILL");
     await until("the agent is ready", () => agent.ask({ op: "ready" }).then(() => true));
     expect(await agent.datapathPid()).not.toBe(pid);

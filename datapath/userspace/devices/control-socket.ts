@@ -1,12 +1,12 @@
-/** The socket of a tunnel over IP whose frames another datapath forwards: control messages go out by it. */
+/** The socket of a tunnel over IP whose frames another datapath forwards. It sends control messages. */
 import { Errno } from "../../../linux/errno.ts";
 import { sendConnected } from "../../../linux/socket.ts";
 import type { DatagramSocket } from "../packet/ports.ts";
 
-/** In front of a control message on the wire; the kernel puts it there. */
+/** The zero session ID in front of a control message on the wire. The kernel adds it. */
 const ZERO_SESSION_ID_BYTES = 4;
 
-/** It is read by process/control-sockets.ts, with the sockets of the tunnel's connections. */
+/** Sends only: process/control-sockets.ts reads this socket together with those of the tunnel's connections. */
 export class ControlSocket implements DatagramSocket {
   readonly fd: number;
   readonly local: string;

@@ -1,4 +1,4 @@
-/** Devices and sockets in memory, for tests of the packet path. They stand beside the real ones. */
+/** Devices and sockets in memory, for tests of the packet path. */
 
 import { encodeSockaddr, type SocketAddress } from "../../../linux/socket.ts";
 import { GsoType, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
@@ -9,15 +9,15 @@ import type { MessageVectors } from "../packet/vectors.ts";
 export class FakeDevice implements FrameDevice {
   readonly index = 1;
   acceptedGso: AcceptedGso = "all";
-  /** Frames that wait to be read. */
+  /** Frames to be read. */
   readonly toRead: Uint8Array[] = [];
-  /** What the device says of the next frame (virtio_net_hdr). */
+  /** The virtio_net_hdr of the next frame. */
   readonly header = new DataView(new ArrayBuffer(VNET_HEADER_BYTES));
-  /** Frames that were written. */
+  /** Written frames. */
   readonly written: Uint8Array[] = [];
-  /** errno that writing meets; 0: none. */
+  /** The errno of each write; 0: none. */
   writeErrno = 0;
-  /** As an old kernel: large frames are refused. */
+  /** True: rejects large frames, like an old kernel. */
   refusesLarge = false;
 
   read(arena: Arena, at: number): number {
@@ -37,9 +37,9 @@ export class FakeDevice implements FrameDevice {
   }
 }
 
-/** As io_uring does it: nothing is read or written before the call. */
+/** A batch like io_uring's: reads and writes happen in `run`. */
 export class FakeBatch implements FrameBatch {
-  /** Requests of each call. */
+  /** The number of requests in each call. */
   readonly calls: number[] = [];
   readonly #requests: (() => number)[] = [];
   readonly #results: number[] = [];
@@ -72,18 +72,18 @@ export class FakeBatch implements FrameBatch {
 export interface FakeDatagram {
   readonly from: SocketAddress;
   readonly bytes: Uint8Array;
-  /** Of each datagram, where the kernel has joined some. */
+  /** The bytes of each datagram, if the kernel has joined several. */
   readonly segment?: number;
 }
 
 export class FakeSocket implements DatagramSocket {
   readonly canSegment = true;
-  /** Datagrams that wait to be received. */
+  /** Datagrams to be received. */
   readonly toReceive: FakeDatagram[] = [];
   readonly sent: Uint8Array[] = [];
-  /** Datagrams of each message that was sent. */
+  /** The number of datagrams in each sent message. */
   readonly messages: number[] = [];
-  /** errno that the next message meets. */
+  /** The errno of the next send; 0: none. */
   sendErrno = 0;
 
   receive(messages: MessageVectors, first: number, count: number): number {

@@ -71,7 +71,7 @@ export class TunnelSocket implements DatagramSocket {
   }
 }
 
-/** By io_uring; one by one, once the kernel has refused. */
+/** Reads and writes by io_uring; one by one after the kernel has rejected io_uring. */
 export class KernelFrameBatch implements FrameBatch {
   readonly #arena: Arena;
   readonly #uring: Uring;
@@ -83,7 +83,7 @@ export class KernelFrameBatch implements FrameBatch {
   readonly #length: Int32Array;
   readonly #results: Int32Array;
 
-  /** @param refused is called once */
+  /** @param refused is called once, with the errno, when the kernel rejects io_uring */
   constructor(arena: Arena, uring: Uring, refused: (errno: number) => void) {
     this.#arena = arena;
     this.#uring = uring;
@@ -103,13 +103,13 @@ export class KernelFrameBatch implements FrameBatch {
   }
 
   run(count: number): void {
-    // A lone one has the shorter way.
+    // For a single request a plain system call is faster.
     if (count === 1) return this.#doAlone(0);
     const done = this.#isRefused ? 0 : this.#uring.run(count);
     for (let index = 0; index < done; index++) {
       const result = this.#uring.result(index);
       const isWrite = this.#isWrite[index] !== 0;
-      // Its devices cannot be told not to wait; none of them.
+      // The kernel's TAP devices do not support nonblocking requests by io_uring.
       if (result === -Errno.EOPNOTSUPP) this.#refuse(-result);
       if (result === -Errno.EOPNOTSUPP || (isWrite && result === -Errno.EAGAIN)) {
         this.#doAlone(index);
@@ -157,7 +157,7 @@ export class KernelFrameBatch implements FrameBatch {
   }
 }
 
-/** 0 where the call would only have had to wait; otherwise −errno. */
+/** Returns 0 if the call would have blocked or was interrupted; otherwise −errno. */
 function nothingOr(errno: number): number {
   return errno === Errno.EAGAIN || errno === Errno.EINTR ? 0 : -errno;
 }

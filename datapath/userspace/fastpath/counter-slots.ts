@@ -1,4 +1,4 @@
-/** Places among the counters, which programs and process have in common. */
+/** Slots in the array of counters, which programs and process share. */
 import { SharedArray } from "../../../linux/bpf.ts";
 import type { BypassedFrames } from "../packet/bypass.ts";
 import { COUNTERS } from "./layout.ts";
@@ -20,14 +20,14 @@ export class CounterSlots {
     return this.#array.fd;
   }
 
-  /** A place whose counters are 0; undefined: all are taken. */
+  /** Allocates a slot with zeroed counters; undefined: all slots are in use. */
   take(): number | undefined {
     const slot = this.#free.pop();
     if (slot !== undefined) this.#array.words.fill(0n, slot * WORDS, (slot + 1) * WORDS);
     return slot;
   }
 
-  /** No program counts there any more. */
+  /** Releases a slot. No program may use it any more. */
   giveBack(slot: number): void {
     this.#free.push(slot);
   }

@@ -1,4 +1,4 @@
-/** The devices by which datagrams leave and arrive. Those that arrive pass through a program there. */
+/** The underlay's devices, which send and receive the datagrams. The `decap` program is attached to their ingress. */
 
 import { attachIngress } from "../../../linux/bpf.ts";
 import { closeFd } from "../../../linux/fd.ts";
@@ -14,12 +14,12 @@ export class EgressDevices {
   readonly #program: number;
   readonly #log: (line: string) => void;
   #network: ReturnType<typeof readNetwork>;
-  /** Paths by the ends of a tunnel; null: programs cannot send there. */
+  /** Paths by a tunnel's endpoints; null: the programs cannot use the path. */
   readonly #routes = new Map<string, TunnelPath | null>();
-  /** Descriptors that hold the program at a device, by its index; null: it takes none. */
+  /** Descriptors of the attached programs, by device index; null: the program cannot be attached. */
   readonly #attached = new Map<number, number | null>();
 
-  /** @param program for what arrives */
+  /** @param program the program for received datagrams */
   constructor(socket: NetlinkSocket, program: number, log: (line: string) => void) {
     this.#socket = socket;
     this.#program = program;
@@ -27,7 +27,7 @@ export class EgressDevices {
     this.#network = readNetwork(socket);
   }
 
-  /** The path to the remote; null: programs cannot send there. */
+  /** Returns the path to the remote; null: the programs cannot use it. */
   nextHop({ local, remote, device }: Ends): TunnelPath | null {
     const key = `${formatEndpoint(local)} ${formatEndpoint(remote)} ${device?.index ?? ""}`;
     const known = this.#routes.get(key);
@@ -37,7 +37,7 @@ export class EgressDevices {
     return found;
   }
 
-  /** Links or routes have changed: all are read again. @param links that there are, by their indices */
+  /** Reads all again after links or routes have changed. @param links the indices of all existing links */
   forget(links: ReadonlySet<number>): void {
     this.#routes.clear();
     this.#network = readNetwork(this.#socket);
@@ -53,12 +53,12 @@ export class EgressDevices {
       const path = findPath(this.#network, remote, local, device);
       return path.isPlainEthernet && this.#attach(path.egress) ? path : null;
     } catch {
-      // The process says why when it sends.
+      // The process reports the error when it sends.
       return null;
     }
   }
 
-  /** True if datagrams that arrive at the device pass through the program. */
+  /** Attaches the program to the device. Returns true if it is attached. */
   #attach(ifindex: number): boolean {
     const known = this.#attached.get(ifindex);
     if (known !== undefined) return known !== null;
@@ -67,7 +67,7 @@ export class EgressDevices {
       return true;
     } catch (error) {
       const name = this.#network.link(ifindex)?.name ?? `device ${ifindex}`;
-      this.#log(`no fast path by ${name}: ${(error as Error).message}`);
+      this.#log(`fast path unavailable on ${name}: ${(error as Error).message}`);
       this.#attached.set(ifindex, null);
       return false;
     }

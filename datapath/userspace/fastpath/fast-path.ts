@@ -1,4 +1,4 @@
-/** The programs in the kernel, their maps, and which sessions are in them. */
+/** Loads the BPF programs and their maps, and maintains the maps' entries of sessions. */
 import type { SessionRx, SessionTx } from "../../../l2tp/codec.ts";
 import { attachIngress, BpfMap, loadProgram } from "../../../linux/bpf.ts";
 import { isErrno } from "../../../linux/errno.ts";
@@ -30,47 +30,47 @@ import { openPair, type Pair, type PairOptions, removeAt, setPairCarrier } from 
 import { PairDevice } from "./pair-device.ts";
 import { decap, dropAll, encap } from "./programs.ts";
 
-/** More go by the process. */
+/** The process forwards the frames of further sessions. */
 const MAX_SESSIONS = 16_384;
-/** Links and routes of a node may change all the time. */
+/** The minimum interval of checks: links and routes can change continuously. */
 const CHECK_INTERVAL_MS = 1000;
-/** The kernel does not announce that the MTU of a path, which a router has told, counts no longer. */
+/** The interval of unprompted checks: the kernel does not announce when a learned path MTU expires. */
 const ROUTES_INTERVAL_MS = 30_000;
-/** The kernel tells sockets of a "packet too big" before it has learned the MTU. */
+/** The kernel delivers a "packet too big" to sockets before it has stored the MTU. */
 const LEARNED_MS = 5;
-/** RTMGRP_* of links, addresses and routes. */
+/** RTMGRP_* bits for links, addresses and routes. */
 const CHANGES = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 const LOOPBACK = 1;
 
-/** A session, as far as the fast path has to know it. */
+/** The parts of a session that the fast path uses. */
 export interface FastPathSession {
   readonly config: Session;
   readonly tunnel: { readonly config: Tunnel };
   readonly tx: SessionTx;
   readonly rx: SessionRx;
   readonly maxFrameBytes: number;
-  /** True if frames with its session ID are for it. */
+  /** True if frames with its session ID belong to it. */
   readonly isReceiving: boolean;
   readonly hasCarrier: boolean;
 }
 
-/** The entries in the maps for a session. */
+/** A session's entries in the maps. */
 interface Entries {
   readonly encap: Uint8Array;
   readonly key: Uint8Array;
   readonly decap: Uint8Array;
 }
 
-/** A session's part in the fast path, for as long as there is the session. */
+/** A session's state in the fast path, for the lifetime of the session. */
 interface Part {
-  /** Its place among the counters. */
+  /** Its slot of counters. */
   readonly slot: number;
   device: PairDevice | null;
-  /** Null: its frames go by the process. */
+  /** Null: the process forwards its frames. */
   entries: Entries | null;
 }
 
-/** Whether frames of such a session need nothing that programs cannot do. */
+/** True if the tunnel requests the fast path and the programs support the session. */
 function wantsFastPath(session: Session, { fastPath }: Tunnel): boolean {
   const { sequencing, l2SpecificSublayer, sourceMac } = session;
   const isNumbered = sequencing.send || (sequencing.receive && l2SpecificSublayer === "Default");
@@ -96,7 +96,7 @@ function load() {
       decap: program("l2tp_decap", decap(fds)),
       guard: program("l2tp_guard", dropAll()),
     };
-    // Only here is known whether the kernel has tcx.
+    // This fails if the kernel has no tcx.
     closeFd(attachIngress(programs.decap, LOOPBACK));
     return { encaps, decaps, slots, programs };
   } catch (error) {
@@ -106,24 +106,24 @@ function load() {
 }
 
 class FastPath implements BypassDevices {
-  /** Readable when links or routes of the node have changed, or when a router has told the MTU of a path over IPv6. */
+  /** Readable after a change of the node's links or routes, or after an ICMPv6 "packet too big". */
   readonly fds: readonly number[];
   readonly #loaded = load();
   readonly #node = new NetlinkSocket(NETLINK_ROUTE, null);
   readonly #monitor = new NetlinkSocket(NETLINK_ROUTE, null, CHANGES);
-  /** null: the node has no IPv6. Over IPv4, routers fragment what is too large. */
+  /** null: the node has no IPv6. Over IPv4, routers fragment datagrams that are too large. */
   readonly #tooBig: number | null;
   readonly #egress: EgressDevices;
   readonly #log: (line: string) => void;
   readonly #parts = new Map<FastPathSession, Part>();
-  /** The session whose datagrams an entry takes, by its key. */
+  /** The session of each `decap` entry, by the entry's key. */
   readonly #owners = new Map<string, FastPathSession>();
   #checkedMs = Number.NEGATIVE_INFINITY;
   #dueMs = Number.POSITIVE_INFINITY;
 
   /**
-   * @param log is called with what goes wrong
-   * @throws SystemError, where the kernel or a missing capability does not allow it
+   * @param log is called with each failure
+   * @throws SystemError if the kernel lacks a feature or the process a capability
    */
   constructor(log: (line: string) => void) {
     this.#log = log;
@@ -168,7 +168,7 @@ class FastPath implements BypassDevices {
     } catch (error) {
       // The kernel has no cls_bpf, or no veth.
       if (!isErrno(error, "ENOENT", "EOPNOTSUPP")) throw error;
-      this.#log(`session ${session.key}: no fast path: ${messageOf(error)}`);
+      this.#log(`session ${session.key}: fast path unavailable: ${messageOf(error)}`);
       return null;
     }
   }
@@ -179,7 +179,7 @@ class FastPath implements BypassDevices {
     try {
       this.setCarrier(device, false);
     } catch (error) {
-      this.#log(`the pair of link ${nodeEnd} keeps its carrier: ${messageOf(error)}`);
+      this.#log(`cannot clear the carrier of veth ${nodeEnd}: ${messageOf(error)}`);
     }
     for (const hold of device.holds) closeFd(hold);
     const { encaps } = this.#loaded;
@@ -192,7 +192,7 @@ class FastPath implements BypassDevices {
     try {
       deleteLinkNow(this.#node, device.pair.nodeEnd);
     } catch (error) {
-      // The pod has deleted its end, and the kernel this one with it.
+      // The pod has deleted its end, and with it the kernel has deleted this one.
       if (!isErrno(error, "ENODEV")) throw error;
     }
   }
@@ -211,7 +211,7 @@ class FastPath implements BypassDevices {
     const pair = pairDevice?.pair ?? null;
     const entries = pair === null ? null : this.#entriesOf(session, part, pair);
     const before = part.entries;
-    // What stands is not written again: a program may just be reading it.
+    // An unchanged entry is not written: a program may be reading it.
     if (isSame(before, entries)) return;
     try {
       const isElsewhere = entries === null || !areEqual(entries.key, before?.key);
@@ -224,9 +224,9 @@ class FastPath implements BypassDevices {
       decaps.set(entries.key, entries.decap);
       this.#owners.set(nameOf(entries.key), session);
     } catch (error) {
-      // The next check tries again; what comes meanwhile comes to the socket.
+      // The next check retries. Meanwhile datagrams reach the process's socket.
       part.entries = null;
-      this.#log(`session ${session.config.key}: no fast path: ${messageOf(error)}`);
+      this.#log(`session ${session.config.key}: fast path unavailable: ${messageOf(error)}`);
     }
   }
 
@@ -249,7 +249,7 @@ class FastPath implements BypassDevices {
     while (this.#monitor.drain());
     const isTooBig = this.#tooBig !== null && drainPacketTooBig(this.#tooBig);
     const dueMs = isTooBig ? now + LEARNED_MS : now;
-    // The first of many counts.
+    // The first of several changes sets the time.
     this.#dueMs = Math.min(this.#dueMs, Math.max(this.#checkedMs + CHECK_INTERVAL_MS, dueMs));
     this.poll(now, lost);
   }
@@ -259,7 +259,7 @@ class FastPath implements BypassDevices {
       return openPacketTooBig();
     } catch (error) {
       if (!isErrno(error, "EAFNOSUPPORT")) {
-        this.#log(`the fast path learns MTUs late: ${messageOf(error)}`);
+        this.#log(`path MTU changes take effect late on the fast path: ${messageOf(error)}`);
       }
       return null;
     }
@@ -273,7 +273,7 @@ class FastPath implements BypassDevices {
       this.#check(lost);
     } catch (error) {
       this.#dueMs = now + CHECK_INTERVAL_MS;
-      this.#log(`links and routes cannot be looked at now: ${messageOf(error)}`);
+      this.#log(`cannot read links and routes: ${messageOf(error)}; retrying`);
     }
     if (this.#parts.size === 0) this.#dueMs = Number.POSITIVE_INFINITY;
   }
@@ -292,22 +292,22 @@ class FastPath implements BypassDevices {
     }
   }
 
-  /** False: there is no room for it. */
+  /** Adds the session. False: the fast path is full. */
   #join(session: FastPathSession): boolean {
     const slot = this.#loaded.slots.take();
     if (slot === undefined) {
-      this.#log(`session ${session.config.key}: no fast path, there are ${MAX_SESSIONS} on it`);
+      this.#log(`session ${session.config.key}: fast path full (${MAX_SESSIONS} sessions)`);
       return false;
     }
     this.#parts.set(session, { slot, device: null, entries: null });
     return true;
   }
 
-  /** Null: its frames are to go by the process. */
+  /** Returns the session's entries; null: the process must forward its frames. */
   #entriesOf(session: FastPathSession, { slot }: Part, pair: Pair): Entries | null {
     const { config, tx, rx, maxFrameBytes } = session;
     const tunnel = session.tunnel.config;
-    // Nobody is there to send to, yet or any more.
+    // The session is not negotiated, or the peer's circuit is down.
     if (config.sessionId === 0 || tx.sessionId === 0 || !session.hasCarrier) return null;
     if (!session.isReceiving || !wantsFastPath(config, tunnel)) return null;
     const path = this.#egress.nextHop(tunnel);
@@ -324,7 +324,7 @@ class FastPath implements BypassDevices {
     };
   }
 
-  /** What comes for it goes to the socket. */
+  /** Deletes the session's `decap` entry: its datagrams then reach the process's socket. */
   #withdraw(session: FastPathSession, { key }: Entries): void {
     const name = nameOf(key);
     if (this.#owners.get(name) !== session) return;
@@ -333,7 +333,7 @@ class FastPath implements BypassDevices {
   }
 }
 
-/** The fast path as a way past the process: programs and maps are loaded for the first session that can have it. */
+/** The fast path as a bypass of the process. Programs and maps are loaded for the first session that can use it. */
 export const fastPath: BypassKind = {
   isFor: wantsFastPath,
   start(log) {
@@ -341,7 +341,7 @@ export const fastPath: BypassKind = {
       return new FastPath(log);
     } catch (error) {
       // The kernel has no tcx (Linux 6.6), or the process must not load programs.
-      log(`no fast path (${messageOf(error)}): all frames pass through this process`);
+      log(`fast path unavailable (${messageOf(error)}): this process forwards all frames`);
       return null;
     }
   },

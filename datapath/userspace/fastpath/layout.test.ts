@@ -59,7 +59,7 @@ it.each([
   ["", false],
   ["a1b2c3d4", false],
   ["a1b2c3d4e5f60718", true],
-] as const)("the cookie %j, sublayer %s: as our own receiver takes it", (cookie, sublayer) => {
+] as const)("writes cookie %j, sublayer %s as our receiver decodes them", (cookie, sublayer) => {
   const header = encapsulationHeader(...v4, tx(cookie, sublayer));
   const l2tp = 28;
   const out = createHeaderOut();
@@ -70,18 +70,18 @@ it.each([
   expect(decodeSessionHeader(from, header.length, rx, out)).toBe(DecodeStatus.Ok);
   expect(out.next).toBe(header.length);
   const arrival = encodeDecap({ device: 9, slot: 3, maxFrame: 1500, family: 4, rx });
-  // With the frame's own Ethernet header.
+  // Includes the frame's own Ethernet header.
   expect(view(arrival).getUint32(DECAP.strip, true)).toBe(header.length + 14);
   expect(view(arrival).getUint32(DECAP.cookieBytes, true)).toBe(cookie.length / 2);
   const text = Buffer.from(arrival.subarray(DECAP.cookie, DECAP.cookie + 8)).toString("hex");
   expect(text).toBe(cookie.padEnd(16, "0"));
 });
 
-it("sums the IPv4 header as its receiver will", () => {
+it("sums the IPv4 header as the receiver does", () => {
   const header = encapsulationHeader(...v4, tx("", false));
   const port = encodeEncap({ other: 4, egress: 2, slot: 1, maxFrame: 1464, header });
   const ip = port.subarray(ENCAP.header + 14, ENCAP.header + 34);
-  // What the program completes it with.
+  // The fields that the program sets.
   view(ip).setUint16(2, 1234);
   view(ip).setUint16(4, 0xbeef);
   let sum = view(port).getUint32(ENCAP.ipSum, true);
@@ -94,21 +94,21 @@ it("sums the IPv4 header as its receiver will", () => {
   expect(check).toBe(0xffff);
 });
 
-it("keeps sessions of other ends apart", () => {
+it("distinguishes sessions with other endpoints", () => {
   const keys = [
     decapKey(...v4, 1),
     decapKey(...v4, 2),
     decapKey(v4[1], v4[0], 1),
     decapKey(v4[0], { ...v4[1], port: 1 }, 1),
     decapKey(...v6, 1),
-    // Whose first bytes are the IPv4 addresses'.
+    // IPv6 addresses that begin with the bytes of the IPv4 addresses.
     decapKey({ address: "c000:201::", port: 1701 }, { address: "c000:202::", port: 5000 }, 1),
   ].map((key) => Buffer.from(key).toString("hex"));
   expect(new Set(keys).size).toBe(keys.length);
   expect(keys.every((key) => key.length === 2 * DECAP_KEY.bytes)).toBe(true);
 });
 
-it("passes on what is not encapsulated", () => {
+it("passes frames on without encapsulation", () => {
   const port = view(passOn(7));
   expect([port.getUint32(ENCAP.other, true), port.getUint32(ENCAP.egress, true)]).toEqual([7, 0]);
 });

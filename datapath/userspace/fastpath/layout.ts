@@ -1,4 +1,4 @@
-/** What the programs find in their maps: the same bytes as programs.ts reads. */
+/** The layout of the map entries that programs.ts reads. */
 import { encodeDataHeader, type SessionRx, type SessionTx } from "../../../l2tp/codec.ts";
 import type { Endpoint } from "../../../model/model.ts";
 import {
@@ -11,33 +11,33 @@ import {
 } from "../../../net/headers.ts";
 import { parseAddress } from "../../../net/ip.ts";
 
-/** By the index of the device that a frame comes in at, on the node. */
+/** The key is the index of the node's device that receives the frame. */
 export const ENCAP = {
   bytes: 120,
   keyBytes: 4,
-  /** Where frames go that are not encapsulated. */
+  /** The index of the device for frames that are not encapsulated. */
   other: 0,
   /** The index of the underlay's device; 0: nothing is encapsulated. */
   egress: 4,
-  /** The session's place among the counters. */
+  /** The session's slot of counters. */
   slot: 8,
-  /** Larger frames do not fit the underlay, or the session. */
+  /** The largest frame, in bytes, that the underlay and the session allow. */
   maxFrame: 12,
-  /** Of IP, UDP and L2TP. */
+  /** Bytes of the IP, UDP and L2TP headers. */
   headerBytes: 16,
-  /** Of the IPv4 header's words but its length and identification, as this machine loads them. */
+  /** The sum of the IPv4 header's words in host byte order, without length and identification. */
   ipSum: 20,
-  /** What bpf_skb_adjust_room is told. */
+  /** The flags for bpf_skb_adjust_room. */
   growFlags: 24,
   /**
-   * Ethernet, IP, UDP and L2TP. The first is empty, to be filled in by the kernel; what stood there, the frame's own,
-   * may be a multicast's, which bpf_redirect_neigh sends to nobody.
+   * The Ethernet, IP, UDP and L2TP headers. The kernel fills in the Ethernet header, which is zero here:
+   * bpf_redirect_neigh drops packets with a multicast address, which the frame's own header may have.
    */
   header: 32,
   headerCapacity: 88,
 } as const;
 
-/** By whom a datagram is for, who sent it, and its session id. */
+/** The key: a datagram's destination, source and session ID. */
 export const DECAP_KEY = {
   bytes: 48,
   local: 0,
@@ -50,24 +50,24 @@ export const DECAP_KEY = {
 
 export const DECAP = {
   bytes: 32,
-  /** The index of the device whose other end gets the frames. */
+  /** The index of the veth whose peer receives the frames. */
   device: 0,
   slot: 4,
   cookieBytes: 8,
   maxFrame: 12,
   cookie: 16,
-  /** All in front of the frame's own payload: IP, UDP, L2TP and the frame's Ethernet header. */
+  /** Bytes in front of the frame's payload: IP, UDP, L2TP and the frame's Ethernet header. */
   strip: 24,
 } as const;
 
-/** Words of 64 bits. */
+/** Offsets in words of 64 bits. */
 export const COUNTERS = {
   bytes: 40,
   txPackets: 0,
   txBytes: 1,
   rxPackets: 2,
   rxBytes: 3,
-  /** When the last frame came, in nanoseconds of the monotonic clock. */
+  /** The time of the last received frame, in nanoseconds of the monotonic clock. */
   lastReceived: 4,
 } as const;
 
@@ -80,7 +80,7 @@ const SESSION_HEADER_BYTES = L2TP_UDP_PREFIX_BYTES + SESSION_ID_BYTES;
 export type IpFamily = 4 | 6;
 export const familyOf = ({ address }: Endpoint): IpFamily => (address.includes(":") ? 6 : 4);
 
-/** IP, UDP and L2TP in front of a frame. */
+/** Returns the IP, UDP and L2TP headers in front of a frame. */
 export function encapsulationHeader(local: Endpoint, remote: Endpoint, tx: SessionTx): Uint8Array {
   const family = familyOf(remote);
   const ipBytes = IP_HEADER_BYTES[family];
@@ -112,6 +112,7 @@ export interface EncapEntry {
   readonly header: Uint8Array;
 }
 
+/** Encodes an entry of the `encap` map. */
 export function encodeEncap(entry: EncapEntry): Uint8Array {
   const { header } = entry;
   const bytes = new Uint8Array(ENCAP.bytes);
@@ -139,16 +140,18 @@ export function encodeEncap(entry: EncapEntry): Uint8Array {
   return bytes;
 }
 
-/** Nothing of what comes in at a device is encapsulated; it goes to another. */
+/** Returns an entry that passes a device's frames on to another device without encapsulation. */
 export const passOn = (other: number): Uint8Array =>
   encodeEncap({ other, egress: 0, slot: 0, maxFrame: 0, header: new Uint8Array(0) });
 
+/** Encodes a key of the `encap` map. */
 export function encapKey(ifindex: number): Uint8Array {
   const bytes = new Uint8Array(ENCAP.keyBytes);
   new DataView(bytes.buffer).setUint32(0, ifindex, true);
   return bytes;
 }
 
+/** Encodes a key of the `decap` map. @throws TypeError if an address is not an IP address */
 export function decapKey(local: Endpoint, remote: Endpoint, sessionId: number): Uint8Array {
   const bytes = new Uint8Array(DECAP_KEY.bytes);
   const view = new DataView(bytes.buffer);
@@ -169,6 +172,7 @@ export interface DecapEntry {
   readonly rx: SessionRx;
 }
 
+/** Encodes an entry of the `decap` map. */
 export function encodeDecap({ device, slot, maxFrame, family, rx }: DecapEntry): Uint8Array {
   const bytes = new Uint8Array(DECAP.bytes);
   const view = new DataView(bytes.buffer);
@@ -176,7 +180,7 @@ export function encodeDecap({ device, slot, maxFrame, family, rx }: DecapEntry):
   view.setUint32(DECAP.slot, slot, true);
   view.setUint32(DECAP.cookieBytes, rx.cookieBytes, true);
   view.setUint32(DECAP.maxFrame, maxFrame, true);
-  // As it is on the wire; what a short one lacks is 0 on both sides of the comparison.
+  // In network byte order. The missing bytes of a short cookie are 0 on both sides of the comparison.
   if (rx.cookieBytes > 0) view.setUint32(DECAP.cookie, rx.cookieHigh);
   if (rx.cookieBytes > 4) view.setUint32(DECAP.cookie + 4, rx.cookieLow);
   const headers = IP_HEADER_BYTES[family] + UDP_HEADER_BYTES + SESSION_HEADER_BYTES;
@@ -187,6 +191,6 @@ export function encodeDecap({ device, slot, maxFrame, family, rx }: DecapEntry):
 
 function requireAddress({ address }: Endpoint): Uint8Array {
   const bytes = parseAddress(address);
-  if (bytes === undefined) throw new TypeError(`${JSON.stringify(address)} is no IP address`);
+  if (bytes === undefined) throw new TypeError(`${JSON.stringify(address)} is not an IP address`);
   return bytes;
 }

@@ -5,7 +5,7 @@ import type { Pair } from "./pair.ts";
 /** The device of a session on the fast path: the process reads and writes the pair's TAP device. */
 export class PairDevice extends TapDevice {
   readonly pair: Pair;
-  /** Descriptors that hold the programs at the pair's links. */
+  /** Descriptors of the programs that are attached to the pair's links. */
   readonly holds: readonly number[];
 
   constructor(pair: Pair, holds: readonly number[], acceptedGso: AcceptedGso) {

@@ -1,6 +1,6 @@
 /**
- * The device of a session on the fast path: a veth pair. One end is the pod's (or the bridge's); the other one
- * stays on the node, where the programs are, beside a TAP device of the process for what they leave to it.
+ * The device of a session on the fast path: a veth pair. One end is in the pod (or in the bridge). The other end is on
+ * the node, with the programs, beside a TAP device for the frames that the process must forward.
  */
 import { createHash } from "node:crypto";
 import { isErrno } from "../../../linux/errno.ts";
@@ -20,7 +20,7 @@ import { pseudowireLabel } from "../../../model/link-label.ts";
 import type { Session } from "../../../model/model.ts";
 import type { DevicePlace } from "../../datapath.ts";
 
-/** Nothing is too large for the node's end: the pod's has the session's MTU. */
+/** The node's end accepts frames of any size. The pod's end has the session's MTU. */
 const VETH_MTU = 65_535;
 const NAME_DIGITS = 10;
 
@@ -29,31 +29,31 @@ export interface Pair {
   readonly tapIndex: number;
   /** The index of the veth pair's end on the node. */
   readonly nodeEnd: number;
-  /** The index of its other end, in the namespace of the pod, or of the node where a bridge has it. */
+  /** The index of its other end, in the pod's namespace, or on the node if the end is in a bridge. */
   readonly podEnd: number;
 }
 
 export interface PairOptions {
-  /** Whether one is made where there is none. */
+  /** True: create a pair if it is missing. */
   readonly isWanted: boolean;
   readonly offload: DeviceOffload;
   /**
-   * A program that drops all: without ours, and so without this process, a pod's frames must not come upon the
-   * node's own stack.
+   * A program that drops all frames: without our programs, and so without this process, a pod's frames must not reach
+   * the node's network stack.
    */
   readonly guard: number;
 }
 
-/** The names of the session's links on the node: nobody else has a say in them. */
+/** Returns the names of the session's links on the node, which pods cannot change. */
 function namesOf(key: string): { nodeEnd: string; tap: string } {
   const digits = createHash("sha256").update(key).digest("hex").slice(0, NAME_DIGITS);
   return { nodeEnd: `l2tpf${digits}`, tap: `l2tpt${digits}` };
 }
 
 /**
- * The pair whose one end stands at the place; made where nothing does, if that is wanted.
- * @param node of the node's namespace
- * @returns null: something else stands there, or nothing does and none is wanted
+ * Returns the session's pair with one end at `place`. Creates it if the place is empty and `isWanted`.
+ * @param node a socket in the node's namespace
+ * @returns null: the place has another device, or is empty and no pair is wanted
  * @throws SystemError
  */
 export function openPair(
@@ -67,7 +67,7 @@ export function openPair(
   let nodeEnd = findLink(node, names.nodeEnd);
   if (end === undefined) {
     if (!isWanted) return null;
-    // Of a pair whose other end stands elsewhere: the session's device is to be here.
+    // The old pair's other end is in another place, but the session's device belongs here.
     if (nodeEnd !== undefined) deleteLinkNow(node, nodeEnd.index);
     const peer = { name: place.name, netns: place.netns ?? OWN_NETNS };
     createVeth(node, { name: names.nodeEnd, mtu: VETH_MTU }, peer);
@@ -75,7 +75,7 @@ export function openPair(
   }
   if (nodeEnd === undefined || !isPair(nodeEnd, end)) return null;
   try {
-    // Also of one that a process left behind before it had come so far.
+    // Also for a pair that a process left without the guard.
     setIngressProgram(node, nodeEnd.index, guard, "l2tp_guard");
   } catch (error) {
     deleteLinkNow(node, nodeEnd.index);
@@ -86,7 +86,7 @@ export function openPair(
   return { ...ends, ...openTapOf(node, nodeEnd, key, names.tap, offload) };
 }
 
-/** @param end what was at the pod's place; undefined: it was made just now */
+/** @param end the link that was at the pod's place; undefined: the pair was just created */
 function isPair(nodeEnd: LinkInfo, end: LinkInfo | undefined): boolean {
   return end === undefined || (end.kind === "veth" && nodeEnd.peer === end.index);
 }
@@ -101,10 +101,11 @@ function openTapOf(
   const tap = openTap(null, name, offload, false);
   try {
     const link = findLink(node, name);
-    if (link === undefined) throw new Error(`TAP device ${name} is gone again`);
+    if (link === undefined)
+      throw new Error(`TAP device ${name} was deleted while it was being opened`);
     const alias = `fast path of ${key}`;
     for (const index of [nodeEnd.index, link.index]) {
-      // Neither has anything to say of its own to pod or peer.
+      // Neither link may send packets of its own to pod or peer.
       setLink(node, index, { alias, addressGeneration: false });
     }
     return { tap, tapIndex: link.index };
@@ -114,13 +115,13 @@ function openTapOf(
   }
 }
 
-/** What is left of the session's pair at the place is deleted. False: there was nothing. */
+/** Deletes the session's pair at the place. False: the place has no such pair. */
 export function removeAt(place: DevicePlace, key: string): boolean {
   const node = new NetlinkSocket(NETLINK_ROUTE, null);
   try {
     const nodeEnd = findLink(node, namesOf(key).nodeEnd);
     const end = findAt(place);
-    // The label is the pod's to write; the other end on the node is not.
+    // The pod can change the label, but not the name of the end on the node.
     if (nodeEnd === undefined || end === undefined || !isPair(nodeEnd, end)) return false;
     deleteLinkNow(node, nodeEnd.index);
     return true;
@@ -129,7 +130,7 @@ export function removeAt(place: DevicePlace, key: string): boolean {
   }
 }
 
-/** Before anybody else sees it: else nobody would know it again. */
+/** Sets the label before any other program sees the link: the agent recognizes the link by it. */
 function label(place: DevicePlace, alias: string): void {
   at(place, (socket, end) => {
     if (end !== undefined) setLink(socket, end.index, { alias });
@@ -150,12 +151,12 @@ function at<T>(
   }
 }
 
-/** Whether the pod's end has a carrier: as long as the node's is up. */
+/** Sets the carrier of the pod's end: it follows whether the node's end is up. */
 export function setPairCarrier(node: NetlinkSocket, { nodeEnd }: Pair, on: boolean): void {
   try {
     setLink(node, nodeEnd, { up: on });
   } catch (error) {
-    // The pod has gone, and its end with it.
+    // The pod was deleted, and its end with it.
     if (!isErrno(error, "ENODEV")) throw error;
   }
 }

@@ -1,9 +1,8 @@
 /**
- * The fast path: frames of a pseudowire go by BPF programs from the pod's device to the wire and back, in one piece
- * each, without a process. `encap` runs where frames come in from a pod (or from the process's TAP
- * device), `decap` where datagrams come in from the underlay. What they cannot do, and all that is wrong in
- * any way, they leave to the process: it has the same datagrams at its socket and the same frames at its TAP
- * device, and counts.
+ * The fast path: BPF programs forward a pseudowire's frames between the pod's device and the underlay, uncut and
+ * without a process. `encap` runs on the ingress of the pod's device and of the process's TAP device, `decap` on the
+ * ingress of the underlay's devices. The programs pass frames and datagrams that they do not support, or that are
+ * invalid, on to the process: its TAP device and socket receive them, and it counts them.
  */
 
 import {
@@ -62,30 +61,30 @@ const ADJ_ROOM_MAC = 1;
 const ADJ_ROOM_FIXED_GSO = 1;
 const ADJ_ROOM_DECAP_IPV4 = 128;
 const ADJ_ROOM_DECAP_IPV6 = 256;
-/** For this host, not for another whose frames come by. */
+/** The packet is addressed to this host. */
 const PACKET_HOST = 0;
-/** enum tcx_action_base: the next program, or the stack, has it. */
+/** enum tcx_action_base: pass the packet on to the next program, or to the stack. */
 const TCX_NEXT = -1;
 const TCX_DROP = 2;
 
-/** As this machine loads what is in network order. */
+/** Converts network byte order to this machine's. */
 const swap16 = (value: number) => ((value & 0xff) << 8) | (value >> 8);
 const TYPE = { ipv4: swap16(ETHERTYPE.ipv4), ipv6: swap16(ETHERTYPE.ipv6) } as const;
-/** More fragments, or an offset. */
+/** The "more fragments" flag and the fragment offset. */
 const FRAGMENT = swap16(0x3fff);
 /** Version 3, no T bit (RFC 3931, section 4.1.2.1). */
 const DATA_MESSAGE = 0x0000_0300;
 const PROTOCOL = { tcp: 6, udp: 17 } as const;
 const SESSION_BYTES = L2TP_UDP_PREFIX_BYTES + SESSION_ID_BYTES;
 const IPV4_VERSION_AND_LENGTH = 0x45;
-/** IPv4's total length is of 16 bits. */
+/** The IPv4 total length has 16 bits. */
 const MAX_LARGE_FRAME_BYTES = 65_400;
 
-/** What comes in from a pod is encapsulated; the rest, and what comes from the process, goes on to another device. */
+/** Encapsulates frames from a pod. Passes all others, and frames from the process, on to the entry's other device. */
 export function encap(maps: MapFds): Uint8Array {
-  /** On the stack, which has no bytes that a helper may read before they were written. */
+  /** Offsets on the stack. A helper may read only bytes that the program has written. */
   const HEADER = -ENCAP.headerCapacity;
-  /** The IP header in it. */
+  /** The outer IP header. */
   const OUTER = HEADER + ETHERNET_HEADER_BYTES;
   const FRAME = HEADER - 40;
   const KEY = FRAME - 8;
@@ -148,7 +147,7 @@ export function encap(maps: MapFds): Uint8Array {
   return a.alu("mov", R0, TCX_DROP).exit().finish();
 }
 
-/** Lengths, identification and checksum. R2: bytes of the IP packet. */
+/** Sets lengths, identification and checksum. R2: bytes of the IP packet. */
 function completeIpv4(a: Assembler, header: number, saved: number): void {
   a.store("u64", R10, saved, reg(R2)).toNetworkOrder(R2, 16);
   a.store("u16", R10, header + 2, reg(R2))
@@ -165,12 +164,12 @@ function completeIpv4(a: Assembler, header: number, saved: number): void {
   a.store("u16", R10, header + IPV4_HEADER_BYTES + 4, reg(R2));
 }
 
-/** Drops all: what stands at a pair's end on the node while no other program does. */
+/** Drops all frames: attached to a pair's end on the node, it takes effect while no other program is attached. */
 export function dropAll(): Uint8Array {
   return new Assembler().alu("mov", R0, TCX_DROP).exit().finish();
 }
 
-/** A session's datagrams that are as they should be; all others go on to the socket. */
+/** Decapsulates a session's valid datagrams. Passes all others on to the socket. */
 export function decap(maps: MapFds): Uint8Array {
   const IPV4_DATAGRAM = IPV4_HEADER_BYTES + UDP_HEADER_BYTES + SESSION_BYTES;
   const IPV6_DATAGRAM = IPV6_HEADER_BYTES + UDP_HEADER_BYTES + SESSION_BYTES;
@@ -216,7 +215,7 @@ export function decap(maps: MapFds): Uint8Array {
   a.label("find");
   lookUp(a, maps.decap, KEY).jumpIf(R0, "eq", 0, "next").alu("mov", R7, reg(R0));
   requireCookie(a, COOKIE);
-  // The frame's Ethernet header, and what follows it: of IP headers, where it has them.
+  // Load the frame's Ethernet header.
   a.load("u32", R2, R7, DECAP.strip);
   loadBytes(a, reg(R2), ETHERNET, ETHERNET_HEADER_BYTES).jumpIf(R0, "ne", 0, "next");
   a.load("u32", R9, R6, SKB.length).load("u32", R2, R7, DECAP.strip).alu("sub", R9, reg(R2));
@@ -233,7 +232,7 @@ export function decap(maps: MapFds): Uint8Array {
   a.load("u32", R1, R7, DECAP.maxFrame).jumpIf(R9, "gt", reg(R1), "next");
 
   a.label("strip");
-  // Who is to cut the frame has to know what it is.
+  // The device that segments the frame must know its protocol.
   a.load("u16", R1, R10, ETHERNET + ETHERNET_HEADER_BYTES - 2).alu("mov", R4, ADJ_ROOM_FIXED_GSO);
   a.jumpIf(R1, "ne", TYPE.ipv4, "no ipv4").alu("or", R4, ADJ_ROOM_DECAP_IPV4);
   a.label("no ipv4");
@@ -258,13 +257,13 @@ export function decap(maps: MapFds): Uint8Array {
   return a.alu("mov", R0, TCX_DROP).exit().finish();
 }
 
-/** The length at `field` is what follows the first `before` bytes: nothing is missing, nothing stands behind. */
+/** Requires that the length at `field` covers exactly the bytes after the first `before`: no truncation, no trailer. */
 function requireLength(a: Assembler, field: number, before: number): void {
   a.load("u16", R1, R10, field).toNetworkOrder(R1, 16);
   a.load("u32", R2, R6, SKB.length).alu("sub", R2, before).jumpIf(R1, "ne", reg(R2), "next");
 }
 
-/** A data message without a UDP checksum; its ports and session id into the key. */
+/** Requires a data message without a UDP checksum. Writes its ports and session ID into the key. */
 function takeDatagram(a: Assembler, udp: number, key: number, family: number): void {
   a.load("u16", R1, R10, udp + 6).jumpIf(R1, "ne", 0, "next");
   a.load("u32", R1, R10, udp + UDP_HEADER_BYTES).jumpIf(R1, "ne", DATA_MESSAGE, "next");
@@ -275,7 +274,7 @@ function takeDatagram(a: Assembler, udp: number, key: number, family: number): v
   a.store("u32", R10, key + DECAP_KEY.family, family);
 }
 
-/** R8: where the cookie is. */
+/** Requires the session's cookie. R8: the cookie's offset in the packet. */
 function requireCookie(a: Assembler, cookie: number): void {
   a.store("u64", R10, cookie, 0);
   a.load("u32", R1, R7, DECAP.cookieBytes).jumpIf(R1, "eq", 0, "cookie is right");
@@ -290,20 +289,20 @@ function requireCookie(a: Assembler, cookie: number): void {
 }
 
 interface Large {
-  /** Where on the stack the first 20 bytes of its IP header are. */
+  /** Stack offset of the first 20 bytes of its IP header. */
   readonly ip: number;
   /** Scratch space on the stack. */
   readonly byte: number;
   readonly saved: number;
-  /** Where R7 has the bound of a frame. */
+  /** Offset, from R7, of the largest allowed frame. */
   readonly maxFrame: number;
   readonly otherwise: string;
 }
 
 /**
- * A large frame counts as what it will be cut into. R1: its EtherType, R2: where its IP header is in the packet,
- * R9: its bytes. Sets R8 to the frames and R9 to their bytes; goes `otherwise` where it is no plain TCP or
- * UDP, or its frames are too large.
+ * Counts a large frame as its segments. R1: its EtherType, R2: the offset of its IP header in the packet, R9: its
+ * bytes. Sets R8 to the number of frames and R9 to their bytes. Jumps to `otherwise` if it is not plain TCP or UDP, or
+ * if its segments are too large.
  */
 function measureLarge(a: Assembler, { ip, byte, saved, maxFrame, otherwise }: Large): void {
   a.alu("mov", R3, reg(R2)).jumpIf(R1, "ne", TYPE.ipv4, "large ipv6");
@@ -321,7 +320,7 @@ function measureLarge(a: Assembler, { ip, byte, saved, maxFrame, otherwise }: La
   a.label("udp");
   a.alu("add", R3, UDP_HEADER_BYTES);
   a.label("headers");
-  // From the packet's start to those of the frame.
+  // Make R3 the bytes of the frame's headers: subtract the offset of the frame.
   a.load("u64", R2, R10, saved).alu("sub", R2, ETHERNET_HEADER_BYTES).alu("sub", R3, reg(R2));
   a.jumpIf(R3, "gt", reg(R9), otherwise);
   a.load("u32", R1, R6, SKB.gsoSize).alu("mov", R2, reg(R1)).alu("add", R2, reg(R3));
@@ -331,12 +330,12 @@ function measureLarge(a: Assembler, { ip, byte, saved, maxFrame, otherwise }: La
   a.alu("mov", R2, reg(R8)).alu("sub", R2, 1).alu("mul", R2, reg(R3)).alu("add", R9, reg(R2));
 }
 
-/** R0: the value, or 0. */
+/** Looks up a map value. R0: its address, or 0. */
 function lookUp(a: Assembler, map: number, key: number): Assembler {
   return a.loadMap(R1, map).alu("mov", R2, reg(R10)).alu("add", R2, key).call(HELPER.mapLookup);
 }
 
-/** From the packet to the stack. R0: 0 where it has so many. */
+/** Copies bytes from the packet to the stack. R0: 0 if the packet has them. */
 function loadBytes(
   a: Assembler,
   from: Parameters<Assembler["alu"]>[2],
@@ -347,7 +346,7 @@ function loadBytes(
   return a.alu("mov", R4, bytes).call(HELPER.loadBytes);
 }
 
-/** From the stack to the packet's R2, as many as R4 says. */
+/** Copies R4 bytes from the stack to offset R2 of the packet. */
 function storeBytes(a: Assembler, from: number): Assembler {
   a.alu("mov", R1, reg(R6)).alu("mov", R3, reg(R10)).alu("add", R3, from);
   return a.alu("mov", R5, 0).call(HELPER.storeBytes);

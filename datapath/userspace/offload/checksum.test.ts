@@ -6,11 +6,11 @@ import { GENERATED, generatePackets } from "./generate/packets.ts";
 import { createPacketMemory } from "./packet-memory.ts";
 import { referenceSum } from "./testdata.ts";
 
-it("is what packets.generated.ts holds, which is stale unless `make generate` has run", async () => {
+it("matches packets.generated.ts, which is stale until `make generate` runs", async () => {
   expect(readFileSync(GENERATED, "utf8")).toBe(await generatePackets());
 });
 
-it("sums as the reference does, whatever the place and the length", () => {
+it("matches the reference sum at any offset and length", () => {
   const random = new Random(7);
   const { bytes, sum } = createPacketMemory(200_000);
   for (let i = 0; i < bytes.length; i++) bytes[i] = random.below(256);
@@ -22,7 +22,7 @@ it("sums as the reference does, whatever the place and the length", () => {
   }
 });
 
-it("copies what it sums, over what lies behind, too", () => {
+it("copies the summed bytes, also to an overlapping lower address", () => {
   const random = new Random(9);
   const { bytes, copySum } = createPacketMemory(200_000);
   for (let round = 0; round < 5000; round++) {
@@ -39,7 +39,7 @@ it("copies what it sums, over what lies behind, too", () => {
   }
 });
 
-it("holds the largest sum that it may be asked for", () => {
+it("does not overflow at the largest length", () => {
   const { bytes, sum } = createPacketMemory(131_072);
   bytes.fill(0xff);
   expect(fold(sum(0, 131_072))).toBe(0xffff);

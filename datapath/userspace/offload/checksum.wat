@@ -1,7 +1,6 @@
-;; The sum of the 16-bit words that checksums are made of (RFC 1071), 64 bytes a round. testdata.ts has the
-;; same in plain TypeScript, to compare with.
-;; The sum of the little-endian words from $at on; a last odd byte counts as the low one of a word.
-;; Up to 128 KiB it fits 32 bits.
+;; Sums the 16-bit words of a checksum (RFC 1071), 64 bytes a round. testdata.ts has a reference in TypeScript.
+;; Returns the sum of the little-endian words from $at on. A last odd byte is the low byte of a word.
+;; The sum of up to 128 KiB fits 32 bits.
 (func $sum (export "sum") (param $at i32) (param $length i32) (result i32)
   (local $end i32) (local $total i32) (local $one v128) (local $two v128)
   (local.set $end (i32.add (local.get $at) (i32.and (local.get $length) (i32.const -64))))
@@ -45,8 +44,8 @@
     (then (local.set $total (i32.add (local.get $total) (i32.load8_u (local.get $at))))))
   (local.get $total))
 
-;; The same, and copies the bytes. They may overlap where $to is below $at: what a round stores is behind
-;; all that it and later ones load.
+;; Sums and copies the bytes. They may overlap if $to is below $at: a round stores below all bytes that later
+;; rounds load.
 (func $copySum (export "copySum") (param $at i32) (param $to i32) (param $length i32) (result i32)
   (local $end i32) (local $total i32) (local $one v128) (local $two v128)
   (local $a v128) (local $b v128) (local $c v128) (local $d v128)
@@ -106,19 +105,19 @@
       (i32.store8 (local.get $to) (i32.load8_u (local.get $at)))))
   (local.get $total))
 
-;; Its carries added back until it is a word: never 0 but for a sum of 0.
+;; Adds the carries of a sum until it is a 16-bit word. The result is 0 only for a sum of 0.
 (func $fold (param $sum i32) (result i32)
   (local.set $sum
     (i32.add (i32.and (local.get $sum) (i32.const 0xffff)) (i32.shr_u (local.get $sum) (i32.const 16))))
   (i32.add (i32.and (local.get $sum) (i32.const 0xffff)) (i32.shr_u (local.get $sum) (i32.const 16))))
 
-;; A 16-bit number as it is on the wire.
+;; Returns a 16-bit number in network byte order.
 (func $word (param $value i32) (result i32)
   (i32.or
     (i32.and (i32.shr_u (local.get $value) (i32.const 8)) (i32.const 0xff))
     (i32.shl (i32.and (local.get $value) (i32.const 0xff)) (i32.const 8))))
 
-;; At least 16 bytes, by sixteens; the last of them may overlap.
+;; Copies at least 16 bytes, 16 at a time. The last copy may overlap the one before.
 (func $copy (param $from i32) (param $to i32) (param $length i32)
   (local $done i32) (local $last i32)
   (local.set $last (i32.sub (local.get $length) (i32.const 16)))

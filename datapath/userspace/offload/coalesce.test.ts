@@ -25,12 +25,12 @@ interface Large {
   readonly isBare: boolean;
 }
 
-/** In slots of their own; or one behind the other, each behind a header, as in one message. */
+/** "slots": each frame in a slot of its own; "message": adjacent frames, each with a header, as in one message. */
 type Layout = "slots" | "message";
 
-/** What the coalescer makes of frames that come one after the other. */
+/** Coalesces consecutive frames. */
 function coalesce(frames: readonly Buffer[], layout: Layout = "slots", isBare = false): Large[] {
-  // What the test before has left.
+  // The previous test may have left a pending frame.
   coalescer.finish();
   const larges: Large[] = [];
   const flush = () => {
@@ -69,7 +69,7 @@ function coalesce(frames: readonly Buffer[], layout: Layout = "slots", isBare = 
   return larges;
 }
 
-/** In a message: as many at once as the kernel may have joined, of one length, and a shorter one. */
+/** Joins frames. In a message: all frames of one length that follow, and a shorter one, as the kernel joins them. */
 function join(frames: readonly Buffer[], places: number[], index: number, layout: Layout): number {
   const at = places[index] as number;
   const { length } = frames[index] as Buffer;
@@ -83,7 +83,7 @@ function join(frames: readonly Buffer[], places: number[], index: number, layout
   return coalescer.joinMany(PREFIX_BYTES, at - PREFIX_BYTES, PREFIX_BYTES + length, end);
 }
 
-/** And what the kernel would make of that again. */
+/** Segments a large frame as the kernel would. */
 function segmentAgain({ frame, frames, gsoType, gsoSize, ...rest }: Large): Buffer[] {
   if (frames === 1) return [frame];
   memory.bytes.set(frame, WHOLE);
@@ -108,15 +108,15 @@ const FLOWS = [Protocol.Tcp, Protocol.Udp].flatMap((protocol) =>
 );
 
 describe.each(FLOWS)("a flow of %s", (_name, packet) => {
-  it("becomes one frame, and the same frames again", () => {
+  it("becomes one frame, which segments into the same frames", () => {
     const frames = referenceSegments(packet, 1000);
     const larges = coalesce(frames);
     expect(larges).toMatchObject([{ frames: 4, gsoSize: 1000 }]);
-    // All but the last full, or none: what the kernel asks of a large frame.
+    // The kernel requires that all segments but the last are full.
     expect(larges.flatMap(segmentAgain)).toEqual(frames);
   });
 
-  it("ends with a short one", () => {
+  it("ends with a short frame", () => {
     const frames = referenceSegments(packet, 900);
     expect(
       coalesce([...frames, ...referenceSegments({ ...packet, id: 6, sequence: 4001 }, 900)]),
@@ -158,7 +158,7 @@ describe.each(FLOWS)("a flow of %s", (_name, packet) => {
           ["ECE", { flags: ACK | 0x40 }],
         ] as [string, Partial<Packet>][])
       : []),
-  ])("does not take in what has %s", (_what, change) => {
+  ])("is not joined by a frame with %s", (_what, change) => {
     const payload = new Uint8Array(1000);
     const first = { ...packet, payload };
     const next = { ...first, id: 2, sequence: 1001 };
@@ -166,7 +166,7 @@ describe.each(FLOWS)("a flow of %s", (_name, packet) => {
     expect(coalesce([buildFrame(first), buildFrame({ ...next, ...change })])).toHaveLength(2);
   });
 
-  it.each(["first", "second"])("mends no checksum: of the %s", (which) => {
+  it.each(["first", "second"])("keeps a wrong checksum of the %s frame", (which) => {
     const payload = new Uint8Array(1000);
     const frames = [
       buildFrame({ ...packet, payload }),
@@ -181,14 +181,14 @@ describe.each(FLOWS)("a flow of %s", (_name, packet) => {
     }
   });
 
-  it("grows to what IP can hold, and no further", () => {
+  it("grows up to the maximum IP length", () => {
     const frames = referenceSegments({ ...packet, payload: new Uint8Array(70_000) }, 8000);
     const larges = coalesce(frames);
     expect(larges.map(({ frames: count }) => count)).toEqual([8, 1]);
     expect(larges.flatMap(segmentAgain)).toEqual(frames);
   });
 
-  it("grows to where it may, and no further", () => {
+  it("grows up to the limit in memory", () => {
     const [one, two] = referenceSegments({ ...packet, payload: new Uint8Array(2000) }, 1000);
     memory.bytes.set(one as Buffer, 2);
     memory.bytes.set(two as Buffer, 5000);
@@ -199,13 +199,13 @@ describe.each(FLOWS)("a flow of %s", (_name, packet) => {
     expect(coalescer.join(5000, 5000 + (two as Buffer).length)).toBe(true);
   });
 
-  it("holds no more frames than one call may have", () => {
+  it("holds at most the frames of one call", () => {
     const frames = referenceSegments({ ...packet, payload: new Uint8Array(640) }, 10);
     expect(coalesce(frames)).toMatchObject([{ frames: MAX_COALESCED }]);
   });
 });
 
-it("joins as many as lie behind each other, until one has another prefix", () => {
+it("joins adjacent frames until one has another prefix", () => {
   const packet: Packet = { isIpv4: true, protocol: Protocol.Tcp, payload: new Uint8Array(5000) };
   const frames = referenceSegments(packet, 1000);
   const size = PREFIX_BYTES + (frames[0] as Buffer).length;
@@ -227,7 +227,7 @@ it("joins as many as lie behind each other, until one has another prefix", () =>
   coalescer.finish();
 });
 
-it("takes in nothing after PSH, and keeps PSH", () => {
+it("joins no frame after PSH, and keeps PSH", () => {
   const packet: Packet = { isIpv4: true, protocol: Protocol.Tcp, payload: new Uint8Array(3000) };
   const pushed = { ...packet, flags: ACK | PSH };
   const next = { ...pushed, id: 4, sequence: 3001 };
@@ -237,7 +237,7 @@ it("takes in nothing after PSH, and keeps PSH", () => {
   expect(larges.flatMap(segmentAgain)).toEqual(frames);
 });
 
-it("joins no UDP where the device cannot say so", () => {
+it("does not join UDP if the device does not accept it", () => {
   const packet: Packet = { isIpv4: false, protocol: Protocol.Udp, payload: new Uint8Array(2000) };
   const [one, two] = referenceSegments(packet, 1000) as [Buffer, Buffer];
   memory.bytes.set(one, 2);
@@ -246,7 +246,7 @@ it("joins no UDP where the device cannot say so", () => {
   expect(coalescer.join(5000, 5000 + two.length)).toBe(false);
 });
 
-it("leaves UDP without a checksum alone", () => {
+it("does not join UDP without a checksum", () => {
   const packet: Packet = { isIpv4: true, protocol: Protocol.Udp, payload: new Uint8Array(200) };
   const frames = referenceSegments(packet, 100);
   for (const frame of frames) frame.writeUInt16BE(0, 40);
@@ -256,7 +256,7 @@ it("leaves UDP without a checksum alone", () => {
 it.each([
   ["Ethernet frames", false],
   ["IP datagrams", true],
-])("is undone by segmenting, whatever comes of %s", (_what, isBare) => {
+])("segmenting restores any sequence of %s", (_what, isBare) => {
   const random = new Random(11);
   let joined = 0;
   for (let round = 0; round < 3000; round++) {

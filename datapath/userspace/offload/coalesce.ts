@@ -1,7 +1,7 @@
 /**
- * AcceptedGso frames that follow each other in one TCP or UDP flow into one large frame, as the kernel's GRO does
- * (net/ipv4/tcp_offload.c): only what segmenting would take apart into the very same frames. The large frame
- * grows in the place of the first one.
+ * Joins consecutive frames of one TCP or UDP flow into one large frame, as the kernel's GRO does
+ * (net/ipv4/tcp_offload.c): only frames that segmenting restores exactly. The large frame grows at the place of the
+ * first one.
  */
 import { IPV6_HEADER_BYTES } from "../../../net/headers.ts";
 import { fold } from "./checksum.ts";
@@ -19,15 +19,15 @@ import type { PacketMemory } from "./packet-memory.ts";
 import { checksumField, isIntact, pseudoHeaderSum, setIpv4Checksum } from "./transport-checksum.ts";
 import { GsoType } from "./vnet-header.ts";
 
-/** What segmenting may make of one frame again, with any device. */
+/** The maximum number of segments that every device accepts. */
 export const MAX_COALESCED = 64;
-/** Ethernet with three tags, IPv4 and TCP with all their options. */
+/** Ethernet with three tags, IPv4 and TCP with all options. */
 const MAX_HEADER_BYTES = 26 + 60 + 60;
-/** The last vector of a comparison may reach so far. */
+/** The last vector of a comparison may extend this far past the headers. */
 const VECTOR_BYTES = 16;
 const FLAG = { psh: 0x08, ack: 0x10 } as const;
 
-/** Places in the state that coalesce.wat works on. */
+/** Indices in the state for coalesce.wat. */
 const STATE = {
   first: 0,
   headerBytes: 1,
@@ -55,11 +55,11 @@ const STATE = {
 
 export class Coalescer {
   readonly #memory: PacketMemory;
-  /** The first frame; its headers become those of all. */
+  /** The first frame, whose headers the large frame has. */
   readonly #first = createFrameShape();
   readonly #stateAt: number;
   readonly #state: Int32Array;
-  /** Where the mask of a frame begins, behind that of the prefix. */
+  /** Address of a frame's mask, after the mask of the prefix. */
   readonly #mask: number;
 
   constructor(memory: PacketMemory) {
@@ -75,12 +75,12 @@ export class Coalescer {
     state[STATE.saved] = memory.reserve(MAX_HEADER_BYTES);
   }
 
-  /** Frames in the pending one; 0: none is pending. */
+  /** The number of frames in the pending frame; 0: no frame is pending. */
   get frames(): number {
     return this.#state[STATE.frames] as number;
   }
 
-  /** Where the pending frame is. */
+  /** Address of the pending frame. */
   get at(): number {
     return this.#state[STATE.first] as number;
   }
@@ -89,12 +89,12 @@ export class Coalescer {
     return this.#state[STATE.end] as number;
   }
 
-  /** Payload of a segment; the last may have less. */
+  /** Payload bytes of a segment; the last may have fewer. */
   get segmentBytes(): number {
     return this.#state[STATE.segmentBytes] as number;
   }
 
-  /** What the large frame is (virtio_net_hdr). */
+  /** The gso_type of the large frame (virtio_net_hdr). */
   get gsoType(): GsoType {
     if (this.#first.protocol === Protocol.Udp) return GsoType.Udp;
     return this.#first.isIpv4 ? GsoType.TcpIpv4 : GsoType.TcpIpv6;
@@ -113,10 +113,10 @@ export class Coalescer {
   }
 
   /**
-   * Makes the frame the pending one. Whatever was pending must be out.
-   * @param limit until where it may grow; nothing that is still needed may be there
-   * @param takesUdp whether UDP may be joined, too
-   * @param isBare the frame is an IP datagram
+   * Makes the frame the pending one. The previous pending frame must have been written.
+   * @param limit the address up to which the frame may grow over unused memory
+   * @param takesUdp true: UDP may be joined, too
+   * @param isBare true: the frame is an IP datagram
    */
   begin(at: number, end: number, limit: number, takesUdp: boolean, isBare = false): void {
     const first = this.#first;
@@ -128,7 +128,7 @@ export class Coalescer {
     state[STATE.isOpen] = 0;
     if (!findTransport(view, at, end, isBare, first) || first.payload === end) return;
     const isTcp = first.protocol === Protocol.Tcp;
-    // A sender that pushes has no more for now.
+    // A sender sets PSH when it has no more data for now.
     if (isTcp ? view.getUint8(first.transport + TCP.flags) !== FLAG.ack : !takesUdp) return;
     this.#describe(first.ip - at, first.transport - at, first.payload - at, isTcp);
     const bytes = end - first.payload;
@@ -142,19 +142,18 @@ export class Coalescer {
     if (isTcp) state[STATE.nextSequence] = view.getInt32(first.transport + TCP.sequence) + bytes;
   }
 
-  /** Whether the frame has joined the pending one. It may lie behind that, where all between has been read. */
+  /** Returns true if the frame joined the pending one. All memory between the two must have been read. */
   join(at: number, end: number): boolean {
     return this.joinMany(0, at, end - at, end) === 1;
   }
 
   /**
-   * AcceptedGso frames for as long as each is the pending one's next segment. They lie one behind the other, at the
-   * ends of datagrams.
-   * @param prefixBytes of each datagram, in front of its frame; they must be the first one's
-   * @param at of the first datagram
-   * @param size of a datagram; the last may be shorter
-   * @param end of the last
-   * @returns how many have joined
+   * Joins frames while each is the next segment of the pending frame. The frames are at the ends of adjacent datagrams.
+   * @param prefixBytes bytes in front of the frame in each datagram; they must equal the first one's
+   * @param at address of the first datagram
+   * @param size bytes of a datagram; the last may be shorter
+   * @param end end address of the last datagram
+   * @returns the number of joined frames
    */
   joinMany(prefixBytes: number, at: number, size: number, end: number): number {
     const joined = this.#memory.join(this.#stateAt, prefixBytes, at, size, end);
@@ -162,7 +161,7 @@ export class Coalescer {
     return this.#verify() ? this.#memory.join(this.#stateAt, prefixBytes, at, size, end) : 0;
   }
 
-  /** Makes the first frame's headers those of the large one; with less than two there is nothing to do. */
+  /** Completes the headers of the large frame. A frame that no other joined stays as it is. */
   finish(): void {
     const state = this.#state;
     const { frames } = this;
@@ -186,11 +185,11 @@ export class Coalescer {
     view.setUint16(checksumField(this.#first), fold(pseudo), true);
   }
 
-  /** Where the headers are, and which of their bits the frames have in common: all but lengths, numbers and PSH. */
+  /** Describes the headers, and masks the bits that may differ between frames: lengths, numbers and PSH. */
   #describe(ip: number, transport: number, headerBytes: number, isTcp: boolean): void {
     const state = this.#state;
     const { isIpv4 } = this.#first;
-    // Most often it is as the one before.
+    // Usually the layout is the previous frame's.
     if (
       state[STATE.ip] === ip &&
       state[STATE.isIpv4] === (isIpv4 ? 1 : 0) &&
@@ -224,7 +223,7 @@ export class Coalescer {
     }
   }
 
-  /** Whether the first frame is intact; if not, none may join it. */
+  /** Returns true if the first frame is intact. Otherwise no frame may join it. */
   #verify(): boolean {
     const { view, sum } = this.#memory;
     const first = this.#first;

@@ -1,21 +1,20 @@
-;; Joins frames to a pending one where they are its next segments, as Coalescer (coalesce.ts) defines it. It
-;; prepares the state, an array of i32:
+;; Joins the next segments to a pending frame. Coalescer (coalesce.ts) prepares the state, an array of i32:
 ;;
-;;    0 the first frame: where it is              4 bytes of its headers
-;;    8 the mask: which bits of the headers, and of the prefix in front of them, are the same in all frames
-;;   12 IP header, from the frame on             16 whether it is IPv4's
-;;   20 TCP's or UDP's, likewise                 24 whether it is TCP's
-;;   28 sum of what is the same in the IPv4 header
-;;   32 sum of what is the same in the pseudo-header and in TCP's or UDP's
-;;   36 end of the pending frame                 40 until where it may grow
-;;   44 payload of a segment                     48 of all of them
-;;   52 the next id                              56 the next sequence number
-;;   60 frames joined                            64 how many there may be
-;;   68 whether more may follow                  72 whether the last had PSH
-;;   76 whether the first one's checksums have been found right, and the sums made
-;;   80 room for the headers of the frame at hand
+;;    0 address of the first frame                4 bytes of its headers
+;;    8 address of the mask: the bits of the headers, and of the prefix in front, that all frames share
+;;   12 offset of the IP header in the frame     16 1: it is IPv4
+;;   20 offset of the TCP or UDP header          24 1: it is TCP
+;;   28 sum of the shared words of the IPv4 header
+;;   32 sum of the shared words of the pseudo-header and the TCP or UDP header
+;;   36 end of the pending frame                 40 limit of its growth
+;;   44 payload bytes of a segment               48 payload bytes of all segments
+;;   52 the next IPv4 identification             56 the next sequence number
+;;   60 number of joined frames                  64 maximum number of frames
+;;   68 1: more frames may join                  72 not 0: the last frame had PSH
+;;   76 1: the first frame's checksums were verified, and the sums computed
+;;   80 address of a buffer for a frame's headers
 
-;; Whether prefix and headers are the first one's, but for what the mask leaves out.
+;; Returns 1 if prefix and headers equal the first frame's, apart from the masked bits.
 (func $isSame (param $state i32) (param $prefix i32) (param $frame i32) (result i32)
   (local $at i32) (local $first i32) (local $mask i32) (local $end i32)
   (local.set $at (i32.sub (i32.const 0) (local.get $prefix)))
@@ -35,9 +34,9 @@
     (br_if $vector (i32.lt_s (local.get $at) (local.get $end))))
   (i32.const 1))
 
-;; Joins frames that lie one behind the other, each at the end of a datagram: from $at to $end, of $size
-;; bytes but the last, which may have fewer; $prefix bytes of each are in front of its frame.
-;; Returns how many have joined; -1: the first one's checksums are yet to be looked at.
+;; Joins the frames at the ends of adjacent datagrams from $at to $end. Each datagram has $size bytes, the last
+;; may have fewer. $prefix bytes precede the frame in each.
+;; Returns the number of joined frames; -1: the first frame's checksums must be verified first.
 (func (export "join")
   (param $state i32) (param $prefix i32) (param $at i32) (param $size i32) (param $end i32)
   (result i32)
@@ -109,7 +108,7 @@
 
       (if (i32.eqz (i32.load offset=76 (local.get $state)))
         (then (return (i32.const -1))))
-      ;; All ones stands for zero nowhere but in UDP, whose zero means that there is none.
+      ;; Only UDP writes all ones for a checksum of zero, because its zero means "no checksum".
       (if (i32.load offset=16 (local.get $state))
         (then
           (local.set $sum (i32.load16_u offset=10 (local.get $ip)))
@@ -140,7 +139,7 @@
           (i32.add (i32.load offset=32 (local.get $state)) (local.get $length))
           (local.get $sum)))
 
-      ;; Right behind the pending frame the payload moves over its own headers.
+      ;; If the frame directly follows the pending one, its payload overwrites its own headers.
       (call $copy
         (local.get $frame)
         (i32.load offset=80 (local.get $state))
@@ -154,7 +153,7 @@
             (local.get $bytes))))
       (if (i32.ne (call $fold (local.get $sum)) (i32.const 0xffff))
         (then
-          ;; Not intact: all is put back.
+          ;; The checksum is wrong: restore the frame.
           (memory.copy
             (i32.add (local.get $frame) (local.get $headerBytes))
             (local.get $to)

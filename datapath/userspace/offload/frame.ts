@@ -1,4 +1,4 @@
-/** The places of the headers in a frame that holds a TCP segment or a UDP datagram: an Ethernet frame, or a bare IP datagram. */
+/** Locates the headers of a frame with a TCP segment or UDP datagram: an Ethernet frame, or a bare IP datagram. */
 
 import {
   ETHERTYPE,
@@ -10,17 +10,17 @@ import {
   VLAN_TAG_BYTES,
 } from "../../../net/headers.ts";
 
-/** Two of the pod's own, and that of the session. */
+/** Two tags of the pod, and one of the session. */
 const MAX_VLAN_TAGS = 3;
-/** More fragments, and the offset; "don't fragment" may be. */
+/** The "more fragments" flag and the fragment offset, without "don't fragment". */
 const FRAGMENT_BITS = 0x3fff;
 
 export const Protocol = { Tcp: 6, Udp: 17 } as const;
 
-/** What a caller may have of its own in front of a frame that is cut or joined. */
+/** The largest prefix that a caller may have in front of a frame that is segmented or joined. */
 export const MAX_PREFIX_BYTES = 32;
 
-/** Fields' places in their headers. */
+/** Offsets of fields in their headers. */
 export const IPV4 = {
   length: 2,
   id: 4,
@@ -39,15 +39,15 @@ export const TCP = {
 } as const;
 export const UDP = { length: 4, checksum: 6 } as const;
 
-/** Offsets in memory; one is made at start and used for every frame. */
+/** Addresses in memory. One object is created at start and reused for every frame. */
 export interface FrameShape {
   at: number;
-  /** Of the IP header. */
+  /** Address of the IP header. */
   ip: number;
   isIpv4: boolean;
   /** TCP or UDP. */
   protocol: number;
-  /** Of its header. */
+  /** Address of the TCP or UDP header. */
   transport: number;
   payload: number;
   end: number;
@@ -58,9 +58,9 @@ export function createFrameShape(): FrameShape {
 }
 
 /**
- * Where the IP header of the frame begins, behind its VLAN tags.
- * @param isBare the frame is an IP datagram
- * @returns 0 where there is none, or it is cut off
+ * Finds the frame's IP header, after its VLAN tags.
+ * @param isBare true: the frame is an IP datagram
+ * @returns its address; 0: there is no whole IP header
  */
 export function findIp(view: DataView, at: number, end: number, isBare: boolean): number {
   if (!isBare) return findIpInEthernet(view, at, end);
@@ -81,24 +81,24 @@ function findIpInEthernet(view: DataView, at: number, end: number): number {
   }
 }
 
-/** True for a datagram of IPv4 or IPv6 with its whole header, but for IPv4's options. */
+/** True for an IPv4 or IPv6 datagram with a whole header; IPv4 options are not checked. */
 export function isDatagram(view: DataView, at: number, end: number): boolean {
   const bytes = end - at;
   if (bytes < IPV4_HEADER_BYTES) return false;
   const version = ipVersionAt(view, at);
-  // A sublayer with a sequence number begins with 4 as well, and has no room for a header's length.
+  // A sublayer with a sequence number also begins with 4, but then has a header length of 0.
   if (version === 4) return (view.getUint8(at) & 0x0f) * 4 >= IPV4_HEADER_BYTES;
   return version === 6 && bytes >= IPV6_HEADER_BYTES;
 }
 
-/** 4 or 6, or what else stands there. */
+/** Returns the IP version field: 4 or 6 in a valid datagram. */
 export const ipVersionAt = (view: DataView, ip: number): number => view.getUint8(ip) >> 4;
 
 /**
- * Finds a whole TCP segment or UDP datagram that fills its frame to the end: no fragment, no extension
- * header, no padding.
- * @param isBare the frame is an IP datagram
- * @returns whether it is one; if not, `out` is void
+ * Finds a whole TCP segment or UDP datagram that fills its frame to the end: no fragment, no extension header, no
+ * padding.
+ * @param isBare true: the frame is an IP datagram
+ * @returns true if the frame has one; otherwise `out` is invalid
  */
 export function findTransport(
   view: DataView,
@@ -143,6 +143,7 @@ function findPayload(view: DataView, shape: FrameShape): boolean {
   return headerBytes >= MIN_TCP_HEADER_BYTES && shape.payload <= end;
 }
 
+/** Returns the bytes of a TCP header, with options. */
 export function tcpHeaderBytes(view: DataView, transport: number): number {
   return (view.getUint8(transport + TCP.offset) >> 4) * 4;
 }

@@ -23,7 +23,7 @@ function transportOf({ isIpv4, tags = [], ipOptions }: Packet): number {
   return 14 + tags.length * 4 + (isIpv4 ? 20 + (ipOptions?.length ?? 0) : 40);
 }
 
-/** What the segmenter makes of the packet. */
+/** Segments the packet. */
 function segment(packet: Packet, gsoSize: number, isBare = false): Buffer[] {
   const frameBytes = isBare ? ETHERNET_HEADER_BYTES : 0;
   const frame = buildFrame({ ...packet, isPartial: true }).subarray(frameBytes);
@@ -57,7 +57,7 @@ function randomPacket(random: Random): Packet {
 }
 
 describe("Segmenter", () => {
-  it("makes the frames that a sender without offload would have sent", () => {
+  it("creates the frames of a sender without offload", () => {
     const random = new Random(1);
     for (let round = 0; round < 500; round++) {
       const packet = randomPacket(random);
@@ -69,7 +69,7 @@ describe("Segmenter", () => {
     }
   });
 
-  it("makes datagrams of a large one without an Ethernet header", () => {
+  it("segments a datagram without an Ethernet header", () => {
     const random = new Random(5);
     for (let round = 0; round < 500; round++) {
       const packet = { ...randomPacket(random), tags: [] };
@@ -81,12 +81,12 @@ describe("Segmenter", () => {
     }
   });
 
-  it("leaves a frame of one segment as it is, but for its checksum", () => {
+  it("changes only the checksum in a frame of one segment", () => {
     const packet: Packet = { isIpv4: true, protocol: Protocol.Tcp, payload: new Uint8Array(10) };
     expect(segment(packet, 1448)).toEqual([buildFrame(packet)]);
   });
 
-  it("refuses what makes no sense", () => {
+  it("rejects an inconsistent virtio header", () => {
     const frame = buildFrame({ isIpv4: true, protocol: Protocol.Tcp, payload: new Uint8Array(99) });
     memory.bytes.set(frame, AT);
     const end = AT + frame.length;
@@ -102,7 +102,7 @@ describe("Segmenter", () => {
     expect(start(GsoType.TcpIpv4, 48, 34, AT + 40)).toBe(0);
   });
 
-  it("survives whatever a device may say, and never writes outside of its place", () => {
+  it("survives any virtio header, and never writes out of bounds", () => {
     const random = new Random(3);
     const corpus = [Protocol.Tcp, Protocol.Udp].flatMap((protocol) =>
       [true, false].map((isIpv4) => buildFrame({ isIpv4, protocol, payload: new Uint8Array(300) })),
@@ -130,7 +130,7 @@ describe("Segmenter", () => {
 });
 
 describe("completeChecksum", () => {
-  it("makes what the device has left to make", () => {
+  it("completes a partial checksum", () => {
     const random = new Random(2);
     for (let round = 0; round < 500; round++) {
       const packet = randomPacket(random);

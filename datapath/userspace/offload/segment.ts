@@ -1,6 +1,5 @@
 /**
- * Cuts what a device hands over as one large frame into the frames that it stands for, as the kernel would
- * (net/ipv4/tcp_offload.c, udp_offload.c).
+ * Segments a device's large frame as the kernel would (net/ipv4/tcp_offload.c, udp_offload.c).
  */
 import {
   IPV4_HEADER_BYTES,
@@ -23,13 +22,13 @@ import {
 import type { PacketMemory } from "./packet-memory.ts";
 import { GSO_ECN, GsoType } from "./vnet-header.ts";
 
-/** Ethernet with three tags, IPv6, TCP with all its options, and as much again of IP options. */
+/** Ethernet with three tags, IPv6, TCP with all options, and 66 bytes of IP options or extension headers. */
 export const MAX_FRAME_HEADER_BYTES = 192;
 
-/** With the smallest segments that TCP makes: 48 bytes, less 12 of options (net.ipv4.tcp_min_snd_mss). */
+/** The number of the smallest TCP segments: 48 bytes, less 12 of options (net.ipv4.tcp_min_snd_mss). */
 const MAX_SEGMENTS = 2048;
 
-/** Places in the plan that segment.wat works from. */
+/** Indices in the plan for segment.wat. */
 const PLAN = {
   headers: 0,
   headerBytes: 1,
@@ -53,7 +52,7 @@ export class Segmenter {
   readonly #whole = createFrameShape();
   readonly #planAt: number;
   readonly #plan: Int32Array;
-  /** Where the headers of all segments are. The caller may put a prefix of its own in front. */
+  /** Address of the headers of all segments. The caller may write a prefix in front. */
   readonly headersAt: number;
   /** Bytes of a segment's headers, the same for all. */
   headerBytes = 0;
@@ -67,10 +66,10 @@ export class Segmenter {
   }
 
   /**
-   * Takes a frame, which stays as it is.
-   * @param checksumStart where its TCP or UDP header begins
-   * @param isBare the frame is an IP datagram
-   * @returns how many segments there are; 0 where what the device says makes no sense
+   * Prepares to segment a frame, which it does not change.
+   * @param checksumStart offset of its TCP or UDP header
+   * @param isBare true: the frame is an IP datagram
+   * @returns the number of segments; 0: the device's header is inconsistent
    */
   start(
     at: number,
@@ -97,7 +96,7 @@ export class Segmenter {
     return count;
   }
 
-  /** Copies the headers, takes out what differs from segment to segment, and sums up the rest. */
+  /** Copies the headers, zeroes the fields that differ between segments, and sums the rest. */
   #prepare(gsoSize: number): void {
     const { bytes, view, sum } = this.#memory;
     const { at, isIpv4, protocol, payload, end } = this.#whole;
@@ -130,8 +129,8 @@ export class Segmenter {
     } else {
       view.setUint16(transport + UDP.length, 0);
     }
-    // The pseudo-header's sum stands there, with the length of the whole taken out again: who else may have made
-    // it knows the final destination behind a routing header.
+    // The field holds the pseudo-header's sum. Only the length is subtracted: the sum's address may be the final
+    // destination of a routing header, which is unknown here.
     const field = transport + (isTcp ? TCP.checksum : UDP.checksum);
     const length = (end - this.#whole.transport) & 0xffff;
     const pseudo = view.getUint16(field, true) + 0xffff - wordOf(length);
@@ -139,7 +138,7 @@ export class Segmenter {
     plan[PLAN.transportSum] = fold(pseudo + sum(transport, payload - this.#whole.transport));
   }
 
-  /** By the device's word; whether the headers agree with that. */
+  /** Finds the payload by the device's header. Returns false if the frame's headers contradict it. */
   #findPayload(type: number): boolean {
     const { view } = this.#memory;
     const whole = this.#whole;
@@ -165,15 +164,15 @@ export class Segmenter {
     );
   }
 
-  /** Bytes of a segment's payload. */
+  /** Returns the bytes of a segment's payload. */
   payloadBytes(index: number): number {
     const gsoSize = this.#plan[PLAN.segmentBytes] as number;
     return Math.min(gsoSize, (this.#plan[PLAN.payloadBytes] as number) - index * gsoSize);
   }
 
   /**
-   * Writes segments, each of which is a whole frame, one behind the other.
-   * @param prefixBytes of what is in front of `headersAt`, and in front of each
+   * Writes segments, each a whole frame, one after the other.
+   * @param prefixBytes bytes in front of `headersAt` to copy in front of each segment
    */
   write(first: number, count: number, to: number, prefixBytes: number): void {
     this.#memory.segment(this.#planAt, prefixBytes, first, count, to);
@@ -185,7 +184,7 @@ function endsIpv4Header(view: DataView, ip: number, transport: number): boolean 
   return bytes >= IPV4_HEADER_BYTES && transport === ip + bytes;
 }
 
-/** Extension headers are of eight bytes each, or more of them (RFC 8200 §4). */
+/** The length of an extension header is a multiple of eight bytes (RFC 8200 §4). */
 function endsIpv6Header(ip: number, transport: number): boolean {
   const extensions = transport - ip - IPV6_HEADER_BYTES;
   return extensions >= 0 && extensions % 8 === 0;

@@ -1,16 +1,16 @@
-;; Writes the datagrams of a large frame, one behind the other: the headers that they all have, what differs,
-;; and each one's part of the payload. Segmenter (segment.ts) prepares the plan, an array of i32:
+;; Writes the segments of a large frame, one after the other: the shared headers, the fields that differ, and the
+;; segment's part of the payload. Segmenter (segment.ts) prepares the plan, an array of i32:
 ;;
-;;    0 headers: where they are, with the caller's prefix in front; all that differs is 0
-;;    4 their bytes                               8 payload: where it is
-;;   12 its bytes                                16 bytes of it in a segment; the last may have fewer
-;;   20 IP header, from where the headers are    24 whether it is IPv4's
-;;   28 TCP's or UDP's, likewise                 32 whether it is TCP's
-;;   36 sum of the IPv4 header                   40 sum of the pseudo-header and TCP's or UDP's, folded
-;;   44 id of the first                          48 sequence number of the first
-;;   52 TCP's flags of the last
+;;    0 address of the headers, with the caller's prefix in front; fields that differ are 0
+;;    4 bytes of the headers                      8 address of the payload
+;;   12 bytes of the payload                     16 payload bytes of a segment; the last may have fewer
+;;   20 offset of the IP header                  24 1: it is IPv4
+;;   28 offset of the TCP or UDP header          32 1: it is TCP
+;;   36 sum of the IPv4 header                   40 folded sum of the pseudo-header and the TCP or UDP header
+;;   44 the first IPv4 identification            48 the first sequence number
+;;   52 TCP flags of the last segment
 
-;; $count segments from $index on, each behind $prefix bytes of the caller's, which are copied, too.
+;; Writes $count segments from $index on, each with a copy of the caller's $prefix bytes in front.
 (func (export "segment")
   (param $plan i32) (param $prefix i32) (param $index i32) (param $count i32) (param $to i32)
   (local $skipped i32) (local $bytes i32) (local $headerBytes i32) (local $head i32)
@@ -68,13 +68,13 @@
           (i32.store16 offset=4 (local.get $transport) (local.get $high))
           (i32.store16 offset=6 (local.get $transport) (local.get $low))
           (local.set $flags (i32.load offset=52 (local.get $plan)))
-          ;; FIN and PSH are the last one's,
+          ;; Only the last segment has FIN and PSH.
           (if
             (i32.lt_u
               (i32.add (local.get $skipped) (local.get $bytes))
               (i32.load offset=12 (local.get $plan)))
             (then (local.set $flags (i32.and (local.get $flags) (i32.const 0xf6)))))
-          ;; and CWR the first one's.
+          ;; Only the first segment has CWR.
           (if (local.get $index)
             (then (local.set $flags (i32.and (local.get $flags) (i32.const 0x7f)))))
           (i32.store8 offset=13 (local.get $transport) (local.get $flags))
@@ -98,7 +98,7 @@
       (if (local.get $isTcp)
         (then (i32.store16 offset=16 (local.get $transport) (local.get $sum)))
         (else
-          ;; UDP's 0 means that there is no checksum.
+          ;; A UDP checksum of 0 means "no checksum".
           (i32.store16 offset=6 (local.get $transport)
             (select (local.get $sum) (i32.const 0xffff) (local.get $sum)))))
 

@@ -1,7 +1,7 @@
-/** Frames for tests, and the same work done in the plainest way, from the RFCs. */
+/** Frames for tests, and plain reference implementations from the RFCs. */
 import { Protocol } from "./frame.ts";
 
-/** RFC 1071, word by word: the folded sum, as a number of network byte order. */
+/** Returns the folded sum of RFC 1071, in network byte order. */
 export function referenceSum(bytes: Uint8Array): number {
   let sum = 0;
   for (let i = 0; i < bytes.length; i += 2) {
@@ -29,7 +29,7 @@ export interface Packet {
   readonly window?: number;
   readonly urgent?: number;
   readonly tcpOptions?: Uint8Array;
-  /** Leaves the pseudo-header's sum in the checksum's place, as a device does. */
+  /** True: the checksum field holds the pseudo-header's sum, as from a device. */
   readonly isPartial?: boolean;
 }
 
@@ -38,7 +38,7 @@ export const PSH = 0x08;
 export const FIN = 0x01;
 export const CWR = 0x80;
 
-/** The frame, with all its checksums. */
+/** Returns the frame with all checksums. */
 export function buildFrame(packet: Packet): Buffer {
   const { isIpv4, protocol, payload, isPartial = false } = packet;
   const transport = protocol === Protocol.Tcp ? tcpHeader(packet) : udpHeader(packet);
@@ -116,7 +116,7 @@ function writePorts(header: Buffer, { ports = [40_000, 5201] }: Packet): void {
   header.writeUInt16BE(ports[1], 2);
 }
 
-/** The frames that a large packet stands for, each built from scratch. */
+/** Returns the segments of a large packet, each built from scratch. */
 export function referenceSegments(packet: Packet, gsoSize: number): Buffer[] {
   const { payload } = packet;
   const count = Math.max(1, Math.ceil(payload.length / gsoSize));

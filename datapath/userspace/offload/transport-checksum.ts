@@ -3,7 +3,7 @@ import { fold, wordOf } from "./checksum.ts";
 import { type FrameShape, IPV4, IPV6, Protocol, TCP, UDP } from "./frame.ts";
 import type { PacketMemory } from "./packet-memory.ts";
 
-/** The sum of the pseudo-header, unfolded. */
+/** Returns the unfolded sum of the pseudo-header. */
 export function pseudoHeaderSum(
   memory: PacketMemory,
   ip: number,
@@ -17,11 +17,12 @@ export function pseudoHeaderSum(
   return addresses + wordOf(protocol) + wordOf(transportBytes);
 }
 
+/** Returns the address of the TCP or UDP checksum. */
 export function checksumField({ protocol, transport }: FrameShape): number {
   return transport + (protocol === Protocol.Tcp ? TCP.checksum : UDP.checksum);
 }
 
-/** What stands in the field for a sum. UDP's 0 means that there is no checksum. */
+/** Returns the checksum field for a sum. A UDP checksum of 0 means "no checksum". */
 function checksumOf(sum: number, protocol: number): number {
   const value = ~fold(sum) & 0xffff;
   return value === 0 && protocol === Protocol.Udp ? 0xffff : value;
@@ -34,8 +35,8 @@ export function setIpv4Checksum({ view, sum }: PacketMemory, ip: number, headerB
 }
 
 /**
- * Whether the checksums are there, and written as everybody writes them: all ones stands for zero nowhere but in
- * UDP, whose zero means none.
+ * True if the checksums are present and canonical. Only UDP writes all ones for zero, because its zero means "no
+ * checksum".
  */
 function areChecksumsCanonical(view: DataView, shape: FrameShape): boolean {
   const { ip, isIpv4, protocol } = shape;
@@ -43,7 +44,7 @@ function areChecksumsCanonical(view: DataView, shape: FrameShape): boolean {
   return view.getUint16(checksumField(shape)) !== (protocol === Protocol.Tcp ? 0xffff : 0);
 }
 
-/** Whether all checksums are canonical, and right. */
+/** True if all checksums are canonical and correct. */
 export function isIntact(memory: PacketMemory, shape: FrameShape): boolean {
   const { view, sum } = memory;
   const { ip, isIpv4, protocol, transport, end } = shape;
@@ -55,10 +56,10 @@ export function isIntact(memory: PacketMemory, shape: FrameShape): boolean {
 }
 
 /**
- * Makes the checksum that a device has left to make (NEEDS_CHECKSUM): the field holds the pseudo-header's sum.
- * @param start of what is summed
- * @param field within it
- * @returns false where that makes no sense
+ * Completes a partial checksum of a device (NEEDS_CHECKSUM): the field holds the pseudo-header's sum.
+ * @param start offset of the summed bytes in the frame
+ * @param field offset of the field from `start`
+ * @returns false if the field is outside of the frame
  */
 export function completeChecksum(
   { view, sum }: PacketMemory,

@@ -1,27 +1,27 @@
 /**
- * What a device says of a frame, and is told, in front of it: struct virtio_net_hdr
+ * The header in front of a frame that is read from or written to a device: struct virtio_net_hdr
  * (include/uapi/linux/virtio_net.h), in the machine's byte order.
  *
  *     flags (1) | gso_type (1) | hdr_len (2) | gso_size (2) | csum_start (2) | csum_offset (2)
  */
 export const VNET_HEADER_BYTES = 10;
 
-/** The checksum from csum_start on is still to be made; its field holds the pseudo-header's sum. */
+/** The checksum from csum_start on is partial: its field holds the pseudo-header's sum. */
 export const NEEDS_CHECKSUM = 1;
 
 export const GsoType = {
   None: 0,
   TcpIpv4: 1,
   TcpIpv6: 4,
-  /** Of either family; each segment a datagram of its own. */
+  /** Both IP versions; each segment becomes a datagram. */
   Udp: 5,
 } as const;
 export type GsoType = (typeof GsoType)[keyof typeof GsoType];
 
-/** Set beside a type of TCP whose first segment has CWR (RFC 3168): no other has it in any case. */
+/** Set with a TCP type if the first segment has CWR (RFC 3168). No other segment has it in any case. */
 export const GSO_ECN = 0x80;
 
-/** Where one is in memory, relative to it. */
+/** Offsets of the fields. */
 export const VNET = {
   flags: 0,
   gsoType: 1,

@@ -7,7 +7,7 @@ const PROGRAM = fileURLToPath(
 );
 
 it.each(["Ethernet", "EthernetVLAN"])(
-  "moves ten million frames of type %s without a collection of the old space",
+  "forwards ten million frames of type %s without a mark-compact collection",
   (type) => {
     const args = ["--disable-warning=ExperimentalWarning", "--trace-gc", PROGRAM, type];
     const output = execFileSync(process.execPath, args, { encoding: "utf8" });

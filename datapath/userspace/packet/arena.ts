@@ -1,10 +1,8 @@
 /**
- * The memory of the packet path: one piece for all frames, laid out once at start. Nothing is allocated
- * after that.
+ * The memory of the packet path: one block for all frames, laid out at start. Nothing is allocated after that.
  *
- * A frame starts on 2 modulo 4, so that the IP header behind its 14-byte Ethernet header is aligned. In
- * front of it there is room for the L2TP header and what a pseudowire type puts behind that, or for a
- * virtio_net_hdr.
+ * A frame starts at an address of 2 modulo 4, so that the IP header after its 14-byte Ethernet header is aligned. The
+ * headroom in front has room for the L2TP header and the bytes that a pseudowire type adds, or for a virtio_net_hdr.
  */
 import { MAX_HEADER_BYTES } from "../../../l2tp/codec.ts";
 import { type Memory, pinnedAddress } from "../../../linux/memory.ts";
@@ -14,17 +12,17 @@ import { VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 
 export interface Arena extends Memory, PacketMemory {}
 
-/** @param size in bytes; it takes room when it is written to */
+/** @param size in bytes; pages occupy RAM once they are written */
 export function createArena(size: number): Arena {
   const memory = createPacketMemory(size);
   return { ...memory, address: pinnedAddress(memory.bytes) };
 }
 
-/** In front of a frame. */
+/** Free bytes in front of a frame. */
 export const HEADROOM_BYTES = 66;
-/** The largest frame or datagram: what 16 bits of IP length allow, and an Ethernet header with tags. */
+/** The largest frame or datagram: the maximum IP length, and an Ethernet header with tags. */
 export const FRAME_CAPACITY = 65_536 + 22;
-/** Not a power of two, so that the heads of the slots spread over the sets of the cache. */
+/** Not a power of two, so that the slots' first bytes are in different cache sets. */
 const SLOT_BYTES = 65_536 + 256;
 
 if (HEADROOM_BYTES % 4 !== 2) throw new RangeError("HEADROOM_BYTES");
@@ -32,7 +30,7 @@ if (HEADROOM_BYTES < Math.max(MAX_HEADER_BYTES + MAX_GROWTH_BYTES, VNET_HEADER_B
   throw new RangeError("headroom");
 if (SLOT_BYTES < HEADROOM_BYTES + FRAME_CAPACITY) throw new RangeError("SLOT_BYTES");
 
-/** Places for frames, one behind the other. */
+/** Adjacent slots for frames. */
 export class FrameSlots {
   readonly #base: number;
 
@@ -45,7 +43,7 @@ export class FrameSlots {
     return count * SLOT_BYTES;
   }
 
-  /** Where the frame of the slot begins. */
+  /** Returns the address of the slot's frame. */
   at(slot: number): number {
     return this.#base + slot * SLOT_BYTES + HEADROOM_BYTES;
   }

@@ -1,4 +1,4 @@
-/** Sessions whose devices have IP datagrams: nothing is in front of the IP header, and all else is as for Ethernet. */
+/** Sessions whose devices exchange IP datagrams without a header in front. All else is as for Ethernet. */
 import { describe, expect, it } from "vitest";
 import { Random } from "../../../l2tp/testing/random.ts";
 import { ETHERNET_HEADER_BYTES, IPV4_HEADER_BYTES } from "../../../net/headers.ts";
@@ -24,7 +24,7 @@ const FLOWS = [6, 17].flatMap((protocol) =>
 const gsoTypeOf = ({ isIpv4, protocol }: Packet) =>
   protocol === 17 ? GsoType.Udp : isIpv4 ? GsoType.TcpIpv4 : GsoType.TcpIpv6;
 
-/** Says of the device's next frame what the kernel would. */
+/** Writes the virtio_net_hdr that the kernel would write for the device's next frame. */
 function describeLarge({ header }: FakeDevice, packet: Packet, gsoSize: number): void {
   header.setUint8(VNET.flags, NEEDS_CHECKSUM);
   header.setUint8(VNET.gsoType, gsoTypeOf(packet));
@@ -34,7 +34,7 @@ function describeLarge({ header }: FakeDevice, packet: Packet, gsoSize: number):
 }
 
 describe.each(FLOWS)("%s", (_name, packet) => {
-  it.each([100, 1400])("is cut into segments of %d bytes", (gsoSize) => {
+  it.each([100, 1400])("is segmented into %d bytes each", (gsoSize) => {
     const bench = new Bench();
     const { state, device } = bench.put({}, IP);
     device.toRead.push(datagramOf({ ...packet, isPartial: true }));
@@ -59,7 +59,7 @@ describe.each(FLOWS)("%s", (_name, packet) => {
     expect(Buffer.from(sent ?? []).subarray(12)).toEqual(datagramOf(small));
   });
 
-  it.each(["each by itself", "in one message"])("is delivered in one piece, come %s", (how) => {
+  it.each(["each by itself", "in one message"])("is delivered joined if received %s", (how) => {
     const bench = new Bench();
     const { state, device } = bench.put({}, IP);
     const datagrams = referenceSegments(packet, 1200).map((frame) =>
@@ -76,7 +76,7 @@ describe.each(FLOWS)("%s", (_name, packet) => {
     expect(state.counters).toMatchObject({ rxPackets: 5, rxBytes: 5 * headers + 5000 });
   });
 
-  it("is cut again where the device takes no large ones", () => {
+  it("is segmented again if the device rejects large datagrams", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, IP);
     device.refusesLarge = true;
@@ -100,7 +100,7 @@ const NOT_IP: [string, Buffer][] = [
   ["half of an IPv6 header", GOOD_IPV6.subarray(0, 39)],
 ];
 
-it.each(NOT_IP)("drops what is neither IPv4 nor IPv6, and counts it: %s", (_what, bytes) => {
+it.each(NOT_IP)("drops and counts a received datagram that is not IP: %s", (_what, bytes) => {
   const bench = new Bench();
   const { state, device } = bench.put({}, IP);
   bench.receive(PEER, [message(GOOD), message(bytes), message(GOOD_IPV6)]);
@@ -109,7 +109,7 @@ it.each(NOT_IP)("drops what is neither IPv4 nor IPv6, and counts it: %s", (_what
   expect(state.counters).toMatchObject({ rxPackets: 2, ...dropped });
 });
 
-it("drops what is shorter than a header, and what is above the MTU", () => {
+it("drops datagrams that are shorter than a header or larger than the MTU", () => {
   const bench = new Bench();
   const { state, device } = bench.put({}, { ...IP, mtu: 88 });
   const above = datagramOf({ isIpv4: true, protocol: 17, payload: new Uint8Array(61) });
@@ -118,7 +118,7 @@ it("drops what is shorter than a header, and what is above the MTU", () => {
   expect(state.counters).toMatchObject({ rxErrors: 2, rxInvalid: 1, rxNotIp: 0, rxOversize: 1 });
 });
 
-it.each(NOT_IP)("sends nothing that is neither IPv4 nor IPv6: %s", (_what, bytes) => {
+it.each(NOT_IP)("does not send a datagram that is not IP: %s", (_what, bytes) => {
   const bench = new Bench();
   const { state, device } = bench.put({}, IP);
   device.toRead.push(GOOD, bytes, GOOD_IPV6);
@@ -133,7 +133,7 @@ it.each([
   ["None", HEADER],
   ["Default", HEADER.slice(0, 16)],
   ["None", "000300000000000140000007"],
-] as const)("suspects a sublayer that is not ours, which is %s", (ours, header) => {
+] as const)("suspects a sublayer that differs from ours (%s)", (ours, header) => {
   for (const datagram of [GOOD, GOOD_IPV6]) {
     const bench = new Bench();
     const { state } = bench.put({}, { ...IP, l2SpecificSublayer: ours });
@@ -145,7 +145,7 @@ it.each([
   }
 });
 
-it("changes to Ethernet and back, each with its own frames", () => {
+it("changes to Ethernet and back", () => {
   const bench = new Bench();
   const { state } = bench.put({}, IP);
   const frame = buildFrame({ isIpv4: true, protocol: 6, payload: new Uint8Array(99) });
@@ -160,7 +160,7 @@ it("changes to Ethernet and back, each with its own frames", () => {
   expect(state.counters).toMatchObject({ rxPackets: 2, rxNotIp: 2 });
 });
 
-/** @returns how many were written @throws where one of them is neither IPv4 nor IPv6 */
+/** @returns the number of written datagrams @throws if one of them is not IP */
 function takeDatagrams({ written }: FakeDevice): number {
   const odd = written.find(
     (bytes) => ![4, 6].includes((bytes[0] ?? 0) >> 4) || bytes.length < IPV4_HEADER_BYTES,
@@ -169,7 +169,7 @@ function takeDatagrams({ written }: FakeDevice): number {
   return written.splice(0).length;
 }
 
-it("survives a million mutated datagrams, accounts for every one, and delivers IP alone", () => {
+it("survives a million mutated datagrams, counts every one, and delivers only IP", () => {
   const random = new Random(4711);
   const bench = new Bench();
   const sequencing = { send: false, receive: true, reorderTimeoutMs: 20 };

@@ -6,32 +6,32 @@ import type { DevicePlace } from "../../datapath.ts";
 import type { AcceptedGso, FrameDevice } from "./ports.ts";
 import type { PacketSession } from "./session.ts";
 
-/** Frames of a session that its device exchanged with the peer without this process. */
+/** Counters of a session's frames that bypassed this process. */
 export interface BypassedFrames {
   readonly txPackets: number;
   readonly txBytes: number;
   readonly rxPackets: number;
   readonly rxBytes: number;
-  /** Milliseconds since the last frame came in; null: none yet. */
+  /** Milliseconds since the last received frame; null: none yet. */
   readonly lastReceivedMsAgo: number | null;
-  /** The features by which frames bypass the process now. */
+  /** The features with which frames currently bypass the process. */
   readonly features: Features;
 }
 
-/** The bypassing devices of a process. Methods that get a device leave those of others alone. */
+/** The bypassing devices of a process. Methods with a device parameter ignore devices of other kinds. */
 export interface BypassDevices {
-  /** One of them is readable when `hear` has something to do. */
+  /** Descriptors, one of which is readable when `hear` must be called. */
   readonly fds: readonly number[];
-  /** When `poll` has something to do, by the loop's clock. */
+  /** The time of the loop's clock at which `poll` must be called. */
   readonly deadline: number;
-  /** @param lost is called with the key of each session whose device has gone */
+  /** @param lost is called with the key of each session whose device was deleted */
   hear(now: number, lost: (key: string) => void): void;
   poll(now: number, lost: (key: string) => void): void;
   /**
-   * The session's device at the place; created if nothing stands there and the session can bypass the process.
-   * @param session as it is to be
-   * @param acceptedGso by the process's side of the device
-   * @returns null: it has to be a TAP device @throws SystemError
+   * Opens the session's device at the place. Creates it if the place is empty and the session can bypass the process.
+   * @param session the session to program
+   * @param acceptedGso returns what the process's side of the device accepts
+   * @returns null: the session needs a TAP device @throws SystemError
    */
   open(
     known: PacketSession,
@@ -41,26 +41,26 @@ export interface BypassDevices {
     offload: DeviceOffload,
     acceptedGso: (tap: Tap) => AcceptedGso,
   ): FrameDevice | null;
-  /** The descriptor of the process's side is the caller's; the pod's end stays, without a carrier. */
+  /** Closes the device. The pod's end remains, without a carrier. The caller closes the process's descriptor. */
   close(device: FrameDevice | null): void;
-  /** As `close`, and deletes the pod's end, wherever it stands. */
+  /** As `close`, and deletes the pod's end, also after it was moved. */
   delete(device: FrameDevice): void;
-  /** @returns false: the device is another's */
+  /** @returns false: the device is of another kind */
   setCarrier(device: FrameDevice, on: boolean): boolean;
-  /** The session, its tunnel or its device is as it is from now on. */
+  /** Applies the current state of the session, its tunnel and its device. */
   settle(session: PacketSession, device: FrameDevice | null): void;
-  /** The session is no more. */
+  /** The session was deleted. */
   forget(session: PacketSession): void;
-  /** Null: the session never had such a device. */
+  /** Returns null if the session never had such a device. */
   framesOf(session: PacketSession): BypassedFrames | null;
 }
 
-/** A way past the process. */
+/** A kind of bypass. */
 export interface BypassKind {
   /** True if frames of such a session may bypass the process. */
   isFor(session: Session, tunnel: Tunnel): boolean;
-  /** @param log is called with what goes wrong @returns null: the kernel or a missing capability does not allow it */
+  /** @param log is called with each failure @returns null: the kernel lacks a feature, or the process a capability */
   start(log: (line: string) => void): BypassDevices | null;
-  /** The session's device at the place is deleted. False: there was nothing of it. */
+  /** Deletes the session's device at the place. False: the place has no such device. */
   removeAt(place: DevicePlace, key: string): boolean;
 }

@@ -11,7 +11,7 @@ import { Table } from "./table.ts";
 const PEER = tunnelOf({}).remote;
 const PAYLOAD = new Uint8Array(60_000);
 
-/** A device that always has another large frame. */
+/** A device that always has a large frame to read. */
 class Flooding extends FakeDevice {
   readonly #frame = buildFrame({ isIpv4: true, protocol: 6, payload: PAYLOAD, isPartial: true });
 
@@ -28,7 +28,7 @@ class Flooding extends FakeDevice {
   }
 }
 
-/** Sends into nothing. */
+/** Discards all messages. */
 class Sink extends FakeSocket {
   override send(_messages: unknown, _first: number, count: number): number {
     return count;
@@ -66,11 +66,11 @@ function bench(devices: Readonly<Record<string, FakeDevice>>) {
   return { path, socket, endpoint: endpoint as LocalEndpoint, session };
 }
 
-/** What a session has taken, by what each byte and each datagram costs. */
+/** Returns the cost of a session's sent bytes and datagrams. */
 const taken = ({ counters: { txBytes, txPackets } }: PacketSession): number =>
   txBytes + txPackets * COST.datagram;
 
-/** Serves all that are ready, in each of so many rounds. */
+/** Runs `count` rounds, each with a turn for all that the rounds admit. */
 function serve(count: number, ready: readonly { account: Account; turn(): void }[]): void {
   const rounds = new Rounds();
   for (let round = 0; round < count; round++) {
@@ -80,12 +80,12 @@ function serve(count: number, ready: readonly { account: Account; turn(): void }
   }
 }
 
-describe("devices that always have more", () => {
+describe("devices that always have frames", () => {
   it.each([
-    ["a thousand and more segments a frame", 36],
+    ["more than a thousand segments a frame", 36],
     ["eight hundred segments a frame", 76],
     ["fifty segments a frame", 1200],
-  ])("have the same share, with %s", (_what, segmentBytes) => {
+  ])("have equal shares with %s", (_what, segmentBytes) => {
     const { path, session } = bench({
       "a/flood": new Flooding(segmentBytes),
       "a/other": new Flooding(1400),
@@ -104,7 +104,7 @@ describe("devices that always have more", () => {
     expect(flood / other).toBeLessThan(1.25);
   });
 
-  it("need not wait where nobody else is ready", () => {
+  it("do not wait if no other device is ready", () => {
     const { path, session } = bench({ "a/flood": new Flooding(36) });
     const flood = session("a/flood");
     let turns = 0;
@@ -117,7 +117,7 @@ describe("devices that always have more", () => {
   });
 });
 
-it("owes nothing after a long time, also where the count of rounds has wrapped around", () => {
+it("has no debt after many rounds, also if the round counter wrapped around", () => {
   const rounds = [5, 5 + 2 ** 31 - 1, 5 + 2 ** 31, 5 + 2 ** 31 + 1, 5 + 2 ** 32 - 1];
   for (const later of rounds) {
     const account = new Account();
@@ -137,7 +137,7 @@ describe("a socket whose datagrams the kernel has joined", () => {
       ),
     );
 
-  it("has no larger share than a device", () => {
+  it("has the share of a device", () => {
     const { path, socket, endpoint, session } = bench({
       "a/flood": new FakeDevice(),
       "a/other": new Flooding(1400),
@@ -159,13 +159,13 @@ describe("a socket whose datagrams the kernel has joined", () => {
     ]);
     path.queue.flush();
     const { rxBytes, rxPackets } = heard.counters;
-    // Each is written to the device by itself.
+    // Each frame is written to the device alone.
     const received = rxBytes + rxPackets * (COST.datagram + COST.crossing);
     expect(received / taken(other)).toBeLessThan(1.5);
     expect(received / taken(other)).toBeGreaterThan(0.5);
   });
 
-  it("has a share for each session that its datagrams are for", () => {
+  it("has a share for each session with received datagrams", () => {
     const { path, socket, endpoint } = bench({
       "a/one": new FakeDevice(),
       "a/two": new FakeDevice(),

@@ -1,27 +1,27 @@
 /**
- * Shares of the loop by deficit round robin (Shreedhar and Varghese, 1995). Each device and each socket has an
- * account, which every round fills up by the same quantum. A turn may go over what is left by the frame at hand, of
- * which there can be two thousand segments; the holder then waits until the rounds of the others have paid for it.
+ * Divides the loop's time by deficit round robin (Shreedhar and Varghese, 1995). Each device and socket has an account
+ * that every round credits with the same quantum. A turn may overdraw its account by one frame, which can have two
+ * thousand segments. The account then has no turn until later rounds have paid the debt.
  */
 
-/** What a turn may cost, in bytes. */
+/** The credit of a round, in bytes. */
 const QUANTUM = 256 * 1024;
 
-/** What takes time but for the bytes, in bytes that take as long: measured over a veth pair. */
+/** Fixed costs, in bytes that take the same time: measured over a veth pair. */
 export const COST = {
-  /** A datagram that is one of many in a system call's message, or of a large frame. */
+  /** A datagram among several in one message, or a segment of a large frame. */
   datagram: 192,
-  /** A frame or message that crosses to or from the kernel alone. */
+  /** A frame or message that is passed to or from the kernel alone. */
   crossing: 1024,
 } as const;
 
 export class Account {
-  /** How many quanta a round brings. */
+  /** Quanta in each round. */
   weight = 1;
   #balance = QUANTUM;
   #round = 0;
 
-  /** Whether there is something left to spend. */
+  /** True if the account has credit. */
   get isOpen(): boolean {
     return this.#balance > 0;
   }
@@ -30,7 +30,7 @@ export class Account {
     this.#balance -= cost;
   }
 
-  /** Rounds until its holder may have a turn; 0: it may now. */
+  /** Returns the rounds until the next turn; 0: in this round. */
   roundsToWait(round: number): number {
     const quantum = this.weight * QUANTUM;
     const passed = (round - this.#round) >>> 0;
@@ -40,12 +40,12 @@ export class Account {
   }
 }
 
-/** The rounds of a loop. Between `begin` and `end` each that is ready is asked about once. */
+/** The rounds of a loop. Between `begin` and `end`, call `admits` once for each ready account. */
 export class Rounds {
   /** Wraps around. */
   #round = 0;
   #hasServed = false;
-  /** The least that one of those has to wait who have been turned away. */
+  /** The shortest wait, in rounds, of the accounts that were not admitted. */
   #leastToWait = 0;
 
   begin(): void {
@@ -54,7 +54,7 @@ export class Rounds {
     this.#leastToWait = 0;
   }
 
-  /** Whether the holder has its turn in this round. @param account none: always */
+  /** Returns true if the account has a turn in this round. @param account undefined: always */
   admits(account: Account | undefined): boolean {
     const wait = account === undefined ? 0 : account.roundsToWait(this.#round);
     if (wait === 0) this.#hasServed = true;
@@ -62,7 +62,7 @@ export class Rounds {
     return wait === 0;
   }
 
-  /** Where all have been turned away, nobody loses anything by their turn: it comes at once. */
+  /** Ends the round. If no account was admitted, skips to the next round that admits one. */
   end(): void {
     if (!this.#hasServed && this.#leastToWait > 1) {
       this.#round = (this.#round + this.#leastToWait - 1) | 0;

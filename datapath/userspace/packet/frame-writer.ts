@@ -1,4 +1,4 @@
-/** The last step of a received frame: into the session's device, with those that follow it where it can be. */
+/** Writes received frames to the session's device, and joins consecutive ones if possible. */
 
 import { Errno } from "../../../linux/errno.ts";
 import { Coalescer } from "../offload/coalesce.ts";
@@ -9,35 +9,35 @@ import { type Arena, FrameSlots } from "./arena.ts";
 import { BATCH_FRAMES, type FrameBatch } from "./ports.ts";
 import type { PacketSession } from "./session.ts";
 
-/** Of frames that are staged; larger ones are written where they are, before the next. */
+/** The capacity of a stage slot. Larger frames are written from their place, before the next. */
 const STAGE_BYTES = 2048;
 
 export class FrameWriter {
   readonly #arena: Arena;
   /** Null: each frame is written alone. */
   readonly #batch: FrameBatch | null;
-  /** Frames that wait to be written: whose, and their bytes on the wire. */
+  /** The sessions of queued frames, and the frames' bytes on the wire. */
   readonly #sessions: PacketSession[] = [];
   readonly #bytes: Int32Array;
   #queued = 0;
-  /** Where the last of them ends. */
+  /** The end address of the last queued frame. */
   #queuedEnd = 0;
   readonly #stage: number;
   readonly #coalescer: Coalescer;
   readonly #segmenter: Segmenter;
-  /** Where a large frame is cut again that its device has refused. */
+  /** Address of a buffer for segments of a large frame that its device rejected. */
   readonly #cutAt: number;
   readonly #refused: (session: PacketSession, errno: number) => void;
-  /** Whose frames are pending. */
+  /** The session of the pending frames. */
   #pendingFor: PacketSession | null = null;
   #pendingBytes = 0;
-  /** Frames that have been written so far, a large one as one. Wraps around. */
+  /** Frames written so far; a large frame counts once. Wraps around. */
   writes = 0;
 
-  /** What it takes of the arena. */
+  /** Bytes that it needs in the arena. */
   static readonly BYTES = FrameSlots.bytes(1) + BATCH_FRAMES * STAGE_BYTES;
 
-  /** @param base of FrameWriter.BYTES in the arena */
+  /** @param base address of FrameWriter.BYTES in the arena */
   constructor(
     arena: Arena,
     base: number,
@@ -55,8 +55,8 @@ export class FrameWriter {
   }
 
   /**
-   * Takes a frame as it is on the wire. It must stay where it is until `flush`. What is in front of it, and behind it
-   * up to `limit`, is written over.
+   * Accepts a frame in wire format. It must stay in place until `flush`. The bytes in front of it, and after it up to
+   * `limit`, may be overwritten.
    */
   deliver(session: PacketSession, at: number, bytes: number, limit: number): void {
     const { device, isBare } = session;
@@ -78,9 +78,8 @@ export class FrameWriter {
   }
 
   /**
-   * The same for frames of one message that lie one behind the other, for as long as they continue what is
-   * pending: see Coalescer.
-   * @returns how many have been taken
+   * As `deliver`, for adjacent frames of one message, while they continue the pending frame: see Coalescer.
+   * @returns the number of accepted frames
    */
   deliverMany(session: PacketSession, headerBytes: number, at: number, size: number, end: number) {
     if (session !== this.#pendingFor) return 0;
@@ -89,7 +88,7 @@ export class FrameWriter {
     return joined;
   }
 
-  /** Writes all. */
+  /** Writes all pending and queued frames. */
   flush(): void {
     this.#writePending();
     this.#writeQueued();
@@ -103,7 +102,7 @@ export class FrameWriter {
     const { at: first, end, frames } = coalescer;
     coalescer.finish();
     if (frames === 1) return this.#writeAlone(session, first, end - first);
-    // What is queued may lie where the header goes.
+    // A queued frame may be at the place of the header.
     this.#writeQueued();
     const at = this.#rewrite(session, first, end, frames);
     if (at < 0) return;
@@ -120,9 +119,9 @@ export class FrameWriter {
   }
 
   /**
-   * Turns a frame of the wire into one of the device, in place.
-   * @param frames that were joined to it
-   * @returns where it begins; below 0: it is dropped, and has been counted
+   * Converts a frame from wire format to device format, in place.
+   * @param frames the number of frames in it
+   * @returns its address; below 0: the frame was dropped and counted
    */
   #rewrite(session: PacketSession, at: number, end: number, frames: number): number {
     const { rewriter } = session;
@@ -147,7 +146,7 @@ export class FrameWriter {
     this.writes = (this.writes + 1) | 0;
     const status = device.write(this.#arena, at, length);
     if (status === -Errno.EINVAL) {
-      // What it does not know it never will.
+      // The kernel will not accept it later either.
       if (device.acceptedGso !== "none") this.#refused(session, Errno.EINVAL);
       device.acceptedGso = "none";
       this.#writeCut(session, at, at + length, shift);
@@ -169,7 +168,7 @@ export class FrameWriter {
     }
   }
 
-  /** A frame as it is on the wire, which is not joined to others. */
+  /** Writes a frame in wire format that is not joined to others. */
   #writeAlone(session: PacketSession, at: number, bytes: number): void {
     const end = at + bytes;
     const from = this.#rewrite(session, at, end, 1);
@@ -177,8 +176,8 @@ export class FrameWriter {
   }
 
   /**
-   * As it stands; the device is told nothing of it.
-   * @param wireBytes of the frame as it came
+   * Writes a frame in device format, with an empty virtio_net_hdr.
+   * @param wireBytes bytes of the frame in wire format
    */
   #writePlain(session: PacketSession, at: number, bytes: number, wireBytes: number): void {
     const { device } = session;
@@ -204,7 +203,7 @@ export class FrameWriter {
     if (this.#queued === BATCH_FRAMES) this.#writeQueued();
   }
 
-  /** Where the frame is to be written from: not where its header would go over the end of the one queued before. */
+  /** Returns the address to write the frame from: another one if its header would overwrite the frame queued before. */
   #place(at: number, bytes: number): number {
     if (this.#queued === 0 || at - VNET_HEADER_BYTES >= this.#queuedEnd || at < this.#queuedEnd) {
       return at;
@@ -237,7 +236,7 @@ export class FrameWriter {
   }
 }
 
-/** @param status of the write: 0, or −errno */
+/** @param status result of the write: 0, or −errno */
 function count({ counters }: PacketSession, frames: number, bytes: number, status: number): void {
   if (status < 0) counters.rxErrors += frames;
   else {

@@ -7,7 +7,7 @@ import { buildFrame, referenceSegments } from "../offload/testdata.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET } from "../offload/vnet-header.ts";
 import { Bench } from "./testing/bench.ts";
 
-/** A large frame that the device says is to be cut into segments of so much. */
+/** Returns a large frame, and sets the device's header to segments of `segmentBytes`. */
 function largeFrame(device: FakeDevice, segmentBytes: number): Uint8Array {
   device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
   device.header.setUint16(VNET.gsoSize, segmentBytes, true);
@@ -28,7 +28,7 @@ const numbered = (sequence: number) =>
   `0003000000000001${(0x40000000 + sequence).toString(16)}${FRAME.slice(0, -2)}${sequence.toString(16).padStart(2, "0")}`;
 
 describe("from the device to the socket", () => {
-  it("puts the header in front, in order, in batches of any size", () => {
+  it("adds the header and keeps the order in batches of any size", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, { peerSessionId: 0x1234, txCookie: "a1b2c3d4" });
     for (let i = 0; i < 200; i++) device.toRead.push(Uint8Array.of(i, ...new Uint8Array(59)));
@@ -45,18 +45,18 @@ describe("from the device to the socket", () => {
     expect(state.counters).toMatchObject({ txPackets: 200, txBytes: 200 * 60, txErrors: 0 });
   });
 
-  it("counts what the socket refuses, and sends the rest", () => {
+  it("counts messages that the socket rejects, and sends the rest", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     bench.endpoint().socket.sendErrno = 101;
-    // Each is larger than the one before, and so a message of its own.
+    // Each frame is larger than the one before, and so gets its own message.
     for (let i = 0; i < 3; i++) device.toRead.push(new Uint8Array(60 + i));
     bench.path.transmitter.readDevice(state);
     bench.path.queue.flush();
     expect(state.counters).toMatchObject({ txPackets: 2, txErrors: 1 });
   });
 
-  it("sends what goes the same way in one message, and the rest in others", () => {
+  it("sends frames to one remote in one message, and others in separate messages", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     const remote = { address: "192.0.2.3", port: 9 };
@@ -73,7 +73,7 @@ describe("from the device to the socket", () => {
     expect(other.state.counters).toMatchObject({ txPackets: 1, txBytes: 61 });
   });
 
-  it("sends singly what the kernel does not cut, and then no other way", () => {
+  it("sends datagrams singly after the kernel refused to segment a message", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     const { socket } = bench.endpoint();
@@ -89,13 +89,13 @@ describe("from the device to the socket", () => {
     expect(socket.messages).toEqual([2, 1, 1, 1, 1, 1]);
     expect(state.counters).toMatchObject({ txPackets: 7, txErrors: 0 });
     expect(bench.refused).toEqual([[72, 22]]);
-    // The path may take others by now.
+    // The path may accept larger datagrams now.
     bench.table.apply({ op: "putTunnel", tunnel: tunnelOf({}) });
     send(2);
     expect(socket.messages.at(-1)).toBe(2);
   });
 
-  it("tries larger datagrams again after some thousand messages: the path may have widened", () => {
+  it("retries larger datagrams after some thousand messages: the path MTU may have increased", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     const { socket } = bench.endpoint();
@@ -109,12 +109,12 @@ describe("from the device to the socket", () => {
     socket.sendErrno = 22;
     expect(send()).toEqual([1, 1]);
     for (let i = 0; i < 2000; i++) expect(send()).toEqual([1, 1]);
-    // The path is still narrow.
+    // The path MTU is still small.
     while (state.tunnel.segmentLimit < 72) expect(send()).toHaveLength(2);
     socket.sendErrno = 22;
     send();
     for (let i = 0; i < 2000; i++) expect(send()).toEqual([1, 1]);
-    // Now it is wide.
+    // Now the path MTU is large.
     let last = send();
     for (let i = 0; i < 100; i++) last = send();
     expect(last).toEqual([2]);
@@ -122,7 +122,7 @@ describe("from the device to the socket", () => {
     expect(state.counters.txErrors).toBe(0);
   });
 
-  it("asks no more where the device makes no checksums", () => {
+  it("stops segmentation offload if the device computes no checksums", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     const { socket } = bench.endpoint();
@@ -138,7 +138,7 @@ describe("from the device to the socket", () => {
     expect(state.counters).toMatchObject({ txPackets: 8, txErrors: 0 });
   });
 
-  it("sends no two without a checksum together: the kernel does not", () => {
+  it("sends datagrams without a checksum singly: the kernel does not segment those", () => {
     const bench = new Bench();
     const { state, device } = bench.put({ udpChecksum: false }, {});
     for (let i = 0; i < 2; i++) device.toRead.push(new Uint8Array(60));
@@ -147,32 +147,29 @@ describe("from the device to the socket", () => {
     expect(bench.endpoint().socket.messages).toEqual([1, 1]);
   });
 
-  it.each([40, 1400])(
-    "cuts what the device leaves to be cut, in segments of %d bytes",
-    (gsoSize) => {
-      const bench = new Bench();
-      const { state, device } = bench.put({}, { sequencing: SEND, txCookie: "a1b2c3d4" });
-      const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(20_000).fill(7), id: 9 };
-      device.toRead.push(buildFrame({ ...packet, isPartial: true }));
-      device.header.setUint8(VNET.flags, NEEDS_CHECKSUM);
-      device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
-      device.header.setUint16(VNET.gsoSize, gsoSize, true);
-      device.header.setUint16(VNET.checksumStart, 34, true);
-      device.header.setUint16(VNET.checksumOffset, 16, true);
-      bench.path.transmitter.readDevice(state);
-      bench.path.queue.flush();
-      const { sent } = bench.endpoint().socket;
-      expect(sent.map((bytes) => bytes.subarray(16))).toEqual(referenceSegments(packet, gsoSize));
-      expect(sent.map((bytes) => Buffer.from(bytes).readUInt32BE(12) - 0x40000000)).toEqual(
-        Array.from({ length: sent.length }, (_, index) => index),
-      );
-      const count = Math.ceil(20_000 / gsoSize);
-      expect(state.counters).toMatchObject({ txPackets: count, txBytes: 20_000 + count * 54 });
-    },
-  );
+  it.each([40, 1400])("segments a large frame of the device into %d bytes each", (gsoSize) => {
+    const bench = new Bench();
+    const { state, device } = bench.put({}, { sequencing: SEND, txCookie: "a1b2c3d4" });
+    const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(20_000).fill(7), id: 9 };
+    device.toRead.push(buildFrame({ ...packet, isPartial: true }));
+    device.header.setUint8(VNET.flags, NEEDS_CHECKSUM);
+    device.header.setUint8(VNET.gsoType, GsoType.TcpIpv4);
+    device.header.setUint16(VNET.gsoSize, gsoSize, true);
+    device.header.setUint16(VNET.checksumStart, 34, true);
+    device.header.setUint16(VNET.checksumOffset, 16, true);
+    bench.path.transmitter.readDevice(state);
+    bench.path.queue.flush();
+    const { sent } = bench.endpoint().socket;
+    expect(sent.map((bytes) => bytes.subarray(16))).toEqual(referenceSegments(packet, gsoSize));
+    expect(sent.map((bytes) => Buffer.from(bytes).readUInt32BE(12) - 0x40000000)).toEqual(
+      Array.from({ length: sent.length }, (_, index) => index),
+    );
+    const count = Math.ceil(20_000 / gsoSize);
+    expect(state.counters).toMatchObject({ txPackets: count, txBytes: 20_000 + count * 54 });
+  });
 
   it.each([8, 9000])(
-    "cuts nothing into segments of %d bytes, which no stack here makes",
+    "drops a large frame with segments of %d bytes, which Linux does not create",
     (gsoSize) => {
       const bench = new Bench();
       const { state, device } = bench.put({}, {});
@@ -187,7 +184,7 @@ describe("from the device to the socket", () => {
     },
   );
 
-  it("reads small frames several in a call, once it has seen some", () => {
+  it("reads several small frames in one call after it has seen some", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, { txCookie: "", l2SpecificSublayer: "None" });
     const frame = (index: number) => Buffer.alloc(60, index);
@@ -198,7 +195,7 @@ describe("from the device to the socket", () => {
       expect(bench.path.transmitter.readDevice(state)).toBe(true);
       bench.path.queue.flush();
     }
-    // Ten alone, then ten together and perhaps more; of twenty, all, and again perhaps more.
+    // Ten singly. Then ten in a batch that could hold more. Then all twenty, in batches that again could hold more.
     expect(bench.batch?.calls).toEqual([10, 16, 4, 16, 4]);
     while (device.toRead.length > 0) bench.path.transmitter.readDevice(state);
     bench.path.queue.flush();
@@ -209,7 +206,7 @@ describe("from the device to the socket", () => {
     expect(state.counters).toMatchObject({ txPackets: 50, txBytes: 3000, txErrors: 0 });
   });
 
-  it("gives others their turn after some datagrams, however large the frames are", () => {
+  it("ends a turn after some datagrams at any frame size", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(60_000) };
@@ -221,7 +218,7 @@ describe("from the device to the socket", () => {
     expect(device.toRead).toHaveLength(9);
   });
 
-  it("reads large frames one by one for a while, where a batch of small ones was expected", () => {
+  it("reads frames singly for a while after a batch of unexpectedly large ones", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     for (let i = 0; i < 64; i++) device.toRead.push(new Uint8Array(60));
@@ -229,7 +226,7 @@ describe("from the device to the socket", () => {
     for (let i = 0; i < 64; i++) device.toRead.push(largeFrame(device, 36));
     bench.await(state.account);
     bench.path.transmitter.readDevice(state);
-    // What one call had read, and no more.
+    // Only the frames that one call had read.
     expect(device.toRead).toHaveLength(64 - 16);
     for (let turns = 1; turns <= 20; turns++) {
       bench.await(state.account);
@@ -238,7 +235,7 @@ describe("from the device to the socket", () => {
     }
   });
 
-  it("drops what has another source address than the one that the pod is held to", () => {
+  it("drops frames with a source address other than the pod's", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, { sourceMac: "02:00:00:00:00:01" });
     const own = Buffer.from(FRAME, "hex");
@@ -260,7 +257,7 @@ describe("from the device to the socket", () => {
     expect(state.counters).toMatchObject({ txPackets: 4, txSpoofed: 2 });
   });
 
-  it("drops what a device cannot mean", () => {
+  it("drops a frame with an inconsistent virtio header", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     device.toRead.push(new Uint8Array(2000));
@@ -317,7 +314,7 @@ describe("from the socket to the device", () => {
     expect(device.written).toHaveLength(state.counters.rxPackets);
   });
 
-  it("takes datagrams from the tunnel's remote only", () => {
+  it("accepts datagrams from the tunnel's remote only", () => {
     const bench = new Bench();
     const { state } = bench.put({}, {});
     bench.receive({ ...PEER, port: 5001 }, [HEADER + FRAME]);
@@ -327,7 +324,7 @@ describe("from the socket to the device", () => {
     expect(state.counters.rxPackets).toBe(1);
   });
 
-  it("takes the datagrams of a message one by one, and delivers a flow in one piece", () => {
+  it("checks each datagram of a message, and delivers a flow as one frame", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(5000).fill(7) };
@@ -341,14 +338,14 @@ describe("from the socket to the device", () => {
     expect(state.counters).toMatchObject({ rxPackets: 5, rxBytes: 5 * 54 + 5000, rxErrors: 0 });
     expect(endpoint.counters.rxPackets).toBe(5);
     expect(device.written.map(({ length }) => length)).toEqual([54 + 5000]);
-    // From a stranger they are as strange.
-    const stranger = { ...PEER, port: 9 };
-    socket.toReceive.push({ from: stranger, bytes: Buffer.concat(datagrams), segment });
+    // Each datagram from an unexpected source is rejected.
+    const other = { ...PEER, port: 9 };
+    socket.toReceive.push({ from: other, bytes: Buffer.concat(datagrams), segment });
     bench.path.receiver.readEndpoint(endpoint, 1);
     expect(state.counters).toMatchObject({ rxPackets: 5, rxSourceMismatch: 5 });
   });
 
-  it("writes frames of several sessions in one call, each as it came", () => {
+  it("writes frames of several sessions in one call, unchanged", () => {
     const bench = new Bench();
     const one = bench.put(
       {},
@@ -359,7 +356,7 @@ describe("from the socket to the device", () => {
       { key: "a/two", sessionId: 2, rxCookie: "", l2SpecificSublayer: "None" },
     );
     const { socket, endpoint } = bench.endpoint();
-    // One behind the other with only eight bytes between, less than a virtio_net_hdr has.
+    // Adjacent frames with only eight bytes in between, fewer than a virtio_net_hdr has.
     const frames = Array.from({ length: 40 }, (_, index) => Buffer.alloc(70, index + 1));
     const datagrams = frames.map((frame, index) =>
       Buffer.concat([Buffer.from(`000300000000000${(index % 2) + 1}`, "hex"), frame]),
@@ -379,7 +376,7 @@ describe("from the socket to the device", () => {
     expect(bench.batch?.calls).toEqual([41, 1]);
   });
 
-  it("keeps nothing of a socket or a device that cannot be watched", () => {
+  it("keeps no tunnel or session whose socket or device cannot be watched", () => {
     const bench = new Bench();
     const fail = () => {
       throw new Error("epoll_ctl: ENOSPC");
@@ -398,7 +395,7 @@ describe("from the socket to the device", () => {
     expect(bench.endpoints.size).toBe(1);
   });
 
-  it("counts what a device refuses of a call", () => {
+  it("counts frames of a batch that the device rejects", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, { rxCookie: "", l2SpecificSublayer: "None" });
     const { socket, endpoint } = bench.endpoint();
@@ -411,7 +408,7 @@ describe("from the socket to the device", () => {
     expect(state.counters).toMatchObject({ rxPackets: 0, rxErrors: 3 });
   });
 
-  it("counts all frames of a piece that the device refuses", () => {
+  it("counts all frames of a joined frame that the device rejects", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, {});
     device.writeErrno = 5;
@@ -421,7 +418,7 @@ describe("from the socket to the device", () => {
     expect(state.counters).toMatchObject({ rxPackets: 0, rxBytes: 0, rxErrors: 3 });
   });
 
-  it("tells tunnels on one port apart", () => {
+  it("distinguishes tunnels on one port", () => {
     const bench = new Bench();
     const one = bench.put({}, {});
     const remote = { address: "192.0.2.3", port: 9 };
@@ -432,7 +429,7 @@ describe("from the socket to the device", () => {
     expect(one.state.counters).toMatchObject({ rxPackets: 0, rxSourceMismatch: 1 });
   });
 
-  it("reorders, and gives up after the timeout", () => {
+  it("reorders frames, and skips missing ones after the timeout", () => {
     const sequencing = { send: false, receive: true, reorderTimeoutMs: 50 };
     const bench = new Bench();
     const { state, device } = bench.put({}, { sequencing });
@@ -448,7 +445,7 @@ describe("from the socket to the device", () => {
   });
 });
 
-it("loses nothing of a message whose datagrams are out of order", () => {
+it("delivers all frames of a message whose datagrams are out of order", () => {
   const sequencing = { send: false, receive: true, reorderTimeoutMs: 50 };
   const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(6000).fill(7) };
   const frames = referenceSegments(packet, 1000);
@@ -479,7 +476,7 @@ it("loses nothing of a message whose datagrams are out of order", () => {
   }
 });
 
-it("cuts again what an old kernel's device refuses, and joins no more", () => {
+it("segments again a frame that an old kernel's device rejects, and stops joining", () => {
   const bench = new Bench();
   const { state, device } = bench.put({}, {});
   device.refusesLarge = true;
@@ -496,7 +493,7 @@ it("cuts again what an old kernel's device refuses, and joins no more", () => {
   expect(bench.joinsRefused).toBe(1);
 });
 
-it("drops nothing for want of room to reorder in", () => {
+it("drops no frame if the reorder pool is full", () => {
   const bench = new Bench();
   const sequencing = { send: false, receive: true, reorderTimeoutMs: 1000 };
   const SESSIONS = 60;
@@ -508,7 +505,7 @@ it("drops nothing for want of room to reorder in", () => {
   const message = (sessionId: number, sequence: number) =>
     `00030000${sessionId.toString(16).padStart(8, "0")}40${sequence.toString(16).padStart(6, "0")}${FRAME}`;
   for (let i = 0; i < SESSIONS; i++) {
-    // Each loses its second frame, and waits for it with all that follow.
+    // Each session misses its second frame, and holds all that follow.
     const numbers = Array.from({ length: FRAMES }, (_, n) => n).filter((n) => n !== 1);
     for (let at = 0; at < numbers.length; at += 16) {
       bench.receive(
@@ -523,17 +520,17 @@ it("drops nothing for want of room to reorder in", () => {
   }
 });
 
-/** Frames of VLAN 100, and those that are not its own. */
+/** Frames of VLAN 100 and of others. */
 const VLAN_FRAMES = ["81000064", "81000065", "88a80064", "8100006481000007", "81000000", ""].map(
   (tags) => FRAME.slice(0, 24) + tags + FRAME.slice(24),
 );
 
-describe.each(["Untagged", "Tagged"] as const)("a VLAN whose pod is %s", (pod) => {
+describe.each(["Untagged", "Tagged"] as const)("a VLAN with pod %s", (pod) => {
   const growth = pod === "Untagged" ? 0 : 4;
   const vlan = { id: 100, peerId: 200, pod };
   const session = { pseudowireType: "EthernetVLAN", vlan };
 
-  /** The frame with the tag in it. */
+  /** Returns the frame with a tag. */
   function withTag(frame: Uint8Array, vlanId: number): Buffer {
     const tag = Buffer.from(`8100${vlanId.toString(16).padStart(4, "0")}`, "hex");
     return Buffer.concat([frame.subarray(0, 12), tag, frame.subarray(12)]);
@@ -546,7 +543,7 @@ describe.each(["Untagged", "Tagged"] as const)("a VLAN whose pod is %s", (pod) =
     [false, 6, GsoType.TcpIpv6, 16],
     [true, 17, GsoType.Udp, 6],
     [false, 17, GsoType.Udp, 6],
-  ])("cuts large frames behind the tag: IPv4 %s, protocol %d", (isIpv4, protocol, gso, field) => {
+  ])("segments large frames with a tag: IPv4 %s, protocol %d", (isIpv4, protocol, gso, field) => {
     const bench = new Bench();
     const { state, device } = bench.put({}, session);
     const packet = { isIpv4, protocol, payload: new Uint8Array(20_000).fill(7), id: 9 };
@@ -561,12 +558,12 @@ describe.each(["Untagged", "Tagged"] as const)("a VLAN whose pod is %s", (pod) =
     const { sent, messages } = bench.endpoint().socket;
     const expected = referenceSegments(packet, 1300).map((frame) => withTag(frame, 200));
     expect(sent.map((bytes) => Buffer.from(bytes.subarray(12)))).toEqual(expected);
-    // One message of segments, and the shorter last one in it.
+    // One message with all segments, including the shorter last one.
     expect(messages).toEqual([expected.length]);
     expect(state.counters).toMatchObject({ txPackets: expected.length, txErrors: 0 });
   });
 
-  it("completes the checksum of a frame that is not cut", () => {
+  it("completes the checksum of a frame that is not segmented", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, session);
     const packet = { isIpv4: true, protocol: 17, payload: new Uint8Array(500).fill(3) };
@@ -604,7 +601,7 @@ describe.each(["Untagged", "Tagged"] as const)("a VLAN whose pod is %s", (pod) =
     },
   );
 
-  it("cuts again what an old kernel's device refuses", () => {
+  it("segments again a frame that an old kernel's device rejects", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, session);
     device.refusesLarge = true;
@@ -617,7 +614,7 @@ describe.each(["Untagged", "Tagged"] as const)("a VLAN whose pod is %s", (pod) =
     expect(state.counters).toMatchObject({ rxPackets: 8, rxErrors: 0 });
   });
 
-  it("counts each dropped frame of a joined one", () => {
+  it("counts each frame of a dropped joined frame", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, session);
     const packet = { isIpv4: true, protocol: 6, payload: new Uint8Array(6000).fill(7) };
@@ -630,7 +627,7 @@ describe.each(["Untagged", "Tagged"] as const)("a VLAN whose pod is %s", (pod) =
     expect(state.counters).toMatchObject({ rxPackets: 0, rxErrors: 6, rxOtherVlan: 6 });
   });
 
-  it("takes frames up to the device's MTU with the tag, and no larger ones", () => {
+  it("accepts frames up to the device's MTU plus the tag", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, session);
     const largest = state.config.mtu + 14 + 4;
@@ -655,7 +652,7 @@ describe.each(["Untagged", "Tagged"] as const)("a VLAN whose pod is %s", (pod) =
     expect(device.written.map(({ length }) => length)).toEqual([60, 60, 60].map((n) => n + growth));
   });
 
-  it("drops what has another source address, with or without the tag", () => {
+  it("drops frames with another source address", () => {
     const bench = new Bench();
     const { state, device } = bench.put({}, { ...session, sourceMac: "02:00:00:00:00:01" });
     const own = Buffer.from(FRAME, "hex");
@@ -667,7 +664,7 @@ describe.each(["Untagged", "Tagged"] as const)("a VLAN whose pod is %s", (pod) =
   });
 });
 
-it("follows a change of the VLAN where the session stands", () => {
+it("applies a change of the VLAN to an existing session", () => {
   const bench = new Bench();
   const vlan = { id: 100, peerId: 100, pod: "Untagged" as const };
   const { state, device } = bench.put({}, { pseudowireType: "EthernetVLAN", vlan });
@@ -693,7 +690,7 @@ it.each<[string, Partial<Session>, readonly string[]]>([
     VLAN_FRAMES,
   ],
 ])(
-  "survives a million mutated datagrams of %s, and accounts for every one",
+  "survives a million mutated datagrams of %s, and counts every one",
   (_type, of, frames) => {
     const random = new Random(12345);
     const bench = new Bench();

@@ -1,6 +1,6 @@
 /**
- * The packet path: frames from devices into datagrams, and back. It never allocates for a frame, nor
- * throws; it counts, and says once what the kernel refuses. Frames travel device → Transmitter → SendQueue →
+ * The packet path: encapsulates frames from devices into datagrams, and decapsulates them. It never allocates or throws
+ * for a frame. It counts, and reports once what the kernel rejects. Frames pass device → Transmitter → SendQueue →
  * socket, and socket → Receiver → FrameWriter → device.
  */
 import { Errno } from "../../../linux/errno.ts";
@@ -13,40 +13,41 @@ import type { PacketSession, PacketTunnel } from "./session.ts";
 import { Transmitter } from "./transmit.ts";
 
 export interface PacketPathOptions {
-  /** The session's device takes no large frames. */
+  /** Called when the session's device rejects large frames. */
   gsoRefused(session: PacketSession, errno: number): void;
-  /** The kernel does not cut messages of so many bytes into datagrams for the tunnel. */
+  /** Called when the kernel refuses to segment the tunnel's messages into datagrams of `segmentBytes`. */
   segmentRefused(tunnel: PacketTunnel, segmentBytes: number, errno: number): void;
-  /** What is no frame of a session. */
+  /** Receives the control messages. */
   control: ControlReceiver;
-  /** Several frames in one system call, where there is such a thing. */
+  /** Creates a batch for several frames in one system call; null: not available. */
   createBatch(arena: Arena): FrameBatch | null;
 }
 
 /** The parts of the packet path, for the loop and the table to call. */
 export interface PacketPath {
-  /** From sockets to devices. */
+  /** Receives from sockets, and writes to devices. */
   readonly receiver: Receiver;
-  /** From devices into the queue. */
+  /** Reads from devices into the queue. */
   readonly transmitter: Transmitter;
-  /** From the queue to sockets. */
+  /** Sends from the queue to sockets. */
   readonly queue: SendQueue;
 }
 
+/** Allocates the arena, and creates the packet path over it. */
 export function createPacketPath(options: PacketPathOptions): PacketPath {
   const { gsoRefused, segmentRefused, control, createBatch } = options;
   const arena = createArena(SendQueue.BYTES + Receiver.BYTES + FrameWriter.BYTES);
   const queue = new SendQueue(arena, 0, (tunnel, segmentBytes, errno) => {
-    // Others of the size may have been under way.
+    // Another message of this size may have been rejected before.
     if (segmentBytes > tunnel.segmentLimit) return;
-    // Without checksums by the device, it never does; datagrams above the path's MTU it does when the path is wider.
+    // EIO is permanent: the device computes no checksums. Other errors end when the path MTU increases.
     const isForGood = errno === Errno.EIO;
     tunnel.limitSegments(isForGood ? 0 : segmentBytes - 1, isForGood);
-    // Once: pods choose the sizes.
+    // Reported once, because pods choose the sizes.
     if (!tunnel.hasRefused) segmentRefused(tunnel, segmentBytes, errno);
     tunnel.hasRefused = true;
   });
-  // One for both: neither leaves anything in it.
+  // Both share the batch: neither leaves requests in it.
   const batch = createBatch(arena);
   const writer = new FrameWriter(arena, SendQueue.BYTES + Receiver.BYTES, batch, gsoRefused);
   return {

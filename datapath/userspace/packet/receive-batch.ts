@@ -1,4 +1,4 @@
-/** Messages that one system call receives, each into a slot of its own. */
+/** Messages to receive, each into its own slot. */
 import { type Arena, FRAME_CAPACITY, FrameSlots } from "./arena.ts";
 import { IoVectors, MessageVectors } from "./vectors.ts";
 
@@ -10,7 +10,7 @@ export class ReceiveBatch {
 
   static readonly BYTES = FrameSlots.bytes(RECEIVE_MESSAGES);
 
-  /** @param base of ReceiveBatch.BYTES in the arena */
+  /** @param base address of ReceiveBatch.BYTES in the arena */
   constructor(arena: Arena, base: number) {
     this.slots = new FrameSlots(base);
     const vectors = new IoVectors(arena, RECEIVE_MESSAGES);

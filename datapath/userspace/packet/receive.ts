@@ -1,4 +1,4 @@
-/** From sockets to sessions: whose datagram it is, whether it may be, and in which order its frame is due. */
+/** Receives datagrams: finds the session, checks source, cookie and size, and orders the frames. */
 import {
   createHeaderOut,
   DecodeStatus,
@@ -19,16 +19,15 @@ import {
   type PacketTunnel,
 } from "./session.ts";
 
-/** Messages that one system call receives: nobody knows before what they cost. */
+/** Messages per system call. Few, because their cost is known only afterward. */
 const MESSAGES_PER_CALL = 16;
 
-/** Frames that all sessions together may hold for reordering. */
+/** The maximum number of frames that all sessions together hold for reordering. */
 const HOLD_POOL_SLOTS = 16 * HELD_FRAMES;
 
 /**
- * Takes or drops a control message, without allocation if it drops it. The octets from `at` to
- * `end`, behind the UDP or IP header, are there until it returns. False: no control connection is
- * with the sender.
+ * Accepts or drops a control message; dropping does not allocate. The octets from `at` to `end`, after the UDP or IP
+ * header, are valid until it returns. False: no control connection with the sender.
  */
 export type ControlReceiver = (
   endpoint: LocalEndpoint,
@@ -39,7 +38,7 @@ export type ControlReceiver = (
   now: number,
 ) => boolean;
 
-/** Where a control message stands. */
+/** The memory with a control message. */
 export interface PacketBytes {
   readonly bytes: Uint8Array;
   readonly view: DataView;
@@ -56,17 +55,17 @@ export class Receiver {
   readonly #header = createHeaderOut();
   /** Counts batches; wraps around. */
   #turn = 0;
-  /** Sessions that the batch at hand had frames for. */
+  /** The number of sessions with frames in the current batch. */
   #heard = 0;
   /** A stack of the free slots of the hold pool. */
   readonly #freeHolds = Int32Array.from({ length: HOLD_POOL_SLOTS }, (_, slot) => slot);
   #freeHoldCount = HOLD_POOL_SLOTS;
   readonly #waiting = new Set<PacketSession>();
 
-  /** What it takes of the arena. */
+  /** Bytes that it needs in the arena. */
   static readonly BYTES = ReceiveBatch.BYTES + FrameSlots.bytes(HOLD_POOL_SLOTS);
 
-  /** @param base of Receiver.BYTES in the arena */
+  /** @param base address of Receiver.BYTES in the arena */
   constructor(arena: Arena, base: number, writer: FrameWriter, control: ControlReceiver) {
     this.#arena = arena;
     this.#control = control;
@@ -75,7 +74,7 @@ export class Receiver {
     this.#writer = writer;
   }
 
-  /** Takes at most a batch of the messages that wait at the endpoint, and no more than its share. */
+  /** Receives at most a batch of messages from the endpoint, within its account's credit. */
   readEndpoint(endpoint: LocalEndpoint, now: number): void {
     const { messages } = this.#batch;
     const { account } = endpoint;
@@ -97,7 +96,7 @@ export class Receiver {
     account.weight = Math.max(1, this.#heard);
   }
 
-  /** @returns what the message in the slot costs, but for the frames that are written */
+  /** Processes the message in the slot. @returns its cost, without the cost of writing frames */
   #take(endpoint: LocalEndpoint, slot: number, now: number): number {
     const { messages, slots } = this.#batch;
     const length = messages.receivedBytes(slot);
@@ -114,13 +113,13 @@ export class Receiver {
     return length + COST.crossing + (length / segment) * COST.datagram;
   }
 
-  /** Delivers held frames that have waited long enough. */
+  /** Delivers held frames whose time is up. */
   expire(now: number): void {
     for (const session of this.#waiting) this.#drain(session, now);
     this.#writer.flush();
   }
 
-  /** When `expire` has something to do; Infinity where nothing waits. */
+  /** Returns when `expire` must be called; Infinity: no frame is held. */
   nextDeadline(): number {
     let earliest = Number.POSITIVE_INFINITY;
     for (const { order } of this.#waiting) {
@@ -129,7 +128,7 @@ export class Receiver {
     return earliest;
   }
 
-  /** Delivers all that the session holds: it goes away, or its sequencing changes. */
+  /** Delivers all held frames of a session that is deleted, or whose sequencing changes. */
   release(session: PacketSession): void {
     const { order, counters } = session;
     if (order === null) return;
@@ -140,7 +139,7 @@ export class Receiver {
     this.#waiting.delete(session);
   }
 
-  /** Datagrams of one sender that the kernel has joined; all are of one size, but the last may be shorter. */
+  /** Processes datagrams of one sender that the kernel has joined. All have one size; the last may be shorter. */
   #receiveMany(
     endpoint: LocalEndpoint,
     slot: number,
@@ -149,7 +148,7 @@ export class Receiver {
     size: number,
     now: number,
   ): void {
-    // The tunnel that the message is known to have come from.
+    // The tunnel whose remote sent the message.
     let source: PacketTunnel | null = null;
     const messageEnd = at + length;
     for (let from = at; from < messageEnd; ) {
@@ -161,7 +160,7 @@ export class Receiver {
       if (session.tunnel !== source && !this.#isFromRemote(endpoint, slot, session, now)) continue;
       source = session.tunnel;
       if (!this.#accept(session, slot, end, now)) continue;
-      // Those with the same header would be found just as right.
+      // Following datagrams with the same header are valid, too.
       const headerBytes = this.#header.next - headerFrom;
       const more = this.#writer.deliverMany(session, headerBytes, from, size, messageEnd);
       endpoint.counters.rxPackets += more;
@@ -170,9 +169,9 @@ export class Receiver {
   }
 
   /**
-   * The session that one datagram of the message in the slot is for, by its session id; leaves the header up to there
-   * in `#header`.
-   * @returns null: it is for none, and has been counted
+   * Finds the session of one datagram in the slot's message by the session ID. Decodes the header up to that into
+   * `#header`.
+   * @returns null: the datagram belongs to no session, and was counted
    */
   #sessionOf(
     endpoint: LocalEndpoint,
@@ -216,7 +215,7 @@ export class Receiver {
     return session;
   }
 
-  /** Whether the message in the slot came from the remote of the session's tunnel. */
+  /** Returns true if the remote of the session's tunnel sent the message in the slot. */
   #isFromRemote(
     { overUdp }: LocalEndpoint,
     slot: number,
@@ -232,8 +231,8 @@ export class Receiver {
   }
 
   /**
-   * Takes the rest of a datagram, from where the session id ended up to `end`.
-   * @returns true: its frame was delivered, and its sequence number does not count
+   * Processes the rest of a datagram, from the end of the session ID up to `end`.
+   * @returns true: its frame was delivered without regard to a sequence number
    */
   #accept(session: PacketSession, slot: number, end: number, now: number): boolean {
     const { counters } = session;
@@ -264,7 +263,7 @@ export class Receiver {
       counters.rxErrors++;
       return false;
     }
-    // Until where the frame may grow: the end of its slot.
+    // The frame may grow up to the end of its slot.
     const limit = this.#batch.slots.at(slot) + FRAME_CAPACITY;
     if (session.isDirect) {
       this.#writer.deliver(session, header.next, bytes, limit);
@@ -313,12 +312,12 @@ export class Receiver {
     const poolSlot = this.#freeHolds[this.#freeHoldCount] as number;
     session.held[orderSlot] = poolSlot;
     session.heldBytes[orderSlot] = bytes;
-    // What is pending may lie in a slot that has been given back.
+    // A pending frame may be in a slot that was released.
     this.#writer.flush();
     this.#arena.bytes.copyWithin(this.#holds.at(poolSlot), offset, offset + bytes);
   }
 
-  /** No room to wait in: the session gives up what it waits for, and so gives room to others. */
+  /** The pool is full: delivers all held frames of the session, which frees slots, and skips the missing ones. */
   #deliverWithoutRoom(
     session: PacketSession,
     orderSlot: number,
@@ -348,7 +347,7 @@ export class Receiver {
   }
 
   #deliverHeld(session: PacketSession, orderSlot: number): void {
-    // It comes out of turn: behind what is pending there may be datagrams that nobody has read yet.
+    // Flush first: a pending frame must not grow over datagrams that have not been read yet.
     this.#writer.flush();
     const poolSlot = session.held[orderSlot] as number;
     const at = this.#holds.at(poolSlot);

@@ -1,6 +1,6 @@
 /**
- * Datagrams on their way to a socket: as many as may be in one system call, and of those that go the same way
- * as many as the kernel takes in one message, to cut it apart behind its own stack (UDP_SEGMENT, udp(7)).
+ * Queues datagrams for a socket. One system call sends several messages. A message contains as many datagrams to one
+ * remote as the kernel segments again after its network stack (UDP_SEGMENT, udp(7)).
  */
 import { Errno } from "../../../linux/errno.ts";
 import { type Arena, FrameSlots } from "./arena.ts";
@@ -9,18 +9,18 @@ import { IoVectors, MessageVectors } from "./vectors.ts";
 
 const MAX_MESSAGES = 64;
 const MAX_DATAGRAMS = 512;
-/** UDP_MAX_SEGMENTS of all kernels (include/linux/udp.h). */
+/** The smallest UDP_MAX_SEGMENTS of all kernels (include/linux/udp.h). */
 const MAX_SEGMENTS = 64;
-/** What IPv4 can hold behind its header and UDP's. */
+/** The largest UDP payload over IPv4. */
 const MAX_MESSAGE_BYTES = 65_507;
-/** Frames that wait to be sent. */
+/** Slots for queued frames. */
 const FRAME_SLOTS = 64;
-/** What waits should still be in the cache when it is sent. */
+/** A flush at this size keeps queued bytes in the cache until they are sent. */
 const FLUSH_BYTES = 512 * 1024;
-/** Where datagrams are written that a large frame is cut into, one behind the other. */
+/** The capacity for the segments of large frames. */
 const WRITE_BYTES = 2 * FLUSH_BYTES;
 
-/** A device or a kernel that does not segment; the datagrams go one by one from then on. */
+/** Called when the kernel or a device refuses to segment. The tunnel's datagrams are then sent singly. */
 export type SegmentRefused = (tunnel: PacketTunnel, segmentBytes: number, errno: number) => void;
 
 export class SendQueue {
@@ -29,14 +29,14 @@ export class SendQueue {
   readonly #refused: SegmentRefused;
   readonly #vectors: IoVectors;
   readonly #messages: MessageVectors;
-  /** For datagrams of a message that was refused. */
+  /** For single datagrams of a rejected message. */
   readonly #single: MessageVectors;
-  /** By datagram: who sent it, the frame's bytes, and where it is. */
+  /** By datagram: its session, the frame's bytes, the datagram's address and bytes. */
   readonly #senders: (PacketSession | null)[] = new Array(MAX_DATAGRAMS).fill(null);
   readonly #frameBytes = new Int32Array(MAX_DATAGRAMS);
   readonly #at = new Int32Array(MAX_DATAGRAMS);
   readonly #bytes = new Int32Array(MAX_DATAGRAMS);
-  /** By message: the first of its datagrams and pieces, and the bytes of each datagram but the last. */
+  /** By message: its first datagram and piece, and the bytes of each datagram except the last. */
   readonly #firstDatagram = new Int32Array(MAX_MESSAGES + 1);
   readonly #firstPiece = new Int32Array(MAX_MESSAGES + 1);
   readonly #segmentBytes = new Int32Array(MAX_MESSAGES);
@@ -46,17 +46,17 @@ export class SendQueue {
   #datagrams = 0;
   #messageCount = 0;
   #queuedBytes = 0;
-  /** Where the last message goes, whether it may grow, and its bytes. */
+  /** The last message: its tunnel, whether it may grow, and its bytes. */
   #tunnel: PacketTunnel | null = null;
   #isOpen = false;
   #messageBytes = 0;
-  /** Its last piece. */
+  /** The last message's last piece. */
   #pieceAt = 0;
   #pieceEnd = 0;
 
-  /** @param base of SendQueue.BYTES in the arena */
+  /** @param base address of SendQueue.BYTES in the arena */
   constructor(arena: Arena, base: number, refused: SegmentRefused) {
-    // One more, for datagrams that go singly.
+    // One more vector, for single datagrams.
     this.#vectors = new IoVectors(arena, MAX_DATAGRAMS + 1);
     this.#messages = new MessageVectors(this.#vectors, MAX_MESSAGES);
     this.#single = new MessageVectors(this.#vectors, 1);
@@ -65,21 +65,21 @@ export class SendQueue {
     this.#refused = refused;
   }
 
-  /** What it takes of the arena. */
+  /** Bytes that it needs in the arena. */
   static readonly BYTES = FrameSlots.bytes(FRAME_SLOTS) + WRITE_BYTES;
 
-  /** Where the next frame may be read to. Nothing that was read before is overwritten until it is sent. */
+  /** Returns the address for the next frame. Earlier frames are not overwritten until they are sent. */
   frameAt(): number {
     if (this.#usedFrames === FRAME_SLOTS || this.#queuedBytes >= FLUSH_BYTES) this.flush();
     return this.#frames.at(this.#usedFrames);
   }
 
-  /** The frame at `at` is sent from where it is. */
+  /** Keeps the frame at `at`, which is sent from its place. */
   keepFrame(at: number): void {
     if (at === this.#frames.at(this.#usedFrames)) this.#usedFrames++;
   }
 
-  /** Room for as many frames at once as FRAME_SLOTS; they count as kept. */
+  /** Reserves slots for up to FRAME_SLOTS frames, which count as kept. Returns the first slot. */
   reserveFrames(count: number): number {
     if (this.#usedFrames + count > FRAME_SLOTS || this.#queuedBytes >= FLUSH_BYTES) this.flush();
     const first = this.#usedFrames;
@@ -87,17 +87,17 @@ export class SendQueue {
     return first;
   }
 
-  /** Where a frame of those may be read to. */
+  /** Returns the address of a reserved slot. */
   reservedAt(index: number): number {
     return this.#frames.at(index);
   }
 
-  /** How many datagrams of so many bytes `writeAt` has room for, at most. */
+  /** Returns the maximum number of datagrams of `bytes` each for which `writeAt` has room. */
   fitting(bytes: number): number {
     return Math.min(MAX_DATAGRAMS, Math.floor(WRITE_BYTES / bytes));
   }
 
-  /** Where datagrams of so many bytes may be written to, before `add`: behind the ones before. */
+  /** Returns the address for datagrams of `bytes` in total, to be written before `add`. */
   writeAt(bytes: number): number {
     if (this.#written + bytes > WRITE_BYTES) {
       this.#send();
@@ -109,8 +109,7 @@ export class SendQueue {
   }
 
   /**
-   * Queues datagrams of so many bytes, each with a frame of so many in it: the first is at `at`, the others follow
-   * upon it.
+   * Queues `count` adjacent datagrams from `at` on, of `bytes` each, with a frame of `frameBytes` in each.
    */
   add(session: PacketSession, at: number, bytes: number, frameBytes: number, count = 1): void {
     for (let next = at, rest = count; rest > 0; ) {
@@ -123,10 +122,10 @@ export class SendQueue {
     }
   }
 
-  /** How many of so many bytes the message has room for that has just been found to take one. */
+  /** Returns the number of datagrams of `bytes` each that fit the last message; at least one does. */
   #room({ segmentLimit }: PacketTunnel, bytes: number): number {
     const last = this.#messageCount - 1;
-    // A shorter one is the last of its message, as is one that the kernel does not cut.
+    // A shorter datagram ends its message, and so does one that the kernel does not segment.
     if (bytes !== this.#segmentBytes[last] || bytes > segmentLimit) return 1;
     const room = Math.min(
       MAX_DATAGRAMS - this.#datagrams,
@@ -160,7 +159,7 @@ export class SendQueue {
     this.#messageBytes += allBytes;
   }
 
-  /** Sends all. */
+  /** Sends all queued datagrams. */
   flush(): void {
     this.#send();
     this.#usedFrames = 0;
@@ -278,7 +277,7 @@ export class SendQueue {
   }
 }
 
-/** A call goes to one socket with one checksum setting. */
+/** True if one call can send for both tunnels: it uses one socket with one checksum setting. */
 function goesWith(one: PacketTunnel | null, other: PacketTunnel): boolean {
   return (
     one === null ||
@@ -286,7 +285,7 @@ function goesWith(one: PacketTunnel | null, other: PacketTunnel): boolean {
   );
 }
 
-/** Of the kernel: no checksum offload in the device; larger than the path takes, or not supported. */
+/** True for errors of UDP_SEGMENT: no checksum offload in the device, larger than the path MTU, or not supported. */
 function isRefusal(errno: number): boolean {
   return errno === Errno.EIO || errno === Errno.EINVAL || errno === Errno.EMSGSIZE;
 }

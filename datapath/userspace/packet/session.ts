@@ -1,4 +1,4 @@
-/** Local endpoints, tunnels and sessions as the packet path uses them: each knows the others. */
+/** Local endpoints, tunnels and sessions as the packet path uses them, with references to each other. */
 import { cookieWords, type SessionRx, type SessionTx } from "../../../l2tp/codec.ts";
 import { ReceiveOrder } from "../../../l2tp/reorder.ts";
 import { encodeSockaddr, SOCKADDR_BYTES } from "../../../linux/socket.ts";
@@ -21,21 +21,23 @@ import type { DatagramSocket, FrameDevice } from "./ports.ts";
 
 const MAX_DATAGRAM_BYTES = 65_535;
 
-/** A local address (and port): one socket for its tunnels, but for those whose socket another datapath gets. */
+/**
+ * A local address (and port) with one socket for all its tunnels. A tunnel with a socket owner has its own endpoint.
+ */
 export class LocalEndpoint {
   readonly key: string;
   readonly socket: DatagramSocket;
   readonly overUdp: boolean;
-  /** Raw IPv4 sockets alone hand over the IP header. */
+  /** True for raw IPv4 sockets: only those include the IP header. */
   readonly receivesIpHeader: boolean;
   readonly counters: EndpointCounters = createEndpointCounters();
-  /** What its datagrams have taken of the loop; each session that they are for has a share. */
+  /** The account of its received datagrams. Each session with datagrams adds a share. */
   readonly account = new Account();
-  /** By session id as a signed 32-bit number, which the engine keeps without a box. */
+  /** By session ID as a signed 32-bit number, which V8 stores without allocation. */
   readonly sessions = new Map<number, PacketSession>();
-  /** The last session id that came and that nobody has here; 0: none yet. */
+  /** The last received unknown session ID; 0: none yet. */
   lastUnknownSession = 0;
-  /** Tunnels on it. */
+  /** The number of its tunnels. */
   users = 0;
 
   constructor(key: string, tunnel: Tunnel, socket: DatagramSocket) {
@@ -60,20 +62,20 @@ export class LocalEndpoint {
 export class PacketTunnel {
   config: Tunnel;
   endpoint: LocalEndpoint;
-  /** The remote as a struct sockaddr, by 32-bit words. */
+  /** The remote as a struct sockaddr, in 32-bit words. */
   remote: Uint32Array;
   readonly sessions = new Set<PacketSession>();
-  /** The largest datagrams that the kernel is asked to cut a message into; 0: none. */
+  /** The largest segment, in bytes, that the kernel is asked for; 0: no segmentation. */
   segmentLimit: number;
-  /** Whether it has refused some since the tunnel was configured. */
+  /** True if the kernel has refused to segment since the tunnel was configured. */
   hasRefused = false;
-  /** Messages until larger datagrams are tried again, as the path may have become wider; 0: they are not. */
+  /** Messages until larger segments are retried, because the path MTU may have increased; 0: no retry. */
   #untilRetry = 0;
-  /** errno of the last datagram that did not go out; 0 when the last one did. */
+  /** The errno of the last datagram; 0: it was sent. */
   lastSendErrno = 0;
-  /** The struct sockaddr of the last datagram that claimed one of our sessions from elsewhere. */
+  /** The struct sockaddr of the last datagram for one of its sessions that did not come from the remote. */
   readonly unexpectedSource = new Uint8Array(SOCKADDR_BYTES);
-  /** When, by the loop's clock; −1: none yet. */
+  /** The time of that datagram, by the loop's clock; −1: none yet. */
   unexpectedSourceMs = -1;
 
   constructor(config: Tunnel, endpoint: LocalEndpoint) {
@@ -92,13 +94,13 @@ export class PacketTunnel {
     this.#untilRetry = 0;
   }
 
-  /** @param isForGood no retry will change it */
+  /** @param isForGood true: never retry */
   limitSegments(bytes: number, isForGood: boolean): void {
     this.segmentLimit = bytes;
     this.#untilRetry = isForGood ? 0 : RETRY_MESSAGES;
   }
 
-  /** One more message is made for the tunnel. */
+  /** Counts a message of the tunnel. */
   countMessage(): void {
     if (this.#untilRetry === 0) return;
     this.#untilRetry--;
@@ -106,10 +108,10 @@ export class PacketTunnel {
   }
 }
 
-/** A message that is refused costs about as much as forty that go out singly. */
+/** A rejected message costs about as much as forty datagrams that are sent singly. */
 const RETRY_MESSAGES = 4096;
 
-/** The kernel cuts nothing that goes without a checksum (udp_send_skb). */
+/** The kernel does not segment messages without a checksum (udp_send_skb). */
 function segmentLimit({ udpChecksum }: Tunnel, { socket }: LocalEndpoint): number {
   return socket.canSegment && udpChecksum ? MAX_DATAGRAM_BYTES : 0;
 }
@@ -118,7 +120,7 @@ function sockaddrWords({ remote }: Tunnel): Uint32Array {
   return new Uint32Array(encodeSockaddr(remote).buffer);
 }
 
-/** The guess of a type that has none. */
+/** The `looksMisaligned` of types without one. */
 const guessNothing = () => false;
 
 /** A session as the packet path uses it. */
@@ -127,39 +129,39 @@ export class PacketSession {
   tunnel: PacketTunnel;
   tx: SessionTx;
   rx: SessionRx;
-  /** Rewrites frames between device and wire; null: both have the same. */
+  /** Converts frames between device and wire format; null: both are the same. */
   rewriter: FrameRewriter | null = null;
-  /** True if a received frame goes to the device at once: it is not put in order. */
+  /** True if received frames are delivered immediately, without ordering. */
   isDirect = true;
   /** True if the device's frames are IP datagrams, without an Ethernet header. */
   isBare = false;
-  /** The largest frame on the wire: the kernel's bound for l2tpeth (is_skb_forwardable), and what the type adds. */
+  /** The largest frame on the wire: the kernel's limit for l2tpeth (is_skb_forwardable), plus the type's header. */
   maxFrameBytes = 0;
   /** The smallest frame on the wire. */
   minWireBytes = 0;
   looksMisaligned: NonNullable<PseudowireType["looksMisaligned"]> = guessNothing;
-  /** The source address that its device's frames must have: the first two bytes (−1: any will do), and the rest. */
+  /** The required source address of its device's frames: the first two bytes (−1: any address), and the rest. */
   sourceHead = -1;
   sourceTail = 0;
-  /** Where received sequence numbers count. */
+  /** null: received sequence numbers are ignored. */
   order: ReceiveOrder | null;
-  /** By slot of `order`: the slot of the hold pool with the frame, and the frame's length. */
+  /** By slot of `order`: the hold pool's slot with the frame, and the frame's length. */
   readonly held: Int32Array;
   readonly heldBytes: Int32Array;
   device: FrameDevice | null = null;
-  /** What its device shows. */
+  /** The carrier of its device. */
   hasCarrier = true;
   readonly counters: SessionCounters = createSessionCounters();
-  /** When the last frame came in that passed by us, by the loop's clock; −1: none yet. */
+  /** When this process last received a frame, by the loop's clock; −1: none yet. */
   lastReceivedMs = -1;
   /**
-   * Small frames that its device is likely to have next: about as many as the last time. Below 0: large ones came when
-   * small ones were expected, and for so many turns none are.
+   * The number of small frames that its device probably has: about as many as in the last turn. Below 0: unexpected
+   * large frames came, so the next turns, as many as the absolute value, read singly.
    */
   expectedFrames = 0;
-  /** What its device's frames have taken of the loop. */
+  /** The account of its device's frames. */
   readonly account = new Account();
-  /** The receiver's last turn that had a frame of it. */
+  /** The receiver's last turn with a frame of this session. */
   heardInTurn = 0;
 
   constructor(config: Session, tunnel: PacketTunnel) {
@@ -174,12 +176,12 @@ export class PacketSession {
     this.#holdToMac(config);
   }
 
-  /** False: another session has taken its session id over. */
+  /** False: another session has taken over its session ID. */
   get isReceiving(): boolean {
     return this.tunnel.endpoint.sessionOf(this.config.sessionId) === this;
   }
 
-  /** Takes a changed configuration over; what we send is numbered on, and so is what the same peer sends. */
+  /** Applies a changed configuration. Sent sequence numbers continue, and received ones if the IDs are the same. */
   configure(config: Session, tunnel: PacketTunnel): void {
     const before = this.config.sequencing;
     const after = config.sequencing;
@@ -200,7 +202,7 @@ export class PacketSession {
     this.tunnel = tunnel;
   }
 
-  /** Takes over what the pseudowire type says; behind `order`. */
+  /** Applies the pseudowire type. Call it after `order` is set. */
   #carry(config: Session): void {
     const type = pseudowireOf(config);
     this.rewriter = type.createRewriter?.(config, this.counters) ?? null;
@@ -221,7 +223,7 @@ export class PacketSession {
   }
 }
 
-/** Early frames that a session may hold. */
+/** The maximum number of out-of-order frames that a session holds. */
 export const HELD_FRAMES = 64;
 
 function receiveOrder({ sequencing, l2SpecificSublayer }: Session): ReceiveOrder | null {

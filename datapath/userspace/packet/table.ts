@@ -1,4 +1,4 @@
-/** The tunnels and sessions of the process, and how they change. Sockets and devices come from a port. */
+/** The tunnels and sessions of the process, and their changes. `Ports` opens sockets and devices. */
 import type { Session, Tunnel } from "../../../model/model.ts";
 import { pseudowireOf } from "../../../model/pseudowires/index.ts";
 import type { Change, DevicePlace } from "../../datapath.ts";
@@ -8,38 +8,38 @@ import type { PacketPath } from "./packet-path.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
 import { LocalEndpoint, PacketSession, PacketTunnel } from "./session.ts";
 
-/** What the table needs of the operating system; an open that fails throws, and changed nothing. */
+/** The operating system, as the table uses it. An open that fails throws, and has changed nothing. */
 export interface Ports {
   openSocket(tunnel: Tunnel): DatagramSocket;
-  /** From now on datagrams of the endpoint are to be read. Where that fails its socket is closed. */
+  /** Starts to read the endpoint's datagrams. Closes its socket on failure. */
   startEndpoint(endpoint: LocalEndpoint): void;
   stopEndpoint(endpoint: LocalEndpoint): void;
-  /** Whether the socket takes datagrams without a checksum (IPv6). */
+  /** Sets whether the socket accepts datagrams without a checksum (IPv6). */
   allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void;
-  /** @param session the one that has it, as it was until now @param config as it will be, in `tunnel` */
+  /** @param session the device's session, still in its old state @param config its new state, in `tunnel` */
   openDevice(
     session: PacketSession,
     config: Session,
     tunnel: Tunnel,
     place: DevicePlace,
   ): FrameDevice;
-  /** From now on frames of the device are to be read. Where that fails it is closed. */
+  /** Starts to read the device's frames. Closes the device on failure. */
   startDevice(session: PacketSession, device: FrameDevice): void;
-  /** Whether the device's stack finds a carrier. */
+  /** Sets the carrier of the device. */
   setCarrier(device: FrameDevice, on: boolean): void;
-  /** Closes the device, which stays. */
+  /** Closes the device without deleting it. */
   stopDevice(device: FrameDevice): void;
-  /** Closes the device, and deletes it wherever it stands. */
+  /** Closes the device, and deletes it, also after it was moved. */
   deleteDevice(device: FrameDevice): void;
   /** The session, its tunnel or its device has changed. */
   settleSession(session: PacketSession): void;
-  /** The session is no more. */
+  /** The session was deleted. */
   forgetSession(session: PacketSession): void;
-  /** Its frames that bypassed the process; null: its device never could. */
+  /** Returns the session's frames that bypassed the process; null: it never had a bypassing device. */
   bypassedFrames(session: PacketSession): BypassedFrames | null;
 }
 
-/** A change that makes no sense as things are. */
+/** A change that is impossible in the current state. */
 export class ChangeError extends Error {
   readonly code: DatapathErrorCode;
 
@@ -66,9 +66,12 @@ export class Table {
     this.#path = path;
   }
 
-  /** @throws SystemError, ChangeError, UnknownPseudowireError; then nothing has changed, but that a device may have been closed */
+  /**
+   * @throws SystemError, ChangeError, UnknownPseudowireError; nothing has changed then, except that a device may be
+   * closed
+   */
   apply(change: Change): void {
-    // What is queued was encoded for the configuration before.
+    // Queued datagrams are encoded for the old configuration.
     this.#path.queue.flush();
     switch (change.op) {
       case "putTunnel":
@@ -88,14 +91,14 @@ export class Table {
     return this.#ports.bypassedFrames(session);
   }
 
-  /** When the last frame came, in the process or past it, by the loop's clock; −1: none yet. */
+  /** Returns when the last frame was received, in or past the process, by the loop's clock; −1: none yet. */
   lastHeardMs(session: PacketSession, now: number): number {
     const { lastReceivedMs } = session;
     const msAgo = this.bypassedFrames(session)?.lastReceivedMsAgo ?? null;
     return msAgo === null ? lastReceivedMs : Math.max(lastReceivedMs, now - msAgo);
   }
 
-  /** Whether the peer's circuit is there, as the session's device shows it. */
+  /** Shows the state of the peer's circuit as the carrier of the session's device. */
   setCarrier(key: string, on: boolean): void {
     const session = this.sessions.get(key);
     if (session === undefined || session.hasCarrier === on) return;
@@ -105,7 +108,7 @@ export class Table {
     this.#ports.settleSession(session);
   }
 
-  /** The device failed: somebody deleted it, or its namespace died. */
+  /** Closes a device that failed: it, or its namespace, was deleted. */
   loseDevice(session: PacketSession): void {
     if (session.device === null) return;
     this.#ports.stopDevice(session.device);
@@ -159,7 +162,7 @@ export class Table {
   #putSession(config: Session, place: DevicePlace | "keep" | null): void {
     const tunnel = this.tunnels.get(config.tunnel);
     if (tunnel === undefined) throw noTunnel(config);
-    // Of a type that a newer agent knows: refused before anything changes.
+    // Throws for a type of a newer agent before anything changes.
     pseudowireOf(config);
     const known = this.sessions.get(config.key);
     const session = known ?? new PacketSession(config, tunnel);
@@ -179,7 +182,7 @@ export class Table {
     this.#ports.settleSession(session);
   }
 
-  /** The old one is closed before: a device has one descriptor at a time. */
+  /** Opens the new device after closing the old one: a device has one descriptor at a time. */
   #changeDevice(
     session: PacketSession,
     config: Session,
@@ -205,7 +208,7 @@ export class Table {
     this.#ports.forgetSession(session);
   }
 
-  /** Unless another session has taken the id over already. */
+  /** Removes the session's ID, unless another session has taken it over. */
   #stopReceiving(session: PacketSession): void {
     if (session.isReceiving) {
       session.tunnel.endpoint.sessions.delete(session.config.sessionId | 0);
@@ -222,7 +225,7 @@ export class Table {
     return endpoint;
   }
 
-  /** Fits the socket to the tunnels on it, or closes it behind the last of them. */
+  /** Configures the socket for the endpoint's tunnels; closes it after the last one. */
   #settleEndpoint(endpoint: LocalEndpoint): void {
     if (endpoint.users === 0) {
       this.#ports.stopEndpoint(endpoint);

@@ -1,4 +1,4 @@
-/** From devices to sockets: frames get their headers, large ones are cut, and all are queued. */
+/** Reads frames from devices, segments large ones, adds headers, and queues the datagrams. */
 import { dataHeaderBytes, encodeDataHeader } from "../../../l2tp/codec.ts";
 import { Errno } from "../../../linux/errno.ts";
 import { isDatagram } from "../offload/frame.ts";
@@ -11,15 +11,15 @@ import { BATCH_FRAMES, type FrameBatch, type FrameDevice } from "./ports.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { PacketSession } from "./session.ts";
 
-/** Of one device in a row, so that others have their turn; its account may allow less. */
+/** The maximum number of frames in a turn, so that other devices are served. The account may allow fewer. */
 const MAX_FRAMES = 64;
-/** What UDP over IPv6 can hold; IPv4's socket refuses what it cannot. */
+/** The largest UDP payload over IPv6. An IPv4 socket rejects payloads that it cannot send. */
 const MAX_DATAGRAM_BYTES = 65_527;
 
-/** Fewer frames in one system call are not worth it, nor are large ones. */
+/** Batches of fewer or larger frames are not faster than single reads. */
 const LEAST_BATCH = 4;
 const MAX_BATCHED_COST = 4096;
-/** Reads in one system call: nobody knows before what the frames cost. */
+/** Reads per system call. Few, because the cost of the frames is known only afterward. */
 const READS_PER_CALL = 16;
 /** Turns that read one frame at a time, after a batch of large frames. */
 const SINGLE_TURNS = 256;
@@ -37,7 +37,7 @@ export class Transmitter {
     this.#segmenter = new Segmenter(arena);
   }
 
-  /** Queues some of the frames that wait in the session's device. False: device lost. */
+  /** Queues frames from the session's device, within its account's credit. False: the device is lost. */
   readDevice(session: PacketSession): boolean {
     const { device } = session;
     if (device === null) return true;
@@ -65,7 +65,7 @@ export class Transmitter {
     return true;
   }
 
-  /** As many as are expected, several in one system call. */
+  /** Reads the expected number of frames, several in one system call. */
   #readMany(
     session: PacketSession,
     device: FrameDevice,
@@ -89,13 +89,13 @@ export class Transmitter {
         frames++;
       }
     }
-    // With all of them there, there may be more.
+    // If all expected frames came, the device may have more.
     const next = frames === expected ? 2 * frames : frames;
     session.expectedFrames = cost < frames * MAX_BATCHED_COST ? next : -SINGLE_TURNS;
     return true;
   }
 
-  /** Reads so many frames, as far as there are any. Returns the slot of the first. */
+  /** Reads up to `count` frames. Returns the slot of the first. */
   #read(device: FrameDevice, batch: FrameBatch, count: number): number {
     const first = this.#queue.reserveFrames(count);
     for (let index = 0; index < count; index++) {
@@ -106,19 +106,20 @@ export class Transmitter {
   }
 
   /**
-   * What the device has read to `at`, or how it has failed.
-   * @returns what it costs; −1: device lost
+   * Processes the result of a read to `at`.
+   * @param bytes the frame's bytes, or −errno
+   * @returns the cost; −1: the device is lost
    */
   #take(session: PacketSession, at: number, bytes: number): number {
     if (bytes > 0) return this.#takeFrame(session, at, bytes);
     if (bytes !== -Errno.EINVAL) return -1;
-    // One that the kernel cannot express is gone; the next may do.
+    // The kernel dropped a frame that virtio_net_hdr cannot describe. The device still works.
     session.counters.txErrors++;
     return COST.crossing;
   }
 
   #takeFrame(session: PacketSession, at: number, bytes: number): number {
-    // Nobody is there to send it to, yet or any more.
+    // The session is not established.
     if (session.tx.sessionId === 0) {
       session.counters.txErrors++;
       return COST.crossing;
@@ -128,7 +129,7 @@ export class Transmitter {
       session.counters.txSpoofed++;
       return COST.crossing;
     }
-    // The rewriter may write over what the device says of the frame.
+    // Read the device's header first: the rewriter may overwrite it.
     const header = at - VNET_HEADER_BYTES;
     const gsoType = view.getUint8(header + VNET.gsoType);
     const gsoSize = view.getUint16(header + VNET.gsoSize, true);
@@ -149,17 +150,17 @@ export class Transmitter {
       }
     }
     if (datagrams === 0) session.counters.txErrors++;
-    // The kernel takes those one by one that it does not cut.
+    // Without segmentation the kernel receives each datagram singly.
     const each = session.tunnel.segmentLimit > 0 ? COST.datagram : COST.crossing;
     return bytes + COST.crossing + datagrams * each;
   }
 
-  /** @param slot where the device has read it to @param at where it begins on the wire */
+  /** @param slot address to which the device read the frame @param at address of the frame in wire format */
   #takePlain(session: PacketSession, slot: number, at: number, bytes: number): boolean {
     const { tx } = session;
     const headerBytes = dataHeaderBytes(tx);
     if (headerBytes + bytes > MAX_DATAGRAM_BYTES) return false;
-    // In front of the frame, over what the device said of it.
+    // The header overwrites the device's header in front of the frame.
     encodeDataHeader(this.#arena.view, at - headerBytes, tx);
     this.#queue.add(session, at - headerBytes, headerBytes + bytes, bytes);
     this.#queue.keepFrame(slot);
@@ -179,7 +180,7 @@ export class Transmitter {
     const { tx } = session;
     const count = segmenter.start(at, end, gsoType, gsoSize, checksumStart, session.isBare);
     if (count === 0) return 0;
-    // Larger than any frame that the session takes: no stack of the device's MTU makes such.
+    // A segment above the session's maximum: a stack with the device's MTU does not create it.
     const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(0);
     if (frameBytes > session.maxFrameBytes) return 0;
     const headerBytes = dataHeaderBytes(tx);

@@ -1,9 +1,9 @@
-/** The kernel's message vectors and I/O vectors (sendmmsg(2), recvmmsg(2)), in place. */
+/** Message vectors and I/O vectors for sendmmsg(2) and recvmmsg(2), built in place. */
 import { addressOf, createMemory, type Memory, setWord64 } from "../../../linux/memory.ts";
 import { SOCKADDR_BYTES, SOL_UDP, UDP_SEGMENT } from "../../../linux/socket.ts";
 import type { Arena } from "./arena.ts";
 
-/** struct mmsghdr of LP64: the msghdr, then the length of the message. */
+/** struct mmsghdr on LP64: the msghdr, then the length of the message. */
 const MMSGHDR_BYTES = 64;
 const MSG = {
   name: 0,
@@ -19,14 +19,14 @@ const MSG_TRUNC = 0x20;
 const NAME_BYTES = 32;
 const IOVEC_BYTES = 16;
 
-/** struct cmsghdr, and the data of a UDP_SEGMENT (u16) or UDP_GRO (int) behind it, padded (cmsg(3)). */
+/** struct cmsghdr, and after it the data of a UDP_SEGMENT (u16) or UDP_GRO (int), padded (cmsg(3)). */
 const CONTROL_BYTES = 24;
 const CMSG = { length: 0, level: 8, type: 12, data: 16 } as const;
 const CMSG_HEADER_BYTES = 16;
 
 if (NAME_BYTES < SOCKADDR_BYTES) throw new RangeError("NAME_BYTES");
 
-/** Pieces of the arena, for one call to take together. */
+/** I/O vectors: pieces of the arena. */
 export class IoVectors {
   readonly arena: Arena;
   readonly #memory: Memory;
@@ -36,7 +36,7 @@ export class IoVectors {
     this.#memory = createMemory(count * IOVEC_BYTES);
   }
 
-  /** @throws RangeError where it is not inside of the arena */
+  /** @throws RangeError if the piece is outside of the arena */
   set(index: number, at: number, length: number): void {
     const { view } = this.#memory;
     setWord64(view, index * IOVEC_BYTES, addressOf(this.arena, at, length));
@@ -47,7 +47,7 @@ export class IoVectors {
     return addressOf(this.#memory, index * IOVEC_BYTES, count * IOVEC_BYTES);
   }
 
-  /** A piece, as long as it may be written to. For fakes. */
+  /** Returns the bytes of a piece. For fakes. */
   piece(index: number): Uint8Array {
     const { view } = this.#memory;
     const low = view.getUint32(index * IOVEC_BYTES, true);
@@ -57,14 +57,14 @@ export class IoVectors {
   }
 }
 
-/** Messages, each with an address and a control message of its own. Their pieces stand in I/O vectors. */
+/** Messages, each with an address and a control message. Their pieces are in the I/O vectors. */
 export class MessageVectors {
   readonly count: number;
   readonly #pieces: IoVectors;
   readonly #messages: Memory;
   readonly #names: Memory;
   readonly #controls: Memory;
-  /** The names, by 32-bit words: 8 a message. */
+  /** The names in 32-bit words: 8 for each message. */
   readonly #nameWords: Uint32Array;
 
   constructor(pieces: IoVectors, count: number) {
@@ -96,14 +96,14 @@ export class MessageVectors {
     view.setUint32(message + MSG.iovCount, count, true);
   }
 
-  /** Where the message goes: a struct sockaddr by 32-bit words. */
+  /** Sets the destination: a struct sockaddr in 32-bit words. */
   setDestination(index: number, words: Uint32Array): void {
     const base = index * (NAME_BYTES / 4);
     for (let i = 0; i < words.length; i++) this.#nameWords[base + i] = words[i] as number;
     this.#messages.view.setUint32(index * MMSGHDR_BYTES + MSG.nameBytes, words.length * 4, true);
   }
 
-  /** Has the kernel cut the message into datagrams of so many bytes (udp(7)); 0: it is one. */
+  /** Makes the kernel segment the message into datagrams of `bytes` (udp(7)); 0: one datagram. */
   setSegment(index: number, bytes: number): void {
     const length = index * MMSGHDR_BYTES + MSG.controlBytes;
     this.#messages.view.setUint32(length, bytes === 0 ? 0 : CONTROL_BYTES, true);
@@ -116,7 +116,7 @@ export class MessageVectors {
     view.setUint16(control + CMSG.data, bytes, true);
   }
 
-  /** Makes the first messages ready for the kernel to write sources and control messages to. */
+  /** Prepares the first `count` messages to receive sources and control messages. */
   expect(count: number): void {
     const { view } = this.#messages;
     for (let at = 0; at < count * MMSGHDR_BYTES; at += MMSGHDR_BYTES) {
@@ -134,17 +134,17 @@ export class MessageVectors {
     return (flags & MSG_TRUNC) !== 0;
   }
 
-  /** Of each datagram in the message but the last, where the kernel has joined some; 0: it is one. */
+  /** Returns the bytes of each datagram except the last, if the kernel has joined several; 0: one datagram. */
   receivedSegment(index: number): number {
     const length = this.#messages.view.getUint32(index * MMSGHDR_BYTES + MSG.controlBytes, true);
     if (length < CMSG_HEADER_BYTES + 4) return 0;
-    // UDP_GRO is all that was asked for.
+    // UDP_GRO is the only control message that the socket requests.
     return this.#controls.view.getUint32(index * CONTROL_BYTES + CMSG.data, true);
   }
 
   /**
-   * Whether the message came from the address that `words` encode. Of an IPv6 address the flow
-   * label (word 1) and the scope (word 6) say nothing about who sent it; IPv4 ends with word 1.
+   * True if the message came from the address that `words` encode. Ignores an IPv6 address's flow label (word 1) and
+   * scope (word 6), which do not identify the sender. IPv4 ends with word 1.
    */
   isFrom(index: number, words: Uint32Array, ignorePort: boolean): boolean {
     const name = this.#nameWords;
@@ -156,13 +156,13 @@ export class MessageVectors {
     return true;
   }
 
-  /** The struct sockaddr that the message came from. */
+  /** Copies the struct sockaddr of the message's sender. */
   copyName(index: number, to: Uint8Array): void {
     const at = index * NAME_BYTES;
     for (let i = 0; i < to.length; i++) to[i] = this.#names.bytes[at + i] as number;
   }
 
-  /** What the kernel would make of a message that came. For fakes. */
+  /** Fills a message as the kernel does on reception. For fakes. */
   pretendReceived(index: number, bytes: Uint8Array, segment: number, sockaddr: Uint8Array): void {
     const { view } = this.#messages;
     const message = index * MMSGHDR_BYTES;
@@ -174,7 +174,7 @@ export class MessageVectors {
     this.#names.bytes.set(sockaddr, index * NAME_BYTES);
   }
 
-  /** The datagrams that the kernel would make of a message. For fakes. */
+  /** Returns the datagrams into which the kernel would segment a message. For fakes. */
   datagrams(index: number): Uint8Array[] {
     const first = this.#firstPiece(index);
     const { view } = this.#messages;

@@ -1,12 +1,13 @@
 /**
- * The sockets by which tunnels over IP hear control messages if the kernel forwards their frames. The kernel gives a
- * control message to the socket that is bound to the message's control connection ID (net/l2tp/l2tp_ip.c, l2tp_ip_recv):
+ * The sockets that receive the control messages of tunnels over IP whose frames the kernel forwards. The kernel
+ * delivers a control message to the socket that is bound to its control connection ID (net/l2tp/l2tp_ip.c,
+ * l2tp_ip_recv):
  *
- * - A tunnel's own, which the kernel has, is bound to the tunnel's ID: that of a quiescent connection.
- * - Each managed connection has another, for its ID is drawn when it begins, and the tunnel's socket outlives it.
- * - The tunnels of a local address share one that is bound to ID 0, as SCCRQs are addressed to none.
+ * - The tunnel's own socket, which the kernel uses, is bound to the tunnel's ID: the ID of a quiescent connection.
+ * - Each managed connection has another socket: its ID is random, and the tunnel's socket outlives the connection.
+ * - The tunnels of a local address share a socket that is bound to ID 0, the ID in an SCCRQ.
  *
- * Frames come to none of them. A raw socket would hear all IDs, and the kernel would copy each frame for it.
+ * None of them receives frames. A raw socket would receive all IDs, and the kernel would copy each frame to it.
  */
 import { AddressTable } from "../../../l2tp/control/address-table.ts";
 import { isErrno } from "../../../linux/errno.ts";
@@ -20,7 +21,7 @@ import type { LocalEndpoint } from "../packet/session.ts";
 import type { ConnectionIds } from "../signalling/connection-ids.ts";
 import type { Handler, Loop } from "./loop.ts";
 
-/** In front of a control message on the wire: what receives one finds them there. */
+/** The zero session ID in front of a control message on the wire, which the receiver expects. */
 const ZERO_SESSION_ID_BYTES = 4;
 /** Control messages are far shorter (lcce.ts). */
 const BUFFER_BYTES = 16 * 1024;
@@ -29,7 +30,7 @@ const MESSAGES_A_TURN = 64;
 const INET = { at: 4, bytes: 4 };
 const INET6 = { at: 8, bytes: 16 };
 
-/** Tells whose endpoint it is that a message has come to, by the struct sockaddr of its sender. */
+/** Returns the endpoint of a received message by the struct sockaddr of its sender. */
 type Owner = (sender: Uint8Array) => LocalEndpoint | undefined;
 
 interface Listener {
@@ -53,7 +54,7 @@ export class ControlSockets implements ConnectionIds {
   /** The key is the local address. */
   readonly #listeners = new Map<string, Listener>();
   readonly #memory: { readonly bytes: Uint8Array; readonly view: DataView };
-  /** Behind the zero octets. */
+  /** The buffer after the zero octets. */
   readonly #message: Uint8Array;
   readonly #sender = new Uint8Array(L2TP_SOCKADDR_BYTES);
 
@@ -66,7 +67,9 @@ export class ControlSockets implements ConnectionIds {
     this.#message = bytes.subarray(ZERO_SESSION_ID_BYTES);
   }
 
-  /** @throws SystemError EADDRINUSE: another program hears the SCCRQs of the address; then the endpoint's socket is closed */
+  /**
+   * @throws SystemError EADDRINUSE: another program receives the address's SCCRQs. Closes the endpoint's socket then
+   */
   start(endpoint: LocalEndpoint, held: ControlSocket): void {
     this.#watch(held.fd, () => endpoint);
     try {
@@ -101,8 +104,8 @@ export class ControlSockets implements ConnectionIds {
       known.connections.set(connectionId, fd);
     } catch (error) {
       if (isErrno(error, "EADDRINUSE")) return false;
-      // Nothing is heard of it, so it is given up in time, and another is begun.
-      this.#log(`control messages of ${remote} cannot be heard: ${(error as Error).message}`);
+      // Without a socket the connection times out, and another one is started.
+      this.#log(`cannot receive control messages from ${remote}: ${(error as Error).message}`);
     }
     return true;
   }

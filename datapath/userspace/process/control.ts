@@ -1,4 +1,4 @@
-/** The control socket of the datapath process, served on the packet loop's own thread. */
+/** The control socket of the datapath process, served on the packet loop's thread. */
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { EPOLLIN, EPOLLOUT } from "../../../linux/epoll.ts";
@@ -11,13 +11,13 @@ import { MAX_MESSAGE_BYTES, type Request, type Results } from "../protocol.ts";
 import type { DatapathProcess } from "./datapath-process.ts";
 import type { Handler, Loop } from "./loop.ts";
 
-/** Connections at once: an agent, its successor, and a few curious people. */
+/** Concurrent connections: an agent, its successor, and a few diagnostic clients. */
 const MAX_CONNECTIONS = 16;
 const READ_BYTES = 256 * 1024;
 
 /**
- * Serves on `path`, in the rounds of the datapath's loop.
- * @throws SystemError; Error where another datapath lives, however it is doing
+ * Listens on `path`, and serves requests in the rounds of the datapath's loop.
+ * @throws SystemError; Error if another datapath process is running, even if it does not respond
  */
 export function serveControl(datapath: DatapathProcess, path: string, version: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -26,8 +26,10 @@ export function serveControl(datapath: DatapathProcess, path: string, version: s
   } catch (error) {
     if (!isErrno(error, "EAGAIN")) throw error;
     const pid = lockHolder(`${path}.lock`)?.pid;
-    const which = pid === undefined ? "" : `, process ${pid}`;
-    throw new Error(`another l2tp-datapath runs for ${path}${which}; end that one, or wait for it`);
+    const which = pid === undefined ? "" : ` (process ${pid})`;
+    throw new Error(
+      `another l2tp-datapath is running on ${path}${which}; stop it, or wait until it exits`,
+    );
   }
   const { loop } = datapath;
   const listener = listenUnix(path);
@@ -54,7 +56,7 @@ class Connection implements Handler {
   readonly #closed: () => void;
   readonly #lines = new LineSplitter(MAX_MESSAGE_BYTES);
   readonly #buffer = new Uint8Array(READ_BYTES);
-  /** What the peer has not taken yet. While there is any, its requests wait. */
+  /** Bytes that the client has not read yet. While there are any, its requests wait. */
   #unsent: Uint8Array | null = null;
 
   constructor(datapath: DatapathProcess, fd: number, version: string, closed: () => void) {
@@ -70,7 +72,7 @@ class Connection implements Handler {
       if (this.#unsent !== null) this.#flush(this.#unsent);
       else this.#read();
     } catch {
-      // The peer is gone, or does not speak the protocol; it loses its connection, we nothing.
+      // The client disconnected, or violated the protocol: close its connection.
       this.#close();
     }
   }

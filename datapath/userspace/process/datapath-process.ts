@@ -1,4 +1,4 @@
-/** The process: tunnels, the packet path between their sockets and devices, and the loop that serves it. */
+/** The datapath process: tunnels, the packet path between their sockets and devices, and the loop. */
 
 import { EPOLLIN } from "../../../linux/epoll.ts";
 import { Errno, errnoName, isErrno } from "../../../linux/errno.ts";
@@ -40,9 +40,9 @@ import { type Batches, Loop } from "./loop.ts";
 import { socketOwner } from "./socket-owners.ts";
 
 export interface DatapathOptions {
-  /** Large frames and messages, which devices and kernel cut and join. */
+  /** True: use large frames and messages (GSO, GRO). */
   readonly offload: boolean;
-  /** How frames may bypass this process. */
+  /** The kind of bypass for frames. */
   readonly bypass: BypassKind;
   readonly allowsBypass: boolean;
   log(line: string): void;
@@ -57,7 +57,7 @@ export class DatapathProcess implements Ports, Batches {
   readonly #controlSockets: ControlSockets;
   readonly #offload: boolean;
   readonly #bypassKind: BypassKind;
-  /** undefined: no session has asked for it yet; null: there is none. */
+  /** undefined: no session has requested a bypass yet; null: no bypass is available. */
   #bypass: BypassDevices | null | undefined;
   readonly #log: DatapathOptions["log"];
 
@@ -68,11 +68,11 @@ export class DatapathProcess implements Ports, Batches {
     this.#path = createPacketPath({
       gsoRefused: ({ config }, errno) =>
         log(
-          `session ${config.key}: its device takes no large frames (${errnoName(errno)}); all go one by one from now on`,
+          `session ${config.key}: device rejects GSO (${errnoName(errno)}); sending frames individually`,
         ),
       segmentRefused: ({ config }, segmentBytes, errno) =>
         log(
-          `tunnel ${config.name}: ${whyNotCut(segmentBytes, errno)}; such datagrams go one by one`,
+          `tunnel ${config.name}: ${whyNotSegmented(segmentBytes, errno)}; sending such datagrams individually`,
         ),
       control,
       createBatch: (arena) => (offload ? createBatch(arena, log) : null),
@@ -98,7 +98,7 @@ export class DatapathProcess implements Ports, Batches {
     }
   }
 
-  /** @param sessions keys of those to list; undefined: all, and all tunnels */
+  /** @param sessions keys of the sessions to list; undefined: all sessions and tunnels */
   list(sessions?: readonly string[]): Listing {
     const listed = listing(this.table, this.loop.now(), sessions);
     return {
@@ -111,15 +111,15 @@ export class DatapathProcess implements Ports, Batches {
     };
   }
 
-  /** How often control connections have changed so far. */
+  /** The number of changes of control connections so far. */
   get turns(): number {
     return this.#control.turns;
   }
 
-  /** Ends the loop, and says farewell to peers. */
+  /** Closes all control connections, and stops the loop. */
   stop(): void {
     this.#control.close();
-    // Pods are to see that nobody carries their frames now.
+    // Clear the carriers: pods must see that their frames are not forwarded now.
     for (const { device } of this.table.sessions.values()) {
       this.#bypass?.close(device);
     }
@@ -179,7 +179,7 @@ export class DatapathProcess implements Ports, Batches {
     place: DevicePlace,
   ): FrameDevice {
     const { device: kind, hasOffloads, name } = pseudowireOf(config);
-    if (kind === null) throw new ChangeError("NoDevice", `${name}: its sessions have no devices`);
+    if (kind === null) throw new ChangeError("NoDevice", `${name}: sessions have no devices`);
     const isJoined = this.#offload && hasOffloads;
     const offload = isJoined ? "all" : "none";
     const acceptedGso = ({ hasUdp }: Tap) => (isJoined ? (hasUdp ? "all" : "TCP") : "none");
@@ -191,7 +191,7 @@ export class DatapathProcess implements Ports, Batches {
     return new TapDevice(tap.fd, tap.index, acceptedGso(tap));
   }
 
-  /** It is started for the first session that it is for. */
+  /** Returns the bypass. Starts it for the first session that can use it. */
   #bypassFor(config: Session, tunnel: Tunnel): BypassDevices | null {
     if (this.#bypass === undefined && this.#bypassKind.isFor(config, tunnel)) {
       this.#bypass = this.#bypassKind.start(this.#log);
@@ -205,7 +205,7 @@ export class DatapathProcess implements Ports, Batches {
     for (const fd of bypass.fds) this.loop.watch(fd, EPOLLIN, { queues: false, ready });
   }
 
-  /** A TAP device where a bypassing one stands, whose other half is gone: the agent sets it up again. */
+  /** Opens a TAP device in place of a bypassing one that lost its other end; the agent configures it again. */
   #openTapInstead(place: DevicePlace, key: string, open: () => Tap): Tap {
     try {
       return open();
@@ -263,7 +263,7 @@ export class DatapathProcess implements Ports, Batches {
   }
 }
 
-/** A socket that another datapath gets. */
+/** Opens a socket for another datapath. */
 function givenSocket(tunnel: Tunnel, owner: string, family: number): DatagramSocket {
   const { encapsulation, local, remote, udpChecksum } = tunnel;
   const open = socketOwner(owner);
@@ -275,17 +275,17 @@ function givenSocket(tunnel: Tunnel, owner: string, family: number): DatagramSoc
   return new TunnelSocket(fd, family, false);
 }
 
-/** The reason why the kernel does not cut a message into datagrams (udp_send_skb). */
-function whyNotCut(segmentBytes: number, errno: number): string {
+/** Returns why the kernel does not segment a message into datagrams (udp_send_skb). */
+function whyNotSegmented(segmentBytes: number, errno: number): string {
   return errno === Errno.EIO
-    ? "the egress device makes no checksums (EIO)"
-    : `datagrams of ${segmentBytes} bytes are above the path's MTU, and are fragmented (${errnoName(errno)})`;
+    ? "the egress device computes no checksums (EIO)"
+    : `datagrams of ${segmentBytes} bytes exceed the path MTU and are fragmented (${errnoName(errno)})`;
 }
 
-/** Null where the kernel has no io_uring, or a container's seccomp profile does not permit it. */
+/** Returns null if the kernel has no io_uring, or a container's seccomp profile forbids it. */
 function createBatch(arena: Arena, log: DatapathOptions["log"]): FrameBatch | null {
   const without = (why: string) =>
-    log(`no io_uring (${why}): devices read and write frames one by one`);
+    log(`io_uring unavailable (${why}): reading and writing frames individually`);
   try {
     const uring = new Uring(BATCH_FRAMES);
     return new KernelFrameBatch(arena, uring, (errno) => without(errnoName(errno)));

@@ -6,7 +6,7 @@ import type { BypassedFrames } from "../packet/bypass.ts";
 import type { PacketSession, PacketTunnel } from "../packet/session.ts";
 import type { Table } from "../packet/table.ts";
 
-/** All that the process knows, or all about some sessions, as plain data. */
+/** Returns all tunnels and sessions as plain data, or only the sessions with the keys. */
 export function listing(table: Table, now: number, keys?: readonly string[]): Listing {
   const tunnels = keys === undefined ? [...table.tunnels.values()] : [];
   const sessions =
@@ -38,7 +38,7 @@ export function listing(table: Table, now: number, keys?: readonly string[]): Li
   };
 }
 
-/** With the frames that bypassed the process. */
+/** Returns the session's counters, including frames that bypassed the process. */
 function allCounters(
   { counters }: PacketSession,
   bypassed: BypassedFrames | null,

@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
 import { LoadDetector } from "./load-detector.ts";
 
-it("is busy after a while without a long sleep, until there is one", () => {
+it("is busy after some time without a long sleep, until the next long sleep", () => {
   const changes: boolean[] = [];
   const detector = new LoadDetector((isBusy) => changes.push(isBusy));
-  // Lone frames, two milliseconds apart.
+  // Single frames, two milliseconds apart.
   let now = 100;
   for (let i = 0; i < 50; i++) {
     detector.waited(now, now + 2);

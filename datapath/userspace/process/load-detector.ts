@@ -1,10 +1,10 @@
-/** A sleep of so many milliseconds says that there is little to do; none for so many, that there is much. */
+/** A sleep longer than IDLE_MS means idle. BUSY_MS without one means busy. */
 const IDLE_MS = 1;
 const BUSY_MS = 5;
 
 /**
- * Whether the loop is busy: then it need not run at once when a frame comes, for the next one is not far behind,
- * and they share a system call. A lone frame never finds it so.
+ * Detects whether the loop is busy. A busy loop need not run immediately when a frame arrives: more frames follow soon
+ * and share a system call. The loop is never busy when single frames arrive.
  */
 export class LoadDetector {
   #isBusy = false;
@@ -15,7 +15,7 @@ export class LoadDetector {
     this.#changed = changed;
   }
 
-  /** The loop has waited from `before` to `now`, in milliseconds of a steady clock. */
+  /** Records that the loop waited from `before` to `now`, in milliseconds of a monotonic clock. */
   waited(before: number, now: number): void {
     if (now - before > IDLE_MS) {
       this.#since = now;

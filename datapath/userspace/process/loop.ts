@@ -1,7 +1,7 @@
 /**
- * The rounds of the process: waits for readiness, gives each device and each socket at most one batch a round (less to
- * one that has had more than its share: deficit.ts), and sleeps without a timer while nothing waits. Control requests
- * run between batches, on the same thread, so that no packet ever sees half of a change.
+ * The loop of the process. Each round waits for readiness, and serves each device and socket at most one batch (fewer
+ * if it has used more than its share: deficit.ts). An idle loop sleeps without a timer. Control requests run between
+ * batches on the same thread, so that no packet meets a partial change.
  */
 
 import { EPOLLIN, Epoll } from "../../../linux/epoll.ts";
@@ -10,16 +10,16 @@ import { Policy, setPolicy } from "../../../linux/scheduler.ts";
 import { type Account, Rounds } from "../packet/deficit.ts";
 import { LoadDetector } from "./load-detector.ts";
 
-/** What a descriptor's readiness leads to. */
+/** Handles the readiness of a descriptor. */
 export interface Handler {
   ready(now: number): void;
-  /** Whether what it queues may wait for the handlers after it, and so share a system call. */
+  /** True: its queued datagrams may wait for the next handlers, and share a system call with theirs. */
   readonly queues: boolean;
-  /** What it has spent of its share; none: it is served in each round. */
+  /** The account of its share; undefined: it is served in each round. */
   readonly account?: Account;
 }
 
-/** What handlers leave for the rounds, and what is due by time. */
+/** Work that handlers leave to the end of a round, and work that is due at a time. */
 export interface Batches {
   flush(): void;
   expire(now: number): void;
@@ -29,7 +29,7 @@ export interface Batches {
 export class Loop {
   readonly epoll = new Epoll();
   readonly #batches: Batches;
-  /** By descriptor. */
+  /** Handlers by descriptor. */
   readonly #handlers: (Handler | undefined)[] = [];
   readonly #load = new LoadDetector((isBusy) => setPolicy(isBusy ? Policy.Batch : Policy.Other));
   readonly #rounds = new Rounds();
@@ -53,7 +53,7 @@ export class Loop {
     this.#handlers[fd] = handler;
   }
 
-  /** Closes what cannot be watched. */
+  /** Watches a descriptor. Closes it on failure. */
   watchOrClose(fd: number, handler: Handler): void {
     try {
       this.watch(fd, EPOLLIN, handler);
@@ -73,7 +73,7 @@ export class Loop {
     closeFd(fd);
   }
 
-  /** Milliseconds of a steady clock. */
+  /** Returns milliseconds of a monotonic clock. */
   now(): number {
     return performance.now();
   }

@@ -1,4 +1,4 @@
-/** l2tp-datapath: the process that moves the packets. */
+/** l2tp-datapath: the process that forwards the packets. */
 import { writeSync } from "node:fs";
 import { flushCompileCache } from "node:module";
 import { setFlagsFromString } from "node:v8";
@@ -8,18 +8,15 @@ import { fastPath } from "../fastpath/fast-path.ts";
 import { serveControl } from "./control.ts";
 import { DatapathProcess } from "./datapath-process.ts";
 
-// The packet path leaves no garbage, but control messages do: V8 would keep what a flood of them took.
+// Control messages leave garbage, unlike the packet path. Without this flag V8 keeps the memory of a flood.
 setFlagsFromString("--memory-saver-mode");
 
 const options = new Command("l2tp-datapath")
-  .description("Moves Ethernet frames between TAP devices and L2TPv3 sessions.")
+  .description("Forwards frames between TAP devices and L2TPv3 sessions.")
   .version(manifest.version)
-  .requiredOption("--socket <path>", "the control socket to listen on (mode 0600)")
+  .requiredOption("--socket <path>", "control socket to listen on (mode 0600)")
   .addOption(
-    new Option(
-      "--offload <on|off>",
-      "large frames and messages, which devices and kernel cut and join",
-    )
+    new Option("--offload <on|off>", "segmentation offload: large frames and messages (GSO, GRO)")
       .choices(["on", "off"])
       .env("L2TP_DATAPATH_OFFLOAD")
       .default("on"),
@@ -27,15 +24,15 @@ const options = new Command("l2tp-datapath")
   .addOption(
     new Option(
       "--fast-path <on|off>",
-      "BPF programs for the frames of tunnels that ask for it (spec.fastPath)",
+      "BPF programs that forward the frames of tunnels with spec.fastPath",
     )
       .choices(["on", "off"])
       .env("L2TP_DATAPATH_FAST_PATH")
       .default("on"),
   )
-  // Older configurations set it.
+  // Accepted for older configurations.
   .addOption(
-    new Option("--threads <count>", "ignored: one thread carries all tunnels").env(
+    new Option("--threads <count>", "ignored: one thread serves all tunnels").env(
       "L2TP_DATAPATH_THREADS",
     ),
   )
@@ -49,21 +46,21 @@ const options = new Command("l2tp-datapath")
 
 const { socket, offload, threads } = options;
 
-/** Writes at once: no event loop of Node's runs that would write it later. */
+/** Writes synchronously: Node's event loop, which writes later, does not run. */
 const log = (line: string) => {
   try {
     writeSync(2, `l2tp-datapath: ${line}\n`);
   } catch {
-    // The log's reader is gone (EPIPE), or slow (EAGAIN): frames go on.
+    // The log's reader exited (EPIPE) or is slow (EAGAIN): keep forwarding frames.
   }
 };
 
-// It is written when a process ends by itself, and this one is killed.
+// Node writes the cache at a regular exit, but this process is usually killed.
 flushCompileCache();
 
 try {
   if (threads !== undefined && threads !== "1") {
-    log(`--threads ${threads} is ignored: one thread carries all tunnels`);
+    log(`--threads ${threads} is ignored: one thread serves all tunnels`);
   }
   const datapath = new DatapathProcess({
     offload: offload === "on",

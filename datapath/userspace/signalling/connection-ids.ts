@@ -1,12 +1,12 @@
-/** Control connection IDs by which an endpoint hears messages. */
+/** The control connection IDs whose messages an endpoint receives. */
 import type { LocalEndpoint } from "../packet/session.ts";
 
 export interface ConnectionIds {
-  /** A connection with the ID begins. False: the ID is in use on the node, and another is to be drawn. */
+  /** Starts receiving messages for the ID. False: the ID is in use on the node; use a different ID. */
   take(endpoint: LocalEndpoint, connectionId: number): boolean;
-  /** The connection is over, or has begun without being taken. */
+  /** Stops receiving messages for the ID. Does nothing if the ID was not added. */
   release(endpoint: LocalEndpoint, connectionId: number): void;
 }
 
-/** An endpoint whose socket hears every ID. */
+/** For endpoints whose socket receives every ID. */
 export const ALL_IDS: ConnectionIds = { take: () => true, release() {} };

@@ -1,4 +1,4 @@
-/** Control connections beside real tables, over a network in memory. */
+/** Control connections with real tables, over a network in memory. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { encodeBody, encodeMessage } from "../../../l2tp/control/message.ts";
 import { decodeSockaddr, encodeSockaddr, type SocketAddress } from "../../../linux/socket.ts";
@@ -42,15 +42,15 @@ class WireSocket extends FakeSocket {
 class TestNode implements Ports {
   readonly address: string;
   readonly lines: string[] = [];
-  /** What its devices show. */
+  /** The carriers of its devices. */
   readonly carriers = new Map<FakeDevice, boolean>();
   readonly table: Table;
   readonly plane: ControlPlane;
-  /** Control connection IDs that it hears. */
+  /** Control connection IDs that it receives. */
   readonly heard = new Set<number>();
-  /** IDs that others on the node had when they were asked for. */
+  /** IDs that were refused because they are in use on the node. */
   readonly refused: number[] = [];
-  /** So many of the next ones are others'. */
+  /** The number of next IDs to refuse. */
   idsTaken = 0;
   isDead = false;
 
@@ -113,7 +113,7 @@ class TestNode implements Ports {
     this.plane.apply({ op: "putSession", session, device });
   }
 
-  /** @returns whether an endpoint has a control connection with the sender */
+  /** @returns true if an endpoint has a control connection with the sender */
   receive({ from, octets }: Datagram): boolean {
     return [...this.table.endpoints.values()].some((endpoint) => {
       const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
@@ -132,7 +132,7 @@ class TestNode implements Ports {
     return state === undefined ? undefined : this.plane.describeSession(state).control;
   }
 
-  /** As the packet path has the one session. */
+  /** The session as the packet path has it. */
   get carried(): Session | undefined {
     return [...this.table.sessions.values()][0]?.config;
   }
@@ -142,7 +142,7 @@ class TestNode implements Ports {
   }
 }
 
-/** Lets time pass; who is dead hears and says nothing. */
+/** Lets time pass. A dead node receives and sends nothing. */
 function pass(ms: number): void {
   for (const end = now + ms; now < end; now += 50) {
     for (let round = 0; round < 20 && wire.length > 0; round++) deliver();
@@ -177,7 +177,7 @@ function bothPut(change: Partial<Session> = {}): void {
   for (const node of [a, b]) node.putSession(change);
 }
 
-it("has the packet path carry what the ends have agreed on", () => {
+it("configures the packet path with the negotiated values", () => {
   bothPut();
   expect(a.carried).toMatchObject({ sessionId: 0, peerSessionId: 0 });
   expect(a.hasCarrier).toBe(false);
@@ -192,7 +192,7 @@ it("has the packet path carry what the ends have agreed on", () => {
   expect(a.session?.established?.sessionId).toBe(sessionId);
 });
 
-it("counts what there is to tell, and nothing else", () => {
+it("counts only changes of the described state", () => {
   bothPut();
   pass(2000);
   const { turns } = a.plane;
@@ -204,7 +204,7 @@ it("counts what there is to tell, and nothing else", () => {
   expect(a.plane.turns).toBeGreaterThan(turns);
 });
 
-it("shows the peer's circuit", () => {
+it("shows the peer's circuit as carrier", () => {
   bothPut();
   pass(2000);
   b.putSession({ control: sessionControl({ circuit: { active: false, standby: false } }) });
@@ -215,7 +215,7 @@ it("shows the peer's circuit", () => {
   expect(a.hasCarrier).toBe(true);
 });
 
-it("lets the packet path forget what has ended, and says farewell", () => {
+it("clears ended sessions in the packet path, and sends StopCCN on close", () => {
   bothPut();
   pass(2000);
   b.plane.close();
@@ -225,7 +225,7 @@ it("lets the packet path forget what has ended, and says farewell", () => {
   expect(a.hasCarrier).toBe(false);
 });
 
-it("misses a peer that is silent, and agrees with it anew", () => {
+it("detects a silent peer and reconnects", () => {
   bothPut();
   pass(2000);
   const before = a.carried?.sessionId;
@@ -240,7 +240,7 @@ it("misses a peer that is silent, and agrees with it anew", () => {
   expect(b.carried?.peerSessionId).toBe(a.carried?.sessionId);
 });
 
-it("hears each connection by its ID, from before its beginning until it is forgotten", () => {
+it("receives messages for each connection's ID from before it starts until it is deleted", () => {
   a.idsTaken = 2;
   a.putTunnel(b);
   b.putTunnel(a, { control: tunnelControl({ initiates: false }) });
@@ -258,7 +258,7 @@ it("hears each connection by its ID, from before its beginning until it is forgo
   expect([...a.heard]).toEqual([a.tunnel?.localConnectionId]);
 });
 
-it("carries no session of a tunnel whose socket the kernel was given, and tells what was agreed", () => {
+it("forwards no session of a tunnel whose socket the kernel has, but describes what was negotiated", () => {
   a.putTunnel(b, { socketOwner: "ManagedKernel" });
   a.putSession();
   b.putTunnel(a);
@@ -269,7 +269,7 @@ it("carries no session of a tunnel whose socket the kernel was given, and tells 
   expect([...a.table.endpoints.keys()]).toEqual(["UDP 192.0.2.1 1701 192.0.2.2 1701"]);
 });
 
-it("takes another remote up, and drops the one before", () => {
+it("connects to a changed remote, and disconnects from the old one", () => {
   bothPut();
   c.putTunnel(a);
   c.putSession();
@@ -281,7 +281,7 @@ it("takes another remote up, and drops the one before", () => {
   expect(a.hasCarrier).toBe(true);
 });
 
-it("leaves a session be that is no longer signalled", () => {
+it("does not change a session that is no longer signaled", () => {
   bothPut();
   pass(2000);
   a.plane.apply({ op: "putTunnel", tunnel: tunnelOf() });
@@ -293,7 +293,7 @@ it("leaves a session be that is no longer signalled", () => {
   expect(a.hasCarrier).toBe(true);
 });
 
-it("outlives whatever comes", () => {
+it("survives malformed control messages", () => {
   bothPut();
   pass(2000);
   const from = { address: b.address, port: 1701 };
@@ -321,7 +321,7 @@ describe("a flood of control messages", () => {
     wire = [];
   });
 
-  it("is handled a few messages a round, so that frames do not wait", () => {
+  it("is processed a few messages a round, so that frames do not wait", () => {
     const next = a.tunnel?.received ?? 0;
     for (let i = 0; i < 20; i++) a.receive({ from: from(b), to, octets: hello(next + i) });
     const rounds: number[] = [];
@@ -335,14 +335,14 @@ describe("a flood of control messages", () => {
     expect(rounds.reduce((sum, each) => sum + each, 0)).toBeGreaterThanOrEqual(8);
   });
 
-  it("is due at once while any message waits", () => {
+  it("is due immediately while any message waits", () => {
     for (let i = 0; i < 20; i++) a.receive({ from: from(b), to, octets: hello(i) });
     expect(a.plane.deadline()).toBeLessThanOrEqual(now);
     for (let round = 0; round < 5; round++) a.plane.poll(now);
     expect(a.plane.deadline()).toBeGreaterThan(now);
   });
 
-  it("is dropped and counted, and another peer is heard in its turn", () => {
+  it("is dropped and counted, and does not delay another peer", () => {
     const tunnel = { name: SECOND_PEER, remote: from(c), local: to };
     a.plane.apply({ op: "putTunnel", tunnel: tunnelOf({ ...tunnel, control: tunnelControl() }) });
     c.putTunnel(a, { name: SECOND_PEER });
@@ -355,11 +355,11 @@ describe("a flood of control messages", () => {
     expect(dropped).toEqual([endpoint?.counters.rxControlDropped, 0]);
     for (let trip = 0; trip < 3; trip++) deliver();
     expect(described().map((control) => control?.state)).toEqual(["established", "established"]);
-    // And some of the flood still waits.
+    // Some of the flood still waits.
     expect(a.plane.deadline()).toBeLessThanOrEqual(now);
   });
 
-  it("from an address that no tunnel has is not taken", () => {
+  it("from an address without a tunnel is not accepted", () => {
     const before = a.tunnel?.dropped;
     expect(a.receive({ from: from(c), to, octets: hello(0) })).toBe(false);
     expect(a.tunnel?.dropped).toBe(before);
@@ -377,13 +377,13 @@ describe("with a backup", () => {
 
   const carrierOf = () => a.tunnel?.paths[a.tunnel.active]?.remote.address;
 
-  it("is agreed with both, and carries by one", () => {
+  it("negotiates with both remotes, and forwards by one", () => {
     expect(a.tunnel?.paths.map(({ state }) => state)).toEqual(["established", "established"]);
     expect(carrierOf()).toBe(b.address);
     expect([b.hasCarrier, c.hasCarrier]).toEqual([true, false]);
   });
 
-  it("is carried by the other without a flicker of the pod's, and goes back", () => {
+  it("fails over and fails back without a carrier change in the pod", () => {
     const shown: boolean[] = [];
     const set = a.setCarrier.bind(a);
     a.setCarrier = (device, on) => {

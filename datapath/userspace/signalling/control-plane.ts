@@ -1,6 +1,6 @@
 /**
- * Control connections of managed tunnels, beside the packet path: what the ends of a session agree on becomes
- * its configuration there, and what ends takes it away again. Control and data share a tunnel's socket.
+ * Control connections of managed tunnels. They configure the packet path with the negotiated values of a session, and
+ * clear them when the session ends. Control and data messages share a tunnel's socket.
  */
 import { randomBytes } from "node:crypto";
 import { isCarrying } from "../../../l2tp/control/circuit-status.ts";
@@ -33,47 +33,47 @@ import { Inbox } from "./inbox.ts";
 import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
 import { isSignalled, type SignalledSession, sessionConfig } from "./signalled-session.ts";
 
-/** In front of a control message over IP (RFC 3931, 4.1.1.2). */
+/** The zero session ID in front of a control message over IP (RFC 3931, 4.1.1.2). */
 const ZERO_SESSION_ID = new Uint8Array(4);
-/** The most that one round handles, so that frames wait behind no more. */
+/** The maximum in one round, so that frames are not delayed longer. */
 const MAX_MESSAGES_A_ROUND = 8;
 const IPV4_BYTES = 4;
 const IPV6_BYTES = 16;
-/** Where the address stands in a struct sockaddr_in and sockaddr_in6. */
+/** Offsets of the address in a struct sockaddr_in and sockaddr_in6. */
 const INET_ADDRESS_AT = 4;
 const INET6_ADDRESS_AT = 8;
 const MAX_LINES = 20;
 
 interface Incoming {
-  /** Names the endpoint where it came. */
+  /** The key of the receiving endpoint. */
   readonly local: string;
   readonly from: SocketAddress;
   readonly message: Octets;
 }
 
 export class ControlPlane {
-  /** How often a control connection or a session has changed, in what is told of it. */
+  /** The number of changes of control connections and sessions in their described state. */
   turns = 0;
   readonly #table: Table;
   readonly #now: () => number;
   readonly #log: (line: string) => void;
-  /** Apart: who provokes lines about itself keeps others from none of theirs. */
+  /** A separate limit for lapses of peers, so that a peer cannot suppress other lines. */
   readonly #logLapse: (line: string) => void;
   readonly #lcce: Lcce;
   readonly #tunnels = new Map<string, ManagedTunnel>();
-  /** By the name of each of its peerings. */
+  /** The tunnel of each peering, by the peering's name. */
   readonly #owners = new Map<string, ManagedTunnel>();
-  /** Whose remotes may have come or gone since it was last asked which of them carries. */
+  /** Tunnels whose remotes may have changed since the active remote was last chosen. */
   readonly #turnedTunnels = new Set<ManagedTunnel>();
-  /** Of which a better remote is there, and has to be for a while longer. */
+  /** Tunnels with a better remote that must be up for some more time before failback. */
   readonly #held = new Deadlines<ManagedTunnel>();
-  /** Keys of sessions that may not be in the table as they are agreed on. */
+  /** Keys of sessions whose negotiated values may not be in the table yet. */
   readonly #turnedSessions = new Set<string>();
   readonly #sessions = new Map<string, SignalledSession>();
   readonly #inbox = new Inbox<PeerAddress, Incoming>();
   readonly #heapRelease = new HeapRelease();
 
-  /** @param now milliseconds of a steady clock */
+  /** @param now returns milliseconds of a monotonic clock */
   constructor(
     table: Table,
     now: () => number,
@@ -120,7 +120,7 @@ export class ControlPlane {
       case "putTunnel":
         return this.#putTunnel(change.tunnel);
       case "deleteTunnel":
-        // The peer is told while there is a socket to tell it by.
+        // Inform the peer before the socket is closed.
         this.#forgetTunnel(change.name);
         return this.#table.apply(change);
       case "putSession":
@@ -134,10 +134,10 @@ export class ControlPlane {
   }
 
   /**
-   * A control message came; `poll` takes it in, when the packet path has done with its batch.
-   * Nothing is allocated for one that is dropped.
-   * @param at from where to `end` it stands in `memory`, behind the UDP or IP header
-   * @returns false: no control connection here is with its sender
+   * Queues a received control message. `poll` processes it after the packet path's batch. Dropping a message does not
+   * allocate.
+   * @param at start of the message in `memory`, after the UDP or IP header; it ends at `end`
+   * @returns false: no control connection with the sender
    */
   receive(
     { key, overUdp, counters }: LocalEndpoint,
@@ -164,14 +164,14 @@ export class ControlPlane {
     return true;
   }
 
-  /** When `poll` has something to do by itself. */
+  /** Returns the time at which `poll` must be called. */
   deadline(): number {
     if (!this.#inbox.isEmpty) return Number.NEGATIVE_INFINITY;
     return Math.min(this.#lcce.deadline(), this.#held.earliest, this.#heapRelease.deadline);
   }
 
   poll(now: number): void {
-    // Asked between any two batches of frames: mostly there is nothing to do.
+    // Called between batches of frames: usually nothing is due.
     if (now < this.deadline()) return;
     for (let count = 0; count < MAX_MESSAGES_A_ROUND; count++) {
       const incoming = this.#inbox.take();
@@ -192,24 +192,24 @@ export class ControlPlane {
     try {
       this.#lcce.receive(local, from, message, now);
     } catch (error) {
-      // Nothing a peer says may end the process; that it can is a bug of ours.
+      // A message must never end the process.
       const why = error instanceof Error ? error.message : String(error);
-      this.#log(`a control message of ${from.address} cannot be handled: ${why}`);
+      this.#log(`bug: failed to process a control message from ${from.address}: ${why}`);
     }
   }
 
-  /** Says farewell on all connections: the process ends. */
+  /** Closes all connections: the process exits. */
   close(): void {
     for (const name of this.#owners.keys()) this.#lcce.delete(name, this.#now());
   }
 
-  /** What a peer does otherwise than it should, and nothing ends for it. */
+  /** Logs a protocol violation of a peer that ends nothing. */
   #note(peering: string, what: string): void {
     const tunnel = this.#owners.get(peering)?.config.name ?? peering;
     this.#logLapse(`tunnel ${tunnel}: ${what}`);
   }
 
-  /** What the packet path says of a tunnel, and what this one adds. */
+  /** Adds the control connection to the packet path's description of a tunnel. */
   describeTunnel(state: TunnelState): TunnelState {
     const managed = this.#tunnels.get(state.tunnel.name);
     if (managed === undefined) return state;
@@ -218,7 +218,7 @@ export class ControlPlane {
     return { ...state, tunnel: managed.config, control };
   }
 
-  /** As the agent has put it; what was agreed on is beside it. */
+  /** Describes a session as the agent has put it, with the negotiated values in `control`. */
   describeSession(state: SessionState): SessionState {
     const wanted = this.#sessions.get(state.session.key);
     if (wanted === undefined) return state;
@@ -234,12 +234,12 @@ export class ControlPlane {
     };
   }
 
-  /** All that a tunnel has been put with, in the order of preference. */
+  /** Returns the peerings of a tunnel, in order of preference. */
   #peeringsOf({ peerings }: ManagedTunnel): Peering[] {
     return peerings.map(({ name }) => this.#lcce.peeringOf(name) as Peering);
   }
 
-  /** The peering by which the session's frames go; undefined: its tunnel has no control connection. */
+  /** Returns the peering of the tunnel's active remote; undefined: the tunnel has no control connection. */
   #carrying({ tunnel }: SignalledSession): Peering | undefined {
     const managed = this.#tunnels.get(tunnel);
     return managed === undefined ? undefined : this.#lcce.peeringOf(managed.activeName);
@@ -265,13 +265,13 @@ export class ControlPlane {
     for (const config of managed.peerings) this.#putPeering(config);
     for (const wanted of this.#wantedOf(tunnel.name)) {
       this.#want(managed, wanted);
-      // It may have stood with a remote that is none any more.
+      // It may have been established with a remote that was removed.
       this.#turnedSessions.add(wanted.key);
     }
     this.#turnedTunnels.add(managed);
   }
 
-  /** What is as it was goes on. */
+  /** Starts a peering. An unchanged one continues. */
   #putPeering(config: PeeringConfig): void {
     const known = this.#lcce.peeringOf(config.name);
     if (!sameData(known?.config, config)) this.#lcce.put(config, this.#now());
@@ -287,7 +287,7 @@ export class ControlPlane {
     return known.flatMap(({ config }) => this.#sessions.get(config.key) ?? []);
   }
 
-  /** Frames are a sign of life, too. */
+  /** Returns when the last frame of the peering's tunnel was received: frames show that the peer is up, too. */
   #heardAt(peering: string): number {
     const managed = this.#owners.get(peering);
     if (managed?.activeName !== peering) return Number.NEGATIVE_INFINITY;
@@ -303,7 +303,7 @@ export class ControlPlane {
     if (known === undefined) return;
     this.#tunnels.delete(name);
     this.#forgetTurns(known);
-    // First: what ends with the connection is not to be put again.
+    // First, so that sessions that end with the connection are not put again.
     for (const { key } of this.#wantedOf(name)) this.#sessions.delete(key);
     for (const peering of known.peerings) this.#endPeering(peering.name);
   }
@@ -323,7 +323,7 @@ export class ControlPlane {
     this.#table.apply({ op: "putSession", session: carried(session, established), device });
     if (established === undefined) this.#table.setCarrier(session.key, false);
     const before = this.#sessions.get(session.key);
-    // First: what ends in the tunnel before is not to be put again there.
+    // First, so that the session's end in the old tunnel does not put it there again.
     this.#sessions.set(session.key, session);
     if (before !== undefined && before.tunnel !== session.tunnel) this.#unwant(before);
     const managed = this.#tunnels.get(session.tunnel);
@@ -344,15 +344,15 @@ export class ControlPlane {
     }
   }
 
-  /** On all but one of a tunnel's remotes the circuit is on standby (RFC 5641, 3.1). */
+  /** Sets the circuit's status on all remotes: standby on all except the active one (RFC 5641, 3.1). */
   #setCircuits(managed: ManagedTunnel, { key, control: { circuit } }: SignalledSession): void {
     for (const [index, peering] of this.#peeringsOf(managed).entries()) {
-      const told = { ...circuit, standby: circuit.standby || index !== managed.active };
-      peering.setCircuit(key, told, this.#now());
+      const status = { ...circuit, standby: circuit.standby || index !== managed.active };
+      peering.setCircuit(key, status, this.#now());
     }
   }
 
-  /** The peer is told that the session is over. */
+  /** Ends the session with the peer. */
   #forgetSession(key: string): void {
     const known = this.#sessions.get(key);
     if (known === undefined) return;
@@ -360,13 +360,13 @@ export class ControlPlane {
     this.#unwant(known);
   }
 
-  /** As its frames are to be carried here; undefined, too, where another datapath carries them. */
+  /** Returns the negotiated values; undefined: not established, or another datapath forwards the frames. */
   #established(wanted: SignalledSession): EstablishedSession | undefined {
     if (this.#tunnels.get(wanted.tunnel)?.config.socketOwner !== undefined) return undefined;
     return this.#carrying(wanted)?.agreementOf(wanted.key);
   }
 
-  /** Something has happened to one of a tunnel's remotes, or to a session with it. */
+  /** Records a change of one of a tunnel's remotes, or of a session with it. */
   #turned(peering: string, key?: string): void {
     this.turns++;
     const managed = this.#owners.get(peering);
@@ -374,7 +374,7 @@ export class ControlPlane {
     if (key !== undefined) this.#turnedSessions.add(key);
   }
 
-  /** After all else: a pod's interface does not flicker where a backup takes over at once. */
+  /** Applies recorded changes, after all others: a pod's carrier stays on if a backup takes over immediately. */
   #settle(): void {
     for (const managed of this.#turnedTunnels) {
       this.#turnedTunnels.delete(managed);
@@ -395,7 +395,7 @@ export class ControlPlane {
       viewPath(peering, keys, index === managed.active, this.#now()),
     );
     const active = choosePath(paths, managed.active, holdMs);
-    // When a better one will have been there for long enough, it is asked again.
+    // Choose again when a better remote has been up for the hold time.
     const better = paths.slice(0, active).filter(({ isUp, upMs }) => isUp && upMs < holdMs);
     const waits = better.map(({ upMs }) => holdMs - upMs);
     this.#held.set(managed, this.#now() + Math.min(...waits));
@@ -423,7 +423,7 @@ export class ControlPlane {
     const endpoint = this.#table.endpoints.get(local);
     if (endpoint === undefined) return;
     const datagram = endpoint.overUdp ? octets : concat(ZERO_SESSION_ID, octets);
-    // What does not go out is as good as lost on the way: it is sent again.
+    // A message that cannot be sent is retransmitted like a lost one.
     endpoint.socket.sendTo(datagram, encodeSockaddr(remote));
   }
 
@@ -438,12 +438,12 @@ export class ControlPlane {
   }
 }
 
-/** A few lines, each once: whoever provokes them can do so again and again. */
+/** Logs each distinct line once, and at most MAX_LINES: peers can cause these lines any number of times. */
 function once(log: (line: string) => void): (line: string) => void {
-  const said = new Set<string>();
+  const logged = new Set<string>();
   return (line) => {
-    if (said.has(line) || said.size >= MAX_LINES) return;
-    said.add(line);
+    if (logged.has(line) || logged.size >= MAX_LINES) return;
+    logged.add(line);
     log(line);
   };
 }

@@ -1,12 +1,12 @@
-/** What is told of control connections. */
+/** Describes control connections. */
 import type { ControlConnection } from "../../../l2tp/control/connection.ts";
 import type { Peering } from "../../../l2tp/control/peering.ts";
 import type { PathState, TunnelControlState } from "../../control-state.ts";
 import type { ManagedTunnel } from "./managed-tunnel.ts";
 
 /**
- * @param peerings as the tunnel has them, in its order
- * @param dropped messages that came in the name of one of its remotes and were not decoded
+ * @param peerings the tunnel's peerings, in its order
+ * @param dropped messages from its remotes' addresses that were dropped before they were decoded
  */
 export function describeTunnel(
   { active }: ManagedTunnel,
@@ -37,7 +37,7 @@ export function describeTunnel(
   };
 }
 
-/** The one that counts, or that may come to count. */
+/** Returns the established connection, or one that is being established. */
 function connectionOf({ established, connections }: Peering): ControlConnection | undefined {
   return established ?? connections.find(({ state }) => state !== "idle");
 }

@@ -2,7 +2,7 @@ import { getHeapStatistics } from "node:v8";
 import { expect, it } from "vitest";
 import { collectGarbage, HeapRelease } from "./heap-release.ts";
 
-/** Lets a release see so many messages a second. @returns the seconds at which it collected */
+/** Feeds a HeapRelease with messages. @returns the seconds at which it collected */
 function collections(messagesPerSecond: readonly number[]): number[] {
   const collected: number[] = [];
   let now = 0;
@@ -22,16 +22,16 @@ it("collects once, within twenty seconds after a flood", () => {
   expect(collections([...seconds(1, 20_000), ...seconds(60, 20)])).toEqual([20]);
 });
 
-it("collects after each flood, and not while it goes on", () => {
+it("collects after each flood, and not during a flood", () => {
   const flood = [...seconds(30, 20_000), ...seconds(30, 20)];
   expect(collections([...flood, ...flood])).toEqual([40, 100]);
 });
 
-it("does not collect for the usual messages of many peers", () => {
+it("does not collect for regular messages of many peers", () => {
   expect(collections(seconds(600, 200))).toEqual([]);
 });
 
-it("has no deadline while no messages come", () => {
+it("has no deadline without messages", () => {
   const release = new HeapRelease(() => {});
   expect(release.deadline).toBe(Number.POSITIVE_INFINITY);
   release.note(5);
@@ -40,7 +40,7 @@ it("has no deadline while no messages come", () => {
   expect(release.deadline).toBe(Number.POSITIVE_INFINITY);
 });
 
-it("frees what is garbage", () => {
+it("frees garbage", () => {
   const used = () => getHeapStatistics().used_heap_size;
   collectGarbage();
   const before = used();

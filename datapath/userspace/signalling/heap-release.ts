@@ -1,12 +1,12 @@
 /**
- * Gives memory back after a flood of control messages, which leave garbage in V8's old space. V8
- * collects the garbage of an idle process in a task of Node's event loop. That loop never runs here
- * (process/loop.ts), so without this the process keeps the garbage until the next flood.
+ * Releases memory after a flood of control messages, which leave garbage in V8's old space. V8 collects the garbage of
+ * an idle process in a task of Node's event loop. That loop never runs here (process/loop.ts), so without this the
+ * process keeps the garbage until the next flood.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
-/** Period over which messages are counted. */
+/** The period in which messages are counted. */
 const PERIOD_MS = 10_000;
 /** More messages in a period are a flood: a thousand peers send some 700. */
 const MAX_CALM_MESSAGES = 5000;
@@ -14,23 +14,23 @@ const MAX_CALM_MESSAGES = 5000;
 export class HeapRelease {
   readonly #collect: () => void;
   #messages = 0;
-  /** When the period ends; Infinity: no message has come since the last one. */
+  /** The end of the period; Infinity: no message since the last period. */
   #periodEnd = Number.POSITIVE_INFINITY;
-  /** Many messages have come since the last collection. */
+  /** True after a flood, until the next collection. */
   #isOwed = false;
 
-  /** @param collect takes some milliseconds, in which no frame moves */
+  /** @param collect takes some milliseconds, in which no frame is forwarded */
   constructor(collect = collectGarbage) {
     this.#collect = collect;
   }
 
-  /** A control message came. Allocates nothing. @param now milliseconds of a steady clock */
+  /** Counts a control message. Allocates nothing. @param now milliseconds of a monotonic clock */
   note(now: number): void {
     this.#messages++;
     if (this.#periodEnd === Number.POSITIVE_INFINITY) this.#periodEnd = now + PERIOD_MS;
   }
 
-  /** When `poll` has something to do; Infinity: never. */
+  /** The time at which `poll` must be called; Infinity: never. */
   get deadline(): number {
     return this.#periodEnd;
   }
@@ -46,12 +46,12 @@ export class HeapRelease {
   }
 }
 
-/** Other collections leave the freed pages to V8, until a task of the event loop gives them back. */
+/** Other kinds of collection leave the freed pages to V8, until a task of the event loop releases them. */
 const ALL = { type: "major", execution: "sync", flavor: "last-resort" };
 
-/** Collects all garbage of this thread, and gives its pages back to the kernel. */
+/** Collects all garbage of this thread, and releases its pages to the kernel. */
 export function collectGarbage(): void {
-  // The function is only in contexts that are made after the flag is set.
+  // Only contexts that are created after the flag is set have the function.
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as (options: typeof ALL) => void;
   collect(ALL);

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { Inbox } from "./inbox.ts";
 
-it("has senders take turns, and keeps the order of each", () => {
+it("serves senders in turn, and keeps the order of each", () => {
   const inbox = new Inbox<string, string>();
   for (const message of ["a1", "a2", "a3", "b1", "c1", "c2"]) inbox.put(message[0] ?? "", message);
   const taken = Array.from({ length: 7 }, () => inbox.take());
@@ -9,7 +9,7 @@ it("has senders take turns, and keeps the order of each", () => {
   expect(inbox.isEmpty).toBe(true);
 });
 
-it("has room for some of each sender's messages, whatever others send", () => {
+it("limits each sender's messages, independent of others", () => {
   const inbox = new Inbox<string, number>();
   let waiting = 0;
   while (inbox.hasRoom("a")) inbox.put("a", waiting++);

@@ -1,9 +1,8 @@
 /**
- * Messages that wait to be handled, in a queue for each sender; senders take turns, so none delays
- * another.
+ * Queues received messages, with a queue for each sender. Senders are served in turn, so none delays another.
  */
 
-/** A peer sends no more than its window, and as many acknowledgements, before it hears from us. */
+/** A peer sends at most its window, and as many acknowledgments, before it receives an answer. */
 const MAX_WAITING = 64;
 
 interface Queue<S, M> {
@@ -13,7 +12,7 @@ interface Queue<S, M> {
 
 export class Inbox<S, M> {
   readonly #queues = new Map<S, Queue<S, M>>();
-  /** The senders that have something waiting, in the order of their turns. */
+  /** The senders with queued messages, in the order of their turns. */
   readonly #turns: Queue<S, M>[] = [];
 
   get isEmpty(): boolean {
@@ -36,7 +35,7 @@ export class Inbox<S, M> {
     this.#turns.push(begun);
   }
 
-  /** The first message of the sender whose turn it is; undefined: none waits. */
+  /** Removes and returns the first message of the next sender; undefined: no message is queued. */
   take(): M | undefined {
     const queue = this.#turns.shift();
     if (queue === undefined) return undefined;

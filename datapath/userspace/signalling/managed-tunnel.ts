@@ -1,4 +1,4 @@
-/** A tunnel with a control connection: the ways to its remotes, of which one carries its frames. */
+/** A tunnel with control connections to its remotes, one of which is active and forwards its frames. */
 import { fromHex } from "../../../l2tp/control/octets.ts";
 import type { PeeringConfig } from "../../../l2tp/control/peering.ts";
 import { sameData } from "../../../l2tp/same-data.ts";
@@ -12,22 +12,22 @@ export function hasControl(tunnel: Tunnel): tunnel is Controlled {
 }
 
 const RECEIVE_WINDOW = 8;
-/** Whatever is begun is to be established within that. */
+/** The time in which a connection or session must be established. */
 const SETUP_MS = 30_000;
 const MAX_HOLD_MS = 60_000;
 const RETRY = { firstMs: 1000, capMs: 30_000 };
 
 export class ManagedTunnel {
-  /** As the agent has put it. */
+  /** The tunnel as the agent has put it. */
   readonly config: Controlled;
-  /** How each of the remotes is to be held, in the order of preference. */
+  /** The peering with each remote, in order of preference. */
   readonly peerings: readonly PeeringConfig[];
-  /** Which of them carries. */
+  /** The index of the active remote's peering. */
   active: number;
 
   /**
-   * @param pseudowireTypes numbers of the types that its frames' datapath can carry
-   * @param before the tunnel of that name until now: the remote that carries goes on
+   * @param pseudowireTypes numbers of the types that its frames' datapath supports
+   * @param before the old tunnel of that name, whose active remote is kept
    */
   constructor(config: Controlled, pseudowireTypes: readonly number[], before?: ManagedTunnel) {
     this.config = config;
@@ -40,7 +40,7 @@ export class ManagedTunnel {
     );
   }
 
-  /** Of the peering that carries. */
+  /** The name of the active remote's peering. */
   get activeName(): string {
     return this.#activePeering.name;
   }
@@ -49,13 +49,13 @@ export class ManagedTunnel {
     return this.#activePeering.remote;
   }
 
-  /** How long a better remote must have been there, to get the frames back. */
+  /** The hold time: milliseconds that a better remote must be up before failback. */
   get holdMs(): number {
     const { deadAfterMs, helloMs } = this.config.control;
     return Math.min(MAX_HOLD_MS, deadAfterMs ?? 3 * helloMs);
   }
 
-  /** As the packet path is to have it. */
+  /** The tunnel for the packet path, with the active remote. */
   get carried(): Tunnel {
     return { ...this.config, remote: this.remote };
   }
@@ -72,7 +72,7 @@ function peeringConfig(
 ): PeeringConfig {
   const { retransmitMs, retransmitCapMs, maxRetransmits } = control;
   return {
-    // Names of tunnels have no spaces in them.
+    // Tunnel names have no spaces.
     name: `${tunnel.name} ${remote.address} ${remote.port}`,
     mode: control.mode,
     local: LocalEndpoint.keyOf(tunnel),

@@ -1,14 +1,15 @@
-/** A session that is signalled: as the agent has put it, and as the peer is told of it. */
+/** A signaled session, and its configuration for the control connection. */
 import type { SessionConfig } from "../../../l2tp/control/session.ts";
 import type { Session, SessionControl } from "../../../model/model.ts";
 
-/** As the agent has put it. */
+/** The session as the agent has put it. */
 export type SignalledSession = Session & { readonly control: SessionControl };
 
 export function isSignalled(session: Session): session is SignalledSession {
   return session.control !== undefined;
 }
 
+/** Returns the session's configuration for the control connection. */
 export function sessionConfig({ control, ...session }: SignalledSession): SessionConfig {
   const { remoteEndId, places, pseudowireType, rxCookie } = control;
   return {

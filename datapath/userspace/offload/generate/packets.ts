@@ -1,4 +1,4 @@
-/** packets.generated.ts: the functions of all *.wat in one WebAssembly module. */
+/** Generates packets.generated.ts: the functions of all *.wat in one WebAssembly module. */
 import { readFileSync } from "node:fs";
 import wabt from "wabt";
 
@@ -6,7 +6,7 @@ export const GENERATED = new URL("../packets.generated.ts", import.meta.url);
 const SOURCES = ["checksum.wat", "segment.wat", "coalesce.wat"];
 const IMPORTS = '(import "packets" "memory" (memory 1))';
 
-/** What packets.generated.ts is to hold. */
+/** Returns the content of packets.generated.ts. */
 export async function generatePackets(): Promise<string> {
   const { parseWat } = await wabt();
   const functions = SOURCES.map((name) =>

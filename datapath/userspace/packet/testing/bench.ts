@@ -7,7 +7,7 @@ import { createPacketPath } from "../packet-path.ts";
 import type { LocalEndpoint, PacketSession } from "../session.ts";
 import { type Ports, Table } from "../table.ts";
 
-/** A datapath over devices and sockets in memory. */
+/** A packet path and table over devices and sockets in memory. */
 export class Bench implements Ports {
   readonly refused: [number, number][] = [];
   joinsRefused = 0;
@@ -80,7 +80,7 @@ export class Bench implements Ports {
     return { socket: entry[0], endpoint: entry[1] };
   }
 
-  /** Waits for a turn, as the loop has it wait. */
+  /** Runs rounds until the account has a turn, as the loop does. */
   await(account: Account): void {
     for (let isAdmitted = false; !isAdmitted; this.#rounds.end()) {
       this.#rounds.begin();

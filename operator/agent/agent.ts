@@ -71,9 +71,9 @@ const FIRST_RETRY_MS = 250;
 /** A request waits so long for the first objects: longer than a start takes, and shorter than runtimes wait. */
 const FIRST_READ_MS = 10_000;
 
-/** Explains an unreadable attachment, and names the remedy. */
+/** The effect of an unreadable attachment file, and the remedy. */
 const SPARED =
-  "the sessions that it may be about are left as they are; delete its pod, or delete the file if the pod is gone";
+  "sessions without a known pod are kept unchanged; delete the pod of the file, or the file if the pod does not exist";
 
 export class Agent {
   readonly attacher: Attacher;
@@ -126,9 +126,9 @@ export class Agent {
           ? this.attacher.detach(request)
           : this.attacher.gc(request.network, request.valid, request.before),
       failed: (path, error) =>
-        log.warn({ path }, `a deferred request is tried again: ${(error as Error).message}`),
+        log.warn({ path }, `deferred CNI request failed: ${(error as Error).message}; retrying`),
       dropped: (path, error) =>
-        log.warn({ path }, `not a deferred request, dropped: ${(error as Error).message}`),
+        log.warn({ path }, `invalid deferred CNI request deleted: ${(error as Error).message}`),
     });
   }
 
@@ -198,9 +198,9 @@ export class Agent {
    */
   async awaitObjects(session: string | null): Promise<void> {
     if (await this.#passes.until(() => this.#hasRead(session), FIRST_READ_MS)) return;
-    const what = this.#state === null ? "its objects" : `L2tpSession ${session}`;
+    const what = this.#state === null ? "objects" : `L2tpSession ${session}`;
     const why = this.#obstacle === "" ? "" : `: ${this.#obstacle}`;
-    throw new AgentError("NotReady", `the agent has not read ${what} yet${why}`, "try again");
+    throw new AgentError("NotReady", `agent not ready: ${what} not loaded${why}`, "try again");
   }
 
   #hasRead(session: string | null): boolean {
@@ -336,7 +336,7 @@ export class Agent {
     const error = this.source.hold(held);
     if (error === null || this.#isHoldReported) return;
     this.#isHoldReported = true;
-    const message = "which object has which ID cannot be written down; it is tried again";
+    const message = "cannot save which object holds which ID; retrying";
     this.log.error({ err: error }, message);
   }
 
@@ -369,7 +369,7 @@ export class Agent {
     );
     const kernel = matters
       ? await this.#datapaths.support()
-      : withoutKernel("it was not asked for");
+      : withoutKernel("kernel support not probed");
     return { preferred: datapath, kernel };
   }
 
@@ -383,7 +383,7 @@ export class Agent {
     this.#datapathVersion = hello.version;
     if (hello.started) log.info({ datapathPid: hello.pid }, "started the datapath process");
     this.#datapath.onLost = () => {
-      log.error("the datapath process is gone; it is started again");
+      log.error("lost the datapath process; reconnecting");
       this.trigger(0);
     };
   }
@@ -391,7 +391,7 @@ export class Agent {
   /** `unknown`: there are files of which nobody can say what objects they hold. */
   async #read() {
     const found = await this.source.read();
-    if (found === null) throw new AgentError("NotReady", "the API server has not answered yet", "");
+    if (found === null) throw new AgentError("NotReady", "no answer from the API server yet", "");
     const { documents, rejections, withdrawn, held } = found;
     const intake = takeIn(documents);
     return {
@@ -427,7 +427,7 @@ export class Agent {
     const errors = new Set(this.status.write(inputs).map(({ message }) => message));
     for (const message of errors) {
       if (this.#statusErrors.has(message)) continue;
-      this.log.error(`status cannot be written: ${message}; it is tried again`);
+      this.log.error(`cannot write status: ${message}; retrying`);
     }
     this.#statusErrors = errors;
   }
@@ -437,7 +437,7 @@ export class Agent {
     const { message, code } = error as { message?: string; code?: unknown };
     this.#obstacle = message ?? String(error);
     if (code === "NotReady") return this.log.info(`waiting: ${message}`);
-    const line = `the pass failed: ${message ?? error}; it is tried again`;
+    const line = `reconcile failed: ${message ?? error}; retrying`;
     if (this.#reported.has(line)) return;
     this.log.error(typeof code === "string" ? {} : { err: error }, line);
     this.#reported = new Set([line]);
@@ -447,7 +447,7 @@ export class Agent {
     const { version } = this.#options;
     if (this.#datapathVersion === "" || this.#datapathVersion === version) return [];
     return [
-      `the datapath that runs is of version ${this.#datapathVersion}, the agent of ${version}; end its process when frames may pause, and it is started again`,
+      `the datapath process has version ${this.#datapathVersion}, the agent ${version}; restart the datapath process when frames may pause`,
     ];
   }
 

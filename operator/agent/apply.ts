@@ -188,7 +188,7 @@ class Executor {
     throw new SystemError(
       Errno.EEXIST,
       "create device",
-      `${at.name}: another interface has the name`,
+      `${at.name}: another interface has this name`,
     );
   }
 

@@ -47,7 +47,7 @@ export interface AttachContext {
 export type AttachStep = "recorded" | "placed" | "announced" | "leaving" | "left";
 
 function notEstablished({ session: { key } }: ResolvedSession, why: string): AgentError {
-  const remedy = "the runtime will try again; see l2tpctl tunnels on the node";
+  const remedy = "the runtime retries; see l2tpctl tunnels on the node";
   return new AgentError("SessionNotReady", `L2tpSession ${key} is not established: ${why}`, remedy);
 }
 
@@ -90,8 +90,8 @@ export class Attacher {
     const { store } = this.#context;
     const before = store.get(attachmentKey(request));
     if (before === undefined || before.leaving) {
-      const message = `interface ${request.ifname} was detached while IPAM was asked`;
-      throw new AgentError("ClientGone", message, "the runtime will try again");
+      const message = `interface ${request.ifname} was detached while IPAM ran`;
+      throw new AgentError("ClientGone", message, "the runtime retries");
     }
     const resolved = this.#requireSession({ ...before, pod: null });
     if (before.isComplete !== false) return this.#describe(resolved, before);
@@ -143,12 +143,12 @@ export class Attacher {
       failures.get(`session ${attachment.session}`);
     if (failure !== undefined) {
       await this.#detachOne(attachment);
-      const remedy = "see l2tpctl doctor on the node; the runtime will try again";
+      const remedy = "the runtime retries; see l2tpctl doctor on the node";
       throw new AgentError("ApplyFailed", `${attachment.session}: ${failure.message}`, remedy);
     }
     if (this.#lacksInterface(resolved, attachment)) {
       await this.#detachOne(attachment);
-      throw notEstablished(resolved, "the ends have to agree on it anew");
+      throw notEstablished(resolved, "it must be renegotiated with the peer");
     }
   }
 
@@ -175,8 +175,8 @@ export class Attacher {
     try {
       this.#context.store.put(attachment);
     } catch (error) {
-      const message = `the attachment cannot be written down: ${(error as Error).message}`;
-      const remedy = "make room in the agent's state folder (--state-dir)";
+      const message = `cannot save the attachment: ${(error as Error).message}`;
+      const remedy = "free space in the agent's --state-dir";
       throw new AgentError("StateNotWritable", message, remedy);
     }
   }
@@ -223,7 +223,7 @@ export class Attacher {
       const failure = failures.get(`session ${attachment.session}`);
       // What else is wrong with the session is no reason to keep a pod from going.
       if (failure !== undefined && (await this.#isStillThere(resolved, leaving))) {
-        const remedy = "it is tried again; see l2tpctl doctor on the node";
+        const remedy = "the runtime retries; see l2tpctl doctor on the node";
         throw new AgentError("ApplyFailed", `${attachment.session}: ${failure.message}`, remedy);
       }
     }
@@ -254,9 +254,9 @@ export class Attacher {
     const { observed, actions } = await this.#context.node.planFor(resolved, attachment);
     const failure = failures.get(`session ${attachment.session}`);
     const what = failure?.message ?? actions.map((action) => action.do).join(", ");
-    if (actions.length > 0) throw drift(attachment, `is not as it should be: ${what}`);
+    if (actions.length > 0) throw drift(attachment, `differs from the desired state: ${what}`);
     if (this.#lacksInterface(resolved, attachment)) {
-      throw drift(attachment, "is not there until the session is established");
+      throw drift(attachment, "is missing until the session is established");
     }
     const link = linkOf(attachment, new Map(observed.links.map((each) => [each.id, each])));
     const missing = link === undefined ? [] : missingFrom(link, attachment, listed);
@@ -286,21 +286,21 @@ export class Attacher {
   #requireSession(request: Omit<SessionRequest, "netns"> & { netns: string }): ResolvedSession {
     const resolved = this.#context.resolved();
     if (resolved === null) {
-      throw new AgentError("NotReady", "the agent has not read its objects yet", "try again");
+      throw new AgentError("NotReady", "agent not ready: objects not loaded", "try again");
     }
     const { session: key, pod } = request;
     const namespace = key.split("/")[0];
     const podNamespace = pod?.split("/")[0];
     if (podNamespace !== undefined && podNamespace !== namespace) {
-      const message = `L2tpSession ${key} is of another namespace than pod ${pod}`;
-      const remedy = `use a session of namespace ${podNamespace}`;
+      const message = `L2tpSession ${key} and pod ${pod} are in different namespaces`;
+      const remedy = `use a session in namespace ${podNamespace}`;
       throw new AgentError("NamespaceMismatch", message, remedy);
     }
     const session = resolved.sessions.get(key);
     if (session !== undefined) return session;
     const refusal = resolved.refusedSessions.get(key);
     if (refusal !== undefined) {
-      const remedy = "correct the object; its status says the same";
+      const remedy = "correct the object; see its conditions";
       throw new AgentError("SessionNotReady", `L2tpSession ${key}: ${refusal.message}`, remedy);
     }
     const message = `no L2tpSession ${key} on node ${this.#context.nodeName}`;
@@ -337,7 +337,7 @@ export class Attacher {
     const identity = requirePodNetns(request.netns);
     if (own !== undefined && !own.leaving && isAlive(own) && own.session !== request.session) {
       const message = `interface ${own.ifname} of the container is attached to ${own.session}`;
-      throw new AgentError("InterfaceExists", message, "detach it first, with DEL");
+      throw new AgentError("InterfaceExists", message, "detach it first with CNI DEL");
     }
     this.#requireName(request, own);
     const { secondPodRemedy } = attachmentMode(resolved.mode);
@@ -350,7 +350,7 @@ export class Attacher {
       return identity;
     }
     const message = `L2tpSession ${resolved.session.key} is attached to ${holder.pod} (${holder.ifname})`;
-    const remedy = `end that pod first, or ${secondPodRemedy}`;
+    const remedy = `delete that pod, or ${secondPodRemedy}`;
     throw new AgentError("SessionBusy", message, remedy);
   }
 
@@ -359,8 +359,8 @@ export class Attacher {
     const { node, store } = this.#context;
     if (!node.held.has(key) || store.ownsUnreadable(request)) return;
     const paths = store.unreadable.map(({ path }) => path).join(", ");
-    const message = `L2tpSession ${key} may be attached to a pod whose attachment cannot be read (${paths})`;
-    const remedy = "end that pod first; if it is gone, delete the file";
+    const message = `L2tpSession ${key} may be attached to another pod: cannot read attachment file ${paths}`;
+    const remedy = "delete that pod; if the pod does not exist, delete the file";
     throw new AgentError("SessionBusy", message, remedy);
   }
 
@@ -374,8 +374,8 @@ export class Attacher {
     } finally {
       socket.close();
     }
-    const message = `the container has an interface ${request.ifname} already`;
-    throw new AgentError("InterfaceExists", message, "choose another name for the pseudowire's");
+    const message = `the container already has an interface ${request.ifname}`;
+    throw new AgentError("InterfaceExists", message, "choose another interface name");
   }
 
   /** Pods that went without a DEL hold nothing any more. */

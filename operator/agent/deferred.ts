@@ -51,7 +51,7 @@ export class DeferredRequests {
       const request = this.#read(path);
       if (request === null) continue;
       try {
-        if (isAway) throw new ConnectionError("EDATAPATH", "the datapath is away");
+        if (isAway) throw new ConnectionError("EDATAPATH", "the datapath process does not answer");
         await this.#options.carryOut(request);
         rmSync(path, { force: true });
       } catch (error) {
@@ -66,10 +66,10 @@ export class DeferredRequests {
   #read(path: string): DeferredRequest | null {
     try {
       // The folder may have been open to others before the plugin refused such a one.
-      if (lstatSync(path).uid !== process.geteuid?.()) throw new Error("it is another user's");
+      if (lstatSync(path).uid !== process.geteuid?.()) throw new Error("another user owns it");
       const request = checkRequest(readJsonFile(path, MAX_REQUEST_BYTES));
       if (request.op === "detach" || request.op === "gc") return request;
-      throw new Error(`${request.op} is not a request that can be deferred`);
+      throw new Error(`a request ${request.op} cannot be deferred`);
     } catch (error) {
       this.#options.dropped(path, error);
       remove(path);

@@ -89,7 +89,7 @@ function describe(error: unknown): Failure {
     : "";
   return {
     code: failureCode(error),
-    message: `spec.vlan: no tc filters at the device: ${message}${remedy}`,
+    message: `spec.vlan: cannot set tc filters on the device: ${message}${remedy}`,
   };
 }
 

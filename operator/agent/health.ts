@@ -19,6 +19,6 @@ export function serveAgentHealth(
 ): Promise<HealthServer> {
   const refresh = watchAgent(registry, agent, metricsSessions);
   // The API server's absence makes no agent sick: what runs goes on without it.
-  const unready = () => (agent.state === null ? "the objects have not been read yet" : null);
+  const unready = () => (agent.state === null ? "objects not loaded" : null);
   return serveHealth({ address: listen, registry, refresh, sick: () => null, unready });
 }

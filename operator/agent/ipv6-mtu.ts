@@ -14,7 +14,7 @@ export function requireIpv6Mtu(
 ): void {
   const address = addresses.find((each) => each.includes(":"));
   if (address === undefined || mtu >= IPV6_MIN_MTU) return;
-  const needs = `IPv6 needs ${IPV6_MIN_MTU}, and the pod is to have ${address}`;
+  const needs = `IPv6 needs ${IPV6_MIN_MTU}, and the pod requests ${address}`;
   if (object.spec.mtu !== undefined) {
     const remedy = `set spec.mtu: ${IPV6_MIN_MTU} or more at both ends, or give the pod no IPv6 address`;
     throw new AgentError("MtuTooSmall", `L2tpSession ${key}: spec.mtu is ${mtu}; ${needs}`, remedy);

@@ -14,7 +14,7 @@ export function requireNoMac(
 ): void {
   if (hasMac(session)) return;
   const why = `L2tpSession ${session.key} has spec.pseudowireType ${object.spec.pseudowireType}, whose interface has no MAC address`;
-  if (mac !== null) throw new AgentError("UnsupportedField", `mac ${mac}: ${why}`, "leave mac out");
+  if (mac !== null) throw new AgentError("UnsupportedField", `mac ${mac}: ${why}`, "omit mac");
   if (!NEED_MAC.has(ipamType)) return;
   const remedy = "use another IPAM plugin, such as host-local or static";
   throw new AgentError("UnsupportedField", `ipam.type ${ipamType}: ${why}`, remedy);

@@ -301,7 +301,7 @@ export class Node {
     const [state] = (await this.datapaths.find(resolved)).sessions;
     const control = state?.session.tunnel === session.tunnel ? state.control : undefined;
     if (control?.established) return null;
-    return control?.lastEnding?.why ?? "the ends have not agreed on it yet";
+    return control?.lastEnding?.why ?? "it is being negotiated with the peer";
   }
 
   /** Makes one attachment and its session what they should be. */

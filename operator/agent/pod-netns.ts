@@ -36,17 +36,17 @@ export function isAlive({ netns, netnsIdentity: known }: Attachment): boolean {
 /** Its identity. @throws AgentError where the path leads to no network namespace, or to the node's own */
 export function requirePodNetns(path: string): string {
   const refuse = (what: string) => {
-    const remedy = "the runtime must pass the path of the pod's";
+    const remedy = "the runtime must pass the path of the pod's network namespace";
     return new AgentError("NoNetns", `CNI_NETNS ${path} is ${what}`, remedy);
   };
   try {
     // Only entering it tells it from other files, and from namespaces of other kinds.
     inNetns(path, () => {});
   } catch {
-    throw refuse("no network namespace");
+    throw refuse("not a network namespace");
   }
   const identity = netnsIdentity(path);
-  if (identity === null) throw refuse("no network namespace");
+  if (identity === null) throw refuse("not a network namespace");
   if (statSync(path).ino === statSync(OWN_NETNS).ino) {
     throw refuse("the node's own network namespace");
   }

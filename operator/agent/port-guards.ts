@@ -80,7 +80,7 @@ function describe({ port }: PortGuard, error: unknown): Failure {
   const remedy = isMissing ? "; load the modules sch_ingress and cls_bpf on the node" : "";
   return {
     code: failureCode(error),
-    message: `spec.attachment.macSpoofing Refuse: no filter at ${port}: ${message}${remedy}`,
+    message: `spec.attachment.macSpoofing: Refuse: cannot set the filter on ${port}: ${message}${remedy}`,
   };
 }
 

@@ -85,8 +85,8 @@ function withdrawnInput(
   const isTunnel = kind === "L2tpTunnel";
   const failure = failures.get(`${isTunnel ? "tunnel" : "session"} ${key}`);
   const stays = isTunnel ? spared.tunnels(key) : spared.sessions(key);
-  const message = failure?.message ?? "Something that cannot be read may need it.";
-  const reason = failure === undefined ? "Spared" : "Failed";
+  const message = failure?.message ?? "An unreadable manifest may still define it.";
+  const reason = failure === undefined ? "Retained" : "Failed";
   const stillThere: UndatedCondition = { ...verdict, reason, message };
   const conditions = [failure === undefined && !stays ? verdict : stillThere];
   return { kind, key, spec: null, generation, status: { conditions } };
@@ -117,12 +117,12 @@ function refusedInputs(
 const counters = (value: object | undefined): Record<string, number> =>
   ({ ...value }) as Record<string, number>;
 
-/** What runs although no file that can be read says so. */
+/** The condition of an object that is programmed, and in no readable file. */
 const UNREADABLE: ConditionRow = {
   type: "Accepted",
   status: "Unknown",
   reason: "ManifestUnreadable",
-  message: "No file that can be read has it. The version before still runs.",
+  message: "No readable manifest defines this object. The last valid version stays programmed.",
 };
 
 function conditionsOf(store: StatusSink, kind: Kind, key: string): readonly ConditionRow[] {

@@ -70,9 +70,9 @@ async function handle(
       return traced(agent, request);
     default:
       return toldWhere(agent, request, async () => {
-        // It has given up, and done what it does then: nothing may happen behind its back.
-        if (client.isGone) throw new AgentError("ClientGone", "nobody waits for the answer", "");
-        // A DEL that could not be asked comes before what is asked now.
+        // The client has given up and cleaned up, so the agent must change nothing now.
+        if (client.isGone) throw new AgentError("ClientGone", "the client disconnected", "");
+        // A deferred DEL is older than this request.
         await agent.carryOutDeferred();
         try {
           requireGone(agent, request);
@@ -95,8 +95,8 @@ function traced(agent: Agent, request: TraceRequest): ReplyStream {
   return new ReplyStream(async (outlet) => {
     try {
       const ended = startTrace(request, node, outlet);
-      agent.log.info({ target, kinds }, "a trace begins");
-      await ended.finally(() => agent.log.info({ target }, "a trace has ended"));
+      agent.log.info({ target, kinds }, "trace started");
+      await ended.finally(() => agent.log.info({ target }, "trace ended"));
       return null;
     } catch (error) {
       throw forCaller(error);
@@ -117,7 +117,7 @@ async function change(
     case "attach": {
       const attached = await agent.attacher.attach(request);
       agent.trigger(STATUS_DELAY_MS);
-      agent.log.info(whose(request), attached.isComplete ? "attached" : "interface made");
+      agent.log.info(whose(request), attached.isComplete ? "attached" : "interface created");
       return attached;
     }
     case "configure": {
@@ -146,7 +146,7 @@ async function change(
 function requireGone(agent: Agent, request: ChangeRequest): void {
   if (request.op !== "attach") return;
   if (!agent.isLeaving(request)) return;
-  const message = `an earlier DEL of container ${request.containerId} is not done yet`;
+  const message = `an earlier DEL of container ${request.containerId} is still pending`;
   throw new AgentError("NotReady", message, "try again");
 }
 
@@ -154,7 +154,7 @@ function requireGone(agent: Agent, request: ChangeRequest): void {
 function forCaller(error: unknown): unknown {
   if (error instanceof ConnectionError) {
     const message = `the datapath process does not answer: ${error.message}`;
-    const remedy = "try again; see whether l2tp-datapath runs on the node";
+    const remedy = "try again; check that l2tp-datapath runs on the node";
     return new AgentError("DatapathAway", message, remedy);
   }
   if (!(error instanceof SystemError)) return error;
@@ -175,7 +175,7 @@ async function toldWhere<T>(
     if (!isElsewhere || !("session" in request)) throw error;
     const where = await agent.source.locateSession(request.session);
     if (where === null) throw error;
-    const remedy = "kubectl get l2tpsessions -A shows all of them";
+    const remedy = "kubectl get l2tpsessions -A lists all sessions";
     throw new AgentError(error.code, `${error.message}: ${where}`, remedy);
   }
 }
@@ -187,5 +187,5 @@ function whose({ session, pod, containerId, ifname }: Omit<SessionRequest, "netn
 
 function requireState(agent: Agent): PassState {
   if (agent.state !== null) return agent.state;
-  throw new AgentError("NotReady", "the agent has not read its objects yet", "try again");
+  throw new AgentError("NotReady", "agent not ready: objects not loaded", "try again");
 }

@@ -13,7 +13,7 @@ export function lockStateFolder(path: string): void {
     lockFolder(path);
   } catch (error) {
     if (isErrno(error, "EAGAIN")) throw new Error(describeHolder(path));
-    const remedy = "give a folder on a local disk that root can write to";
+    const remedy = "use a folder on a local disk that root can write to";
     throw new Error(`--state-dir ${path}: ${(error as Error).message}; ${remedy}`);
   }
 }
@@ -21,5 +21,5 @@ export function lockStateFolder(path: string): void {
 function describeHolder(path: string): string {
   const holder = lockHolder(path);
   const who = holder === null ? "another process" : `process ${holder.pid} (${holder.name})`;
-  return `${who} works with the state folder ${path}; stop it first, or give this agent another --state-dir and --socket`;
+  return `${who} uses the state folder ${path}; stop it, or set another --state-dir and --socket for this agent`;
 }

@@ -16,8 +16,8 @@ import { readOptions } from "./options.ts";
 import { serveAgent } from "./serve.ts";
 import { lockStateFolder } from "./state-lock.ts";
 
-// Each pass leaves garbage. By default V8 lets it grow to several times what is in use before it
-// collects the old part of it. On a node, memory is scarcer than the agent's processor time.
+// Each pass leaves garbage. By default, V8's old generation grows to several times the memory in use before a
+// collection. On a node, memory is scarcer than the agent's processor time.
 setFlagsFromString("--memory-saver-mode");
 
 const options = readOptions();

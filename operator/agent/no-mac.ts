@@ -1,10 +1,10 @@
-/** Refuses what an interface without a MAC address cannot have. */
+/** Rejects requests that need a MAC address for an interface without one. */
 import { hasMac } from "../../model/pseudowires/index.ts";
 import { AgentError } from "../agent-error.ts";
 import type { AttachRequest } from "../agent-protocol.ts";
 import type { ResolvedSession } from "../resolve/resolved.ts";
 
-/** IPAM plugins that ask for addresses in the name of a MAC address. */
+/** IPAM plugins that identify the client by its MAC address. */
 const NEED_MAC: ReadonlySet<string | null> = new Set(["dhcp"]);
 
 /** @throws AgentError if the request needs a MAC address, and the session's interface has none */

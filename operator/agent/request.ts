@@ -1,4 +1,4 @@
-/** What comes in at the agent's socket, checked. */
+/** Validates requests at the agent's socket. */
 import { RT_TABLE_MAIN } from "../../linux/netlink/route.ts";
 import {
   canonicalInterfaceAddress,
@@ -18,7 +18,7 @@ import { TRACE_KINDS } from "../trace-protocol.ts";
 
 const MAX_DOCTOR_SECONDS = 60;
 
-/** The request, its fields checked as far as anything is done with them. @throws AgentError */
+/** Returns the validated request, without unknown fields. @throws AgentError InvalidRequest */
 export function checkRequest(request: unknown): AgentRequest {
   if (typeof request !== "object" || request === null)
     throw invalid("the request must be an object");
@@ -91,7 +91,7 @@ function checkCall(fields: Record<string, unknown>): CniCall {
   };
 }
 
-/** Plugins of earlier versions name none. */
+/** Plugins of earlier versions send no netns. */
 function checkNetns(value: unknown): string | null {
   return value === undefined || value === null ? null : text(value, "netns", FORMS.netns);
 }
@@ -113,7 +113,7 @@ function list(value: unknown, name: string): readonly unknown[] {
 
 function checkAttach(fields: Record<string, unknown>): AgentRequest {
   const mac = fields.mac === null ? null : text(fields.mac, "mac", FORMS.mac);
-  // Bit 0 of the first byte marks groups (IEEE 802).
+  // Bit 0 of the first byte marks group addresses (IEEE 802).
   if (mac !== null && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1) {
     throw invalid(`mac ${mac} is a group address`);
   }
@@ -123,7 +123,7 @@ function checkAttach(fields: Record<string, unknown>): AgentRequest {
     network: text(fields.network, "network", FORMS.network),
     mac,
     awaitsIpam: fields.awaitsIpam === true,
-    // Plugins of earlier versions do not say.
+    // Plugins of earlier versions send no ipamType.
     ipamType: typeof fields.ipamType === "string" ? fields.ipamType.slice(0, 255) : null,
     ...checkAddressing(fields),
   };
@@ -145,7 +145,7 @@ function checkInterfaceAddress(value: unknown): string {
   );
 }
 
-/** Bounds of a route's numbers: those of rtnetlink's attributes. */
+/** Maximum values of rtnetlink's route attributes. */
 const ROUTE_NUMBERS = {
   priority: 0xffff_ffff,
   table: 0xffff_ffff,
@@ -171,7 +171,7 @@ function checkRoute(value: unknown): Route {
       const shown = JSON.stringify(number)?.slice(0, 50);
       throw invalid(`route ${destination}: ${field} ${shown} is not a number from 0 to ${most}`);
     }
-    // The main table is what a route without a table is in.
+    // A route without a table is in the main table.
     return field === "table" && number === RT_TABLE_MAIN ? [] : [[field, number]];
   });
   return { destination, gateway: gateway as string | null, ...Object.fromEntries(numbers) };

@@ -1,4 +1,4 @@
-/** The agent's socket: checks what is asked, and hands it to whom it concerns. */
+/** Serves the agent's socket: validates requests and dispatches them. */
 import type { Server } from "node:net";
 import { SystemError } from "../../linux/errno.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
@@ -21,7 +21,7 @@ import { startTrace } from "./trace/trace.ts";
 
 const MAX_CONNECTIONS = 1024;
 const IDLE_TIMEOUT_MS = 120_000;
-/** The pass that writes the status leaves the way free for the calls that follow. */
+/** Delay of the pass that writes the status, so that it does not hold up further calls. */
 const STATUS_DELAY_MS = 1000;
 
 export function serveAgent(agent: Agent, path: string): Promise<Server> {
@@ -42,7 +42,7 @@ async function handle(
   request: AgentRequest,
   client: Client,
 ): Promise<AgentResults[keyof AgentResults] | ReplyStream> {
-  // These two ask nothing of the objects.
+  // These two do not depend on objects.
   if (request.op !== "annotation" && request.op !== "dump") {
     await agent.awaitObjects(request.op === "attach" ? request.session : null);
   }
@@ -142,7 +142,7 @@ async function change(
   }
 }
 
-/** Or else the deferred DEL would take away what this ADD makes. */
+/** @throws AgentError if a DEL of the container is deferred: it would delete the interface of this ADD */
 function requireGone(agent: Agent, request: ChangeRequest): void {
   if (request.op !== "attach") return;
   if (!agent.isLeaving(request)) return;
@@ -150,7 +150,7 @@ function requireGone(agent: Agent, request: ChangeRequest): void {
   throw new AgentError("NotReady", message, "try again");
 }
 
-/** Errors of the datapath process and of the kernel, in terms of the agent's protocol. */
+/** Converts errors of the datapath process and of system calls to errors of the agent's protocol. */
 function forCaller(error: unknown): unknown {
   if (error instanceof ConnectionError) {
     const message = `the datapath process does not answer: ${error.message}`;
@@ -162,7 +162,7 @@ function forCaller(error: unknown): unknown {
   return new AgentError("SystemCallFailed", error.message, remedy);
 }
 
-/** Runs the task alone. A pod on the wrong node is told the right one; meanwhile others may go on. */
+/** Runs the task exclusively. If the session is on another node, adds that node to the error, outside of the mutex. */
 async function toldWhere<T>(
   agent: Agent,
   request: AgentRequest,
@@ -180,7 +180,7 @@ async function toldWhere<T>(
   }
 }
 
-/** What a line of the log says of a pod's interface. */
+/** Returns the log fields of a pod's interface. */
 function whose({ session, pod, containerId, ifname }: Omit<SessionRequest, "netns">) {
   return { session, pod, containerId, ifname };
 }

@@ -1,11 +1,11 @@
-/** One agent at a time on a state folder: two would take each other's pods away. */
+/** Ensures one agent per state folder: two agents would delete each other's interfaces. */
 import { mkdirSync } from "node:fs";
 import { isErrno } from "../../linux/errno.ts";
 import { lockFolder, lockHolder } from "../../linux/fd.ts";
 
 /**
- * Creates the folder if it is missing, and locks it until this process ends, in whatever way.
- * @throws Error that says who has it, and what to do
+ * Creates the folder if it is missing, and locks it until this process ends.
+ * @throws Error that names the owner and the remedy
  */
 export function lockStateFolder(path: string): void {
   try {

@@ -60,7 +60,7 @@ export interface AgentOptions {
   /** Interval of periodic passes. */
   readonly resyncMs: number;
   readonly log: Logger;
-  reached(step: AttachStep): void;
+  failpoint(step: AttachStep): void;
 }
 
 /** Delay after a change of the objects: an editor writes a file in several steps. */
@@ -116,9 +116,9 @@ export class Agent {
       node: this.node,
       store: this.store,
       resolved: () => this.#state?.resolved ?? null,
-      pass: async () => (await this.#pass()).failures,
+      reconcile: async () => (await this.#reconcile()).failures,
       pathMtu: (tunnel) => this.#pathMtu(tunnel),
-      reached: options.reached,
+      failpoint: options.failpoint,
     });
     this.#deferred = new DeferredRequests(options.deferred, {
       carryOut: (request) =>
@@ -159,7 +159,7 @@ export class Agent {
   /** Runs the first pass, then watches objects and links. */
   async start(): Promise<void> {
     this.#closers.push(this.source.watch(() => this.trigger(SETTLE_MS)));
-    await this.run(() => this.#passOrLog());
+    await this.run(() => this.#reconcileOrLog());
     const monitor = monitorNode(l2tpNotifications(), () => this.trigger(LINK_SETTLE_MS));
     this.#closers.push(() => monitor.close());
   }
@@ -186,7 +186,7 @@ export class Agent {
     this.#due = due;
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      void this.run(() => this.#passOrLog());
+      void this.run(() => this.#reconcileOrLog());
     }, delayMs);
   }
 
@@ -253,15 +253,15 @@ export class Agent {
     });
   }
 
-  async #passOrLog(): Promise<void> {
+  async #reconcileOrLog(): Promise<void> {
     if (this.#stopped) return;
     let quiet = false;
     try {
-      const { failures } = await this.#pass();
+      const { failures } = await this.#reconcile();
       quiet = failures.size === 0;
       await this.carryOutDeferred();
     } catch (error) {
-      this.#reportFailedPass(error);
+      this.#reportFailure(error);
     }
     const delay = quiet ? this.#options.resyncMs : this.#retryMs;
     this.#retryMs = quiet ? FIRST_RETRY_MS : Math.min(this.#retryMs * 2, this.#options.resyncMs);
@@ -269,7 +269,7 @@ export class Agent {
     this.trigger(delay * (0.75 + Math.random() / 2));
   }
 
-  async #pass(): Promise<PassState> {
+  async #reconcile(): Promise<PassState> {
     const { nodeName, source } = this.#options;
     const started = performance.now();
     this.store.recheck();
@@ -430,7 +430,7 @@ export class Agent {
   }
 
   /** Logs each distinct message once; with a stack if the error has no code, and so is unexpected. */
-  #reportFailedPass(error: unknown): void {
+  #reportFailure(error: unknown): void {
     const { message, code } = error as { message?: string; code?: unknown };
     this.#obstacle = message ?? String(error);
     if (code === "NotReady") return this.log.info(`waiting: ${message}`);
@@ -461,8 +461,8 @@ export class Agent {
   #report(actions: number, failures: Failures, milliseconds: number): void {
     const { log } = this.#options;
     const figures = { actions, failed: failures.size, milliseconds };
-    if (actions > 0) log.info(figures, "converged");
-    else log.debug(figures, "nothing to do");
+    if (actions > 0) log.info(figures, "reconciled");
+    else log.debug(figures, "no changes");
     const lines = [
       ...this.#aboutNode(),
       ...this.#aboutDatapath(),

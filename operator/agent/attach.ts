@@ -37,11 +37,11 @@ export interface AttachContext {
   /** The resolved objects; null before the first pass. */
   resolved(): Resolved | null;
   /** Runs a whole pass, for when changing one session fails. */
-  pass(): Promise<Failures>;
+  reconcile(): Promise<Failures>;
   /** Returns the present path MTU of the tunnel, in bytes; null: unknown. */
   pathMtu(tunnel: string): number | null;
   /** Marks a step for tests that end the process there. */
-  reached(step: AttachStep): void;
+  failpoint(step: AttachStep): void;
 }
 
 export type AttachStep = "recorded" | "placed" | "announced" | "leaving" | "left";
@@ -67,7 +67,7 @@ export class Attacher {
   async attach(request: AttachRequest): Promise<Attached> {
     const known = this.#requireSession(request);
     requireNoMac(known, request);
-    const { store, reached } = this.#context;
+    const { store, failpoint } = this.#context;
     const before = store.get(attachmentKey(request));
     const isAgain = before !== undefined && this.#isSame(before, request);
     if (isAgain && before.isComplete !== false) return this.#describe(known, before);
@@ -78,9 +78,9 @@ export class Attacher {
     requireIpv6Mtu(resolved, request.addresses);
     const attachment = isAgain ? before : this.#record(resolved, request, netnsIdentity);
     this.#remember(attachment);
-    reached("recorded");
+    failpoint("recorded");
     await this.#place(resolved, attachment);
-    reached("placed");
+    failpoint("placed");
     if (request.awaitsIpam) return this.#describe(resolved, attachment);
     return this.#complete(resolved, attachment);
   }
@@ -109,15 +109,15 @@ export class Attacher {
     resolved: ResolvedSession,
     request: SessionRequest,
   ): Promise<ResolvedSession> {
-    const { store, pass, pathMtu } = this.#context;
+    const { store, reconcile, pathMtu } = this.#context;
     if (store.livingOf(resolved.session.key).length > 0) return resolved;
     const now = pathMtu(resolved.tunnel.name);
     if (now === null || now === resolved.pathMtu) return resolved;
-    await pass();
+    await reconcile();
     return this.#requireSession(request);
   }
 
-  /** Checks the MTU for IPAM's addresses, which the ADD did not know. @throws AgentError after deleting the interface */
+  /** Checks the MTU for IPAM's addresses, which ADD did not know. @throws AgentError after deleting the interface */
   async #requireIpv6Mtu(
     resolved: ResolvedSession,
     attachment: Attachment,
@@ -154,7 +154,7 @@ export class Attacher {
 
   /** Hands the interface over to the pod. @throws AgentError after deleting the interface */
   async #complete(resolved: ResolvedSession, placed: Attachment): Promise<Attached> {
-    const { reached } = this.#context;
+    const { failpoint } = this.#context;
     const { ifname } = placed;
     const attachment = { ...this.#current(placed), isComplete: true };
     try {
@@ -166,7 +166,7 @@ export class Attacher {
     const { netns, mac, addresses } = attachment;
     const announces = resolved.object.spec.attachment?.announce !== false;
     if (announces && hasMac(resolved.session)) announce(netns, ifname, mac, addresses);
-    reached("announced");
+    failpoint("announced");
     return this.#describe(resolved, attachment);
   }
 
@@ -191,10 +191,10 @@ export class Attacher {
 
   /** Deletes interfaces whose attachment file is unreadable. A whole pass releases their sessions first. */
   async #detachUnreadable(call: DetachCall): Promise<void> {
-    const { store, node, pass } = this.#context;
+    const { store, node, reconcile } = this.#context;
     const names = store.dropUnreadable(call);
     if (names.length === 0) return;
-    await pass();
+    await reconcile();
     for (const name of names) await node.removeLeftInterface(call.netns, name);
   }
 
@@ -210,11 +210,11 @@ export class Attacher {
   }
 
   async #detachOne(attachment: Attachment): Promise<void> {
-    const { store, reached } = this.#context;
+    const { store, failpoint } = this.#context;
     const leaving: Attachment = { ...this.#current(attachment), leaving: true };
     // A full disk must not block the deletion of a pod.
     if (!attachment.leaving) store.putIfPossible(leaving);
-    reached("leaving");
+    failpoint("leaving");
     const resolved = this.#context.resolved()?.sessions.get(attachment.session);
     if (resolved === undefined) {
       await this.#context.node.removeInterface(leaving);
@@ -228,7 +228,7 @@ export class Attacher {
       }
     }
     store.delete(attachmentKey(attachment));
-    reached("left");
+    failpoint("left");
   }
 
   async #isStillThere(resolved: ResolvedSession, leaving: Attachment): Promise<boolean> {
@@ -281,7 +281,7 @@ export class Attacher {
   /** Changes one session. If that fails, runs a whole pass, which also finds links that were moved by hand. */
   async #converge(resolved: ResolvedSession, attachment: Attachment): Promise<Failures> {
     const failures = await this.#context.node.convergeFor(resolved, attachment);
-    return failures.size === 0 ? failures : this.#context.pass();
+    return failures.size === 0 ? failures : this.#context.reconcile();
   }
 
   #requireSession(request: Omit<SessionRequest, "netns"> & { netns: string }): ResolvedSession {

@@ -62,7 +62,7 @@ const DIRECTIONS = [
 ] as const satisfies readonly (readonly [Direction, keyof TagRules])[];
 
 /** Sets the filters of the devices. Returns the failures by "session KEY". */
-export function settleTags(
+export function applyTags(
   socket: NetlinkSocket,
   devices: readonly DeviceTags[],
 ): ReadonlyMap<string, Failure> {

@@ -71,7 +71,7 @@ const agent = new Agent({
   startsDatapath: !options.datapathExternal,
   resyncMs: options.resync * 1000,
   log,
-  reached(step) {
+  failpoint(step) {
     if (step === options.exitAt) process.kill(process.pid, "SIGKILL");
   },
 });

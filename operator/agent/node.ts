@@ -28,12 +28,12 @@ import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
 import { withDeviceErrors } from "./device-errors.ts";
-import { type DeviceTags, deviceTags, settleTags, withTagCounts } from "./device-tags.ts";
+import { applyTags, type DeviceTags, deviceTags, withTagCounts } from "./device-tags.ts";
 import { withInterfaces, withRefusedFrames } from "./dump-entries.ts";
 import { assemble, observeLinks, type Scope, type SeenLinks } from "./observe.ts";
 import { linkOf, PodDevices } from "./pod-devices.ts";
 import { findLinkIn, isAlive } from "./pod-netns.ts";
-import { type PortGuard, portGuards, settleGuards, withGuardDrops } from "./port-guards.ts";
+import { applyGuards, type PortGuard, portGuards, withGuardDrops } from "./port-guards.ts";
 
 interface PassResult {
   readonly actions: readonly Action[];
@@ -229,7 +229,7 @@ export class Node {
 
   /** Sets the tag filters. A failure fails the session, so that ADD does not succeed without the filters. */
   #withTags(result: PassResult, tags: readonly DeviceTags[]): PassResult {
-    const failures = settleTags(this.socket, tags);
+    const failures = applyTags(this.socket, tags);
     if (failures.size === 0) return result;
     return { ...result, failures: new Map([...failures, ...result.failures]) };
   }
@@ -379,6 +379,6 @@ export class Node {
       sessionOfAttachment: (key) => this.#attachments.get(key)?.session,
     });
     // A failed filter fails the session, so that ADD does not succeed without the filter.
-    return { actions, failures: new Map([...settleGuards(this.socket, guards), ...failures]) };
+    return { actions, failures: new Map([...applyGuards(this.socket, guards), ...failures]) };
   }
 }

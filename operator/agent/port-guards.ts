@@ -43,7 +43,7 @@ export function portGuards(
 }
 
 /** Sets or removes the filters of the ports. Returns the failures by "session KEY". */
-export function settleGuards(
+export function applyGuards(
   socket: NetlinkSocket,
   guards: readonly PortGuard[],
 ): ReadonlyMap<string, Failure> {
@@ -53,7 +53,7 @@ export function settleGuards(
   for (const guard of guards) {
     if (guard.mac === null && filtered.size === 0) continue;
     try {
-      settleGuard(socket, guard);
+      applyGuard(socket, guard);
     } catch (error) {
       failures.set(`session ${guard.session}`, describe(guard, error));
     }
@@ -61,7 +61,7 @@ export function settleGuards(
   return failures;
 }
 
-function settleGuard(socket: NetlinkSocket, { port, mac }: PortGuard): void {
+function applyGuard(socket: NetlinkSocket, { port, mac }: PortGuard): void {
   const link = findLink(socket, port);
   if (link === undefined) return;
   const there = findIngressFilter(socket, link.index);

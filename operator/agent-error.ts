@@ -1,6 +1,6 @@
 import type { AgentErrorCode } from "./agent-protocol.ts";
 
-/** An answer of the agent that is an error, with what to do about it. */
+/** An error reply of the agent, with a remedy. */
 export class AgentError extends Error {
   readonly code: AgentErrorCode;
   readonly remedy: string;

@@ -1,43 +1,40 @@
 /**
- * The agent's socket protocol: newline-delimited JSON, one reply a request (rpc/); a trace has many. The CNI plugin and
- * l2tpctl speak it, and know of the rest of the operator nothing but this file.
+ * The agent's socket protocol: newline-delimited JSON, one reply a request (rpc/); a trace has many. This is the only
+ * file of the operator that the CNI plugin and l2tpctl use.
  */
 import { MAC_FORM } from "../net/mac.ts";
 import type { TraceRequest } from "./trace-protocol.ts";
 
 export const DEFAULT_SOCKET = "/run/l2tp-cni/agent.sock";
-/** Of the CNI specification, the newest last. Calico, Flannel and Cilium still write lists of 0.3.1. */
+/** Versions of the CNI specification, the newest last. Calico, Flannel and Cilium still write 0.3.1. */
 export const CNI_VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
 /** The annotation by which a pod asks a chained plugin for sessions. */
 export const ANNOTATION = "l2tp.dev/sessions";
-/**
- * Beside the socket: the folder of deferred requests, one a file, that the agent has yet to carry
- * out.
- */
+/** The folder of deferred requests beside the socket, one a file. */
 export const DEFERRED_REQUESTS = "deferred";
 export const MAX_REQUEST_BYTES = 1024 * 1024;
 export const MAX_REPLY_BYTES = 64 * 1024 * 1024;
 
-/** What names must look like, at both ends of the socket. */
+/** Patterns of names, at both ends of the socket. */
 export const FORMS = {
-  /** CNI specification, section 2; a bound so that it fits a file. */
+  /** CNI specification, section 2; bounded so that it fits a file name. */
   containerId: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,149}$/,
-  /** Of what the kernel takes for a name (dev_valid_name), what is safe to print and no template. */
+  /** The kernel's names (dev_valid_name) that are safe to print and not a template. */
   ifname: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/,
   netns: /^\/[^\0]{0,4094}$/,
   network: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/,
   mac: MAC_FORM,
-  /** Of a namespace or a session: a label (RFC 1123). */
+  /** The name of a namespace or session: a label (RFC 1123). */
   label: /^[a-z0-9][-a-z0-9]{0,62}$/,
   /** "namespace/name". */
   session: /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9]{0,62}$/,
-  /** A tunnel: a subdomain (RFC 1123). */
+  /** The name of a tunnel: a subdomain (RFC 1123). */
   tunnel: /^[a-z0-9][-a-z0-9.]{0,252}$/,
   /** "namespace/name". */
   pod: /^[a-z0-9][-a-z0-9]{0,62}\/[a-z0-9][-a-z0-9.]{0,252}$/,
 } as const;
 
-/** What CNI knows an ADD by ever after; one chained ADD may make several interfaces. */
+/** Identifies an ADD for later commands; a chained ADD can create several interfaces. */
 export interface CniCall {
   readonly containerId: string;
   /** CNI_IFNAME. */
@@ -45,11 +42,11 @@ export interface CniCall {
 }
 
 export interface DetachCall extends CniCall {
-  /** The path of the pod's network namespace; null where the runtime names none any more. */
+  /** The path of the pod's network namespace; null if the runtime passes none. */
   readonly netns: string | null;
 }
 
-/** A route by a pod's interface; what is left out is the kernel's default. CNI 1.1 has these fields. */
+/** A route through a pod's interface, with the fields of CNI 1.1; omitted ones have the kernel's default. */
 export interface Route {
   readonly destination: string;
   readonly gateway: string | null;
@@ -67,17 +64,17 @@ export interface Addressing {
   /** "192.0.2.1/24", or "10.5.1.2 peer 10.5.1.1". */
   readonly addresses: readonly string[];
   readonly routes: readonly Route[];
-  /** IPAM's answer; a repeated ADD gives it again. */
+  /** The result of IPAM, which a repeated ADD returns again. */
   readonly ipam: unknown;
 }
 
 export interface SessionRequest extends CniCall {
-  /** The interface to make: CNI_IFNAME, or another one where the plugin is chained. */
+  /** The interface to create: CNI_IFNAME, or another name if the plugin is chained. */
   readonly ifname: string;
   readonly netns: string;
   /** "namespace/name". */
   readonly session: string;
-  /** "namespace/name" of the pod, or null where the runtime names none. */
+  /** "namespace/name" of the pod; null if the runtime passes no pod name. */
   readonly pod: string | null;
 }
 
@@ -85,11 +82,11 @@ export interface AttachRequest extends SessionRequest, Addressing {
   readonly op: "attach";
   /** The name of the CNI network configuration. */
   readonly network: string;
-  /** Null: one that stays the same for the session. */
+  /** Null: the session's stable address. */
   readonly mac: string | null;
-  /** The interface is made, named and up; its addresses follow by `configure`. Absent: false. */
+  /** True: the agent creates the interface and brings it up; `configure` adds the addresses. Absent: false. */
   readonly awaitsIpam?: boolean;
-  /** The type of the IPAM plugin that gives them. */
+  /** The type of the IPAM plugin that allocates the addresses. */
   readonly ipamType?: string | null;
 }
 
@@ -102,45 +99,42 @@ export interface ConfigureRequest extends CniCall, Addressing {
 export type AgentRequest =
   | AttachRequest
   | ConfigureRequest
-  /** Succeeds for what is gone already. */
+  /** Succeeds if nothing is attached. */
   | ({ readonly op: "detach" } & DetachCall)
-  /** Returns the interfaces that the ADD made, by the names that they were made under. */
+  /** Returns the names under which the ADD created its interfaces. */
   | ({
       readonly op: "check";
-      /** Addresses and routes' destinations of the runtime's prevResult. */
+      /** Addresses and route destinations in the runtime's prevResult. */
       readonly addresses: readonly string[];
       readonly destinations: readonly string[];
     } & CniCall)
-  /** Detaches all of the network but the valid ones. */
+  /** Detaches all interfaces of the network except the valid ones. */
   | {
       readonly op: "gc";
       readonly network: string;
       readonly valid: readonly CniCall[];
-      /** RFC 3339, in UTC; what was attached later stays. */
+      /** RFC 3339, in UTC; later attachments stay. */
       readonly before: string;
     }
-  /** What a pod asks for, where the runtime does not say. */
+  /** Returns the pod's annotation, for runtimes that do not pass it. */
   | { readonly op: "annotation"; readonly pod: string; readonly uid: string | null }
-  /** Ready for ADD? */
+  /** Fails unless the agent is ready for ADD. */
   | { readonly op: "ready" }
   | { readonly op: "tunnels" }
   | { readonly op: "sessions" }
   | { readonly op: "attachments" }
-  /** All that the node's data planes hold, ours or not. */
+  /** All tunnels and sessions in the node's datapaths, including foreign ones. */
   | { readonly op: "dump" }
   | { readonly op: "doctor"; readonly seconds: number }
-  /** Items of trace-protocol.ts, until the client goes or what is traced. */
+  /** Streams items of trace-protocol.ts until the client disconnects or the traced object is removed. */
   | TraceRequest;
 
-/**
- * A request that the plugin writes to a file when the node cannot be asked; the agent carries it
- * out later.
- */
+/** A request that the plugin writes to a file if the agent does not answer. The agent carries it out later. */
 export type DeferredRequest = Extract<AgentRequest, { op: "detach" } | { op: "gc" }>;
 
 export interface AttachedInterface {
   readonly name: string;
-  /** Absent: it has none. */
+  /** Absent: the interface has no MAC address. */
   readonly mac?: string;
   /** The path of the pod's namespace; absent for an interface of the node. */
   readonly sandbox?: string;
@@ -150,11 +144,11 @@ export interface Attached extends Addressing {
   /** The pod's interface last. */
   readonly interfaces: readonly AttachedInterface[];
   readonly mtu: number;
-  /** False: IPAM is still to be asked. */
+  /** False: IPAM must still allocate addresses. */
   readonly isComplete: boolean;
 }
 
-/** Codes of errors that the CNI plugin tells apart. */
+/** Error codes that the CNI plugin distinguishes. */
 export type AgentErrorCode =
   | "NotReady"
   | "UnknownSession"
@@ -165,9 +159,9 @@ export type AgentErrorCode =
   | "NoNetns"
   | "UnknownPod"
   | "InvalidRequest"
-  /** The configuration asks for what the session's interface cannot have. */
+  /** The session's interface does not support a field of the configuration. */
   | "UnsupportedField"
-  /** The pod is to have IPv6, and the session's MTU is less than that needs. */
+  /** The pod requests IPv6, and the session's MTU is below IPv6's minimum. */
   | "MtuTooSmall"
   | "ClientGone"
   | "Drift"
@@ -175,7 +169,7 @@ export type AgentErrorCode =
   | "ApplyFailed"
   /** The datapath process does not answer. */
   | "DatapathAway"
-  /** A system call failed: the kernel lacks memory, or something is busy. */
+  /** A system call failed, such as for lack of memory. */
   | "SystemCallFailed";
 
 export interface ConditionRow {
@@ -185,7 +179,7 @@ export interface ConditionRow {
   readonly message: string;
 }
 
-/** The condition that says what is wrong; undefined: nothing. That no pod has attached is no fault. */
+/** Returns the first condition that is a fault; undefined: none. A session without a pod is not a fault. */
 export function faultOf(conditions: readonly ConditionRow[]): ConditionRow | undefined {
   return conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
 }
@@ -195,23 +189,23 @@ export interface TunnelRow {
   readonly encapsulation: string;
   readonly local: string;
   readonly remote: string;
-  /** As control messages have it; null: the ends have not told each other yet. */
+  /** The ID in control messages; null: not negotiated yet. */
   readonly tunnelId: number | null;
   readonly peerTunnelId: number | null;
   readonly datapath: string;
   readonly underlayMtu: number | null;
   readonly sessions: number;
-  /** null: it has no control connection. */
+  /** null: the tunnel has no control connection. */
   readonly control: TunnelControlRow | null;
   readonly conditions: readonly ConditionRow[];
-  /** Frames of its sessions together. */
+  /** The sum over its sessions. */
   readonly traffic: {
     readonly txPackets: number;
     readonly txBytes: number;
     readonly rxPackets: number;
     readonly rxBytes: number;
   };
-  /** Those of its local endpoint, which it may share with other tunnels. */
+  /** Counters of its local endpoint, which tunnels can share. */
   readonly counters: Readonly<Record<string, number>>;
 }
 
@@ -227,25 +221,26 @@ export interface RemoteRow {
   /** RFC 3931 section 7.2, such as "established". */
   readonly state: string;
   readonly peerHostName: string | null;
-  /** Milliseconds since the peer was last heard; null: never on this connection. */
+  /** Milliseconds since the last message from the peer; null: none on this connection. */
   readonly heardMsAgo: number | null;
-  /** Why there is no control connection any more, or not yet. */
+  /** The reason why the last control connection ended or failed. */
   readonly lastEnding: EndingRow | null;
 }
 
-/** The control connection to the remote that carries the frames. */
+/** The control connection to the active remote. */
 export interface TunnelControlRow extends RemoteRow {
   readonly mode: string;
-  /** Its index in `paths`. */
+  /** Index of the active remote in `paths`. */
   readonly active: number;
-  /** All of the tunnel's remotes, in the order of preference. */
+  /** The tunnel's remote and backups, in order of preference. */
   readonly paths: readonly RemoteRow[];
   readonly localConnectionId: number;
   readonly peerConnectionId: number;
   readonly peerRouterId: number | null;
   readonly peerVendorName: string | null;
-  /** Messages that may be unacknowledged: ours, and the peer's. */
+  /** Maximum number of unacknowledged messages of the node. */
   readonly window: number;
+  /** Maximum number of unacknowledged messages of the peer. */
   readonly peerWindow: number;
   readonly unacknowledged: number;
   readonly sent: number;
@@ -255,19 +250,19 @@ export interface TunnelControlRow extends RemoteRow {
   readonly dropped: number;
 }
 
-/** Why a connection or a session is over. */
+/** The reason why a control connection or session ended. */
 export interface EndingRow {
   readonly by: "us" | "peer" | "connection";
   readonly why: string;
-  /** The result code of a StopCCN or CDN (RFC 3931 section 5.4.2); null: there was none. */
+  /** The result code of a StopCCN or CDN (RFC 3931 section 5.4.2); null: none was sent. */
   readonly result: number | null;
 }
 
-/** The ends of a session have told each other this, without their cookies. */
+/** The negotiation state of a session, without cookies. */
 export interface SessionControlRow {
   /** RFC 3931 section 7.3, such as "established". */
   readonly phase: string;
-  /** null: the ends have not agreed. */
+  /** null: the session is not established. */
   readonly established: AgreementRow | null;
   readonly lastEnding: EndingRow | null;
 }
@@ -278,7 +273,7 @@ export interface AgreementRow {
   readonly l2SpecificSublayer: string;
   readonly sequencing: { readonly send: boolean; readonly receive: boolean };
   readonly peerCircuit: { readonly active: boolean; readonly standby: boolean };
-  /** Bytes; null: the peer has not said. */
+  /** Bytes; null: the peer has not sent its MTU. */
   readonly peerMtu: number | null;
 }
 
@@ -286,20 +281,20 @@ export interface SessionRow {
   /** "namespace/name". */
   readonly name: string;
   readonly tunnel: string;
-  /** As its frames have it; null: the ends have not agreed on one yet. */
+  /** The session ID in frames; null: not negotiated yet. */
   readonly sessionId: number | null;
   readonly peerSessionId: number | null;
-  /** The session's own device, by the name that it has now; null: there is none. */
+  /** The present name of the session's own device; null: it has none. */
   readonly interface: string | null;
   readonly mtu: number | null;
-  /** The type with its settings, such as "EthernetVLAN 100"; empty if it is not known. */
+  /** The type with its settings, such as "EthernetVLAN 100"; empty: unknown. */
   readonly pseudowireType: string;
   readonly mode: string;
   readonly attachedTo: readonly string[];
   readonly lastReceivedMsAgo: number | null;
-  /** Whether its frames pass by BPF programs. */
+  /** True if BPF programs forward its frames. */
   readonly fastPath: boolean;
-  /** null: it is not signalled. */
+  /** null: its tunnel is not managed. */
   readonly control: SessionControlRow | null;
   readonly conditions: readonly ConditionRow[];
   readonly counters: Readonly<Record<string, number>>;
@@ -315,21 +310,21 @@ export interface AttachmentRow extends CniCall {
   readonly state: "attached" | "leaving" | "namespace gone" | "session missing";
 }
 
-/** A tunnel, or a session behind its tunnel, as a data plane has it. */
+/** A tunnel or session in a datapath; sessions follow their tunnel. */
 export interface DumpRow {
   readonly datapath: string;
   readonly tunnelId: number;
-  /** As its frames have it. Null: it is the tunnel itself; 0: the ends have not agreed on one yet. */
+  /** The session ID in frames. Null: the row is a tunnel; 0: not negotiated yet. */
   readonly sessionId: number | null;
-  /** The peer's ID of the tunnel or session; 0: the ends have not agreed on one yet. */
+  /** The peer's ID of the tunnel or session; 0: not negotiated yet. */
   readonly peerId: number;
   /** "L2TPv3 UDP", "Ethernet", "PPP". */
   readonly type: string;
   /** A tunnel's ends, "192.0.2.1:5000 192.0.2.2:5000"; empty for a session. */
   readonly endpoints: string;
-  /** A session's device, by the name that it has now; empty: it has none that the agent can see. */
+  /** The present name of a session's device; empty: it has none, or the agent cannot see it. */
   readonly interface: string;
-  /** "L2tpSession shop/lan"; null: somebody else made it. */
+  /** "L2tpSession shop/lan"; null: l2tp-cni did not create it. */
   readonly owner: string | null;
   /** Other settings, such as "cookies=8/8" and "seq=send,receive". Never a cookie itself. */
   readonly settings: readonly string[];
@@ -346,19 +341,19 @@ export interface Finding {
 
 export interface Examination {
   readonly findings: readonly Finding[];
-  /** What was looked at. */
+  /** Numbers of examined objects. */
   readonly tunnels: number;
   readonly sessions: number;
-  /** Frames that crossed while it was looked at. */
+  /** Frames received and sent during the examination. */
   readonly rxPackets: number;
   readonly txPackets: number;
   readonly seconds: number;
-  /** Datagrams that were captured meanwhile. */
+  /** Datagrams captured during the examination. */
   readonly captured: {
-    /** So many tunnels were captured; of many, those that look worst. */
+    /** The number of captured tunnels; the most suspicious ones first, up to a limit. */
     readonly tunnels: number;
     readonly datagrams: number;
-    /** Why datagrams of a tunnel could not be captured; null: they were. */
+    /** The reason why capturing failed for a tunnel; null: it did not fail. */
     readonly problem: string | null;
   };
 }
@@ -379,7 +374,7 @@ export interface AgentResults {
   readonly trace: null;
 }
 
-/** An interface's address as a CNI result has it: without its peer. */
+/** Returns an interface's address as in a CNI result: without its peer. */
 export function resultAddress(address: string): string {
   return address.replace(/^(\S+) peer \S+\/(\d+)$/, "$1/$2");
 }

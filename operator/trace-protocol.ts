@@ -1,14 +1,14 @@
 /** The items of a trace, which the agent's socket streams and l2tpctl prints. */
 
 export const TRACE_KINDS = ["control", "sequence", "data"] as const;
-/** Control messages; what is decided by sequence numbers; headers of frames. */
+/** Control messages, decisions by sequence numbers, headers of frames. */
 export type TraceKind = (typeof TRACE_KINDS)[number];
 
 export interface TraceRequest {
   readonly op: "trace";
   /** The name of a tunnel, or "namespace/name" of a session. */
   readonly target: string;
-  /** Empty: control messages; of a tunnel that has none, headers of frames. */
+  /** Empty: control messages, or headers of frames if the tunnel has no control connection. */
   readonly kinds: readonly TraceKind[];
 }
 
@@ -20,17 +20,17 @@ export interface TraceBegun {
   readonly kinds: readonly TraceKind[];
 }
 
-/** A datagram that was captured. */
+/** A captured datagram. */
 interface Captured {
   /** UNIX time in seconds. */
   readonly seconds: number;
   readonly outgoing: boolean;
-  /** "192.0.2.1:1701"; over IP without a port. */
+  /** "192.0.2.1:1701"; without a port over IP. */
   readonly from: string;
   readonly to: string;
 }
 
-/** A control message in words; secrets, cookies and nonces are left out. */
+/** A control message in words, without secrets, cookies and nonces. */
 export interface TracedMessage extends Captured {
   readonly shows: "control";
   readonly type: string;
@@ -39,7 +39,7 @@ export interface TracedMessage extends Captured {
   readonly nr: number;
   readonly attributes: readonly string[];
   readonly flaws: readonly string[];
-  /** null: without a digest, or without what it would be checked by. */
+  /** null: the message has no digest, or the secret or nonce to check it is missing. */
   readonly isAuthentic: boolean | null;
 }
 
@@ -49,19 +49,19 @@ export interface TracedFrame extends Captured {
   readonly sessionId: number;
   /** "namespace/name"; null: the tunnel has no such session. */
   readonly session: string | null;
-  /** "unknown": nobody knows what the session has; "cut short": the datagram ends before. */
+  /** "unknown": the session is unknown; "cut short": the datagram ends before the cookie does. */
   readonly cookie: "matches" | "mismatch" | "none" | "unknown" | "cut short";
   readonly hasSublayer: boolean;
   /** null: the S bit is not set. */
   readonly sequence: number | null;
-  /** null: the pseudowire carries no Ethernet, or the frame is too short for it. */
+  /** null: the pseudowire carries no Ethernet frames, or the frame is too short for a header. */
   readonly ethernet: {
     readonly destination: string;
     readonly source: string;
     /** "IPv4", "VLAN 7, ARP", "0x88b5". */
     readonly type: string;
   } | null;
-  /** Absent: the pseudowire carries no bare IP, or no header of IP is there. */
+  /** Absent: the pseudowire is not of type IP, or the frame has no IP header. */
   readonly ip?: {
     readonly source: string;
     readonly destination: string;
@@ -70,38 +70,38 @@ export interface TracedFrame extends Captured {
   };
   /** Bytes of the frame. */
   readonly bytes: number;
-  /** Faults that it seems to have, in words. */
+  /** Suspected faults of the frame, in words. */
   readonly flaws: readonly string[];
 }
 
-/** The fate of a frame by its sequence number. */
+/** The decision on a frame by its sequence number. */
 export interface TracedDecision {
   readonly shows: "sequence";
   readonly seconds: number;
   readonly session: string;
-  /** null: the frame has no number, or it is not about one frame. */
+  /** null: the frame has no number, or the decision is not about one frame. */
   readonly sequence: number | null;
   /** "delivered", "held", "dropped: it is late". */
   readonly decision: string;
 }
 
-/** The datapath's own counts of the last second; 0 is left out. */
+/** The growth of the datapath's own counters in the last second, without zeros. */
 export interface TracedCounters {
   readonly shows: "counters";
   readonly session: string;
   readonly counted: Readonly<Record<string, number>>;
 }
 
-/** Counts of what was not shown in the last second. */
+/** The number of lines that were not shown in the last second. */
 export interface TracedRest {
   readonly shows: "rest";
   readonly of: TraceKind;
   readonly count: number;
-  /** "990 delivered, 3 held"; empty: nothing more is known. */
+  /** "990 delivered; 3 held"; empty: no details. */
   readonly words: string;
 }
 
-/** The last item of a trace whose object is gone. */
+/** The last item if the traced object was removed. */
 export interface TraceEnded {
   readonly shows: "ended";
   readonly why: string;

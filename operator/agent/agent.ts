@@ -1,6 +1,6 @@
 /**
- * The agent of a node. Level-triggered: the same pass at start, on a change of the objects, on a link
- * event, when the datapath was lost, and every few seconds.
+ * The agent of a node. Level-triggered: the same pass runs at start, on a change of the objects, on a link event, after
+ * the datapath process was lost, and every few seconds.
  */
 import type { Logger } from "pino";
 import type { Listing } from "../../datapath/datapath.ts";
@@ -45,35 +45,35 @@ import { PassWaiters } from "./pass-waiters.ts";
 import { statusInputs } from "./report.ts";
 
 export interface AgentOptions {
-  /** Ours; a datapath that is found running may have another. */
+  /** Version of this agent; a running datapath process can have another. */
   readonly version: string;
   readonly nodeName: string;
   readonly source: ObjectSource;
   readonly stateFolder: string;
-  /** Folders of deferred requests: the plugin's, and those of earlier versions. */
+  /** Folders of deferred requests: the plugin's first, then those of earlier versions. */
   readonly deferred: readonly string[];
   readonly datapathSocket: string;
-  /** Whether a datapath that does not run is started, or waited for. */
+  /** True: the agent starts the datapath process; false: it waits for the process. */
   readonly startsDatapath: boolean;
-  /** The value of spec.datapath for tunnels that leave it open; null: the first datapath that can. */
+  /** Datapath of tunnels with spec.datapath Auto; null: the first that can serve the tunnel. */
   readonly datapath: string | null;
-  /** Between two periodic passes. */
+  /** Interval of periodic passes. */
   readonly resyncMs: number;
   readonly log: Logger;
-  reached(step: AttachStep): void;
+  failpoint(step: AttachStep): void;
 }
 
-/** Changes come in bursts: an editor writes a file in several steps. */
+/** Delay after a change of the objects: an editor writes a file in several steps. */
 const SETTLE_MS = 50;
-/** Most of what links do is our own doing; what somebody else did can wait as long as status can. */
+/** Delay after a link event: the agent itself causes most events. */
 const LINK_SETTLE_MS = 1000;
 const FIRST_RETRY_MS = 250;
-/** A request waits so long for the first objects: longer than a start takes, and shorter than runtimes wait. */
+/** Maximum wait of a request for the first objects: longer than a start takes, shorter than runtimes wait. */
 const FIRST_READ_MS = 10_000;
 
-/** Explains an unreadable attachment, and names the remedy. */
+/** The effect of an unreadable attachment file, and the remedy. */
 const SPARED =
-  "the sessions that it may be about are left as they are; delete its pod, or delete the file if the pod is gone";
+  "sessions without a known pod are kept unchanged; delete the pod of the file, or the file if the pod does not exist";
 
 export class Agent {
   readonly attacher: Attacher;
@@ -87,11 +87,11 @@ export class Agent {
   readonly #mutex = new Mutex();
   readonly #passes = new PassWaiters();
   #state: PassState | null = null;
-  /** Why the last pass came to nothing; empty: it did not. */
+  /** The reason why the last pass failed; empty: it did not fail. */
   #obstacle = "";
   #timer: NodeJS.Timeout | null = null;
   #datapathVersion = "";
-  /** When the timer is to fire, by performance.now(). */
+  /** Time at which the timer fires, by performance.now(). */
   #due = 0;
   #retryMs = FIRST_RETRY_MS;
   #stopped = false;
@@ -116,9 +116,9 @@ export class Agent {
       node: this.node,
       store: this.store,
       resolved: () => this.#state?.resolved ?? null,
-      pass: async () => (await this.#pass()).failures,
+      reconcile: async () => (await this.#reconcile()).failures,
       pathMtu: (tunnel) => this.#pathMtu(tunnel),
-      reached: options.reached,
+      failpoint: options.failpoint,
     });
     this.#deferred = new DeferredRequests(options.deferred, {
       carryOut: (request) =>
@@ -126,9 +126,9 @@ export class Agent {
           ? this.attacher.detach(request)
           : this.attacher.gc(request.network, request.valid, request.before),
       failed: (path, error) =>
-        log.warn({ path }, `a deferred request is tried again: ${(error as Error).message}`),
+        log.warn({ path }, `deferred CNI request failed: ${(error as Error).message}; retrying`),
       dropped: (path, error) =>
-        log.warn({ path }, `not a deferred request, dropped: ${(error as Error).message}`),
+        log.warn({ path }, `invalid deferred CNI request deleted: ${(error as Error).message}`),
     });
   }
 
@@ -156,10 +156,10 @@ export class Agent {
     return this.#state;
   }
 
-  /** Converges once, and from then on whenever there is a reason. */
+  /** Runs the first pass, then watches objects and links. */
   async start(): Promise<void> {
     this.#closers.push(this.source.watch(() => this.trigger(SETTLE_MS)));
-    await this.run(() => this.#passOrLog());
+    await this.run(() => this.#reconcileOrLog());
     const monitor = monitorNode(l2tpNotifications(), () => this.trigger(LINK_SETTLE_MS));
     this.#closers.push(() => monitor.close());
   }
@@ -172,12 +172,12 @@ export class Agent {
     this.node.close();
   }
 
-  /** Runs alone: no pass and no other request meanwhile. */
+  /** Runs the task exclusively: no pass and no other request runs meanwhile. */
   run<T>(task: () => Promise<T>): Promise<T> {
     return this.#mutex.run(task);
   }
 
-  /** A pass soon; those asked for until then are the same one, and do not put it off. */
+  /** Schedules a pass. A later trigger joins an earlier one, and does not delay it. */
   trigger(delayMs: number): void {
     if (this.#stopped) return;
     const due = performance.now() + delayMs;
@@ -186,21 +186,21 @@ export class Agent {
     this.#due = due;
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      void this.run(() => this.#passOrLog());
+      void this.run(() => this.#reconcileOrLog());
     }, delayMs);
   }
 
   /**
-   * Waits some seconds until the objects have been read for the first time: a request in the first moments of an agent
-   * is one like any other. Must not be called by who runs alone.
-   * @param session the session that is asked for, which what was kept for a restart may not have; null: none
+   * Waits up to FIRST_READ_MS until the objects are loaded, so that requests during the start of the agent succeed.
+   * Must not be called from a task of `run`, which would block the pass.
+   * @param session the requested session, which the cache of the last run may lack; null: none
    * @throws AgentError NotReady
    */
   async awaitObjects(session: string | null): Promise<void> {
     if (await this.#passes.until(() => this.#hasRead(session), FIRST_READ_MS)) return;
-    const what = this.#state === null ? "its objects" : `L2tpSession ${session}`;
+    const what = this.#state === null ? "objects" : `L2tpSession ${session}`;
     const why = this.#obstacle === "" ? "" : `: ${this.#obstacle}`;
-    throw new AgentError("NotReady", `the agent has not read ${what} yet${why}`, "try again");
+    throw new AgentError("NotReady", `agent not ready: ${what} not loaded${why}`, "try again");
   }
 
   #hasRead(session: string | null): boolean {
@@ -210,20 +210,17 @@ export class Agent {
     return sessions.has(session) || refusedSessions.has(session);
   }
 
-  /** Carries out what the plugin could not ask. */
+  /** Carries out the plugin's deferred requests. */
   carryOutDeferred(): Promise<void> {
     return this.#deferred.carryOut();
   }
 
-  /**
-   * True while a DEL of the call is deferred: until it is done, no ADD of the same container may
-   * run.
-   */
+  /** True while a DEL of the call is deferred. No ADD of the same container may run before it. */
   isLeaving(call: CniCall): boolean {
     return this.#deferred.isLeaving(call);
   }
 
-  /** @throws ConnectionError where the datapath process is needed, and does not answer */
+  /** @throws ConnectionError if a tunnel needs the datapath process, and the process does not answer */
   async requireDatapath(): Promise<void> {
     if (needsProcess(this.#state?.resolved)) await this.#datapath.hello();
     await this.listDatapath();
@@ -234,8 +231,8 @@ export class Agent {
   }
 
   /**
-   * Takes everything of ours from the node, and ends the datapath process. Attachments whose interfaces
-   * are gone are forgotten. @returns how many changes that took, and what could not be done
+   * Deletes everything that l2tp-cni created on the node, and stops the datapath process. Forgets the attachments whose
+   * interfaces are deleted. @returns the number of changes, and the failures
    */
   teardown(): Promise<{ readonly actions: number; readonly failures: Failures }> {
     this.#stopped = true;
@@ -256,23 +253,23 @@ export class Agent {
     });
   }
 
-  async #passOrLog(): Promise<void> {
+  async #reconcileOrLog(): Promise<void> {
     if (this.#stopped) return;
     let quiet = false;
     try {
-      const { failures } = await this.#pass();
+      const { failures } = await this.#reconcile();
       quiet = failures.size === 0;
       await this.carryOutDeferred();
     } catch (error) {
-      this.#reportFailedPass(error);
+      this.#reportFailure(error);
     }
     const delay = quiet ? this.#options.resyncMs : this.#retryMs;
     this.#retryMs = quiet ? FIRST_RETRY_MS : Math.min(this.#retryMs * 2, this.#options.resyncMs);
-    // Nodes must not all wake at once.
+    // Spreads the passes of nodes that started together.
     this.trigger(delay * (0.75 + Math.random() / 2));
   }
 
-  async #pass(): Promise<PassState> {
+  async #reconcile(): Promise<PassState> {
     const { nodeName, source } = this.#options;
     const started = performance.now();
     this.store.recheck();
@@ -331,18 +328,18 @@ export class Agent {
     return this.#state;
   }
 
-  /** Before anything is programmed: who was first must be known after a crash, too. */
+  /** Saves the claims before anything is programmed: they must survive a crash. */
   #hold(held: HeldObjects): void {
     const error = this.source.hold(held);
     if (error === null || this.#isHoldReported) return;
     this.#isHoldReported = true;
-    const message = "which object has which ID cannot be written down; it is tried again";
+    const message = "cannot save which object holds which ID; retrying";
     this.log.error({ err: error }, message);
   }
 
   /**
-   * If an attachment cannot be read, its pod is not looked into; the label on its device is not
-   * seen.
+   * Returns the keys of sessions by session ID if an attachment is unreadable; else null. The agent does not look into
+   * the pod of such an attachment, so it does not see the label of the pod's device.
    */
   #unlabelled({ sessions }: Intake): ReadonlyMap<number, string> | null {
     if (this.store.unreadable.length === 0) return null;
@@ -353,7 +350,7 @@ export class Agent {
     );
   }
 
-  /** Nothing else tells what the manifest calls a session of which only what was agreed on is left. */
+  /** Returns the session ID in the manifest: the datapath lists only the negotiated ID of a managed kernel session. */
   #idOf({ key, sessionId }: Session): number {
     const before = this.#state?.resolved.sessions.get(key);
     if (before === undefined) return sessionId;
@@ -361,7 +358,7 @@ export class Agent {
     return waits ? before.session.sessionId : sessionId;
   }
 
-  /** Whether the kernel can is nobody's question unless there is a tunnel that may be its. */
+  /** Probes the kernel only if a tunnel of the node may use it. */
   async #datapathContext({ tunnels }: Intake): Promise<DatapathContext> {
     const { datapath, nodeName } = this.#options;
     const matters = [...tunnels.values()].some(
@@ -369,7 +366,7 @@ export class Agent {
     );
     const kernel = matters
       ? await this.#datapaths.support()
-      : withoutKernel("it was not asked for");
+      : withoutKernel("kernel support not probed");
     return { preferred: datapath, kernel };
   }
 
@@ -378,20 +375,20 @@ export class Agent {
     const hello = this.#options.startsDatapath
       ? await this.#datapath.ensureRunning()
       : await this.#datapath.helloIfThere();
-    // Its tunnels fail then, each with its own report, and the others go on.
+    // Tunnels that need the process fail, each with its own condition; the others continue.
     if (hello === null) return;
     this.#datapathVersion = hello.version;
     if (hello.started) log.info({ datapathPid: hello.pid }, "started the datapath process");
     this.#datapath.onLost = () => {
-      log.error("the datapath process is gone; it is started again");
+      log.error("lost the datapath process; reconnecting");
       this.trigger(0);
     };
   }
 
-  /** `unknown`: there are files of which nobody can say what objects they hold. */
+  /** Reads the objects. `unknown`: some files are unreadable, so their objects are unknown. */
   async #read() {
     const found = await this.source.read();
-    if (found === null) throw new AgentError("NotReady", "the API server has not answered yet", "");
+    if (found === null) throw new AgentError("NotReady", "no answer from the API server yet", "");
     const { documents, rejections, withdrawn, held } = found;
     const intake = takeIn(documents);
     return {
@@ -413,7 +410,7 @@ export class Agent {
     return new Map(Array.from(tunnels, ([name, { underlayMtu }]) => [name, underlayMtu]));
   }
 
-  /** Interfaces that were to go, and now are gone. */
+  /** Deletes the attachments whose interfaces were to be deleted, and are. */
   #forgetLeft(failures: Failures): void {
     for (const attachment of [...this.store.all()]) {
       if (!attachment.leaving || failures.has(`session ${attachment.session}`)) continue;
@@ -427,17 +424,17 @@ export class Agent {
     const errors = new Set(this.status.write(inputs).map(({ message }) => message));
     for (const message of errors) {
       if (this.#statusErrors.has(message)) continue;
-      this.log.error(`status cannot be written: ${message}; it is tried again`);
+      this.log.error(`cannot write status: ${message}; retrying`);
     }
     this.#statusErrors = errors;
   }
 
-  /** Said once, until it is said otherwise; with a stack where nobody has thought of it. */
-  #reportFailedPass(error: unknown): void {
+  /** Logs each distinct message once; with a stack if the error has no code, and so is unexpected. */
+  #reportFailure(error: unknown): void {
     const { message, code } = error as { message?: string; code?: unknown };
     this.#obstacle = message ?? String(error);
     if (code === "NotReady") return this.log.info(`waiting: ${message}`);
-    const line = `the pass failed: ${message ?? error}; it is tried again`;
+    const line = `reconcile failed: ${message ?? error}; retrying`;
     if (this.#reported.has(line)) return;
     this.log.error(typeof code === "string" ? {} : { err: error }, line);
     this.#reported = new Set([line]);
@@ -447,7 +444,7 @@ export class Agent {
     const { version } = this.#options;
     if (this.#datapathVersion === "" || this.#datapathVersion === version) return [];
     return [
-      `the datapath that runs is of version ${this.#datapathVersion}, the agent of ${version}; end its process when frames may pause, and it is started again`,
+      `the datapath process has version ${this.#datapathVersion}, the agent ${version}; restart the datapath process when frames may pause`,
     ];
   }
 
@@ -460,12 +457,12 @@ export class Agent {
     );
   }
 
-  /** One line a change; what is wrong is said once, until it is said otherwise. */
+  /** Logs one line a change, and each distinct fault once. */
   #report(actions: number, failures: Failures, milliseconds: number): void {
     const { log } = this.#options;
     const figures = { actions, failed: failures.size, milliseconds };
-    if (actions > 0) log.info(figures, "converged");
-    else log.debug(figures, "nothing to do");
+    if (actions > 0) log.info(figures, "reconciled");
+    else log.debug(figures, "no changes");
     const lines = [
       ...this.#aboutNode(),
       ...this.#aboutDatapath(),
@@ -490,7 +487,7 @@ function refusals(kind: string, refused: ReadonlyMap<string, Refusal> | undefine
   return Array.from(refused ?? [], ([key, { message }]) => `${kind} ${key}: ${message}`);
 }
 
-/** @param unknown there are documents that may hold any object */
+/** @param unknown true if unreadable documents may define any object */
 function unreadableBy(rejections: readonly Rejection[], unknown: boolean): Unreadable {
   const keys = new Set(rejections.map(({ kind, key }) => `${kind} ${key}`));
   return {
@@ -507,7 +504,7 @@ function boundDevices({ tunnels }: Listing): ReadonlyMap<string, BoundDevice> {
   );
 }
 
-/** By which names their peers know the sessions that run. */
+/** Returns the Remote End IDs of programmed sessions, by key. */
 function remoteEndIds({ sessions }: Listing): ReadonlyMap<string, string> {
   return new Map(
     sessions.flatMap(({ session: { key, control } }) =>
@@ -516,7 +513,7 @@ function remoteEndIds({ sessions }: Listing): ReadonlyMap<string, string> {
   );
 }
 
-/** Selects the objects that keep running although their manifests are broken. */
+/** Selects the objects that stay programmed although their manifests are invalid or unreadable. */
 function sparedBy(unreadable: Unreadable, resolved: Resolved): Spared {
   const isRefused = (refused: ReadonlyMap<string, Refusal>, key: string) => {
     const refusal = refused.get(key);

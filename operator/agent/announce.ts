@@ -1,6 +1,6 @@
 /**
- * Tells the link who is there now: a gratuitous ARP (RFC 5227 §3) for each IPv4 address, an
- * unsolicited neighbour advertisement (RFC 4861 §7.2.6) for each IPv6 one.
+ * Announces a pod's addresses on its link: a gratuitous ARP (RFC 5227 §3) for each IPv4 address, and an unsolicited
+ * neighbor advertisement (RFC 4861 §7.2.6) for each IPv6 address.
  */
 
 import { checked } from "../../linux/errno.ts";
@@ -16,7 +16,7 @@ const AF_PACKET = 17;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
 const SOCKADDR_LL_BYTES = 20;
 
-/** Best effort: neighbours that miss it ask. @param addresses "192.0.2.1/24" */
+/** Best effort: errors are ignored, as neighbors can also resolve the address. @param addresses "192.0.2.1/24" */
 export function announce(
   netns: string,
   ifname: string,
@@ -33,7 +33,7 @@ export function announce(
   try {
     send(netns, ifname, frames);
   } catch {
-    // The pod may be gone again; then there is nobody to announce.
+    // The pod may have been deleted.
   }
 }
 
@@ -46,7 +46,7 @@ function send(netns: string, ifname: string, frames: readonly Uint8Array[]): voi
     netlink.close();
   }
   if (link === undefined) return;
-  // Protocol 0: it sends only, and receives nothing.
+  // Protocol 0: the socket receives nothing.
   const fd = inNetns(netns, () =>
     checked(c.socket(AF_PACKET, SOCK_RAW_CLOEXEC, 0), "socket", "packet"),
   );
@@ -58,7 +58,7 @@ function send(netns: string, ifname: string, frames: readonly Uint8Array[]): voi
       checked(c.sendto(fd, frame, frame.length, 0, sockaddr, sockaddr.length), "send", ifname);
     }
   } finally {
-    // Closing a packet socket waits until no processor can be using it: 15 ms of an ADD.
+    // Closing a packet socket waits for an RCU grace period, which would add 15 ms to an ADD.
     void background.close(fd);
   }
 }
@@ -71,10 +71,10 @@ function ethernet(destination: Uint8Array, source: Uint8Array, type: number): Bu
   return header;
 }
 
-/** The frame, ready to send. @param mac 6 bytes @param address 4 bytes */
+/** Returns an Ethernet frame. @param mac 6 bytes @param address 4 bytes */
 function gratuitousArp(mac: Uint8Array, address: Uint8Array): Buffer {
   const arp = Buffer.alloc(28);
-  // Ethernet, IPv4, their lengths, and "request": RFC 5227 §3 on why not "reply".
+  // Ethernet, IPv4, their lengths, and "request"; RFC 5227 §3 explains why not "reply".
   arp.set([0, 1, 0x08, 0, 6, 4, 0, 1], 0);
   arp.set(mac, 8);
   arp.set(address, 14);
@@ -86,11 +86,11 @@ const ALL_NODES = Uint8Array.of(0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 const ALL_NODES_MAC = Uint8Array.of(0x33, 0x33, 0, 0, 0, 1);
 const ICMPV6 = 58;
 
-/** The frame, ready to send. @param mac 6 bytes @param address 16 bytes */
+/** Returns an Ethernet frame. @param mac 6 bytes @param address 16 bytes */
 function advertisement(mac: Uint8Array, address: Uint8Array): Buffer {
   const icmp = Buffer.alloc(32);
   icmp[0] = 136;
-  // Override: who has another MAC address in mind is wrong now.
+  // Override: neighbors replace a cached MAC address.
   icmp[4] = 0x20;
   icmp.set(address, 8);
   // The target link-layer address option.
@@ -100,7 +100,7 @@ function advertisement(mac: Uint8Array, address: Uint8Array): Buffer {
   ip[0] = 0x60;
   ip.writeUInt16BE(icmp.length, 4);
   ip[6] = ICMPV6;
-  // Receivers drop it where it could have been forwarded.
+  // Receivers require hop limit 255, which proves that no router forwarded it (RFC 4861 §7.1.2).
   ip[7] = 255;
   ip.set(address, 8);
   ip.set(ALL_NODES, 24);
@@ -108,7 +108,7 @@ function advertisement(mac: Uint8Array, address: Uint8Array): Buffer {
   return Buffer.concat([ethernet(ALL_NODES_MAC, mac, ETHERTYPE.ipv6), ip, icmp]);
 }
 
-/** RFC 1071 over the pseudo-header of RFC 8200 §8.1. */
+/** Returns the checksum of RFC 1071 with the pseudo-header of RFC 8200 §8.1. */
 function icmpv6Checksum(ip: Buffer, icmp: Buffer): number {
   let sum = icmp.length + ICMPV6;
   for (let at = 8; at < 40; at += 2) sum += ip.readUInt16BE(at);

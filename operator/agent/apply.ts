@@ -1,4 +1,4 @@
-/** Carries out a plan. An action that fails stops the others of its object, and of no other. */
+/** Carries out a plan. A failed action skips the remaining actions of its object only. */
 
 import type { Change } from "../../datapath/datapath.ts";
 import { failureCode } from "../../datapath/failure.ts";
@@ -36,7 +36,7 @@ export interface ApplyContext {
   applyChanges(datapath: string, changes: readonly Change[]): Promise<readonly Reply<null>[]>;
   /** The links that exist, by their IDs. */
   readonly present: ReadonlyMap<string, Link>;
-  /** The names of the bridges, by their ids. */
+  /** The names of the bridges, by link ID. */
   readonly bridgeNames: ReadonlyMap<string, string>;
   /** The session of an attachment, by the key of the attachment. */
   sessionOfAttachment(key: string): string | undefined;
@@ -61,9 +61,9 @@ class Executor {
   readonly #context: ApplyContext;
   /** Sockets in pods' namespaces, by path. */
   readonly #sockets = new Map<string, NetlinkSocket>();
-  /** Of links that have been found, until something may have moved. */
+  /** Indexes of links by place; cleared when a link may have moved. */
   readonly #indexes = new Map<string, number>();
-  /** Changes of a datapath that wait to go out together, with whom each belongs to. */
+  /** Changes of one datapath that are sent together, each with its owner. */
   #changes: { readonly owner: string; readonly change: Change }[] = [];
   #datapath = "";
   /** The observed links that no action has moved or replaced yet. */
@@ -87,7 +87,7 @@ class Executor {
         this.#changes.push({ owner, change: changeOf(action) });
         return;
       }
-      // Links of a session are touched only when the datapath has made them.
+      // The datapath must have created a session's device before the device is changed.
       await this.flush();
       if (this.failures.has(owner)) return;
       if (!staysInPlace(action)) this.#indexes.clear();
@@ -97,14 +97,14 @@ class Executor {
     }
   }
 
-  /** The device of a session may go and come with it. */
+  /** Forgets the index of a session's device: the device can be replaced with the session. */
   #forgetReplaced(action: Action): void {
     if (action.do === "deleteSession" || action.do === "deleteDevice") {
       this.#present.delete(linkId.pseudowire(action.key));
     }
   }
 
-  /** Sends what waits for a datapath. */
+  /** Sends the pending changes to their datapath. */
   async flush(): Promise<void> {
     const waiting = this.#changes;
     if (waiting.length === 0) return;
@@ -115,7 +115,7 @@ class Executor {
       const changes = waiting.map(({ change }) => change);
       replies = await this.#context.applyChanges(this.#datapath, changes);
     } catch (error) {
-      // Nobody knows which of them were made.
+      // It is unknown which of them were applied.
       for (const { owner } of waiting) this.#fail(owner, error);
       return;
     }
@@ -173,8 +173,8 @@ class Executor {
   }
 
   /**
-   * Opening a TAP device takes over whatever bears the name: on the node it must be ours, or nobody's
-   * yet. In a pod it must be the one that was observed there: a label is the pod's to write.
+   * Opening a TAP device takes over any device of that name. On the node, the device must have the session's label, or
+   * be an unlabeled TUN device. In a pod it must be the observed device, because a pod can write labels.
    */
   #guardName(at: Place, id: string): void {
     const link = findLink(this.#socket(at.netns), at.name);
@@ -182,13 +182,13 @@ class Executor {
     if (link.index === this.#context.present.get(id)?.index) return;
     const isOurs = parseLinkLabel(link.alias)?.id === id;
     if (at.netns === null && (isOurs || (link.kind === "tun" && link.alias === ""))) return;
-    // Of a pair that a datapath made in its last moment.
+    // The end of a veth pair that a datapath process created just before it ended.
     const isPairEnd = link.kind === "veth" && link.alias === "" && at.netns === null;
     if (isPairEnd && getLink(this.#socket(null), link.peer)?.name.startsWith("l2tpf")) return;
     throw new SystemError(
       Errno.EEXIST,
       "create device",
-      `${at.name}: another interface has the name`,
+      `${at.name}: another interface has this name`,
     );
   }
 
@@ -213,8 +213,8 @@ class Executor {
       }
       case "changeLink": {
         const { label, bridge, mac, isSilent, ...fields } = action.change;
-        // What goes up on the node must not speak into the pseudowire by itself. The kernel raises a
-        // link before it looks at the rest of the request: hence one before.
+        // On the node, a link that goes up must not send IPv6 frames into the pseudowire by itself. The kernel brings a
+        // link up before it handles the rest of the request, so address generation is disabled by a request of its own.
         const raises = fields.up === true && (action.at.netns === null || isSilent === true);
         if (raises) this.#set(action.link, action.at, { addressGeneration: false });
         return this.#set(action.link, action.at, {
@@ -239,7 +239,7 @@ class Executor {
       try {
         addRoute(socket, { ...rest, gateway: gateway ?? undefined, link });
       } catch (error) {
-        // It may have led by another interface of the pod's, or come back in the meantime.
+        // The pod may use the route through another interface now, or have added it again.
         if (isPods !== true) throw error;
       }
     });
@@ -249,7 +249,7 @@ class Executor {
     try {
       createBridge(this.#context.socket, { name, mtu, ...(mac === null ? {} : { mac }) });
     } catch (error) {
-      // Ours, of a pass that ended before the label was on it.
+      // An earlier pass that ended before it set the label created the bridge.
       const known = isErrno(error, "EEXIST") ? findLink(this.#context.socket, name) : undefined;
       if (known?.kind !== "bridge" || known.alias !== "") throw error;
     }
@@ -258,7 +258,7 @@ class Executor {
   async #createPair(port: Link, pod: Link): Promise<void> {
     if (pod.netns === null) throw new TypeError(`${pod.id} is not in a pod`);
     const leftover = findLink(this.#context.socket, port.name);
-    // As above; its other end may be anywhere.
+    // An earlier pass ended before it set the label; the other end can be in any namespace.
     if (leftover?.kind === "veth" && leftover.alias === "") {
       await deleteLink(this.#context.socket, null, leftover.index);
     }
@@ -275,7 +275,7 @@ class Executor {
     this.#onLink(link, at, (socket, index) => setLink(socket, index, change));
   }
 
-  /** A link that was observed keeps its index, whatever a pod does to its name meanwhile. */
+  /** Returns the observed index, which stays valid if a pod renames the link meanwhile. */
   #presentIndex(link: string, { netns }: Place): number | undefined {
     const known = this.#present.get(link);
     return known?.netns === netns ? known.index : undefined;
@@ -316,7 +316,7 @@ function changeOf({ do: op, datapath: _, ...rest }: DatapathAction): Change {
   return { op, ...rest } as Change;
 }
 
-/** Whether every link bears the same name in the same namespace afterwards. */
+/** True if the action changes no link's name or namespace. */
 function staysInPlace(action: Action): boolean {
   if (action.do === "changeLink") return action.change.name === undefined;
   return action.do === "addAddress" || action.do === "addRoute";

@@ -1,4 +1,4 @@
-/** What CNI asks of the agent. Callers see to it that one call runs at a time. */
+/** Carries out CNI commands. Callers must run one call at a time. */
 
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { findLink } from "../../linux/netlink/link.ts";
@@ -34,20 +34,20 @@ export interface AttachContext {
   readonly nodeName: string;
   readonly node: Node;
   readonly store: AttachmentStore;
-  /** What the manifests say; null before the first pass. */
+  /** The resolved objects; null before the first pass. */
   resolved(): Resolved | null;
-  /** A whole pass, for when the short way fails. */
-  pass(): Promise<Failures>;
-  /** Bytes of the largest packet that the tunnel's path carries unfragmented now; null: no path is known. */
+  /** Runs a whole pass, for when changing one session fails. */
+  reconcile(): Promise<Failures>;
+  /** Returns the present path MTU of the tunnel, in bytes; null: unknown. */
   pathMtu(tunnel: string): number | null;
   /** Marks a step for tests that end the process there. */
-  reached(step: AttachStep): void;
+  failpoint(step: AttachStep): void;
 }
 
 export type AttachStep = "recorded" | "placed" | "announced" | "leaving" | "left";
 
 function notEstablished({ session: { key } }: ResolvedSession, why: string): AgentError {
-  const remedy = "the runtime will try again; see l2tpctl tunnels on the node";
+  const remedy = "the runtime retries; see l2tpctl tunnels on the node";
   return new AgentError("SessionNotReady", `L2tpSession ${key} is not established: ${why}`, remedy);
 }
 
@@ -61,13 +61,13 @@ export class Attacher {
   }
 
   /**
-   * Does what an ADD asks for, up to IPAM where that is to follow; what was done before stays as it is.
+   * Carries out an ADD, up to IPAM if the request awaits it. A repeated ADD changes nothing.
    * @throws AgentError
    */
   async attach(request: AttachRequest): Promise<Attached> {
     const known = this.#requireSession(request);
     requireNoMac(known, request);
-    const { store, reached } = this.#context;
+    const { store, failpoint } = this.#context;
     const before = store.get(attachmentKey(request));
     const isAgain = before !== undefined && this.#isSame(before, request);
     if (isAgain && before.isComplete !== false) return this.#describe(known, before);
@@ -78,20 +78,20 @@ export class Attacher {
     requireIpv6Mtu(resolved, request.addresses);
     const attachment = isAgain ? before : this.#record(resolved, request, netnsIdentity);
     this.#remember(attachment);
-    reached("recorded");
+    failpoint("recorded");
     await this.#place(resolved, attachment);
-    reached("placed");
+    failpoint("placed");
     if (request.awaitsIpam) return this.#describe(resolved, attachment);
     return this.#complete(resolved, attachment);
   }
 
-  /** Gives an interface the addresses and routes of IPAM, and so ends its ADD. @throws AgentError */
+  /** Adds the addresses and routes of IPAM to an interface, which completes its ADD. @throws AgentError */
   async configure(request: ConfigureRequest): Promise<Attached> {
     const { store } = this.#context;
     const before = store.get(attachmentKey(request));
     if (before === undefined || before.leaving) {
-      const message = `interface ${request.ifname} was detached while IPAM was asked`;
-      throw new AgentError("ClientGone", message, "the runtime will try again");
+      const message = `interface ${request.ifname} was detached while IPAM ran`;
+      throw new AgentError("ClientGone", message, "the runtime retries");
     }
     const resolved = this.#requireSession({ ...before, pod: null });
     if (before.isComplete !== false) return this.#describe(resolved, before);
@@ -104,20 +104,20 @@ export class Attacher {
     return this.#complete(resolved, attachment);
   }
 
-  /** The path may have changed since the last pass. Pods that are attached keep the MTU that they were given. */
+  /** Resolves the session again if the path MTU changed since the last pass. Attached pods keep their MTU. */
   async #onPresentPath(
     resolved: ResolvedSession,
     request: SessionRequest,
   ): Promise<ResolvedSession> {
-    const { store, pass, pathMtu } = this.#context;
+    const { store, reconcile, pathMtu } = this.#context;
     if (store.livingOf(resolved.session.key).length > 0) return resolved;
     const now = pathMtu(resolved.tunnel.name);
     if (now === null || now === resolved.pathMtu) return resolved;
-    await pass();
+    await reconcile();
     return this.#requireSession(request);
   }
 
-  /** IPAM gives addresses when the interface is there. @throws AgentError; then it is gone again */
+  /** Checks the MTU for IPAM's addresses, which ADD did not know. @throws AgentError after deleting the interface */
   async #requireIpv6Mtu(
     resolved: ResolvedSession,
     attachment: Attachment,
@@ -131,10 +131,10 @@ export class Attacher {
     }
   }
 
-  /** The interface stands in the pod, as the attachment says. @throws AgentError; then it is gone again */
+  /** Creates the pod's interface as recorded in the attachment. @throws AgentError after deleting the interface */
   async #place(resolved: ResolvedSession, attachment: Attachment): Promise<void> {
     const failures = await this.#converge(resolved, attachment).catch(async (error) => {
-      // Nothing that an ADD which failed has written down may be taken for an ADD that did not.
+      // The record of a failed ADD must not look like that of a successful ADD.
       await this.#detachOne(attachment).catch(() => {});
       throw error;
     });
@@ -143,18 +143,18 @@ export class Attacher {
       failures.get(`session ${attachment.session}`);
     if (failure !== undefined) {
       await this.#detachOne(attachment);
-      const remedy = "see l2tpctl doctor on the node; the runtime will try again";
+      const remedy = "the runtime retries; see l2tpctl doctor on the node";
       throw new AgentError("ApplyFailed", `${attachment.session}: ${failure.message}`, remedy);
     }
     if (this.#lacksInterface(resolved, attachment)) {
       await this.#detachOne(attachment);
-      throw notEstablished(resolved, "the ends have to agree on it anew");
+      throw notEstablished(resolved, "it must be renegotiated with the peer");
     }
   }
 
-  /** From now on the interface is the pod's. @throws AgentError; then it is gone again */
+  /** Hands the interface over to the pod. @throws AgentError after deleting the interface */
   async #complete(resolved: ResolvedSession, placed: Attachment): Promise<Attached> {
-    const { reached } = this.#context;
+    const { failpoint } = this.#context;
     const { ifname } = placed;
     const attachment = { ...this.#current(placed), isComplete: true };
     try {
@@ -166,22 +166,22 @@ export class Attacher {
     const { netns, mac, addresses } = attachment;
     const announces = resolved.object.spec.attachment?.announce !== false;
     if (announces && hasMac(resolved.session)) announce(netns, ifname, mac, addresses);
-    reached("announced");
+    failpoint("announced");
     return this.#describe(resolved, attachment);
   }
 
-  /** What is not written down would be taken away by the next pass after a restart. */
+  /** Saves the attachment: after a restart, a pass deletes interfaces without a record. @throws AgentError */
   #remember(attachment: Attachment): void {
     try {
       this.#context.store.put(attachment);
     } catch (error) {
-      const message = `the attachment cannot be written down: ${(error as Error).message}`;
-      const remedy = "make room in the agent's state folder (--state-dir)";
+      const message = `cannot save the attachment: ${(error as Error).message}`;
+      const remedy = "free space in the agent's --state-dir";
       throw new AgentError("StateNotWritable", message, remedy);
     }
   }
 
-  /** What it took away: nothing where all is gone already. @throws AgentError where it cannot be */
+  /** Returns the deleted attachments, of which the call may have none. @throws AgentError if a deletion fails */
   async detach(call: DetachCall): Promise<readonly Attachment[]> {
     const attachments = this.#madeBy(call);
     for (const attachment of attachments) await this.#detachOne(attachment);
@@ -189,16 +189,16 @@ export class Attacher {
     return attachments;
   }
 
-  /** A whole pass takes their sessions back; their interfaces are known by name alone. */
+  /** Deletes interfaces whose attachment file is unreadable. A whole pass releases their sessions first. */
   async #detachUnreadable(call: DetachCall): Promise<void> {
-    const { store, node, pass } = this.#context;
+    const { store, node, reconcile } = this.#context;
     const names = store.dropUnreadable(call);
     if (names.length === 0) return;
-    await pass();
+    await reconcile();
     for (const name of names) await node.removeLeftInterface(call.netns, name);
   }
 
-  /** As it was written down last: with the device that was made meanwhile. */
+  /** Returns the saved attachment, which includes the device created meanwhile. */
   #current(attachment: Attachment): Attachment {
     return this.#context.store.get(attachmentKey(attachment)) ?? attachment;
   }
@@ -210,25 +210,25 @@ export class Attacher {
   }
 
   async #detachOne(attachment: Attachment): Promise<void> {
-    const { store, reached } = this.#context;
+    const { store, failpoint } = this.#context;
     const leaving: Attachment = { ...this.#current(attachment), leaving: true };
-    // Only what is there can be taken away; a full disk must not keep a pod from going.
+    // A full disk must not block the deletion of a pod.
     if (!attachment.leaving) store.putIfPossible(leaving);
-    reached("leaving");
+    failpoint("leaving");
     const resolved = this.#context.resolved()?.sessions.get(attachment.session);
     if (resolved === undefined) {
       await this.#context.node.removeInterface(leaving);
     } else {
       const failures = await this.#converge(resolved, leaving);
       const failure = failures.get(`session ${attachment.session}`);
-      // What else is wrong with the session is no reason to keep a pod from going.
+      // Other faults of the session must not block the deletion of a pod.
       if (failure !== undefined && (await this.#isStillThere(resolved, leaving))) {
-        const remedy = "it is tried again; see l2tpctl doctor on the node";
+        const remedy = "the runtime retries; see l2tpctl doctor on the node";
         throw new AgentError("ApplyFailed", `${attachment.session}: ${failure.message}`, remedy);
       }
     }
     store.delete(attachmentKey(attachment));
-    reached("left");
+    failpoint("left");
   }
 
   async #isStillThere(resolved: ResolvedSession, leaving: Attachment): Promise<boolean> {
@@ -238,9 +238,10 @@ export class Attacher {
   }
 
   /**
-   * An interface that is gone is made again; what the pod has made of one that is there stays.
-   * @param listed what the runtime's result says
-   * @throws AgentError that says what is missing
+   * Carries out a CHECK: recreates a missing interface, and keeps the pod's changes to an existing one.
+   * @param listed addresses and routes in the runtime's result
+   * @returns the names of the interfaces
+   * @throws AgentError that names the difference
    */
   async check(call: CniCall, listed: Listed): Promise<readonly string[]> {
     const attachments = this.#madeBy(call);
@@ -254,9 +255,9 @@ export class Attacher {
     const { observed, actions } = await this.#context.node.planFor(resolved, attachment);
     const failure = failures.get(`session ${attachment.session}`);
     const what = failure?.message ?? actions.map((action) => action.do).join(", ");
-    if (actions.length > 0) throw drift(attachment, `is not as it should be: ${what}`);
+    if (actions.length > 0) throw drift(attachment, `differs from the desired state: ${what}`);
     if (this.#lacksInterface(resolved, attachment)) {
-      throw drift(attachment, "is not there until the session is established");
+      throw drift(attachment, "is missing until the session is established");
     }
     const link = linkOf(attachment, new Map(observed.links.map((each) => [each.id, each])));
     const missing = link === undefined ? [] : missingFrom(link, attachment, listed);
@@ -273,34 +274,34 @@ export class Attacher {
         !keep.has(callKey(attachment));
       if (isStale) await this.#detachOne(attachment).catch((error) => errors.push(error));
     }
-    // One that resists must not protect the others (CNI specification, GC).
+    // A failed deletion must not prevent the others (CNI specification, GC).
     if (errors.length > 0) throw errors[0];
   }
 
-  /** One session; where that fails, a whole pass, which also finds what was moved by hand. */
+  /** Changes one session. If that fails, runs a whole pass, which also finds links that were moved by hand. */
   async #converge(resolved: ResolvedSession, attachment: Attachment): Promise<Failures> {
     const failures = await this.#context.node.convergeFor(resolved, attachment);
-    return failures.size === 0 ? failures : this.#context.pass();
+    return failures.size === 0 ? failures : this.#context.reconcile();
   }
 
   #requireSession(request: Omit<SessionRequest, "netns"> & { netns: string }): ResolvedSession {
     const resolved = this.#context.resolved();
     if (resolved === null) {
-      throw new AgentError("NotReady", "the agent has not read its objects yet", "try again");
+      throw new AgentError("NotReady", "agent not ready: objects not loaded", "try again");
     }
     const { session: key, pod } = request;
     const namespace = key.split("/")[0];
     const podNamespace = pod?.split("/")[0];
     if (podNamespace !== undefined && podNamespace !== namespace) {
-      const message = `L2tpSession ${key} is of another namespace than pod ${pod}`;
-      const remedy = `use a session of namespace ${podNamespace}`;
+      const message = `L2tpSession ${key} and pod ${pod} are in different namespaces`;
+      const remedy = `use a session in namespace ${podNamespace}`;
       throw new AgentError("NamespaceMismatch", message, remedy);
     }
     const session = resolved.sessions.get(key);
     if (session !== undefined) return session;
     const refusal = resolved.refusedSessions.get(key);
     if (refusal !== undefined) {
-      const remedy = "correct the object; its status says the same";
+      const remedy = "correct the object; see its conditions";
       throw new AgentError("SessionNotReady", `L2tpSession ${key}: ${refusal.message}`, remedy);
     }
     const message = `no L2tpSession ${key} on node ${this.#context.nodeName}`;
@@ -308,13 +309,13 @@ export class Attacher {
     throw new AgentError("UnknownSession", message, remedy);
   }
 
-  /** There may be no interface before the ends agree. @throws AgentError */
+  /** Requires that the session can have an interface now. @throws AgentError if it must be negotiated first */
   async #requireAgreed(resolved: ResolvedSession): Promise<void> {
     const why = await this.#context.node.whyNotAgreed(resolved);
     if (why !== null) throw notEstablished(resolved, why);
   }
 
-  /** Then nothing is wrong with the node, and the pod has nothing all the same. */
+  /** True if the session must be negotiated before the pod can have an interface. */
   #lacksInterface(resolved: ResolvedSession, attachment: Attachment): boolean {
     if (!traitsOf(resolved.tunnel.datapath).waitsForAgreement(resolved)) return false;
     return !this.#current(attachment).device;
@@ -328,7 +329,7 @@ export class Attacher {
     );
   }
 
-  /** Returns what tells the pod's namespace from others. @throws AgentError */
+  /** Returns the identity of the pod's namespace. @throws AgentError if the session or the interface name is in use */
   #requireFree(
     resolved: ResolvedSession,
     request: SessionRequest,
@@ -337,7 +338,7 @@ export class Attacher {
     const identity = requirePodNetns(request.netns);
     if (own !== undefined && !own.leaving && isAlive(own) && own.session !== request.session) {
       const message = `interface ${own.ifname} of the container is attached to ${own.session}`;
-      throw new AgentError("InterfaceExists", message, "detach it first, with DEL");
+      throw new AgentError("InterfaceExists", message, "detach it first with CNI DEL");
     }
     this.#requireName(request, own);
     const { secondPodRemedy } = attachmentMode(resolved.mode);
@@ -350,35 +351,35 @@ export class Attacher {
       return identity;
     }
     const message = `L2tpSession ${resolved.session.key} is attached to ${holder.pod} (${holder.ifname})`;
-    const remedy = `end that pod first, or ${secondPodRemedy}`;
+    const remedy = `delete that pod, or ${secondPodRemedy}`;
     throw new AgentError("SessionBusy", message, remedy);
   }
 
-  /** Another pod may have the session, and its attachment cannot be read. */
+  /** @throws AgentError if another pod may use the session, according to an unreadable attachment file */
   #requireNotHeld({ session: { key } }: ResolvedSession, request: SessionRequest): void {
     const { node, store } = this.#context;
     if (!node.held.has(key) || store.ownsUnreadable(request)) return;
     const paths = store.unreadable.map(({ path }) => path).join(", ");
-    const message = `L2tpSession ${key} may be attached to a pod whose attachment cannot be read (${paths})`;
-    const remedy = "end that pod first; if it is gone, delete the file";
+    const message = `L2tpSession ${key} may be attached to another pod: cannot read attachment file ${paths}`;
+    const remedy = "delete that pod; if the pod does not exist, delete the file";
     throw new AgentError("SessionBusy", message, remedy);
   }
 
-  /** CNI_IFNAME must not be another's. */
+  /** @throws AgentError if another interface of the pod has the name */
   #requireName(request: SessionRequest, own: Attachment | undefined): void {
     const socket = new NetlinkSocket(NETLINK_ROUTE, request.netns);
     try {
       if (findLink(socket, request.ifname) === undefined) return;
-      // One that an ADD left behind is ours; its record was written before, readable or not.
+      // An earlier ADD of this call created the interface: it saved the record first.
       if (own !== undefined || this.#context.store.ownsUnreadable(request)) return;
     } finally {
       socket.close();
     }
-    const message = `the container has an interface ${request.ifname} already`;
-    throw new AgentError("InterfaceExists", message, "choose another name for the pseudowire's");
+    const message = `the container already has an interface ${request.ifname}`;
+    throw new AgentError("InterfaceExists", message, "choose another interface name");
   }
 
-  /** Pods that went without a DEL hold nothing any more. */
+  /** Releases the session from pods that were removed without a DEL. */
   #forgetDead(session: string): void {
     const { store } = this.#context;
     for (const attachment of store.ofSession(session)) {
@@ -424,7 +425,7 @@ export class Attacher {
   }
 }
 
-/** The runtime's result of ADD; plugins behind ours may have changed it. */
+/** The runtime's result of ADD, which later plugins may have changed. */
 interface Listed {
   readonly addresses: readonly string[];
   readonly destinations: readonly string[];
@@ -436,8 +437,8 @@ function drift({ session, ifname }: Attachment, what: string): AgentError {
 }
 
 /**
- * Addresses and routes that ADD gave and the runtime still lists, and that the interface has no longer.
- * An interface that was renamed, or made a port of another one, serves its pod otherwise.
+ * Returns the addresses and routes that ADD added and the runtime still lists, and that the interface lacks now.
+ * Returns none if the pod renamed the interface or attached it to a bridge.
  */
 function missingFrom(link: Link, attachment: Attachment, listed: Listed): string[] {
   if (link.isElsewhere || link.name !== attachment.ifname || link.bridge !== null) return [];
@@ -449,7 +450,7 @@ function missingFrom(link: Link, attachment: Attachment, listed: Listed): string
   const routes = attachment.routes
     .map(({ destination }) => canonicalNetwork(destination))
     .filter((destination) => destinations.has(destination))
-    // A plugin behind ours may have put it into a table of its own.
+    // A later plugin may have moved the route to another table.
     .filter((wanted) => !link.routes.some(({ destination }) => destination === wanted));
   return [
     ...addresses.map((address) => `address ${address}`),

@@ -1,6 +1,4 @@
-/**
- * Checks an attachment's file when it is read: a field of another shape would break a reader later.
- */
+/** Checks an attachment file when it is read, so that an invalid field cannot break the agent later. */
 
 import { deviceKinds } from "../../datapath/registry/datapaths.ts";
 import type { Attachment } from "../../model/attachments/attachment.ts";
@@ -40,7 +38,7 @@ function isRoute(value: unknown): boolean {
 
 const ROUTE_NUMBERS = ["priority", "table", "scope", "mtu", "advmss"] as const;
 
-/** null: the interface is being made. */
+/** null: the interface is being created. */
 function isDevice(value: unknown): boolean {
   if (value === null) return true;
   if (typeof value !== "object") return false;
@@ -67,7 +65,7 @@ function isGivenMtu(value: unknown): boolean {
   return [pathMtu, specMtu].every((bytes) => bytes === null || isNumber(bytes));
 }
 
-/** The plugin reads two lists of it when it repeats an answer. */
+/** Checks only the two lists that the plugin reads when it repeats a result. */
 function isIpamResult(value: unknown): boolean {
   if (value === undefined || value === null) return true;
   if (typeof value !== "object" || Array.isArray(value)) return false;
@@ -75,7 +73,7 @@ function isIpamResult(value: unknown): boolean {
   return Array.isArray(ips) && Array.isArray(routes);
 }
 
-/** One check a field: tsc refuses a field of Attachment that has none. */
+/** One check a field: tsc rejects a field of Attachment without a check. */
 const CHECKS: Readonly<Record<keyof Attachment, Check>> = {
   containerId: text(FORMS.containerId),
   cniIfname: text(FORMS.ifname),
@@ -83,7 +81,7 @@ const CHECKS: Readonly<Record<keyof Attachment, Check>> = {
   netns: text(FORMS.netns),
   netnsIdentity: text(/./),
   session: text(FORMS.session),
-  // A container's id where the runtime names no pod.
+  // The container ID if the runtime passes no pod name.
   pod: (value) => text(FORMS.pod)(value) || text(FORMS.containerId)(value),
   network: text(FORMS.network),
   mac: text(MAC_FORM),
@@ -98,8 +96,8 @@ const CHECKS: Readonly<Record<keyof Attachment, Check>> = {
 };
 
 /**
- * The attachment; fields that this version does not know stay in it.
- * @throws TypeError naming the field
+ * Returns the attachment, including fields that this version does not know.
+ * @throws TypeError that names the invalid field
  */
 export function parseAttachment(value: unknown): Attachment {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {

@@ -45,7 +45,7 @@ const open = () => new AttachmentStore(state);
 const files = () => readdirSync(folder).filter((name) => name.endsWith(".json"));
 const only = () => join(folder, files()[0] ?? "");
 
-it("has after a restart what it had before, fields of later versions included", () => {
+it("has the same attachments after a restart, including fields of later versions", () => {
   const more = { ...attachment(), announce: false };
   open().put(more);
   const store = open();
@@ -56,7 +56,7 @@ it("has after a restart what it had before, fields of later versions included", 
 });
 
 describe.each(ODD_FILES)("%s", (_what, make) => {
-  it("is reported and kept until the DEL of its pod, and harms no other", () => {
+  it("is reported and kept until the DEL of its pod, and does not affect others", () => {
     const before = open();
     before.put(attachment());
     const path = only();
@@ -72,7 +72,7 @@ describe.each(ODD_FILES)("%s", (_what, make) => {
     expect(open().unreadable).toEqual([]);
   });
 
-  it("is healed by a repeated ADD", () => {
+  it("is replaced by a repeated ADD", () => {
     open().put(attachment());
     make(only());
     const store = open();
@@ -81,7 +81,7 @@ describe.each(ODD_FILES)("%s", (_what, make) => {
     expect([...open().all()]).toEqual([attachment()]);
   });
 
-  it("is forgotten with its file, and known again if the file is repaired", () => {
+  it("is forgotten if the file is deleted, and loaded if the file is repaired", () => {
     open().put(attachment());
     const [path, text] = [only(), readFileSync(only(), "utf8")];
     make(path);
@@ -100,7 +100,7 @@ describe.each(ODD_FILES)("%s", (_what, make) => {
     expect(again.unreadable).toEqual([]);
   });
 
-  it("is removed after a reboot, which has ended its pod", () => {
+  it("is removed after a reboot, which ended its pod", () => {
     open().put(attachment());
     make(only());
     writeFileSync(join(folder, ".boot-id"), "01234567-89ab-cdef-0123-456789abcdef\n");
@@ -108,7 +108,7 @@ describe.each(ODD_FILES)("%s", (_what, make) => {
     expect(files()).toEqual([]);
   });
 
-  it("harms nothing where an interrupted write has left it", () => {
+  it("is ignored as the remainder of an interrupted write", () => {
     open().put(attachment());
     make(`${only()}.new`);
     const store = open();
@@ -135,14 +135,14 @@ it.each<[string, unknown]>([
   ["createdAt", "yesterday"],
   ["leaving", "no"],
   ["ipam", { ips: 1 }],
-])("names the field %s that holds %j", (field, value) => {
+])("names the field %s with the invalid value %j", (field, value) => {
   open().put(attachment());
   const text = readFileSync(only(), "utf8");
   writeFileSync(only(), JSON.stringify({ ...JSON.parse(text), [field]: value }));
   expect(open().unreadable).toMatchObject([{ reason: expect.stringContaining(`field ${field}`) }]);
 });
 
-it("knows the file of an earlier version, by whatever name, and takes a copy for nothing new", () => {
+it("loads files of earlier versions by any name, and ignores copies", () => {
   open().put(attachment());
   copyFileSync(only(), join(folder, "0123.json"));
   expect([...open().all()]).toHaveLength(1);
@@ -156,7 +156,7 @@ it("knows the file of an earlier version, by whatever name, and takes a copy for
   expect(files()).toEqual([name]);
 });
 
-it("holds on to all that runs where there is no folder to read", () => {
+it("reports an unreadable folder until it is repaired", () => {
   writeFileSync(folder, "x");
   expect(open().unreadable).toMatchObject([{ path: folder }]);
   const store = open();

@@ -1,6 +1,6 @@
 /**
- * The attachments of the node in its state folder: one file each, replaced atomically. They are not
- * synced to the disk: where the machine itself stops, the pods' namespaces are gone as well.
+ * The attachments of the node in its state folder: one file each, replaced atomically. Files are not synced to the
+ * disk, because a crash of the machine also removes the pods' namespaces.
  */
 import { createHash } from "node:crypto";
 import { lstatSync, mkdirSync, readdirSync, rmSync, unlinkSync } from "node:fs";
@@ -13,10 +13,10 @@ import { parseAttachment } from "./attachment-file.ts";
 import { bootId, isAlive } from "./pod-netns.ts";
 
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
-/** Holds the id of the boot in which the files beside it were written. */
+/** Holds the ID of the boot in which the files beside it were written. */
 const BOOT_FILE = ".boot-id";
 
-/** A file that should say which pod has which session, and cannot be read. */
+/** An attachment file that cannot be read. */
 export interface UnreadableFile {
   readonly path: string;
   readonly reason: string;
@@ -30,16 +30,13 @@ export class AttachmentStore {
   readonly #paths = new Map<string, string>();
   readonly #unreadable = new Map<string, UnreadableFile>();
 
-  /**
-   * Reads what is there. A file that cannot be read is left alone, unless a reboot has ended its
-   * pod.
-   */
+  /** Reads all files. Keeps unreadable files, unless a reboot ended their pods. */
   constructor(stateFolder: string) {
     this.#folder = join(stateFolder, "attachments");
     this.#readAll();
   }
 
-  /** Looks again at what could not be read: an administrator may have repaired or deleted it. */
+  /** Reads unreadable files again: an administrator may have repaired or deleted them. */
   recheck(): void {
     for (const path of [...this.#unreadable.keys()]) {
       this.#unreadable.delete(path);
@@ -48,10 +45,7 @@ export class AttachmentStore {
     }
   }
 
-  /**
-   * While there is one, sessions without a known pod are left alone: the file may be about one of
-   * them.
-   */
+  /** Unreadable files. While there are any, the agent keeps sessions without a known pod: a file may be about them. */
   get unreadable(): readonly UnreadableFile[] {
     return [...this.#unreadable.values()];
   }
@@ -64,17 +58,17 @@ export class AttachmentStore {
     return this.#byKey.values();
   }
 
-  /** The first to have come first. */
+  /** Returns the attachments of the session, the oldest first. */
   ofSession(session: string): readonly Attachment[] {
     return this.#bySession.get(session) ?? [];
   }
 
-  /** Those that hold the session: they are not leaving, and their pods live. */
+  /** Returns the attachments that use the session: they are not leaving, and their pods exist. */
   livingOf(session: string): readonly Attachment[] {
     return this.ofSession(session).filter((item) => !item.leaving && isAlive(item));
   }
 
-  /** @throws where it cannot be written; then nothing is remembered either */
+  /** Saves the attachment. @throws if the file cannot be written; the store is unchanged then */
   put(attachment: Attachment): void {
     const key = attachmentKey(attachment);
     const path = this.#pathOf(attachment);
@@ -86,7 +80,7 @@ export class AttachmentStore {
     this.#remember(attachment, path);
   }
 
-  /** As `put`, but remembers it even where it cannot be written. */
+  /** Like `put`, but keeps the attachment in memory if the file cannot be written. */
   putIfPossible(attachment: Attachment): void {
     try {
       this.put(attachment);
@@ -104,30 +98,30 @@ export class AttachmentStore {
     try {
       unlinkSync(path);
     } catch {
-      // A disk that takes nothing any more must not keep a pod from going: it is gone all the same.
+      // A broken disk must not block the deletion of a pod.
     }
   }
 
   /**
-   * Removes the unreadable files that an ADD of this call has written: its pod goes.
-   * @returns the names of the interfaces that they were about
+   * Removes the unreadable files of this call, whose pod is being deleted.
+   * @returns the names of their interfaces
    */
   dropUnreadable(call: CniCall): readonly string[] {
     return this.#unreadableOf(call).map((path) => {
       remove(path);
       this.#unreadable.delete(path);
-      // Earlier versions left the interface's name out.
+      // File names of earlier versions do not contain the interface.
       return /\.([^/]+)\.json$/.exec(path)?.[1] ?? call.cniIfname;
     });
   }
 
-  /** Removes all unreadable files: no session is left that they could be about. */
+  /** Removes all unreadable files. To be called after all sessions were deleted. */
   removeUnreadable(): void {
     for (const path of this.#unreadable.keys()) if (path !== this.#folder) remove(path);
     this.#unreadable.clear();
   }
 
-  /** True if an ADD of this call has written one of the unreadable files. */
+  /** True if one of the unreadable files belongs to this call. */
   ownsUnreadable(call: CniCall): boolean {
     return this.#unreadableOf(call).length > 0;
   }
@@ -158,7 +152,7 @@ export class AttachmentStore {
     }
   }
 
-  /** Then no network namespace is left of its time. Clocks jump, ids of boots do not. */
+  /** True if the machine rebooted since: no network namespace of then exists. Boot IDs, unlike clocks, do not jump. */
   #isOfEarlierBoot(): boolean {
     const path = join(this.#folder, BOOT_FILE);
     try {
@@ -170,7 +164,7 @@ export class AttachmentStore {
       try {
         replaceFile(path, `${bootId()}\n`);
       } catch {
-        // Then a file that cannot be read is kept after the next boot, too.
+        // Unreadable files are then kept after the next boot, too.
       }
       return false;
     }
@@ -181,7 +175,7 @@ export class AttachmentStore {
       const attachment = parseAttachment(readJsonFile(path, MAX_FILE_BYTES));
       const known = this.#paths.get(attachmentKey(attachment));
       if (known === undefined) return this.#remember(attachment, path);
-      // A copy, or what an interrupted change of its name has left.
+      // The file is a copy, or the remainder of an interrupted renaming.
       if (path !== this.#pathOf(attachment)) return remove(path);
       remove(known);
       this.#forget(attachmentKey(attachment));
@@ -210,7 +204,7 @@ export class AttachmentStore {
     else this.#bySession.delete(attachment.session);
   }
 
-  /** The name begins with the ADD, so that its DEL finds a file that cannot be read. */
+  /** The file name starts with a digest of the call, by which DEL finds an unreadable file. */
   #pathOf(attachment: Attachment): string {
     return join(this.#folder, `${digestOf(attachment)}.${attachment.ifname}.json`);
   }
@@ -219,7 +213,7 @@ export class AttachmentStore {
 const byCreation = (a: Attachment, b: Attachment): number =>
   a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : 0;
 
-/** Container ids may be longer than file names. */
+/** Returns 32 hexadecimal digits: container IDs can be longer than file names. */
 function digestOf({ containerId, cniIfname }: CniCall): string {
   const text = `${containerId}/${cniIfname}`;
   return createHash("sha256").update(text).digest("hex").slice(0, 32);
@@ -230,6 +224,6 @@ function remove(path: string): void {
     if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) setAside(path);
     else rmSync(path, { force: true });
   } catch {
-    // A disk that takes no change keeps it; the next start meets it again.
+    // A read-only disk keeps the file; the next start finds it again.
   }
 }

@@ -1,4 +1,4 @@
-/** Captures the datagrams of tunnels while the doctor looks, within bounds: beside the frames' own way. */
+/** Captures a bounded number of a tunnel's datagrams for the doctor. The packet path is not involved. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
 import { sessionOnWire } from "../../datapath/on-wire.ts";
@@ -7,21 +7,21 @@ import type { PacketFilter } from "../../linux/packet-filter.ts";
 import { IP_PROTOCOL, parseIpPacket } from "../../net/ip-packet.ts";
 import { type TunnelWire, WireReader } from "./findings/wire.ts";
 
-/** Each costs two filters that all packets of the node pass. */
+/** Each tunnel adds two filters to all packets of the node. */
 const MAX_TUNNELS = 16;
-/** So many of one tunnel. */
+/** Maximum number of datagrams of a tunnel. */
 const MAX_DATAGRAMS = 4000;
 const READ_MS = 50;
-/** So many of one capture, between two readings. */
+/** Maximum number of datagrams that one read takes from a capture. */
 const MAX_AT_ONCE = 128;
-/** A tunnel that has received since then is not looked at first. */
+/** A session that received within this time is not silent. */
 const RECENT_MS = 30_000;
 
 export interface Captured {
   /** The datagrams of each tunnel, by its name. */
   readonly wires: ReadonlyMap<string, TunnelWire>;
   readonly datagrams: number;
-  /** Why nothing could be captured; null: it could. */
+  /** The reason why capturing failed; null: it did not fail. */
   readonly problem: string | null;
 }
 
@@ -32,7 +32,7 @@ interface TunnelCapture {
   taken: number;
 }
 
-/** @param listing what is programmed @param seconds for how long */
+/** @param listing the programmed objects @param seconds duration of the capture; 0: no capture */
 export async function captureTunnels(listing: Listing, seconds: number): Promise<Captured> {
   const open: TunnelCapture[] = [];
   let problem: string | null = null;
@@ -59,7 +59,7 @@ export async function captureTunnels(listing: Listing, seconds: number): Promise
   };
 }
 
-/** The tunnels to look at; first those of which a session has not received lately. */
+/** Returns the tunnels to capture; tunnels with silent sessions come first. */
 function suspects({ tunnels, sessions }: Listing): TunnelState[] {
   const inTunnels = Map.groupBy(sessions, ({ session }) => session.tunnel);
   const isSilent = ({ lastReceivedMsAgo }: SessionState) =>

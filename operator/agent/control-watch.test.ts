@@ -6,7 +6,7 @@ afterEach(() => vi.useRealTimers());
 
 const listing = (turns: number) => ({ tunnels: [], sessions: [], turns });
 
-it("tells of a change soon, of many seldom, and of none never", async () => {
+it("reports a change soon, and many changes at a limited rate", async () => {
   let turns = 1;
   let told = 0;
   const watch = new ControlWatch(
@@ -28,7 +28,7 @@ it("tells of a change soon, of many seldom, and of none never", async () => {
   }
   expect(told).toBeGreaterThan(3);
   expect(told).toBeLessThan(7);
-  // Nothing is to be watched any more.
+  // Without control connections nothing is watched.
   watch.saw(listing(turns), false);
   const before = told;
   turns++;
@@ -36,7 +36,7 @@ it("tells of a change soon, of many seldom, and of none never", async () => {
   expect(told).toBe(before);
 });
 
-it("looks again when the datapath does not answer", async () => {
+it("keeps polling while the datapath process does not answer", async () => {
   let turns: number | null = null;
   let told = 0;
   const watch = new ControlWatch(

@@ -1,8 +1,8 @@
-/** Notices what becomes of control connections between two passes: the datapath tells only who asks. */
+/** Polls the datapath process for changes of control connections, because the process sends no events. */
 import type { Listing } from "../../datapath/datapath.ts";
 
 const POLL_MS = 200;
-/** A thousand sessions that are refused again and again are not as many passes. */
+/** Minimum time between two reports: a thousand rejected sessions must not cause a thousand passes. */
 const GAP_MS = 1000;
 
 export class ControlWatch {
@@ -14,20 +14,23 @@ export class ControlWatch {
   #isLooking = false;
   #isStopped = false;
 
-  /** @param changed is called soon after a change, and seldom */
+  /**
+   * @param turns returns the revision of the process's control state
+   * @param changed is called after a change, at most once in GAP_MS
+   */
   constructor(turns: () => Promise<number>, changed: () => void) {
     this.#turns = turns;
     this.#changed = changed;
   }
 
-  /** What a pass has seen. Without control connections nothing is watched. @param matters whether there are any */
+  /** Notes the revision that a pass has seen. @param matters true if there are control connections to watch */
   saw({ turns }: Listing, matters: boolean): void {
     this.#known = turns;
     if (!matters || this.#isStopped) return this.#rest();
     this.#timer ??= setInterval(() => void this.#look(), POLL_MS);
   }
 
-  /** For good. */
+  /** Stops watching forever. */
   stop(): void {
     this.#isStopped = true;
     this.#rest();
@@ -45,7 +48,7 @@ export class ControlWatch {
     try {
       now = await this.#turns();
     } catch {
-      // A datapath that is gone is found by others.
+      // The datapath client reports a lost process.
       return;
     } finally {
       this.#isLooking = false;

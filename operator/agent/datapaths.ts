@@ -1,4 +1,4 @@
-/** All datapaths of a node as one. */
+/** Combines all datapaths of a node. */
 import type { Change, Datapath, DumpEntry, Listing, Names } from "../../datapath/datapath.ts";
 import { KernelL2tp } from "../../datapath/kernel/shared.ts";
 import { DATAPATHS, traitsOf } from "../../datapath/registry/datapaths.ts";
@@ -23,40 +23,40 @@ export class Datapaths {
     });
   }
 
-  /** What the kernel can do. */
+  /** Probes the kernel's L2TP. */
   support(): Promise<KernelSupport> {
     return this.#kernel.support();
   }
 
-  /** All that is programmed. Changes refer to what was listed last. */
+  /** Lists all programmed objects. Later changes refer to this listing. */
   list(names: Names): Promise<Listing> {
     return this.#merge((datapath) => datapath.list(names));
   }
 
-  /** The same for the curious, at any time. */
+  /** Lists the same without affecting changes; allowed at any time. */
   peek(names: Names): Promise<Listing> {
     return this.#merge((datapath) => datapath.peek(names));
   }
 
-  /** All that there is, ours or not. */
+  /** Returns all tunnels and sessions, including foreign ones. */
   async dump(names: Names): Promise<DumpEntry[]> {
     const listing = await this.peek(names);
     const datapaths = await this.#open();
     return datapaths.flatMap((datapath) => datapath.dump(ofKind(listing, datapath.traits.device)));
   }
 
-  /** One session, where its own datapath has it. */
+  /** Lists one session if its datapath has it. */
   async find({ session, tunnel }: Pick<ResolvedSession, "session" | "tunnel">): Promise<Listing> {
     return (await this.#of(tunnel.datapath)).find(session, tunnel);
   }
 
-  /** A reply for each change, in order. */
+  /** Applies the changes. Returns a reply for each change, in order. */
   async apply(datapath: string, changes: readonly Change[]): Promise<readonly Reply<null>[]> {
     return (await this.#of(datapath)).apply(changes);
   }
 
   async #merge(ask: (datapath: Datapath) => Promise<Listing>): Promise<Listing> {
-    // Where a session goes from one to another, and both list it, the one that is tried first counts.
+    // While a session moves between datapaths, both list it. Later entries win: the preferred datapath comes last.
     const listings = await Promise.all((await this.#open()).toReversed().map(ask));
     const [turns] = listings.flatMap((listing) => listing.turns ?? []);
     return {
@@ -79,7 +79,7 @@ export class Datapaths {
   }
 }
 
-/** The part of the listing in datapaths that make devices of that kind. */
+/** Returns the part of the listing in datapaths with that kind of device. */
 function ofKind({ tunnels, sessions, ...rest }: Listing, kind: DeviceKind): Listing {
   const isOf = (datapath: string) => traitsOf(datapath).device === kind;
   return {

@@ -49,7 +49,7 @@ const detach = (containerId: string): DeferredRequest => ({
 const write = (name: string, request: unknown, where = folder) =>
   writeFileSync(join(where, name), JSON.stringify(request));
 
-it("carries out what there is, the oldest first, and in the folder of earlier versions, too", async () => {
+it("carries out all requests, the oldest first, also from the folder of earlier versions", async () => {
   const former = join(folder, "former");
   mkdirSync(former);
   write("2-1.json", detach("c2"));
@@ -60,7 +60,7 @@ it("carries out what there is, the oldest first, and in the folder of earlier ve
   expect(readdirSync(folder)).toEqual(["former"]);
 });
 
-it.each(ODD_FILES)("does not stop at %s", async (_what, make) => {
+it.each(ODD_FILES)("skips %s and goes on", async (_what, make) => {
   make(join(folder, "1.json"));
   write("2.json", detach("c2"));
   const requests = open();
@@ -71,20 +71,20 @@ it.each(ODD_FILES)("does not stop at %s", async (_what, make) => {
   expect(dropped).toHaveLength(1);
 });
 
-it.skipIf(process.geteuid?.() !== 0)("drops what another user has put there", async () => {
+it.skipIf(process.geteuid?.() !== 0)("drops a file of another user", async () => {
   write("1.json", detach("c1"));
   chownSync(join(folder, "1.json"), 1000, 1000);
   await open().carryOut();
-  expect([done, dropped]).toEqual([[], ["it is another user's"]]);
+  expect([done, dropped]).toEqual([[], ["another user owns it"]]);
 });
 
 it("drops a request that cannot be deferred", async () => {
   write("1.json", { op: "ready" });
   await open().carryOut();
-  expect(dropped).toEqual(["ready is not a request that can be deferred"]);
+  expect(dropped).toEqual(["a request ready cannot be deferred"]);
 });
 
-it("keeps what fails, goes on with the others, and knows whose DEL is not done", async () => {
+it("keeps a failed request, continues with the others, and reports its DEL as pending", async () => {
   write("1.json", detach("c1"));
   write("2.json", detach("c2"));
   fail = (request) =>
@@ -100,7 +100,7 @@ it("keeps what fails, goes on with the others, and knows whose DEL is not done",
   expect(readdirSync(folder)).toEqual([]);
 });
 
-it("asks a datapath that is away once, and not for each request", async () => {
+it("tries one request, not each, while the datapath does not answer", async () => {
   for (const name of ["1", "2", "3"]) write(`${name}.json`, detach(`c${name}`));
   let asked = 0;
   fail = () => {
@@ -113,7 +113,7 @@ it("asks a datapath that is away once, and not for each request", async () => {
   expect(requests.isLeaving({ containerId: "c3", cniIfname: "net1" })).toBe(true);
 });
 
-it("removes what a plugin has never finished, and leaves what it may be writing", async () => {
+it("removes unfinished files that are old, and keeps recent ones", async () => {
   write("1.json.new", {});
   write("2.json.new", {});
   utimesSync(join(folder, "1.json.new"), 0, 0);

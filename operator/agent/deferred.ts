@@ -1,4 +1,4 @@
-/** Requests that the CNI plugin has deferred, in files: the agent carries them out when it can. */
+/** Carries out the requests that the CNI plugin has deferred in files. */
 import { lstatSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { readJsonFile } from "../../files/read-file.ts";
@@ -8,32 +8,30 @@ import { type CniCall, type DeferredRequest, MAX_REQUEST_BYTES } from "../agent-
 import { checkRequest } from "./request.ts";
 
 const MAX_FILES = 10_000;
-/** The plugin writes a file in an instant: one that is unfinished for so long stays so. */
+/** Age at which an unfinished file is abandoned: the plugin writes a file at once. */
 const ABANDONED_MS = 3_600_000;
 
 export interface DeferredOptions {
   carryOut(request: DeferredRequest): Promise<unknown>;
-  /** It is tried again the next time. */
+  /** Called for a failed request, which the next run retries. */
   failed(path: string, error: unknown): void;
-  /** It is no request, and not kept. */
+  /** Called for an invalid file, which is deleted. */
   dropped(path: string, error: unknown): void;
 }
 
-/** The folder of deferred requests, and what could not be carried out yet. */
+/** The folders of deferred requests, and the requests that failed so far. */
 export class DeferredRequests {
   readonly #folders: readonly string[];
   readonly #options: DeferredOptions;
   #pending: readonly DeferredRequest[] = [];
 
-  /**
-   * @param folders the first is the plugin's; the others are those of plugins of earlier versions
-   */
+  /** @param folders the plugin's folder first, then those of earlier versions */
   constructor(folders: readonly string[], options: DeferredOptions) {
     this.#folders = folders;
     this.#options = options;
   }
 
-  /** True if a DEL of the call is deferred and not done. */
+  /** True if a deferred DEL of the call is pending. */
   isLeaving({ containerId, cniIfname }: CniCall): boolean {
     return this.#pending.some(
       (request) =>
@@ -43,7 +41,7 @@ export class DeferredRequests {
     );
   }
 
-  /** Carries out all that there are, the oldest first. While the datapath is away, one is tried. */
+  /** Carries out all requests, the oldest first. Tries only one while the datapath process does not answer. */
   async carryOut(): Promise<void> {
     const pending: DeferredRequest[] = [];
     let isAway = false;
@@ -51,7 +49,7 @@ export class DeferredRequests {
       const request = this.#read(path);
       if (request === null) continue;
       try {
-        if (isAway) throw new ConnectionError("EDATAPATH", "the datapath is away");
+        if (isAway) throw new ConnectionError("EDATAPATH", "the datapath process does not answer");
         await this.#options.carryOut(request);
         rmSync(path, { force: true });
       } catch (error) {
@@ -65,11 +63,11 @@ export class DeferredRequests {
 
   #read(path: string): DeferredRequest | null {
     try {
-      // The folder may have been open to others before the plugin refused such a one.
-      if (lstatSync(path).uid !== process.geteuid?.()) throw new Error("it is another user's");
+      // Earlier plugins accepted a folder that other users can write to.
+      if (lstatSync(path).uid !== process.geteuid?.()) throw new Error("another user owns it");
       const request = checkRequest(readJsonFile(path, MAX_REQUEST_BYTES));
       if (request.op === "detach" || request.op === "gc") return request;
-      throw new Error(`${request.op} is not a request that can be deferred`);
+      throw new Error(`a request ${request.op} cannot be deferred`);
     } catch (error) {
       this.#options.dropped(path, error);
       remove(path);
@@ -83,7 +81,7 @@ function filesIn(folder: string): string[] {
   try {
     names = readdirSync(folder);
   } catch {
-    // The plugin has deferred nothing, or makes the folder again.
+    // The folder is missing: the plugin has deferred nothing.
     return [];
   }
   const isRequest = (name: string) => name.endsWith(".json") && !name.startsWith(".");
@@ -106,6 +104,6 @@ function remove(path: string): void {
     if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) setAside(path);
     else rmSync(path, { force: true });
   } catch {
-    // It is looked at again the next time.
+    // The next run tries again.
   }
 }

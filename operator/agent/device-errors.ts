@@ -1,6 +1,6 @@
 /**
- * Frames that the devices of sessions in the kernel refused: larger than the MTU, or while the device was down. The
- * session has counted them as received before (net/l2tp/l2tp_eth.c, l2tp_eth_dev_recv).
+ * Counts frames that kernel devices of sessions refused: larger than the MTU, or while the device was down. The kernel
+ * counts them as received at the session (net/l2tp/l2tp_eth.c, l2tp_eth_dev_recv).
  */
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
@@ -13,7 +13,7 @@ import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import type { Attachment } from "../../model/attachments/index.ts";
 import { forwardedSession } from "../../model/datapath.ts";
 
-/** The listing with such frames as errors, and no longer as received. */
+/** Returns the listing with such frames counted as errors, not as received. */
 export function withDeviceErrors(
   listing: Listing,
   socket: NetlinkSocket,
@@ -36,7 +36,7 @@ function nameOnNode(state: SessionState): string | undefined {
   return session === null ? undefined : traitsOf(state.datapath).deviceName(session);
 }
 
-/** Those of the session's own device, where it is the interface of a pod. */
+/** Returns the statistics of the session's device if the device is a pod's interface. */
 function podStatistics(attachments: readonly Attachment[]): LinkStatistics | undefined {
   const owner = attachments.find(({ device }) => device?.kind === "pseudowire");
   if (!owner?.device) return undefined;
@@ -45,7 +45,7 @@ function podStatistics(attachments: readonly Attachment[]): LinkStatistics | und
     socket = new NetlinkSocket(NETLINK_ROUTE, owner.netns);
     return getLinkStatistics(socket, owner.device.index);
   } catch {
-    // The pod has died since.
+    // The pod was deleted meanwhile.
     return undefined;
   } finally {
     socket?.close();

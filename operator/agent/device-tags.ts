@@ -1,7 +1,7 @@
 /**
- * Devices of the kernel's L2TP whose frames tc rewrites, as the pseudowire type says (`KernelPseudowire.tagRules`).
- * Filters end when a device moves to another namespace, so they are set where the device stands, which can be a pod;
- * each pass puts back what is missing there.
+ * Sets tc filters that rewrite VLAN tags on kernel devices, by the rules of the pseudowire type
+ * (`KernelPseudowire.tagRules`). The kernel deletes filters when a device moves to another namespace, so they are set
+ * in the device's present namespace, which can be a pod's. Each pass restores missing filters.
  */
 import { createHash } from "node:crypto";
 import type { Listing } from "../../datapath/datapath.ts";
@@ -27,7 +27,7 @@ export interface DeviceTags {
   /** The key of the session. */
   readonly session: string;
   readonly rules: TagRules;
-  /** The session's settings that the rules follow from: the kernel knows none of them. */
+  /** The session's settings behind the rules, which the kernel does not know. */
   readonly settings: Pick<Session, "vlan">;
   /** The pod's namespace; null: the node's. */
   readonly netns: string | null;
@@ -35,7 +35,7 @@ export interface DeviceTags {
   readonly device: number | string;
 }
 
-/** @param deviceName of a session's device on the node */
+/** Returns the devices with tag rules. @param deviceName returns the name of a session's device on the node */
 export function deviceTags(
   sessions: Iterable<ResolvedSession>,
   attachmentsOf: (session: string) => readonly Attachment[],
@@ -61,8 +61,8 @@ const DIRECTIONS = [
   ["egress", "toWire"],
 ] as const satisfies readonly (readonly [Direction, keyof TagRules])[];
 
-/** Makes the devices rewrite what they should. Returns what could not be done, by "session KEY". */
-export function settleTags(
+/** Sets the filters of the devices. Returns the failures by "session KEY". */
+export function applyTags(
   socket: NetlinkSocket,
   devices: readonly DeviceTags[],
 ): ReadonlyMap<string, Failure> {
@@ -89,11 +89,11 @@ function describe(error: unknown): Failure {
     : "";
   return {
     code: failureCode(error),
-    message: `spec.vlan: no tc filters at the device: ${message}${remedy}`,
+    message: `spec.vlan: cannot set tc filters on the device: ${message}${remedy}`,
   };
 }
 
-/** Nothing is done where the device is missing, which the plan makes again. */
+/** Runs `work` on the device. Does nothing if the device is missing: the plan recreates it. */
 function onDevice(
   node: NetlinkSocket,
   { netns, device }: DeviceTags,
@@ -119,7 +119,7 @@ function filterOf(rule: TagRule): TagFilter {
   return { ...filter, cookie: digest.subarray(0, FILTER_COOKIE_BYTES) };
 }
 
-/** The listing with what tc does and has counted, as settings and counters of the sessions. */
+/** Returns the listing with the settings of the rules, and with tc's counters added to the sessions' counters. */
 export function withTagCounts(
   listing: Listing,
   socket: NetlinkSocket,
@@ -146,7 +146,7 @@ function sum(counters: SessionCounters, counted: Counts): SessionCounters {
   return summed;
 }
 
-/** Frames by counter; dropped ones are errors as well. */
+/** Returns numbers of frames by counter. Dropped frames also count as errors. */
 function countsOf(socket: NetlinkSocket, device: DeviceTags): Counts {
   const counts: Counts = {};
   const add = (name: keyof SessionCounters, count: number) => {
@@ -164,7 +164,7 @@ function countsOf(socket: NetlinkSocket, device: DeviceTags): Counts {
       }
     });
   } catch (error) {
-    // The pod, or its device, went meanwhile.
+    // The pod or its device was deleted meanwhile.
     if (!isErrno(error, "ENODEV", "ENOENT", "EINVAL")) throw error;
   }
   return counts;

@@ -15,12 +15,12 @@ const around: NodeKnowledge = {
 
 interface Case {
   readonly of?: Partial<SessionState>;
-  /** What the session's counters have grown by. */
+  /** The growth of the session's counters. */
   readonly grown?: Partial<SessionState["counters"]>;
   readonly tunnel?: Partial<TunnelState>;
   readonly endpoint?: Partial<TunnelState["endpoint"]>;
   readonly around?: Partial<NodeKnowledge>;
-  /** The capture between the two looks. */
+  /** The capture between the two snapshots. */
   readonly wire?: Partial<TunnelWire>;
 }
 
@@ -53,7 +53,7 @@ function listing({ of, tunnel: change }: Case, counters: object, endpoint: objec
   return { tunnels: [tunnelState], sessions: [state] };
 }
 
-/** Findings of two looks, between which the counters have grown. What they were before says nothing. */
+/** Returns the findings of two snapshots, between which the counters grew. */
 function examine(given: Case) {
   const old = Object.fromEntries(Object.keys(given.grown ?? {}).map((name) => [name, 40]));
   const grown = Object.fromEntries(
@@ -65,7 +65,7 @@ function examine(given: Case) {
   return diagnose(before, after, { ...around, ...given.around }, wires);
 }
 
-it("finds nothing where nothing is wrong, and holds no old trouble against anybody", () => {
+it("finds nothing without faults, and ignores faults before the examination", () => {
   expect(examine({})).toEqual([]);
   expect(examine({ grown: { rxCookieDiscards: 0, rxOosPackets: 0, rxOversize: 0 } })).toEqual([]);
 });
@@ -82,11 +82,16 @@ it.each<[string, Case, RegExp, RegExp]>([
     /^no route to the remote 192\.0\.2\.2 \(ENETUNREACH\)/,
     /add a route/,
   ],
-  ["sending fails", { tunnel: { lastSendError: "EPERM" } }, /do not go out: EPERM/, /firewall/],
+  [
+    "sending fails",
+    { tunnel: { lastSendError: "EPERM" } },
+    /^sending to .* fails: EPERM/,
+    /firewall/,
+  ],
   [
     "unknown session",
     { endpoint: { rxUnknownSession: 3 } },
-    /^3 messages.*session ids.*4711/,
+    /^received 3 messages.*session ID, the last with 4711/,
     /sessionId/,
   ],
   [
@@ -104,17 +109,17 @@ it.each<[string, Case, RegExp, RegExp]>([
     /^its frames do not pass by the fast path: .*Ethernet frames.* IP$/,
     /without spec\.fastPath/,
   ],
-  ["control messages", { endpoint: { rxControl: 2 } }, /^2 control messages/, /static/],
+  ["control messages", { endpoint: { rxControl: 2 } }, /^received 2 control messages/, /static/],
   [
     "wrong cookie",
     { grown: { rxCookieDiscards: 5 } },
-    /^5 frames came with a wrong cookie/,
+    /^received 5 frames with a wrong cookie/,
     /spec\.cookies\.receive/,
   ],
   [
     "sequence loss",
     { grown: { rxOosPackets: 4, rxSeqDiscards: 1 } },
-    /^4 sequence numbers were missed, 1 frames came late/,
+    /^missed 4 sequence numbers, dropped 1 frames/,
     /reorderTimeout/,
   ],
   [
@@ -123,18 +128,18 @@ it.each<[string, Case, RegExp, RegExp]>([
     /MTU 1446 is too large for the path/,
     /1400 or less/,
   ],
-  ["frames above the MTU", { grown: { rxOversize: 2 } }, /^2 frames were larger/, /1446/],
+  ["frames above the MTU", { grown: { rxOversize: 2 } }, /^dropped 2 .* larger .* 1446/, /MTU/],
   [
     "nothing received for a while",
     { of: { lastReceivedMsAgo: 61_000 } },
-    /nothing has been received for 61 s/,
+    /received nothing for 61 s/,
     /firewall/,
   ],
   [
     "nothing received ever",
     { of: { lastReceivedMsAgo: null } },
-    /nothing has been received ever/,
-    /peer up/,
+    /received nothing so far/,
+    /peer is up/,
   ],
   [
     "device down",
@@ -142,31 +147,31 @@ it.each<[string, Case, RegExp, RegExp]>([
     /device net1 of shop\/web-0 is down/,
     /agent/,
   ],
-  ["device gone", { around: { device: () => null } }, /device is gone/, /agent/],
-  ["device lost", { of: { deviceOpen: false } }, /device is gone/, /agent/],
+  ["device missing", { around: { device: () => null } }, /device missing/, /agent/],
+  ["device lost", { of: { deviceOpen: false } }, /device missing/, /agent/],
   [
-    "a sublayer that we do not expect",
+    "an unexpected sublayer",
     { of: { session: session({ l2SpecificSublayer: "None" }) }, grown: { rxSublayerSuspect: 1 } },
-    /the peer sends an L2-specific sublayer, which we do not expect/,
-    /ours is None/,
+    /the peer sends an L2-specific sublayer; this session expects None/,
+    /l2SpecificSublayer/,
   ],
   [
-    "no sublayer where we expect one",
+    "a missing sublayer",
     { grown: { rxSublayerSuspect: 1 } },
-    /the peer sends no L2-specific sublayer/,
-    /ours is Default/,
+    /the peer sends no L2-specific sublayer; this session expects Default/,
+    /l2SpecificSublayer/,
   ],
   [
-    "a stranger",
+    "an unexpected source",
     {
       tunnel: { lastStranger: { address: "192.0.2.9", port: 77, msAgo: 5 } },
       grown: { rxSourceMismatch: 6 },
     },
-    /^6 frames came from 192\.0\.2\.9 port 77, which is not the remote/,
+    /^received 6 frames from unexpected source 192\.0\.2\.9 port 77/,
     /spec\.remote/,
   ],
   [
-    "a stranger that another thread heard",
+    "an unexpected source that another thread heard",
     {
       tunnel: {
         lastStranger: { address: "192.0.2.9", port: 77, msAgo: 5 },
@@ -174,40 +179,45 @@ it.each<[string, Case, RegExp, RegExp]>([
       },
       endpoint: { rxUnknownSession: 6 },
     },
-    /^6 frames came from 192\.0\.2\.9 port 77, which is not the remote/,
+    /^received 6 frames from unexpected source 192\.0\.2\.9 port 77/,
     /spec\.remote/,
   ],
   [
     "frames with another source address than the pod's",
     { grown: { txSpoofed: 4 } },
-    /^4 frames of its pods were dropped/,
+    /^dropped 4 frames of pods: source/,
     /macSpoofing: Allow/,
   ],
-  ["untagged frames", { grown: { rxUntagged: 3 } }, /^3 frames came without a VLAN tag/, /type/],
+  [
+    "untagged frames",
+    { grown: { rxUntagged: 3 } },
+    /^dropped 3 received frames without a VLAN tag/,
+    /type/,
+  ],
   [
     "frames of another VLAN",
     { of: { session: vlanSession }, grown: { rxOtherVlan: 3 } },
-    /^3 frames came with the tag of another VLAN than 200/,
+    /^dropped 3 received frames with a VLAN ID other than 200/,
     /spec\.vlan\.peerId/,
   ],
   [
     "a pod's frames without its tag",
     { of: { session: vlanSession }, grown: { txUntagged: 2, txOtherVlan: 3 } },
-    /^5 frames of its pods were dropped: .* 100$/,
+    /^dropped 5 frames of pods: .* 100$/,
     /VLAN interface/,
   ],
   [
-    "what is no IP datagram",
+    "messages without an IP datagram",
     { grown: { rxInvalid: 8, rxNotIp: 7 } },
-    /^7 messages held neither an IPv4 nor an IPv6 datagram/,
+    /^received 7 messages without an IPv4 or IPv6 datagram/,
     /pseudowire type IP at the peer/,
   ],
-  ["too short", { grown: { rxInvalid: 8 } }, /^8 messages were too short/, /cookie lengths/],
+  ["too short", { grown: { rxInvalid: 8 } }, /^received 8 messages too short/, /cookie lengths/],
   [
     "frames out and none in",
     { of: { lastReceivedMsAgo: null }, grown: { txPackets: 5 } },
-    /^5 frames went out, and nothing has been received ever/,
-    /local session id 2, remote session id 1; it sends a cookie of 0 bytes.*Default/,
+    /^sent 5 frames, received nothing so far/,
+    /local session ID 2, remote session ID 1; transmit cookie of 0 bytes.*Default/,
   ],
   [
     "frames that the node's own firewall drops",
@@ -215,53 +225,53 @@ it.each<[string, Case, RegExp, RegExp]>([
       of: { lastReceivedMsAgo: null },
       wire: { received: 9, rightMessages: new Map([["default/s1", 9]]) },
     },
-    /^9 frames reached the node, and not the datapath/,
+    /^9 frames reached the node but not the datapath/,
     /this node's own firewall/,
   ],
   [
-    "datagrams for others alone",
+    "datagrams for other sessions only",
     { of: { lastReceivedMsAgo: null }, wire: { received: 4 } },
-    /^nothing has been received ever/,
-    /arrive, but none for this session/,
+    /^received nothing so far/,
+    /arrive, but not for this session/,
   ],
   [
-    "errors that nothing else names",
+    "errors without a reason",
     { grown: { rxErrors: 3 } },
-    /^3 frames came and did not reach its device/,
+    /^3 received frames did not reach the device/,
     /MTU, cookies/,
   ],
-  [
-    "frames that cannot be sent",
-    { grown: { txErrors: 3 } },
-    /^3 frames could not be sent/,
-    /ip -s/,
-  ],
+  ["frames that cannot be sent", { grown: { txErrors: 3 } }, /^sending 3 frames failed/, /ip -s/],
   [
     "another version",
     { endpoint: { rxWrongVersion: 3 } },
-    /^3 datagrams had another version/,
+    /^received 3 datagrams with a version other/,
     /L2TPv3/,
   ],
-  ["errors of the socket", { endpoint: { rxErrors: 1 } }, /^1 message could not/, /session ids/],
+  [
+    "errors of the socket",
+    { endpoint: { rxErrors: 1 } },
+    /^receiving 1 message fail/,
+    /session IDs/,
+  ],
   [
     "an unknown session that only the capture shows",
     { wire: { unknownSessions: { count: 3, last: 999 } } },
-    /^3 messages.*session ids.*999/,
+    /^received 3 messages.*session ID, the last with 999/,
     /sessionId/,
   ],
   [
     "another port",
     { wire: { otherPorts: { count: 1, last: 5009 } } },
-    /^1 datagram of 192\.0\.2\.2 came for UDP port 5009, and the tunnel has \d+/,
+    /^received 1 datagram of 192\.0\.2\.2 for UDP port 5009; the tunnel uses \d+/,
     /spec\.local\.port/,
   ],
   [
     "control messages that only the capture shows",
     { wire: { controlMessages: 2 } },
-    /^2 control messages/,
+    /^received 2 control messages/,
     /static/,
   ],
-])("%s: one finding, and what to do", (_what, given, finding, remedy) => {
+])("%s: reports one finding with a remedy", (_what, given, finding, remedy) => {
   const found = examine(given);
   expect(found).toHaveLength(1);
   expect(found[0]?.finding).toMatch(finding);
@@ -269,7 +279,7 @@ it.each<[string, Case, RegExp, RegExp]>([
   expect(found[0]?.object).toMatch(/^(L2tpTunnel t1|L2tpSession default\/s1)$/);
 });
 
-it("has the same findings by the capture as by counters, and counts no frame twice", () => {
+it("has the same findings from the capture as from counters, and counts no frame twice", () => {
   const seen = { rxInvalid: 0, rxSourceMismatch: 0, rxSublayerSuspect: 2, rxCookieDiscards: 5 };
   const wire = { sessions: new Map([["default/s1", seen]]) };
   const grown = { rxSublayerSuspect: 2, rxCookieDiscards: 5 };
@@ -278,7 +288,7 @@ it("has the same findings by the capture as by counters, and counts no frame twi
   expect(examine({ wire, grown })).toEqual(examine({ grown }));
 });
 
-it("takes what a device in the kernel refuses for frames above its MTU, while the device is up", () => {
+it("reports frames that a kernel device refuses as oversize while the device is up", () => {
   const refuse = (change: Partial<NodeKnowledge>) => {
     const looked = (deviceErrors: number) =>
       listing({ of: { deviceErrors } }, { rxErrors: deviceErrors }, {});
@@ -287,13 +297,12 @@ it("takes what a device in the kernel refuses for frames above its MTU, while th
   const device = { place: "net1 of shop/web-0", up: true, mtu: 1430 };
   const [found, ...others] = refuse({ device: () => device });
   expect(others).toEqual([]);
-  expect(found).toMatchObject({ finding: "4 frames were larger than the MTU, and were dropped" });
-  expect(found?.remedy).toContain("above ours, 1430");
+  expect(found).toMatchObject({ finding: "dropped 4 received frames larger than the MTU 1430" });
   const down = refuse({ device: () => ({ ...device, up: false }) });
   expect(down.map(({ finding }) => finding).join()).not.toContain("larger");
 });
 
-it("is silent about a silence that it has explained", () => {
+it("does not report silence that another finding or condition explains", () => {
   const of = { lastReceivedMsAgo: null };
   expect(examine({ of, grown: { rxCookieDiscards: 5, rxErrors: 5 } })).toHaveLength(1);
   expect(examine({ of, wire: { unknownSessions: { count: 3, last: 999 } } })).toHaveLength(1);
@@ -301,7 +310,7 @@ it("is silent about a silence that it has explained", () => {
   expect(examine({ of: { ...of, control } })).toEqual([]);
 });
 
-it("names messages without the secret's signature while the peer itself is heard", () => {
+it("reports unsigned messages while the peer is connected", () => {
   const state = (unauthenticated: number): Partial<TunnelState> => ({
     tunnel: tunnel({ control: tunnelControl({ secrets: ["61"] }) }),
     control: {
@@ -311,10 +320,12 @@ it("names messages without the secret's signature while the peer itself is heard
   const looked = (count: number) => listing({ tunnel: state(count) }, {}, {});
   expect(diagnose(looked(5), looked(5), around)).toEqual([]);
   const [found] = diagnose(looked(5), looked(8), around);
-  expect(found?.finding).toMatch(/^3 control messages in the name of 192\.0\.2\.2 did not have/);
+  expect(found?.finding).toMatch(
+    /^3 control messages with source address 192\.0\.2\.2 were not signed/,
+  );
 });
 
-it("expects nothing of a session that no pod has", () => {
+it("finds nothing wrong with a session that no pod uses", () => {
   const given = { of: { deviceOpen: false, lastReceivedMsAgo: null } };
   expect(examine({ ...given, around: { isAttached: () => false } })).toEqual([]);
 });
@@ -323,7 +334,7 @@ it.each<[string, string[], RegExp]>([
   ["without a secret", [], /filter .*; set spec\.control\.secretRef/],
   ["with a secret", ["61"], /filter its messages in the underlay$/],
 ])(
-  "reports a flood at a control connection %s, and not a few dropped messages",
+  "reports a flood of control messages %s, but not a few dropped messages",
   (_, secrets, remedy) => {
     const state = (dropped: number): Partial<TunnelState> => ({
       tunnel: tunnel({ control: tunnelControl({ secrets }) }),
@@ -339,7 +350,7 @@ it.each<[string, string[], RegExp]>([
     const [found, ...others] = examined(20_000);
     expect(others).toEqual([]);
     expect(found?.finding).toMatch(
-      /^20000 control messages in the name of 192\.0\.2\.2 were dropped/,
+      /^dropped 20000 control messages with source address 192\.0\.2\.2/,
     );
     expect(found?.remedy).toMatch(remedy);
   },

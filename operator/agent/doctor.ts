@@ -1,6 +1,6 @@
 /**
- * Says in words why a pseudowire does not pass frames. Pure: from two looks at the counters, and from the datagrams that
- * were captured in between. Each finding is a function in findings/; to add one is a file there, and a line here.
+ * Explains why a pseudowire does not pass frames. Pure: the input is two snapshots of the counters and the datagrams
+ * captured in between. To add a finding, add a function in findings/ and a line here.
  */
 import type { Listing, SessionState, TunnelState } from "../../datapath/datapath.ts";
 import { sessionOnWire } from "../../datapath/on-wire.ts";
@@ -64,7 +64,7 @@ const SESSION_FINDINGS: readonly SessionFinding[] = [
   silence,
 ];
 
-/** @param wires by the name of the tunnel: what was captured between the two looks */
+/** @param wires the captured datagrams, by the name of the tunnel */
 export function diagnose(
   before: Listing,
   after: Listing,
@@ -120,7 +120,7 @@ function tunnelCase(
   };
 }
 
-/** Takes the capture's number where it is larger than the datapath's. */
+/** Returns the larger of the capture's and the datapath's numbers. */
 function withEndpointSightings(
   grown: EndpointCounters,
   { control }: TunnelState,
@@ -152,7 +152,10 @@ function withSightings(grown: SessionCounters, sightings: SessionSightings): Ses
   return { ...grown, ...Object.fromEntries(more) };
 }
 
-/** A device that is up refuses frames that are too large; and those that are too short, which the capture shows. */
+/**
+ * Counts frames that a device refused while it was up as oversize. A device also refuses frames that are too short: the
+ * capture shows those.
+ */
 function withDeviceErrors(
   grown: SessionCounters,
   before: SessionState | undefined,
@@ -165,7 +168,7 @@ function withDeviceErrors(
   return { ...grown, rxOversize: grown.rxOversize + refused };
 }
 
-/** How much each counter has grown; one that began again counts as a new one. */
+/** Returns the growth of each counter. A counter that was reset has grown by its present value. */
 function growth<T extends EndpointCounters | SessionCounters>(before: T | undefined, after: T): T {
   const earlier = new Map(Object.entries(before ?? {}));
   const entries = Object.entries(after).map(([name, value]: [string, number]) => {

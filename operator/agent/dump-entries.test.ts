@@ -15,7 +15,7 @@ const listing = {
 } as unknown as Listing;
 const links = new Map([[linkId.pseudowire("shop/lan"), { name: "wan0" } as Link]]);
 
-it("has the names that interfaces have now", () => {
+it("shows the present names of interfaces", () => {
   const names = (entries: readonly DumpEntry[]) =>
     withInterfaces(entries, listing, links, (name) => name === "theirs0").map(
       ({ interface: name }) => name,
@@ -25,14 +25,14 @@ it("has the names that interfaces have now", () => {
     "wan0",
     "wan0",
   ]);
-  // Somebody else's, and one of theirs that has been renamed.
+  // A foreign device, and a foreign device that was renamed.
   expect(names([entry({ interface: "theirs0" }), entry({ interface: "theirs1" })])).toEqual([
     "theirs0",
     "",
   ]);
 });
 
-it("has frames that a device refused among the errors, of its tunnel, too", () => {
+it("counts frames that a device refused as errors of session and tunnel", () => {
   const counters = { rxPackets: 10, rxErrors: 1, txPackets: 4 };
   const entries = [
     entry({ sessionId: null, owner: "L2tpTunnel branch", counters }),

@@ -1,11 +1,11 @@
-/** Entries of a dump as the node has them now; the kernel's L2TP does not know all of it. Pure. */
+/** Completes the entries of a dump with values that the kernel's L2TP does not know. Pure. */
 import type { DumpEntry, Listing } from "../../datapath/datapath.ts";
 import type { PresentLinks } from "../../model/attachments/index.ts";
 import { linkId } from "../../model/link-label.ts";
 
 const ofSession = (key: string): string => `L2tpSession ${key}`;
 
-/** With the names that interfaces have now. @param exists whether the node has a link of the name */
+/** Returns the entries with the present names of interfaces. @param exists returns true if the node has such a link */
 export function withInterfaces(
   entries: readonly DumpEntry[],
   { sessions }: Listing,
@@ -20,13 +20,13 @@ export function withInterfaces(
   );
   return entries.map((entry) => {
     const given = entry.interface;
-    // Nothing tells whose a device is that somebody else has renamed or moved.
+    // A foreign device that was renamed or moved cannot be found.
     const name = names.get(entry.owner ?? "") ?? (given !== "" && exists(given) ? given : "");
     return name === given ? entry : { ...entry, interface: name };
   });
 }
 
-/** With the frames that devices have refused as errors, and no longer as received. */
+/** Returns the entries with frames that devices refused counted as errors, not as received. */
 export function withRefusedFrames(
   entries: readonly DumpEntry[],
   { sessions }: Listing,

@@ -1,4 +1,4 @@
-/** Looks at the node twice, and at its datagrams in between: for `l2tpctl doctor`. */
+/** Examines the node for `l2tpctl doctor`: two snapshots of the counters, and a capture in between. */
 import type { Listing } from "../../datapath/datapath.ts";
 import { findLink } from "../../linux/netlink/link.ts";
 import { attachmentMode } from "../../model/attachments/index.ts";
@@ -18,7 +18,7 @@ import type { PassState } from "./pass-state.ts";
 import { attachmentRows, sessionRows, tunnelRows } from "./report.ts";
 import { watchUnderlay } from "./underlay-watch.ts";
 
-/** @param requireState returns the state of the last pass, or throws */
+/** @param seconds duration of the capture @param requireState returns the state of the last pass, or throws */
 export async function examine(
   agent: Agent,
   seconds: number,

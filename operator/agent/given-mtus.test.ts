@@ -39,7 +39,7 @@ function resolved(pathMtu: number, mtu?: number): ResolvedSession {
   };
 }
 
-it("is of the first pod of a session that is not leaving", () => {
+it("holds the MTU of the session's first pod that is not leaving", () => {
   const where = { kind: "pseudowire", datapath: "Userspace", index: 7, sessionId: 128 } as const;
   const device = { ...where, mtu: 1446, isLowered: false };
   const held = heldMtus([
@@ -56,7 +56,7 @@ it("is of the first pod of a session that is not leaving", () => {
   );
 });
 
-it("is written down when spec.mtu changes, and after an upgrade", () => {
+it("records the MTU after an upgrade, and when spec.mtu changes", () => {
   const store = new AttachmentStore(folder);
   const old = attachment();
   store.put(old);
@@ -71,7 +71,7 @@ it("is written down when spec.mtu changes, and after an upgrade", () => {
   expect([...store.all()]).toEqual([{ ...old, mtu: { pathMtu: 1300, specMtu: 1280 } }]);
 });
 
-it("is written down when a path is known for the first time", () => {
+it("records the MTU when the path becomes known", () => {
   const store = new AttachmentStore(folder);
   const guessed = attachment({ mtu: givenMtu(resolved(1500), false) });
   store.put(guessed);
@@ -84,7 +84,7 @@ it("is written down when a path is known for the first time", () => {
   ]);
 });
 
-it("adds nothing for a session or an attachment that is gone", () => {
+it("records nothing for a deleted session or attachment", () => {
   const store = new AttachmentStore(folder);
   recordMtus(store, [attachment()], new Map([["shop/lan", resolved(1500)]]), everywhere);
   expect([...store.all()]).toEqual([]);

@@ -1,4 +1,4 @@
-/** Keeps, with each attachment, the MTU that its pod was given: while the pod is there, it does not follow the path. */
+/** Records the MTU of each attached pod. While a pod is attached, its MTU does not follow the path. */
 import { sameData } from "../../l2tp/same-data.ts";
 import {
   type Attachment,
@@ -9,12 +9,12 @@ import type { ResolvedSession } from "../resolve/resolved.ts";
 import type { HeldMtu } from "../resolve/session-mtu.ts";
 import type { AttachmentStore } from "./attachments.ts";
 
-/** The record for a pod that attaches to the session now. @param isKnown false: its MTU is a guess, without a path */
+/** Returns the record for a pod that attaches now. @param isKnown false: the path is unknown, and the MTU a guess */
 export function givenMtu({ object, pathMtu }: ResolvedSession, isKnown: boolean): GivenMtu {
   return { pathMtu: isKnown ? pathMtu : null, specMtu: object.spec.mtu ?? null };
 }
 
-/** The MTUs of sessions by key. @param living attachments whose pods are there: the first of a session counts */
+/** Returns the MTUs of sessions by key. @param living attachments of existing pods; the first of a session counts */
 export function heldMtus(living: readonly Attachment[]): ReadonlyMap<string, HeldMtu> {
   const held = new Map<string, HeldMtu>();
   for (const { session, leaving, mtu, device } of living) {
@@ -25,8 +25,8 @@ export function heldMtus(living: readonly Attachment[]): ReadonlyMap<string, Hel
 }
 
 /**
- * Writes down what the sessions have now, where that may differ from the record: spec.mtu has changed, a path is known for
- * the first time, or an earlier version has left no record.
+ * Saves the sessions' MTUs if the record is outdated: spec.mtu changed, the path became known, or an earlier version
+ * left no record.
  */
 export function recordMtus(
   store: AttachmentStore,

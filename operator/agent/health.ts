@@ -8,17 +8,17 @@ import { watchAgent } from "./metrics.ts";
 export interface AgentHealthOptions {
   readonly listen: string;
   readonly metricsSessions: number;
-  /** Where something is measured already. */
+  /** A registry that already has metrics; undefined: a new one. */
   readonly registry: Registry | undefined;
 }
 
-/** @throws Error where the address is none, or taken */
+/** @throws Error if the address is invalid or in use */
 export function serveAgentHealth(
   agent: Agent,
   { listen, metricsSessions, registry = createRegistry() }: AgentHealthOptions,
 ): Promise<HealthServer> {
   const refresh = watchAgent(registry, agent, metricsSessions);
-  // The API server's absence makes no agent sick: what runs goes on without it.
-  const unready = () => (agent.state === null ? "the objects have not been read yet" : null);
+  // The agent stays healthy without the API server: programmed sessions keep running.
+  const unready = () => (agent.state === null ? "objects not loaded" : null);
   return serveHealth({ address: listen, registry, refresh, sick: () => null, unready });
 }

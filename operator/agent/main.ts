@@ -1,4 +1,4 @@
-/** l2tp-agent: makes a node's tunnels, sessions and pod interfaces what the objects say. */
+/** l2tp-agent: programs a node's tunnels, sessions and pod interfaces from the objects. */
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setFlagsFromString } from "node:v8";
@@ -16,8 +16,8 @@ import { readOptions } from "./options.ts";
 import { serveAgent } from "./serve.ts";
 import { lockStateFolder } from "./state-lock.ts";
 
-// Each pass leaves garbage. By default V8 lets it grow to several times what is in use before it
-// collects the old part of it. On a node, memory is scarcer than the agent's processor time.
+// Each pass leaves garbage. By default, V8's old generation grows to several times the memory in use before a
+// collection. On a node, memory is scarcer than the agent's processor time.
 setFlagsFromString("--memory-saver-mode");
 
 const options = readOptions();
@@ -31,7 +31,7 @@ function refuse(message: string): never {
 const { manifests, node = "" } = options;
 if (!options.teardown && node === "") {
   refuse(
-    "--node <name> is needed, and --manifests <dir> unless the objects are in a cluster, as in\n" +
+    "missing --node <name>, and --manifests <dir> unless the objects are in a cluster; for example\n" +
       "  l2tp-agent --manifests /etc/l2tp-cni --node edge-1\n(see l2tp-agent --help)",
   );
 }
@@ -40,16 +40,16 @@ if (
   manifests !== undefined &&
   statSync(manifests, { throwIfNoEntry: false })?.isDirectory() !== true
 ) {
-  refuse(`no folder ${manifests}; create it and put the manifests there (--manifests)`);
+  refuse(`--manifests: ${manifests} does not exist or is not a directory; create it`);
 }
 if (options.datapath !== "kernel" && !options.datapathExternal && !existsSync("/dev/net/tun")) {
-  refuse("no /dev/net/tun; load the module (modprobe tun), or give it to the container");
+  refuse("/dev/net/tun is missing; load the module (modprobe tun), or mount it into the container");
 }
 if (process.geteuid?.() !== 0) {
-  refuse("it must run as root: network namespaces and TAP devices need it");
+  refuse("must run as root: network namespaces and TAP devices require it");
 }
 if (options.teardown && (await isServed(options.socket))) {
-  refuse(`an agent runs on ${options.socket}; stop it first, then tear down`);
+  refuse(`an agent serves ${options.socket}; stop it before --teardown`);
 }
 try {
   lockStateFolder(options.stateDir);
@@ -71,7 +71,7 @@ const agent = new Agent({
   startsDatapath: !options.datapathExternal,
   resyncMs: options.resync * 1000,
   log,
-  reached(step) {
+  failpoint(step) {
     if (step === options.exitAt) process.kill(process.pid, "SIGKILL");
   },
 });
@@ -91,36 +91,36 @@ async function openClusterOrRefuse(): Promise<OpenCluster> {
     return await openCluster({ ...options, env: process.env, node, cache, log });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return refuse(`${reason}; give --manifests <dir>, or --kubeconfig <file>`);
+    return refuse(`${reason}; set --manifests <dir> or --kubeconfig <file>`);
   }
 }
 
 if (options.teardown) await teardown();
 else await run();
 
-/** Only where no agent runs: it would put all of it back. */
+/** Requires that no agent runs: an agent would program everything again. */
 async function teardown(): Promise<void> {
   const { actions, failures } = await agent.teardown();
   agent.stop();
   for (const [object, { message }] of failures) log.error({ object }, message);
-  if (failures.size > 0) refuse(`${failures.size} objects could not be taken off; try again`);
-  log.info({ changes: actions }, "nothing of ours is on the node any more");
+  if (failures.size > 0) refuse(`failed to delete ${failures.size} objects; try again`);
+  log.info({ changes: actions }, "teardown complete");
 }
 
-/** In a container the folders above are not the node's: the plugin has the last word. */
+/** Only warns: in a container the parent folders are not the node's, so the plugin decides. */
 function warnOfSocket(): void {
   try {
     requireSafeSocket(options.socket);
   } catch (error) {
     const { message } = error as Error;
-    log.warn(`--socket ${options.socket}: ${message}; the CNI plugin refuses it as it is`);
+    log.warn(`--socket ${options.socket}: ${message}; the CNI plugin refuses this socket`);
   }
 }
 
 async function run(): Promise<void> {
-  // First of all, so that two agents never work on one node.
+  // Before everything else, so that two agents never work on one node.
   const server = await serveAgent(agent, options.socket).catch((error: Error) =>
-    refuse(`${error.message}; end what is there, or give this agent --socket and --state-dir`),
+    refuse(`${error.message}; stop its owner, or set --socket and --state-dir for this agent`),
   );
   warnOfSocket();
   const { daemonset, marker } = options;
@@ -133,9 +133,12 @@ async function run(): Promise<void> {
     server.close();
     if (await uninstalling?.isUninstalled()) {
       const { actions, failures } = await agent.teardown();
-      log.info({ changes: actions, failed: failures.size }, "uninstalled from the node");
+      log.info(
+        { changes: actions, failed: failures.size },
+        "release uninstalled; teardown complete",
+      );
     } else {
-      log.info({ signal }, "stopping; the datapath goes on");
+      log.info({ signal }, "stopping; the datapath keeps running");
     }
     agent.stop();
     process.exit(0);

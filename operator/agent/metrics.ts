@@ -1,10 +1,10 @@
-/** The agent's metrics: what the data planes count, read when somebody asks. */
+/** The agent's metrics: counters of the datapaths, read at each scrape. */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { TunnelState } from "../../datapath/datapath.ts";
 import type { SessionCounters } from "../../model/model.ts";
 import type { Agent } from "./agent.ts";
 
-/** By the counter, what has gone wrong with a frame, and which way it went. */
+/** Counters of dropped frames, each with its direction and reason. */
 const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = [
   ["txErrors", "transmit", "error"],
   ["txSpoofed", "transmit", "spoofed"],
@@ -28,13 +28,13 @@ const CONTROL_EVENTS = [
   "received",
   "retransmitted",
   "unauthenticated",
-  // Before they were decoded.
+  // Dropped before they were decoded.
   "dropped",
 ] as const;
 
 /**
- * @param maxSessions how many sessions have figures of their own: the others only count in the sums
- * @returns reads the figures, to be called before they are told
+ * @param maxSessions maximum number of sessions with series of their own; all count in the sums
+ * @returns a function that reads the counters; call it before each scrape
  */
 export function watchAgent(
   registry: Registry,
@@ -45,19 +45,19 @@ export function watchAgent(
   const perSession = ["namespace", "session", "direction"] as const;
   const objects = new Gauge({
     name: "l2tp_cni_objects",
-    help: "What the node's data planes have.",
+    help: "Number of programmed objects, by kind.",
     labelNames: ["kind"],
     registers,
   });
   const sums = new Counter({
     name: "l2tp_cni_packets_total",
-    help: "Frames of all sessions of the node that there are now, by direction as the node sees it.",
+    help: "Frames of all present sessions of the node, by direction as seen from the node.",
     labelNames: ["direction"],
     registers,
   });
   const packets = new Counter({
     name: "l2tp_cni_session_packets_total",
-    help: "Frames of a session, by direction as the node sees it.",
+    help: "Frames of a session, by direction as seen from the node.",
     labelNames: perSession,
     registers,
   });
@@ -69,32 +69,32 @@ export function watchAgent(
   });
   const discards = new Counter({
     name: "l2tp_cni_session_discards_total",
-    help: "Frames of a session that went nowhere, by what was wrong.",
+    help: "Dropped frames of a session, by direction and reason.",
     labelNames: [...perSession, "reason"] as const,
     registers,
   });
   const alive = new Gauge({
     name: "l2tp_cni_tunnel_alive",
-    help: "Of a tunnel with a control connection: 1 while the peer is there.",
+    help: "1 while the tunnel's control connection is established.",
     labelNames: ["tunnel"],
     registers,
   });
   const ofRemote = ["tunnel", "remote"] as const;
   const peerAlive = new Gauge({
     name: "l2tp_cni_tunnel_remote_alive",
-    help: "Of each of a managed tunnel's remotes, its backups included: 1 while it is there.",
+    help: "1 while the control connection to this remote or backup is established.",
     labelNames: ofRemote,
     registers,
   });
   const carrying = new Gauge({
     name: "l2tp_cni_tunnel_remote_active",
-    help: "1 for the one of a managed tunnel's remotes that carries its frames.",
+    help: "1 for the active remote of a managed tunnel, else 0.",
     labelNames: ofRemote,
     registers,
   });
   const messages = new Counter({
     name: "l2tp_cni_control_messages_total",
-    help: "Control messages of a tunnel's connection, by what became of them.",
+    help: "Control messages of a tunnel, by event.",
     labelNames: ["tunnel", "event"],
     registers,
   });
@@ -115,7 +115,7 @@ export function watchAgent(
     }
   };
   return async () => {
-    // What has gone is not told any more, nor is anything that cannot be read.
+    // Removes the series of deleted objects, and all series if the counters cannot be read.
     for (const metric of told) metric.reset();
     const { tunnels, sessions } = await agent.node.measure();
     objects.set({ kind: "tunnel" }, tunnels.length);

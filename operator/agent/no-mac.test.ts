@@ -7,7 +7,7 @@ const MAC = "02:00:5e:00:53:01";
 const object = { spec: { pseudowireType: "IP" } } as L2tpSession;
 const bare = { object, session: session({ pseudowireType: "IP" }) };
 
-it("refuses a MAC address, and IPAM that needs one, for a session of IP datagrams alone", () => {
+it("rejects a MAC address, and IPAM that needs one, only for a session of type IP", () => {
   expect(() => requireNoMac(bare, { mac: MAC })).toThrow(
     `mac ${MAC}: L2tpSession default/s1 has spec.pseudowireType IP, whose interface has no MAC address`,
   );

@@ -1,6 +1,6 @@
 /**
- * The agent's view of its node, and how it changes it: observe → plan → apply, over everything or over
- * one session. Callers see to it that one call runs at a time (mutex.ts).
+ * Observes and changes the node: observe → plan → apply, for all objects or for one session. Callers must run one
+ * call at a time (mutex.ts).
  */
 
 import { statSync } from "node:fs";
@@ -28,26 +28,26 @@ import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
 import { withDeviceErrors } from "./device-errors.ts";
-import { type DeviceTags, deviceTags, settleTags, withTagCounts } from "./device-tags.ts";
+import { applyTags, type DeviceTags, deviceTags, withTagCounts } from "./device-tags.ts";
 import { withInterfaces, withRefusedFrames } from "./dump-entries.ts";
 import { assemble, observeLinks, type Scope, type SeenLinks } from "./observe.ts";
 import { linkOf, PodDevices } from "./pod-devices.ts";
 import { findLinkIn, isAlive } from "./pod-netns.ts";
-import { type PortGuard, portGuards, settleGuards, withGuardDrops } from "./port-guards.ts";
+import { applyGuards, type PortGuard, portGuards, withGuardDrops } from "./port-guards.ts";
 
 interface PassResult {
   readonly actions: readonly Action[];
   readonly failures: Failures;
 }
 
-/** What stands on the node before a pass. */
+/** The state of the node before a pass. */
 export interface Observation {
   readonly listing: Listing;
   readonly observed: Observed;
   readonly living: readonly Attachment[];
 }
 
-/** What there is of one session. */
+/** The observed part of the node that serves one session. */
 interface Seen {
   readonly listing: Listing;
   readonly observed: Observed;
@@ -69,12 +69,13 @@ export class Node {
   readonly #name: string;
   readonly #attachments: AttachmentStore;
   readonly #devices: PodDevices;
-  /** Of what the last pass wanted: for who looks in between. */
+  /** Names of tunnels by tunnel ID, as the last pass desired them. */
   #tunnels: ReadonlyMap<number, string> = new Map();
+  /** Keys of sessions by session ID, as the last pass desired them. */
   #sessions: ReadonlyMap<number, string> = new Map();
-  /** Of the bridge ports that the last pass wanted. */
+  /** Filters of the bridge ports that the last pass desired. */
   #guards: readonly PortGuard[] = [];
-  /** The devices that the last pass wanted, if the kernel rewrites their frames. */
+  /** Devices with tag rules that the last pass desired. */
   #tags: readonly DeviceTags[] = [];
   #held: ReadonlySet<string> = new Set();
 
@@ -90,30 +91,30 @@ export class Node {
     this.datapaths.close();
   }
 
-  /** The names of tunnels by their ids, as the last pass wanted them. */
+  /** The names of tunnels by tunnel ID, as the last pass desired them. */
   get tunnelNames(): ReadonlyMap<number, string> {
     return this.#tunnels;
   }
 
-  /** Keys of the sessions that the last pass left alone, for an attachment that cannot be read. */
+  /** Keys of the sessions that the last pass kept unchanged because of an unreadable attachment file. */
   get held(): ReadonlySet<string> {
     return this.#attachments.unreadable.length === 0 ? new Set() : this.#held;
   }
 
-  /** All that is programmed, with its counters. */
+  /** Returns all programmed objects with their counters. */
   async look(): Promise<Listing> {
     const listing = await this.datapaths.peek(this.#names());
     const counted = withTagCounts(listing, this.socket, this.#tags);
     return withGuardDrops(counted, this.socket, this.#guards);
   }
 
-  /** As `look`, and what devices refused is an error and not received. Asks each pod that has one. */
+  /** Like `look`, but counts frames that devices refused as errors. Reads statistics in pods, so it takes longer. */
   async measure(): Promise<Listing> {
     const livingOf = (key: string) => this.#attachments.livingOf(key);
     return withDeviceErrors(await this.look(), this.socket, livingOf);
   }
 
-  /** All that the node's datapaths have, ours or not, with the interfaces that exist. */
+  /** Returns all tunnels and sessions of the node's datapaths, including foreign ones. */
   async dump(): Promise<DumpEntry[]> {
     const listing = await this.measure();
     const entries = withRefusedFrames(await this.datapaths.dump(this.#names()), listing);
@@ -121,14 +122,14 @@ export class Node {
     return withInterfaces(entries, listing, this.presentLinks(), exists);
   }
 
-  /** As the last pass knew them. */
+  /** Names as of the last pass. */
   #names(): Names {
     return { sessions: this.#sessions, tunnelName: (id) => this.#tunnels.get(id) };
   }
 
   /**
-   * @param unlabelled if devices may be in unknown pods, where labels are not seen: the keys of
-   * sessions by their ids
+   * @param unlabelled keys of sessions by session ID, if devices may be in unknown pods, where their labels are not
+   * visible; else null
    */
   async observe(
     tunnelName: Names["tunnelName"],
@@ -152,21 +153,21 @@ export class Node {
     return this.#attachments.get(attachmentKey(attachment)) ?? attachment;
   }
 
-  /** The interface of an attachment as it is now. */
+  /** Returns the present interface of an attachment. */
   podLink(attachment: Attachment): Link | undefined {
     const scope = { ids: idsOf(attachment.session, attachment), names: [], attachment };
     const { links } = this.#links(scope);
     return linkOf(attachment, new Map(links.map((link) => [link.id, link])));
   }
 
-  /** The interfaces of living pods as they are now, by the IDs of the links. */
+  /** Returns the present links of the node and of living pods, by link ID. */
   presentLinks(): ReadonlyMap<string, Link> {
     const living = [...this.#attachments.all()].filter(isAlive);
     const { links } = this.#links({ living });
     return new Map(links.map((link) => [link.id, link]));
   }
 
-  /** Makes the whole node what `resolved` and the attachments say. */
+  /** Brings the whole node to the state that `resolved` and the attachments desire. */
   async converge(
     resolved: Pick<Resolved, "tunnels" | "sessions">,
     spared: Spared,
@@ -214,7 +215,7 @@ export class Node {
     return this.#withTags(result, this.#tags);
   }
 
-  /** The devices of the sessions whose frames the kernel rewrites. */
+  /** Returns the devices with tag rules. */
   #tagsOf(
     sessions: Iterable<ResolvedSession>,
     attachmentsOf: (session: string) => readonly Attachment[],
@@ -226,9 +227,9 @@ export class Node {
     );
   }
 
-  /** A pod is not told that its interface is there before its frames are rewritten. */
+  /** Sets the tag filters. A failure fails the session, so that ADD does not succeed without the filters. */
   #withTags(result: PassResult, tags: readonly DeviceTags[]): PassResult {
-    const failures = settleTags(this.socket, tags);
+    const failures = applyTags(this.socket, tags);
     if (failures.size === 0) return result;
     return { ...result, failures: new Map([...failures, ...result.failures]) };
   }
@@ -239,7 +240,7 @@ export class Node {
     return holdUnknown(desired, observed, [...this.#attachments.all()]);
   }
 
-  /** What an attachment and its session lack: nothing where all is as it should be. */
+  /** Plans the changes for an attachment and its session; no actions: both have the desired state. */
   async planFor(
     resolved: ResolvedSession,
     attachment: Attachment,
@@ -251,7 +252,7 @@ export class Node {
     const forwarding = forwardings(listing)(resolved);
     const present = this.#devices.known(attachments, seen.links);
     const whole = desireSession(resolved, attachments, this.#name, forwarding, present);
-    // Where nobody is attached, a session that could not be programmed need not be now.
+    // A session that is not programmed and has no pod is left to the next whole pass.
     const hasLink = whole.sessions.some(({ link }) => link !== null);
     const isIdle = !hasLink && listing.sessions.length === 0;
     const tunnels = [tunnel];
@@ -261,20 +262,20 @@ export class Node {
       links: whole.links.filter(({ id }) => ids.has(id)),
       pairs: whole.pairs.filter(({ port }) => ids.has(port)),
     };
-    // The tunnel is a matter of the next whole pass.
+    // Changes of the tunnel are left to the next whole pass.
     const observed = { ...seen, tunnels };
     const desired = this.held.has(session.key) ? keepBridge(wanted, observed) : wanted;
     return { desired, observed, actions: plan(desired, observed, traitsOf) };
   }
 
-  /** What there is of a session and one of its attachments. */
+  /** Observes a session and one of its attachments. */
   async #observeSession(
     resolved: ResolvedSession,
     attachment: Attachment,
     ids: ReadonlySet<string>,
   ): Promise<Seen> {
     const { session } = resolved;
-    // The datapath answers while the kernel is asked.
+    // The datapath process answers while the links are read.
     const listed = this.datapaths.find(resolved);
     listed.catch(() => {});
     const look = (device: string) =>
@@ -286,13 +287,13 @@ export class Node {
     const expected = ownDeviceName(resolved, undefined);
     const seen = look(expected);
     const listing = await listed;
-    // Its ends may have agreed on another id than the object's.
+    // The negotiated session ID can differ from the object's, and with it the device's name.
     const name = ownDeviceName(resolved, listing.sessions[0]);
     const living = isAlive(attachment) ? [attachment] : [];
     return { listing, observed: assemble(listing, name === expected ? seen : look(name), living) };
   }
 
-  /** Why no pod can have the session now; null: it can. @throws ConnectionError */
+  /** Returns the reason why no pod can attach to the session now; null: a pod can. @throws ConnectionError */
   async whyNotAgreed(resolved: ResolvedSession): Promise<string | null> {
     const { session, tunnel } = resolved;
     const traits = traitsOf(tunnel.datapath);
@@ -301,10 +302,10 @@ export class Node {
     const [state] = (await this.datapaths.find(resolved)).sessions;
     const control = state?.session.tunnel === session.tunnel ? state.control : undefined;
     if (control?.established) return null;
-    return control?.lastEnding?.why ?? "the ends have not agreed on it yet";
+    return control?.lastEnding?.why ?? "it is being negotiated with the peer";
   }
 
-  /** Makes one attachment and its session what they should be. */
+  /** Brings one attachment and its session to their desired state. */
   async convergeFor(resolved: ResolvedSession, attachment: Attachment): Promise<Failures> {
     const { desired, observed, actions } = await this.planFor(resolved, attachment);
     const attachments = this.#attachments.livingOf(resolved.session.key);
@@ -318,14 +319,14 @@ export class Node {
   }
 
   /**
-   * Takes an interface away whose session nobody can resolve now: its manifest is broken. The
-   * session's own device goes for good; it is made anew when the session is whole again.
+   * Deletes an interface whose session cannot be resolved, such as for an invalid manifest. If the interface is the
+   * session's own device, the session is deleted, too. A pass recreates it when the manifest is valid.
    */
   async removeInterface(attachment: Attachment): Promise<void> {
     const { device } = this.#current(attachment);
     if (device?.kind === "pseudowire" && device.datapath !== null) {
       const { session: key } = attachment;
-      // Nobody knows now in which it is; what is not there is deleted.
+      // The session's datapath is unknown. Deleting a missing session succeeds.
       const datapaths = DATAPATHS.filter(({ traits }) => traits.device.name === device.datapath);
       for (const { traits } of datapaths) await this.#removeSession(traits, key);
     }
@@ -341,9 +342,8 @@ export class Node {
   }
 
   /**
-   * Takes an interface away of which only its name is known, and that ADD has made. Its session has
-   * left it.
-   * @param netns the pod's, as the runtime says
+   * Deletes an interface that an ADD created, and of which only the name is known. Its session must be released before.
+   * @param netns path of the pod's network namespace, from the runtime
    */
   async removeLeftInterface(netns: string | null, name: string): Promise<void> {
     const link = netns === null ? undefined : findLinkIn(netns, name);
@@ -359,7 +359,7 @@ export class Node {
 
   async #removeSession(traits: DatapathTraits, key: string): Promise<void> {
     const { name, makesDevices } = traits;
-    // A device that the datapath makes goes with the session.
+    // A datapath that creates devices deletes the device with the session.
     const device: Change[] = makesDevices ? [] : [{ op: "deleteDevice", key }];
     await this.datapaths.apply(name, [...device, { op: "deleteSession", key }]);
   }
@@ -378,7 +378,7 @@ export class Node {
       present: new Map(observed.links.map((link) => [link.id, link])),
       sessionOfAttachment: (key) => this.#attachments.get(key)?.session,
     });
-    // A pod is not told that its interface is there before its port is guarded.
-    return { actions, failures: new Map([...settleGuards(this.socket, guards), ...failures]) };
+    // A failed filter fails the session, so that ADD does not succeed without the filter.
+    return { actions, failures: new Map([...applyGuards(this.socket, guards), ...failures]) };
   }
 }

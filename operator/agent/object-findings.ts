@@ -1,4 +1,4 @@
-/** What is wrong by the objects alone, before anybody looks at a frame: for the doctor. Pure. */
+/** The doctor's findings from objects and conditions, without counters and captures. Pure. */
 import { describeFault } from "../../model/problem.ts";
 import type { AttachmentRow, Finding, SessionRow, TunnelRow } from "../agent-protocol.ts";
 import type { Rejection } from "../resolve/intake.ts";
@@ -21,7 +21,7 @@ export function objectFindings(input: DoctorInput): Finding[] {
       aboutConditions(`L2tpSession ${name}`, conditions),
     ),
   ];
-  // What has conditions of its own speaks for itself.
+  // The conditions of an object already report its rejection.
   const spoken = new Set(objects.map(({ object }) => object));
   const silent = input.rejections.filter(({ kind, key }) => !spoken.has(`${kind} ${key}`));
   return [

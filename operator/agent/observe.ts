@@ -1,4 +1,4 @@
-/** What is on the node now: our links by netlink, tunnels and sessions by the datapath. */
+/** Observes the node: l2tp-cni's links by netlink, tunnels and sessions from the datapaths' listing. */
 
 import type { Listing } from "../../datapath/datapath.ts";
 import { deviceKind, deviceKindOfLink, traitsOf } from "../../datapath/registry/datapaths.ts";
@@ -16,36 +16,36 @@ import type { Link, Observed } from "../../model/plan.ts";
 import { listStack } from "./pod-stack.ts";
 import { hasStrayDevice } from "./stray-device.ts";
 
-/** Our links, and the sessions whose devices exist as long as they do (`DeviceKind.isSessions`). */
+/** Links of l2tp-cni, and the sessions whose devices the kernel deletes with them (`DeviceKind.isSessions`). */
 export interface SeenLinks {
   readonly links: readonly Link[];
-  /** Keys of sessions by the session ID that the kernel knows them by. */
+  /** Keys of sessions by the session ID in the kernel. */
   readonly kernelSessions: ReadonlyMap<number, string>;
   /** Session IDs of such devices, by the IDs of the links. */
   readonly sessionIds: ReadonlyMap<string, number>;
-  /** Links in pods of attachments whose interfaces were not found, by attachment and index. */
+  /** Functions from a link's index to the link in the pod, by the key of an attachment without a found interface. */
   readonly candidates: ReadonlyMap<string, (index: number) => Link | undefined>;
-  /** Names of Ethernet devices of the node that could be the kernel's L2TP's, and that no session has. */
+  /** Names of Ethernet devices of the node that could be the kernel's L2TP's, and belong to no session. */
   readonly unclaimed: readonly string[];
 }
 
-/** The part of the node to look at. */
+/** The part of the node to observe. */
 export type Scope =
   /** All of the node, and the pods of living attachments. */
   | { readonly living: readonly Attachment[] }
-  /** What serves one session in one pod. */
+  /** The links of one session in one pod. */
   | {
       readonly ids: ReadonlySet<string>;
       /** The names of links on the node. */
       readonly names: readonly string[];
-      /** Its pod is looked into; null: that has gone. */
+      /** The attachment whose pod is observed; null: the pod does not exist. */
       readonly attachment: Attachment | null;
     };
 
 /**
- * The links in the scope that are ours. On the node a label identifies them. A pod can write labels, so in a pod the
- * record of the attachment identifies them.
- * @param all attachments, also those of pods that have gone
+ * Returns the links of l2tp-cni in the scope. On the node a label identifies them. A pod can write labels, so in a pod
+ * the record of the attachment identifies them.
+ * @param all attachments, including those of deleted pods
  */
 export function observeLinks(
   socket: NetlinkSocket,
@@ -59,8 +59,8 @@ export function observeLinks(
 }
 
 /**
- * What is programmed, and the links that go with it: a device that exists as long as its session is a session's only
- * where frames are forwarded by that id.
+ * Combines the programmed objects with the observed links. A kernel device belongs to a session only if the session
+ * forwards frames with the device's session ID.
  */
 export function assemble(
   listing: Listing,
@@ -83,7 +83,7 @@ export function assemble(
     ...openedLinks(listing, candidates, living),
   ];
   return {
-    // A tunnel that has lost a part is no longer the one that is wanted, and is replaced.
+    // Tunnel ID 0 differs from every desired one, so that the plan replaces a tunnel that has lost a part.
     tunnels: listing.tunnels.map(({ tunnel, isLost }) =>
       isLost ? { ...tunnel, tunnelId: 0 } : tunnel,
     ),
@@ -95,7 +95,7 @@ export function assemble(
   };
 }
 
-/** Interfaces that a datapath has opened, and that no attachment has a record of. */
+/** Returns interfaces that a datapath has opened, and that no attachment has recorded. */
 function openedLinks(
   { sessions }: Listing,
   candidates: SeenLinks["candidates"],
@@ -112,8 +112,8 @@ function openedLinks(
 }
 
 /**
- * Interfaces that pods moved out of their own namespaces: their sessions, or their ports on the node,
- * still have them. A device that is its session's comes back to the node when such a namespace dies.
+ * Returns interfaces that pods moved to other namespaces: their sessions, or their ports on the node, still have them.
+ * A kernel device returns to the node when such a namespace is deleted.
  */
 function linksElsewhere(
   listing: Listing,
@@ -191,7 +191,7 @@ function see(
   };
 
   function add(link: Link, sessionId: number, key: string): void {
-    // One that stands twice under one ID was labelled by hand; the first is ours.
+    // If two links have one ID, the second was labeled by hand.
     if (links.has(link.id)) return;
     links.set(link.id, link);
     if (!deviceKind(link.datapath)?.isSessions) return;
@@ -201,9 +201,8 @@ function see(
 }
 
 /**
- * The label of a link of the node's. A device that is its session's comes back from a pod that died, with
- * the name and the label that the pod gave it: it counts only under the name that the agent gives, and
- * where no pod has its session's device.
+ * Returns the label of a link on the node. A kernel device returns from a deleted pod with the name and label that the
+ * pod set. So its label counts only if the device has the agent's name, and no pod has the session's device.
  */
 function labelOnNode(info: LinkInfo, left: ReadonlyMap<number, string>): LinkLabel | undefined {
   const label = parseLinkLabel(info.alias);
@@ -214,7 +213,7 @@ function labelOnNode(info: LinkInfo, left: ReadonlyMap<number, string>): LinkLab
   return isNamed && !left.has(label.sessionId ?? 0) ? label : undefined;
 }
 
-/** Anybody can write a label on any link; nobody can choose what kind of link it is. */
+/** True if the link's kind matches the label. A pod can write any label on a link, but cannot change its kind. */
 function canBe({ kind }: LinkInfo, label: Pick<LinkLabel, "kind">): boolean {
   if (label.kind === "pseudowire") return deviceKindOfLink(kind) !== undefined;
   return kind === (label.kind === "bridge" ? "bridge" : "veth");
@@ -236,7 +235,7 @@ function describe(
     mtu: link.mtu,
     ...(link.isEthernet ? { mac: link.mac } : { mac: null, hasMac: false }),
     up: link.up,
-    // On the node the plan takes the link out of a foreign bridge again; in a pod that is the pod's.
+    // On the node the plan removes the link from a foreign bridge. In a pod, bridges are up to the pod.
     bridge: link.master === 0 ? null : (bridges.get(link.master) ?? foreignBridge(link.master)),
     addresses: [],
     routes: [],
@@ -247,7 +246,7 @@ function describe(
 const FOREIGN = "foreign ";
 const foreignBridge = (index: number): string => `${FOREIGN}${index}`;
 
-/** The index of a bridge that is none of ours; undefined: it is one of ours. */
+/** Returns the index of a foreign bridge; undefined for a bridge of l2tp-cni. */
 export function foreignBridgeIndex(bridge: string): number | undefined {
   return bridge.startsWith(FOREIGN) ? Number(bridge.slice(FOREIGN.length)) : undefined;
 }
@@ -255,11 +254,11 @@ export function foreignBridgeIndex(bridge: string): number | undefined {
 interface PodLink {
   readonly link: Link;
   readonly sessionId: number;
-  /** Of the session. */
+  /** The key of the session. */
   readonly key: string;
 }
 
-/** Interfaces of attachments in a pod, with addresses and routes. */
+/** Returns the interfaces of attachments in a pod, with addresses and routes. */
 function podLinks(
   netns: string,
   attachments: readonly Attachment[],
@@ -268,7 +267,7 @@ function podLinks(
   try {
     socket = new NetlinkSocket(NETLINK_ROUTE, netns);
   } catch (error) {
-    // The pod died since we looked.
+    // The pod was deleted meanwhile.
     if (isErrno(error, "ENOENT", "EINVAL")) return { found: [], candidates: new Map() };
     throw error;
   }
@@ -306,7 +305,7 @@ interface Found extends Pick<LinkLabel, "id" | "kind"> {
   readonly sessionId: number;
 }
 
-/** The interface of an attachment: as it was left, or, while it is being made, where it is to stand. */
+/** Finds the interface of an attachment by its recorded index, or by label and name while ADD creates it. */
 function findOf(attachment: Attachment, infos: ReadonlyMap<number, LinkInfo>): Found | undefined {
   const { device } = attachment;
   if (!device) return findUnrecorded(attachment, [...infos.values()]);
@@ -319,8 +318,8 @@ function findOf(attachment: Attachment, infos: ReadonlyMap<number, LinkInfo>): F
 }
 
 /**
- * An interface that ADD has begun to make, or that an earlier version made: by its label, or else by its
- * name. A pod may write any label on its links, so only those count that its own attachments can have.
+ * Finds an interface without a record, from an unfinished ADD or an earlier version: by its label, else by its name. A
+ * pod can write any label on its links, so only the labels of this attachment count.
  */
 function findUnrecorded(attachment: Attachment, infos: readonly LinkInfo[]): Found | undefined {
   const device = { id: linkId.pseudowire(attachment.session), kind: "pseudowire" } as const;

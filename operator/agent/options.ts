@@ -39,46 +39,65 @@ function count(text: string): number {
   return value;
 }
 
-/** Ends the process with a hint where the arguments are not right. */
+/** Returns the parsed arguments. Exits with a hint if they are wrong. */
 export function readOptions(): Options {
   return new Command("l2tp-agent")
     .description(
-      "Makes a node's L2TPv3 tunnels, sessions and pod interfaces what the objects say: those of a folder, or the cluster's.",
+      "Programs this node's L2TPv3 tunnels, sessions and pod interfaces from L2tpTunnel and L2tpSession objects.",
     )
     .version(manifest.version)
     .option(
       "--manifests <dir>",
-      "the folder with L2tpTunnel and L2tpSession YAML; without it, the cluster has them",
+      "folder with L2tpTunnel and L2tpSession YAML; omit to use the API server",
     )
-    .option("--kubeconfig <file>", "how to reach the API server (default: as a pod of the cluster)")
-    .option("--node <name>", "this node's name, as in spec.nodeName of its tunnels")
-    .option("--state-dir <dir>", "attachments and status", "/var/lib/l2tp-cni")
-    .option("--socket <path>", "where CNI and l2tpctl find the agent", DEFAULT_SOCKET)
+    .option(
+      "--kubeconfig <file>",
+      "kubeconfig of the API server (default: the pod's service account)",
+    )
+    .option("--node <name>", "name of this node, as in spec.nodeName of its tunnels")
+    .option("--state-dir <dir>", "folder for attachments and status", "/var/lib/l2tp-cni")
+    .option("--socket <path>", "agent socket for the CNI plugin and l2tpctl", DEFAULT_SOCKET)
     .option("--secrets <dir>", "files NAMESPACE/NAME/KEY, mode 0600 (default: MANIFESTS/secrets)")
     .addOption(
       new Option(
         "--datapath <kind>",
-        "who moves the frames of tunnels that leave it open; auto: the kernel where it can",
+        "default datapath for tunnels with datapath: Auto; auto prefers the kernel",
       )
         .choices(["auto", ...Array.from(apiNames, (name) => name.toLowerCase())])
         .default("auto"),
     )
-    .option("--datapath-socket <path>", "the datapath's control socket (default: beside --socket)")
-    .option("--datapath-external", "never start the datapath: another container runs it", false)
-    .option("--daemonset <namespace/name>", "whose end means: take all of ours off the node")
-    .option("--marker <name>", "the ConfigMap beside it that tells of the end", "l2tp-cni-release")
-    .option("--listen <address>", "where /metrics, /healthz and /readyz are, as in :9402")
-    .option("--metrics-sessions <n>", "sessions with metrics of their own", count, 1000)
-    .option("--secrets-refresh <seconds>", "between two looks at a cluster's Secrets", seconds, 60)
-    .option("--resync <seconds>", "between two periodic passes", seconds, 5)
+    .option("--datapath-socket <path>", "socket of the datapath process (default: beside --socket)")
+    .option(
+      "--datapath-external",
+      "do not start the datapath process: another container runs it",
+      false,
+    )
+    .option(
+      "--daemonset <namespace/name>",
+      "DaemonSet of this agent; if deleted at shutdown, clean up the node",
+    )
+    .option(
+      "--marker <name>",
+      "ConfigMap that marks the release as being uninstalled",
+      "l2tp-cni-release",
+    )
+    .option("--listen <address>", "address of /metrics, /healthz and /readyz, such as :9402")
+    .option(
+      "--metrics-sessions <n>",
+      "maximum number of sessions with own metric series",
+      count,
+      1000,
+    )
+    .option("--secrets-refresh <seconds>", "interval for re-reading Secrets", seconds, 60)
+    .option("--resync <seconds>", "interval of periodic reconciles", seconds, 5)
     .addOption(
-      new Option("--log-level <level>", "least level to log")
+      new Option("--log-level <level>", "minimum level to log")
         .choices(["trace", "debug", "info", "warn", "error"])
         .default("info"),
     )
     .option(
       "--teardown",
-      "take all of ours off the node, end the datapath process, and exit",
+      "delete everything l2tp-cni created on this node, stop the datapath process, exit",
       false,
     )
     .addOption(new Option("--exit-at <step>", "end at this step of an attachment").hideHelp())

@@ -13,8 +13,8 @@ export interface PassState {
   readonly resolved: Resolved;
   readonly failures: Failures;
   readonly programmed: Programmed;
-  /** As it was before the pass. */
+  /** The listing before the pass. */
   readonly listing: Listing;
-  /** As they are after it. */
+  /** The links after the pass. */
   readonly links: PresentLinks;
 }

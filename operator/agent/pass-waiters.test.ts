@@ -4,12 +4,12 @@ import { PassWaiters } from "./pass-waiters.ts";
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => vi.useRealTimers());
 
-it("does not wait for what is so already", async () => {
+it("does not wait if the condition already holds", async () => {
   expect(await new PassWaiters().until(() => true, 1000)).toBe(true);
   expect(vi.getTimerCount()).toBe(0);
 });
 
-it("waits for the pass that brings it, and for no longer", async () => {
+it("waits until the pass after which the condition holds", async () => {
   const waiters = new PassWaiters();
   let passes = 0;
   const ended: boolean[] = [];
@@ -23,7 +23,7 @@ it("waits for the pass that brings it, and for no longer", async () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-it("gives up after the time", async () => {
+it("returns false after the timeout", async () => {
   const waiters = new PassWaiters();
   const ended: boolean[] = [];
   void waiters.until(() => false, 1000).then((isMet) => ended.push(isMet));

@@ -1,16 +1,16 @@
-/** Waits for what a pass brings: the requests that come before it are not refused. */
+/** Lets requests wait for the result of a pass. */
 
 export class PassWaiters {
   readonly #waiting = new Set<() => void>();
 
-  /** A pass has ended. */
+  /** To be called after each pass. */
   passed(): void {
     for (const look of this.#waiting) look();
   }
 
   /**
-   * Waits until the condition holds, which is asked now and after each pass.
-   * @returns false: it did not within the time
+   * Waits until the condition holds. Checks it now and after each pass.
+   * @returns false if the time ran out
    */
   until(holds: () => boolean, timeoutMs: number): Promise<boolean> {
     if (holds()) return Promise.resolve(true);

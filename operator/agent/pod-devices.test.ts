@@ -23,9 +23,9 @@ const KNOWN: PodDevice = {
   ...{ sessionId: 128, mtu: 1446, isLowered: false },
 };
 
-describe("a device that was left down", () => {
+describe("a device that is down", () => {
   it.each<[string, PodDevice | null, Link | undefined, boolean]>([
-    ["that was made just now", null, undefined, true],
+    ["that was just created", null, undefined, true],
     ["that came from the node, where it is down", null, { ...DOWN, netns: null }, true],
     ["that was up in the pod", KNOWN, LINK, true],
     ["that the pod had set down", KNOWN, DOWN, false],
@@ -44,7 +44,7 @@ describe("what a device lost when the agent set it down", () => {
   const present = { ...LINK, addresses: ["10.1.0.1/24", "fd00::1/64"], routes };
   const kept = { addresses: ["fd00::1/64"], routes };
 
-  it("is kept while it is down, over another device, too", () => {
+  it("is kept while the device is down, and if another device replaces it", () => {
     const lowered = leftDevice(KNOWN, DOWN, present, 7, 128);
     expect(lowered.kept).toEqual(kept);
     const still = { ...DOWN, addresses: ["10.1.0.1/24"] };
@@ -52,7 +52,7 @@ describe("what a device lost when the agent set it down", () => {
     expect(leftDevice(lowered, DOWN, undefined, 8, 129).kept).toEqual(kept);
   });
 
-  it("is no longer kept when it is up, and not if the pod had set it down", () => {
+  it("is not kept when the device is up, or if the pod had set it down", () => {
     const lowered: PodDevice = { ...KNOWN, isLowered: true, kept };
     expect(leftDevice(lowered, LINK, DOWN, 7, 128).kept).toBeUndefined();
     expect(leftDevice(KNOWN, DOWN, { ...present, up: false }, 7, 128).kept).toBeUndefined();
@@ -62,7 +62,7 @@ describe("what a device lost when the agent set it down", () => {
 describe("the MTU that the agent set last", () => {
   it.each<[string, Link, number]>([
     ["is the session's", LINK, 1400],
-    ["is the one before if the pod has chosen another", { ...LINK, mtu: 1280 }, 1446],
+    ["is the previous one if the pod has chosen another", { ...LINK, mtu: 1280 }, 1446],
     [
       "is the session's for a device that was on the node",
       { ...LINK, netns: null, mtu: 1500 },

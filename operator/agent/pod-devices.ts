@@ -1,4 +1,4 @@
-/** Keeps, with each attachment, which interface the agent left to the pod, and how. */
+/** Records with each attachment which interface the agent handed over to the pod, and its settings then. */
 import { deviceKind, traitsOf } from "../../datapath/registry/datapaths.ts";
 import { sameData } from "../../l2tp/same-data.ts";
 import {
@@ -14,10 +14,10 @@ import type { Failures } from "../resolve/status.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import { findLinkIn, isAlive } from "./pod-netns.ts";
 
-/** A plan that was carried out. */
+/** An executed plan. */
 interface Done {
   readonly desired: Desired;
-  /** As it was before. */
+  /** The state before the plan. */
   readonly observed: Observed;
   readonly actions: readonly Action[];
   readonly failures: Failures;
@@ -25,14 +25,14 @@ interface Done {
 
 export class PodDevices {
   readonly #store: AttachmentStore;
-  /** Devices of the kernel's L2TP as pods had them last, by attachment. */
+  /** The last seen state of kernel devices in pods, by the attachment's key. */
   readonly #lastSeen = new Map<string, Link>();
 
   constructor(store: AttachmentStore) {
     this.#store = store;
   }
 
-  /** An earlier version left interfaces to pods without a record. @param links as they are now */
+  /** Records interfaces that an earlier version handed over without a record. @param links the present links */
   adopt(living: readonly Attachment[], links: readonly Link[]): void {
     for (const attachment of living) {
       if (attachment.device !== undefined) continue;
@@ -47,8 +47,8 @@ export class PodDevices {
   }
 
   /**
-   * The links that there are, and those that the kernel took along with their sessions, as pods had them
-   * last: the devices that replace them are made like that. A pod cannot delete such a device itself.
+   * Returns the present links, and the last state of devices that the kernel deleted with their sessions: a replacement
+   * gets the same settings. A pod cannot delete such a device itself.
    */
   known(living: readonly Attachment[], links: readonly Link[]): ReadonlyMap<string, Link> {
     const known = new Map(links.map((link) => [link.id, link]));
@@ -63,13 +63,13 @@ export class PodDevices {
     return known;
   }
 
-  /** Forgets the devices of attachments that are no more. */
+  /** Forgets the devices of deleted attachments. */
   forget(living: readonly Attachment[]): void {
     const keys = new Set(living.map(attachmentKey));
     for (const key of this.#lastSeen.keys()) if (!keys.has(key)) this.#lastSeen.delete(key);
   }
 
-  /** Records the interfaces that a plan has made or changed: they are the pods' from now on. */
+  /** Records the interfaces that a plan created or changed. They belong to the pods from now on. */
   record(attachments: readonly Attachment[], done: Done): void {
     const wanted = new Map(done.desired.links.map((link) => [link.id, link]));
     const present = new Map(done.observed.links.map((link) => [link.id, link]));
@@ -86,7 +86,7 @@ export class PodDevices {
       const index = findLinkIn(attachment.netns, link.name)?.index;
       if (index === undefined) continue;
       const sessionId = sessionIds.get(link.id) ?? 0;
-      // The kernel may have taken it along with its session.
+      // The kernel may have deleted the device with its session.
       const before = present.get(link.id) ?? this.#lastSeen.get(attachmentKey(attachment));
       const device = leftDevice(attachment.device, link, before, index, sessionId);
       if (sameData(device, attachment.device)) continue;
@@ -94,7 +94,7 @@ export class PodDevices {
     }
   }
 
-  /** In the kernel, the sessions of pods that have gone have devices on the node again. */
+  /** Clears the records of deleted pods whose sessions have kernel devices on the node again. */
   recordReturned({ desired, failures }: Done): void {
     const inKernel = desired.sessions.filter(
       ({ datapath }) => traitsOf(datapath).device.isSessions,
@@ -109,17 +109,17 @@ export class PodDevices {
   }
 }
 
-/** Tells the session's own device from the pod's end of a veth pair. */
+/** Returns the kind: the session's own device, or the pod's end of a veth pair. */
 const deviceOf = ({ datapath }: Link) =>
   datapath === null
     ? ({ kind: "pod", datapath } as const)
     : ({ kind: "pseudowire", datapath } as const);
 
 /**
- * The record of an interface that is left to its pod.
- * @param known the record before; none: it was made just now
- * @param link as the plan wanted it
- * @param before as it was before the plan, perhaps still on the node
+ * Returns the record of an interface that is handed over to its pod.
+ * @param known the previous record; none: the interface was just created
+ * @param link the link as the plan desired it
+ * @param before the link before the plan, possibly still on the node
  */
 export function leftDevice(
   known: PodDevice | null | undefined,
@@ -143,13 +143,13 @@ export function leftDevice(
   };
 }
 
-/** The link of an attachment in its pod. */
+/** Returns the link of an attachment in its pod. */
 export function linkOf(attachment: Attachment, links: ReadonlyMap<string, Link>): Link | undefined {
   const ids = [linkId.pod(attachmentKey(attachment)), linkId.pseudowire(attachment.session)];
   return ids.map((id) => links.get(id)).find((link) => link?.netns === attachment.netns);
 }
 
-/** The links that a plan makes or changes. */
+/** Returns the IDs of the links that a plan creates or changes. */
 function touchedLinks(actions: readonly Action[]): ReadonlySet<string> {
   return new Set(
     actions.flatMap((action) => {

@@ -1,4 +1,4 @@
-/** Network namespaces of pods: whether one is still what it was, for paths and inodes are used again. */
+/** Identifies network namespaces of pods, because paths and inodes are reused. */
 import { readFileSync, statSync } from "node:fs";
 import { findLink, type LinkInfo } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
@@ -9,16 +9,16 @@ import { AgentError } from "../agent-error.ts";
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
 let boot: string | undefined;
-/** The kernel draws another one at each boot. */
+/** Returns the kernel's random ID of this boot. */
 export function bootId(): string {
   boot ??= readFileSync(BOOT_ID, "utf8").trim();
   return boot;
 }
 
 /**
- * What tells a namespace from all others that were ever at the path; null where none is there. A
- * namespace that is bound to the path has a time of birth besides its inode; one in /proc, whose inode
- * is made anew for every look, has a process that pins it.
+ * Returns the identity of the namespace at the path, which differs from all earlier ones there; null if the path does
+ * not exist. Inode and change time identify a namespace that is bound to the path. The kernel creates the inodes of
+ * /proc when they are read, so their change time is not used: a process pins such a namespace.
  */
 export function netnsIdentity(path: string): string | null {
   try {
@@ -29,31 +29,32 @@ export function netnsIdentity(path: string): string | null {
   }
 }
 
+/** True if the attachment's network namespace still exists. */
 export function isAlive({ netns, netnsIdentity: known }: Attachment): boolean {
   return netnsIdentity(netns) === known;
 }
 
-/** Its identity. @throws AgentError where the path leads to no network namespace, or to the node's own */
+/** Returns the identity of a pod's namespace. @throws AgentError if the path is not that of a pod's namespace */
 export function requirePodNetns(path: string): string {
   const refuse = (what: string) => {
-    const remedy = "the runtime must pass the path of the pod's";
+    const remedy = "the runtime must pass the path of the pod's network namespace";
     return new AgentError("NoNetns", `CNI_NETNS ${path} is ${what}`, remedy);
   };
   try {
-    // Only entering it tells it from other files, and from namespaces of other kinds.
+    // Only entering distinguishes a network namespace from other files and other namespaces.
     inNetns(path, () => {});
   } catch {
-    throw refuse("no network namespace");
+    throw refuse("not a network namespace");
   }
   const identity = netnsIdentity(path);
-  if (identity === null) throw refuse("no network namespace");
+  if (identity === null) throw refuse("not a network namespace");
   if (statSync(path).ino === statSync(OWN_NETNS).ino) {
     throw refuse("the node's own network namespace");
   }
   return identity;
 }
 
-/** A link in a pod; undefined, too, where the namespace has just died. */
+/** Returns a link in a pod; undefined if link or namespace does not exist. */
 export function findLinkIn(netns: string, name: string): LinkInfo | undefined {
   try {
     const socket = new NetlinkSocket(NETLINK_ROUTE, netns);

@@ -1,16 +1,16 @@
-/** Routes of IPAM beside those that a pod has. */
+/** Adapts IPAM's routes to the routes that a pod already has. */
 import { listRoutes, type NewRoute } from "../../linux/netlink/route.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import type { Attachment } from "../../model/attachments/attachment.ts";
 import type { LinkRoute } from "../../model/plan.ts";
 import { canonicalNetwork } from "../../net/ip.ts";
 
-/** So much worse than the route that the pod has; the kernel prefers the lowest metric. */
+/** Added to the metric of the pod's route; the kernel prefers the lowest metric. */
 const METRIC_STEP = 100;
 
 /**
- * The routes as they can be added: one to a destination that the pod reaches by another interface gets
- * a metric behind the pod's own, unless it asks for one.
+ * Returns the routes with metrics that do not collide: a route to a destination that the pod reaches through another
+ * interface gets a larger metric than the pod's route, unless the route has a metric.
  */
 export function beside(
   { netns, device }: Pick<Attachment, "netns" | "device">,

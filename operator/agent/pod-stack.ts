@@ -4,7 +4,7 @@ import { type KnownRoute, listRoutes } from "../../linux/netlink/route.ts";
 import type { NetlinkSocket } from "../../linux/netlink/socket.ts";
 import type { Link, LinkRoute } from "../../model/plan.ts";
 
-/** Reads all of the socket's namespace once. @returns what a link has, by the link's index */
+/** Reads the socket's namespace once. @returns a function from a link's index to its addresses and routes */
 export function listStack(
   socket: NetlinkSocket,
 ): (index: number) => Pick<Link, "addresses" | "transient" | "routes"> {

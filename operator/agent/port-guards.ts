@@ -1,6 +1,6 @@
 /**
- * Ports of pods that take frames of one source address only (spec.attachment.macSpoofing). The filter stands at the
- * port's side on the node, where the pod has no say, and stays there while the agent is away.
+ * Sets filters on pods' ports that accept frames of one source address only (spec.attachment.macSpoofing: Refuse). The
+ * filter is on the node's side of the port, where the pod cannot change it, and works without the agent.
  */
 import type { Listing } from "../../datapath/datapath.ts";
 import { failureCode } from "../../datapath/failure.ts";
@@ -23,11 +23,11 @@ export interface PortGuard {
   readonly port: string;
   /** The key of the session. */
   readonly session: string;
-  /** Null: the port takes all. */
+  /** The only accepted source address; null: all are accepted. */
   readonly mac: string | null;
 }
 
-/** The ports of pods that have one. */
+/** Returns the bridge ports of pods with their filters. */
 export function portGuards(
   sessions: Iterable<ResolvedSession>,
   attachmentsOf: (session: string) => readonly Attachment[],
@@ -42,8 +42,8 @@ export function portGuards(
   });
 }
 
-/** Makes the ports take what they should. Returns what could not be done, by "session KEY". */
-export function settleGuards(
+/** Sets or removes the filters of the ports. Returns the failures by "session KEY". */
+export function applyGuards(
   socket: NetlinkSocket,
   guards: readonly PortGuard[],
 ): ReadonlyMap<string, Failure> {
@@ -53,7 +53,7 @@ export function settleGuards(
   for (const guard of guards) {
     if (guard.mac === null && filtered.size === 0) continue;
     try {
-      settleGuard(socket, guard);
+      applyGuard(socket, guard);
     } catch (error) {
       failures.set(`session ${guard.session}`, describe(guard, error));
     }
@@ -61,7 +61,7 @@ export function settleGuards(
   return failures;
 }
 
-function settleGuard(socket: NetlinkSocket, { port, mac }: PortGuard): void {
+function applyGuard(socket: NetlinkSocket, { port, mac }: PortGuard): void {
   const link = findLink(socket, port);
   if (link === undefined) return;
   const there = findIngressFilter(socket, link.index);
@@ -80,11 +80,11 @@ function describe({ port }: PortGuard, error: unknown): Failure {
   const remedy = isMissing ? "; load the modules sch_ingress and cls_bpf on the node" : "";
   return {
     code: failureCode(error),
-    message: `spec.attachment.macSpoofing Refuse: no filter at ${port}: ${message}${remedy}`,
+    message: `spec.attachment.macSpoofing: Refuse: cannot set the filter on ${port}: ${message}${remedy}`,
   };
 }
 
-/** The listing with the frames that the guards have dropped, as counters of the sessions. */
+/** Returns the listing with the frames that the filters dropped added to the sessions' counters. */
 export function withGuardDrops(
   listing: Listing,
   socket: NetlinkSocket,

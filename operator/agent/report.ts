@@ -1,4 +1,4 @@
-/** What the agent tells of its objects: status for the state folder, rows for l2tpctl. */
+/** Reports on objects: their status, and the rows of l2tpctl. */
 import type { SessionControlState } from "../../datapath/control-state.ts";
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
 import { sessionOnWire, tunnelIdsOnWire } from "../../datapath/on-wire.ts";
@@ -33,7 +33,7 @@ import type { PassState } from "./pass-state.ts";
 import { linkOf } from "./pod-devices.ts";
 import { isAlive } from "./pod-netns.ts";
 
-/** The status of every object of the node, the broken ones too. */
+/** Returns the status of every object of the node, including invalid ones. */
 export function statusInputs(
   state: PassState,
   store: AttachmentStore,
@@ -76,7 +76,7 @@ function specOf(object: L2tpTunnel | L2tpSession | undefined) {
   return { spec: object?.spec ?? null, generation: object?.metadata.generation };
 }
 
-/** What was to be taken down is down, or why not. */
+/** Returns the status of an object that must be removed from the node: removed, or the reason why not. */
 function withdrawnInput(
   { kind, key, generation, verdict }: Withdrawn,
   { failures }: PassState,
@@ -85,14 +85,14 @@ function withdrawnInput(
   const isTunnel = kind === "L2tpTunnel";
   const failure = failures.get(`${isTunnel ? "tunnel" : "session"} ${key}`);
   const stays = isTunnel ? spared.tunnels(key) : spared.sessions(key);
-  const message = failure?.message ?? "Something that cannot be read may need it.";
-  const reason = failure === undefined ? "Spared" : "Failed";
+  const message = failure?.message ?? "An unreadable manifest may still define it.";
+  const reason = failure === undefined ? "Retained" : "Failed";
   const stillThere: UndatedCondition = { ...verdict, reason, message };
   const conditions = [failure === undefined && !stays ? verdict : stillThere];
   return { kind, key, spec: null, generation, status: { conditions } };
 }
 
-/** A name that has not been checked must not lead out of the status folder. */
+/** True if the key is safe as a file name: names of invalid objects are not validated. */
 function isPlainKey(key: string): boolean {
   return /^[a-z0-9]([-a-z0-9.]{0,200})(\/[a-z0-9][-a-z0-9]{0,62})?$/.test(key);
 }
@@ -117,12 +117,12 @@ function refusedInputs(
 const counters = (value: object | undefined): Record<string, number> =>
   ({ ...value }) as Record<string, number>;
 
-/** What runs although no file that can be read says so. */
+/** The condition of an object that is programmed, and in no readable file. */
 const UNREADABLE: ConditionRow = {
   type: "Accepted",
   status: "Unknown",
   reason: "ManifestUnreadable",
-  message: "No file that can be read has it. The version before still runs.",
+  message: "No readable manifest defines this object. The last valid version stays programmed.",
 };
 
 function conditionsOf(store: StatusSink, kind: Kind, key: string): readonly ConditionRow[] {
@@ -131,7 +131,7 @@ function conditionsOf(store: StatusSink, kind: Kind, key: string): readonly Cond
   return conditions.map(({ type, status, reason, message }) => ({ type, status, reason, message }));
 }
 
-/** All that have that kind: what is well, what is refused, what is broken, and what runs regardless. */
+/** Returns the keys of all objects of the kind: valid, refused, invalid, and those only programmed. */
 function allKeys(
   kind: Kind,
   { rejections }: PassState,
@@ -213,7 +213,7 @@ export function sessionRows(
   }
 }
 
-/** Ids of the session's frames. A signalled session has them when its ends have agreed. */
+/** Returns the session IDs in frames; null for a session that is not negotiated yet. */
 function idsOf(
   session: Session | undefined,
   live: SessionState | undefined,

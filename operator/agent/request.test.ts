@@ -14,7 +14,7 @@ const attach = {
   ],
 };
 
-it("passes on what is right, and nothing more than is asked for", () => {
+it("returns valid requests, without unknown fields", () => {
   expect(checkRequest({ ...attach, more: 1 })).toEqual(attach);
   const { ipamType: _, ...earlier } = attach;
   expect(checkRequest(earlier)).toEqual({ ...attach, ipamType: null });
@@ -23,7 +23,7 @@ it("passes on what is right, and nothing more than is asked for", () => {
   expect(checkRequest(gc)).toEqual(gc);
 });
 
-describe("what is wrong is refused by name:", () => {
+describe("rejects an invalid field by its name:", () => {
   it.each<[object | null, RegExp]>([
     [null, /object/],
     [{}, /unknown request/],
@@ -36,15 +36,21 @@ describe("what is wrong is refused by name:", () => {
     [{ ...attach, pod: 7 }, /pod/],
     [{ ...attach, mac: "01:00:00:00:00:01" }, /group/],
     [{ ...attach, mac: "02:00" }, /mac/],
-    [{ ...attach, addresses: "10.0.0.1/8" }, /addresses: a list/],
-    [{ ...attach, addresses: Array(1000).fill("10.0.0.1/8") }, /addresses: a list of up to/],
+    [{ ...attach, addresses: "10.0.0.1/8" }, /addresses: must be a list/],
+    [
+      { ...attach, addresses: Array(1000).fill("10.0.0.1/8") },
+      /addresses: must be a list of at most/,
+    ],
     [{ ...attach, addresses: ["10.0.0.1"] }, /"10\.0\.0\.1" is not ADDRESS\/LENGTH/],
     [{ ...attach, routes: [null] }, /gateway|ADDRESS/],
     [{ ...attach, routes: [{ destination: "10.0.0.0/8", gateway: "x" }] }, /gateway "x"/],
-    [{ op: "gc", network: "branch", valid: {}, before: "2026-11-22T10:00:00Z" }, /valid: a list/],
+    [
+      { op: "gc", network: "branch", valid: {}, before: "2026-11-22T10:00:00Z" },
+      /valid: must be a list/,
+    ],
     [{ op: "gc", network: "branch", valid: [{}], before: "2026-11-22T10:00:00Z" }, /containerId/],
     [{ op: "gc", network: "branch", valid: [], before: "yesterday" }, /before/],
-    [{ op: "doctor", seconds: 1e9 }, /seconds: 0 to 60/],
+    [{ op: "doctor", seconds: 1e9 }, /seconds: must be 0 to 60/],
   ])("%j", (request, message) => {
     expect(() => checkRequest(request)).toThrow(message);
     try {

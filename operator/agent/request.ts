@@ -1,4 +1,4 @@
-/** What comes in at the agent's socket, checked. */
+/** Validates requests at the agent's socket. */
 import { RT_TABLE_MAIN } from "../../linux/netlink/route.ts";
 import {
   canonicalInterfaceAddress,
@@ -18,9 +18,10 @@ import { TRACE_KINDS } from "../trace-protocol.ts";
 
 const MAX_DOCTOR_SECONDS = 60;
 
-/** The request, its fields checked as far as anything is done with them. @throws AgentError */
+/** Returns the validated request, without unknown fields. @throws AgentError InvalidRequest */
 export function checkRequest(request: unknown): AgentRequest {
-  if (typeof request !== "object" || request === null) throw invalid("a request is an object");
+  if (typeof request !== "object" || request === null)
+    throw invalid("the request must be an object");
   const fields = request as Record<string, unknown>;
   switch (fields.op) {
     case "ready":
@@ -32,7 +33,7 @@ export function checkRequest(request: unknown): AgentRequest {
     case "doctor": {
       const { seconds } = fields;
       const isFine = typeof seconds === "number" && seconds >= 0 && seconds <= MAX_DOCTOR_SECONDS;
-      if (!isFine) throw invalid(`seconds: 0 to ${MAX_DOCTOR_SECONDS}`);
+      if (!isFine) throw invalid(`seconds: must be 0 to ${MAX_DOCTOR_SECONDS}`);
       return { op: "doctor", seconds };
     }
     case "trace":
@@ -90,7 +91,7 @@ function checkCall(fields: Record<string, unknown>): CniCall {
   };
 }
 
-/** Plugins of earlier versions name none. */
+/** Plugins of earlier versions send no netns. */
 function checkNetns(value: unknown): string | null {
   return value === undefined || value === null ? null : text(value, "netns", FORMS.netns);
 }
@@ -107,14 +108,14 @@ function checkSession(fields: Record<string, unknown>) {
 
 function list(value: unknown, name: string): readonly unknown[] {
   if (Array.isArray(value) && value.length <= MAX_ITEMS) return value;
-  throw invalid(`${name}: a list of up to ${MAX_ITEMS} is needed`);
+  throw invalid(`${name}: must be a list of at most ${MAX_ITEMS} items`);
 }
 
 function checkAttach(fields: Record<string, unknown>): AgentRequest {
   const mac = fields.mac === null ? null : text(fields.mac, "mac", FORMS.mac);
-  // Bit 0 of the first byte marks groups (IEEE 802).
+  // Bit 0 of the first byte marks group addresses (IEEE 802).
   if (mac !== null && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1) {
-    throw invalid(`mac ${mac} is a group's address`);
+    throw invalid(`mac ${mac} is a group address`);
   }
   return {
     op: "attach",
@@ -122,7 +123,7 @@ function checkAttach(fields: Record<string, unknown>): AgentRequest {
     network: text(fields.network, "network", FORMS.network),
     mac,
     awaitsIpam: fields.awaitsIpam === true,
-    // Plugins of earlier versions do not say.
+    // Plugins of earlier versions send no ipamType.
     ipamType: typeof fields.ipamType === "string" ? fields.ipamType.slice(0, 255) : null,
     ...checkAddressing(fields),
   };
@@ -140,11 +141,11 @@ function checkInterfaceAddress(value: unknown): string {
   const isFine = typeof value === "string" && parseInterfaceAddress(value) !== undefined;
   if (isFine) return canonicalInterfaceAddress(value);
   throw invalid(
-    `${JSON.stringify(value)?.slice(0, 100)} is not ADDRESS/LENGTH, nor ADDRESS peer ADDRESS`,
+    `${JSON.stringify(value)?.slice(0, 100)} is not ADDRESS/LENGTH or ADDRESS peer ADDRESS`,
   );
 }
 
-/** Bounds of a route's numbers: those of rtnetlink's attributes. */
+/** Maximum values of rtnetlink's route attributes. */
 const ROUTE_NUMBERS = {
   priority: 0xffff_ffff,
   table: 0xffff_ffff,
@@ -170,7 +171,7 @@ function checkRoute(value: unknown): Route {
       const shown = JSON.stringify(number)?.slice(0, 50);
       throw invalid(`route ${destination}: ${field} ${shown} is not a number from 0 to ${most}`);
     }
-    // The main table is what a route without a table is in.
+    // A route without a table is in the main table.
     return field === "table" && number === RT_TABLE_MAIN ? [] : [[field, number]];
   });
   return { destination, gateway: gateway as string | null, ...Object.fromEntries(numbers) };
@@ -181,7 +182,7 @@ function checkTrace(fields: Record<string, unknown>): AgentRequest {
   const isSession = typeof target === "string" && target.includes("/");
   const asked = list(fields.kinds, "kinds");
   const kinds = TRACE_KINDS.filter((kind) => asked.includes(kind));
-  if (kinds.length !== asked.length) throw invalid(`kinds: some of ${TRACE_KINDS.join(", ")}`);
+  if (kinds.length !== asked.length) throw invalid(`kinds: must be ${TRACE_KINDS.join(", ")}`);
   return {
     op: "trace",
     target: text(target, "target", isSession ? FORMS.session : FORMS.tunnel),
@@ -190,7 +191,7 @@ function checkTrace(fields: Record<string, unknown>): AgentRequest {
 }
 
 function checkGc(fields: Record<string, unknown>): AgentRequest {
-  if (!Array.isArray(fields.valid)) throw invalid("valid: a list is needed");
+  if (!Array.isArray(fields.valid)) throw invalid("valid: must be a list");
   return {
     op: "gc",
     network: text(fields.network, "network", FORMS.network),

@@ -1,4 +1,4 @@
-/** The agent's socket: checks what is asked, and hands it to whom it concerns. */
+/** Serves the agent's socket: validates requests and dispatches them. */
 import type { Server } from "node:net";
 import { SystemError } from "../../linux/errno.ts";
 import { ConnectionError } from "../../rpc/errors.ts";
@@ -21,7 +21,7 @@ import { startTrace } from "./trace/trace.ts";
 
 const MAX_CONNECTIONS = 1024;
 const IDLE_TIMEOUT_MS = 120_000;
-/** The pass that writes the status leaves the way free for the calls that follow. */
+/** Delay of the pass that writes the status, so that it does not hold up further calls. */
 const STATUS_DELAY_MS = 1000;
 
 export function serveAgent(agent: Agent, path: string): Promise<Server> {
@@ -42,7 +42,7 @@ async function handle(
   request: AgentRequest,
   client: Client,
 ): Promise<AgentResults[keyof AgentResults] | ReplyStream> {
-  // These two ask nothing of the objects.
+  // These two do not depend on objects.
   if (request.op !== "annotation" && request.op !== "dump") {
     await agent.awaitObjects(request.op === "attach" ? request.session : null);
   }
@@ -70,9 +70,9 @@ async function handle(
       return traced(agent, request);
     default:
       return toldWhere(agent, request, async () => {
-        // It has given up, and done what it does then: nothing may happen behind its back.
-        if (client.isGone) throw new AgentError("ClientGone", "nobody waits for the answer", "");
-        // A DEL that could not be asked comes before what is asked now.
+        // The client has given up and cleaned up, so the agent must change nothing now.
+        if (client.isGone) throw new AgentError("ClientGone", "the client disconnected", "");
+        // A deferred DEL is older than this request.
         await agent.carryOutDeferred();
         try {
           requireGone(agent, request);
@@ -95,8 +95,8 @@ function traced(agent: Agent, request: TraceRequest): ReplyStream {
   return new ReplyStream(async (outlet) => {
     try {
       const ended = startTrace(request, node, outlet);
-      agent.log.info({ target, kinds }, "a trace begins");
-      await ended.finally(() => agent.log.info({ target }, "a trace has ended"));
+      agent.log.info({ target, kinds }, "trace started");
+      await ended.finally(() => agent.log.info({ target }, "trace ended"));
       return null;
     } catch (error) {
       throw forCaller(error);
@@ -117,7 +117,7 @@ async function change(
     case "attach": {
       const attached = await agent.attacher.attach(request);
       agent.trigger(STATUS_DELAY_MS);
-      agent.log.info(whose(request), attached.isComplete ? "attached" : "interface made");
+      agent.log.info(whose(request), attached.isComplete ? "attached" : "interface created");
       return attached;
     }
     case "configure": {
@@ -142,19 +142,19 @@ async function change(
   }
 }
 
-/** Or else the deferred DEL would take away what this ADD makes. */
+/** @throws AgentError if a DEL of the container is deferred: it would delete the interface of this ADD */
 function requireGone(agent: Agent, request: ChangeRequest): void {
   if (request.op !== "attach") return;
   if (!agent.isLeaving(request)) return;
-  const message = `an earlier DEL of container ${request.containerId} is not done yet`;
+  const message = `an earlier DEL of container ${request.containerId} is still pending`;
   throw new AgentError("NotReady", message, "try again");
 }
 
-/** Errors of the datapath process and of the kernel, in terms of the agent's protocol. */
+/** Converts errors of the datapath process and of system calls to errors of the agent's protocol. */
 function forCaller(error: unknown): unknown {
   if (error instanceof ConnectionError) {
     const message = `the datapath process does not answer: ${error.message}`;
-    const remedy = "try again; see whether l2tp-datapath runs on the node";
+    const remedy = "try again; check that l2tp-datapath runs on the node";
     return new AgentError("DatapathAway", message, remedy);
   }
   if (!(error instanceof SystemError)) return error;
@@ -162,7 +162,7 @@ function forCaller(error: unknown): unknown {
   return new AgentError("SystemCallFailed", error.message, remedy);
 }
 
-/** Runs the task alone. A pod on the wrong node is told the right one; meanwhile others may go on. */
+/** Runs the task exclusively. If the session is on another node, adds that node to the error, outside of the mutex. */
 async function toldWhere<T>(
   agent: Agent,
   request: AgentRequest,
@@ -175,17 +175,17 @@ async function toldWhere<T>(
     if (!isElsewhere || !("session" in request)) throw error;
     const where = await agent.source.locateSession(request.session);
     if (where === null) throw error;
-    const remedy = "kubectl get l2tpsessions -A shows all of them";
+    const remedy = "kubectl get l2tpsessions -A lists all sessions";
     throw new AgentError(error.code, `${error.message}: ${where}`, remedy);
   }
 }
 
-/** What a line of the log says of a pod's interface. */
+/** Returns the log fields of a pod's interface. */
 function whose({ session, pod, containerId, ifname }: Omit<SessionRequest, "netns">) {
   return { session, pod, containerId, ifname };
 }
 
 function requireState(agent: Agent): PassState {
   if (agent.state !== null) return agent.state;
-  throw new AgentError("NotReady", "the agent has not read its objects yet", "try again");
+  throw new AgentError("NotReady", "agent not ready: objects not loaded", "try again");
 }

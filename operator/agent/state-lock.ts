@@ -1,11 +1,11 @@
-/** One agent at a time on a state folder: two would take each other's pods away. */
+/** Ensures one agent per state folder: two agents would delete each other's interfaces. */
 import { mkdirSync } from "node:fs";
 import { isErrno } from "../../linux/errno.ts";
 import { lockFolder, lockHolder } from "../../linux/fd.ts";
 
 /**
- * Creates the folder if it is missing, and locks it until this process ends, in whatever way.
- * @throws Error that says who has it, and what to do
+ * Creates the folder if it is missing, and locks it until this process ends.
+ * @throws Error that names the owner and the remedy
  */
 export function lockStateFolder(path: string): void {
   try {
@@ -13,7 +13,7 @@ export function lockStateFolder(path: string): void {
     lockFolder(path);
   } catch (error) {
     if (isErrno(error, "EAGAIN")) throw new Error(describeHolder(path));
-    const remedy = "give a folder on a local disk that root can write to";
+    const remedy = "use a folder on a local disk that root can write to";
     throw new Error(`--state-dir ${path}: ${(error as Error).message}; ${remedy}`);
   }
 }
@@ -21,5 +21,5 @@ export function lockStateFolder(path: string): void {
 function describeHolder(path: string): string {
   const holder = lockHolder(path);
   const who = holder === null ? "another process" : `process ${holder.pid} (${holder.name})`;
-  return `${who} works with the state folder ${path}; stop it first, or give this agent another --state-dir and --socket`;
+  return `${who} uses the state folder ${path}; stop it, or set another --state-dir and --socket for this agent`;
 }

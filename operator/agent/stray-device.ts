@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 
 /**
- * True if one of these links of the node is a device of the kernel's L2TP. rtnetlink names no kind for
- * such devices, sysfs does (net/l2tp/l2tp_eth.c, l2tpeth_type).
+ * True if one of these links of the node is a device of the kernel's L2TP. For such devices rtnetlink reports no kind,
+ * but sysfs does (net/l2tp/l2tp_eth.c, l2tpeth_type).
  */
 export function hasStrayDevice(names: readonly string[]): boolean {
   return names.some((name) => {

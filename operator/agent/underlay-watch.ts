@@ -1,4 +1,4 @@
-/** Listens for the underlay's errors while the doctor watches. */
+/** Collects the underlay's errors during an examination. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { IcmpErrors } from "../../linux/icmp.ts";
 import { udp6ChecksumErrors } from "../../linux/udp-statistics.ts";

@@ -7,7 +7,7 @@ import { type Background, stop } from "./run.ts";
 import { until } from "./wait.ts";
 
 export const L2TPCTL = fileURLToPath(new URL("../../bin/l2tpctl", import.meta.url));
-const BEGINS = "a trace begins";
+const BEGINS = "trace started";
 
 export class TestTrace {
   output = "";

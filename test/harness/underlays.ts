@@ -152,7 +152,7 @@ export function testUnderlays(change: Partial<TunnelSpec>, isKernel: boolean): v
         background.start(inside(pod, "ping", "-i", "0.2", FAR));
         await until("the doctor finds it", async () =>
           (await findings()).includes(
-            '"protocol unreachable": it does not take IP protocol 115; start L2TPv3 over IP',
+            '"protocol unreachable": it does not accept IP protocol 115; start L2TPv3 over IP',
           ),
         );
       });
@@ -192,7 +192,7 @@ export function testUnderlays(change: Partial<TunnelSpec>, isKernel: boolean): v
       }
       background.start(inside(pod, "ping", "-i", "0.2", FAR));
       await until("the doctor finds it", async () =>
-        (await findings()).includes("no UDP checksum, and nothing comes back"),
+        (await findings()).includes("without a UDP checksum, and receives nothing"),
       );
       const [, far] = agents;
       if (far !== undefined) {

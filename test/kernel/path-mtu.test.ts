@@ -34,6 +34,6 @@ it("lets the doctor name a path that is narrower than the MTU", async () => {
   await seesPath(pair.a, NARROW);
   const { findings } = await pair.a.ask({ op: "doctor", seconds: 1 });
   expect(findings.map(({ finding }) => finding)).toContain(
-    "the MTU 1446 is too large for the path: larger frames cross it in fragments",
+    "the MTU 1446 is too large for the path: large frames are fragmented",
   );
 });

@@ -104,7 +104,7 @@ describe("decisions by sequence numbers", () => {
     const before = await received();
     // The kernel expects 0 first. A run of six after a loss is followed.
     for (const sequence of [0, 1, 3, 4, 5, 6, 7, 8, 9]) sender.send({ sequence });
-    await traced.prints(/sequence 8: the sender has begun another count, which is accepted/);
+    await traced.prints(/sequence 8: accepted: the sender restarted its count/);
     await traced.prints(/sequence 9: deliv/);
     for (const sequence of [0, 1]) expect(traced.output).toContain(`sequence ${sequence}: deliv`);
     for (const sequence of [3, 4, 5, 6, 7]) {

@@ -161,7 +161,7 @@ describe("the agent", () => {
     expect(await ping(podA, "10.1.0.2", { count: 3 })).toBe(true);
     const { findings } = await a.ask({ op: "doctor", seconds: 0 });
     expect(findings.filter(({ severity }) => severity === "error")).not.toEqual([]);
-    expect(findings.map(({ finding }) => finding).join()).not.toContain("device is gone");
+    expect(findings.map(({ finding }) => finding).join()).not.toContain("device missing");
     expect((await a.ask({ op: "sessions" })).map(({ name }) => name)).toContain("shop/lan");
     // To delete is to delete.
     a.remove(file);

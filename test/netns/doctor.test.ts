@@ -144,15 +144,15 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
     await pings;
     expect(found.map(textOf)).toEqual([
       expect.stringMatching(
-        new RegExp(`^L2tpSession shop/${name}: \\d+ frames? went out, and nothing .* ever -> `),
+        new RegExp(`^L2tpSession shop/${name}: sent \\d+ frames?, received nothing so far -> `),
       ),
     ]);
     const remedy = found[0]?.remedy ?? "";
     const over = encapsulation === "UDP" ? /UDP .*port 5000/ : /IP protocol 115/;
     expect(remedy).toMatch(over);
     expect(remedy).toMatch(/firewall/);
-    expect(remedy).toContain(`local session id ${id + 100}, remote session id ${id}`);
-    expect(remedy).toMatch(/sends a cookie of 8 bytes and expects one of 4/);
+    expect(remedy).toContain(`local session ID ${id + 100}, remote session ID ${id}`);
+    expect(remedy).toMatch(/transmit cookie of 8 bytes, receive cookie of 4 bytes/);
     expect(remedy).not.toContain(COOKIE);
   });
 
@@ -169,7 +169,7 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
     await rule("-D");
     expect(found.map(textOf)).toEqual([
       expect.stringMatching(
-        new RegExp(`^L2tpSession shop/${name}: \\d+ frames reached the node, and not .*firewall`),
+        new RegExp(`^L2tpSession shop/${name}: \\d+ frames reached the node but not .*firewall`),
       ),
     ]);
   });
@@ -190,7 +190,7 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
     [
       "another session id",
       (to) => to.sendData({ ...right, sessionId: 999 }),
-      tunnelFault(/session ids that nobody has here, the last one for 999/, /sessionId/),
+      tunnelFault(/an unknown session ID, the last with 999/, /sessionId/),
     ],
     [
       "another cookie",
@@ -200,18 +200,18 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
     [
       "another sublayer",
       (to) => to.sendData({ ...right, sublayer: other }),
-      sessionFault(/L2-specific sublayer, which we do not expect/, /same at both ends/),
+      sessionFault(/L2-specific sublayer; this session expects/, /same at both ends/),
     ],
     [
       "frames above the device's MTU",
       (to) => to.sendData({ ...right, frame: quietFrame(1600) }),
-      sessionFault(/larger than the MTU/, /above ours, 14\d\d/),
+      sessionFault(/larger than the MTU 14\d\d/, /the peer's MTU is larger/),
     ],
     ["messages that are too short", (to) => to.send(short), sessionFault(/too short/, /cookie/)],
     [
       "control messages",
       (to) => to.send(Buffer.concat([control, Buffer.alloc(8)])),
-      tunnelFault(/control messages? came: the peer wants a managed/, /static/),
+      tunnelFault(/control messages? from addresses without a control connection/, /static/),
     ],
   ])("finds a peer that sends %s", async (_, send, [object, finding, remedy]) => {
     const to = peer();
@@ -221,16 +221,14 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
     expect(matching[0]?.remedy).toMatch(remedy);
     // And no other, but that nothing else has come.
     const others = found.filter((each) => each !== matching[0]);
-    expect(others.filter((each) => !each.finding.includes("nothing has been received"))).toEqual(
-      [],
-    );
+    expect(others.filter((each) => !each.finding.includes("received nothing"))).toEqual([]);
   });
 
   it("finds a peer that sends from another address", async () => {
     peer();
     const stranger = peer({ address: STRANGER[family] });
     const found = await findings(() => stranger.sendData(right));
-    const from = new RegExp(`came from ${STRANGER[family]}( port 5000)?, which is not the remote`);
+    const from = new RegExp(`from unexpected source ${STRANGER[family]}( port 5000)? -> `);
     expect(found.map(textOf).join("\n")).toMatch(from);
   });
 
@@ -239,14 +237,14 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
       peer();
       const moved = peer({ fromPort: 5009 });
       const found = await findings(() => moved.sendData(right));
-      const from = new RegExp(`came from ${net.b[family]} port 5009, which is not the remote`);
+      const from = new RegExp(`from unexpected source ${net.b[family]} port 5009 -> `);
       expect(found.map(textOf).join("\n")).toMatch(from);
     });
 
     it("finds a peer that sends to another port", async () => {
       const wrong = peer({ toPort: 5009 });
       const found = await findings(() => wrong.sendData(right));
-      const to = new RegExp(`of ${net.b[family]} came for UDP port 5009, and the tunnel has 5000`);
+      const to = new RegExp(`of ${net.b[family]} for UDP port 5009; the tunnel uses 5000`);
       expect(found.map(textOf).join("\n")).toMatch(to);
     });
   }

@@ -220,7 +220,7 @@ describe("on a cluster", () => {
     const [added, deleted] = await Promise.all([call("ADD"), call("DEL")]);
     expect(added.json).toMatchObject({
       code: 11,
-      msg: "the agent has not read its objects yet: the API server has not answered yet; try again",
+      msg: "agent not ready: objects not loaded: no answer from the API server yet; try again",
     });
     expect(statusOf(deleted)).toBe(0);
     const folder = join(agent.folder, "run", "deferred");

@@ -512,7 +512,7 @@ describe("a state folder", () => {
     const started = await tryRun(agent.command("--socket", other));
     expect(started.status).toBe(2);
     expect(started.stderr).toContain(`process ${pid} `);
-    expect(started.stderr).toMatch(/stop it first, or give this agent another --state-dir/);
+    expect(started.stderr).toMatch(/stop it, or set another --state-dir/);
     const torn = await tryRun(agent.command("--teardown", "--socket", other));
     expect(torn.status).toBe(2);
     expect(torn.stderr).toContain(`process ${pid} `);
@@ -538,7 +538,7 @@ describe("a state folder", () => {
     writeFileSync(agent.state, "x");
     const { status, stderr } = await tryRun(agent.command());
     expect(status).toBe(2);
-    expect(stderr).toMatch(/--state-dir .*EEXIST.*; give a folder/);
+    expect(stderr).toMatch(/--state-dir .*EEXIST.*; use a folder/);
   });
 });
 

@@ -209,7 +209,7 @@ it("lets the doctor name a path that is narrower than the MTU, and frames that a
   expect(narrow).toMatchObject({
     severity: "warning",
     object: "L2tpSession shop/lan",
-    finding: "the MTU 1446 is too large for the path: larger frames cross it in fragments",
+    finding: "the MTU 1446 is too large for the path: large frames are fragmented",
     remedy: expect.stringContaining("spec.mtu to 1246 or less at both ends"),
   });
   a.write("lan.yaml", [sessionObject("lan", "t", { mtu: 1246 })]);
@@ -222,6 +222,7 @@ it("lets the doctor name a path that is narrower than the MTU, and frames that a
   ]);
   expect(findings.find(({ finding }) => /larger than the MTU/.test(finding))).toMatchObject({
     severity: "error",
-    remedy: expect.stringMatching(/1246.*spec\.mtu/),
+    finding: expect.stringContaining("larger than the MTU 1246"),
+    remedy: expect.stringContaining("spec.mtu"),
   });
 });

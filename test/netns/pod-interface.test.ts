@@ -311,7 +311,7 @@ it("says what is in the way of an interface that is gone, and leaves that alone"
   await until("the status says why", () =>
     agent
       .condition("l2tpsession", "shop/lan", "Programmed")
-      ?.message.includes("another interface has the name"),
+      ?.message.includes("another interface has this name"),
   );
   expect(agent.condition("l2tpsession", "shop/lan", "Attached")?.reason).toBe("InterfaceMissing");
   expect(await snapshot(pod)).toEqual(before);

@@ -178,16 +178,16 @@ describe("headers of frames", () => {
     sender.send({ cookie: left.slice(0, 4), frame: new Uint8Array(0) });
     const mac = `02:00:00:00:00:01 > 02:00:00:00:00:02, 0x${EXPERIMENTAL}`;
     for (const traced of [whole, part]) {
-      await traced.prints(/it is shorter than the session's header/);
+      await traced.prints(/! shorter than the session's header/);
       const { output } = traced;
       expect(output).toContain(`session 128, cookie matches, sublayer, ${mac}, 64 octets\n`);
       expect(output).toContain(`session 128, COOKIE MISMATCH, sublayer, ${mac}, 64 octets\n`);
       expect(output).toMatch(
-        /sublayer, sequence 7, .* 1600 octets\n {4}! it is in frag.*\n {4}! it is above the MTU/,
+        /sublayer, sequence 7, .* 1600 octets\n {4}! fragmented\n {4}! larger than the MTU/,
       );
       for (const cookie of [left, wrong]) expect(output).not.toContain(cookie);
     }
-    expect(whole.output).toMatch(/session 4711, .*\n {4}! no session of the tunnel has this id/);
+    expect(whole.output).toMatch(/session 4711, .*\n {4}! no session of the tunnel has this ID/);
     expect(part.output).not.toContain("4711");
     sender.close();
   });
@@ -220,15 +220,15 @@ describe("decisions by sequence numbers", () => {
     for (const sequence of [10, 11, 13, 12]) sender.send({ sequence });
     if (reorderTimeout === "0ms") {
       await traced.prints(/sequence 12: dropped: it is late/);
-      expect(traced.output).toMatch(/sequence 13: 1 number before it did not come in time/);
+      expect(traced.output).toMatch(/sequence 13: 1 earlier number did not arrive in time/);
       await traced.counts("rxSeqDiscards", 1);
       await traced.counts("rxOosPackets", 1);
     } else {
       await traced.prints(
-        /sequence 13: held[\s\S]*12: delivered\n[\s\S]*13: delivered, after it was/,
+        /sequence 13: held[\s\S]*12: delivered\n[\s\S]*13: delivered after being held/,
       );
       sender.send({ sequence: 20 });
-      await traced.prints(/sequence 20: held[\s\S]*20: delivered, after it was/);
+      await traced.prints(/sequence 20: held[\s\S]*20: delivered after being held/);
     }
     // A sender that has restarted.
     for (let sequence = 1000; sequence < 1100; sequence++) sender.send({ sequence });
@@ -237,10 +237,10 @@ describe("decisions by sequence numbers", () => {
       return (session?.counters.rxPackets ?? 0) > 50;
     });
     for (let sequence = 0; sequence < 20; sequence++) sender.send({ sequence });
-    await traced.prints(/the sender has begun another count, which is accepted/);
+    await traced.prints(/accepted: the sender restarted its count/);
     await traced.counts("resyncs", 1);
     sender.send({ sequence: null });
-    await traced.prints(/shop\/lan: dropped: it has no sequence number/);
+    await traced.prints(/shop\/lan: dropped: no sequence number/);
     // Only a few of what is in order.
     await traced.prints(/ more decisions in this second: \d+ delivered/);
     sender.close();
@@ -275,7 +275,7 @@ describe("a trace", () => {
     // The pod may have sent something before.
     expect(tunnel.output).toMatch(/The trace has ended: no L2tpTunnel branch on node .*\.\n$/);
     expect(session.output).toMatch(/The trace has ended: no L2tpSession shop\/lan on node .*\.\n$/);
-    await a.logs(/a trace has ended[\s\S]*a trace has ended/);
+    await a.logs(/trace ended[\s\S]*trace ended/);
     await until("nothing is captured any more", () => packetSockets() === 0);
   });
 
@@ -312,7 +312,7 @@ describe("a trace", () => {
     for (let count = 0; count < 4; count++) traces.push(await trace("branch"));
     const refused = await traceOnce("branch");
     expect(refused.status).toBe(1);
-    expect(refused.stderr).toMatch(/4 traces run on node .* already; end one of them/);
+    expect(refused.stderr).toMatch(/4 traces already run on node .*; end one of them/);
     await traces[0]?.interrupt();
     const port = new FramePort(pod, "net1");
     const socket = ["--socket", agents[0].socket];

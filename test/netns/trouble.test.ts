@@ -101,7 +101,7 @@ describe("a full disk", () => {
     const filler = fill();
     agent.write("more.yaml", [sessionObject("wan", "branch", { sessionId: 9, peerSessionId: 9 })]);
     await until("the new session runs", () => agent.session("shop/wan"));
-    await until("the log says so", () => agent.log.includes("status cannot be written"));
+    await until("the log says so", () => agent.log.includes("cannot write status"));
 
     const wanted = { netns: second, config: config("shop/wan"), containerId: "c2" };
     const refused = await cni(net.a, { command: "ADD", ...wanted });
@@ -147,7 +147,7 @@ describe("sockets", () => {
     await agent.start();
     const { status, stderr } = await tryRun(agent.command());
     expect(status).toBe(2);
-    expect(stderr).toMatch(/process \d+ .* works with the state folder .* stop it first/);
+    expect(stderr).toMatch(/process \d+ .* uses the state folder .* stop it, or set another/);
     await agent.ask({ op: "ready" });
   });
 });
@@ -163,7 +163,7 @@ describe("one datapath", () => {
     await Promise.all(idle.map((one) => new Promise((done) => one.once("connect", done))));
     agent.log = "";
     agent.launch();
-    await until("the agent complains", () => agent.log.includes("the pass failed"));
+    await until("the agent complains", () => agent.log.includes("reconcile failed"));
     for (const one of idle) one.destroy();
     await until("the agent is ready", () => agent.ask({ op: "ready" }).then(() => true));
     expect(await agent.datapathPid()).toBe(pid);
@@ -194,7 +194,7 @@ describe("--teardown", () => {
       ...["--teardown", "--state-dir", agent.state, "--socket", agent.socket],
     );
     const refused = await tryRun(command);
-    expect(refused.stderr).toMatch(/an agent runs on .*stop it first/);
+    expect(refused.stderr).toMatch(/an agent serves .*stop it before --teardown/);
     expect(refused.status).toBe(2);
     expect(await link(pod, "net1")).toBeDefined();
     await agent.kill("SIGTERM");
@@ -250,7 +250,7 @@ describe("a tunnel that cannot be", () => {
   it("may belong to another node: the agent logs that it has nothing to do, and why", async () => {
     agent.write("good.yaml", [tunnelObject("branch", net.b, net.a)]);
     await agent.start();
-    await agent.logs(`they are of ${net.b.name}`);
+    await agent.logs(`found: ${net.b.name}`);
     const { findings } = await agent.ask({ op: "doctor", seconds: 0 });
     expect(findings).toMatchObject([{ remedy: expect.stringContaining("--node") }]);
   });
@@ -350,13 +350,13 @@ describe("commands", () => {
   const bin = (name: string) => fileURLToPath(new URL(`../../bin/${name}`, import.meta.url));
 
   it.each<[string, string[], number, RegExp]>([
-    ["l2tp-agent", [], 2, /--node <name> is needed, and --manifests.*\n.*edge-1\n.*--help/],
+    ["l2tp-agent", [], 2, /missing --node <name>, and --manifests.*\n.*edge-1\n.*--help/],
     ["l2tp-agent", ["--node", "n"], 2, /no cluster.*--manifests.*--kubeconfig/],
     ["l2tp-controller", [], 2, /no cluster.*--kubeconfig/],
     ["l2tp-controller", ["--help"], 0, /--lease/],
     ["l2tp-agent", ["--help"], 0, /--state-dir/],
-    ["l2tp-agent", ["--manifests", "/etc/hosts", "--node", "n"], 2, /no folder \/etc\/hosts/],
-    ["l2tp-agent", ["--manifests", "/nope", "--node", "n"], 2, /no folder \/nope; create it/],
+    ["l2tp-agent", ["--manifests", "/etc/hosts", "--node", "n"], 2, /\/etc\/hosts .* not a direc/],
+    ["l2tp-agent", ["--manifests", "/nope", "--node", "n"], 2, /\/nope does not exist .*create it/],
     ["l2tp-agent", ["--manifests", "/tmp", "--node", "n", "--resync", "0"], 1, /0\.1 to 3600/],
     ["l2tp-agent", ["--manifests", "/tmp", "--node", "n", "--datapath", "x"], 1, /userspace/],
     ["l2tp-datapath", [], 1, /--socket/],

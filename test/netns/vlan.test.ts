@@ -265,7 +265,7 @@ describe("the tags on the wire", () => {
     try {
       const { findings } = await agents[0].ask({ op: "doctor", seconds: 1 });
       const all = findings.map(({ finding, remedy }) => `${finding}: ${remedy}`).join("\n");
-      expect(all).toMatch(/another VLAN than 100.*spec\.vlan\.peerId/);
+      expect(all).toMatch(/a VLAN ID other than 100.*spec\.vlan\.peerId/);
       expect(all).toMatch(/without a VLAN tag/);
     } finally {
       clearInterval(timer);

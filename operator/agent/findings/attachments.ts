@@ -1,11 +1,11 @@
-/** Pods whose sessions are gone, and records of attachments that cannot be read. */
+/** Findings about pods without their session, and about unreadable attachment files. */
 import type { AttachmentRow, Finding } from "../../agent-protocol.ts";
 
 export function aboutAttachment({ pod, ifname, session, state }: AttachmentRow): Finding[] {
   if (state !== "session missing") return [];
   const object = `attachment ${pod} (${ifname})`;
   const finding = `L2tpSession ${session} is not on this node`;
-  return [{ severity: "error", object, finding, remedy: "create it again, or delete the pod" }];
+  return [{ severity: "error", object, finding, remedy: "recreate it, or delete the pod" }];
 }
 
 export function aboutUnreadable(
@@ -14,7 +14,7 @@ export function aboutUnreadable(
   return files.map(({ path, reason }) => ({
     severity: "error",
     object: `attachment ${path}`,
-    finding: `${reason}; the sessions that it may be about are left as they are`,
-    remedy: "delete its pod; if the pod is gone, delete the file",
+    finding: `${reason}; sessions without a known pod are kept unchanged`,
+    remedy: "delete the pod of the file; if the pod does not exist, delete the file",
   }));
 }

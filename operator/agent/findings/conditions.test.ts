@@ -12,7 +12,7 @@ it.each([
   ["Established", "Standby", "warning", /nothing is wrong at this end/],
   ["Alive", "NotAuthorized", "error", /same shared secret/],
   ["Alive", "Connecting", "error", /firewall/],
-  ["Programmed", "AddressNotAvailable", "error", /give the node the address/],
+  ["Programmed", "AddressNotAvailable", "error", /add the address to the node/],
   ["Accepted", "Invalid", "error", /correct what the message names/],
 ])("says what to do about %s: %s", (type, reason, severity, remedy) => {
   const object = "L2tpSession shop/lan";
@@ -22,7 +22,7 @@ it.each([
   ]);
 });
 
-it("names no correction at this end for what is the peer's matter", () => {
+it("suggests no correction at this end for faults of the peer", () => {
   const reasons = ["Connecting", "PeerLost", "Refused", "Closed", "NotAuthorized"];
   const findings = [
     ...reasons.flatMap((reason) => of("Alive", reason)),
@@ -37,7 +37,7 @@ it("names no correction at this end for what is the peer's matter", () => {
   for (const { remedy } of findings) expect(remedy).not.toContain("correct what the message names");
 });
 
-it("says nothing where all is well, or no pod has attached", () => {
+it("finds nothing if all conditions are True, or no pod has attached", () => {
   expect(of("Programmed", "Programmed", "True")).toEqual([]);
   expect(of("Attached", "NoPod")).toEqual([]);
 });

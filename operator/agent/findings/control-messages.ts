@@ -1,14 +1,17 @@
-/** Control messages that come where none are expected, in too great a number, or without the shared secret. */
+/** Findings about control messages that are unexpected, too many, or not signed with the shared secret. */
 import type { Tunnel } from "../../../model/model.ts";
 import { counted, type TunnelCase, type TunnelFinding, warning } from "./picture.ts";
 
-/** More than a peer that has restarted makes us drop. */
+/** The node drops fewer messages than this when a peer restarts. */
 const MANY_DROPPED = 100;
 
 export const controlOfStatic: TunnelFinding = ({ grown: { rxControl } }) => {
   if (rxControl === 0) return null;
-  const finding = `${counted(rxControl, "control message")} came: the peer wants a managed tunnel`;
-  return warning(finding, "configure a static (unmanaged) pseudowire at the peer");
+  const messages = counted(rxControl, "control message");
+  return warning(
+    `received ${messages} from addresses without a control connection`,
+    "if the peer sends them, set spec.control on the tunnel, or configure the peer statically",
+  );
 };
 
 export const controlFlood: TunnelFinding = (of) => {
@@ -17,20 +20,20 @@ export const controlFlood: TunnelFinding = (of) => {
   const { tunnel } = of.state;
   const secret = isSigned(tunnel) ? "" : "; set spec.control.secretRef at both ends";
   return warning(
-    `${dropped} control messages in the name of ${tunnel.remote.address} were dropped: more came than a peer sends`,
+    `dropped ${dropped} control messages with source address ${tunnel.remote.address}: more than a peer sends`,
     `find their sender, and filter its messages in the underlay${secret}`,
   );
 };
 
-/** Until the connection is established, the tunnel's condition says so. */
+/** Before the connection is established, the tunnel's condition reports a wrong secret. */
 export const unsignedMessages: TunnelFinding = (of) => {
   const unsigned = grownBy(of, "unauthenticated");
   const { control } = of.state;
   if (unsigned === 0 || control?.state !== "established") return null;
   const messages = counted(unsigned, "control message");
   return warning(
-    `${messages} in the name of ${control.remote.address} did not have the shared secret's signature`,
-    "the peer itself is heard: find the other sender, and filter its messages in the underlay",
+    `${messages} with source address ${control.remote.address} were not signed with the shared secret`,
+    "the peer's own messages arrive: find the other sender, and filter its messages in the underlay",
   );
 };
 

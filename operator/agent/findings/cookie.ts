@@ -4,6 +4,6 @@ export const cookie: SessionFinding = ({ grown: { rxCookieDiscards } }) =>
   rxCookieDiscards === 0
     ? null
     : error(
-        `${counted(rxCookieDiscards, "frame")} came with a wrong cookie`,
-        "the peer's transmit cookie must be our spec.cookies.receive",
+        `received ${counted(rxCookieDiscards, "frame")} with a wrong cookie`,
+        "set the peer's transmit cookie to the value of spec.cookies.receive",
       );

@@ -6,18 +6,18 @@ import { error, type SessionFinding } from "./picture.ts";
 export const device: SessionFinding = ({ state, around }) => {
   const { key } = state.session;
   if (!around.isAttached(key)) return null;
-  // Without a carrier it is down with the peer's circuit, and replaced by the next agreement.
+  // A device whose carrier cannot be cleared is down while the peer's circuit is, and each negotiation replaces it.
   const established = state.control?.established;
   const hasCarrier = state.control === undefined || traitsOf(state.datapath).hasCarrier;
   if (!hasCarrier && !(established && isCarrying(established.peerCircuit))) return null;
   const found = around.device(key);
   if (!state.deviceOpen || found === null) {
     return error(
-      "its device is gone",
-      "the agent creates it again; see the conditions if it stays so",
+      "device missing",
+      "the agent recreates it; if the fault persists, check the conditions",
     );
   }
   if (found.up) return null;
-  const remedy = "the agent sets it up; see the conditions if it stays so";
-  return error(`its device ${found.place} is down`, remedy);
+  const remedy = "the agent brings it up; if the fault persists, check the conditions";
+  return error(`device ${found.place} is down`, remedy);
 };

@@ -1,18 +1,18 @@
-/** Frames that were dropped for a reason that nothing else names. */
+/** Findings about frames that were dropped for a reason without a counter of its own. */
 import type { SessionCounters } from "../../../model/model.ts";
 import { counted, error, type SessionFinding } from "./picture.ts";
 
-/** Reasons that `rxErrors` includes, and that have findings of their own. */
+/** Counters that `rxErrors` includes, and that have findings of their own. */
 const NAMED: readonly (keyof SessionCounters)[] = [
   ...(["rxCookieDiscards", "rxInvalid", "rxOversize", "rxUntagged", "rxOtherVlan"] as const),
-  // The kernel drops frames by the octets that it takes for a sublayer.
+  // The kernel reads the first octets as a sublayer, and drops frames by them.
   "rxSublayerSuspect",
 ];
 
 export const receiveErrors: SessionFinding = ({ grown }) => {
   if (grown.rxErrors <= 0 || NAMED.some((name) => grown[name] > 0)) return null;
-  const finding = `${counted(grown.rxErrors, "frame")} came and did not reach its device`;
-  return error(finding, "compare MTU, cookies, sublayer and pseudowire type with the peer's");
+  const finding = `${counted(grown.rxErrors, "received frame")} did not reach the device`;
+  return error(finding, "compare at both ends: MTU, cookies, sublayer, pseudowire type");
 };
 
 export const transmitErrors: SessionFinding = ({ grown }) => {
@@ -21,7 +21,7 @@ export const transmitErrors: SessionFinding = ({ grown }) => {
   return unnamed <= 0
     ? null
     : error(
-        `${counted(unnamed, "frame")} could not be sent`,
-        "look at the underlay: routes, neighbours, firewall, the queue of the interface (ip -s link)",
+        `sending ${counted(unnamed, "frame")} failed`,
+        "check the underlay: routes, neighbors, firewall, the interface's queue (ip -s link)",
       );
 };

@@ -1,4 +1,4 @@
-/** Features that the tunnel asks for, and the session does not have. */
+/** Finds features that the tunnel enables and the session lacks. */
 import { featuresOf } from "../../../model/features.ts";
 import { findPseudowire } from "../../../model/pseudowires/index.ts";
 import { isEstablished, type SessionFinding, warning } from "./picture.ts";
@@ -15,5 +15,5 @@ export const missingFeature: SessionFinding = (of) => {
   if (never !== null) return warning(`${lacking.missing}: ${never.why}`, never.remedy);
   const why = lacking.whyNot(tunnel.tunnel);
   if (why === null) return warning(lacking.missing, lacking.remedy);
-  return warning(`${lacking.missing}: ${why}`, `do without ${lacking.noun}, or without a VRF`);
+  return warning(`${lacking.missing}: ${why}`, `disable ${lacking.noun}, or do not use a VRF`);
 };

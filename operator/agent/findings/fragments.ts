@@ -1,12 +1,12 @@
-/** Findings about datagrams that come in fragments, and of which some are lost: of the whole node. */
+/** Findings about datagrams with lost fragments. The counters are those of the whole node. */
 import { readFileSync } from "node:fs";
 import type { Finding } from "../../agent-protocol.ts";
 
 /** Counters of the node's network namespace, IPv4 and IPv6 together. */
 export interface Fragments {
-  /** Datagrams that were put together. */
+  /** Datagrams that were reassembled. */
   readonly whole: number;
-  /** Datagrams that were given up, since fragments of them did not come. */
+  /** Datagrams that were dropped because fragments were missing. */
   readonly failed: number;
 }
 
@@ -30,13 +30,13 @@ export function aboutFragments(nodeName: string, before: Fragments, after: Fragm
   const failed = after.failed - before.failed;
   if (failed <= 0) return [];
   const whole = after.whole - before.whole;
-  const finding = `${failed} datagrams lacked fragments and were dropped; ${whole} were put together`;
+  const finding = `${failed} datagrams lacked fragments and were dropped; ${whole} were reassembled`;
   const remedy =
-    "if they are a tunnel's, its path loses or drops fragments: set spec.mtu of its sessions so that datagrams fit the narrowest link (docs/performance.md)";
+    "if they belong to a tunnel, its path drops fragments: set spec.mtu of its sessions so that datagrams fit the narrowest link (docs/performance.md)";
   return [{ severity: "warning", object: `node ${nodeName}`, finding, remedy }];
 }
 
-/** IPv6 may be switched off. */
+/** Returns an empty text if the file is missing, as the IPv6 file is when IPv6 is disabled. */
 function readOrNothing(path: string): string {
   try {
     return readFileSync(path, "utf8");

@@ -30,7 +30,7 @@ function listing(change: Partial<Tunnel>, counters: Partial<SessionCounters> = {
   return { tunnels: [state], sessions: [{ session: session(), ...of, ...more, counters: each }] };
 }
 
-/** @param counters what they have grown by */
+/** @param counters the growth of the session's counters */
 function found(
   change: Partial<Tunnel>,
   counters: Partial<SessionCounters>,
@@ -47,7 +47,7 @@ const refused = (change: Partial<IcmpError> = {}): IcmpError => ({
   ...change,
 });
 
-it("names a port at which nobody listens, and how often the peer said so", () => {
+it("names a port without a listener, and the number of answers", () => {
   const icmpErrors = [refused(), refused()];
   expect(found({}, {}, { icmpErrors })).toMatch(
     /^L2tpTunnel t1: 192\.0\.2\.2 answered 2 times "port unreachable".*UDP port 5000; start the tunnel/,
@@ -56,34 +56,36 @@ it("names a port at which nobody listens, and how often the peer said so", () =>
 });
 
 it.each<[string, Partial<IcmpError>, RegExp]>([
-  ["protocol", { what: "protocol", protocol: 115 }, /does not take IP protocol 115; .*l2tp_ip/],
+  ["protocol", { what: "protocol", protocol: 115 }, /does not accept IP protocol 115; .*l2tp_ip/],
   ["host", { what: "host", protocol: 115 }, /unreachable once: no host/],
-  ["prohibited", { what: "prohibited", protocol: 115 }, /a firewall on the way/],
+  ["prohibited", { what: "prohibited", protocol: 115 }, /a firewall on the path/],
   ["network", { what: "network", protocol: 115 }, /a router has no route/],
-])("names the other errors, too: %s", (_what, change, said) => {
+])("explains the ICMP error %s", (_what, change, said) => {
   const icmpErrors = [refused(change)];
   expect(found({ encapsulation: "IP" }, {}, { icmpErrors })).toMatch(said);
 });
 
 it.each<[string, Partial<IcmpError>]>([
-  ["another port of ours", { sourcePort: 5001 }],
+  ["another local port", { sourcePort: 5001 }],
   ["another host", { destination: "192.0.2.9" }],
-  ["another address of ours", { source: "192.0.2.9" }],
+  ["another local address", { source: "192.0.2.9" }],
   ["another protocol", { protocol: 115 }],
-])("leaves an error alone that is about %s", (_what, change) => {
+])("ignores an ICMP error about %s", (_what, change) => {
   expect(found({}, {}, { icmpErrors: [refused(change)] })).toBe("");
 });
 
-it("finds what goes out without a checksum over IPv6, and is not answered", () => {
+it("finds datagrams over IPv6 without a checksum if nothing is received", () => {
   const unchecked = { ...IPV6, udpChecksum: false };
-  expect(found(unchecked, { txPackets: 3 }, {})).toMatch(/no UDP checksum, and nothing comes back/);
+  expect(found(unchecked, { txPackets: 3 }, {})).toMatch(
+    /without a UDP checksum, and receives nothing/,
+  );
   expect(found(unchecked, { txPackets: 3, rxPackets: 1 }, {})).toBe("");
   expect(found(unchecked, {}, {})).toBe("");
   expect(found({ udpChecksum: false }, { txPackets: 3 }, {})).toBe("");
   expect(found(IPV6, { txPackets: 3 }, {})).toBe("");
 });
 
-it("finds what the node drops for its checksum where nothing else comes", () => {
+it("finds datagrams that the node drops for their checksum if nothing else is received", () => {
   const seen = { checksumErrors: 4 };
   expect(found(IPV6, { txPackets: 3 }, seen)).toMatch(/dropped 4 UDP datagrams over IPv6/);
   expect(found(IPV6, { rxPackets: 3 }, seen)).toBe("");

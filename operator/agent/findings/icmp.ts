@@ -1,11 +1,11 @@
-/** Answers of the underlay to a tunnel's datagrams: ICMP errors, and checksums that were refused. Pure. */
+/** Findings about the underlay's answers to a tunnel's datagrams: ICMP errors and bad checksums. Pure. */
 import type { Listing, TunnelState } from "../../../datapath/datapath.ts";
 import type { IcmpError, Unreachable } from "../../../linux/icmp.ts";
 import type { SessionCounters, Tunnel } from "../../../model/model.ts";
 import type { Finding } from "../../agent-protocol.ts";
 import { ACCEPT_ZERO_CHECKSUMS, sendsZeroChecksums } from "../../resolve/peer-needs.ts";
 
-/** Seen between the two looks. */
+/** Observed between the two snapshots of the counters. */
 export interface UnderlaySeen {
   readonly icmpErrors: readonly IcmpError[];
   /** UDP datagrams over IPv6 that the node dropped for a missing or wrong checksum. */
@@ -14,7 +14,7 @@ export interface UnderlaySeen {
 
 type Said = Omit<Finding, "object">;
 
-/** A tunnel, and how many frames of its sessions came and went. */
+/** A tunnel, and the numbers of frames that its sessions received and sent. */
 interface Case {
   readonly state: TunnelState;
   readonly received: number;
@@ -68,34 +68,34 @@ const EXPLAIN: Readonly<Record<Unreachable, (error: IcmpError, count: number) =>
     severity: "error",
     finding: `${destination} answered ${times(count)} "port unreachable": it does not listen on UDP port ${destinationPort}`,
     remedy:
-      "start the tunnel at the peer, or compare spec.remote.port with the peer's port; a firewall there may answer so, too",
+      "start the tunnel at the peer, or compare spec.remote.port with the peer's port; the peer's firewall can also answer this",
   }),
   protocol: ({ destination, protocol }, count) => ({
     severity: "error",
-    finding: `${destination} answered ${times(count)} "protocol unreachable": it does not take IP protocol ${protocol}`,
+    finding: `${destination} answered ${times(count)} "protocol unreachable": it does not accept IP protocol ${protocol}`,
     remedy:
       "start L2TPv3 over IP at the peer (Linux: modprobe l2tp_ip, or l2tp_ip6), or use encapsulation: UDP at both ends",
   }),
   prohibited: ({ destination }, count) => ({
     severity: "error",
-    finding: `a firewall on the way to ${destination} rejected the tunnel's datagrams (${times(count)})`,
-    remedy: "let the tunnel's protocol and ports pass there",
+    finding: `a firewall on the path to ${destination} rejected the tunnel's datagrams (${times(count)})`,
+    remedy: "allow the tunnel's protocol and ports in that firewall",
   }),
   host: ({ destination }, count) => ({
     severity: "error",
-    finding: `${destination} was reported as unreachable ${times(count)}: no host on its network answers for it`,
-    remedy: "look at the peer's link, and correct spec.remote.address if it is wrong",
+    finding: `${destination} was reported unreachable ${times(count)}: no host on its network has this address`,
+    remedy: "check the peer's link, and spec.remote.address",
   }),
   network: ({ destination }, count) => ({
     severity: "error",
     finding: `a router has no route to ${destination} (${times(count)})`,
-    remedy: "look at the routes between the ends",
+    remedy: "check the routes between the node and the peer",
   }),
 };
 
 const times = (count: number): string => (count === 1 ? "once" : `${count} times`);
 
-/** A datagram without a checksum is dropped where it arrives, and no message says so (RFC 8200, section 8.1). */
+/** A receiver drops datagrams without a checksum silently (RFC 8200, section 8.1). */
 function checksums({ state: { tunnel, control }, received, sent }: Case, dropped: number): Said[] {
   const isDown = control !== undefined && control.state !== "established";
   if (received > 0 && !isDown) return [];
@@ -103,7 +103,7 @@ function checksums({ state: { tunnel, control }, received, sent }: Case, dropped
     return [
       {
         severity: "warning",
-        finding: `its datagrams have no UDP checksum, and nothing comes back: over IPv6 ${ACCEPT_ZERO_CHECKSUMS}`,
+        finding: `sends datagrams without a UDP checksum, and receives nothing: over IPv6 ${ACCEPT_ZERO_CHECKSUMS}`,
         remedy: "set that at the peer, or spec.udpChecksum: true at both ends",
       },
     ];
@@ -112,9 +112,9 @@ function checksums({ state: { tunnel, control }, received, sent }: Case, dropped
   return [
     {
       severity: "error",
-      finding: `nothing comes, and the node dropped ${dropped} UDP datagrams over IPv6 for a missing or wrong checksum`,
+      finding: `receives nothing, and the node dropped ${dropped} UDP datagrams over IPv6 for a missing or wrong checksum`,
       remedy:
-        "if the peer sends none, set spec.udpChecksum: false, or make the peer send them (Linux: ip l2tp … udp6_csum_tx on)",
+        "if the peer sends no checksums, set spec.udpChecksum: false, or enable them at the peer (Linux: ip l2tp … udp6_csum_tx on)",
     },
   ];
 }

@@ -26,8 +26,8 @@ it.each<[string, Case]>([
   ["nothing is known", {}],
   ["all fits", { fitting: 1446, peerMtu: 1446 }],
   ["the device has a smaller MTU than its session", { fitting: 1400, deviceMtu: 1400 }],
-  ["the path and the peer take more", { fitting: 8946, peerMtu: 9000 }],
-])("finds nothing where %s", (_what, given) => {
+  ["the path and the peer have larger MTUs", { fitting: 8946, peerMtu: 9000 }],
+])("finds nothing if %s", (_what, given) => {
   expect(examine(given)).toEqual([]);
 });
 
@@ -36,7 +36,7 @@ it.each<[string, Case, string, RegExp, RegExp]>([
     "a path that is narrower",
     { fitting: 1400 },
     "warning",
-    /^the MTU 1446 is too large for the path: larger frames cross it in fragments$/,
+    /^the MTU 1446 is too large for the path: large frames are fragmented$/,
     /set spec\.mtu to 1400 or less at both ends$/,
   ],
   [
@@ -50,28 +50,28 @@ it.each<[string, Case, string, RegExp, RegExp]>([
     "frames above the MTU",
     { rxOversize: 2 },
     "error",
-    /^2 frames were larger than the MTU, and were dropped$/,
-    /the peer's MTU is above ours, 1446: set the same at both ends/,
+    /^dropped 2 received frames larger than the MTU 1446$/,
+    /the peer's MTU is larger: set the same MTU at both ends/,
   ],
   [
     "a peer with a smaller MTU",
     { peerMtu: 1400 },
     "warning",
-    /^the peer says that its MTU is 1400; ours is 1446, and it drops larger frames$/,
-    /^set spec\.mtu: 1400/,
+    /^the MTU is 1446, the peer's is 1400: the peer drops larger frames$/,
+    /^set spec\.mtu: 1400, or set the peer's MTU to 1446$/,
   ],
-])("finds %s, and what to do", (_what, given, severity, finding, remedy) => {
+])("finds %s, and names a remedy", (_what, given, severity, finding, remedy) => {
   const found = examine(given);
   expect(found).toEqual([{ severity, finding: expect.anything(), remedy: expect.anything() }]);
   expect(found[0]?.finding).toMatch(finding);
   expect(found[0]?.remedy).toMatch(remedy);
 });
 
-it("says what EMSGSIZE means, and leaves other errors to others", () => {
+it("explains EMSGSIZE, and no other error", () => {
   expect(unsendable("EPERM", "192.0.2.2")).toBeNull();
   expect(unsendable("EMSGSIZE", "192.0.2.2")).toEqual({
     severity: "error",
-    finding: "frames to 192.0.2.2 do not go out: with their headers they are above 65,535 bytes",
+    finding: "sending to 192.0.2.2 fails: frames and headers exceed 65,535 bytes",
     remedy: "set spec.mtu to 65000 or less at both ends",
   });
 });

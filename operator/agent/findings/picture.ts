@@ -1,4 +1,4 @@
-/** The node as the doctor's findings see it, in every datapath alike. A finding is a pure function of a part of it. */
+/** The input of the doctor's findings, the same for every datapath. A finding is a pure function of a part of it. */
 import type { SessionState, TunnelState } from "../../../datapath/datapath.ts";
 import type { EndpointCounters, Session, SessionCounters } from "../../../model/model.ts";
 import type { Finding } from "../../agent-protocol.ts";
@@ -6,23 +6,23 @@ import type { TunnelWire } from "./wire.ts";
 
 /** The network around a session. */
 export interface NodeKnowledge {
-  /** errno's name where there is no route to the remote of the tunnel. */
+  /** The error's name if the tunnel's remote has no route; null: it has one. */
   noRoute(tunnel: string): string | null;
   /** The largest MTU that the path of the tunnel carries for the session; null: unknown. */
   fittingMtu(session: string): number | null;
-  /** The session's device: where it stands, whether it is up, and its MTU if known; null: not found. */
+  /** The session's device: its place, its state, and its MTU in bytes if known; null: not found. */
   device(
     session: string,
   ): { readonly place: string; readonly up: boolean; readonly mtu?: number } | null;
   isAttached(session: string): boolean;
 }
 
-/** A tunnel, and what happened to it while the doctor looked. */
+/** A tunnel, and its changes during the examination. */
 export interface TunnelCase {
   readonly state: TunnelState;
-  /** As the first of two looks saw it; undefined: it is new. */
+  /** The tunnel in the first snapshot; undefined: it is new. */
   readonly before: TunnelState | undefined;
-  /** How much the counters of its endpoint have grown, with what the capture shows besides. */
+  /** The growth of its endpoint's counters, including what only the capture shows. */
   readonly grown: EndpointCounters;
   /** Its datagrams; null: none were captured. */
   readonly wire: TunnelWire | null;
@@ -30,47 +30,47 @@ export interface TunnelCase {
   readonly around: NodeKnowledge;
 }
 
-/** A session, and what happened to it while the doctor looked. */
+/** A session, and its changes during the examination. */
 export interface SessionCase {
   readonly state: SessionState;
-  /** As its frames are on the wire; null: its ends have not agreed. */
+  /** The session with the IDs of its frames; null: it is not negotiated. */
   readonly onWire: Session | null;
-  /** Undefined: its tunnel is gone. */
+  /** Undefined: its tunnel does not exist. */
   readonly tunnel: TunnelState | undefined;
-  /** How much its counters have grown, with what the capture shows besides. */
+  /** The growth of its counters, including what only the capture shows. */
   readonly grown: SessionCounters;
   /** Its tunnel's datagrams; null: none were captured. */
   readonly wire: TunnelWire | null;
   readonly around: NodeKnowledge;
 }
 
-/** A finding without its object, which the list of findings adds. */
+/** A finding without its object, which doctor.ts adds. */
 export type Fault = Omit<Finding, "object">;
 
 export type TunnelFinding = (of: TunnelCase) => Fault | null;
 export type SessionFinding = (of: SessionCase) => Fault | null;
 
-/** Frames are lost, or an object is not what it should be. */
+/** Returns a fault that loses frames or keeps an object from its desired state. */
 export function error(finding: string, remedy: string): Fault {
   return { severity: "error", finding, remedy };
 }
 
-/** It may be as it should, or nothing is wrong at this end. */
+/** Returns a fault that may be intended, or that is at the peer. */
 export function warning(finding: string, remedy: string): Fault {
   return { severity: "warning", finding, remedy };
 }
 
-/** "1 frame", "2 frames". */
+/** Returns "1 frame", "2 frames". */
 export function counted(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** The MTU of the session's device, in bytes. */
+/** Returns the MTU of the session's device, in bytes. */
 export function deviceMtu({ state: { session }, around }: SessionCase): number {
   return around.device(session.key)?.mtu ?? session.mtu;
 }
 
-/** False: its ends have not agreed, and its conditions say why. */
+/** True if the session is static or negotiated. Otherwise its conditions say why. */
 export function isEstablished({ state: { control } }: SessionCase): boolean {
   return control === undefined || control.established !== null;
 }

@@ -1,4 +1,4 @@
-/** Frames of a session from another address or port than the remote's. */
+/** Findings about frames of a session from another address or port than the remote's. */
 import type { SocketAddress } from "../../../linux/socket.ts";
 import { counted, error, type Fault, type SessionFinding } from "./picture.ts";
 
@@ -12,7 +12,7 @@ export const source: SessionFinding = ({ tunnel, wire, grown: { rxSourceMismatch
 
 export function unexpectedSource(count: number, last: SocketAddress | null): Fault {
   const port = last === null || last.port === 0 ? "" : ` port ${last.port}`;
-  const whom = last === null ? "" : ` from ${last.address}${port}`;
-  const finding = `${counted(count, "frame")} came${whom}, which is not the remote`;
-  return error(finding, "correct the tunnel's spec.remote, or the peer's source address and port");
+  const sender = last === null ? "" : ` ${last.address}${port}`;
+  const finding = `received ${counted(count, "frame")} from unexpected source${sender}`;
+  return error(finding, "correct spec.remote of the tunnel, or the peer's source address and port");
 }

@@ -4,6 +4,6 @@ export const spoofed: SessionFinding = ({ grown: { txSpoofed } }) =>
   txSpoofed === 0
     ? null
     : warning(
-        `${counted(txSpoofed, "frame")} of its pods were dropped: their source address was not that of the pod's interface`,
-        "the pod bridges, or changed its MAC; set spec.attachment.macSpoofing: Allow if it may",
+        `dropped ${counted(txSpoofed, "frame")} of pods: source address differs from the interface's MAC address`,
+        "the pod bridges, or changed its MAC address; to permit that, set spec.attachment.macSpoofing: Allow",
       );

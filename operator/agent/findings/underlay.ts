@@ -1,11 +1,11 @@
-/** Datagrams that cannot leave the node. */
+/** Findings about datagrams that the node cannot send. */
 import { unsendable } from "./mtu.ts";
 import { error, type TunnelFinding } from "./picture.ts";
 
 export const underlay: TunnelFinding = ({ state, around }) => {
   const { tunnel, control, lastSendError } = state;
   const noRoute = around.noRoute(tunnel.name);
-  // The conditions say it of a local address that is gone.
+  // The conditions report a missing local address.
   if (noRoute === "EADDRNOTAVAIL") return null;
   if (noRoute !== null) {
     const remedy = "add a route, or bring the underlay's interface up";
@@ -13,9 +13,9 @@ export const underlay: TunnelFinding = ({ state, around }) => {
   }
   if (lastSendError === null) return null;
   const { address } = (control ?? tunnel).remote;
-  const finding = `datagrams to ${address} do not go out: ${lastSendError}`;
+  const finding = `sending to ${address} fails: ${lastSendError}`;
   return (
     unsendable(lastSendError, address) ??
-    error(finding, "look at the underlay: routes, neighbours, firewall")
+    error(finding, "check the underlay: routes, neighbors, firewall")
   );
 };

@@ -1,16 +1,16 @@
-/** Data messages that no session of the node takes. */
+/** Findings about data messages with an unknown session ID. */
 
-import { type TunnelFinding, warning } from "./picture.ts";
+import { counted, type TunnelFinding, warning } from "./picture.ts";
 import { unexpectedSource } from "./source.ts";
 
 export const unknownSession: TunnelFinding = ({ state, grown: { rxUnknownSession }, wire }) => {
   if (rxUnknownSession === 0) return null;
   const last = wire?.unknownSessions.last ?? state.lastUnknownSession;
-  // A datapath of an earlier version: the session is another one's of its threads.
+  // In a datapath process of an earlier version, the session belongs to another of its threads.
   if (last === null && state.lastStranger !== null) {
     return unexpectedSource(rxUnknownSession, state.lastStranger);
   }
-  const words = last === null ? "" : `, the last one for ${last}`;
-  const finding = `${rxUnknownSession} messages came for session ids that nobody has here${words}`;
-  return warning(finding, "compare the session id that the peer sends with spec.sessionId");
+  const words = last === null ? "" : `, the last with ${last}`;
+  const finding = `received ${counted(rxUnknownSession, "message")} with an unknown session ID${words}`;
+  return warning(finding, "compare the session ID that the peer sends with spec.sessionId");
 };

@@ -50,7 +50,7 @@ function read(
 const faultsOf = (wire: TunnelWire) =>
   Object.entries(wire.sessions.get("shop/lan") ?? {}).filter(([, count]) => count > 0);
 
-it("finds nothing in what is as it should be", () => {
+it("finds no fault in correct messages", () => {
   const wire = read([{ hex: RIGHT }, { hex: RIGHT, outgoing: true }]);
   expect(wire).toMatchObject({ received: 1, sent: 1, controlMessages: 0 });
   expect(wire.unknownSessions).toEqual({ count: 0, last: null });
@@ -69,36 +69,36 @@ it.each<[string, Sent, unknown]>([
   expect(faultsOf(read([sent]))).toEqual([[counter, 1]]);
 });
 
-it("judges what the capture has cut by its length on the wire", () => {
+it("checks truncated captures by their length on the wire", () => {
   const cut = RIGHT.slice(0, -40);
   expect(faultsOf(read([{ hex: cut, packet: { payloadBytes: 1400 } }]))).toEqual([]);
 });
 
-it("finds session ids that no session of the node has, in messages of the remote", () => {
+it("finds unknown session IDs in messages of the remote", () => {
   const to = (id: string) => `00030000 ${id} 00000000`;
   const { unknownSessions } = read([
     { hex: to("0000000d") },
     { hex: to("000003e7") },
-    // Another tunnel's, and another host's.
+    // The session of another tunnel, and a message of another host.
     { hex: to("0000000c") },
     { hex: to("0000000d"), packet: { source: "192.0.2.9" } },
   ]);
   expect(unknownSessions).toEqual({ count: 2, last: 999 });
 });
 
-it("finds another destination port, if what comes there is of L2TPv3", () => {
+it("finds L2TPv3 messages to another destination port", () => {
   const packet = { destinationPort: 5009 };
   expect(read([{ hex: RIGHT, packet }]).otherPorts).toEqual({ count: 1, last: 5009 });
   expect(read([{ hex: "08000000 00000100", packet }]).otherPorts.count).toBe(0);
 });
 
-it("tells who else sends for a session", () => {
+it("names the unexpected source of a session's messages", () => {
   const packet = { source: "192.0.2.9", sourcePort: 7 };
   const last = { address: "192.0.2.9", port: 7 };
   expect(read([{ hex: RIGHT, packet }]).otherSources).toEqual({ count: 1, last });
 });
 
-it("bears with another source port of a peer that has a control connection", () => {
+it("accepts another source port of a peer with a control connection", () => {
   const control = { remote: tunnel().remote } as NonNullable<TunnelState["control"]>;
   const managed = { tunnel: tunnel({ control: tunnelControl() }), control };
   expect(faultsOf(read([{ hex: RIGHT, packet: { sourcePort: 9 } }], managed))).toEqual([]);
@@ -108,7 +108,7 @@ it("counts control messages of the remote", () => {
   expect(read([{ hex: "c803000c 00000000 00000000" }]).controlMessages).toBe(1);
 });
 
-it("sees a sublayer that is not there in a long IP datagram, of which it has the beginning", () => {
+it("finds a missing sublayer in a truncated capture of a long IP datagram", () => {
   const bare = session({ ...ours, pseudowireType: "IP" });
   const header = `00030000 0000000b ${COOKIE}`;
   // 1,400 bytes of IPv4, and of IPv6.

@@ -1,4 +1,4 @@
-/** Reads captured datagrams of a tunnel: which faults do they show? Pure. */
+/** Finds faults in captured datagrams of a tunnel. Pure. */
 import type { TunnelState } from "../../../datapath/datapath.ts";
 import { type DataHeader, describeDatagram } from "../../../l2tp/describe-data.ts";
 import type { SocketAddress } from "../../../linux/socket.ts";
@@ -10,45 +10,45 @@ import type { IpPacket } from "../../../net/ip-packet.ts";
 export interface SeenDatagram {
   readonly outgoing: boolean;
   readonly packet: IpPacket;
-  /** Behind the header of UDP or IP; the capture may have cut it. */
+  /** The payload of UDP or IP; the capture may have truncated it. */
   readonly payload: Uint8Array;
 }
 
-/** How often something was seen, and the last of it. */
+/** A number of observations, and the last one. */
 export interface Sightings<T> {
   readonly count: number;
   readonly last: T | null;
 }
 
-/** Datagrams of a session, by what is wrong with them; named as the counters are. */
+/** Numbers of a session's datagrams by fault, named like the counters. */
 export type SessionSightings = Pick<
   SessionCounters,
   "rxCookieDiscards" | "rxInvalid" | "rxSourceMismatch" | "rxSublayerSuspect"
 >;
 
 export interface TunnelWire {
-  /** Datagrams from the remote, whatever they hold. */
+  /** All datagrams from the remote. */
   readonly received: number;
   /** Datagrams to the remote. */
   readonly sent: number;
-  /** Session ids that no session of the node has. */
+  /** Data messages with a session ID that no session of the node has. */
   readonly unknownSessions: Sightings<number>;
   /** Data messages of the tunnel's sessions from another address or port than the remote's. */
   readonly otherSources: Sightings<SocketAddress>;
-  /** Datagrams of L2TPv3 that the remote sends to another port than the local one. */
+  /** L2TPv3 datagrams from the remote to another port than the local one. */
   readonly otherPorts: Sightings<number>;
   readonly controlMessages: number;
   /** Faults of data messages, by the key of the session. */
   readonly sessions: ReadonlyMap<string, SessionSightings>;
-  /** Data messages in which nothing is wrong, by the key of the session. */
+  /** Data messages without a fault, by the key of the session. */
   readonly rightMessages: ReadonlyMap<string, number>;
 }
 
-/** The tunnel's sessions, and the ids of the others. */
+/** The tunnel's sessions, and the session IDs of other tunnels. */
 export interface WireContext {
-  /** The tunnel's sessions as they are on the wire. */
+  /** The tunnel's sessions with the IDs of their frames. */
   readonly sessions: readonly Session[];
-  /** Another tunnel has the session id. */
+  /** Returns true if another tunnel has the session ID. */
   isOthers(sessionId: number): boolean;
 }
 
@@ -59,10 +59,10 @@ const NOTHING: SessionSightings = {
   rxSublayerSuspect: 0,
 };
 
-/** Reads the datagrams of one tunnel, one after the other. */
+/** Reads the datagrams of one tunnel in order of arrival. */
 export class WireReader {
   readonly #overUdp: boolean;
-  /** With a control connection a peer may use another port than it listens on (RFC 3931, 4.1.2.1). */
+  /** False with a control connection: the peer may send from another port than it listens on (RFC 3931, 4.1.2.1). */
   readonly #hasFixedPorts: boolean;
   readonly #local: SocketAddress;
   readonly #remote: SocketAddress;
@@ -132,13 +132,13 @@ export class WireReader {
   }
 
   #takeUnknown(sessionId: number, isFromRemote: boolean): void {
-    // The sender is another tunnel's remote, or nobody's.
+    // The message belongs to another tunnel, or is not from a remote.
     if (!isFromRemote || this.#context.isOthers(sessionId)) return;
     this.#unknown.count++;
     this.#unknown.last = sessionId;
   }
 
-  /** @param header null: the datagram ends inside of it */
+  /** @param header null: the datagram ends inside the header */
   #takeOf(session: Session, { packet, payload }: SeenDatagram, header: DataHeader | null): void {
     const counts = this.#sessions.get(session.key) ?? { ...NOTHING };
     this.#sessions.set(session.key, counts);
@@ -162,7 +162,7 @@ export class WireReader {
   }
 }
 
-/** @param bytes of the frame on the wire; the capture leaves of it more than any type looks at */
+/** @param bytes length of the frame on the wire; the captured part suffices for every type */
 function isMisaligned(
   session: Session,
   payload: Uint8Array,

@@ -1,4 +1,4 @@
-/** A captured packet of a tunnel: in which direction it goes, and its ends in words. Pure. */
+/** Direction and endpoints of a captured packet of a tunnel. Pure. */
 import type { CapturedIpPacket } from "../../../linux/packet-capture.ts";
 import type { Tunnel } from "../../../model/model.ts";
 import type { IpPacket } from "../../../net/ip-packet.ts";
@@ -10,7 +10,10 @@ export interface Addressed {
   readonly to: string;
 }
 
-/** Null: a device shows for a second time, as one that comes in, what the node has sent to itself, or the reverse. */
+/**
+ * Returns the direction and endpoints of the packet; null for a duplicate: a device shows packets from the node to
+ * itself in both directions.
+ */
 export function addressedBy(
   { seconds, outgoing }: CapturedIpPacket,
   { source, destination, sourcePort, destinationPort }: IpPacket,

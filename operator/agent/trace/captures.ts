@@ -1,13 +1,13 @@
-/** The packet sockets of a trace: for control messages and for frames each its own, so that frames displace no message. */
+/** The packet sockets of a trace: separate ones for control messages and frames, so that frames displace no message. */
 import { type CapturedIpPacket, PacketCapture } from "../../../linux/packet-capture.ts";
 import type { PayloadWord } from "../../../linux/packet-filter.ts";
 import type { Endpoint, Tunnel } from "../../../model/model.ts";
 import { UDP_HEADER_BYTES } from "../../../net/headers.ts";
 import { IP_PROTOCOL } from "../../../net/ip-packet.ts";
 
-/** All of a packet: the kernel joins datagrams, and each has a header. */
+/** Whole packets: the kernel joins datagrams, and each has a header. */
 const SNAP_BYTES = 64 * 1024;
-/** Some four hundred packets of 1,500 bytes, as the kernel counts them. */
+/** About four hundred packets of 1,500 bytes with the kernel's overhead. */
 const BUFFER_BYTES = 1024 * 1024;
 
 /** The T bit of the first word over UDP. */
@@ -26,7 +26,7 @@ export class TunnelCaptures {
     this.#takesControl = takes === "control";
   }
 
-  /** Captures what the tunnel and its remotes send each other from now on. @throws SystemError */
+  /** Captures packets between the tunnel's local address and its remotes from now on. @throws SystemError */
   follow(tunnel: Tunnel): void {
     const open = new Map<string, PacketCapture>();
     for (const remote of [tunnel.remote, ...(tunnel.control?.backups ?? [])]) {
@@ -38,12 +38,12 @@ export class TunnelCaptures {
     this.#open = open;
   }
 
-  /** The oldest packets, `max` at most for each remote. */
+  /** Returns the oldest packets, at most `max` for each remote. */
   read(max: number): CapturedIpPacket[] {
     return [...this.#open.values()].flatMap((capture) => capture.read(max));
   }
 
-  /** Packets that found no room. */
+  /** The number of packets dropped because a buffer was full. */
   get dropped(): number {
     const now = [...this.#open.values()].reduce((sum, { dropped }) => sum + dropped, 0);
     return this.#droppedBefore + now;

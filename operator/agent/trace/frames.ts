@@ -19,7 +19,7 @@ export interface ReadFrame {
   readonly session: Session | null;
 }
 
-/** The frames of a packet that are to be traced. A packet may have many: the kernel joins and cuts them. */
+/** Returns the traced frames of a packet. A packet can hold many, because the kernel joins datagrams. */
 export function readFrames(
   packet: CapturedIpPacket,
   ip: IpPacket,
@@ -38,7 +38,7 @@ export function readFrames(
     const datagram = octets.subarray(at, end);
     const found = describeDatagram(datagram, overUdp, (id) => layoutOf(byId.get(id), outgoing));
     const isData = found.kind === "data" || found.kind === "short";
-    // Null: the capture has cut off what says more.
+    // Null: the capture has cut off the session ID.
     if (!isData || found.sessionId === null) return [];
     const { sessionId } = found;
     const session = byId.get(sessionId) ?? null;
@@ -54,25 +54,25 @@ export function readFrames(
   });
 }
 
-/** Over UDP the length is that of the whole. */
-const FRAGMENTED = "it is in fragments";
-/** Offset of UDP's length, from the payload on (RFC 768). */
+/** Over UDP, the traced length is that of the whole datagram. */
+const FRAGMENTED = "fragmented";
+/** Offset of UDP's length field, relative to the payload (RFC 768). */
 const UDP_LENGTH_AT = -4;
 
-/** The first fragment of a datagram tells how long the whole is. */
+/** Returns the bytes of the whole datagram's payload: the first fragment has the length of the whole. */
 function udpPayloadBytes({ octets }: CapturedIpPacket, ip: IpPacket): number {
   if (!ip.isFragmented) return ip.payloadBytes;
   const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
   return Math.max(0, view.getUint16(ip.payloadAt + UDP_LENGTH_AT) - UDP_HEADER_BYTES);
 }
 
-/** A datagram that ends inside the header. */
+/** Describes a datagram that ends inside the header. */
 const SHORT: Omit<Described, "bytes"> = {
   cookie: "cut short",
   hasSublayer: false,
   sequence: null,
   ethernet: null,
-  flaws: ["it is shorter than the session's header"],
+  flaws: ["shorter than the session's header"],
 };
 
 function isTraced(
@@ -109,7 +109,7 @@ function describeFrame(
   const bytes = datagramBytes - frameAt;
   if (session === null) {
     const unknown = { cookie: "unknown", hasSublayer: false, sequence, ethernet: null } as const;
-    return { ...unknown, bytes, flaws: ["no session of the tunnel has this id"] };
+    return { ...unknown, bytes, flaws: ["no session of the tunnel has this ID"] };
   }
   const { device } = pseudowireOf(session);
   const isEthernet = device?.hasMac === true;
@@ -141,9 +141,9 @@ function flawsOf(datagram: Uint8Array, at: number, bytes: number, session: Sessi
   const isIp = [4, 6].includes((datagram[at] ?? 0) >> 4);
   const other = expects ? "no L2-specific sublayer" : "an L2-specific sublayer";
   return [
-    ...(bytes < minFrameBytes ? ["it is too short for a frame"] : []),
-    ...(bytes > most ? [`it is above the MTU, ${mtu}`] : []),
-    ...(isWhole && device?.hasMac === false && !isIp ? ["it is neither IPv4 nor IPv6"] : []),
-    ...(isOff ? [`it looks as if its sender had ${other}`] : []),
+    ...(bytes < minFrameBytes ? ["too short for a frame"] : []),
+    ...(bytes > most ? [`larger than the MTU ${mtu}`] : []),
+    ...(isWhole && device?.hasMac === false && !isIp ? ["neither IPv4 nor IPv6"] : []),
+    ...(isOff ? [`the sender seems to use ${other}`] : []),
   ];
 }

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { LineBudget } from "./line-budget.ts";
 
-it("shows so many in a second, and counts the rest by what they are", () => {
+it("shows a limited number a second, and counts the others by their words", () => {
   const budget = new LineBudget(2);
   const spent = ["held", "held", "dropped", "held"].map((words) => budget.spend(words));
   expect(spent).toEqual([true, true, false, false]);

@@ -1,4 +1,4 @@
-/** Bounds what a trace shows in a second, and counts the rest. Pure: the caller says when a second is over. */
+/** Bounds the lines that a trace shows in a second, and counts the others. Pure: the caller starts each second. */
 
 export class LineBudget {
   readonly #perSecond: number;
@@ -10,7 +10,7 @@ export class LineBudget {
     this.#perSecond = perSecond;
   }
 
-  /** False: no more can be shown in this second. @param words say what it is in the count of the rest */
+  /** Returns false if the budget of this second is spent. @param words label in the summary of the rest */
   spend(words = ""): boolean {
     if (this.#spent < this.#perSecond) {
       this.#spent++;
@@ -20,12 +20,12 @@ export class LineBudget {
     return false;
   }
 
-  /** Counts what cannot be shown for another reason. */
+  /** Counts lines that are not shown for another reason. */
   leaveOut(count: number, words = ""): void {
     if (count > 0) this.#rest.set(words, (this.#rest.get(words) ?? 0) + count);
   }
 
-  /** Begins another second. @returns the rest of the one before, by its words */
+  /** Starts the next second. @returns the rest of the last second, by its words */
   turn(): ReadonlyMap<string, number> {
     const rest = new Map(this.#rest);
     this.#rest.clear();

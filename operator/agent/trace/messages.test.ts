@@ -10,7 +10,7 @@ import type { Subject } from "./subject.ts";
 const SECRET = new TextEncoder().encode("s3cret");
 const HOSTS = ["192.0.2.1", "192.0.2.2"] as const;
 
-/** A tunnel and a session, as they are set up. */
+/** Returns the messages of a tunnel and a session that are being set up. */
 function setUp(): readonly Octets[] {
   const settings = { secrets: [SECRET], hidesValues: true };
   const simulation = new Simulation();
@@ -22,7 +22,7 @@ function setUp(): readonly Octets[] {
   return simulation.trace;
 }
 
-/** Returns the items that a trace shows of the messages. @param from the number of the first message that is read */
+/** Returns the traced items of the messages. @param from index of the first message to read */
 function read(subject: Partial<Subject>, secrets: readonly Octets[], from = 0) {
   const reader = new MessageReader();
   const hex = secrets.map((secret) => Buffer.from(secret).toString("hex"));
@@ -44,7 +44,7 @@ function read(subject: Partial<Subject>, secrets: readonly Octets[], from = 0) {
 
 const types = (shown: ReturnType<typeof read>) => shown.map(({ type }) => type);
 
-it("reads what is hidden, and leaves out cookies and nonces", () => {
+it("reads hidden AVPs, and omits cookies and nonces", () => {
   const shown = read({}, [SECRET]);
   expect(types(shown)).toEqual(["SCCRQ", "SCCRP", "SCCCN", "ICRQ", "ACK", "ICRP", "ICCN", "ACK"]);
   expect(shown.every(({ isAuthentic }) => isAuthentic === true)).toBe(true);
@@ -54,17 +54,17 @@ it("reads what is hidden, and leaves out cookies and nonces", () => {
   expect(said.join("\n")).not.toMatch(/(Cookie|Nonce) [0-9a-f]/);
 });
 
-it("reads by the secret of before as well", () => {
+it("reads messages of the previous secret", () => {
   const shown = read({}, [new TextEncoder().encode("new"), SECRET]);
   expect(shown.every(({ isAuthentic }) => isAuthentic === true)).toBe(true);
   expect(shown.flatMap(({ flaws }) => flaws)).toEqual([]);
 });
 
-it("calls no message forged whose conversation it has not heard from the beginning", () => {
+it("calls no message forged if the start of the conversation was not captured", () => {
   expect(read({}, [SECRET], 3).map(({ isAuthentic }) => isAuthentic)).not.toContain(false);
 });
 
-it("shows of a session what is its own, by the ids that the ends give it", () => {
+it("shows only the messages of a traced session, by its IDs", () => {
   const own = { session: "shop/lan", remoteEndId: "lan" };
   expect(types(read(own, [SECRET]))).toEqual(["ICRQ", "ICRP", "ICCN"]);
   expect(types(read({ ...own, remoteEndId: "other" }, [SECRET]))).toEqual([]);

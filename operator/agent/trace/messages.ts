@@ -9,18 +9,18 @@ import type { TracedMessage } from "../../trace-protocol.ts";
 import type { Addressed } from "./addressed.ts";
 import type { Subject } from "./subject.ts";
 
-/** In front of a control message over IP: session ID 0. */
+/** Session ID 0, which precedes a control message over IP. */
 const IP_PREFIX_BYTES = 4;
-/** So many ids of attempts to set a session up are remembered. */
+/** Maximum number of remembered IDs of setup attempts. */
 const MAX_IDS = 64;
 
 export class MessageReader {
   #secrets = "";
   #conversation = new Conversation([], true);
-  /** Ids that the ends have given the session in the messages so far. */
+  /** IDs of the traced session in the messages so far. */
   readonly #ids = new Set<number>();
 
-  /** Null: it is not about the session that is traced. */
+  /** Returns the message; null if it is not about the traced session. */
   read(
     packet: CapturedIpPacket,
     ip: IpPacket,
@@ -40,7 +40,7 @@ export class MessageReader {
     };
   }
 
-  /** Another secret begins another conversation. */
+  /** Starts another conversation if the secrets changed. */
   #follow({ tunnel: { control } }: Subject): void {
     const secrets = control?.secrets ?? [];
     if (secrets.join() === this.#secrets) return;

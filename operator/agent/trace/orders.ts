@@ -1,6 +1,6 @@
 /**
- * Tells the fate of received frames by their sequence numbers: the datapath's own rule, applied to the captured numbers.
- * Nothing on the packet path is asked.
+ * Decides the fate of received frames: applies the datapath's rule to the captured sequence numbers. The packet path
+ * is not involved.
  */
 import { traitsOf } from "../../../datapath/registry/datapaths.ts";
 import type { OrderDecision, OrderWitness } from "../../../l2tp/order-witness.ts";
@@ -10,21 +10,21 @@ import type { TracedDecision } from "../../trace-protocol.ts";
 import type { ReadFrame } from "./frames.ts";
 
 interface Watched {
-  /** A change of it needs a new witness. */
+  /** The session's settings; another key needs a new witness. */
   readonly key: string;
   readonly witness: OrderWitness | null;
 }
 
 export interface LabelledDecision {
   readonly shown: TracedDecision;
-  /** Its name in a count of many. */
+  /** Its name in the summary of a second. */
   readonly label: string;
 }
 
 export class SessionOrders {
   readonly #watched = new Map<string, Watched>();
 
-  /** @param datapath the name of the one that forwards the session's frames */
+  /** Returns the decisions that the frame causes. @param datapath name of the datapath of the session */
   take({ session, shown }: ReadFrame, datapath: string): LabelledDecision[] {
     if (session === null || shown.outgoing || !isForSession(shown, session)) return [];
     const { seconds, sequence } = shown;
@@ -37,14 +37,14 @@ export class SessionOrders {
     return decisions.map(inWords(session.key, seconds));
   }
 
-  /** The fate of held frames up to now; all earlier frames have been taken. */
+  /** Returns the decisions on held frames up to now; `take` must have seen all earlier frames. */
   expire(seconds: number): LabelledDecision[] {
     return Array.from(this.#watched).flatMap(([key, { witness }]) =>
       (witness?.expire(milliseconds(seconds)) ?? []).map(inWords(key, seconds)),
     );
   }
 
-  /** Frames are missing: what was concluded from those before is worth nothing any more. */
+  /** Forgets all frames so far. To be called if the capture lost frames. */
   begin(): void {
     this.#watched.clear();
   }
@@ -66,7 +66,7 @@ export class SessionOrders {
   }
 }
 
-/** The receiver drops others before it looks at their numbers. */
+/** True if the receiver looks at the frame's number: it drops other frames before. */
 function isForSession({ cookie, bytes }: ReadFrame["shown"], session: Session): boolean {
   const isRight = cookie === "matches" || cookie === "none";
   return isRight && bytes >= pseudowireOf(session).minFrameBytes;
@@ -74,30 +74,30 @@ function isForSession({ cookie, bytes }: ReadFrame["shown"], session: Session): 
 
 const milliseconds = (seconds: number) => seconds * 1000;
 
-/** The label of what is in order. */
+/** The label of frames in order. */
 export const DELIVERED = "delivered";
 
 const LABELS: Readonly<Record<OrderDecision["what"], string>> = {
   delivered: DELIVERED,
   held: "held",
-  released: "delivered after they were held",
+  released: "delivered after being held",
   dropped: "dropped",
-  restart: "changes to another count",
+  restart: "restarted counts",
   skipped: "gaps",
 };
 
 const WORDS: Readonly<Record<OrderDecision["what"], (words: string) => string>> = {
   delivered: () => "delivered",
-  held: () => "held, since a number before it is missing",
-  released: () => "delivered, after it was held",
+  held: () => "held: an earlier number is missing",
+  released: () => "delivered after being held",
   dropped: (words) => `dropped: ${words}`,
-  restart: () => "the sender has begun another count, which is accepted",
+  restart: () => "accepted: the sender restarted its count",
   skipped: (count) =>
-    `${count} ${count === "1" ? "number" : "numbers"} before it did not come in time`,
+    `${count} earlier ${count === "1" ? "number" : "numbers"} did not arrive in time`,
 };
 
 function unnumbered(session: string, seconds: number): LabelledDecision {
-  const decision = "dropped: it has no sequence number";
+  const decision = "dropped: no sequence number";
   return {
     shown: { shows: "sequence", seconds, session, sequence: null, decision },
     label: LABELS.dropped,

@@ -1,4 +1,4 @@
-/** Why a trace does not begin. */
+/** A trace cannot start. */
 export class TraceRefused extends Error {
   readonly code: "UnknownObject" | "TooManyTraces";
   readonly remedy: string;

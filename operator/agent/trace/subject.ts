@@ -1,4 +1,4 @@
-/** The tunnel or session that is traced, as the node has it now. */
+/** The present state of the traced tunnel or session. */
 import type { Listing } from "../../../datapath/datapath.ts";
 import type { EstablishedSession } from "../../../l2tp/control/session.ts";
 import { agreed } from "../../../model/carried.ts";
@@ -7,40 +7,40 @@ import type { Refusal } from "../../resolve/refusal.ts";
 import type { Resolved, ResolvedSession } from "../../resolve/resolved.ts";
 import { TraceRefused } from "./refused.ts";
 
-/** The agent's knowledge, as a trace asks for it. */
+/** The part of the agent's knowledge that a trace uses. */
 export interface TracedNode {
   readonly nodeName: string;
-  /** After the last pass; it is another object after the next. */
+  /** The state after the last reconcile; each reconcile creates another object. */
   state(): { readonly resolved: Resolved; readonly listing: Listing } | null;
   /** The present listing of the datapaths. */
   look(): Promise<Listing>;
 }
 
-/** A session by the id that frames of one direction carry. */
+/** Sessions by the session ID in frames of one direction. */
 export type SessionsById = ReadonlyMap<number, Session>;
 
 export class Subject {
   /** "L2tpTunnel branch". */
   readonly object: string;
-  /** The key of the only session that is traced; null: all of the tunnel. */
+  /** The key of the traced session; null: all sessions of the tunnel. */
   readonly session: string | null;
   readonly #target: string;
   readonly #node: TracedNode;
   #seen: ReturnType<TracedNode["state"]> = null;
   #established: ReadonlyMap<string, EstablishedSession> = new Map();
   tunnel: Tunnel;
-  /** The ends' name for the session that is traced; undefined: it is not signalled. */
+  /** The Remote End ID of the traced session; undefined: its tunnel is not managed. */
   remoteEndId: string | undefined;
-  /** Sessions of the tunnel whose frames are forwarded, as they are. */
+  /** Sessions of the tunnel that forward frames, with their negotiated values. */
   sessions: readonly Session[] = [];
-  /** Received frames carry our ids, and sent frames the peer's. */
+  /** Received frames carry the session ID, sent frames the peer session ID. */
   received: SessionsById = new Map();
   sent: SessionsById = new Map();
-  /** Ids of sessions in other tunnels of the node. */
+  /** Session IDs in other tunnels of the node. */
   #foreignReceived: ReadonlySet<number> = new Set();
   #foreignSent: ReadonlySet<number> = new Set();
 
-  /** @throws TraceRefused where the node does not have it */
+  /** @throws TraceRefused if the node does not have the object */
   constructor(target: string, node: TracedNode) {
     this.#target = target;
     this.#node = node;
@@ -49,14 +49,14 @@ export class Subject {
     this.session = isSession ? target : null;
     const tunnel = this.#find();
     if (tunnel === undefined) {
-      const remedy = `l2tpctl ${isSession ? "sessions" : "tunnels"} shows what there is`;
+      const remedy = `l2tpctl ${isSession ? "sessions" : "tunnels"} shows the names`;
       throw new TraceRefused("UnknownObject", this.whyGone(), remedy);
     }
     this.tunnel = tunnel;
     this.refresh();
   }
 
-  /** Follows what the last pass has changed. False: the node has it no longer. */
+  /** Follows the changes of the last reconcile. Returns false if the node no longer has the object. */
   refresh(): boolean {
     const state = this.#node.state();
     if (state === this.#seen) return true;
@@ -68,14 +68,14 @@ export class Subject {
     return true;
   }
 
-  /** Asks the datapaths, since the ends may have agreed on something since the last pass. */
+  /** Asks the datapaths, because sessions may have been negotiated since the last reconcile. */
   async look(): Promise<Listing> {
     const listing = await this.#node.look();
     if (this.#seen !== null) this.#take(this.#seen.resolved, listing);
     return listing;
   }
 
-  /** Why the node does not have it, in a sentence. */
+  /** Returns the reason why the node does not have the object. */
   whyGone(): string {
     const { nodeName } = this.#node;
     const refusal = this.#refusal();
@@ -84,7 +84,7 @@ export class Subject {
       : `${this.object} is not programmed: ${refusal.message}`;
   }
 
-  /** True if the id is one of another tunnel, which may have the same addresses. */
+  /** True if the session ID belongs to another tunnel, which can have the same addresses. */
   isElsewhere(sessionId: number, outgoing: boolean): boolean {
     return (outgoing ? this.#foreignSent : this.#foreignReceived).has(sessionId);
   }
@@ -119,7 +119,7 @@ export class Subject {
     this.#foreignSent = new Set(others.map(({ peerSessionId }) => peerSessionId));
   }
 
-  /** As its frames are forwarded; null: they are not, since the ends have not agreed. */
+  /** Returns the session with its negotiated values; null if it is not established. */
   #forwarded({ session }: ResolvedSession): Session | null {
     if (session.control === undefined) return session;
     const established = this.#established.get(session.key);

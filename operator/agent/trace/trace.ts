@@ -1,4 +1,4 @@
-/** A trace of one tunnel or session, while it runs: from captured packets to items. */
+/** A running trace of one tunnel or session: turns captured packets into items. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Listing } from "../../../datapath/datapath.ts";
 import type { CapturedIpPacket } from "../../../linux/packet-capture.ts";
@@ -14,24 +14,24 @@ import { DELIVERED, type LabelledDecision, SessionOrders } from "./orders.ts";
 import { TraceRefused } from "./refused.ts";
 import { Subject, type TracedNode } from "./subject.ts";
 
-/** Between two looks at the packets. */
+/** Interval of reading packets. */
 const TICK_MS = 100;
 const TICKS_PER_SECOND = 1000 / TICK_MS;
-/** Packets of a remote that are looked at in one tick. */
+/** Maximum number of packets of a remote that one tick reads. */
 const MESSAGES_PER_TICK = 64;
 const FRAMES_PER_TICK = 256;
-/** Lines of a second: as many as people can follow, and a few more. */
+/** Maximum number of lines a second: a few more than people can follow. */
 const LINES = { control: 50, data: 50, notable: 40, delivered: 10 } as const;
-/** Traces of a node at once. */
+/** Maximum number of simultaneous traces on a node. */
 const MOST = 4;
 
-/** Packets of the tunnel with unknown content. */
+/** Label of the tunnel's packets that the capture lost. */
 const NOT_CAPTURED = "packets not captured";
 let running = 0;
 
 /**
- * Captures from now on, and sends items until the client goes, or the object does.
- * @returns the end; the packet sockets are open when this returns
+ * Captures from now on, and sends items until the client disconnects or the object is removed.
+ * @returns a promise of the end; the packet sockets are open when this returns
  * @throws TraceRefused; SystemError EPERM without CAP_NET_RAW
  */
 export function startTrace(
@@ -40,7 +40,7 @@ export function startTrace(
   outlet: Outlet,
 ): Promise<null> {
   if (running >= MOST) {
-    const message = `${MOST} traces run on node ${node.nodeName} already`;
+    const message = `${MOST} traces already run on node ${node.nodeName}`;
     throw new TraceRefused("TooManyTraces", message, "end one of them");
   }
   const subject = new Subject(target, node);
@@ -82,10 +82,10 @@ class Trace {
       delivered: new LineBudget(LINES.delivered),
     },
   };
-  /** As counted at the end of the last second. */
+  /** Dropped packets at the end of the last second. */
   #dropped = { control: 0, data: 0 };
   #listing: Listing | null = null;
-  /** A frame of an id that nobody has came in: the ends may just have agreed on it. */
+  /** A frame with an unknown session ID was captured: its session may just have been negotiated. */
   #isStale = false;
 
   constructor(subject: Subject, kinds: ReadonlySet<TraceKind>, outlet: Outlet) {
@@ -147,7 +147,7 @@ class Trace {
     else this.#budgets[kind].leaveOut(1);
   }
 
-  /** Packets since the last call, in the order of their arrival. */
+  /** Returns the items of all packets since the last call, in the order of arrival. */
   #look(): TraceItem[] {
     const now = Date.now() / 1000;
     const messages = this.#read("control", MESSAGES_PER_TICK);
@@ -156,7 +156,7 @@ class Trace {
       ...messages.flatMap((packet) => this.#message(packet)),
       ...packets.flatMap((packet) => this.#frames(packet)),
     ];
-    // Otherwise those that wait would come after what they may be held for.
+    // Only if all packets were read: an unread frame may be the one that a held frame waits for.
     const isAll = packets.length < FRAMES_PER_TICK;
     const expired = isAll ? this.#bounded(this.#orders.expire(now)) : [];
     return [...items.toSorted((one, other) => secondsOf(one) - secondsOf(other)), ...expired];
@@ -202,7 +202,7 @@ class Trace {
     );
   }
 
-  /** Tells the second's omissions and the datapath's own counts. */
+  /** Returns the summary of omitted lines and the datapath's counters of the second. */
   async #endSecond(): Promise<TraceItem[]> {
     const { control, data, sequence } = this.#budgets;
     const missed = this.#missed();
@@ -218,7 +218,7 @@ class Trace {
     return [...rest, ...(await this.#counters())];
   }
 
-  /** Packets that found no room in the last second. */
+  /** Returns the numbers of packets that the captures dropped in the last second. */
   #missed(): { readonly control: number; readonly data: number } {
     const { control, data } = this.#captures;
     const dropped = { control: control.dropped, data: data.dropped };
@@ -253,11 +253,11 @@ function restOf(kind: TraceKind, budgets: readonly LineBudget[]): TraceItem[] {
 }
 
 function missedOrder(count: number): TraceItem {
-  const words = `${NOT_CAPTURED}; what is said of numbers begins again with the next one`;
+  const words = `${NOT_CAPTURED}; decisions start over with the next number`;
   return { shows: "rest", of: "sequence", count, words };
 }
 
-/** The datapath's own counters of what is decided by numbers. */
+/** Returns the growth of the datapath's sequence counters. */
 function counted(key: string, before: Listing, after: Listing): TraceItem[] {
   const numbers = ({ sessions }: Listing) => {
     const state = sessions.find(({ session }) => session.key === key);

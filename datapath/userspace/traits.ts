@@ -14,7 +14,7 @@ export const TAP_DEVICE: DeviceKind = {
 export const USERSPACE: DatapathTraits = {
   name: "Userspace",
   apiName: "Userspace",
-  label: "The userspace datapath",
+  label: "the userspace datapath",
   device: TAP_DEVICE,
   // 15 bytes hold the largest id.
   deviceName: ({ sessionId }) => `l2tp-${sessionId}`,

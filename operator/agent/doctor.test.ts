@@ -92,7 +92,7 @@ it.each<[string, Case, RegExp, RegExp]>([
   [
     "no fast path",
     { tunnel: { tunnel: tunnel({ fastPath: true }) }, of: { fastPath: false } },
-    /^its frames do not pass by the fast path/,
+    /^its frames do not use the fast path/,
     /Linux 6\.6/,
   ],
   [
@@ -101,7 +101,7 @@ it.each<[string, Case, RegExp, RegExp]>([
       tunnel: { tunnel: tunnel({ fastPath: true }) },
       of: { fastPath: false, session: session({ pseudowireType: "IP" }) },
     },
-    /^its frames do not pass by the fast path: .*Ethernet frames.* IP$/,
+    /^its frames do not use the fast path: .*Ethernet frames.* IP$/,
     /without spec\.fastPath/,
   ],
   ["control messages", { endpoint: { rxControl: 2 } }, /^2 control messages/, /static/],

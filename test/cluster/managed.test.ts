@@ -97,7 +97,7 @@ describe("a managed tunnel", () => {
     await cluster.remove(theirs);
     await cluster.condition(mine, "Alive", "False");
     await until("there is an Event", async () =>
-      (await events()).some((event) => event.includes("being shut down")),
+      (await events()).some((event) => event.includes("shutting down")),
     );
     await cluster.apply(theirs);
     await cluster.condition(mine, "Alive", "True");

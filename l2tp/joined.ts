@@ -14,8 +14,8 @@ export interface DatagramBounds {
 }
 
 /**
- * Returns the datagrams of a payload that begins with a data message. Headers with a known session ID at equal distances
- * up to the end separate datagrams; otherwise the payload is one datagram.
+ * Returns the datagrams of a payload that begins with a data message. Headers with a known session ID at equal
+ * distances up to the end separate datagrams; otherwise the payload is one datagram.
  * @param octets the payload, possibly truncated by the capture
  * @param payloadBytes its length on the wire
  */

@@ -276,7 +276,7 @@ describe.each(Object.entries(paths))("over a path: %s", (_name, path) => {
         const alone = run(new ReceiveOrder(timeout), at(...live)).delivered;
         const missed = new Set(alone);
         for (const sequence of delivered) missed.delete(sequence);
-        // What was held for a gap is let out where the replay is followed, and what fills the gap is late then.
+        // Following the replay releases frames held for a gap, so frames that fill the gap are late.
         expect(missed.size).toBeLessThanOrEqual(timeout === 0 ? 0 : 12);
       }
     }));

@@ -1,6 +1,6 @@
 /**
- * Receive order of a sequenced session (RFC 3931 §4.6): detects late frames, and reorders early ones in a bounded queue.
- * It holds slot numbers only; the caller holds the frames.
+ * Receive order of a sequenced session (RFC 3931 §4.6): detects late frames, and reorders early ones in a bounded
+ * queue. It holds slot numbers only; the caller holds the frames.
  */
 import { NEAR, NumberRun, nextSequence, SEQUENCE_MASK, sequenceDistance } from "./sequence.ts";
 
@@ -126,7 +126,7 @@ export class ReceiveOrder {
     return this.deadline() <= now ? this.release() : -1;
   }
 
-  /** As `next`, without waiting for missing frames. */
+  /** Works like `next`, without waiting for missing frames. */
   release(): number {
     if (this.#held === 0) return -1;
     while (this.#deadlines[this.slotOf(this.#expected)] === 0) {

@@ -153,7 +153,7 @@ describe("settleSessions", () => {
     const static_ = (key: string, peerSessionId: number, change: object = {}) =>
       claim(key, { circuit: { peerSessionId, peer: { ...peer, ...change } } });
     expect(refusedOf([static_("a/lan", 5), static_("b/lan", 5)])).toEqual(["b/lan"]);
-    // By any tunnel.
+    // This applies to any tunnel.
     const other = { ...static_("b/lan", 5), tunnel: "t2" };
     expect(refusedOf([static_("a/lan", 5), other])).toEqual(["b/lan"]);
     expect(refusedOf([static_("a/lan", 5), static_("b/lan", 6)])).toEqual([]);

@@ -6,7 +6,7 @@ import { describeRemoteEndId, writeRemoteEndId } from "./remote-end-id.ts";
 
 export interface Settled<T> {
   readonly accepted: readonly T[];
-  /** By name or key. */
+  /** Problems of losers, by name or key. */
   readonly refused: ReadonlyMap<string, FieldProblem>;
 }
 
@@ -286,8 +286,8 @@ export function settleSessions<S extends SessionClaim>(
 }
 
 /**
- * Returns the default Remote End ID. It is the same at both ends if both are L2tpSessions of the same namespace and name,
- * and unique among the sessions of a node.
+ * Returns the default Remote End ID. It is the same at both ends if both are L2tpSessions of the same namespace and
+ * name, and unique among the sessions of a node.
  */
 export function defaultRemoteEndId(key: string): string {
   return key;

@@ -30,7 +30,7 @@ export interface DeviceKind {
   sessionIdOf(name: string): number | undefined;
 }
 
-/** For each encapsulation, the reason why the kernel datapath cannot have a tunnel; null: it can. */
+/** Reasons why the kernel datapath cannot have a tunnel, by encapsulation; null: it can. */
 export interface KernelSupport {
   readonly UDP: string | null;
   /** Protocol 115 over IPv4, and over IPv6. */
@@ -85,8 +85,8 @@ export interface DatapathTraits {
   deviceName(session: Pick<Session, "sessionId" | "l2SpecificSublayer" | "pseudowireType">): string;
   /**
    * True if the datapath creates a session's device on the node, named by `deviceName`, when it starts to forward the
-   * session's frames, and deletes the device when it stops. Otherwise it opens a device at its place, and does not delete
-   * it.
+   * session's frames, and deletes the device when it stops. Otherwise it opens a device at its place, and does not
+   * delete it.
    */
   readonly makesDevices: boolean;
   /** True if a session stays when its device is deleted. */

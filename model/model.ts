@@ -1,6 +1,6 @@
 /**
- * Tunnels and sessions as they are programmed: validated, resolved, plain data. Addresses are in canonical text form, so
- * that objects are equal if their values are equal.
+ * Tunnels and sessions as they are programmed: validated, resolved, plain data. Addresses are in canonical text form,
+ * so that objects are equal if their values are equal.
  */
 import type { L2SpecificSublayer } from "../l2tp/codec.ts";
 import type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";

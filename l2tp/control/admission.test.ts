@@ -30,7 +30,7 @@ class Bench {
     return { budget: new PeerBudget(), connection: new ConnectionBudget() };
   }
 
-  /** The message stands somewhere in a buffer. */
+  /** The message is at an offset of a buffer. */
   admits(peer: TestPeer, octets: Octets): boolean {
     const view = new DataView(Uint8Array.from([0xff, ...octets, 0xff]).buffer);
     return this.admission.admits(peer, view, 1, 1 + octets.length, this.now);

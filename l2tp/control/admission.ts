@@ -1,6 +1,6 @@
 /**
- * Decides from a control message's header whether the message is decoded. Each peer has rate limits, so that a flood in a
- * peer's name costs little, and does not affect other peers. Nothing here allocates for a message.
+ * Decides from a control message's header whether the message is decoded. Each peer has rate limits, so that a flood in
+ * a peer's name costs little, and does not affect other peers. Nothing here allocates for a message.
  */
 import {
   connectionIdOf,
@@ -41,7 +41,7 @@ const STALE: LaneBudgets = {
 
 interface LaneBudgets {
   readonly first: Budget;
-  /** For retransmissions when `first` is used up. */
+  /** Limit of retransmissions when `first` is used up. */
   readonly repeats: Budget;
 }
 

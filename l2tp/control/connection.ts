@@ -1,6 +1,6 @@
 /**
- * One control connection: its state table, reliable delivery, authentication, keepalive and sessions. It does no I/O, and
- * gets time and random octets from its caller: the same calls give the same octets.
+ * One control connection: its state table, reliable delivery, authentication, keepalive and sessions. It does no I/O,
+ * and gets time and random octets from its caller: the same calls give the same octets.
  */
 
 import { ConnectionBudget } from "./admission.ts";

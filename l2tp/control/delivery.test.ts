@@ -57,7 +57,7 @@ it("retransmits with the present Nr", () => {
   expect(delivery.poll(0)).toMatchObject([{ nr: 0 }]);
   delivery.receive(0, 0, message("x"), 10);
   expect(delivery.poll(1000)).toMatchObject([{ ns: 0, nr: 1 }]);
-  // What was said with it need not be said again.
+  // The message has carried the acknowledgement already.
   expect(delivery.takeAcknowledgement()).toBeNull();
 });
 

@@ -127,8 +127,8 @@ export class Delivery<T, M extends object> {
   }
 
   /**
-   * Adds one retransmission of the first message after this pause. Has no effect if the usual pause is less than twice as
-   * long.
+   * Adds one retransmission of the first message after this pause. Has no effect if the usual pause is less than twice
+   * as long.
    */
   hurry(pauseMs: number): void {
     if (2 * pauseMs <= this.#settings.retransmitMs) this.#intervalMs = pauseMs;

@@ -41,8 +41,8 @@ export function viewPath(
 
 /**
  * The active path is kept. If it is down or has no active circuits, the path with the most active circuits takes over
- * (ties: first configured). Frames fail back to an earlier path once it has at least as many active circuits and has been
- * up for the hold time, so that a flapping path causes no failback.
+ * (ties: first configured). Frames fail back to an earlier path once it has at least as many active circuits and has
+ * been up for the hold time, so that a flapping path causes no failback.
  * @param active index of the active path in `paths`
  * @param holdMs minimum uptime of an earlier path, in milliseconds
  * @returns the index of the path to activate

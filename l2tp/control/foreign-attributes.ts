@@ -23,8 +23,8 @@ export function describeUnknown(vendor: number, type: number): string {
 }
 
 /**
- * AVPs of L2TPv2 only: RFC 2661, and its extensions RFC 3145, 3301, 3308, 3437, 3573, 3817 and 4045. An L2TPv3 end ignores
- * them (RFC 3931, 4.7.3).
+ * AVPs of L2TPv2 only: RFC 2661, and its extensions RFC 3145, 3301, 3308, 3437, 3573, 3817 and 4045. An L2TPv3 end
+ * ignores them (RFC 3931, 4.7.3).
  */
 const VERSION_2_WORDS: Readonly<Record<number, string>> = {
   2: "Protocol Version",

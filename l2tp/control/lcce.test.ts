@@ -163,7 +163,7 @@ describe("a managed tunnel", () => {
     one.start(lan());
     other.start(lan());
     simulation.run(10 * MINUTE, () => isJoined(one, other));
-    // The same chance gives the same choices for ever; all that counts is that nobody is stuck.
+    // The same random source gives the same choices forever; the test only checks that no end is stuck.
     expect(one.peering.connections.length).toBeLessThan(20);
   });
 
@@ -548,7 +548,7 @@ describe("a malicious peer", () => {
       send(0, 0, incompatible);
     }
     expect(one.peering.connections.length).toBeLessThanOrEqual(8);
-    // Who is incompatible is told so.
+    // An incompatible peer gets the reason.
     expect(said(simulation)).toContain("StopCCN");
     simulation.run(10 * MINUTE);
     expect(one.peering.connections).toEqual([]);

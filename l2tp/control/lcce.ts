@@ -20,7 +20,7 @@ export type ReceiveOutcome =
   | "undecodable"
   /** From an address that is no tunnel's remote. */
   | "unknown peer"
-  /** Of a connection that does not exist. */
+  /** The message's connection does not exist. */
   | "unknown connection"
   /** Our own message, or one for a peering that is closing. */
   | "reflected";

@@ -147,7 +147,7 @@ export interface Decoded {
   /** null: no AVP (ZLB), which only acknowledges. */
   readonly type: MessageType | "unknown" | null;
   readonly attributes: Attributes;
-  /** For display only: values that are used are in `attributes`. */
+  /** Only displayed: values that are used are in `attributes`. */
   readonly foreign: readonly ForeignAttribute[];
   readonly flaws: readonly Flaw[];
   readonly digests: readonly DigestPlace[];
@@ -172,8 +172,8 @@ export function decodeMessage(
 }
 
 /**
- * Decodes a message of L2TPv3 or, for display, of L2TPv2. The connection ID of L2TPv2 is the tunnel ID and, in the lower
- * 16 bits, the session ID.
+ * Decodes a message of L2TPv3 or, for display, of L2TPv2. The connection ID of L2TPv2 is the tunnel ID and, in the
+ * lower 16 bits, the session ID.
  * @param hiding null: hidden values cannot be read
  */
 export function decodeEither(

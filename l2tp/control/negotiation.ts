@@ -71,8 +71,8 @@ export interface Agreement {
 }
 
 /**
- * Returns the negotiated format. If one end requires the sublayer, both directions have it, because our datapaths do not
- * support different directions.
+ * Returns the negotiated format. If one end requires the sublayer, both directions have it, because our datapaths do
+ * not support different directions.
  */
 export function agree(ours: SessionTerms, theirs: PeerTerms): Agreement {
   const sublayer =

@@ -1,6 +1,6 @@
 /**
- * Reads the fields of a control message that decide whether it is decoded. Works at an offset of a shared buffer, without
- * allocation. The fields are not authenticated.
+ * Reads the fields of a control message that decide whether it is decoded. Works at an offset of a shared buffer,
+ * without allocation. The fields are not authenticated.
  */
 import { CISCO, CISCO_ACK } from "./foreign-attributes.ts";
 import { HEADER_BYTES } from "./message.ts";
@@ -19,7 +19,7 @@ const TYPE_HOST_NAME = 7;
 const TYPE_ROUTER_ID = 60;
 /** Messages of an end differ within this prefix. */
 const MAX_HASHED_BYTES = 256;
-/** As a signed number, which V8 stores unboxed. */
+/** The FNV offset as a signed number, which V8 stores unboxed. */
 const FNV_OFFSET = 0x811c_9dc5 | 0;
 const FNV_PRIME = 0x0100_0193;
 

@@ -464,8 +464,8 @@ export class Peering {
 }
 
 /**
- * Returns why the session cannot be requested: the peer's Pseudowire Capabilities List lacks the type (RFC 3931, 5.4.3).
- * null: it can. The peer's own requests are accepted, because a peer that sends one supports the type.
+ * Returns why the session cannot be requested: the peer's Pseudowire Capabilities List lacks the type (RFC 3931,
+ * 5.4.3). null: it can. The peer's own requests are accepted, because a peer that sends one supports the type.
  */
 function lackOf(
   { pseudowireTypes }: PeerIdentity,

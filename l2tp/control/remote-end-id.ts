@@ -1,4 +1,6 @@
-/** Remote End IDs, which name circuits: text, or any octets. In memory each octet is one character (value-formats.ts). */
+/**
+ * Remote End IDs, which name circuits: text, or any octets. In memory each octet is one character (value-formats.ts).
+ */
 
 const PRINTABLE = /^[ -~]+$/;
 

@@ -3,7 +3,7 @@ import { Repeats } from "./repeats.ts";
 
 it("recognizes a retransmitted message, and no other", () => {
   const repeats = new Repeats();
-  // As RFC 3931 (4.2) has it.
+  // The schedule of RFC 3931 (4.2).
   const pauses = [1000, 2000, 4000, 8000, 8000, 8000, 8000, 8000, 8000, 8000];
   expect(repeats.isRepeat(7, 0)).toBe(false);
   let now = 0;

@@ -1,6 +1,6 @@
 /**
- * Recognizes retransmissions: repetitions after a pause, and only a few. A flood repeats at once, or never. The memory is
- * fixed, so a flood cannot make it grow.
+ * Recognizes retransmissions: repetitions after a pause, and only a few. A flood repeats at once, or never. The memory
+ * is fixed, so a flood cannot make it grow.
  */
 
 /** Number of remembered messages; a power of two. */

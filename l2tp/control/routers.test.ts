@@ -341,7 +341,7 @@ describe("a router receives", () => {
       this.end.lcce.receive("UDP", PEER, octets, this.simulation.now);
     }
 
-    /** What we have said since it began. */
+    /** Our messages since its start. */
     get answers(): Decoded[] {
       return this.simulation.trace.slice(this.#from).map((octets) => decode(octets));
     }

@@ -42,7 +42,9 @@ interface ControlSettings {
 /** Signaling settings of a session in a managed tunnel. */
 export interface SessionControl {
   readonly remoteEndId: string;
-  /** The request that we send; null: we wait for the peer's. The field has this name in the datapath's socket protocol. */
+  /**
+   * The request that we send; null: we wait for the peer's. The field has this name in the datapath's socket protocol.
+   */
   readonly places: "ICRQ" | "OCRQ" | null;
   /** A number of the registry of RFC 4446. */
   readonly pseudowireType: number;

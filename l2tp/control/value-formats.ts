@@ -87,7 +87,7 @@ export interface ResultCode {
   readonly result: number;
   /** "General error code". */
   readonly error?: number;
-  /** For people; UTF-8. */
+  /** Human-readable text; UTF-8. */
   readonly message?: string;
 }
 

@@ -43,8 +43,8 @@ export interface AttachmentMode {
   /** The remedy for a second pod, if only one pod can attach; null: any number of pods can attach. */
   readonly secondPodRemedy: string | null;
   /**
-   * Place of the source MAC filter (spec.attachment.macSpoofing): the session's own device, filtered by the datapath, or
-   * the pod's port on the node (portName), filtered by the agent.
+   * Place of the source MAC filter (spec.attachment.macSpoofing): the session's own device, filtered by the datapath,
+   * or the pod's port on the node (portName), filtered by the agent.
    */
   readonly macSpoofingAt: "device" | "port";
   /** Returns the MAC address of a pod's interface, unless the pod asks for one. */

@@ -5,8 +5,8 @@ import type { Attachment, LostWhenLowered } from "./attachment.ts";
 /**
  * Returns the desired state of a link that was left to the pod: the state that the pod has configured. The MTU follows
  * the session, unless the pod chose another, and the link follows the peer's circuit up and down. A replacement for the
- * link, such as one of another datapath, gets the same state. A replacement that carries IP datagrams instead of Ethernet
- * frames, or the reverse, is configured as by ADD.
+ * link, such as one of another datapath, gets the same state. A replacement that carries IP datagrams instead of
+ * Ethernet frames, or the reverse, is configured as by ADD.
  * @param wanted the link as ADD configures it
  * @param attachment without a device, or not complete: the link was not left to the pod yet
  * @param present the link as it is; undefined: missing, so it is created as by ADD

@@ -1,6 +1,6 @@
 /**
- * IPv4 and IPv6 datagrams, distinguished by their first four bits (draft-ietf-l2tpext-pwe3-ip-00, expired). They have no
- * link-layer header, ARP, or neighbor discovery by MAC addresses. IANA has not assigned the number, but Cisco
+ * IPv4 and IPv6 datagrams, distinguished by their first four bits (draft-ietf-l2tpext-pwe3-ip-00, expired). They have
+ * no link-layer header, ARP, or neighbor discovery by MAC addresses. IANA has not assigned the number, but Cisco
  * (`interworking ip`) and Linux (L2TP_PWTYPE_IP in include/uapi/linux/l2tp.h) use it.
  */
 import { IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, SUBLAYER_BYTES } from "../../net/headers.ts";

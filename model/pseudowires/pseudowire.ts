@@ -67,8 +67,9 @@ export function createPseudowireCounters(): PseudowireCounters {
 
 /**
  * Rewrites frames in place between the device and the wire, and counts. Must not allocate or throw. Each method gets
- * the frame from `at` to `end`, and returns the new start of the frame, or DROPPED; the end does not change. If the type
- * has offloads, the frame can be a large one, which is segmented after `toWire`, and was coalesced before `fromWire`.
+ * the frame from `at` to `end`, and returns the new start of the frame, or DROPPED; the end does not change. If the
+ * type has offloads, the frame can be a large one, which is segmented after `toWire`, and was coalesced before
+ * `fromWire`.
  */
 export interface FrameRewriter {
   /** From the device to the wire: the frame can begin up to MAX_GROWTH_BYTES before `at`. */
@@ -175,8 +176,8 @@ export interface PseudowireType {
     counters: PseudowireCounters,
   ) => FrameRewriter;
   /**
-   * A guess, for the doctor: true if the frame looks as if the peer's L2-Specific Sublayer differs from ours. Absent: no
-   * guess. Pure; must not allocate or throw.
+   * A guess, for the doctor: true if the frame looks as if the peer's L2-Specific Sublayer differs from ours. Absent:
+   * no guess. Pure; must not allocate or throw.
    * @param expectsSublayer true if our configuration has the sublayer
    */
   readonly looksMisaligned?: (

@@ -45,8 +45,8 @@ export function acceptanceOf(object: L2tpObject): Acceptance {
 }
 
 /**
- * Returns the claims with which the controller has accepted the object. Older controllers wrote no claims: their objects
- * hold all that they ask for, and the Remote End ID of their sessions is the name without the namespace.
+ * Returns the claims with which the controller has accepted the object. Older controllers wrote no claims: their
+ * objects hold all that they ask for, and the Remote End ID of their sessions is the name without the namespace.
  */
 export function heldOf(object: L2tpObject): HeldObject {
   const { metadata, status } = object;

@@ -1,6 +1,6 @@
 /**
- * Valid and invalid objects, on which the API server and our validation must agree. The unit tests check our validation,
- * test/crds/ checks the API server. rejections.md lists our messages.
+ * Valid and invalid objects, on which the API server and our validation must agree. The unit tests check our
+ * validation, test/crds/ checks the API server. rejections.md lists our messages.
  */
 import type { FieldProblem } from "../../model/problem.ts";
 import { checkForm } from "./schema.ts";

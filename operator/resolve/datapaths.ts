@@ -58,8 +58,8 @@ export function mayNeedKernel(
 }
 
 /**
- * Returns the tunnels that share an endpoint, and which of them has the port for itself. A programmed tunnel wins over a
- * new one.
+ * Returns the tunnels that share an endpoint, and which of them has the port for itself. A programmed tunnel wins over
+ * a new one.
  */
 export function sharedEndpoints(
   tunnels: readonly Located[],

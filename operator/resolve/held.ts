@@ -35,8 +35,8 @@ export interface Unreadable {
 }
 
 /**
- * Returns the claims that count in a conflict: those of objects that exist or cannot be read. Claims of an object that an
- * administrator refuses on purpose (TEARDOWN_REASONS) do not count while it is refused.
+ * Returns the claims that count in a conflict: those of objects that exist or cannot be read. Claims of an object that
+ * an administrator refuses on purpose (TEARDOWN_REASONS) do not count while it is refused.
  * @param running programmed objects, which hold all that they ask for unless `held` has their claims
  */
 export function inForce(

@@ -281,8 +281,8 @@ function resolveTunnel(
 }
 
 /**
- * Returns the sessions that can exclude a datapath for a tunnel with datapath Auto, by the tunnel's name. A tunnel in the
- * kernel stays there: otherwise one session's spec could interrupt the pods of other sessions.
+ * Returns the sessions that can exclude a datapath for a tunnel with datapath Auto, by the tunnel's name. A tunnel in
+ * the kernel stays there: otherwise one session's spec could interrupt the pods of other sessions.
  */
 function sessionsWithSay(
   { tunnels, sessions }: Intake,

@@ -1,7 +1,7 @@
 /**
  * The MTU of a session: spec.mtu, or the path MTU minus overhead. A device drops received frames above its MTU, and the
- * peer does not know when the path narrows. So the MTU does not change with the path while pods are attached, and larger
- * datagrams are fragmented (docs/adr/0036-path-mtu.md). Pure.
+ * peer does not know when the path narrows. So the MTU does not change with the path while pods are attached, and
+ * larger datagrams are fragmented (docs/adr/0036-path-mtu.md). Pure.
  */
 import type { GivenMtu } from "../../model/attachments/attachment.ts";
 import { IPV6_MIN_MTU } from "../../net/headers.ts";

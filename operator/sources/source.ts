@@ -14,7 +14,10 @@ export interface ObjectSource {
   readonly status: StatusSink;
   /** False: the last read returned the cache, and the source may have other objects. */
   readonly isWhole: boolean;
-  /** Returns the present objects; null: not known yet, and nothing may be changed. @throws Error if it cannot be read */
+  /**
+   * Returns the present objects; null: not known yet, and nothing may be changed.
+   * @throws Error if it cannot be read
+   */
   read(): Promise<Found | null>;
   /**
    * Stores the claims for the next start, unless the cluster does.

@@ -1,6 +1,6 @@
 /**
- * Translates the part of CEL that rules.ts uses to TypeScript. The schema types each field: a rule about an unknown field
- * fails here, and a rule about an impossible value fails in the compiler.
+ * Translates the part of CEL that rules.ts uses to TypeScript. The schema types each field: a rule about an unknown
+ * field fails here, and a rule about an impossible value fails in the compiler.
  */
 import { type ASTNode, parse } from "@marcbachmann/cel-js";
 import type { Schema } from "../crds.ts";

@@ -1,4 +1,6 @@
-/** Writes the x-kubernetes-validations of crds/ from rules.ts. The rest of the files is hand-written and not changed. */
+/**
+ * Writes the x-kubernetes-validations of crds/ from rules.ts. The rest of the files is hand-written and not changed.
+ */
 import { readFileSync } from "node:fs";
 import {
   type Document,

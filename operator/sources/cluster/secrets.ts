@@ -43,7 +43,7 @@ export interface SecretRef {
 
 export class ClusterSecrets {
   readonly #client: KubeClient;
-  /** By "namespace/name". */
+  /** Secrets by "namespace/name". */
   readonly #known = new Map<string, Known>();
   #wanted: ReadonlyMap<string, ReadonlySet<string>> = new Map();
   readonly #reading = new Set<string>();

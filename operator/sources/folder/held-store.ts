@@ -1,6 +1,6 @@
 /**
- * Stores the claims of objects in a file of the state folder, so that each object keeps its claims over a restart of the
- * node.
+ * Stores the claims of objects in a file of the state folder, so that each object keeps its claims over a restart of
+ * the node.
  */
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";

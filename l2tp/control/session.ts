@@ -221,7 +221,8 @@ export class ControlSession {
 
   /** Returns the negotiated values. @throws RangeError before the session is established */
   established(): EstablishedSession {
-    if (this.phase !== "established") throw new RangeError(`session ${this.config.key} is not established`);
+    if (this.phase !== "established")
+      throw new RangeError(`session ${this.config.key} is not established`);
     return {
       key: this.config.key,
       sessionId: this.localId,

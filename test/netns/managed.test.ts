@@ -256,7 +256,7 @@ describe("a managed tunnel", () => {
     await until("it wants the peer's id", () =>
       a
         .condition("l2tptunnel", "branch", "Accepted")
-        ?.message.includes("spec.peerTunnelId: missing"),
+        ?.message.includes("spec.peerTunnelId: required"),
     );
   });
 });

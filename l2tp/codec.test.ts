@@ -121,7 +121,7 @@ describe("decoding", () => {
     expect(decode("000300000000020840000007", rx)).toMatchObject({ sequence: 7 });
   });
 
-  it("reads what was written, for every shape", () => {
+  it("reads what it writes, for every header format", () => {
     const cookie = fc.oneof(
       fc.constant(""),
       ...[4, 8].map((bytes) =>
@@ -151,7 +151,7 @@ describe("decoding", () => {
     );
   });
 
-  it("never reads past the end, whatever arrives", () => {
+  it("never reads past the end for any input", () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 24 }),

@@ -19,17 +19,17 @@ const SEQUENCE_PRESENT = 0x4000_0000;
 
 const MAX_COOKIE_BYTES = 8;
 
-/** The most that any session puts in front of a frame: UDP word, session id, 8 of cookie, sublayer. */
+/** The longest header of a frame: UDP word, session ID, cookie of 8 bytes, sublayer. */
 export const MAX_HEADER_BYTES =
   L2TP_UDP_PREFIX_BYTES + SESSION_ID_BYTES + MAX_COOKIE_BYTES + SUBLAYER_BYTES;
 
-/** RFC 3931 section 4.6: the default one, or none. */
+/** The L2-Specific Sublayer: the default one of RFC 3931, section 4.6, or none. */
 export type L2SpecificSublayer = "Default" | "None";
 
-/** A session as the sender of data messages sees it. */
+/** The sender's settings of a session. */
 export interface SessionTx {
   readonly overUdp: boolean;
-  /** The peer's session id. */
+  /** The peer's session ID. */
   readonly sessionId: number;
   readonly cookieBytes: number;
   /** First and second four bytes of the cookie, big-endian. */
@@ -37,11 +37,11 @@ export interface SessionTx {
   readonly cookieLow: number;
   readonly sublayer: boolean;
   readonly sequencing: boolean;
-  /** What the next frame carries, where `sequencing`; the encoder steps it. */
+  /** The number of the next frame, with `sequencing`; the encoder increments it. */
   sequence: number;
 }
 
-/** A session as the receiver of data messages sees it. */
+/** The receiver's settings of a session. */
 export interface SessionRx {
   readonly cookieBytes: number;
   readonly cookieHigh: number;
@@ -49,7 +49,7 @@ export interface SessionRx {
   readonly sublayer: boolean;
 }
 
-/** Bytes that {@link encodeDataHeader} writes for the session. */
+/** Returns the bytes that {@link encodeDataHeader} writes for the session. */
 export function dataHeaderBytes(
   tx: Pick<SessionTx, "overUdp" | "cookieBytes" | "sublayer">,
 ): number {
@@ -61,7 +61,7 @@ export function dataHeaderBytes(
   );
 }
 
-/** Writes the header at `offset` and steps the sequence number. Returns the bytes written. */
+/** Writes the header at `offset`, and increments the sequence number. Returns the bytes written. */
 export function encodeDataHeader(view: DataView, offset: number, tx: SessionTx): number {
   let at = offset;
   if (tx.overUdp) {
@@ -90,7 +90,7 @@ export function encodeDataHeader(view: DataView, offset: number, tx: SessionTx):
   return at - offset;
 }
 
-/** What became of a message, or of the first step of one. */
+/** The result of decoding a message, or of its first step. */
 export const DecodeStatus = {
   Ok: 0,
   /** Ends before the header does. */
@@ -103,13 +103,13 @@ export const DecodeStatus = {
 } as const;
 export type DecodeStatus = (typeof DecodeStatus)[keyof typeof DecodeStatus];
 
-/** Where the decoder leaves what it found; one is made at start and used for every message. */
+/** Receives the decoder's results. One object is reused for all messages. */
 export interface HeaderOut {
   /** The session id, as an unsigned number. */
   sessionId: number;
-  /** Where the next part of the message starts; after the second step: the frame. */
+  /** Offset of the next part of the message; after the second step: of the frame. */
   next: number;
-  /** The 24-bit sequence number, or −1 where the message has none. */
+  /** The 24-bit sequence number; −1: none. */
   sequence: number;
 }
 
@@ -117,7 +117,7 @@ export function createHeaderOut(): HeaderOut {
   return { sessionId: 0, next: 0, sequence: -1 };
 }
 
-/** First step: sets `out.sessionId` and `out.next`. `end` is the offset behind the message. */
+/** First step: sets `out.sessionId` and `out.next`. `end` is the offset after the message. */
 export function decodeSessionId(
   view: DataView,
   offset: number,
@@ -129,7 +129,7 @@ export function decodeSessionId(
   if (overUdp) {
     if (end - at < 4) return DecodeStatus.Short;
     const word = view.getUint32(at);
-    // First: a request for a control connection may be for both versions of L2TP.
+    // Checked before the version, because an SCCRQ can be for both versions of L2TP.
     if ((word & CONTROL_BIT) !== 0) return DecodeStatus.Control;
     if ((word & VERSION_MASK) !== UDP_DATA_WORD) return DecodeStatus.WrongVersion;
     at += 4;
@@ -167,7 +167,7 @@ export function decodeSessionHeader(
   return DecodeStatus.Ok;
 }
 
-/** A cookie's hexadecimal text ("", 8 or 16 digits) as the words that the codec compares. */
+/** Returns a cookie's hexadecimal text ("", 8 or 16 digits) as the words that the codec compares. */
 export function cookieWords(hex: string): {
   cookieBytes: number;
   cookieHigh: number;

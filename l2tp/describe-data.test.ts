@@ -51,7 +51,7 @@ it.each([
   expect(describeDatagram(octets(hex), overUdp, () => FULL)).toEqual(expected);
 });
 
-it("takes an unknown session as one without cookie and sublayer", () => {
+it("describes an unknown session without cookie and sublayer", () => {
   expect(describeDatagram(octets("0000000b 01020304"), false, () => null)).toMatchObject({
     sessionId: 11,
     frameAt: 4,

@@ -1,4 +1,4 @@
-/** Says what a captured datagram of L2TPv3 is (RFC 3931, section 4.1). Pure, and not for the packet path. */
+/** Describes a captured L2TPv3 datagram (RFC 3931, section 4.1). Pure, and not for the packet path. */
 import { SUBLAYER_BYTES } from "../net/headers.ts";
 import { createHeaderOut, DecodeStatus, decodeSessionId } from "./codec.ts";
 import { SEQUENCE_MASK } from "./sequence.ts";
@@ -6,7 +6,7 @@ import { SEQUENCE_MASK } from "./sequence.ts";
 /** S bit of the default sublayer (RFC 3931, section 4.6). */
 const SEQUENCE_PRESENT = 0x4000_0000;
 
-/** The session's header behind the session id; the octets themselves do not tell. */
+/** The session's header after the session ID, which the octets do not show. */
 export interface DataLayout {
   readonly cookieBytes: number;
   readonly hasSublayer: boolean;
@@ -25,7 +25,7 @@ export interface DataHeader {
   readonly frameAt: number;
 }
 
-/** "short": it ends, or the capture does, inside the header. */
+/** "short": the datagram or its capture ends inside the header. */
 export type DescribedDatagram =
   | DataHeader
   | { readonly kind: "control" }
@@ -33,8 +33,8 @@ export type DescribedDatagram =
   | { readonly kind: "short"; readonly sessionId: number | null };
 
 /**
- * @param octets what stands behind the header of UDP, or of IP
- * @param layoutOf what is known of the session; null: it is taken as one without cookie and sublayer
+ * @param octets the payload of UDP, or of IP
+ * @param layoutOf returns the session's header; null: unknown, treated as without cookie and sublayer
  */
 export function describeDatagram(
   octets: Uint8Array,

@@ -3,7 +3,7 @@ import { datagramsOf } from "./joined.ts";
 
 const isKnown = (sessionId: number) => sessionId === 128 || sessionId === 129;
 
-/** A data message with so many octets behind its head. */
+/** Returns a data message with that number of octets after its header. */
 function message(sessionId: number, bytes: number): Buffer {
   const octets = Buffer.alloc(8 + bytes, 0xab);
   octets.writeUInt32BE(0x0003_0000, 0);
@@ -23,12 +23,12 @@ it("finds datagrams of one size, the last shorter, of several sessions", () => {
   expect(sizes(Buffer.concat(all))).toEqual([108, 108, 108, 28]);
 });
 
-it("counts datagrams that the capture has cut off", () => {
+it("counts datagrams that the capture has truncated", () => {
   const all = Buffer.concat(Array.from({ length: 10 }, () => message(128, 100)));
   expect(sizes(all.subarray(0, 300), all.length)).toEqual(Array.from({ length: 10 }, () => 108));
 });
 
-it("takes a head inside of a frame for no datagram", () => {
+it("does not split at a header inside a frame", () => {
   const inside = Buffer.concat([message(128, 40), message(7, 12), message(128, 200)]);
   expect(sizes(inside)).toEqual([inside.length]);
   const tunnelled = Buffer.concat([message(128, 40), message(128, 200)]);
@@ -36,7 +36,7 @@ it("takes a head inside of a frame for no datagram", () => {
   expect(sizes(tunnelled)).toEqual([tunnelled.length]);
 });
 
-it("takes what is no data message as it is", () => {
+it("does not split a payload that is not a data message", () => {
   expect(sizes(Buffer.alloc(100))).toEqual([100]);
   expect(sizes(Buffer.alloc(0))).toEqual([0]);
 });

@@ -1,6 +1,6 @@
 /**
- * Cuts a captured UDP payload into datagrams of L2TPv3. The kernel joins datagrams of one size before a packet socket
- * sees what came, and cuts what is sent after it (UDP_GRO, UDP_SEGMENT), and does not tell the size. Pure.
+ * Splits a captured UDP payload into L2TPv3 datagrams. A packet socket sees received datagrams after the kernel has
+ * coalesced them, and sent ones before it segments them (UDP_GRO, UDP_SEGMENT), without the segment size. Pure.
  */
 import { L2TP_UDP_PREFIX_BYTES, SESSION_ID_BYTES } from "../net/headers.ts";
 
@@ -14,9 +14,9 @@ export interface DatagramBounds {
 }
 
 /**
- * The datagrams of a payload, which begins with a data message: a head of L2TPv3 with a known session ID stands in equal
- * distances up to the end, or there is one datagram.
- * @param octets the payload from its first octet on; a capture may have cut it
+ * Returns the datagrams of a payload that begins with a data message. Headers with a known session ID at equal
+ * distances up to the end separate datagrams; otherwise the payload is one datagram.
+ * @param octets the payload, possibly truncated by the capture
  * @param payloadBytes its length on the wire
  */
 export function datagramsOf(
@@ -37,7 +37,7 @@ export function datagramsOf(
   return whole;
 }
 
-/** True if a head stands at each place where a datagram would begin. */
+/** True if a header is at each multiple of `size`. */
 function isCut(size: number, length: number, isHead: (at: number) => boolean): boolean {
   for (let at = size; at + HEAD_BYTES <= length; at += size) if (!isHead(at)) return false;
   return true;

@@ -9,7 +9,7 @@ const say = (witness: OrderWitness, ...numbers: number[]) =>
   numbers.flatMap((sequence) => witness.offer(sequence, 1)).map(words);
 
 describe("without reordering", () => {
-  it("says what is delivered, skipped and late", () => {
+  it("reports delivered, skipped and late frames", () => {
     expect(say(new ReorderWitness(0), 10, 11, 14, 12)).toEqual([
       "delivered 10",
       "delivered 11",
@@ -19,14 +19,14 @@ describe("without reordering", () => {
     ]);
   });
 
-  it("says when a restart of the sender is accepted", () => {
+  it("reports an accepted restart of the sender", () => {
     const said = say(new ReorderWitness(0), 5000, 5001, 0, 1, 2, 3, 4, 5);
     expect(said.slice(-3)).toEqual(["restart 4", "delivered 4", "delivered 5"]);
   });
 });
 
 describe("with reordering", () => {
-  it("says what is held, and what is released", () => {
+  it("reports held and released frames", () => {
     expect(say(new ReorderWitness(50), 0, 2, 1)).toEqual([
       "delivered 0",
       "held 2",
@@ -35,14 +35,14 @@ describe("with reordering", () => {
     ]);
   });
 
-  it("says what is released when the time is over", () => {
+  it("reports frames that are released by the timeout", () => {
     const witness = new ReorderWitness(50);
     say(witness, 0, 2);
     expect(witness.expire(50)).toEqual([]);
     expect(witness.expire(51).map(words)).toEqual(["skipped 2 (1)", "released 2"]);
   });
 
-  it("says of each frame once what became of it", () => {
+  it("reports one result for each frame", () => {
     const numbers = fc.array(fc.integer({ min: 0, max: 300 }), { maxLength: 200 });
     fc.assert(
       fc.property(numbers, fc.integer({ min: 0, max: 20 }), (sent, timeoutMs) => {

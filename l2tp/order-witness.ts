@@ -1,18 +1,18 @@
-/** Says, from the sequence numbers of frames alone, what a receiver does with them: for people to look at. */
+/** Predicts from sequence numbers what a receiver does with frames, for display. */
 import { ReceiveOrder, ReorderVerdict } from "./reorder.ts";
 
 /** The fate of the frame with this number, or a conclusion from it. */
 export interface OrderDecision {
   readonly sequence: number;
   readonly what: "delivered" | "held" | "released" | "dropped" | "restart" | "skipped";
-  /** The reason of a drop; the count of numbers that were skipped. */
+  /** The reason of a drop, or the count of skipped numbers. */
   readonly words?: string;
 }
 
-/** A receiver with the same rule as the one that is looked at. Its clock is milliseconds of any kind, above 0. */
+/** A receiver with the rule of the observed one. Its clock is in milliseconds, above 0. */
 export interface OrderWitness {
   offer(sequence: number, now: number): OrderDecision[];
-  /** The fate of held frames as time passes. */
+  /** Returns decisions about held frames as time passes. */
   expire(now: number): OrderDecision[];
 }
 
@@ -22,7 +22,7 @@ export class ReorderWitness implements OrderWitness {
   /** The number of the frame in each slot. */
   readonly #held: Int32Array;
 
-  /** @param timeoutMs how long a frame waits for the ones before it; 0: not at all */
+  /** @param timeoutMs maximum time to hold an out-of-order frame; 0: no reordering */
   constructor(timeoutMs: number) {
     this.#order = new ReceiveOrder(timeoutMs);
     this.#held = new Int32Array(this.#order.capacity);

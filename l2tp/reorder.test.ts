@@ -32,7 +32,7 @@ function run(order: ReceiveOrder, arrivals: readonly { sequence: number; at: num
 const at = (...sequences: number[]) => sequences.map((sequence) => ({ sequence, at: 1 }));
 
 describe("without a timeout", () => {
-  it("passes a gap, drops what is late, and counts both", () => {
+  it("passes a gap, drops late frames, and counts both", () => {
     expect(run(new ReceiveOrder(0), at(10, 11, 14, 12, 13, 15))).toEqual({
       delivered: [10, 11, 14, 15],
       late: [12, 13],
@@ -41,16 +41,16 @@ describe("without a timeout", () => {
     });
   });
 
-  it("goes on across the wrap", () => {
+  it("continues across the wrap", () => {
     expect(run(new ReceiveOrder(0), at(0xfffffe, 0xffffff, 0, 1)).delivered).toHaveLength(4);
   });
 
-  it("follows a sender that starts again from 0", () => {
+  it("follows a sender that restarts from 0", () => {
     const result = run(new ReceiveOrder(0), at(5000, 5001, 0, 1, 2, 3, 4, 5));
     expect(result).toMatchObject({ delivered: [5000, 5001, 4, 5], late: [0, 1, 2, 3], resyncs: 1 });
   });
 
-  it("is not led astray by single late frames", () => {
+  it("is not confused by single late frames", () => {
     const result = run(new ReceiveOrder(0), at(100, 90, 80, 70, 60, 50, 40, 101));
     expect(result).toMatchObject({ delivered: [100, 101], resyncs: 0 });
   });
@@ -78,20 +78,20 @@ describe("with a timeout", () => {
     expect(order.skipped).toBe(1);
   });
 
-  it("drops a frame that is held already", () => {
+  it("drops a duplicate of a held frame", () => {
     const order = new ReceiveOrder(50);
     order.offer(0, 1);
     order.offer(5, 1);
     expect(order.offer(5, 1)).toBe(ReorderVerdict.Late);
   });
 
-  it("takes a leap beyond its capacity", () => {
+  it("follows a leap beyond its capacity", () => {
     const result = run(new ReceiveOrder(50, 8), at(0, 1, 1000, 1001, 1002));
     expect(result.delivered).toEqual([0, 1, 1000, 1001, 1002]);
     expect(result.skipped).toBe(998);
   });
 
-  it("follows a sender that starts again, and loses nothing that it held", () => {
+  it("follows a sender that restarts, and loses no held frames", () => {
     const result = run(new ReceiveOrder(50), at(500, 502, 0, 1, 2, 3, 4, 5));
     expect(result).toMatchObject({ delivered: [500, 502, 4, 5], resyncs: 1 });
   });
@@ -99,7 +99,7 @@ describe("with a timeout", () => {
 
 const RESYNC_RUN = 5;
 
-it("delivers every frame once and in order, while shuffling stays within its capacity", () => {
+it("delivers every frame once and in order if reordering is within its capacity", () => {
   const jitter = fc.array(fc.integer({ min: 0, max: 7 }), { minLength: 1, maxLength: 200 });
   fc.assert(
     fc.property(jitter, fc.integer({ min: 0, max: 0xffffff }), (delays, start) => {
@@ -125,7 +125,7 @@ it("delivers every frame once and in order, while shuffling stays within its cap
   );
 });
 
-it("never delivers a frame twice or out of order, whatever arrives", () => {
+it("never delivers a frame twice or out of order for any input", () => {
   const arrivals = fc.array(fc.integer({ min: 0, max: 300 }), { maxLength: 300 });
   fc.assert(
     fc.property(arrivals, fc.constantFrom(0, 5), (sequences, timeout) => {
@@ -255,7 +255,7 @@ describe.each(Object.entries(paths))("over a path: %s", (_name, path) => {
       expect(Math.max(-1, ...missed)).toBeLessThan(64);
     }));
 
-  it("loses nothing to replayed frames, behind or ahead, however many come between", () =>
+  it("loses nothing to replayed frames, behind or ahead", () =>
     walk((start, timeout, sent) => {
       for (const [offset, each] of [
         [-5000, 1],
@@ -276,13 +276,13 @@ describe.each(Object.entries(paths))("over a path: %s", (_name, path) => {
         const alone = run(new ReceiveOrder(timeout), at(...live)).delivered;
         const missed = new Set(alone);
         for (const sequence of delivered) missed.delete(sequence);
-        // What was held for a gap is let out where the replay is followed, and what fills the gap is late then.
+        // Following the replay releases frames held for a gap, so frames that fill the gap are late.
         expect(missed.size).toBeLessThanOrEqual(timeout === 0 ? 0 : 12);
       }
     }));
 });
 
-it("takes no frames that are late by less than 64 for a restart, however many come in a row", () => {
+it("does not treat frames that are late by less than 64 as a restart", () => {
   fc.assert(
     fc.property(from, fc.array(fc.nat(63), { minLength: 300, maxLength: 300 }), (start, delays) => {
       const sent = upwards(start, 300).map((sequence, i) => ({
@@ -299,14 +299,14 @@ it("takes no frames that are late by less than 64 for a restart, however many co
   );
 });
 
-it("takes an old frame that comes again and again for no restart", () => {
+it("does not treat a repeated old frame as a restart", () => {
   const arrivals = [...upwards(5000, 10), ...Array(100).fill(17), ...upwards(5010, 10)];
   const { delivered, resyncs } = run(new ReceiveOrder(0), at(...arrivals));
   expect(delivered).toEqual(upwards(5000, 20));
   expect(resyncs).toBe(0);
 });
 
-it("counts what a frame far ahead leaps over only where others follow it", () => {
+it("counts numbers skipped by a frame far ahead only if others follow it", () => {
   const stray = run(new ReceiveOrder(0), at(0, 1, 2 ** 22, 2, 3, 4));
   expect(stray).toMatchObject({ delivered: [0, 1, 2 ** 22, 2, 3, 4], skipped: 0, resyncs: 1 });
   const outage = run(new ReceiveOrder(0), at(0, 1, ...upwards(60_000, 10)));
@@ -315,7 +315,7 @@ it("counts what a frame far ahead leaps over only where others follow it", () =>
   expect(restart).toMatchObject({ skipped: 0, resyncs: 1, late: [] });
 });
 
-it("trusts again, after a thousand frames in which nothing else came", () => {
+it("settles after a thousand frames of one count", () => {
   const order = new ReceiveOrder(0);
   run(order, at(0, 1, 2 ** 22, 2, 3, 2 ** 22 + 1));
   expect(order.resyncs).toBe(1);

@@ -1,31 +1,31 @@
 /**
- * Receive order of a sequenced session (RFC 3931 §4.6): which frames are late, and a bounded queue
- * that puts early ones back in order. Holds slot numbers only; the frames are the caller's.
+ * Receive order of a sequenced session (RFC 3931 §4.6): detects late frames, and reorders early ones in a bounded
+ * queue. It holds slot numbers only; the caller holds the frames.
  */
 import { NEAR, NumberRun, nextSequence, SEQUENCE_MASK, sequenceDistance } from "./sequence.ts";
 
-/** After so many frames of another count, and none of the present one between them, the sender has restarted. */
+/** Number of consecutive frames of another count after which the sender counts as restarted. */
 const RESYNC_AFTER = 5;
 
-/** How often the number above is doubled at the most: each time that the sender turned out not to have restarted. */
+/** Limit of doublings of RESYNC_AFTER, one each time that the sender had not restarted after all. */
 const DOUBLINGS = 4;
 
-/** Frames of a count ahead until what lies between is known to be lost. */
+/** Number of frames of a count ahead after which the skipped numbers count as lost. */
 const CONFIRMED_AFTER = 3;
 
-/** A leap over more numbers than these is a restart, and no loss. */
+/** A leap over more numbers is a restart, not a loss. */
 const LOST_AT_MOST = 0xffff;
 
-/** After so many frames of one count, the one before it has ended, and there is none beside it. */
+/** Number of frames of one count after which the previous count has ended. */
 const SETTLED_AFTER = 1024;
 
-/** What to do with a frame that has just arrived. */
+/** The decision about a received frame. */
 export const ReorderVerdict = {
-  /** It is the next one, or the queue does not wait: deliver it now, then drain the queue. */
+  /** It is the next frame, or the queue does not wait: deliver it now, then drain the queue. */
   Deliver: 0,
   /** Keep it in `slotOf(sequence)`. */
   Hold: 1,
-  /** Its turn has passed, or it is here already: drop it. */
+  /** It is late, or a duplicate of a held frame: drop it. */
   Late: 2,
   /** It is too far ahead: `release()` a held frame and offer again. */
   MakeRoom: 3,
@@ -35,33 +35,33 @@ export type ReorderVerdict = (typeof ReorderVerdict)[keyof typeof ReorderVerdict
 export class ReceiveOrder {
   readonly capacity: number;
   readonly timeoutMs: number;
-  /** Frames that never came, or came too late, as far as is known. */
+  /** Number of frames known to be lost or late. */
   skipped = 0;
-  /** Changes to another count than the present one: the sender has restarted, or is found not to have. */
+  /** Number of changes to another count, because the sender has restarted, or had not restarted after all. */
   resyncs = 0;
   /** The next number of the present count. */
   #expected = -1;
-  /** Behind the highest number of the present count that has come. */
+  /** The number after the highest received one of the present count. */
   #next = -1;
   #held = 0;
-  /** The next number of the count that was present before; −1: it has ended. */
+  /** The next number of the previous count; −1: it has ended. */
   #left = -1;
-  /** Numbers that the present count has leapt over, until it is confirmed. */
+  /** Numbers skipped by the change to the present count, until it is confirmed. */
   #leapt = 0;
-  /** How often the count before turned out not to have ended, since all was settled. */
+  /** Number of returns to the previous count since the last settled one. */
   #returns = 0;
-  /** Frames of the present count since it became that; −1: it is settled. */
+  /** Frames since the change to the present count; −1: it is settled. */
   #unsettled = -1;
-  /** Frames of another count, since the last one of the present count. */
+  /** Frames of another count since the last frame of the present count. */
   readonly #others = new NumberRun();
-  /** By number, modulo its length: the last number that has come. */
+  /** The last received number, by number modulo the length. */
   readonly #came = new Int32Array(NEAR).fill(-1);
-  /** When the frame in the slot has waited long enough; 0 marks an empty slot. */
+  /** Deadline of the frame in each slot; 0: empty. */
   readonly #deadlines: Float64Array;
 
   /**
-   * @param timeoutMs how long a frame waits for the ones before it; 0: not at all
-   * @param capacity frames held at the most; a power of two
+   * @param timeoutMs maximum time to hold an out-of-order frame; 0: no reordering
+   * @param capacity maximum number of held frames; a power of two
    */
   constructor(timeoutMs: number, capacity = 64) {
     if (capacity < 1 || (capacity & (capacity - 1)) !== 0) {
@@ -80,7 +80,7 @@ export class ReceiveOrder {
     return sequence & (this.capacity - 1);
   }
 
-  /** @param now milliseconds of any steady clock, above 0 */
+  /** Decides about a received frame. @param now milliseconds of a monotonic clock, above 0 */
   offer(sequence: number, now: number): ReorderVerdict {
     if (this.#expected < 0) {
       this.#expected = sequence;
@@ -106,7 +106,7 @@ export class ReceiveOrder {
     }
     if (ahead >= this.capacity) {
       if (this.#held > 0) return ReorderVerdict.MakeRoom;
-      // Nothing waits, so nothing before this frame is worth a slot: start again from near it.
+      // No frame is held, so the expected number moves to the range of this frame.
       const target = (sequence - this.capacity + 1) & SEQUENCE_MASK;
       this.skipped += sequenceDistance(this.#expected, target);
       this.#expected = target;
@@ -118,7 +118,7 @@ export class ReceiveOrder {
     return ReorderVerdict.Hold;
   }
 
-  /** The slot of a frame that is to be delivered now, which is then free; −1: none. */
+  /** Returns the slot of a frame to deliver now, and frees it; −1: none. */
   next(now: number): number {
     if (this.#held === 0) return -1;
     const slot = this.slotOf(this.#expected);
@@ -126,7 +126,7 @@ export class ReceiveOrder {
     return this.deadline() <= now ? this.release() : -1;
   }
 
-  /** As `next`, but waits no longer for what is missing. */
+  /** Works like `next`, without waiting for missing frames. */
   release(): number {
     if (this.#held === 0) return -1;
     while (this.#deadlines[this.slotOf(this.#expected)] === 0) {
@@ -136,7 +136,7 @@ export class ReceiveOrder {
     return this.#take(this.slotOf(this.#expected));
   }
 
-  /** When the first of the held frames has waited long enough; Infinity where none waits. */
+  /** Returns the earliest deadline of held frames; Infinity: none. */
   deadline(): number {
     if (this.#held === 0) return Number.POSITIVE_INFINITY;
     let earliest = Number.POSITIVE_INFINITY;
@@ -153,26 +153,26 @@ export class ReceiveOrder {
     return slot;
   }
 
-  /** Whether a frame of this number waits already. */
+  /** True if a frame of this number is held. */
   #isHeld(sequence: number, ahead: number): boolean {
     return ahead < this.capacity && this.#deadlines[this.slotOf(sequence)] !== 0;
   }
 
-  /** Whether the frame's number is one of the count that was left, and not before where it was left. */
+  /** True if the number continues the previous count. */
   #isOfLeft(sequence: number): boolean {
     if (this.#left < 0) return false;
     const ahead = sequenceDistance(this.#left, sequence);
     return ahead >= 0 && ahead < NEAR;
   }
 
-  /** Whether the frame's number lies little before where its count was left. */
+  /** True if the number is late, shortly before the end of the previous count. */
   #isLateForLeft(sequence: number): boolean {
     if (this.#left < 0) return false;
     const ahead = sequenceDistance(this.#left, sequence);
     return ahead < 0 && ahead >= -NEAR;
   }
 
-  /** Whether the frame fills a gap that is not long past: a sender that restarts sends numbers again. */
+  /** True if the frame fills a recent gap. A restarted sender would repeat received numbers. */
   #isPlainlyLate(sequence: number): boolean {
     const slot = sequence & (NEAR - 1);
     if (!this.#isNear(sequence) || this.#came[slot] === sequence) return false;
@@ -185,7 +185,7 @@ export class ReceiveOrder {
     return ahead >= -NEAR && ahead < 0;
   }
 
-  /** Whether a frame whose number is not of the present count makes its own count the present one. */
+  /** True if a frame of another count makes its count the present one. */
   #isFollowed(sequence: number, isLeap: boolean): boolean {
     if (this.#isOfLeft(sequence)) return true;
     if (isLeap && this.#isLateForLeft(sequence)) return false;
@@ -195,7 +195,7 @@ export class ReceiveOrder {
     return this.#others.has(RESYNC_AFTER << Math.min(DOUBLINGS, Math.max(0, this.#returns - 1)));
   }
 
-  /** Changes to the count of the frame; nothing is held. */
+  /** Changes to the frame's count. No frame may be held. */
   #follow(sequence: number, ahead: number): void {
     if (this.#isOfLeft(sequence)) return this.#goBack();
     const isConfirmed = this.#unsettled < 0 || this.#unsettled >= CONFIRMED_AFTER;
@@ -212,7 +212,7 @@ export class ReceiveOrder {
     this.#leapt += ahead - room;
   }
 
-  /** Takes the count up again that was left: the other one was not the sender's, and has to prove itself from now on. */
+  /** Returns to the previous count: the other was not the sender's, and needs more evidence from now on. */
   #goBack(): void {
     this.#expected = this.#left;
     this.#left = -1;
@@ -222,7 +222,7 @@ export class ReceiveOrder {
     this.resyncs++;
   }
 
-  /** A frame of the present count has come, which was not always that. */
+  /** Counts a frame of a present count that is not settled. */
   #settle(sequence: number): void {
     this.#unsettled++;
     if (this.#isOfLeft(sequence)) this.#left = -1;

@@ -1,4 +1,4 @@
-/** Equality of plain data, whatever the order of its fields. */
+/** Compares plain data, regardless of the order of fields. */
 export function sameData(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;

@@ -16,7 +16,7 @@ it("measures across the wrap", () => {
   expect(sequenceDistance(0, 0x80_0000)).toBe(-0x80_0000);
 });
 
-it("undoes a walk of any length below half the circle", () => {
+it("inverts steps of any length below half the range", () => {
   fc.assert(
     fc.property(sequence, fc.integer({ min: -0x80_0000, max: 0x7f_ffff }), (from, steps) => {
       expect(sequenceDistance(from, (from + steps) & SEQUENCE_MASK)).toBe(steps);

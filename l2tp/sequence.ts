@@ -1,4 +1,4 @@
-/** Arithmetic on the 24-bit sequence numbers of the default L2-specific sublayer (RFC 3931 §4.6). */
+/** Arithmetic on the 24-bit sequence numbers of the default L2-Specific Sublayer (RFC 3931 §4.6). */
 
 export const SEQUENCE_MASK = 0xff_ffff;
 const HALF = 0x80_0000;
@@ -7,32 +7,32 @@ export function nextSequence(sequence: number): number {
   return (sequence + 1) & SEQUENCE_MASK;
 }
 
-/** Steps forward from `from` to `to`: −2²³ to 2²³−1; negative where `to` lies behind. */
+/** Returns the steps from `from` to `to`: −2²³ to 2²³−1; negative if `to` is behind. */
 export function sequenceDistance(from: number, to: number): number {
   return ((to - from + HALF) & SEQUENCE_MASK) - HALF;
 }
 
-/** Numbers further back in a run than this are not told from duplicates. */
+/** Numbers further back in a run count as duplicates. */
 const REMEMBERED = 31;
 
-/** Numbers further apart than this do not belong to one count. */
+/** Numbers further apart do not belong to one count. */
 export const NEAR = 64;
 
-/** How often a run must rise from one number to the next: no sender counts backwards. */
+/** Required share of rising steps in a run: no sender counts backwards. */
 const RISES = 2;
 
-/** A run of numbers that could be of one sender's count: close together, and rising on the whole. */
+/** A run of numbers that can be one sender's count: close together, and mostly rising. */
 export class NumberRun {
   /** Numbers in the run, each once. */
   #count = 0;
-  /** Numbers that were higher than the one before them. */
+  /** Numbers that were higher than their predecessor. */
   #rises = 0;
   #latest = 0;
   #highest = 0;
-  /** Bit n: `#highest` − n has come. */
+  /** Bit n: `#highest` − n was received. */
   #seen = 0;
 
-  /** Whether there are `count` numbers in it, and enough of them rise. */
+  /** True if it has `count` numbers, and enough of them rise. */
   has(count: number): boolean {
     return this.#count >= count && this.#rises >= RISES;
   }
@@ -41,7 +41,7 @@ export class NumberRun {
     this.#count = 0;
   }
 
-  /** Takes a number in; one far from the others begins the run again. */
+  /** Adds a number. A number far from the others restarts the run. */
   add(sequence: number): void {
     const ahead = sequenceDistance(this.#highest, sequence);
     if (this.#count === 0 || ahead >= NEAR || ahead <= -NEAR) {

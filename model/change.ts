@@ -1,29 +1,29 @@
-/** How a datapath is changed: plain data. */
+/** Changes of a datapath, as plain data. */
 import type { Session, Tunnel } from "./model.ts";
 
-/** Where a device stands: a namespace by path (null: the node's), and its name there. */
+/** Place of a device: a namespace by path (null: the node's), and the name there. */
 export interface DevicePlace {
   readonly netns: string | null;
   readonly name: string;
 }
 
-/** One change. Putting again or deleting what is gone does nothing. */
+/** One change. Repeating a put, or deleting a missing object, has no effect. */
 export type Change =
   | { readonly op: "putTunnel"; readonly tunnel: Tunnel }
-  /** With its sessions. */
+  /** Deletes the tunnel with its sessions. */
   | { readonly op: "deleteTunnel"; readonly name: string }
   | {
       readonly op: "putSession";
       readonly session: Session;
-      /** As its frames are forwarded, where that is not as `session` says; null: they are not. */
+      /** The forwarding, if it differs from `session`; null: frames are not forwarded. */
       readonly forwarding?: Session | null;
       /**
-       * Where to open the device, or to make it where there is none; "keep" the open one; null: none. A datapath that
-       * makes devices makes it on the node, by the name of its traits.
+       * The place to open the device, or to create it if missing; "keep": the open device stays; null: no device. A
+       * datapath that creates devices creates it on the node, by the name of its traits.
        */
       readonly device: DevicePlace | "keep" | null;
     }
-  /** The agent deletes a device that the datapath does not make: the packets need not stop for that. */
+  /** Deletes the session. The agent deletes a device that the datapath did not create, without stopping packets. */
   | { readonly op: "deleteSession"; readonly key: string }
-  /** Deletes the device of a session that outlives it, wherever it stands. The session stays. */
+  /** Deletes the session's device in any namespace. The session stays. */
   | { readonly op: "deleteDevice"; readonly key: string };

@@ -21,14 +21,14 @@ describe("settleTunnels", () => {
     expect(settleTunnels(tunnels, new Map()).accepted).toHaveLength(2);
   });
 
-  it("gives a tunnel id to the one that has it already", () => {
+  it("assigns a tunnel ID to its holder", () => {
     const tunnels = [tunnel({ name: "a", tunnelId: 1 }), tunnel({ name: "b", tunnelId: 1 })];
     const { accepted, refused } = settleTunnels(tunnels, holdAll(["b"]));
     expect(accepted.map(({ name }) => name)).toEqual(["b"]);
     expect(refused.get("a")).toMatchObject({ path: "spec.tunnelId", value: 1 });
   });
 
-  it("gives a peer one control connection, also where it is a backup", () => {
+  it("permits one control connection per peer, also to a backup", () => {
     const to = (address: string) => ({ address, port: 1701 });
     const tunnels = [
       tunnel({ name: "a", tunnelId: 1, remote: to("192.0.2.2"), control: tunnelControl() }),
@@ -41,7 +41,7 @@ describe("settleTunnels", () => {
     ];
     expect(settleTunnels(tunnels, new Map()).refused.get("b")).toMatchObject({
       path: "spec.backup[1]",
-      reason: "L2tpTunnel a has the control connection between 192.0.2.1 and 192.0.2.2",
+      reason: "L2tpTunnel a already has a control connection between 192.0.2.1 and 192.0.2.2",
     });
     expect(settleTunnels(tunnels, holdAll(["b"])).refused.get("a")?.path).toBe("spec.control");
   });
@@ -76,7 +76,7 @@ describe("settleSessions", () => {
     since: `2026-01-0${day}T00:00:00Z`,
   });
 
-  it("refuses a second session of the same id, whatever its tunnel", () => {
+  it("refuses a second session with the same ID in any tunnel", () => {
     const sessions = [
       claim("x/b", { tunnel: "t2", sessionId: 7 }),
       claim("x/a", { sessionId: 7 }),
@@ -87,14 +87,14 @@ describe("settleSessions", () => {
     expect(refused.get("x/b")?.reason).toContain("x/a");
   });
 
-  it("gives a circuit of a managed tunnel to one session, and says whose it is", () => {
+  it("assigns a circuit of a managed tunnel to one session, and names the holder", () => {
     const sessions = [named("a/lan", "lan"), named("b/lan", "lan"), named("b/wan", "wan")];
     const { refused } = settleSessions(sessions, new Map());
     expect([...refused.keys()]).toEqual(["b/lan"]);
     expect(refused.get("b/lan")).toMatchObject({
       path: "spec.remoteEndId",
       value: "lan",
-      reason: "L2tpSession a/lan has this circuit of L2tpTunnel t1",
+      reason: "already used by L2tpSession a/lan in L2tpTunnel t1",
     });
     const octets = settleSessions(
       [named("a/lan", "\u0000*"), named("b/lan", "\u0000*")],
@@ -108,7 +108,7 @@ describe("settleSessions", () => {
     expect(refusedOf(apart)).toEqual([]);
   });
 
-  it("leaves a circuit to the session that was accepted first, whatever its name", () => {
+  it("assigns a circuit to the session that was accepted first, whatever its name", () => {
     const [early, late] = [named("z/lan", "lan"), named("a/lan", "lan")];
     const held = new Map([
       ["z/lan", since(null, 1)],
@@ -117,7 +117,7 @@ describe("settleSessions", () => {
     expect(refusedOf([late, early], held)).toEqual(["a/lan"]);
   });
 
-  it("leaves a circuit to a holder that is changed otherwise, and takes it from one that lets go", () => {
+  it("keeps a circuit with a holder that is changed, unless it no longer asks for the circuit", () => {
     const holder = named("z/lan", "lan");
     const held = new Map([["z/lan", since(sessionClaims(holder), 1)]]);
     const changed = { ...holder, sessionId: 1 };
@@ -128,7 +128,7 @@ describe("settleSessions", () => {
     expect(refusedOf([named("a/lan", "lan"), moved], held)).toEqual([]);
   });
 
-  it("gives no holder what it did not hold: neither by a change nor in another tunnel", () => {
+  it("assigns no new claim to a holder by precedence: neither by a change nor in another tunnel", () => {
     const [ours, theirs] = [named("z/lan", "lan"), named("a/x", "x")];
     const held = new Map([
       ["z/lan", since(sessionClaims(ours), 2)],
@@ -142,18 +142,18 @@ describe("settleSessions", () => {
     expect(refusedOf([named("a/x", "lan"), ours], elsewhere)).toEqual(["a/x"]);
   });
 
-  it("keeps a circuit for a holder that cannot be settled now", () => {
+  it("keeps a circuit for an invalid holder", () => {
     const held = new Map([["z/lan", since(sessionClaims(named("z/lan", "lan")), 1)]]);
     expect(refusedOf([named("a/lan", "lan")], held)).toEqual(["a/lan"]);
     const nothing = new Map([["z/lan", since([], 1)]]);
     expect(refusedOf([named("a/lan", "lan")], nothing)).toEqual([]);
   });
 
-  it("lets no namespace send into the circuit of another", () => {
+  it("refuses a session that sends to the circuit of another namespace", () => {
     const static_ = (key: string, peerSessionId: number, change: object = {}) =>
       claim(key, { circuit: { peerSessionId, peer: { ...peer, ...change } } });
     expect(refusedOf([static_("a/lan", 5), static_("b/lan", 5)])).toEqual(["b/lan"]);
-    // By whichever tunnel.
+    // This applies to any tunnel.
     const other = { ...static_("b/lan", 5), tunnel: "t2" };
     expect(refusedOf([static_("a/lan", 5), other])).toEqual(["b/lan"]);
     expect(refusedOf([static_("a/lan", 5), static_("b/lan", 6)])).toEqual([]);
@@ -163,7 +163,7 @@ describe("settleSessions", () => {
     ]);
   });
 
-  it("leaves a holder its circuit while nobody can say what its tunnel is", () => {
+  it("keeps a circuit with its holder while the tunnel is unknown", () => {
     const holder = named("z/lan", "lan");
     const claims = sessionClaims(holder);
     const unclear = { ...holder, circuit: null, kept: claims.slice(1) };
@@ -172,14 +172,14 @@ describe("settleSessions", () => {
     expect(refusedOf([named("a/lan", "lan"), unclear], held)).toEqual(["a/lan"]);
   });
 
-  it("gives names of two namespaces, or with odd characters, no claim in common", () => {
+  it("has different claims for names of two namespaces, and for names with special characters", () => {
     const quoted = [named("a/x", 'lan" in L2tpTunnel t2'), named("b/x", "lan", { tunnel: "t2" })];
     expect(new Set(quoted.flatMap((session) => sessionClaims(session).slice(1))).size).toBe(2);
     expect(refusedOf([claim("a/lan"), claim("b/lan")])).toEqual([]);
   });
 });
 
-it("leaves a tunnel's ends to the tunnel that has them while it is changed or broken", () => {
+it("keeps endpoints with their holder while it is changed or invalid", () => {
   const holder = tunnel({ name: "z", tunnelId: 1 });
   const held = new Map([["z", { claims: tunnelClaims(holder), since: "2026-01-01T00:00:00Z" }]]);
   const other = tunnel({ name: "a", tunnelId: 2 });
@@ -188,7 +188,7 @@ it("leaves a tunnel's ends to the tunnel that has them while it is changed or br
   }
 });
 
-it("allocates the same id for the same name, and steps over what is taken", () => {
+it("allocates the same ID for the same name, and skips used IDs", () => {
   const first = allocateId("shop/lan", new Set());
   expect(allocateId("shop/lan", new Set())).toBe(first);
   expect(allocateId("shop/lan", new Set([first, first + 1]))).toBe(first + 2);

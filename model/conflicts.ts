@@ -1,4 +1,4 @@
-/** What a node's objects must not have in common. The losers are reported, the winners go on. */
+/** Conflicts between a node's objects. Losers are refused; winners are not affected. */
 import { formatEndpoint } from "../net/ip.ts";
 import type { BoundDevice, Endpoint, Tunnel } from "./model.ts";
 import type { FieldProblem } from "./problem.ts";
@@ -6,43 +6,43 @@ import { describeRemoteEndId, writeRemoteEndId } from "./remote-end-id.ts";
 
 export interface Settled<T> {
   readonly accepted: readonly T[];
-  /** By name or key. */
+  /** Problems of losers, by name or key. */
   readonly refused: ReadonlyMap<string, FieldProblem>;
 }
 
-/** An object keeps the claims with which it was accepted, for as long as it asks for them. */
+/** The claims of an accepted object, which it keeps while its spec asks for them. */
 export interface Held {
-  /** As `tunnelClaims` and `sessionClaims` name them; null: everything that it asks for now. */
+  /** Names from `tunnelClaims` and `sessionClaims`; null: all that its spec asks for now. */
   readonly claims: readonly string[] | null;
-  /** When it was accepted, in ISO 8601. */
+  /** Time of acceptance, in ISO 8601. */
   readonly since: string;
-  /** It has been refused since then; an object that was accepted with a claim meanwhile comes first. */
+  /** It was refused later; an object that was accepted with the claim meanwhile has precedence. */
   readonly isRefused?: true;
 }
 
-/** With what is decided once, and not claimed. */
+/** Held claims, and values that are decided once and not claimed. */
 export interface HeldObject extends Held {
   /** The tunnel ID or session ID. */
   readonly id?: number;
-  /** How the peer knows a session. */
+  /** The session's Remote End ID. */
   readonly remoteEndId?: string;
-  /** The datapath that a tunnel had last, as the API names it: one may have its local port to itself. */
+  /** The tunnel's last datapath, by the API's name. Tunnels of some datapaths do not share their port. */
   readonly datapath?: string;
 }
 
-/** Things that only one object of the node may have, and what to say to the others. */
+/** A kind of claim, which one object of the node can have, and the problem of an object that cannot have it. */
 interface Claim<T> {
-  /** By their names: readable, since the status of objects shows them. */
+  /** Returns the names of the item's claims: readable, because the status shows them. */
   readonly of: (item: T) => readonly string[];
-  /** True if two objects may both have one, by their names; if left out, they may not. */
+  /** True if both objects can have the claim. Absent: never. */
   readonly canShare?: (name: string, holder: string) => boolean;
-  /** @param lost which of them another object has */
+  /** @param lost the claim that the holder has */
   readonly problem: (item: T, holder: string, lost: string) => FieldProblem;
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** Holders come first: those that are accepted, then refused ones, the oldest first. Then by name. */
+/** Sorts by precedence: accepted holders, refused holders, others; then the oldest first; then by name. */
 function inOrder(names: Iterable<string>, held: ReadonlyMap<string, Held>): string[] {
   const holds = (name: string) => {
     const claims = held.get(name)?.claims;
@@ -56,8 +56,8 @@ function inOrder(names: Iterable<string>, held: ReadonlyMap<string, Held>): stri
 }
 
 /**
- * The claims that are kept for their holders. A holder need not be among `items`: it may be broken.
- * An object that is here, and asks for something else by now, has let go.
+ * Returns the claims that are reserved for their holders. A holder that is not among `items` is invalid, and keeps its
+ * claims. A holder whose spec no longer asks for a claim loses it.
  */
 function reservations<T>(
   items: ReadonlyMap<string, T>,
@@ -77,8 +77,8 @@ function reservations<T>(
 }
 
 /**
- * Gives every claim to one object: to the object that was accepted with it, so that a new one never
- * takes anything from another, else to the first by name.
+ * Assigns each claim to one object: to its holder, so that a new object never takes a claim from another, else to the
+ * first object by name.
  */
 function settle<T>(
   items: readonly T[],
@@ -113,18 +113,18 @@ function settle<T>(
   return { accepted, refused };
 }
 
-/** Objects that hold what they ask for now: those that run, where nothing else is known of them. */
+/** Returns held claims for objects of unknown claims: each holds all that its spec asks for. */
 export function holdAll(names: Iterable<string>): Map<string, Held> {
   return new Map(Array.from(names, (name) => [name, { claims: null, since: "" }]));
 }
 
-/** A tunnel as far as it claims something. */
+/** The fields of a tunnel that make claims. */
 export interface TunnelClaim extends Pick<Tunnel, "name" | "tunnelId" | "encapsulation"> {
   readonly local: Endpoint;
   readonly remote: Endpoint;
-  /** Each VRF has addresses of its own. */
+  /** The VRF: each VRF has its own addresses. */
   readonly device?: BoundDevice;
-  /** Where there is a control connection. */
+  /** Absent without a control connection. */
   readonly control?: { readonly backups: readonly Endpoint[] };
 }
 
@@ -134,12 +134,12 @@ const TUNNEL_CLAIMS: readonly Claim<TunnelClaim>[] = [
     problem: ({ tunnelId }, holder) => ({
       path: "spec.tunnelId",
       value: tunnelId,
-      reason: `L2tpTunnel ${holder} of this node has it`,
-      remedy: "choose another, or leave it out",
+      reason: `already used by L2tpTunnel ${holder} on this node`,
+      remedy: "use another ID, or omit tunnelId",
     }),
   },
   {
-    // Over IP the id tells tunnels apart.
+    // Over IP, session IDs distinguish tunnels between the same addresses.
     of: ({ encapsulation, local, remote, device }) =>
       encapsulation === "IP"
         ? []
@@ -147,12 +147,12 @@ const TUNNEL_CLAIMS: readonly Claim<TunnelClaim>[] = [
     problem: ({ local, remote }, holder) => ({
       path: "spec.remote",
       value: remote,
-      reason: `L2tpTunnel ${holder} runs between the same addresses and ports`,
-      remedy: `choose another local or remote port than ${local.port} and ${remote.port}`,
+      reason: `L2tpTunnel ${holder} uses the same addresses and ports`,
+      remedy: `change spec.local.port (${local.port}) or spec.remote.port (${remote.port})`,
     }),
   },
   {
-    // A peer's first message says no more than where it comes from.
+    // Only its source address identifies the sender of a first message.
     of: (claim) => peersOf(claim).map((address) => peerKey(claim, address)),
     problem: (claim, holder, lost) => {
       const peers = peersOf(claim);
@@ -160,19 +160,19 @@ const TUNNEL_CLAIMS: readonly Claim<TunnelClaim>[] = [
       return {
         path: index <= 0 ? "spec.control" : `spec.backup[${index - 1}]`,
         value: undefined,
-        reason: `L2tpTunnel ${holder} has the control connection between ${claim.local.address} and ${peers[index]}`,
-        remedy: "put the sessions into that one, or choose another local port",
+        reason: `L2tpTunnel ${holder} already has a control connection between ${claim.local.address} and ${peers[index]}`,
+        remedy: "move the sessions to that tunnel, or use another local port",
       };
     },
   },
 ];
 
-/** The claims of the tunnel. */
+/** Returns the names of the tunnel's claims. */
 export function tunnelClaims(tunnel: TunnelClaim): string[] {
   return TUNNEL_CLAIMS.flatMap(({ of }) => of(tunnel));
 }
 
-/** @param held by name; also of tunnels that cannot be settled now, and must lose nothing */
+/** Resolves conflicts between tunnels. @param held by name; also of invalid tunnels, which keep their claims */
 export function settleTunnels<T extends TunnelClaim>(
   tunnels: readonly T[],
   held: ReadonlyMap<string, Held>,
@@ -180,7 +180,7 @@ export function settleTunnels<T extends TunnelClaim>(
   return settle(tunnels, ({ name }) => name, held, TUNNEL_CLAIMS);
 }
 
-/** With whom it has control connections. */
+/** Returns the addresses of the tunnel's peers with control connections. */
 function peersOf({ remote, control }: TunnelClaim): string[] {
   if (control === undefined) return [];
   return [remote, ...control.backups].map(({ address }) => address);
@@ -192,25 +192,25 @@ function peerKey({ encapsulation, local, device }: TunnelClaim, peer: string): s
 
 const by = (device: BoundDevice | undefined) => (device === undefined ? "" : ` by ${device.name}`);
 
-/** A session as far as it claims something. */
+/** The fields of a session that make claims. */
 export interface SessionClaim {
   /** "namespace/name". */
   readonly key: string;
   readonly tunnel: string;
   readonly sessionId: number;
-  /** How the session finds its circuit at the peer; null: nothing says so. */
+  /** Identifies the session's circuit at the peer; null: unknown. */
   readonly circuit:
     | { readonly remoteEndId: string }
     | { readonly peerSessionId: number; readonly peer: Endpoint }
     | null;
-  /** Claims of its circuit, as it was accepted with them, where nobody can say how it finds it now. */
+  /** Held claims of its circuit, if its present circuit cannot be determined. */
   readonly kept?: readonly string[];
 }
 
 const SESSION_ID = "session ID";
 const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
-/** The field that says it, and what it says. */
+/** Returns the field of the Remote End ID, and its value. */
 function namedField(name: string): Pick<FieldProblem, "path" | "value"> {
   const { remoteEndId, remoteEndIdOctets } = writeRemoteEndId(name);
   return remoteEndIdOctets === undefined
@@ -224,8 +224,8 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
     problem: ({ sessionId }, holder) => ({
       path: "spec.sessionId",
       value: sessionId,
-      reason: `L2tpSession ${holder} of this node has it`,
-      remedy: "choose another, or leave it out",
+      reason: `already used by L2tpSession ${holder} on this node`,
+      remedy: "use another ID, or omit sessionId",
     }),
   },
   {
@@ -237,8 +237,8 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
       ...(circuit !== null && "remoteEndId" in circuit
         ? namedField(circuit.remoteEndId)
         : { path: "spec.remoteEndId", value: undefined }),
-      reason: `L2tpSession ${holder} has this circuit of L2tpTunnel ${tunnel}`,
-      remedy: "give the Remote End ID of another circuit, as the peer knows it",
+      reason: `already used by L2tpSession ${holder} in L2tpTunnel ${tunnel}`,
+      remedy: "use the Remote End ID of another circuit of the peer",
     }),
   },
   {
@@ -246,13 +246,13 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
       circuit !== null && "peer" in circuit
         ? [`peer session ID ${circuit.peerSessionId} at ${formatEndpoint(circuit.peer)}`]
         : [],
-    // One tenant may send into its own circuit twice.
+    // Sessions of one namespace can send to the same circuit.
     canShare: (key, holder) => namespaceOf(key) === namespaceOf(holder),
     problem: ({ circuit }, holder) => ({
       path: "spec.peerSessionId",
       value: circuit !== null && "peer" in circuit ? circuit.peerSessionId : undefined,
-      reason: `L2tpSession ${holder} sends to this session of the same peer`,
-      remedy: "give the ID of another session of the peer",
+      reason: `already used by L2tpSession ${holder} for the same peer`,
+      remedy: "use the ID of another session of the peer",
     }),
   },
   {
@@ -261,23 +261,23 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
     problem: ({ tunnel }, holder, lost) => ({
       path: "spec.tunnelRef",
       value: { name: tunnel },
-      reason: `L2tpSession ${holder} has its circuit (${lost})`,
+      reason: `L2tpSession ${holder} already has the circuit of this session (${lost})`,
       remedy: "correct the tunnel",
     }),
   },
 ];
 
-/** Those of the claims that are about the session's circuit. */
+/** Returns the claims of the session's circuit. */
 export function circuitClaims(claims: readonly string[]): string[] {
   return claims.filter((claim) => !claim.startsWith(SESSION_ID));
 }
 
-/** The claims of the session. */
+/** Returns the names of the session's claims. */
 export function sessionClaims(session: SessionClaim): string[] {
   return SESSION_CLAIMS.flatMap(({ of }) => of(session));
 }
 
-/** @param held by key; also of sessions that cannot be settled now, and must lose nothing */
+/** Resolves conflicts between sessions. @param held by key; also of invalid sessions, which keep their claims */
 export function settleSessions<S extends SessionClaim>(
   sessions: readonly S[],
   held: ReadonlyMap<string, Held>,
@@ -286,16 +286,16 @@ export function settleSessions<S extends SessionClaim>(
 }
 
 /**
- * The Remote End ID of a session that names none: both ends have the same if both are L2tpSessions of
- * the same namespace and name, and no two sessions of a node have the same.
+ * Returns the default Remote End ID. It is the same at both ends if both are L2tpSessions of the same namespace and
+ * name, and unique among the sessions of a node.
  */
 export function defaultRemoteEndId(key: string): string {
   return key;
 }
 
 /**
- * An id for an object that names none: from its name, so that it is the same after a restart, and the
- * next free one where that is taken.
+ * Returns an ID for an object without one: a hash of its name, so that it is the same after a restart, or the next free
+ * ID.
  */
 export function allocateId(name: string, taken: ReadonlySet<number>): number {
   let hash = 0x811c_9dc5;

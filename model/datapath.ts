@@ -1,56 +1,56 @@
 /**
- * What a datapath is to the plan, to the resolution of objects and to the agent: traits, which they ask instead of its
- * name. Each datapath's folder has its own (datapath/NAME/traits.ts), and datapath/registry/datapaths.ts all of them.
+ * Traits of a datapath, which plan, resolution and agent ask instead of its name. Each datapath defines its traits in
+ * datapath/NAME/traits.ts; datapath/registry/datapaths.ts lists them.
  */
 import type { EstablishedSession } from "../l2tp/control/session.ts";
 import type { OrderWitness } from "../l2tp/order-witness.ts";
 import type { Session, Tunnel } from "./model.ts";
 import type { PseudowireType } from "./pseudowires/index.ts";
 
-/** What it takes to make a tunnel or a session that is there what it should be. */
+/** The change that a programmed tunnel or session needs. */
 export type Difference =
   | "none"
-  /** It can be changed where it stands. */
+  /** It can be changed without being recreated. */
   | "inPlace"
-  /** It must go, and another take its place. */
+  /** It must be deleted and recreated. */
   | "replace";
 
-/** A kind of network device. Several datapaths may make one kind. */
+/** A kind of network device. Several datapaths can create the same kind. */
 export interface DeviceKind {
-  /** Links and the files of attachments have it. */
+  /** The name in links and in files of attachments. */
   readonly name: string;
-  /** The kinds by which rtnetlink knows such a link; "" where it names none. */
+  /** The kinds of such a link in rtnetlink; "" if rtnetlink reports none. */
   readonly linkKinds: readonly string[];
   /**
-   * It exists as long as its session in the kernel: nobody can delete it otherwise, and it returns to the node when a
-   * pod's namespace dies.
+   * True if the device exists as long as its session in the kernel: it cannot be deleted otherwise, and returns to the
+   * node when a pod's namespace is removed.
    */
   readonly isSessions: boolean;
-  /** The session ID that the name of a new device tells, if it tells one. */
+  /** Returns the session ID in the name of a new device; undefined: the name has none. */
   sessionIdOf(name: string): number | undefined;
 }
 
-/** Why the kernel's L2TP cannot have a tunnel; null: it can. */
+/** Reasons why the kernel datapath cannot have a tunnel, by encapsulation; null: it can. */
 export interface KernelSupport {
   readonly UDP: string | null;
   /** Protocol 115 over IPv4, and over IPv6. */
   readonly IPv4: string | null;
   readonly IPv6: string | null;
-  /** Why its tc cannot rewrite VLAN tags; null, or left out: it can. */
+  /** The reason why tc cannot rewrite VLAN tags; null or absent: it can. */
   readonly tags?: string | null;
 }
 
-/** The node, as far as it decides which tunnels a datapath can have. */
+/** Properties of the node that decide which tunnels a datapath can have. */
 export interface Host {
   readonly kernel: KernelSupport;
-  /** Nobody asked for this datapath: a tunnel should have no disadvantage by it. */
+  /** True if no configuration names this datapath, so it must not be a disadvantage for the tunnel. */
   readonly isOpen: boolean;
 }
 
-/** How the frames of a session are to be forwarded. */
+/** The forwarding of a session's frames. */
 export interface Forwarding {
   readonly session: Session;
-  /** Whether its device is to be up. */
+  /** True if its device must be up. */
   readonly isUp: boolean;
 }
 
@@ -59,7 +59,7 @@ export interface WantedSession {
   readonly tunnel: Tunnel;
 }
 
-/** A session and its tunnel as they are programmed; undefined: not. */
+/** A session and its tunnel as programmed; undefined: not programmed. */
 export interface LiveSession {
   readonly tunnel: Tunnel | undefined;
   readonly session:
@@ -75,64 +75,65 @@ export interface LiveSession {
 export interface DatapathTraits {
   /** Unique; `Tunnel.datapath` has it. */
   readonly name: string;
-  /** The value of spec.datapath that asks for it. Several may have one, and serve different tunnels. */
+  /** The value of spec.datapath. Several datapaths can have the same value, and serve different tunnels. */
   readonly apiName: string;
-  /** Begins a sentence of a status. */
+  /** A noun phrase for messages: "the kernel datapath". */
   readonly label: string;
 
   readonly device: DeviceKind;
   /** The name of a session's device on the node. */
   deviceName(session: Pick<Session, "sessionId" | "l2SpecificSublayer" | "pseudowireType">): string;
   /**
-   * The datapath makes the device of a session when it begins to forward the session's frames, on the node and by
-   * `deviceName`, and takes it along when it ends. Otherwise it opens a device where that is to stand, and leaves it.
+   * True if the datapath creates a session's device on the node, named by `deviceName`, when it starts to forward the
+   * session's frames, and deletes the device when it stops. Otherwise it opens a device at its place, and does not
+   * delete it.
    */
   readonly makesDevices: boolean;
-  /** A session stays when its device is deleted. */
+  /** True if a session stays when its device is deleted. */
   readonly sessionsOutliveDevices: boolean;
-  /** A device can show that the peer's circuit is down. */
+  /** True if a device can show by its carrier that the peer's circuit is down. */
   readonly hasCarrier: boolean;
-  /** Frames of a device with another source address than the pod's can be dropped. */
+  /** True if the datapath can drop frames with another source MAC address than the pod's. */
   readonly filtersSourceMac: boolean;
 
-  /** A tunnel without sessions is not there, as nothing else tells whose it is. */
+  /** True if a tunnel exists only while it has sessions, because only sessions tell its name. */
   readonly tunnelsNeedSessions: boolean;
-  /** A session goes with its tunnel; otherwise it can be put into another before. */
+  /** True if a session is deleted with its tunnel; false: it can be moved to another tunnel first. */
   readonly sessionsNeedTunnel: boolean;
-  /** Tunnels on one local UDP port: any of the datapath's, none, or those with other remotes. */
+  /** Tunnels of the datapath that can share a local UDP port: all, none, or those with different remotes. */
   readonly ports: "shared" | "exclusive" | "perRemote";
 
-  /** The agent needs the datapath process for it. */
+  /** True if the datapath requires the datapath process. */
   readonly needsProcess: boolean;
   readonly needsKernelL2tp: boolean;
 
   tunnelDifference(known: Tunnel, wanted: Tunnel): Difference;
-  /** Compares two sessions as their frames are forwarded. */
+  /** Compares the forwarding of two sessions. */
   sessionDifference(known: Session, wanted: Session): Difference;
 
-  /** True if the tunnel is one for this datapath rather than for another of the same `apiName`. */
+  /** True if this datapath serves such a tunnel, rather than another datapath of the same `apiName`. */
   serves(tunnel: Tunnel): boolean;
-  /** Why it cannot have the tunnel; null: it can. */
+  /** Returns why the datapath cannot have the tunnel; null: it can. */
   whyNot(tunnel: Tunnel, host: Host): string | null;
   /**
-   * Why it cannot carry sessions of the type; null: it can.
-   * @param kernel of the node; left out: of one that can do all
+   * Returns why the datapath cannot carry sessions of the type; null: it can.
+   * @param kernel support of the node's kernel; absent: full support
    */
   whyNotPseudowire(type: PseudowireType, kernel?: KernelSupport): string | null;
 
-  /** Says what the datapath does with received frames by their numbers; null: it does not look at them. */
+  /** Returns a predictor of what the datapath does with received sequence numbers; null: it ignores them. */
   witnessOrder(session: Session): OrderWitness | null;
 
-  /** Frames are forwarded by ids that the ends have agreed on, and there is no device before. */
+  /** True if frames are forwarded only after negotiation, and the device does not exist before. */
   waitsForAgreement(wanted: WantedSession): boolean;
-  /** How the frames of a session are to be forwarded; null: not, for now. One that does not wait: as it is put. */
+  /** Returns the forwarding of a session; null: not now. A session that does not wait is forwarded as configured. */
   forwarding(wanted: WantedSession, live: LiveSession): Forwarding | null;
 }
 
-/** Looks a datapath's traits up by its name. */
+/** Looks up a datapath's traits by its name. */
 export type TraitsOf = (datapath: string) => DatapathTraits;
 
-/** The session as its frames are forwarded; null: they are not. */
+/** Returns the session as its frames are forwarded; null: they are not forwarded. */
 export function forwardedSession({
   session,
   forwarding,
@@ -143,7 +144,7 @@ export function forwardedSession({
   return forwarding === undefined ? session : forwarding;
 }
 
-/** Traits of a datapath that forwards all sessions as they are put. */
+/** Traits of a datapath that forwards all sessions as configured. */
 export const FORWARDS_AS_PUT = {
   waitsForAgreement: () => false,
   forwarding: ({ session }: WantedSession): Forwarding => ({ session, isUp: true }),

@@ -1,21 +1,21 @@
-/** Features of tunnels that not each datapath has. Objects, sockets and listings call them by the same names. */
+/** Features of tunnels that only some datapaths have. Objects, sockets and listings use the same names. */
 import type { PseudowireType } from "./pseudowires/index.ts";
 
 export interface Features {
-  /** BPF programs in the kernel forward the frames that need nothing else (datapath/userspace/fastpath/). */
+  /** BPF programs in the kernel forward frames that need no processing in userspace (datapath/userspace/fastpath/). */
   readonly fastPath?: boolean;
 }
 
 export interface Feature {
   readonly name: keyof Features;
-  /** As messages call it. */
+  /** The name in messages. */
   readonly noun: string;
-  /** The doctor's words for a session that should have it, and has not. */
+  /** The doctor's finding for a session that is configured for the feature, but does not use it. */
   readonly missing: string;
   readonly remedy: string;
-  /** Why a tunnel cannot have it, whatever the node is like; null: it can. */
+  /** Returns why a tunnel cannot have the feature on any node; null: it can. */
   whyNot(tunnel: { readonly device?: { readonly name: string } }): string | null;
-  /** Why sessions of the type never have it, to end a sentence, and what to do; null: they may have it. */
+  /** Returns why sessions of the type never use the feature, as a clause, and the remedy; null: they can. */
   whyNotType(type: PseudowireType): { readonly why: string; readonly remedy: string } | null;
 }
 
@@ -23,29 +23,29 @@ export const FEATURES: readonly Feature[] = [
   {
     name: "fastPath",
     noun: "the fast path",
-    missing: "its frames do not pass by the fast path",
+    missing: "its frames do not use the fast path",
     remedy:
-      "it needs Linux 6.6, an Ethernet device towards the remote, no sequence numbers, spec.pseudowireType Ethernet, and attachment.macSpoofing Allow (or mode Bridge); a pod that came before has to come again",
-    // A program at a link sees its datagrams, but not whose VRF they belong to.
+      "the fast path requires Linux 6.6, an Ethernet device towards the remote, no sequence numbers, spec.pseudowireType Ethernet, and attachment.macSpoofing Allow (or mode Bridge); recreate pods that attached before it was enabled",
+    // A BPF program at a link cannot see the VRF of a datagram.
     whyNot: ({ device }) =>
       device === undefined
         ? null
-        : `its socket is bound to ${device.name}, and programs see no VRFs`,
+        : `its socket is bound to ${device.name}, and the fast path does not support VRFs`,
     whyNotType({ name, hasFastPath }) {
       if (hasFastPath) return null;
-      const why = `the fast path carries Ethernet frames, and the session is of type ${name}`;
-      return { why, remedy: "put it into a tunnel without spec.fastPath" };
+      const why = `the fast path carries Ethernet frames only, and the session is of type ${name}`;
+      return { why, remedy: "move the session to a tunnel without spec.fastPath" };
     },
   },
 ];
 
-/** Each feature, and whether it is on. */
+/** Returns all features, each true if enabled. */
 export function pickFeatures(from: Features): Required<Features> {
   const on = FEATURES.map(({ name }) => [name, from[name] ?? false]);
   return Object.fromEntries(on) as Required<Features>;
 }
 
-/** The features that are on. */
+/** Returns the enabled features. */
 export function featuresOf(from: Features): readonly Feature[] {
   return FEATURES.filter(({ name }) => from[name] === true);
 }

@@ -13,7 +13,7 @@ it("reads back what it writes", () => {
 });
 
 it.each(["", "eth0", "l2tp:", "l2tp:x:y", "l2tp:session:", "l2tp:session:a/b 0", "l2tp:pod:a b"])(
-  "knows %j for somebody else's",
+  "does not accept the foreign label %j",
   (label) => {
     expect(parseLinkLabel(label)).toBeUndefined();
   },

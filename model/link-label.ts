@@ -1,16 +1,16 @@
-/** What is written on our links (ifalias), so that they are known again wherever they are. */
+/** Labels (ifalias) that identify the links of l2tp-cni in any namespace. */
 
 export type LinkKind =
   /** A session's device. */
   | "pseudowire"
-  /** A node bridge that joins a pseudowire with pods. */
+  /** A bridge on the node between a pseudowire and pods. */
   | "bridge"
   /** The node's end of a veth pair, in the bridge. */
   | "port"
-  /** The pod's end of it. */
+  /** The pod's end of a veth pair. */
   | "pod";
 
-/** The ids that links of each kind have: unique on the node. */
+/** IDs of links by kind: unique on the node. */
 export const linkId = {
   pseudowire: (sessionKey: string) => `l2tp:session:${sessionKey}`,
   bridge: (sessionKey: string) => `l2tp:bridge:${sessionKey}`,
@@ -18,7 +18,7 @@ export const linkId = {
   pod: (attachment: string) => `l2tp:pod:${attachment}`,
 } as const;
 
-/** The label of a session's device: its id, and by which session id the data plane knows it. */
+/** Returns the label of a session's device: its ID, and its session ID in the datapath. */
 export function pseudowireLabel(sessionKey: string, sessionId: number): string {
   return `${linkId.pseudowire(sessionKey)} ${sessionId}`;
 }
@@ -26,13 +26,13 @@ export function pseudowireLabel(sessionKey: string, sessionId: number): string {
 export interface LinkLabel {
   readonly id: string;
   readonly kind: LinkKind;
-  /** Of the session or of the attachment. */
+  /** The key of the session or attachment. */
   readonly key: string;
-  /** Of a pseudowire. */
+  /** The session ID of a pseudowire; null for other kinds. */
   readonly sessionId: number | null;
 }
 
-/** What a label says, or undefined where it is not one of ours. */
+/** Parses a label. Returns undefined if l2tp-cni did not write it. */
 export function parseLinkLabel(label: string): LinkLabel | undefined {
   const match = /^(l2tp:(session|bridge|port|pod):([^ ]+))(?: ([1-9][0-9]{0,9}))?$/.exec(label);
   if (match === null) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Tunnels and sessions as a data plane is programmed with them: validated, resolved, plain data.
- * Addresses are in canonical text form, so that equality of the values is equality of the objects.
+ * Tunnels and sessions as they are programmed: validated, resolved, plain data. Addresses are in canonical text form,
+ * so that objects are equal if their values are equal.
  */
 import type { L2SpecificSublayer } from "../l2tp/codec.ts";
 import type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/settings.ts";
@@ -16,7 +16,7 @@ export type { Endpoint, SessionControl, TunnelControl } from "../l2tp/control/se
 
 export type Encapsulation = "UDP" | "IP";
 
-/** A device that a socket is bound to. Its name may be given to another device, with another index. */
+/** A device that a socket is bound to. Another device with another index can get the same name later. */
 export interface BoundDevice {
   readonly name: string;
   readonly index: number;
@@ -25,22 +25,22 @@ export interface BoundDevice {
 export interface Tunnel extends Features {
   /** Unique on the node. */
   readonly name: string;
-  /** The name of what moves its frames (datapath.ts). */
+  /** The name of the datapath that forwards its frames (datapath.ts). */
   readonly datapath: string;
   readonly tunnelId: number;
   readonly peerTunnelId: number;
   readonly encapsulation: Encapsulation;
   readonly local: Endpoint;
   readonly remote: Endpoint;
-  /** Its socket is bound to it: the VRF of the local address, or the link of link-local addresses. */
+  /** The device that its socket is bound to: the VRF of the local address, or the link of link-local addresses. */
   readonly device?: BoundDevice;
   /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
   readonly udpChecksum: boolean;
-  /** Without one both ends are configured alike. */
+  /** Absent in a static tunnel. */
   readonly control?: TunnelControl;
   /**
    * In the datapath process: the name of the datapath that gets the tunnel's socket, which is connected to the remote.
-   * It moves the frames; the process has the control connection.
+   * That datapath forwards the frames; the process has the control connection.
    */
   readonly socketOwner?: string;
 }
@@ -48,7 +48,7 @@ export interface Tunnel extends Features {
 export interface Sequencing {
   readonly send: boolean;
   readonly receive: boolean;
-  /** How long an early frame waits for the ones before it; 0: no reordering. */
+  /** Maximum time to hold an out-of-order frame; 0: no reordering. */
   readonly reorderTimeoutMs: number;
 }
 
@@ -57,48 +57,48 @@ export interface Session extends PseudowireSettings {
   readonly key: string;
   /** The name of its tunnel. */
   readonly tunnel: string;
-  /** What we receive on; unique on the node. */
+  /** The session ID in received data messages; unique on the node. */
   readonly sessionId: number;
-  /** What we send. */
+  /** The session ID in sent data messages. */
   readonly peerSessionId: number;
   readonly l2SpecificSublayer: L2SpecificSublayer;
-  /** What we require of the peer: 0, 8 or 16 hexadecimal digits. */
+  /** The cookie required in received data messages: 0, 8 or 16 hexadecimal digits. */
   readonly rxCookie: string;
-  /** What we send: 0, 8 or 16 hexadecimal digits. */
+  /** The cookie in sent data messages: 0, 8 or 16 hexadecimal digits. */
   readonly txCookie: string;
   readonly sequencing: Sequencing;
-  /** In userspace: frames from its device with another source address are dropped; none: all pass. */
+  /** In userspace: frames from its device with another source MAC address are dropped; absent: all pass. */
   readonly sourceMac?: string;
   /**
-   * Of a managed tunnel's session: the peer's id, cookies, sublayer and sequencing are what the ends agree on, and not
-   * those above; ours is but a name for it here. Until then its device is without a carrier.
+   * Present in a managed tunnel: session IDs, cookies, sublayer and sequencing are negotiated, and replace those above,
+   * where sessionId is only a local name. Until then the device has no carrier.
    */
   readonly control?: SessionControl;
 }
 
-/** Counters of a session, by the kernel's names (L2TP_ATTR_STATS) where it has one. */
+/** Counters of a session, with the names of the kernel (L2TP_ATTR_STATS) if it has them. */
 export interface SessionCounters extends PseudowireCounters {
   txPackets: number;
-  /** Bytes of frames as they are on the wire, behind the session's header, without a frame check sequence. */
+  /** Bytes of frames on the wire after the session's header, without frame check sequence. */
   txBytes: number;
   txErrors: number;
-  /** Frames of pods that are held to their MAC addresses, with another source address. */
+  /** Frames dropped by macSpoofing: Refuse, with another source address than the pod's. */
   txSpoofed: number;
   rxPackets: number;
   rxBytes: number;
-  /** Frames dropped because they came too late, belong to an old count, or lack the number that we require. */
+  /** Frames dropped because they are late, have an old sequence number, or lack the required one. */
   rxSeqDiscards: number;
-  /** Sequence numbers that were skipped: lost frames, or late ones. */
+  /** Skipped sequence numbers, of lost or late frames. */
   rxOosPackets: number;
   rxErrors: number;
   rxCookieDiscards: number;
-  /** Of the `rxErrors`: frames above the device's MTU. */
+  /** Frames above the device's MTU; also counted in rxErrors. */
   rxOversize: number;
   /** Datagrams whose source is not the tunnel's remote. */
   rxSourceMismatch: number;
-  /** Frames that came while no pod had attached. */
+  /** Frames received while no pod was attached. */
   rxNoDevice: number;
-  /** Frames that look as if the peer's L2-specific sublayer were not ours. */
+  /** Frames that look as if the peer's L2-Specific Sublayer differs from ours. */
   rxSublayerSuspect: number;
 }
 
@@ -122,20 +122,19 @@ export function createSessionCounters(): SessionCounters {
   };
 }
 
-/** Counters of a local endpoint: what could not be given to a session. */
+/** Counters of a local endpoint, for messages that match no session. */
 export interface EndpointCounters {
   rxPackets: number;
   rxShort: number;
   rxWrongVersion: number;
-  /** Control messages from addresses that no tunnel has a control connection with. */
+  /** Control messages from addresses without a control connection. */
   rxControl: number;
   /**
-   * Control messages that were dropped before they were decoded, most of them over their peer's
-   * budget.
+   * Control messages that were dropped before decoding, mostly because their peer exceeded its rate limit.
    */
   rxControlDropped: number;
   rxUnknownSession: number;
-  /** Larger than any frame can be. */
+  /** Messages larger than any frame. */
   rxTruncated: number;
   rxErrors: number;
 }

@@ -24,15 +24,15 @@ const cases = KERNEL_MTUS.flatMap(([l2SpecificSublayer, txCookieBytes, mtus]) =>
   })),
 );
 
-it("has all 24 combinations", () => expect(cases).toHaveLength(24));
+it("tests all 24 combinations", () => expect(cases).toHaveLength(24));
 
-it.each(cases)("is the kernel's: $mtu for $shape", ({ shape, mtu }) => {
+it.each(cases)("equals the kernel's MTU: $mtu for $shape", ({ shape, mtu }) => {
   expect(pseudowireMtu(1500, shape)).toBe(mtu);
   expect(pseudowireMtu(1500, shape, 1)).toBe((mtu ?? 0) - 4);
   expect(pseudowireMtu(1500, shape, 2)).toBe((mtu ?? 0) - 8);
 });
 
-it("is the kernel's on a jumbo underlay", () => {
+it("equals the kernel's MTU on a jumbo underlay", () => {
   const shape = {
     family: 4,
     encapsulation: "UDP",

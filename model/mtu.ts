@@ -1,4 +1,4 @@
-/** How much of the underlay's MTU a pseudowire leaves to the frames in it. */
+/** Computes the MTU of a pseudowire from the MTU of the underlay. */
 
 import {
   IP_HEADER_BYTES,
@@ -15,13 +15,13 @@ export interface EncapsulationShape {
   readonly family: 4 | 6;
   readonly encapsulation: "UDP" | "IP";
   readonly l2SpecificSublayer: "Default" | "None";
-  /** Bytes of the cookie that we transmit: 0, 4 or 8. */
+  /** Bytes of the transmitted cookie: 0, 4 or 8. */
   readonly txCookieBytes: number;
 }
 
 const UDP_ENCAPSULATION_BYTES = UDP_HEADER_BYTES + L2TP_UDP_PREFIX_BYTES;
 
-/** Bytes in front of the pseudowire's frame, from the outer IP header on. */
+/** Returns the bytes in front of the pseudowire's frame, starting with the outer IP header. */
 export function encapsulationBytes(shape: EncapsulationShape): number {
   return (
     IP_HEADER_BYTES[shape.family] +
@@ -33,10 +33,10 @@ export function encapsulationBytes(shape: EncapsulationShape): number {
 }
 
 /**
- * The largest MTU of the pseudowire's device whose frames fit the underlay unfragmented.
- * Of Ethernet without tags it is what the kernel gives an l2tpeth device (net/l2tp/l2tp_eth.c).
- * @param vlanTags 802.1Q tags inside the pseudowire that its MTU must leave room for
- * @param wireHeaderBytes bytes of each frame that the MTU leaves out, by the pseudowire type
+ * Returns the largest MTU of the pseudowire's device whose frames fit the underlay unfragmented. For Ethernet without
+ * tags it equals the kernel's MTU of an l2tpeth device (net/l2tp/l2tp_eth.c).
+ * @param vlanTags number of 802.1Q tags inside the pseudowire that the MTU must leave room for
+ * @param wireHeaderBytes bytes of each frame that the MTU does not count, by pseudowire type
  */
 export function pseudowireMtu(
   underlayMtu: number,
@@ -47,7 +47,7 @@ export function pseudowireMtu(
   return underlayMtu - encapsulationBytes(shape) - wireHeaderBytes - vlanTags * VLAN_TAG_BYTES;
 }
 
-/** The MTU that the path of the tunnel leaves to the session. @throws UnknownPseudowireError */
+/** Returns the MTU that the tunnel's path leaves to the session. @throws UnknownPseudowireError */
 export function sessionMtu(
   underlayMtu: number,
   { remote, encapsulation }: Pick<Tunnel, "remote" | "encapsulation">,

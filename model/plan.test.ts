@@ -32,13 +32,13 @@ import { session, sessionControl, tunnel, tunnelControl } from "./testdata.ts";
 
 const plan = (desired: Desired, observed: Observed) => planWith(desired, observed, traitsOf);
 
-/** A node as the plan believes that it behaves; refuses what the kernel would refuse. */
+/** A simulated node, which rejects what the kernel rejects. */
 class ModelNode {
-  /** By datapath and name: while one takes over from the other, both may have it. */
+  /** Tunnels by datapath and name: during a change of datapath, both can have a tunnel. */
   readonly tunnels = new Map<string, Tunnel>();
   readonly sessions = new Map<string, ObservedSession>();
   readonly links = new Map<string, Link>();
-  /** Ends of veth pairs, both ways. */
+  /** Ends of veth pairs, in both directions. */
   readonly pairs = new Map<string, string>();
 
   observe(): Observed {
@@ -106,7 +106,7 @@ class ModelNode {
     this.sessions.set(`${datapath} ${key}`, { ...known, forwarding: null });
   }
 
-  /** The process loses a device that is deleted. */
+  /** The process loses a deleted device. */
   #loseDevice(link: string): void {
     for (const [name, item] of this.sessions) {
       if (linkId.pseudowire(item.session.key) !== link) continue;
@@ -125,7 +125,7 @@ class ModelNode {
       const shares = ports === "shared" || !sameData(known.remote, wanted.remote);
       const canShare = isOwn && ports !== "exclusive" && shares;
       if (sameData(known.local, wanted.local) && !canShare) throw new Error("EADDRINUSE");
-      // The kernel knows tunnels by their ids.
+      // The kernel identifies tunnels by ID.
       const isKernels = device.isSessions && traitsOf(known.datapath).device === device;
       if (isKernels && known.tunnelId === wanted.tunnelId) throw new Error("EEXIST");
     }
@@ -149,7 +149,7 @@ class ModelNode {
       expect(device).toEqual(place);
     }
     const state = { session: s, datapath, deviceOpen: device !== null, receiving: true };
-    // A datapath of which sessions outlive their devices tells of both.
+    // A datapath whose sessions outlive their devices lists both.
     const isTold = forwarding !== undefined || (makesDevices && sessionsOutliveDevices);
     this.sessions.set(name, isTold ? { ...state, forwarding: forwarded } : state);
     if (device === null || device === "keep") return;
@@ -163,7 +163,7 @@ class ModelNode {
     this.#create(made);
   }
 
-  /** The process gives the frames to the session that was put last; the kernel refuses another with that id. */
+  /** In the process, the last session with an ID gets its frames; the kernel rejects a second session. */
   #claimSessionId(name: string, datapath: string, sessionId: number): void {
     const { device } = traitsOf(datapath);
     for (const [otherName, other] of this.sessions) {
@@ -236,13 +236,13 @@ class ModelNode {
 
 const place = ({ netns, name }: Place): Place => ({ netns, name });
 
-/** The MAC address of the session's device: some, or none. */
+/** Returns the MAC address of the session's device; null: none. */
 function macOf(of: Parameters<typeof pseudowireOf>[0]): Pick<Link, "mac" | "hasMac"> {
   const { device } = pseudowireOf(of);
   return device?.hasMac === false ? { mac: null, hasMac: false } : { mac: "aa" };
 }
 
-/** True if the link comes and goes with its session alone. */
+/** True if the link exists exactly as long as its session. */
 function isSessions(link: Link | undefined): boolean {
   return deviceKind(link?.datapath)?.isSessions === true;
 }
@@ -264,16 +264,16 @@ function bare(id: string, kind: Link["kind"]): Link {
   };
 }
 
-/** A few sessions on a few tunnels with a few pods: small numbers, so that everything collides. */
+/** A few sessions, tunnels and pods: small numbers, so that they collide. */
 interface Drawn {
   tunnel: number;
   sessionId: number;
   mtu: number;
   attachment: null | DrawnPod;
   type?: PseudowireType;
-  /** The distance of agreed ids from the session's own, if frames wait for an agreement; 0: there is none. */
+  /** Difference of negotiated IDs from the session's own, if frames wait for negotiation; 0: not negotiated. */
   agreed?: number;
-  /** No agreement, even in a tunnel with a control connection (quiescent). */
+  /** No negotiation, even with a control connection (quiescent). */
   isStatic?: boolean;
 }
 
@@ -313,14 +313,14 @@ const USERSPACE: Planes = ["Userspace", "Userspace"];
 const KERNEL: Planes = ["Kernel", "Kernel"];
 const MANAGED: Planes = ["ManagedKernel", "ManagedKernel"];
 
-/** The tunnel with that number. Some datapaths serve only those with a control connection. */
+/** Returns the tunnel with that number. Some datapaths serve only tunnels with a control connection. */
 function tunnelOf(number: number, port: number, datapath: string): Tunnel {
   const local = { address: "192.0.2.1", port: port + number };
   const plain = tunnel({ name: `t${number}`, datapath, tunnelId: number + 1, local });
   return traitsOf(datapath).serves(plain) ? plain : { ...plain, control: tunnelControl() };
 }
 
-/** The session as its datapath tells of it. */
+/** Returns the session as its datapath lists it. */
 function liveOf(
   node: ModelNode,
   { datapath, name }: Tunnel,
@@ -344,7 +344,7 @@ function agreement(key: string, sessionId: number) {
   };
 }
 
-/** What an agent would want of a node with these sessions; session ids and pods are kept unique. */
+/** Returns the desired state of a node with these sessions; session IDs and pods are unique. */
 function desire(
   drawn: readonly (Drawn | null)[],
   port: number,
@@ -413,7 +413,7 @@ function desireOne(
   };
 }
 
-/** The session's device, if it is to have one, and the other links of its attachment. */
+/** Returns the session's device, if it must have one, and the other links of its attachment. */
 function attachedLinks(
   blank: Link,
   device: Link | null,
@@ -421,7 +421,7 @@ function attachedLinks(
   { key, sessionId }: { readonly key: string; readonly sessionId: number },
   type: PseudowireType,
 ): Pick<Desired, "links" | "pairs"> {
-  // Nobody has attached.
+  // No pod is attached.
   if (attachment === null) {
     return { links: device === null ? [] : [{ ...device, up: false }], pairs: [] };
   }
@@ -436,12 +436,12 @@ function attachedLinks(
   });
 }
 
-/** The type that was drawn, if the datapath can carry it. */
+/** Returns the random type, if the datapath can carry it. */
 function typeIn(traits: DatapathTraits, type: PseudowireType = DEFAULT_PSEUDOWIRE): PseudowireType {
   return traits.whyNotPseudowire(type) === null ? type : DEFAULT_PSEUDOWIRE;
 }
 
-/** The mode that was drawn, if it can carry the type's frames. */
+/** Returns the random mode, if it can attach the type. */
 function modeOf({ mode }: DrawnPod, type: PseudowireType): AttachmentMode {
   return canAttach(mode, type) ? mode : attachmentMode();
 }
@@ -461,7 +461,7 @@ function converge(desired: Desired, node: ModelNode): void {
   expect(plan(desired, node.observe())).toEqual([]);
 }
 
-/** Converges as often as ends that agree give cause to: once, where none do. Returns what is desired in the end. */
+/** Plans and applies until no negotiation changes the desired state. Returns the last desired state. */
 function settle(desireOf: () => Desired, node: ModelNode): Desired {
   for (let round = 0; round < 3; round++) converge(desireOf(), node);
   const desired = desireOf();
@@ -469,7 +469,7 @@ function settle(desireOf: () => Desired, node: ModelNode): Desired {
   return desired;
 }
 
-/** What hands and crashes do to a node. */
+/** Damages to a node by manual changes and crashes. */
 const DAMAGES = [
   "crash",
   "deleteLink",
@@ -484,7 +484,7 @@ const damage = fc.record({ kind: fc.constantFrom(...DAMAGES), pick: fc.nat() });
 
 type Injury = (node: ModelNode, link: Link, pick: number) => void;
 
-/** Damages of a link; those that are their sessions' cannot be deleted by hand. */
+/** Damages to a link. A session's device cannot be deleted by hand in the kernel. */
 const INJURIES: Readonly<
   Record<Exclude<(typeof DAMAGES)[number], "crash" | "deleteSession">, Injury>
 > = {
@@ -496,7 +496,7 @@ const INJURIES: Readonly<
     if (!isSessions(link)) node.apply({ do: "deleteLink", link: link.id, at: link });
   },
   unlabel(node, link) {
-    // In a pod a label tells nobody anything.
+    // Labels in pods are not read.
     if (isSessions(link) && link.netns === null) forget(node, link);
     else node.links.set(link.id, { ...link, label: "" });
   },
@@ -513,7 +513,7 @@ function inflict(node: ModelNode, kind: (typeof DAMAGES)[number], pick: number):
   if (link !== undefined) INJURIES[kind](node, link, pick);
 }
 
-/** The process ends; its devices stay, but not what it holds in the kernel. */
+/** The process exits. Its devices stay; its sessions in the kernel do not. */
 function crash(node: ModelNode): void {
   const isProcess = ({ datapath }: { datapath: string }) => traitsOf(datapath).needsProcess;
   for (const { datapath, name } of [...node.tunnels.values()].filter(isProcess)) {
@@ -524,7 +524,7 @@ function crash(node: ModelNode): void {
   }
 }
 
-/** By hand, as `ip l2tp del session` does. */
+/** Deletes a session by hand, as `ip l2tp del session` does. */
 function deleteSession(node: ModelNode, pick: number): void {
   const sessions = [...node.sessions.values()].filter(
     (item) => traitsOf(item.datapath).device.isSessions && forwardedSession(item) !== null,
@@ -536,7 +536,7 @@ function deleteSession(node: ModelNode, pick: number): void {
   node.apply({ do: op, datapath, key: s.key });
 }
 
-/** The pod has gone: a device that is its session's comes back to the node, down, under the pod's name. */
+/** The pod is deleted: a session's device returns to the node, down, with the pod's name. */
 function die(node: ModelNode, link: Link, pick: number): void {
   if (!isSessions(link)) {
     node.apply({ do: "deleteLink", link: link.id, at: link });
@@ -546,7 +546,7 @@ function die(node: ModelNode, link: Link, pick: number): void {
   node.links.set(link.id, { ...link, ...bare, name: `dev${pick}` });
 }
 
-/** Without its label nobody knows whose the device is, nor then whose the frames. */
+/** Without its label, the session of a device is unknown, and so is its forwarding. */
 function forget(node: ModelNode, link: Link): void {
   node.links.delete(link.id);
   for (const [name, item] of node.sessions) {
@@ -566,7 +566,7 @@ function forget(node: ModelNode, link: Link): void {
 }
 
 describe("plan", () => {
-  it("reaches what is desired from anything, and then rests", () => {
+  it("reaches the desired state from any state, and is then empty", () => {
     fc.assert(
       fc.property(drawnNode, drawnNode, fc.array(damage), (first, second, damages) => {
         const node = new ModelNode();
@@ -597,7 +597,7 @@ describe("plan", () => {
   const inPod = { pod: 0, mode: attachmentMode(), address: false };
   const one: Drawn = { tunnel: 0, sessionId: 1, mtu: 1500, attachment: inPod };
 
-  it("changes only what must change", () => {
+  it("changes only differing properties", () => {
     const before = desire([one, null], 5000, USERSPACE);
     const node = new ModelNode();
     converge(before, node);
@@ -616,7 +616,7 @@ describe("plan", () => {
     ).toEqual([expect.objectContaining({ do: "putSession", device: null })]);
   });
 
-  it("opens a device again where it stands, in the pod", () => {
+  it("reopens a device in the pod", () => {
     const attached = { ...one, attachment: { pod: 1, mode: attachmentMode(), address: false } };
     const desired = desire([attached], 5000, USERSPACE);
     const node = new ModelNode();
@@ -641,7 +641,7 @@ describe("plan", () => {
       if (link === undefined) throw new Error("no link");
       const elsewhere = { ...link, isElsewhere: true, index: 0 };
       const observed = { ...node.observe(), links: [elsewhere] };
-      // While the pod has it, nothing is done.
+      // No action while the pod has it.
       expect(plan({ ...attached, links: [elsewhere] }, observed)).toEqual([]);
       const left = desire([{ ...one, attachment: null }], 5000, planes);
       expect(plan(left, observed).map((action) => action.do)).toEqual(
@@ -653,7 +653,7 @@ describe("plan", () => {
     },
   );
 
-  it("changes sequencing of the kernel's sessions in place, and makes anew what else changes", () => {
+  it("changes sequencing in the kernel in place, and recreates sessions for other changes", () => {
     const node = new ModelNode();
     const before = desire([one], 5000, KERNEL);
     converge(before, node);
@@ -677,7 +677,7 @@ describe("plan", () => {
     ]);
   });
 
-  it("replaces what the kernel has by what the ends of a managed tunnel agree on", () => {
+  it("replaces the kernel's session after each negotiation of a managed tunnel", () => {
     const node = new ModelNode();
     const agreed = { ...one, agreed: 100 };
     const desired = (wanted: Drawn[], port = 5000) => desire(wanted, port, MANAGED, node);
@@ -687,13 +687,13 @@ describe("plan", () => {
     expect(node.links.size).toBe(0);
     expect(doings([agreed])).toEqual(["putSession", "changeLink", "moveLink", "changeLink"]);
     converge(desired([agreed]), node);
-    // What was agreed on is over: the device stays, down.
+    // The negotiated session ended: the device stays, down.
     expect(doings([one])).toEqual(["changeLink"]);
     const again = { ...one, agreed: 200 };
     expect(doings([again])).toEqual([
       ...["deleteDevice", "putSession", "changeLink", "moveLink", "changeLink"],
     ]);
-    // Another port is another socket.
+    // Another port requires another socket.
     expect(doings([one], 5001)).toEqual([
       ...["deleteSession", "deleteTunnel", "putTunnel", "putSession"],
     ]);
@@ -715,7 +715,7 @@ describe("plan", () => {
     expect(node.links.size).toBe(1);
   });
 
-  it("replaces the device where the pseudowire type changes: another type may have another kind", () => {
+  it("replaces the device when the pseudowire type changes", () => {
     const node = new ModelNode();
     const before = desire([one], 5000, USERSPACE);
     converge(before, node);
@@ -733,7 +733,7 @@ describe("plan", () => {
     converge(after, node);
   });
 
-  it("replaces a device of another kind that is there without its session", () => {
+  it("replaces a device of another kind without a session", () => {
     const node = new ModelNode();
     const bareIp = PSEUDOWIRE_TYPES.find(({ device }) => device?.hasMac === false);
     if (bareIp === undefined) throw new Error("no type");
@@ -745,7 +745,7 @@ describe("plan", () => {
     expect([...node.links.values()]).toMatchObject([{ name: "net1", hasMac: false, mac: null }]);
   });
 
-  it("makes no tunnel in the kernel before it has a session", () => {
+  it("creates no tunnel in the kernel before it has a session", () => {
     const node = new ModelNode();
     const { tunnels } = desire([one], 5000, KERNEL);
     expect(plan({ tunnels, sessions: [], links: [], pairs: [] }, node.observe())).toEqual([]);

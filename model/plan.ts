@@ -1,7 +1,6 @@
 /**
- * From what should be and what is, the actions that lead from one to the other: pure, over plain
- * data. Applying them and planning again yields nothing (plan.test.ts). Datapaths differ by their traits
- * (datapath.ts); the plan knows no datapath by its name.
+ * Plans the actions that turn the observed state into the desired state: pure, over plain data. A plan after applying
+ * them is empty (plan.test.ts). The plan uses traits of datapaths (datapath.ts), and no datapath's name.
  */
 
 import { sameData } from "../l2tp/same-data.ts";
@@ -10,64 +9,64 @@ import { forwardedSession, type TraitsOf } from "./datapath.ts";
 import { type LinkKind, linkId, parseLinkLabel } from "./link-label.ts";
 import type { Session, Tunnel } from "./model.ts";
 
-/** Where a link stands: a network namespace by path (null: the node's), and its name in there. */
+/** Place of a link: a network namespace by path (null: the node's), and the name there. */
 export interface Place {
   readonly netns: string | null;
   readonly name: string;
 }
 
-/** One link of ours. */
+/** A link of l2tp-cni. */
 export interface Link extends Place {
   readonly id: string;
   readonly kind: LinkKind;
-  /** The kind of a session's device (`DeviceKind.name`); null where it is no session's. */
+  /** The kind of a session's device (`DeviceKind.name`); null for other links. */
   readonly datapath: string | null;
-  /** Written on the link itself (link-label.ts). */
+  /** The link's ifalias (link-label.ts). */
   readonly label: string;
   readonly mtu: number;
-  /** Null where any will do, and where there is none. */
+  /** Null: any, or none. */
   readonly mac: string | null;
   /** False: its frames are IP datagrams, and it has no MAC address. */
   readonly hasMac?: boolean;
   readonly up: boolean;
-  /** The id of the bridge that it is a port of. */
+  /** The ID of its bridge; null: not a port. */
   readonly bridge: string | null;
-  /** "192.0.2.1/24"; others that a pod adds are its own business. */
+  /** Such as "192.0.2.1/24". Addresses that a pod adds do not count. */
   readonly addresses: readonly string[];
-  /** Those of the addresses that the kernel gave for a time, as a router told it; it gives them again by itself. */
+  /** Addresses with a lifetime, which the kernel added by router advertisements and adds again by itself. */
   readonly transient?: readonly string[];
   readonly routes: readonly LinkRoute[];
-  /** The kernel gives it no IPv6 link-local address, and so says nothing of its own when it goes up. */
+  /** True if it has no automatic IPv6 link-local address, so that it sends nothing by itself when it goes up. */
   readonly isSilent?: boolean;
   /** Its index in its namespace, if it exists. */
   readonly index?: number;
-  /** A pod moved it to a namespace that nobody can name; it exists as long as its session has it. */
+  /** A pod moved it to an unknown namespace; it exists as long as its session has it. */
   readonly isElsewhere?: boolean;
 }
 
-/** A route by a link. What is left out is the kernel's default. */
+/** A route via a link. Absent fields have the kernel's default. */
 export interface LinkRoute {
   readonly destination: string;
   readonly gateway: string | null;
   readonly priority?: number;
-  /** Left out: the main table. */
+  /** Absent: the main table. */
   readonly table?: number;
   readonly scope?: number;
   /** Bytes. */
   readonly mtu?: number;
   /** Bytes. */
   readonly advmss?: number;
-  /** The source address that it prefers. */
+  /** The preferred source address. */
   readonly source?: string;
-  /** The gateway is taken to be on the link, whatever the addresses say. */
+  /** The gateway counts as on-link, whatever the link's addresses. */
   readonly isOnLink?: true;
-  /** The kernel added it by itself, for an address or a router, and adds it again. */
+  /** The kernel added it by itself, for an address or a router advertisement, and adds it again. */
   readonly isKernels?: true;
-  /** The pod added it; where it cannot be added again, that is the pod's business. */
+  /** The pod added it; a failure to add it again is not an error. */
   readonly isPods?: true;
 }
 
-/** True if the route `known` is the wanted one. */
+/** True if the route `known` is the desired route. */
 export function isSameRoute(known: LinkRoute, wanted: LinkRoute): boolean {
   if (known.destination !== wanted.destination || known.gateway !== wanted.gateway) return false;
   if (known.table !== wanted.table) return false;
@@ -76,7 +75,7 @@ export function isSameRoute(known: LinkRoute, wanted: LinkRoute): boolean {
   );
 }
 
-/** A pair of veth ends, by the ids of its links. */
+/** A veth pair, by the IDs of its links. */
 export interface PortPair {
   readonly port: string;
   readonly pod: string;
@@ -91,11 +90,11 @@ export interface Desired {
 
 export interface DesiredSession {
   readonly session: Session;
-  /** That of its tunnel. */
+  /** The datapath of its tunnel. */
   readonly datapath: string;
-  /** How its frames are to be forwarded, where that is not as `session` says; null: not at all. */
+  /** The desired forwarding, if it differs from `session`; null: none. */
   readonly forwarding?: Session | null;
-  /** The id of its device among the links; null: it is to have none. */
+  /** The ID of its device among the links; null: no device. */
   readonly link: string | null;
 }
 
@@ -108,15 +107,15 @@ export interface Observed {
 export interface ObservedSession {
   readonly session: Session;
   readonly datapath: string;
-  /** How its frames are forwarded, where that is not as `session` says; null: not at all. */
+  /** The forwarding, if it differs from `session`; null: none. */
   readonly forwarding?: Session | null;
-  /** The data plane has its device in hand. */
+  /** True if the datapath has opened its device. */
   readonly deviceOpen: boolean;
-  /** Frames with its session id reach it. */
+  /** True if frames with its session ID reach it. */
   readonly receiving: boolean;
 }
 
-/** What may change of a link where it stands. */
+/** Properties of a link that can change in place. */
 export type LinkChange = Partial<
   Pick<Link, "label" | "name" | "mtu" | "mac" | "up" | "bridge" | "isSilent">
 >;
@@ -158,12 +157,12 @@ export function isDatapathAction(action: Action): action is DatapathAction {
   return "datapath" in action;
 }
 
-/** @param traitsOf of all datapaths that the desired and the observed name */
+/** Returns the actions in their order. @param traitsOf traits of all datapaths in the desired and observed state */
 export function plan(desired: Desired, observed: Observed, traitsOf: TraitsOf): Action[] {
   const planner = new Planner(desired, observed, traitsOf);
   planner.retire();
   planner.removeLinks();
-  planner.vacatePlaces();
+  planner.freeNames();
   planner.programTunnelsAndSessions();
   planner.placeLinks();
   planner.createLinks();
@@ -174,7 +173,7 @@ export function plan(desired: Desired, observed: Observed, traitsOf: TraitsOf): 
 const placeOf = ({ netns, name }: Place): Place => ({ netns, name });
 const placeKey = ({ netns, name }: Place): string => `${netns ?? ""}\n${name}`;
 
-/** True if both links carry Ethernet frames, or both IP datagrams: a device cannot become one of the other kind. */
+/** True if both links carry Ethernet frames, or both IP datagrams: a device cannot change its kind. */
 export function carriesSame(one: Link, other: Link): boolean {
   return (one.hasMac ?? true) === (other.hasMac ?? true);
 }
@@ -189,11 +188,11 @@ class Planner {
   readonly #wanted: Map<string, Link>;
   readonly #traitsOf: TraitsOf;
   readonly #wantedTunnels: ReadonlyMap<string, Tunnel>;
-  /** What stands after the actions so far. */
+  /** The links after the actions so far. */
   readonly #links: Map<string, Link>;
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #sessions = new Map<string, ObservedSession>();
-  /** Tunnels that sessions leave, and that go when they have. */
+  /** Tunnels to delete after their sessions have moved. */
   readonly #left: Tunnel[] = [];
 
   constructor(desired: Desired, observed: Observed, traitsOf: TraitsOf) {
@@ -209,7 +208,7 @@ class Planner {
     this.#wantedTunnels = new Map(wanted.map((tunnel) => [tunnel.name, tunnel]));
   }
 
-  /** What nobody wants, and what must go before another can take its place: a port or an id is free only then. */
+  /** Deletes undesired objects, and objects that must free a port or ID for others. */
   retire(): void {
     const going = new Set(this.#observed.tunnels.filter((tunnel) => this.#mustGo(tunnel)));
     for (const tunnel of this.#observed.tunnels) {
@@ -233,17 +232,17 @@ class Planner {
     }
     for (const tunnel of going) {
       const { datapath, name } = tunnel;
-      // Deleting it now would take along a session that is about to leave it.
+      // A deletion now would also delete a session that is about to move.
       if (leaving.has(`${datapath} ${name}`)) this.#left.push(tunnel);
       else gone.push({ do: "deleteTunnel", datapath, name });
     }
-    // A datapath may delete a tunnel with all of its sessions faster than each of them: together.
+    // Grouped, because a datapath can delete a tunnel with all its sessions faster than one by one.
     for (const actions of Map.groupBy(gone, ({ datapath }) => datapath).values()) {
       this.actions.push(...actions);
     }
   }
 
-  /** A device that goes with its session, or that only its session can still reach. */
+  /** Deletes a session, with a device that is deleted with it or that only the session can still reach. */
   #deleteWithDevice(item: ObservedSession, wanted?: Session): DatapathAction[] {
     const { datapath, session } = item;
     const { key } = session;
@@ -251,7 +250,7 @@ class Planner {
     const deletion: DatapathAction = { do: "deleteSession", datapath, key };
     const device = this.#links.get(linkId.pseudowire(key));
     if (device?.datapath !== kind.name || forwardedSession(item) === null) return [deletion];
-    // Another pseudowire type may have another kind of device.
+    // Another pseudowire type can have another kind of device.
     const isReplaced =
       device.isElsewhere || (wanted !== undefined && !hasSameType(session, wanted));
     if (!makesDevices && !isReplaced) return [deletion];
@@ -266,7 +265,7 @@ class Planner {
     return this.#traitsOf(datapath).tunnelDifference(tunnel, wanted) === "replace";
   }
 
-  /** What stays of the session: all, all but its device, or nothing. */
+  /** Returns the part of the session that is kept: all, all except its device, or null. */
   #keptOf(item: ObservedSession, wanted: DesiredSession | undefined): ObservedSession | null {
     const { datapath, session } = item;
     if (wanted?.datapath !== datapath || !hasSameType(session, wanted.session)) return null;
@@ -288,7 +287,7 @@ class Planner {
     return hasDevice && sessionDifference(had, wants) !== "replace";
   }
 
-  /** Links that nobody wants, and ends of pairs whose other end is missing or out of place. */
+  /** Deletes undesired links, and ends of pairs whose other end is missing or misplaced. */
   removeLinks(): void {
     for (const { port, pod } of this.#desired.pairs) {
       const [portLink, podLink] = [this.#links.get(port), this.#links.get(pod)];
@@ -296,7 +295,7 @@ class Planner {
       if (portLink !== undefined && podLink !== undefined && inPlace) continue;
       for (const link of [portLink, podLink]) if (link !== undefined) this.#deleteLink(link);
     }
-    // The datapath makes another.
+    // The datapath creates new devices for these.
     const replaced = new Set(this.#newDevices().map(({ link }) => link));
     for (const link of [...this.#links.values()]) {
       const wanted = this.#wanted.get(link.id);
@@ -305,7 +304,7 @@ class Planner {
         wanted === undefined ||
         wanted.datapath !== link.datapath ||
         replaced.has(link.id) ||
-        // Nobody sees what a device elsewhere carries; it is its session's, and goes with that.
+        // The kind of a device elsewhere cannot be observed. It is deleted with its session.
         (!link.isElsewhere && !carriesSame(wanted, link));
       if (isWrong || isOutOfReach) this.#deleteLink(link);
     }
@@ -325,7 +324,7 @@ class Planner {
       const at = this.#traitsOf(item.datapath).makesDevices
         ? this.#programMaking(item)
         : this.#programOpening(item, wanted);
-      if (at !== null && wanted !== undefined) made.push({ link: newborn(wanted, at), wanted });
+      if (at !== null && wanted !== undefined) made.push({ link: created(wanted, at), wanted });
     }
     for (const { link, wanted } of made) this.#label(link, wanted);
     for (const { datapath, name } of this.#left) {
@@ -333,7 +332,7 @@ class Planner {
     }
   }
 
-  /** In a datapath that makes devices. Returns where it makes one. */
+  /** Programs a session of a datapath that creates devices. Returns the place of a new device. */
   #programMaking(item: DesiredSession): Place | null {
     const { session, datapath, forwarding } = item;
     const known = this.#sessions.get(session.key);
@@ -354,7 +353,7 @@ class Planner {
     return !isSignalled || sameData(known.session, item.session);
   }
 
-  /** Where the datapath makes a device for the session; null: it makes none. */
+  /** Returns the place where the datapath creates a device for the session; null: it creates none. */
   #newDevicePlace(item: DesiredSession): Place | null {
     const { makesDevices, deviceName } = this.#traitsOf(item.datapath);
     const wants = forwardedSession(item);
@@ -371,7 +370,7 @@ class Planner {
     });
   }
 
-  /** In a datapath that opens devices where they are to stand. Returns where it makes one. */
+  /** Programs a session of a datapath that opens devices in place. Returns the place of a new device. */
   #programOpening(
     { session, datapath, link }: DesiredSession,
     wanted: Link | undefined,
@@ -389,14 +388,14 @@ class Planner {
     return present === undefined ? place : null;
   }
 
-  /** The first thing that happens to a new link: from now on every pass knows it. */
+  /** Labels a new link before any other change, so that every later reconcile recognizes it. */
   #label(link: Link, { label, mtu, mac }: Link): void {
     this.#change(link, { label, mtu, ...(mac === null ? {} : { mac }) });
     this.#links.set(link.id, { ...link, label, mtu, mac: mac ?? link.mac });
   }
 
-  /** Gives way where a link stands under a name that another one is to have. */
-  vacatePlaces(): void {
+  /** Renames links that have the desired name of another link. */
+  freeNames(): void {
     const claims = [...this.#wanted.values(), ...this.#newDevices().map(({ place }) => place)];
     const claimed = new Set(claims.map(placeKey));
     let count = 0;
@@ -408,7 +407,7 @@ class Planner {
     }
   }
 
-  /** Pods give back before pods take: links that return to the node come first. */
+  /** Moves links to their places. Links that return from pods to the node come first. */
   placeLinks(): void {
     const returning = (link: Link) => (this.#wanted.get(link.id)?.netns === null ? 0 : 1);
     const links = [...this.#links.values()].sort((a, b) => returning(a) - returning(b));
@@ -423,15 +422,15 @@ class Planner {
     for (const link of this.#desired.links) {
       if (link.kind !== "bridge" || this.#links.has(link.id)) continue;
       this.actions.push({ do: "createBridge", link });
-      this.#label(newborn(link, link), link);
+      this.#label(created(link, link), link);
     }
     for (const pair of this.#desired.pairs) {
       const port = this.#wanted.get(pair.port);
       const pod = this.#wanted.get(pair.pod);
       if (port === undefined || pod === undefined || this.#links.has(port.id)) continue;
       this.actions.push({ do: "createPair", port, pod });
-      this.#label(newborn(port, port), port);
-      this.#label(newborn(pod, pod), pod);
+      this.#label(created(port, port), port);
+      this.#label(created(pod, pod), pod);
     }
   }
 
@@ -445,7 +444,7 @@ class Planner {
   #adjustLink(link: Link, wanted: Link): void {
     const at = placeOf(link);
     const change: LinkChange = {
-      // In a pod the label is the pod's to write, and nobody reads it.
+      // In a pod, the pod can write the label, and it is not read.
       ...(link.netns !== null || link.label === wanted.label ? {} : { label: wanted.label }),
       ...(link.mtu === wanted.mtu ? {} : { mtu: wanted.mtu }),
       ...(wanted.mac === null || link.mac === wanted.mac ? {} : { mac: wanted.mac }),
@@ -468,7 +467,7 @@ class Planner {
   #relocate(link: Link, to: Place): void {
     const at = placeOf(link);
     const moves = link.netns !== to.netns;
-    // A link keeps its name while it is up, and loses its addresses when it goes down.
+    // A link that is up cannot be renamed. It loses its addresses when it is set down.
     if (link.up) this.#change(link, { up: false });
     if (moves) this.actions.push({ do: "moveLink", link: link.id, at, to });
     else this.#change(link, { name: to.name });
@@ -496,7 +495,7 @@ class Planner {
       const datapath = this.#sessions.get(key)?.datapath;
       if (datapath !== undefined) this.actions.push({ do: "deleteDevice", datapath, key });
     }
-    // The other end of a pair goes with the port on the node.
+    // The other end of a pair is deleted with the port on the node.
   }
 }
 
@@ -504,8 +503,8 @@ function silence({ up, isSilent }: Link): Pick<LinkChange, "isSilent"> {
   return up && isSilent ? { isSilent } : {};
 }
 
-/** A link that has just been made, and of which everything is still to be set. */
-function newborn(link: Link, at: Place): Link {
+/** Returns a new link, of which every property must still be set. */
+function created(link: Link, at: Place): Link {
   return {
     ...link,
     ...placeOf(at),

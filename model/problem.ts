@@ -1,21 +1,22 @@
-/** What is wrong with what users write. */
+/** Faults in objects that users write. */
 
-/** A field of an object that cannot be, and what could. */
+/** A field at fault, and its remedy. */
 export interface FieldProblem {
   /** "spec.remote.address". */
   readonly path: string;
-  /** What stands there; never a secret. */
+  /** The field's value; undefined: missing, an object or a secret. */
   readonly value: unknown;
   readonly reason: string;
   readonly remedy: string;
 }
 
+/** Returns `path: value: reason; remedy`. */
 export function describeProblem(problem: FieldProblem): string {
   return `${describeFault(problem)}; ${problem.remedy}`;
 }
 
-/** Without the remedy. */
+/** Returns `path: value: reason`, without the remedy. */
 export function describeFault({ path, value, reason }: FieldProblem): string {
-  const shown = value === undefined ? "" : ` ${JSON.stringify(value)}`;
+  const shown = value === undefined ? "" : `: ${JSON.stringify(value)}`;
   return `${path}${shown}: ${reason}`;
 }

@@ -1,6 +1,6 @@
 /**
- * How objects write a Remote End ID: as text, or in hexadecimal digits where it is none. In memory it has one character
- * an octet, so that both forms of the same octets are the same.
+ * Remote End IDs in objects: text, or hexadecimal digits if not printable. In memory a Remote End ID has one character
+ * per octet, so that both forms of the same octets are equal.
  */
 import { isText, octetsOf } from "../l2tp/control/remote-end-id.ts";
 
@@ -9,7 +9,7 @@ export interface RemoteEndIdFields {
   readonly remoteEndIdOctets?: string;
 }
 
-/** undefined: neither field is there. */
+/** Returns the Remote End ID; undefined: neither field is set. */
 export function readRemoteEndId({
   remoteEndId,
   remoteEndIdOctets,
@@ -21,7 +21,7 @@ export function readRemoteEndId({
   );
 }
 
-/** As a status shows it. */
+/** Returns the fields that a status shows. */
 export function writeRemoteEndId(remoteEndId: string): RemoteEndIdFields {
   return isText(remoteEndId) ? { remoteEndId } : { remoteEndIdOctets: octetsOf(remoteEndId) };
 }

@@ -1,4 +1,4 @@
-/** Ordinary tunnels and sessions, for tests to vary. */
+/** Default tunnels and sessions for tests. */
 import type { Endpoint, Session, SessionControl, Tunnel, TunnelControl } from "./model.ts";
 
 export function tunnel(change: Partial<Tunnel> = {}): Tunnel {
@@ -31,7 +31,7 @@ export function session(change: Partial<Session> = {}): Session {
   };
 }
 
-/** Fields of either mode. */
+/** Fields of both modes. */
 export type ControlChange = Partial<
   Omit<TunnelControl, "mode" | "backups"> & {
     readonly mode: TunnelControl["mode"];

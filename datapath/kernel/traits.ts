@@ -24,7 +24,7 @@ export const KERNEL_DEVICE: DeviceKind = {
 export const KERNEL: DatapathTraits = {
   name: "Kernel",
   apiName: "Kernel",
-  label: "The kernel's L2TP",
+  label: "the kernel datapath",
   device: KERNEL_DEVICE,
   deviceName: kernelDeviceName,
   makesDevices: true,

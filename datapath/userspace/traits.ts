@@ -14,7 +14,7 @@ export const TAP_DEVICE: DeviceKind = {
 export const USERSPACE: DatapathTraits = {
   name: "Userspace",
   apiName: "Userspace",
-  label: "The userspace datapath",
+  label: "the userspace datapath",
   device: TAP_DEVICE,
   // The largest session ID fits into 15 bytes.
   deviceName: ({ sessionId }) => `l2tp-${sessionId}`,

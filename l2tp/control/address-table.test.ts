@@ -20,7 +20,7 @@ it("finds an address anywhere in a buffer", () => {
   expect(find(table, bytes("192.0.2.1"))).toBe("192.0.2.1");
 });
 
-it("is like a map, also where addresses have the same key", () => {
+it("behaves like a map, also with hash collisions", () => {
   const table = new AddressTable<string>();
   const known = new Map<string, Uint8Array>();
   const random = new Random(5);

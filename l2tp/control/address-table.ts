@@ -1,4 +1,4 @@
-/** A map by IP address, which is looked up from a buffer without allocation. */
+/** A map by IP address, with lookup from a buffer without allocation. */
 
 interface Entry<T> {
   readonly address: Uint8Array;
@@ -26,7 +26,7 @@ export class AddressTable<T> {
     for (const entry of kept) this.set(entry.address, entry.value);
   }
 
-  /** @param at where the address stands in `bytes` */
+  /** @param at offset of the address in `bytes` */
   find(bytes: Uint8Array, at: number, length: number): T | undefined {
     let entry = this.#entries.get(keyOf(bytes, at, length)) ?? null;
     while (entry !== null && !isAt(entry.address, bytes, at, length)) entry = entry.next;
@@ -38,7 +38,7 @@ export class AddressTable<T> {
   }
 }
 
-/** The words of the address, mixed to a signed number of 32 bits. */
+/** Returns a hash of the address, as a signed 32-bit number. */
 function keyOf(bytes: Uint8Array, at: number, length: number): number {
   let key = 0;
   for (let i = 0; i < length; i++) {

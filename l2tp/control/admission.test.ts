@@ -30,7 +30,7 @@ class Bench {
     return { budget: new PeerBudget(), connection: new ConnectionBudget() };
   }
 
-  /** The message stands somewhere in a buffer. */
+  /** The message is at an offset of a buffer. */
   admits(peer: TestPeer, octets: Octets): boolean {
     const view = new DataView(Uint8Array.from([0xff, ...octets, 0xff]).buffer);
     return this.admission.admits(peer, view, 1, 1 + octets.length, this.now);
@@ -61,7 +61,7 @@ const known = (ns: number, message_: Body = { type: "HELLO", attributes: {} }) =
   message({ connectionId: KNOWN_ID, ns }, message_);
 const viewOf = (octets: Octets) => new DataView(octets.buffer, octets.byteOffset);
 
-it("admits few of many requests, and all messages that are due on a connection", () => {
+it("admits few of many requests, and all due messages of a connection", () => {
   const bench = new Bench();
   const peer = bench.peer();
   expect(bench.flood(peer, 20_000, () => request())).toBeLessThan(50);
@@ -70,7 +70,7 @@ it("admits few of many requests, and all messages that are due on a connection",
   expect(bench.flood(peer, 3000, () => known(5))).toBe(3000);
 });
 
-it("bounds what is due, too, and what is not", () => {
+it("limits due and stale messages", () => {
   const bench = new Bench();
   const peer = bench.peer();
   const [due, stale] = [known(5), known(4)];
@@ -83,7 +83,7 @@ it("bounds what is due, too, and what is not", () => {
   expect(bench.flood(peer, 20_000, () => acknowledgement)).toBeLessThan(200);
 });
 
-it("lets one peer's flood cost another peer nothing", () => {
+it("does not limit a peer because of another peer's flood", () => {
   const bench = new Bench();
   const [flooded, other] = [bench.peer(), bench.peer()];
   bench.flood(flooded, 20_000, () => request());
@@ -91,7 +91,7 @@ it("lets one peer's flood cost another peer nothing", () => {
   expect(other.budget.dropped).toBe(0);
 });
 
-it("admits a peer's request at once by the names that it had before", () => {
+it("admits a peer's request with its previous names at once", () => {
   const bench = new Bench();
   const peer = bench.peer();
   peer.budget.introduction = introductionOf(viewOf(request("peer")), 0);
@@ -100,7 +100,7 @@ it("admits a peer's request at once by the names that it had before", () => {
   expect(bench.admits(peer, request("peer"))).toBe(true);
 });
 
-it("admits a request that is repeated, among others by the same names", () => {
+it("admits a retransmitted request among others with the same names", () => {
   const bench = new Bench();
   const peer = bench.peer();
   bench.flood(peer, 20_000, () => request());
@@ -110,7 +110,7 @@ it("admits a request that is repeated, among others by the same names", () => {
   expect(real.filter((each) => bench.admits(peer, each)).length).toBeGreaterThan(4);
 });
 
-it("admits no flood of a few messages for being repeated", () => {
+it("does not admit a flood of repeated messages", () => {
   const bench = new Bench();
   const peer = bench.peer();
   const few = Array.from({ length: 3000 }, () => request());

@@ -1,7 +1,6 @@
 /**
- * Decides from a control message's header alone whether the message is decoded: each peer has
- * budgets, so that a flood in a peer's name costs little, and costs other peers nothing. Nothing
- * here allocates for a message.
+ * Decides from a control message's header whether the message is decoded. Each peer has rate limits, so that a flood in
+ * a peer's name costs little, and does not affect other peers. Nothing here allocates for a message.
  */
 import {
   connectionIdOf,
@@ -17,25 +16,23 @@ import { Repeats } from "./repeats.ts";
 import { type Budget, TokenBucket } from "./token-bucket.ts";
 
 /**
- * A request makes us compute, answer and keep something until its sender confirms it. A peer sends
- * one when it begins, and repeats it.
+ * Limits of requests. A request costs computation, an answer, and state until its sender confirms it. A peer sends one
+ * request when it starts, and retransmits it.
  */
 const REQUESTS: LaneBudgets = {
   first: { burst: 16, perSecond: 5 },
   repeats: { burst: 8, perSecond: 5 },
 };
 /**
- * Messages that are next in the order of their connection. A thousand sessions need three thousand,
- * as fast as both ends can; eight thousand sessions are set up at full speed before the steady rate
- * counts.
+ * Limits of messages that are next in the order of their connection. A thousand sessions need three thousand. The burst
+ * covers the setup of many sessions at full speed before the steady rate applies.
  */
 const DUE: LaneBudgets = {
   first: { burst: 8192, perSecond: 2000 },
   repeats: { burst: 64, perSecond: 100 },
 };
 /**
- * Repeated or impossible messages of a connection; the peer may wait for us to acknowledge them
- * again.
+ * Limits of repeated or impossible messages of a connection. The peer may wait for another acknowledgement.
  */
 const STALE: LaneBudgets = {
   first: { burst: 64, perSecond: 50 },
@@ -44,7 +41,7 @@ const STALE: LaneBudgets = {
 
 interface LaneBudgets {
   readonly first: Budget;
-  /** For messages that come again when `first` is spent. */
+  /** Limit of retransmissions when `first` is used up. */
   readonly repeats: Budget;
 }
 
@@ -58,25 +55,25 @@ class Lane {
   }
 }
 
-/** The budgets of one address at one local endpoint. */
+/** The rate limits of one address at one local endpoint. */
 export class PeerBudget {
-  /** Requests to begin a connection. */
+  /** Requests for a connection. */
   readonly requests = new Lane(REQUESTS);
-  /** Requests by the names that the peer had when it last established a connection. */
+  /** Requests with the names that the peer had when it last established a connection. */
   readonly familiar = new Lane(REQUESTS);
-  /** The names, as introductionOf has them; 0: none yet. */
+  /** Hash of the names (introductionOf); 0: none yet. */
   introduction = 0;
-  /** Messages that were dropped unread. */
+  /** Number of messages that were dropped before decoding. */
   dropped = 0;
 }
 
-/** The budgets of one connection: a flood at an old one does not starve the one that replaces it. */
+/** The rate limits of one connection, so that a flood at an old connection does not starve its replacement. */
 export class ConnectionBudget {
   readonly due = new Lane(DUE);
   readonly stale = new Lane(STALE);
 }
 
-/** Judges the numbers of a message by the connection that the message names. */
+/** A connection, which checks the numbers of messages. */
 export interface Numbered {
   readonly budget: ConnectionBudget;
   isDue(ns: number, nr: number, isAcknowledgement: boolean): boolean;
@@ -92,15 +89,14 @@ export class Admission<P extends { readonly budget: PeerBudget }> {
   readonly #find: FindConnection<P>;
 
   /**
-   * @param drawSeed random, so that a sender cannot foresee which messages share a slot; called
-   * once, when needed
+   * @param drawSeed returns a random seed, so that a sender cannot predict collisions; called once, when needed
    */
   constructor(drawSeed: () => number, find: FindConnection<P>) {
     this.#drawSeed = drawSeed;
     this.#find = find;
   }
 
-  /** Admits the message to be decoded, or counts it as dropped. @param end the offset behind it */
+  /** Admits the message to be decoded, or counts it as dropped. @param end the offset after it */
   admits(peer: P, view: DataView, at: number, end: number, now: number): boolean {
     const lane = this.#laneOf(peer, view, at, end);
     if (lane !== null && this.#pays(lane, view, at, now)) return true;
@@ -108,7 +104,7 @@ export class Admission<P extends { readonly budget: PeerBudget }> {
     return false;
   }
 
-  /** null: nothing can come of the message. */
+  /** Returns the limits for the message; null: it must be dropped. */
   #laneOf(peer: P, view: DataView, at: number, end: number): Lane | null {
     if (!hasHeader(view, at, end)) return null;
     const { budget } = peer;

@@ -1,4 +1,4 @@
-/** The AVPs of RFC 3931 (5.4) and its successors: number, form of the value, and what may be hidden. */
+/** The AVPs of RFC 3931 (5.4) and its successors: type, format, and whether they can be hidden. */
 import type { MessageType } from "./message-type.ts";
 import type { Octets } from "./octets.ts";
 import {
@@ -18,7 +18,7 @@ import {
   UINT64,
 } from "./value-formats.ts";
 
-/** What a message says, beside its type and digest. */
+/** The attributes of a message, without its type and digest. */
 export interface Attributes {
   readonly resultCode?: ResultCode;
   /** 16 hexadecimal digits: of a control connection (SCCRQ), or of a session (ICRQ, OCRQ). */
@@ -32,7 +32,7 @@ export interface Attributes {
   readonly routerId?: number;
   readonly assignedConnectionId?: number;
   readonly pseudowireCapabilities?: readonly number[];
-  /** 0 from who refuses a session before it has chosen one. */
+  /** 0 in a refusal before the sender has allocated an ID. */
   readonly localSessionId?: number;
   /** 0 while the peer's is not known. */
   readonly remoteSessionId?: number;
@@ -56,10 +56,10 @@ export interface Attributes {
 export interface Attribute<T> {
   /** The attribute type. */
   readonly type: number;
-  /** As the RFC calls it. */
+  /** The name in the RFC. */
   readonly name: string;
   readonly format: Format<T>;
-  /** What the RFC recommends for the M bit. */
+  /** The RFC's recommendation for the M bit. */
   readonly mandatory: boolean;
   readonly mayBeHidden: boolean;
 }
@@ -78,7 +78,7 @@ function attribute<T>(
 const CLEAR = { mayBeHidden: false } as const;
 const OPTIONAL = { mandatory: false } as const;
 
-/** In the order in which we write them. */
+/** The AVPs in the order in which we write them. */
 export const ATTRIBUTES: Table = {
   resultCode: attribute(1, "Result Code", RESULT_CODE, CLEAR),
   tieBreaker: attribute(5, "Tie Breaker", hex(8), CLEAR),
@@ -131,7 +131,7 @@ const REQUEST = [
 ] as const;
 const REPLY = [...SESSION, "circuitStatus"] as const;
 
-/** Messages in which the M bit of an attribute is clear: peers that do not expect it there pass over it. */
+/** Messages in which the M bit of an attribute is clear, so that peers that do not expect it ignore it. */
 const OPTIONAL_IN: Partial<Record<AttributeKey, readonly MessageType[]>> = {
   pseudowireType: ["ICRP", "OCRP"],
 };
@@ -140,7 +140,7 @@ export function isOptionalIn(type: MessageType, key: AttributeKey): boolean {
   return OPTIONAL_IN[key]?.includes(type) === true;
 }
 
-/** Attributes that we can do without: they name the peer for people, or can have one value only. */
+/** Attributes that are not essential: they name the peer for people, or have only one possible value. */
 const DISPENSABLE: Partial<Record<AttributeKey, readonly MessageType[]>> = {
   hostName: ["SCCRQ", "SCCRP"],
   routerId: ["SCCRQ", "SCCRP"],
@@ -151,12 +151,12 @@ const DISPENSABLE: Partial<Record<AttributeKey, readonly MessageType[]>> = {
   circuitErrors: ["WEN"],
 };
 
-/** True if a message is understood without an attribute that it must have. */
+/** True if the message can be handled without the attribute, although the RFC requires it. */
 export function isDispensable(type: MessageType, key: AttributeKey): boolean {
   return DISPENSABLE[key]?.includes(type) === true;
 }
 
-/** What each message must say (section 6). */
+/** Required attributes of each message (section 6). */
 export const REQUIRED: Readonly<Record<MessageType, readonly AttributeKey[]>> = {
   SCCRQ: CONNECTION,
   SCCRP: CONNECTION,

@@ -1,4 +1,4 @@
-/** Message digests (RFC 3931, 4.3 and 5.4.1): who has the shared secret sent the message, and nobody changed it. */
+/** Message digests (RFC 3931, 4.3 and 5.4.1), which authenticate messages by the shared secret. */
 import { type DigestHash, hmac } from "./hashes.ts";
 import { concat, NO_OCTETS, type Octets, sameOctets } from "./octets.ts";
 
@@ -10,18 +10,18 @@ export function digestHashOf(type: number): DigestHash | undefined {
   return type === DIGEST_TYPES.md5 ? "md5" : type === DIGEST_TYPES.sha1 ? "sha1" : undefined;
 }
 
-/** A digest in a message: its hash, and where in the message it stands. */
+/** A digest in a message: its hash, and its offset. */
 export interface DigestPlace {
   readonly hash: DigestHash;
   readonly at: number;
 }
 
-/** The key for digests that a shared secret gives. */
+/** Returns the key for digests, derived from the shared secret. */
 export function digestKey(secret: Uint8Array): Octets {
   return hmac("md5", secret, Uint8Array.of(2));
 }
 
-/** Nonces of a control connection: who sends a message puts its own first. None in an SCCRQ. */
+/** Nonces of a control connection, the sender's first. None in an SCCRQ. */
 export interface Nonces {
   readonly sender: Octets;
   readonly receiver: Octets;
@@ -29,7 +29,7 @@ export interface Nonces {
 
 export const NO_NONCES: Nonces = { sender: NO_OCTETS, receiver: NO_OCTETS };
 
-/** Writes the digests of a message into their places, which hold zeros. @param keys one for each */
+/** Writes the digests of a message into their places, which hold zeros. @param keys one per place */
 export function sign(
   message: Octets,
   places: readonly DigestPlace[],
@@ -42,7 +42,7 @@ export function sign(
   }
 }
 
-/** Whether any of the digests is right by any of the keys. */
+/** True if one of the digests is valid for one of the keys. */
 export function isSigned(
   message: Octets,
   places: readonly DigestPlace[],

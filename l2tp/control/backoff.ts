@@ -1,4 +1,4 @@
-/** Ever longer pauses between attempts, not all alike. */
+/** Exponential backoff with jitter. */
 
 export interface BackoffSettings {
   readonly firstMs: number;
@@ -15,7 +15,7 @@ export class Backoff {
     this.#random = random;
   }
 
-  /** Milliseconds to wait after one failure more: three quarters to all of the pause. */
+  /** Counts a failure. Returns the milliseconds to wait: 75 to 100 % of the pause. */
   next(): number {
     const { firstMs, capMs } = this.#settings;
     const pause = Math.min(firstMs * 2 ** Math.min(this.#failures++, 30), capMs);

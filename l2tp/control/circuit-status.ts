@@ -2,12 +2,12 @@
 
 export const CircuitBit = {
   Active: 0x01,
-  /** No longer of use (RFC 5641, 3.2). */
+  /** Obsolete (RFC 5641, 3.2). */
   New: 0x02,
-  /** Local fault of the attachment circuit, receiving. */
+  /** Local attachment circuit receive fault. */
   ReceiveFault: 0x04,
   TransmitFault: 0x08,
-  /** Fault on the packet switched network, receiving: ingress. */
+  /** Local packet switched network receive (ingress) fault. */
   IngressFault: 0x10,
   EgressFault: 0x20,
   Standby: 0x40,
@@ -15,11 +15,11 @@ export const CircuitBit = {
 
 export interface CircuitStatus {
   readonly active: boolean;
-  /** Another pseudowire carries the circuit; this one waits. */
+  /** True if the circuit is usable, but another pseudowire forwards its frames. */
   readonly standby: boolean;
 }
 
-/** Whether frames get through to it. */
+/** True if the circuit forwards frames. */
 export function isCarrying({ active, standby }: CircuitStatus): boolean {
   return active && !standby;
 }
@@ -34,7 +34,7 @@ const FAULTS =
   CircuitBit.IngressFault |
   CircuitBit.EgressFault;
 
-/** Who reports a fault may still call itself active (RFC 5641, 3.1): nothing gets through. */
+/** Decodes the bits. A circuit with a fault is not active, although its active bit may be set (RFC 5641, 3.1). */
 export function decodeCircuitStatus(bits: number): CircuitStatus {
   return {
     active: (bits & CircuitBit.Active) !== 0 && (bits & FAULTS) === 0,
@@ -42,7 +42,7 @@ export function decodeCircuitStatus(bits: number): CircuitStatus {
   };
 }
 
-/** "active", "not active: receive fault", "active, standby". */
+/** Returns the status as text: "active", "not active, receive fault", "active, standby". */
 export function describeCircuitStatus(bits: number): string {
   const words = Object.entries(CircuitBit).flatMap(([name, bit]) =>
     name !== "Active" && (bits & bit) !== 0

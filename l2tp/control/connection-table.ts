@@ -1,6 +1,6 @@
 /**
- * The states of a control connection (RFC 3931, 7.2). Its rows about tie breakers are about two connections, of which
- * one goes: see peering.ts.
+ * The state table of a control connection (RFC 3931, 7.2). The RFC's rows about tie breakers concern two connections,
+ * of which one ends: see peering.ts.
  */
 import { StateTable } from "./state-table.ts";
 
@@ -63,7 +63,7 @@ export const CONNECTION_TABLE = new StateTable<ConnectionState, ConnectionEvent,
     ["send StopCCN", "clean up"],
     "idle",
   ],
-  // The RFC names the established state; whoever closes before that says so, too.
+  // The RFC has this row for the established state only; a close before that also sends a StopCCN.
   [
     ["wait-ctl-reply", "wait-ctl-conn", "established"],
     "administrative close",

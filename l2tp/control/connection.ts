@@ -1,6 +1,6 @@
 /**
- * One control connection: its state table, reliable delivery, authentication, keepalive and sessions. It does no
- * input or output, and has no clock and no chance of its own: the same calls give the same octets.
+ * One control connection: its state table, reliable delivery, authentication, keepalive and sessions. It does no I/O,
+ * and gets time and random octets from its caller: the same calls give the same octets.
  */
 
 import { ConnectionBudget } from "./admission.ts";
@@ -31,32 +31,32 @@ import { type SessionSurroundings, Sessions, TIE_BREAKER_OCTETS } from "./sessio
 import type { Endpoint } from "./settings.ts";
 import type { ResultCode } from "./value-formats.ts";
 
-/** How a connection is to be held. */
+/** Settings of a connection. */
 export interface ConnectionSettings extends SecuritySettings {
   readonly hostName: string;
   readonly routerId: number;
-  /** Pseudowire types that we carry. */
+  /** Supported pseudowire types, by number. */
   readonly pseudowireTypes: readonly number[];
   readonly delivery: DeliverySettings;
-  /** Without a word from the peer for so long we ask for one (HELLO). */
+  /** Silence of the peer after which we send a HELLO, in milliseconds. */
   readonly helloMs: number;
-  /** Without a word for so long, though we have asked, the peer is gone; Infinity: when retransmission ends. */
+  /** Silence after which the peer is considered down, in milliseconds; Infinity: when retransmission ends. */
   readonly deadAfterMs: number;
-  /** Whatever is begun, a connection or a session, is to be established within that. */
+  /** Time limit for establishing a connection or a session, in milliseconds. */
   readonly setupMs: number;
 }
 
-/** What a connection has of the world outside. */
+/** Services that a connection needs from its owner. */
 export interface ConnectionEnvironment extends SessionSurroundings {
-  /** A datagram to the peer. */
+  /** Sends a datagram to the peer. */
   transmit(remote: Endpoint, octets: Octets): void;
-  /** Whether an SCCRQ that we could accept may be; or why not. */
+  /** Returns why an otherwise acceptable SCCRQ is refused; null: it is accepted. */
   admit(said: Attributes): ResultCode | null;
 }
 
-/** What a connection tells. */
+/** Receives the events of a connection. */
 export interface ConnectionListener {
-  /** The peer does something otherwise than it should, and is borne with: in words. */
+  /** The peer deviates from the RFC in a way that is tolerated. @param what a description */
   noted(connection: ControlConnection, what: string): void;
   opened(connection: ControlConnection): void;
   closed(connection: ControlConnection, ending: Ending): void;
@@ -65,24 +65,24 @@ export interface ConnectionListener {
   sessionClosed(connection: ControlConnection, session: ControlSession, ending: Ending): void;
 }
 
-/** Messages that wait to be sent. A thousand sessions are set up by as many. */
+/** Limit of messages that wait to be sent. A thousand sessions are set up with fewer. */
 const MAX_BACKLOG = 10_000;
 /**
- * Pause until an SCCRQ is first sent again: a peer that is flooded in our name hears only a message
- * that comes again (repeats.ts has the least pause). The pauses after it are the usual ones, so a
- * distant or slow peer gets one more message than usual.
+ * Delay of the first retransmission of an SCCRQ. A peer that is flooded in our name accepts only a retransmission
+ * (repeats.ts has the shortest delay). Later delays are the usual ones, so a slow peer gets one more message than
+ * usual.
  */
 const SCCRQ_RETRANSMIT_MS = 150;
 const VENDOR = "l2tp-cni";
 
-/** What the peer has said of itself. */
+/** The peer's identity, from its SCCRQ or SCCRP. */
 export interface PeerIdentity {
   /** 0: not known yet. */
   readonly connectionId: number;
   readonly hostName: string | null;
   readonly routerId: number | null;
   readonly vendorName: string | null;
-  /** Numbers of the pseudowire types that it carries; null: not said. */
+  /** Numbers of the pseudowire types that it supports; null: not sent. */
   readonly pseudowireTypes: readonly number[] | null;
 }
 
@@ -95,24 +95,24 @@ const UNKNOWN_PEER: PeerIdentity = {
 };
 
 export interface MessageCounters {
-  /** Not signed as they should be. */
+  /** Messages without a valid digest. */
   unauthenticated: number;
   undecodable: number;
 }
 
 export class ControlConnection {
   readonly localId: number;
-  /** Whom it sends to: a peer may answer from another port than it listens on (4.1.2.1). */
+  /** The endpoint to send to: a peer can answer from another port than it listens on (4.1.2.1). */
   remote: Endpoint;
-  /** The names in the peer's SCCRQ or SCCRP, as introductionOf has them; 0: not known. */
+  /** Hash of the names in the peer's SCCRQ or SCCRP (introductionOf); 0: not known. */
   introduction = 0;
-  /** What decides where both ends open at once; null: we have not opened. */
+  /** Our Tie Breaker, for simultaneous opens; null: we did not open. */
   tieBreaker: string | null = null;
   peer = UNKNOWN_PEER;
   state: ConnectionState = "idle";
   readonly budget = new ConnectionBudget();
   readonly counters: MessageCounters = { unauthenticated: 0, undecodable: 0 };
-  /** When the peer was last heard. */
+  /** Time of the last message from the peer. */
   heardAt: number;
   readonly #sessions: Sessions;
   readonly #settings: ConnectionSettings;
@@ -122,19 +122,19 @@ export class ControlConnection {
   readonly #security: MessageSecurity;
   #reason: ResultCode = { result: StopResult.Clear };
   #ending: Ending | null = null;
-  /** Whether it has ever left the idle state. */
+  /** True if it has left the idle state before. */
   #hasStarted = false;
   #isClosed = false;
-  /** Without any message but HELLO and its acknowledgement. */
+  /** True for a quiescent connection: only HELLO messages and their acknowledgements. */
   #isQuiescent = false;
   #isAnnounced = false;
-  /** When the first message went out that is not acknowledged. */
+  /** Time at which the first unacknowledged message was sent. */
   #askedAt = Number.NEGATIVE_INFINITY;
-  /** Over, but what is on its way is delivered and acknowledged until then. */
+  /** After the end, messages in flight are delivered and acknowledged until this time. */
   #lingersUntil = Number.POSITIVE_INFINITY;
-  /** When it is to be established. */
+  /** Deadline for its establishment. */
   readonly #setupUntil: number;
-  /** HELLOs of several connections shall not go out at once: a part of the interval, from chance. */
+  /** Random factor of the HELLO interval, so that several connections do not send HELLOs at once. */
   readonly #jitter: number;
   #now: number;
 
@@ -178,25 +178,25 @@ export class ControlConnection {
     return { ...this.#delivery.describe(), ...this.#delivery.counters };
   }
 
-  /** False: nothing has come of it yet. */
+  /** False: it has not left the idle state yet. */
   get hasBegun(): boolean {
     return this.#hasStarted;
   }
 
   /**
-   * True if a message with these numbers may say something new. The numbers are not authenticated.
+   * True if a message with these numbers can be new. The numbers are not authenticated.
    */
   isDue(ns: number, nr: number, isAcknowledgement: boolean): boolean {
     return this.#delivery.isDue(ns, nr, isAcknowledgement);
   }
 
-  /** Nothing more will come of it: it may be forgotten. */
+  /** True if the connection has ended completely and can be forgotten. */
   isOver(now: number): boolean {
     if (this.state !== "idle" || !this.#hasStarted) return false;
     return this.#delivery.isExhausted || now >= this.#lingersUntil;
   }
 
-  /** Asks the peer for the connection. */
+  /** Opens the connection to the peer. */
   open(now: number): void {
     this.#now = now;
     this.tieBreaker = toHex(this.#surroundings.random(TIE_BREAKER_OCTETS));
@@ -205,7 +205,7 @@ export class ControlConnection {
     this.#flush();
   }
 
-  /** Ends it. */
+  /** Closes the connection. @param why a reason that is also sent to the peer */
   close(why: string, result: number, now: number): void {
     this.#now = now;
     this.#reason = { result, error: GeneralError.None, message: why };
@@ -214,14 +214,14 @@ export class ControlConnection {
     this.#flush();
   }
 
-  /** The peer's connection counts, of two that were begun at once (5.4.3, Tie Breaker). Nothing is said. */
+  /** Ends the connection without a message, for example because it lost the tie breaker (5.4.3). */
   discard(why: string, now: number): void {
     this.#now = now;
     this.#lose(why);
   }
 
   /**
-   * A connection of which both ends have known all from the start: HELLO alone (quiescent). It counts as opened when
+   * Starts a quiescent connection, which both ends have configured and which sends HELLO only. It counts as opened when
    * the peer is heard.
    */
   assumeEstablished(peerConnectionId: number, now: number): void {
@@ -234,7 +234,7 @@ export class ControlConnection {
     this.#flush();
   }
 
-  /** Places the call of a session. */
+  /** Sends the request of a session. */
   openSession(config: SessionConfig, now: number): void {
     if (this.state !== "established") return;
     this.#now = now;
@@ -242,7 +242,7 @@ export class ControlConnection {
     this.#flush();
   }
 
-  /** The sessions of a key end. */
+  /** Closes the session of the key. @param why a reason that is also sent to the peer */
   closeSession(key: string, why: string, now: number): void {
     this.#now = now;
     this.#sessions.of(key)?.close(why);
@@ -255,12 +255,12 @@ export class ControlConnection {
     this.#flush();
   }
 
-  /** Something else than a control message came from the peer, at that time. */
+  /** Notes that the peer sent data at that time. */
   hear(at: number): void {
     this.heardAt = Math.max(this.heardAt, at);
   }
 
-  /** A datagram for this connection; or the SCCRQ that it begins with. What is not to be believed changes nothing. */
+  /** Handles a datagram for this connection, or its initial SCCRQ. Unauthenticated messages change nothing. */
   receive(from: Endpoint, octets: Octets, now: number): void {
     this.#now = now;
     const message = decodeMessage(octets, this.#security.hiding);
@@ -281,7 +281,7 @@ export class ControlConnection {
       isAcknowledgement ? null : message,
       now,
     );
-    // What anybody may have recorded and sent again is no sign of life, and moves nobody.
+    // A replayed message is not a sign of life, and does not change the peer's endpoint.
     if (isNews) {
       this.heardAt = now;
       this.remote = from;
@@ -292,7 +292,7 @@ export class ControlConnection {
     this.#flush();
   }
 
-  /** Nobody tells that it begins anew, but by its numbers: so do we. */
+  /** Restarts delivery if the numbers show that the peer of a quiescent connection has restarted. */
   #renew(ns: number, nr: number): void {
     const { ns: sent, nr: received } = this.#delivery.describe();
     if (ns !== 0 || (received <= 1 && (nr !== 0 || sent <= 1))) return;
@@ -305,22 +305,22 @@ export class ControlConnection {
     this.#listener.opened(this);
   }
 
-  /** Does what is due by now. */
+  /** Performs actions that are due. */
   poll(now: number): void {
     this.#now = now;
     if (this.#isBegun && now >= this.#setupUntil) this.#abort(OVERDUE, this.#overdue());
     this.#sessions.poll(now);
     if (this.state === "established") {
-      // As the deadline has it: fractions of milliseconds are not to differ.
+      // The same computation as in deadline(), so that rounding cannot differ.
       if (now >= this.#deadAt() && !this.#delivery.isIdle) {
-        return this.#lose(`nothing heard for ${((now - this.heardAt) / 1000).toFixed(1)} s`);
+        return this.#lose(`no message received for ${((now - this.heardAt) / 1000).toFixed(1)} s`);
       }
       if (now >= this.#helloAt() && this.#delivery.isIdle) this.#send("HELLO", {});
     }
     this.#flush();
   }
 
-  /** When `poll` has something to do. */
+  /** Returns the time of the next `poll`. */
   deadline(): number {
     const { deadline } = this.#delivery;
     if (this.#isBegun) return Math.min(deadline, this.#setupUntil);
@@ -333,7 +333,7 @@ export class ControlConnection {
     return this.state === "wait-ctl-reply" || this.state === "wait-ctl-conn";
   }
 
-  /** Whoever has stood still himself gives the peer time to answer. */
+  /** After a pause of this process, the peer still gets time to answer. */
   #deadAt(): number {
     const { deadAfterMs, delivery } = this.#settings;
     return Math.max(this.heardAt + deadAfterMs, this.#askedAt + delivery.retransmitMs);
@@ -346,19 +346,19 @@ export class ControlConnection {
   #take(message: Decoded): void {
     const { type, attributes } = message;
     this.#learnId(attributes);
-    // All has been said.
+    // A closed connection ignores messages.
     if (this.#isClosed) return;
     for (const flaw of message.flaws) {
-      // An AVP that nobody knows and that is not mandatory is no lapse.
+      // An unknown AVP that is not mandatory is not a fault.
       if (flaw.isFatal || flaw.what === "unknown") continue;
-      this.#listener.noted(this, `${type} was taken, although ${flawInWords(flaw)}`);
+      this.#listener.noted(this, `accepted ${type} despite a fault: ${flawInWords(flaw)}`);
     }
     const fatal = message.flaws.find(({ isFatal }) => isFatal);
     if (type !== "unknown" && type !== null && isOfSession(type)) {
       if (this.state !== "established") return;
       return this.#sessions.receive(type, attributes, fatal, this.#now);
     }
-    // What ends the connection is not to end by its own flaws.
+    // A faulty StopCCN still ends the connection.
     if (fatal !== undefined && type === "SCCRQ" && !this.#hasStarted) {
       return this.#takeIntroduction(type, attributes, complaint(fatal));
     }
@@ -377,7 +377,7 @@ export class ControlConnection {
     }
   }
 
-  /** Whatever else is wrong: a farewell, too, is addressed to it (5.4.3). */
+  /** Learns the peer's ID even from a faulty message, because a StopCCN must carry it (5.4.3). */
   #learnId({ assignedConnectionId }: Attributes): void {
     if (assignedConnectionId === undefined || this.peer.connectionId !== 0) return;
     this.peer = { ...this.peer, connectionId: assignedConnectionId };
@@ -408,11 +408,11 @@ export class ControlConnection {
   #objection(said: Attributes): ResultCode | null {
     const error = GeneralError.None;
     if (said.nonce !== undefined && !this.#security.authenticates) {
-      const message = "authentication is asked for, and no secret is configured here";
+      const message = `authentication is required, but no shared secret is configured on ${this.#settings.hostName}`;
       return { result: StopResult.NotAuthorized, error, message };
     }
     if (this.#security.authenticates && said.nonce === undefined) {
-      const message = "authentication is required here";
+      const message = `authentication is required by ${this.#settings.hostName}`;
       return { result: StopResult.NotAuthorized, error, message };
     }
     return null;
@@ -457,13 +457,13 @@ export class ControlConnection {
   }
 
   #stop(): void {
-    // What has not gone yet need not go before it.
+    // Messages that were not sent yet are obsolete.
     this.#delivery.dropWaiting();
     this.#send("StopCCN", { resultCode: this.#reason, assignedConnectionId: this.localId });
     this.#linger();
   }
 
-  /** So long that all that is on its way is acknowledged (4.2, 7.5). */
+  /** Keeps the connection for a full retransmission cycle, to acknowledge retransmissions (4.2, 7.5). */
   #linger(): void {
     const { retransmitMs, retransmitCapMs, maxRetransmits } = this.#settings.delivery;
     let cycle = 0;
@@ -473,13 +473,13 @@ export class ControlConnection {
     this.#lingersUntil = this.#now + cycle;
   }
 
-  /** Why it is not established in time. A peer drops what it cannot authenticate, and says nothing. */
+  /** Returns the reason of a setup timeout. A peer drops unauthenticated messages silently. */
   #overdue(): Ending {
     const isAnswered = this.state === "wait-ctl-conn";
-    const secret = this.#security.authenticates ? "; it may have another shared secret" : "";
+    const secret = this.#security.authenticates ? "; its shared secret may differ" : "";
     const why = isAnswered
-      ? "the peer has not confirmed the connection"
-      : `the peer has not answered${secret}`;
+      ? "the peer did not confirm the connection"
+      : `no response from the peer${secret}`;
     return { by: "connection", why, result: null };
   }
 
@@ -492,7 +492,7 @@ export class ControlConnection {
     this.#do("clean up");
   }
 
-  /** The peer is gone: there is nobody to tell. */
+  /** Ends the connection without a message, because the peer is down. */
   #lose(why: string): void {
     this.#ending = { by: "connection", why, result: null };
     this.state = "idle";
@@ -508,10 +508,10 @@ export class ControlConnection {
     this.#listener.closed(this, ending);
   }
 
-  /** Over, and acknowledged. */
+  /** Ends lingering once all messages are acknowledged. */
   #settle(): void {
     if (this.state !== "idle" || !this.#hasStarted || !this.#delivery.isIdle) return;
-    // The peer may not have heard that we have heard its StopCCN.
+    // Our acknowledgement of the peer's StopCCN may be lost.
     if (this.#ending?.by !== "peer") this.#lingersUntil = this.#now;
   }
 
@@ -525,9 +525,9 @@ export class ControlConnection {
     const owed = this.#delivery.takeAcknowledgement();
     if (owed !== null) this.#transmit(owed.ns, owed.nr, ACKNOWLEDGEMENT);
     if (this.state === "idle") return;
-    if (this.#delivery.isExhausted) this.#lose("the peer does not acknowledge");
+    if (this.#delivery.isExhausted) this.#lose("the peer does not acknowledge messages");
     else if (this.#delivery.backlog > MAX_BACKLOG) {
-      this.#lose("the peer asks for more than it acknowledges");
+      this.#lose("too many messages wait for acknowledgement by the peer");
     }
   }
 

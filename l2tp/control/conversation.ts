@@ -1,11 +1,11 @@
-/** The control messages between two hosts in words, for people: with the shared secret checked, and unhidden. */
+/** Describes the control messages between two hosts, with digests checked and hidden values decoded. */
 import { digestKey, isSigned, NO_NONCES } from "./authentication.ts";
 import { describeAttributes, describeFlaw, describeForeign, describeType } from "./describe.ts";
 import { hidingKey } from "./hiding.ts";
 import { type Decoded, decodeEither, type Undecodable } from "./message.ts";
 import { NO_OCTETS, type Octets } from "./octets.ts";
 
-/** Without ports: of whom a message came from, and of whom it is for. */
+/** Addresses of sender and receiver, without ports. */
 export type Hosts = readonly [from: string, to: string];
 
 export interface MessageInWords {
@@ -15,9 +15,9 @@ export interface MessageInWords {
   readonly ns: number;
   readonly nr: number;
   readonly attributes: readonly string[];
-  /** The faults of the message, in words. */
+  /** The faults of the message, as text. */
   readonly flaws: readonly string[];
-  /** Null: without a digest, or without what it would be checked by: a secret, and both ends' nonces. */
+  /** Null: no digest, or it cannot be checked without a secret and both nonces. */
   readonly isAuthentic: boolean | null;
 }
 
@@ -26,15 +26,15 @@ interface Keys {
   readonly hiding: { readonly key: Octets };
 }
 
-/** Remembers the nonces of who has introduced himself: digests are made with both ends'. */
+/** Remembers the nonces of both ends, from which digests are computed. */
 export class Conversation {
   readonly #keys: readonly Keys[];
   readonly #leavesOutSecrets: boolean;
   readonly #nonces = new Map<string, Octets>();
 
   /**
-   * @param secrets none: nothing is checked, and hidden values are not read; of several any may be the right one
-   * @param leavesOutSecrets says how long cookies and the like are, and not what they are
+   * @param secrets candidates for the shared secret; empty: digests are not checked, and hidden values not decoded
+   * @param leavesOutSecrets true: shows only the length of cookies and other secrets
    */
   constructor(secrets: readonly Octets[], leavesOutSecrets = false) {
     this.#keys = secrets.map((secret) => ({
@@ -44,7 +44,7 @@ export class Conversation {
     this.#leavesOutSecrets = leavesOutSecrets;
   }
 
-  /** The message as its receiver reads it, with the right one of the secrets. */
+  /** Decodes the message with the matching secret. */
   decode(octets: Octets, hosts: Hosts): Decoded | Undecodable {
     let message = decodeEither(octets, this.#keys[0]?.hiding);
     for (const { hiding } of this.#keys.slice(1)) {
@@ -59,7 +59,7 @@ export class Conversation {
     return message;
   }
 
-  /** @param message as `decode` has returned it for these octets */
+  /** @param message the result of `decode` for these octets */
   describe(message: Decoded | Undecodable, octets: Octets, hosts: Hosts): MessageInWords {
     if ("undecodable" in message) {
       const nothing = { connectionId: 0, ns: 0, nr: 0, attributes: [], isAuthentic: null };
@@ -87,7 +87,7 @@ export class Conversation {
     return isSigned(own, message.digests, keys, nonces);
   }
 
-  /** Null: who speaks has been heard of too late. */
+  /** Returns the nonces; null: the sender's nonce was not captured. */
   #noncesOf([from, to]: Hosts) {
     const sender = this.#nonces.get(`${from} ${to}`);
     const receiver = this.#nonces.get(`${to} ${from}`);

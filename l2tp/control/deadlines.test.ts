@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { Deadlines } from "./deadlines.ts";
 
-it("knows the earliest of all, whoever comes, changes or goes", () => {
+it("knows the earliest deadline after each change", () => {
   const step = fc.record({
     item: fc.integer({ min: 0, max: 20 }),
     at: fc.option(fc.oneof(fc.integer({ min: 0, max: 50 }), fc.constant(Number.POSITIVE_INFINITY))),

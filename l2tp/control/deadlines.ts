@@ -1,4 +1,4 @@
-/** Who has to be looked at when: a binary heap that knows where each of its items stands. */
+/** Deadlines of items: a binary heap that knows the position of each item. */
 
 interface Entry<T> {
   readonly item: T;
@@ -8,15 +8,15 @@ interface Entry<T> {
 
 export class Deadlines<T> {
   readonly #entries = new Map<T, Entry<T>>();
-  /** No entry is earlier than the one at half its place. */
+  /** No entry is earlier than its parent. */
   readonly #heap: Entry<T>[] = [];
 
-  /** Infinity: there is nobody. */
+  /** The earliest deadline; Infinity: none. */
   get earliest(): number {
     return this.#heap[0]?.at ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Whoever is to be looked at first; undefined: there is nobody. */
+  /** The item with the earliest deadline; undefined: none. */
   get first(): T | undefined {
     return this.#heap[0]?.item;
   }

@@ -13,7 +13,7 @@ const create = (change: Partial<DeliverySettings> = {}) =>
   new Delivery<string, Message>({ ...SETTINGS, ...change });
 const message = (text: string): Message => ({ text });
 
-it("sends again after 1, 2, 4 and then every 8 seconds, and gives up after ten times", () => {
+it("retransmits after 1, 2, 4 and then every 8 seconds, and gives up after ten times", () => {
   const delivery = create();
   delivery.send("a");
   const times: number[] = [];
@@ -27,7 +27,7 @@ it("sends again after 1, 2, 4 and then every 8 seconds, and gives up after ten t
   expect(delivery.isExhausted).toBe(true);
 });
 
-it("sends a hurried message again sooner once, and then as usual", () => {
+it("retransmits a hurried message early once, and then as usual", () => {
   const delivery = create();
   delivery.hurry(100);
   delivery.send("a");
@@ -43,7 +43,7 @@ it("sends a hurried message again sooner once, and then as usual", () => {
   expect(times).toEqual([4000, 5000, 7000]);
 });
 
-it("does not hurry if it sends again soon anyway", () => {
+it("ignores hurry if the usual delay is short", () => {
   const delivery = create({ retransmitMs: 200 });
   delivery.hurry(150);
   delivery.send("a");
@@ -51,17 +51,17 @@ it("does not hurry if it sends again soon anyway", () => {
   expect(delivery.deadline).toBe(200);
 });
 
-it("says in what it sends again what has come since", () => {
+it("retransmits with the present Nr", () => {
   const delivery = create();
   delivery.send("a");
   expect(delivery.poll(0)).toMatchObject([{ nr: 0 }]);
   delivery.receive(0, 0, message("x"), 10);
   expect(delivery.poll(1000)).toMatchObject([{ ns: 0, nr: 1 }]);
-  // What was said with it need not be said again.
+  // The message has carried the acknowledgement already.
   expect(delivery.takeAcknowledgement()).toBeNull();
 });
 
-it("sends no more than the window, which grows with what is acknowledged", () => {
+it("sends no more than the window, which grows with acknowledgements", () => {
   const delivery = create();
   delivery.setPeerWindow(4);
   for (let i = 0; i < 20; i++) delivery.send(`${i}`);
@@ -76,7 +76,7 @@ it("sends no more than the window, which grows with what is acknowledged", () =>
   expect(sizes).toEqual([1, 2, 4, 4, 4, 4, 1]);
 });
 
-it("acknowledges a duplicate, and hands it on once", () => {
+it("acknowledges a duplicate, and delivers it once", () => {
   const delivery = create();
   expect(delivery.receive(0, 0, message("a"), 0)).toEqual({
     receipt: "taken",
@@ -102,7 +102,7 @@ it("keeps early messages, as many as its window", () => {
   expect(ready.map(({ text }) => text)).toEqual(["0", "1", "2", "3"]);
 });
 
-it("takes nothing that acknowledges what was never sent", () => {
+it("rejects acknowledgements of messages that were never sent", () => {
   const delivery = create();
   delivery.send("a");
   delivery.poll(0);
@@ -112,7 +112,7 @@ it("takes nothing that acknowledges what was never sent", () => {
   expect(delivery.isIdle).toBe(true);
 });
 
-it("takes 0 to 15 and 32784 to 65535 for old where 15 was the last (RFC 3931, 4.2)", () => {
+it("treats 0 to 15 and 32784 to 65535 as old after 15 (RFC 3931, 4.2)", () => {
   const delivery = create();
   for (let ns = 0; ns < 16; ns++) delivery.receive(ns, 0, message(`${ns}`), 0);
   for (const ns of [0, 15, 32784, 65535]) {
@@ -175,7 +175,7 @@ class Pair {
   }
 }
 
-it("delivers all, in order and once, over a network that loses, doubles and overtakes", () => {
+it("delivers all messages in order and once despite loss, duplication and reordering", () => {
   const window = fc.integer({ min: 1, max: 8 });
   const schedule = fc.record({
     count: fc.constantFrom(1, 5, 60),
@@ -195,7 +195,7 @@ it("delivers all, in order and once, over a network that loses, doubles and over
   );
 });
 
-it("goes on behind 65535", () => {
+it("wraps after 65535", () => {
   const [one, other] = [create(), create()];
   for (let i = 0; i < 70_000; i++) {
     one.send(`${i}`);

@@ -1,22 +1,22 @@
 /**
- * Reliable delivery of control messages (RFC 3931, 4.2 and appendix A): numbered, acknowledged, sent again, and
- * handed on in order and once. It knows numbers and times, not what messages say.
+ * Reliable delivery of control messages (RFC 3931, 4.2 and appendix A): sequence numbers, acknowledgements,
+ * retransmission, and delivery in order and once. It does not know the content of messages.
  */
 
 /** Numbers are modulo 2¹⁶. */
 const MODULUS = 0x1_0000;
 const HALF = 0x8000;
-/** Where the peer has not said (5.4.3, Receive Window Size). */
+/** Default of the peer's Receive Window Size (5.4.3). */
 export const DEFAULT_WINDOW = 4;
 
 export interface DeliverySettings {
-  /** Messages that we take in before they are acknowledged; of early ones, as many are kept. */
+  /** Number of messages that we accept before acknowledging, and limit of early messages that are kept. */
   readonly receiveWindow: number;
-  /** Until a message is first sent again. */
+  /** Delay of the first retransmission. */
   readonly retransmitMs: number;
-  /** The interval doubles up to this. */
+  /** Limit of the delay, which doubles with each retransmission. */
   readonly retransmitCapMs: number;
-  /** How often a message is sent again before the peer counts as gone. */
+  /** Retransmissions of a message before the peer is considered down. */
   readonly maxRetransmits: number;
 }
 
@@ -27,14 +27,14 @@ export const DEFAULT_DELIVERY: DeliverySettings = {
   maxRetransmits: 10,
 };
 
-/** What to send now. */
+/** A message to send now. */
 export interface Transmission<T> {
   readonly ns: number;
   readonly nr: number;
   readonly item: T;
 }
 
-/** What became of a message that came. */
+/** The result of receiving a message. */
 export type Receipt = "taken" | "duplicate" | "early" | "acknowledgement" | "invalid";
 
 export interface DeliveryCounters {
@@ -46,12 +46,12 @@ export interface DeliveryCounters {
   invalid: number;
 }
 
-/** How far `to` is ahead of `from`; 0 to 65535. */
+/** Returns the distance from `from` to `to`: 0 to 65535. */
 function ahead(from: number, to: number): number {
   return (to - from + MODULUS) % MODULUS;
 }
 
-/** @template T what is sent; @template M what is received */
+/** @template T sent messages; @template M received messages */
 export class Delivery<T, M extends object> {
   readonly counters: DeliveryCounters = {
     sent: 0,
@@ -64,10 +64,10 @@ export class Delivery<T, M extends object> {
   readonly #settings: DeliverySettings;
   /** Ns of the next new message. */
   #ns = 0;
-  /** Nr: the number that we expect next. */
+  /** Nr: the next expected number. */
   #nr = 0;
   readonly #waiting: T[] = [];
-  /** Sent and not acknowledged; the last one has Ns − 1. */
+  /** Sent and unacknowledged messages; the last one has Ns − 1. */
   readonly #unacknowledged: T[] = [];
   readonly #early = new Map<number, M>();
   #peerWindow = DEFAULT_WINDOW;
@@ -78,7 +78,7 @@ export class Delivery<T, M extends object> {
   #credit = 0;
   #intervalMs: number;
   #retransmits = 0;
-  /** When the first unacknowledged message is sent again. */
+  /** Time of the next retransmission of the first unacknowledged message. */
   #retransmitAt = Number.POSITIVE_INFINITY;
   #owesAcknowledgement = false;
 
@@ -87,13 +87,13 @@ export class Delivery<T, M extends object> {
     this.#intervalMs = settings.retransmitMs;
   }
 
-  /** What the peer takes in before it acknowledges. */
+  /** Sets the peer's Receive Window Size. */
   setPeerWindow(messages: number): void {
     this.#peerWindow = Math.max(1, messages);
     this.#threshold = this.#peerWindow;
   }
 
-  /** For views. */
+  /** Returns the state for display. */
   describe() {
     return {
       ns: this.#ns,
@@ -106,29 +106,29 @@ export class Delivery<T, M extends object> {
     };
   }
 
-  /** How many have not been sent yet. */
+  /** Number of messages that are not sent yet. */
   get backlog(): number {
     return this.#waiting.length;
   }
 
-  /** Everything that was sent has been acknowledged. */
+  /** True if all messages are acknowledged. */
   get isIdle(): boolean {
     return this.#waiting.length === 0 && this.#unacknowledged.length === 0;
   }
 
-  /** The first unacknowledged message has been sent as often as it may. */
+  /** True if the first unacknowledged message has reached the limit of retransmissions. */
   get isExhausted(): boolean {
     return this.#retransmits > this.#settings.maxRetransmits;
   }
 
-  /** When `poll` has something to do by itself; Infinity: never. */
+  /** Time of the next `poll`; Infinity: none. */
   get deadline(): number {
     return this.#retransmitAt;
   }
 
   /**
-   * Sends the first message once more than usual, after this pause. Does nothing if the usual pause
-   * is less than twice as long.
+   * Adds one retransmission of the first message after this pause. Has no effect if the usual pause is less than twice
+   * as long.
    */
   hurry(pauseMs: number): void {
     if (2 * pauseMs <= this.#settings.retransmitMs) this.#intervalMs = pauseMs;
@@ -138,15 +138,15 @@ export class Delivery<T, M extends object> {
     this.#waiting.push(item);
   }
 
-  /** Nothing that was not sent yet is ever sent. */
+  /** Drops all messages that are not sent yet. */
   dropWaiting(): void {
     this.#waiting.length = 0;
   }
 
   /**
-   * Takes a message's numbers in.
-   * @param message null: an acknowledgement, which has no number of its own
-   * @returns messages that are now to be handled, in order; `isNews`: nobody can have sent that before
+   * Handles the numbers of a received message.
+   * @param message null: an acknowledgement, which has no number
+   * @returns the messages to handle now, in order; `isNews`: true if it cannot be a replay
    */
   receive(
     ns: number,
@@ -183,7 +183,7 @@ export class Delivery<T, M extends object> {
     }
   }
 
-  /** True if `receive` may find something new in a message with these numbers. Changes nothing. */
+  /** True if a message with these numbers can be new for `receive`. Changes nothing. */
   isDue(ns: number, nr: number, isAcknowledgement: boolean): boolean {
     const outstanding = this.#unacknowledged.length;
     const count = ahead((this.#ns - outstanding + MODULUS) % MODULUS, nr);
@@ -192,11 +192,11 @@ export class Delivery<T, M extends object> {
     return !isAcknowledgement && ahead(this.#nr, ns) < this.#settings.receiveWindow;
   }
 
-  /** False: it acknowledges what was never sent. */
+  /** Handles Nr. Returns false if it acknowledges a message that was never sent. */
   #acknowledge(nr: number, now: number): boolean {
     const first = (this.#ns - this.#unacknowledged.length + MODULUS) % MODULUS;
     const count = ahead(first, nr);
-    // One that was overtaken says what we knew.
+    // An Nr of an overtaken message is old.
     if (count >= HALF || count === 0) return true;
     if (count > this.#unacknowledged.length) return false;
     this.#unacknowledged.splice(0, count);
@@ -208,7 +208,7 @@ export class Delivery<T, M extends object> {
     return true;
   }
 
-  /** Slow start, and then one more for each window that was acknowledged. */
+  /** Slow start, then one message more for each acknowledged window. */
   #grow(acknowledged: number): void {
     for (let i = 0; i < acknowledged && this.#window < this.#peerWindow; i++) {
       if (this.#window < this.#threshold) this.#window++;
@@ -219,7 +219,7 @@ export class Delivery<T, M extends object> {
     }
   }
 
-  /** What to send now: again what was not acknowledged in time, and new messages as far as the window goes. */
+  /** Returns the messages to send now: due retransmissions, and new messages within the window. */
   poll(now: number): Transmission<T>[] {
     const transmissions: Transmission<T>[] = [];
     if (now >= this.#retransmitAt) this.#retransmit(now, transmissions);
@@ -253,7 +253,7 @@ export class Delivery<T, M extends object> {
     this.counters.retransmitted++;
   }
 
-  /** Numbers of an acknowledgement that is owed and that no message has carried; null: none is. */
+  /** Returns the numbers of a pending acknowledgement that no message has carried; null: none. */
   takeAcknowledgement(): { readonly ns: number; readonly nr: number } | null {
     if (!this.#owesAcknowledgement) return null;
     this.#owesAcknowledgement = false;

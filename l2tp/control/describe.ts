@@ -1,4 +1,4 @@
-/** Control messages in words, for people who look at captures and logs. */
+/** Describes control messages as text, for captures and logs. */
 import { PSEUDOWIRE_WORDS } from "../../net/headers.ts";
 import { formatAddress } from "../../net/ip.ts";
 import { ATTRIBUTES, type AttributeKey, type Attributes } from "./attributes.ts";
@@ -17,7 +17,7 @@ const SEQUENCING: Readonly<Record<number, string>> = { 0: "none", 1: "non-IP", 2
 
 type Words = { readonly [K in AttributeKey]?: (value: NonNullable<Attributes[K]>) => string };
 
-/** Where the value alone says too little. */
+/** Formats of attributes whose value alone is not clear. */
 const WORDS: Words = {
   hostName: quote,
   vendorName: quote,
@@ -37,7 +37,7 @@ const WORDS: Words = {
       .join(", "),
 };
 
-/** In place of what is secret. */
+/** Formats that replace secret values by their length. */
 const LENGTHS: Words = {
   nonce: ({ length }) => octets(length),
   assignedCookie: (cookie) => (cookie === "" ? "none" : octets(cookie.length / 2)),
@@ -51,7 +51,7 @@ function octets(length: number): string {
   return `(${length} octets)`;
 }
 
-/** "5 (Ethernet), 12 (DOCSIS)"; no types: "". */
+/** Returns "5 (Ethernet), 12 (DOCSIS)"; no types: "". */
 export function describePseudowireTypes(types: readonly number[]): string {
   return types.map(pseudowire).join(", ");
 }
@@ -65,7 +65,7 @@ function named(value: number, names: Readonly<Record<number, string>>): string {
   return name === undefined ? String(value) : `${value} (${name})`;
 }
 
-/** "ICRQ": the type, or what else it is. */
+/** Returns the message type, such as "ICRQ", or a substitute. */
 export function describeType({ type, flaws }: Decoded): string {
   if (type === null) return "ZLB";
   if (type !== "unknown") return type;
@@ -73,8 +73,8 @@ export function describeType({ type, flaws }: Decoded): string {
 }
 
 /**
- * "Host Name "node-1"", one for each attribute.
- * @param leavesOutSecrets says of a cookie or nonce how long it is, and no more
+ * Returns a text for each attribute: "Host Name "node-1"".
+ * @param leavesOutSecrets true: shows only the length of cookies and nonces
  */
 export function describeAttributes(
   { type, attributes }: Decoded,
@@ -103,7 +103,7 @@ function describeValue<K extends AttributeKey>(
   return words === undefined ? String(value) : words(value);
 }
 
-/** "Protocol Version of L2TPv2 0100", and "Cisco Draft AVP Version 0001": values are in hexadecimal digits. */
+/** Returns a text for each foreign AVP: "Protocol Version of L2TPv2 0100". Values are in hexadecimal digits. */
 export function describeForeign({ foreign, version }: Decoded, leavesOutSecrets = false): string[] {
   return foreign.map((attribute) => {
     const { vendor, type, name, value } = attribute;
@@ -118,7 +118,7 @@ function foreignValue({ isHidden, value }: ForeignAttribute): string {
   return value.length === 0 ? "(empty)" : toHex(value);
 }
 
-/** "missing: Host Name". */
+/** Returns the fault as text, for people: "missing: Host Name". */
 export function describeFlaw(flaw: Flaw): string {
   const must = flaw.what === "unknown" && flaw.isFatal ? ", and mandatory" : "";
   return `${flawInWords(flaw)}${must}`;

@@ -1,20 +1,20 @@
-/** Which of a tunnel's remotes carries its frames. */
+/** Chooses the active remote of a tunnel. */
 import { isCarrying } from "./circuit-status.ts";
 import type { Peering } from "./peering.ts";
 
-/** One of them, in the order of preference. */
+/** A remote, in order of preference. */
 export interface PathView {
-  /** There is a control connection with it. */
+  /** True if its control connection is established. */
   readonly isUp: boolean;
-  /** For how long, in milliseconds. */
+  /** Time since its establishment, in milliseconds. */
   readonly upMs: number;
-  /** Sessions through which frames would get to somebody. */
+  /** Number of sessions with an active circuit at the peer. */
   readonly carrying: number;
-  /** Sessions that the ends are about to agree on. */
+  /** Number of sessions that are being negotiated. */
   readonly pending: number;
 }
 
-/** @param keys of the tunnel's sessions @param isActive whether it is the one that carries now */
+/** Returns the view of a peering. @param keys of the tunnel's sessions @param isActive true for the active remote */
 export function viewPath(
   peering: Peering,
   keys: readonly string[],
@@ -25,7 +25,7 @@ export function viewPath(
   const carrying = keys.filter((key) => {
     const circuit = peering.agreementOf(key)?.peerCircuit;
     if (circuit === undefined) return false;
-    // Of one that we hold on standby, the peer may do the same with us.
+    // If our end is on standby, the peer's end can be on standby, too.
     return isActive ? isCarrying(circuit) : circuit.active;
   });
   const pending = keys.filter(
@@ -40,17 +40,17 @@ export function viewPath(
 }
 
 /**
- * Whoever carries goes on. Where he is gone, or carries nothing, the one takes over that carries most, of several the
- * first. A better one gets the frames back when it carries as much as who stands in for it, and has been there for a
- * while: one that comes and goes cuts nothing.
- * @param active an index into `paths`
- * @param holdMs for how long a better one must have been there
- * @returns the index of the one that is to be active
+ * The active path is kept. If it is down or has no active circuits, the path with the most active circuits takes over
+ * (ties: first configured). Frames fail back to an earlier path once it has at least as many active circuits and has
+ * been up for the hold time, so that a flapping path causes no failback.
+ * @param active index of the active path in `paths`
+ * @param holdMs minimum uptime of an earlier path, in milliseconds
+ * @returns the index of the path to activate
  */
 export function choosePath(paths: readonly PathView[], active: number, holdMs: number): number {
   const current = paths[active];
   if (current?.isUp) {
-    // Where both have only begun, nothing is cut.
+    // If both have just come up, a failback interrupts nothing.
     const isSteady = (path: PathView) => path.upMs >= holdMs || current.upMs < holdMs;
     const better = paths
       .slice(0, active)

@@ -1,9 +1,9 @@
-/** AVPs that other ends write and we do not: those of L2TPv2 alone, and Cisco's. */
+/** AVPs that only peers send: those of L2TPv2, and Cisco's. */
 import type { AttributeKey } from "./attributes.ts";
 
 export const CISCO = 9;
 
-/** IANA's private enterprise numbers, of those that have AVPs of their own. */
+/** IANA's private enterprise numbers of vendors with their own AVPs. */
 const VENDOR_WORDS: Readonly<Record<number, string>> = {
   [CISCO]: "Cisco",
   193: "Ericsson",
@@ -15,7 +15,7 @@ const VENDOR_WORDS: Readonly<Record<number, string>> = {
   6527: "Nokia",
 };
 
-/** "AVP 2 of vendor 4491 (CableLabs)"; of the IETF: "AVP 2". */
+/** Returns "AVP 2 of vendor 4491 (CableLabs)"; for the IETF "AVP 2". */
 export function describeUnknown(vendor: number, type: number): string {
   if (vendor === 0) return `AVP ${type}`;
   const words = VENDOR_WORDS[vendor];
@@ -23,8 +23,8 @@ export function describeUnknown(vendor: number, type: number): string {
 }
 
 /**
- * Of L2TPv2 alone: RFC 2661, and its extensions RFC 3145, 3301, 3308, 3437, 3573, 3817 and 4045. They say nothing to
- * an end that speaks L2TPv3 (RFC 3931, 4.7.3).
+ * AVPs of L2TPv2 only: RFC 2661, and its extensions RFC 3145, 3301, 3308, 3437, 3573, 3817 and 4045. An L2TPv3 end
+ * ignores them (RFC 3931, 4.7.3).
  */
 const VERSION_2_WORDS: Readonly<Record<number, string>> = {
   2: "Protocol Version",
@@ -81,7 +81,7 @@ const VERSION_2_WORDS: Readonly<Record<number, string>> = {
   84: "Multicast Packets Priority",
 };
 
-/** AVPs of each vendor whose values are secrets, or proofs of one: challenges, responses, cookies, digests and nonces. */
+/** AVPs by vendor whose values are secret or derived from a secret: challenges, responses, cookies, digests, nonces. */
 const SECRETS: ReadonlyMap<number, ReadonlySet<number>> = new Map([
   [0, new Set([11, 13, 30, 31, 33])],
   [CISCO, new Set([5, 12, 13])],
@@ -91,21 +91,21 @@ export function isSecret(vendor: number, type: number): boolean {
   return SECRETS.get(vendor)?.has(type) === true;
 }
 
-/** undefined: the IETF's attribute type is not of L2TPv2 alone. */
+/** Returns the name of an L2TPv2 AVP; undefined: the IETF's type is not one of L2TPv2 only. */
 export function version2Name(type: number): string | undefined {
   return VERSION_2_WORDS[type];
 }
 
-/** A Message Type AVP of Cisco's, in place of the IETF's: the message is an acknowledgement. */
+/** Cisco's Message Type AVP for an acknowledgement, instead of the IETF's. */
 export const CISCO_ACK = 0;
 export const CISCO_DIGEST = 12;
 
 export interface CiscoAttribute {
-  /** As decoders call it. */
+  /** The name in protocol decoders. */
   readonly name: string;
-  /** The IETF's attribute with the same meaning and form; null: we have no use for it. */
+  /** The IETF's attribute with the same meaning and format; null: not used. */
   readonly means: AttributeKey | null;
-  /** Whether an end that says something else by the IETF's cannot be understood. */
+  /** True if a different value in the IETF's AVP makes the message ambiguous. */
   readonly isBinding: boolean;
 }
 
@@ -117,7 +117,7 @@ function unused(name: string): CiscoAttribute {
   return { name: `Cisco ${name}`, means: null, isBinding: false };
 }
 
-/** From the drafts before RFC 3931; routers write them beside the RFC's to this day. */
+/** AVPs of the drafts before RFC 3931. Routers still send them along with the RFC's. */
 const CISCO_ATTRIBUTES: ReadonlyMap<number, CiscoAttribute> = new Map([
   [CISCO_ACK, unused("ACK")],
   [1, same("Assigned Connection ID", "assignedConnectionId", true)],
@@ -130,7 +130,7 @@ const CISCO_ATTRIBUTES: ReadonlyMap<number, CiscoAttribute> = new Map([
   [8, same("Circuit Status", "circuitStatus")],
   [9, same("Session Tie Breaker", "tieBreaker")],
   [10, unused("Draft AVP Version")],
-  // The drafts' digest is made in another way, so it proves nothing here.
+  // The drafts compute the digest differently, so it authenticates nothing.
   [CISCO_DIGEST, unused("Message Digest")],
   [13, same("Control Message Authentication Nonce", "nonce")],
   [14, same("Interface MTU", "interfaceMtu")],

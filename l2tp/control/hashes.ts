@@ -1,4 +1,4 @@
-/** What control messages are authenticated and hidden with. */
+/** Hash functions for authentication and hiding. */
 import { createHash, createHmac } from "node:crypto";
 import type { Octets } from "./octets.ts";
 

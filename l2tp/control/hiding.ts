@@ -1,4 +1,4 @@
-/** Values of AVPs that only who has the shared secret can read (RFC 3931, 5.3). */
+/** Hiding of AVP values with the shared secret (RFC 3931, 5.3). */
 import { hmac, md5 } from "./hashes.ts";
 import { concat, type Octets } from "./octets.ts";
 import { UINT16 } from "./value-formats.ts";
@@ -6,18 +6,18 @@ import { UINT16 } from "./value-formats.ts";
 const BLOCK_BYTES = 16;
 const LENGTH_BYTES = 2;
 
-/** The key for hiding that a shared secret gives. */
+/** Returns the key for hiding, derived from the shared secret. */
 export function hidingKey(secret: Uint8Array): Octets {
   return hmac("md5", secret, Uint8Array.of(1));
 }
 
 export interface Hiding {
   readonly key: Octets;
-  /** Of the last Random Vector AVP in front of the hidden one. */
+  /** Value of the last Random Vector AVP before the hidden AVP. */
   readonly vector: Uint8Array;
 }
 
-/** @param padding hides how long the value is */
+/** Returns the hidden value. @param padding hides the length of the value */
 export function hide(
   { key, vector }: Hiding,
   type: number,
@@ -34,7 +34,7 @@ export function hide(
   return octets;
 }
 
-/** undefined: the length inside cannot be; the key is another one, or it was garbled. */
+/** Returns the value; undefined: its length is invalid, because the key is wrong or the value is corrupt. */
 export function unhide({ key, vector }: Hiding, type: number, hidden: Octets): Octets | undefined {
   const octets = Uint8Array.from(hidden);
   let mask = md5(concat(UINT16.encode(type), key, vector));

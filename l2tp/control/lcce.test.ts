@@ -72,7 +72,7 @@ describe("a managed tunnel", () => {
     expect(text.includes(cookie.toString("latin1"))).toBe(!("hidesValues" in mine));
   });
 
-  it("is not established with another secret, and what came is counted", () => {
+  it("is not established with another secret, and counts unauthenticated messages", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, {}, { secrets: secret("a") });
     const other = simulation.add(2, { initiates: false }, { secrets: secret("b") });
@@ -87,14 +87,14 @@ describe("a managed tunnel", () => {
     );
     // It hears nothing of the peer.
     expect(one.peering.lastEnding?.why).toBe(
-      "the peer has not answered; it may have another shared secret",
+      "no response from the peer; its shared secret may differ",
     );
   });
 
   it.each([
     ["another secret", secret("b"), "are not signed with our shared secret"],
     ["none", [], "are not signed with our shared secret"],
-  ])("names the secret at an end whose peer begins with %s, too", (_, theirs, why) => {
+  ])("reports a secret mismatch if the peer initiates with %s", (_, theirs, why) => {
     const simulation = new Simulation();
     const one = simulation.add(1, {}, { secrets: secret("a") });
     const other = simulation.add(2, {}, { secrets: theirs });
@@ -105,17 +105,17 @@ describe("a managed tunnel", () => {
     expect(one.peering.lastEnding?.why).toBe(`the peer's messages ${why}`);
   });
 
-  it("names the secret that is missing at this end", () => {
+  it("reports that the shared secret is missing on this node", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, {}, { secrets: secret("a") });
     const other = simulation.add(2, { initiates: false }, {});
     one.start();
     other.start();
     simulation.run(MINUTE);
-    expect(other.peering.lastEnding?.why).toMatch(/signed with a shared secret, and none/);
+    expect(other.peering.lastEnding?.why).toMatch(/signed with a shared secret, but none/);
   });
 
-  it("holds what was not signed against nobody for longer than it comes", () => {
+  it("reports unsigned messages only while they arrive", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, {}, { secrets: secret("a") });
     const other = simulation.add(2, {}, { secrets: secret("b") });
@@ -125,13 +125,13 @@ describe("a managed tunnel", () => {
     expect(one.peering.lastEnding?.why).toMatch(/not signed/);
     other.isOn = false;
     simulation.run(10 * MINUTE);
-    expect(one.peering.lastEnding?.why).toMatch(/^the peer has not answered/);
+    expect(one.peering.lastEnding?.why).toMatch(/^no response from the peer/);
   });
 
   it.each([
     ["we", secret("a"), []],
     ["the peer", [], secret("a")],
-  ])("says so where only %s authenticate", (_, mine, theirs) => {
+  ])("reports that only %s authenticate", (_, mine, theirs) => {
     const simulation = new Simulation();
     const one = simulation.add(1, {}, { secrets: mine });
     const other = simulation.add(2, { initiates: false }, { secrets: theirs });
@@ -141,7 +141,7 @@ describe("a managed tunnel", () => {
     expect([...one.ups, ...other.ups]).toEqual([]);
   });
 
-  it("is one where both begin at once", () => {
+  it("is established once if both ends initiate at once", () => {
     for (let seed = 1; seed < 50; seed++) {
       const simulation = new Simulation();
       const one = simulation.add(seed);
@@ -156,18 +156,18 @@ describe("a managed tunnel", () => {
     }
   });
 
-  it("begins anew where both have drawn the same tie breaker", () => {
+  it("retries if both ends have the same tie breaker", () => {
     const simulation = new Simulation();
     const one = simulation.add(1);
     const other = simulation.add(1);
     one.start(lan());
     other.start(lan());
     simulation.run(10 * MINUTE, () => isJoined(one, other));
-    // The same chance gives the same choices for ever; all that counts is that nobody is stuck.
+    // The same random source gives the same choices forever; the test only checks that no end is stuck.
     expect(one.peering.connections.length).toBeLessThan(20);
   });
 
-  it("is established without a common pseudowire type, and places no call", () => {
+  it("is established without a common pseudowire type, and requests no session", () => {
     const simulation = new Simulation();
     const one = simulation.add(1);
     const other = simulation.add(2, { initiates: false }, { pseudowireTypes: [12, 4] });
@@ -177,12 +177,12 @@ describe("a managed tunnel", () => {
     expect([one.isUp, other.isUp]).toEqual([true, true]);
     expect(said(simulation)).not.toContain("ICRQ");
     expect(one.endings.map(({ why }) => why)).toEqual([
-      "the peer does not carry pseudowire type 5 (Ethernet); its types: 12 (MPEG-TS), 4 (Ethernet VLAN)",
+      "the peer does not support pseudowire type 5 (Ethernet); its types: 12 (MPEG-TS), 4 (Ethernet VLAN)",
     ]);
     expect(one.peering.lastEndingOf("shop/lan")).toMatchObject({ by: "us", result: null });
   });
 
-  it("gives the same octets for the same course of things", () => {
+  it("sends the same octets for the same calls", () => {
     const traces = [1, 2].map(() => {
       const simulation = new Simulation();
       const one = simulation.add(1, {}, { secrets: secret("a"), hidesValues: true });
@@ -232,7 +232,7 @@ describe("sessions", () => {
     });
   });
 
-  it("have the cookies that they are told, or one by chance, or none", () => {
+  it("have configured, random or no cookies", () => {
     const [, one, other] = joined(
       lan({ rxCookie: "01020304" }),
       lan({ callRequest: null, rxCookie: "" }),
@@ -241,7 +241,7 @@ describe("sessions", () => {
     expect(isJoined(one, other)).toBe(true);
   });
 
-  it("are asked for by an outgoing call, too", () => {
+  it("are established by an outgoing call, too", () => {
     const [simulation, one, other] = joined(
       lan({ callRequest: "OCRQ" }),
       lan({ callRequest: null }),
@@ -250,7 +250,7 @@ describe("sessions", () => {
     expect(said(simulation).slice(3)).toEqual(["OCRQ", "OCRP", "OCCN"]);
   });
 
-  it("are one where both ask for it at once", () => {
+  it("are established once if both ends request them at once", () => {
     for (const callRequest of ["ICRQ", "OCRQ"] as const) {
       const [simulation, one, other] = joined(lan({ callRequest }), lan({ callRequest }));
       simulation.run(MINUTE / 2);
@@ -260,7 +260,7 @@ describe("sessions", () => {
     }
   });
 
-  it("are refused in words where nobody has the Remote End ID, and come when somebody has", () => {
+  it("are refused with a reason for an unknown Remote End ID, and established when it is configured", () => {
     const [simulation, one, other] = joined(lan(), []);
     expect(one.peering.lastEndingOf("shop/lan")).toEqual({
       by: "peer",
@@ -278,7 +278,7 @@ describe("sessions", () => {
     expect(one.peering.lastEndingOf("shop/lan")).toMatchObject({ by: "peer", result: 14 });
   });
 
-  it("end at both ends when one is deleted, and come back with it", () => {
+  it("end at both ends when one end deletes them, and return with it", () => {
     const [simulation, one, other] = joined(lan(), lan({ callRequest: null }));
     other.peering.deleteSession("shop/lan", simulation.now);
     simulation.run(simulation.now + 100);
@@ -289,7 +289,7 @@ describe("sessions", () => {
     expect(isJoined(one, other)).toBe(true);
   });
 
-  it("tell of a circuit that changes while they are agreed on", () => {
+  it("signal a circuit that changes during negotiation", () => {
     const simulation = new Simulation();
     const one = simulation.add(1);
     const other = simulation.add(2, { initiates: false });
@@ -302,7 +302,7 @@ describe("sessions", () => {
     expect(said(simulation).slice(-2)).toEqual(["ICCN", "SLI"]);
   });
 
-  it("tell of the circuits, and of their changes", () => {
+  it("signal circuits and their changes", () => {
     const [simulation, one, other] = started();
     one.peering.setCircuit("shop/lan", { active: true, standby: false }, 0);
     simulation.run(500);
@@ -316,10 +316,10 @@ describe("sessions", () => {
   });
 });
 
-describe("a peer that is gone", () => {
+describe("a peer that is down", () => {
   const FAST = { helloMs: 5 * SECOND, deadAfterMs: 8 * SECOND };
 
-  it("is missed within the bound, and welcome when it is back", () => {
+  it("is detected within the limit, and reconnects", () => {
     const [simulation, one, other] = started(FAST);
     simulation.run(MINUTE);
     expect(one.downs).toEqual([]);
@@ -328,14 +328,14 @@ describe("a peer that is gone", () => {
     simulation.run(gone + 2 * MINUTE, () => !one.isUp);
     expect(simulation.now - gone).toBeLessThanOrEqual(FAST.deadAfterMs);
     expect(one.sessions.size).toBe(0);
-    expect(one.downs[0]?.why).toMatch(/^nothing heard for \d+\.\d s$/);
+    expect(one.downs[0]?.why).toMatch(/^no message received for \d+\.\d s$/);
     other.isOn = true;
     other.reboot();
     simulation.run(simulation.now + 2 * MINUTE);
     expect(isJoined(one, other)).toBe(true);
   });
 
-  it("that has restarted without a session is not shown with it", () => {
+  it("that has restarted without a session is not listed with it", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, {}, {});
     const other = simulation.add(2);
@@ -350,7 +350,7 @@ describe("a peer that is gone", () => {
     expect(one.sessions.size).toBe(0);
   });
 
-  it("that has restarted is taken back at once, long before it is missed", () => {
+  it("that has restarted reconnects at once, before its failure is detected", () => {
     const simulation = new Simulation();
     const one = simulation.add(1);
     const other = simulation.add(2);
@@ -364,7 +364,7 @@ describe("a peer that is gone", () => {
     expect(isJoined(one, other)).toBe(true);
   });
 
-  it("is not asked while its frames come", () => {
+  it("gets no HELLO while its frames arrive", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, {}, FAST);
     const other = simulation.add(2, { initiates: false }, FAST);
@@ -377,7 +377,7 @@ describe("a peer that is gone", () => {
     expect(said(simulation)).not.toContain("HELLO");
   });
 
-  it("is told when the tunnel is deleted, and all is forgotten", () => {
+  it("is notified of a deleted tunnel, and all state is removed", () => {
     const [simulation, one, other] = started();
     simulation.run(SECOND);
     one.lcce.delete(TUNNEL, simulation.now);
@@ -388,7 +388,7 @@ describe("a peer that is gone", () => {
     expect(other.peering.connections).toEqual([]);
   });
 
-  it("gets the same first request again after 150 ms, and then as usual", () => {
+  it("gets the first retransmission of a request after 150 ms, and later ones as usual", () => {
     const simulation = new Simulation();
     const one = simulation.add(1);
     simulation.add(2).isOn = false;
@@ -401,7 +401,7 @@ describe("a peer that is gone", () => {
     expect(new Set(simulation.trace.map((octets) => octets.join())).size).toBe(1);
   });
 
-  it("is given up when it does not acknowledge, and asked again ever more seldom", () => {
+  it("is considered down if it does not acknowledge, and retried with backoff", () => {
     const simulation = new Simulation();
     const delivery = { ...DEFAULT_DELIVERY, maxRetransmits: 2 };
     const one = simulation.add(1, {}, { delivery });
@@ -412,7 +412,7 @@ describe("a peer that is gone", () => {
     const count = said(simulation).length / 4;
     expect(count).toBeGreaterThan(20);
     expect(count).toBeLessThan(40);
-    expect(one.peering.lastEnding?.why).toBe("the peer does not acknowledge");
+    expect(one.peering.lastEnding?.why).toBe("the peer does not acknowledge messages");
   });
 });
 
@@ -430,14 +430,14 @@ describe("a quiescent tunnel", () => {
     return [simulation, one, other];
   }
 
-  it("says HELLO and nothing else, and is up while it is heard", () => {
+  it("sends only HELLO, and is up while the peer is heard", () => {
     const [simulation, one, other] = pair();
     expect(new Set(said(simulation))).toEqual(new Set(["HELLO"]));
     expect([one.isUp, other.isUp]).toEqual([true, true]);
     expect([one.downs, other.downs]).toEqual([[], []]);
   });
 
-  it("misses a peer within the bound, and finds it again, whoever has restarted", () => {
+  it("detects a dead peer within the limit, and recovers after a restart of either end", () => {
     const [simulation, one, other] = pair();
     other.isOn = false;
     const gone = simulation.now;
@@ -455,7 +455,7 @@ describe("a quiescent tunnel", () => {
     expect(one.downs).toHaveLength(downs);
   });
 
-  it("is not taken for dead when it has restarted, however little it says", () => {
+  it("does not go down after a restart of the peer", () => {
     for (const rebooting of [0, 1] as const) {
       const [simulation, one, other] = pair();
       const [stays, restarts] = rebooting === 0 ? [other, one] : [one, other];
@@ -468,7 +468,7 @@ describe("a quiescent tunnel", () => {
     }
   });
 
-  it("is not up where nobody answers", () => {
+  it("is not up if the peer does not answer", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, QUIESCENT, FAST);
     one.start();
@@ -477,7 +477,7 @@ describe("a quiescent tunnel", () => {
   });
 });
 
-describe("a peer that means no good", () => {
+describe("a malicious peer", () => {
   const from = { address: "192.0.2.2", port: 1701 };
 
   /** One end that is established, and what its peer says next, in octets. */
@@ -515,14 +515,14 @@ describe("a peer that means no good", () => {
     },
   );
 
-  it("writes nothing on our terminals", () => {
+  it("writes no control characters to terminals", () => {
     const [, one, say] = established();
     const message = "\u001b[2Jgone\nfor ever";
     say({ type: "StopCCN", attributes: { resultCode: { result: 1, error: 0, message } } });
     expect(one.downs[0]?.why).toContain("\u00b7[2Jgone\u00b7for ever");
   });
 
-  it("leaves nothing behind by requests that come to nothing", () => {
+  it("leaves no state by failed requests", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, { initiates: false });
     one.start();
@@ -548,13 +548,13 @@ describe("a peer that means no good", () => {
       send(0, 0, incompatible);
     }
     expect(one.peering.connections.length).toBeLessThanOrEqual(8);
-    // Who is incompatible is told so.
+    // An incompatible peer gets the reason.
     expect(said(simulation)).toContain("StopCCN");
     simulation.run(10 * MINUTE);
     expect(one.peering.connections).toEqual([]);
   });
 
-  it("is not alive because somebody repeats what it said", () => {
+  it("is not considered alive by replayed messages", () => {
     const simulation = new Simulation();
     const settings = { secrets: secret("a"), helloMs: 5 * SECOND, deadAfterMs: 8 * SECOND };
     const one = simulation.add(1, {}, settings);
@@ -581,7 +581,7 @@ describe("a peer that means no good", () => {
     expect(simulation.now - gone).toBeLessThanOrEqual(settings.deadAfterMs + 200);
   });
 
-  it("does not get our own request back as its own", () => {
+  it("cannot reflect our own request", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, {}, { secrets: secret("a") });
     one.start();
@@ -591,8 +591,8 @@ describe("a peer that means no good", () => {
   });
 });
 
-describe("strangers", () => {
-  it("are not answered, and counted", () => {
+describe("unknown senders", () => {
+  it("get no answer, and are counted", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, { initiates: false });
     one.start();
@@ -649,7 +649,7 @@ describe("strangers", () => {
     expect(one.downs).toEqual([]);
   });
 
-  it("have no more half-open connections than a few, whatever they send", () => {
+  it("have a limited number of half-open connections", () => {
     const simulation = new Simulation();
     const one = simulation.add(1, { initiates: false });
     one.start();

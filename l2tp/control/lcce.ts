@@ -1,6 +1,6 @@
 /**
- * An L2TP control connection endpoint (LCCE): tells which datagram is for which tunnel's peering, and bounds what
- * strangers can make it do.
+ * An L2TP Control Connection Endpoint (LCCE): dispatches datagrams to the peerings of tunnels, and bounds the effect of
+ * messages from unknown senders.
  */
 
 import { parseAddress } from "../../net/ip.ts";
@@ -14,24 +14,24 @@ import { introductionOf } from "./peek.ts";
 import { Peering, type PeeringConfig, type PeeringContext } from "./peering.ts";
 import type { Endpoint } from "./settings.ts";
 
-/** What became of a datagram. */
+/** The result of receiving a datagram. */
 export type ReceiveOutcome =
   | "taken"
   | "undecodable"
-  /** Of an address that no tunnel has. */
+  /** From an address that is no tunnel's remote. */
   | "unknown peer"
-  /** Of a connection that is not there (any more). */
+  /** The message's connection does not exist. */
   | "unknown connection"
-  /** Our own, or for who is about to go. */
+  /** Our own message, or one for a peering that is closing. */
   | "reflected";
 
-/** A control message is far shorter. */
+/** Upper bound; control messages are far shorter. */
 const MAX_DATAGRAM_OCTETS = 8192;
 
 export interface LcceContext extends Omit<PeeringContext, "newId" | "remember" | "forget"> {
-  /** When something else than a control message came of a peering's peer; -Infinity: never. */
+  /** Returns the time of the last data from a peering's peer; -Infinity: never. */
   heardAt(peering: string): number;
-  /** A connection begins at the local endpoint. False: somebody else on the node has the ID there. */
+  /** Reserves an ID at the local endpoint. Returns false if another program on the node uses it. */
   takeId(local: string, connectionId: number): boolean;
   releaseId(local: string, connectionId: number): void;
 }
@@ -41,7 +41,7 @@ interface Known {
   readonly peering: Peering;
 }
 
-/** An address at a local endpoint that some tunnel has as its remote. */
+/** A tunnel's remote address at a local endpoint. */
 export interface PeerAddress {
   /** Names the local endpoint. */
   readonly local: string;
@@ -59,16 +59,16 @@ export class Lcce {
     reflected: 0,
   };
   readonly #peerings = new Map<string, Peering>();
-  /** By where they are heard, and of whom: peerKey. */
+  /** Peers by peerKey, of local endpoint and address. */
   readonly #byPeer = new Map<string, PeerAddress>();
-  /** The same, by local endpoint and then by address. */
+  /** The same peers by local endpoint, then by address. */
   readonly #byAddress = new Map<string, AddressTable<PeerAddress>>();
   readonly #admission: Admission<PeerAddress>;
-  /** Of the deleted ones, too, until they are through with saying so. */
+  /** Deadlines of all peerings, including deleted ones until they are closed. */
   readonly #deadlines = new Deadlines<Peering>();
-  /** Something has happened to them since their deadline was asked for. */
+  /** Peerings whose deadline may have changed. */
   readonly #touched = new Set<Peering>();
-  /** By ID as a signed number, which the engine keeps without a box. */
+  /** Connections by ID, as a signed number, which V8 stores unboxed. */
   readonly #connections = new Map<number, Known>();
   readonly #context: LcceContext & PeeringContext;
 
@@ -92,7 +92,7 @@ export class Lcce {
     );
   }
 
-  /** To look at it, or to change it. */
+  /** Returns a peering to read or change. */
   peeringOf(name: string): Peering | undefined {
     const peering = this.#peerings.get(name);
     if (peering !== undefined) this.#touched.add(peering);
@@ -100,8 +100,7 @@ export class Lcce {
   }
 
   /**
-   * The peer that a control message may have come from, by its address in a buffer. undefined: no
-   * tunnel has it as its remote.
+   * Returns the peer of an address in a buffer; undefined: it is no tunnel's remote.
    */
   peerAt(local: string, bytes: Uint8Array, at: number, length: number): PeerAddress | undefined {
     return this.#byAddress.get(local)?.find(bytes, at, length);
@@ -109,24 +108,24 @@ export class Lcce {
 
   /**
    * Admits the peer's message to `receive`, or counts it as dropped.
-   * @param end the offset behind it
+   * @param end the offset after it
    */
   admits(peer: PeerAddress, view: DataView, at: number, end: number, now: number): boolean {
     return this.#admission.admits(peer, view, at, end, now);
   }
 
-  /** Messages of the peer that were refused. */
+  /** Returns the number of dropped messages of the peer. */
   droppedOf({ local, remote }: PeeringConfig): number {
     return this.#byPeer.get(peerKey(local, remote.address))?.budget.dropped ?? 0;
   }
 
-  /** Begins one; the one before of that name ends. */
+  /** Starts a peering, and closes the previous one of that name. */
   put(config: PeeringConfig, now: number): Peering {
-    // First: the peer's budget goes on.
+    // First, so that the peer's budget is kept.
     const peer = this.#peerOf(config);
     const peering = new Peering(config, this.#context, now);
     peer.peerings.add(peering);
-    this.#leave(config.name, "its configuration has changed", now);
+    this.#leave(config.name, "the tunnel configuration changed", now);
     this.#peerings.set(config.name, peering);
     peering.poll(now);
     this.#touched.add(peering);
@@ -170,7 +169,7 @@ export class Lcce {
     if (addresses?.size === 0) this.#byAddress.delete(local);
   }
 
-  /** @param octets a control message without the octets that stand in front of it over IP */
+  /** @param octets a control message, without the four zero octets in front of it over IP */
   receive(local: string, from: Endpoint, octets: Octets, now: number): ReceiveOutcome {
     const verdict = this.#receive(local, from, octets, now);
     this.verdicts[verdict]++;
@@ -195,7 +194,7 @@ export class Lcce {
       this.#learn(known, message, octets);
       return "taken";
     }
-    // There is but one: tunnels that would share a peer are refused (conflicts.ts).
+    // There is only one: tunnels that share a peer are refused (conflicts.ts).
     const [peering] = this.#byPeer.get(peerKey(local, from.address))?.peerings ?? [];
     if (peering === undefined) return "unknown peer";
     if (message.type !== "SCCRQ") return "unknown connection";
@@ -214,11 +213,11 @@ export class Lcce {
 
   #noteVersion(local: string, { address }: Endpoint): void {
     for (const { config } of this.#byPeer.get(peerKey(local, address))?.peerings ?? []) {
-      this.#context.listener.noted(config.name, "the peer speaks L2TPv2, and we L2TPv3 alone");
+      this.#context.listener.noted(config.name, "the peer uses L2TPv2; only L2TPv3 is supported");
     }
   }
 
-  /** Remembers the names of a peer that has confirmed a connection: it comes back by them. */
+  /** Remembers the names of a peer that has confirmed a connection, to recognize its later requests. */
   #learn({ connection, peering }: Known, message: Decoded, octets: Octets): void {
     if (peering.established !== connection) return;
     if (message.type === "SCCRP" && connection.introduction === 0) {
@@ -229,7 +228,7 @@ export class Lcce {
   }
 
   poll(now: number): void {
-    // Asked between any two batches of frames: mostly there is nothing to do.
+    // Called between any two batches of frames: usually nothing is due.
     if (now < this.deadline()) return;
     const due: Peering[] = [];
     while (this.deadline() <= now) {
@@ -245,7 +244,7 @@ export class Lcce {
     }
   }
 
-  /** When `poll` has something to do; whatever else is called may change it. */
+  /** Returns the time of the next `poll`. Other calls can change it. */
   deadline(): number {
     if (this.#touched.size > 0) this.#noteDeadlines();
     return this.#deadlines.earliest;

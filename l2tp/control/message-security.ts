@@ -1,4 +1,4 @@
-/** Whose messages of a connection are, and what of them only the two ends can read (RFC 3931, 4.3 and 5.3). */
+/** Authentication and hiding of a connection's messages (RFC 3931, 4.3 and 5.3). */
 import { digestKey, isSigned, NO_NONCES, type Nonces, sign } from "./authentication.ts";
 import type { DigestHash } from "./hashes.ts";
 import { type Hiding, hidingKey } from "./hiding.ts";
@@ -15,22 +15,22 @@ import { NO_OCTETS, type Octets } from "./octets.ts";
 const NONCE_OCTETS = 16;
 const VECTOR_OCTETS = 16;
 const MAX_PADDING_OCTETS = 15;
-/** The first two secrets count. */
+/** Only the first two secrets are used. */
 const MAX_SECRETS = 2;
 
 export interface SecuritySettings {
-  /** None: without authentication. A second is for a change of the secret: either is taken. */
+  /** Shared secrets; empty: no authentication. During a rotation, messages with either of two are accepted. */
   readonly secrets: readonly Octets[];
   readonly digest: DigestHash;
-  /** Whether values that may be hidden are; only with a secret. */
+  /** True if values that can be hidden are hidden; requires a secret. */
   readonly hidesValues: boolean;
 }
 
 export class MessageSecurity {
-  /** Ours, once we have introduced ourselves. */
+  /** Our nonce, once we have sent an SCCRQ or SCCRP. */
   nonce: Octets = NO_OCTETS;
   peerNonce: Octets = NO_OCTETS;
-  /** What hidden values are read with; null: none can be. */
+  /** The key for hidden values; null: they cannot be read. */
   readonly hiding: Omit<Hiding, "vector"> | null;
   readonly #settings: SecuritySettings;
   readonly #digestKeys: readonly Octets[];
@@ -49,13 +49,13 @@ export class MessageSecurity {
     return this.#digestKeys.length > 0;
   }
 
-  /** A nonce of ours, for what we introduce ourselves with. */
+  /** Returns a new nonce for our SCCRQ or SCCRP. */
   drawNonce(): Octets {
     this.nonce = this.#random(NONCE_OCTETS);
     return this.nonce;
   }
 
-  /** Nothing is hidden from who has not said that it authenticates. */
+  /** Encodes a body. An SCCRQ hides nothing, because the peer may not authenticate. */
   encode(body: Body): EncodedBody {
     if (!this.#settings.hidesValues || this.hiding === null || body.type === "SCCRQ") {
       return encodeBody(body);
@@ -64,7 +64,7 @@ export class MessageSecurity {
     return encodeBody(body, { ...this.hiding, vector: this.#random(VECTOR_OCTETS), padding });
   }
 
-  /** The message in octets, signed with all secrets that there are. */
+  /** Returns the message in octets, signed with all secrets. */
   seal(header: Header, body: EncodedBody): Octets {
     const digests = this.#digestKeys.map(() => this.#settings.digest);
     const { octets, digests: places } = encodeMessage(header, body, digests);
@@ -74,7 +74,7 @@ export class MessageSecurity {
     return octets;
   }
 
-  /** Whether a message is by who shares our secret; without one: whether it is as it was sent. */
+  /** True if the message has a valid digest of a shared secret; without a secret: if it is intact. */
   isAuthentic(octets: Octets, { digests, type, attributes }: Decoded): boolean {
     if (!this.authenticates) {
       return digests.length === 0 || isSigned(octets, digests, [NO_OCTETS], NO_NONCES);

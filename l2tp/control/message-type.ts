@@ -18,7 +18,7 @@ export const MESSAGE_TYPES = {
   ACK: 20,
 } as const;
 
-/** By its usual short name. */
+/** The short name of a message type. */
 export type MessageType = keyof typeof MESSAGE_TYPES;
 
 const NAMES = new Map(
@@ -29,7 +29,7 @@ export function messageTypeOf(number: number): MessageType | undefined {
   return NAMES.get(number);
 }
 
-/** Messages of one session (6.6 to 6.14); the others are about the control connection. */
+/** Messages of a session (6.6 to 6.14). All others belong to the control connection. */
 const SESSION_MESSAGES: ReadonlySet<MessageType> = new Set([
   "OCRQ",
   "OCRP",

@@ -1,11 +1,10 @@
 /**
- * The L2TPv3 control message (RFC 3931, 3.2.1 and 5.1), without the four zero octets that stand in front of it
- * over IP:
+ * The L2TPv3 control message (RFC 3931, 3.2.1 and 5.1), without the four zero octets in front of it over IP:
  *
  *     T L x x S x x x x x x x Ver=3 (2) | length (2) | control connection id (4) | Ns (2) | Nr (2) | AVPs
  *     AVP:  M H rsvd length (2) | vendor (2) | attribute type (2) | value
  *
- * What is read from a message is not to be believed before its digest was checked: see authentication.ts.
+ * Content of a message is not trusted before its digest is checked: see authentication.ts.
  */
 import {
   ATTRIBUTE_KEYS,
@@ -52,26 +51,26 @@ const TYPE_DIGEST = 59;
 const TYPE_CONNECTION_ID = 61;
 const TYPE_CISCO_CONNECTION_ID = 1;
 export interface Header {
-  /** The receiver's; 0 while it is not known. */
+  /** The receiver's control connection ID; 0 while not known. */
   readonly connectionId: number;
   readonly ns: number;
   readonly nr: number;
 }
 
-/** A message as its sender means it. */
+/** A message before encoding. */
 export interface Body {
   readonly type: MessageType;
   readonly attributes: Attributes;
 }
 
-/** A body in octets: everything of a message that is the same each time it is sent. */
+/** An encoded body: the part of a message that is the same in each transmission. */
 export interface EncodedBody {
   readonly type: MessageType;
-  /** All AVPs but the message's type and digest. */
+  /** All AVPs except Message Type and Message Digest. */
   readonly avps: Octets;
 }
 
-/** @param hiding hides what may be hidden; `padding` of each value */
+/** Encodes a body. @param hiding key and vector for values that can be hidden, and the padding of each value */
 export function encodeBody(
   { type, attributes }: Body,
   hiding: (Hiding & { readonly padding: Uint8Array }) | null = null,
@@ -89,7 +88,7 @@ export function encodeBody(
   return { type, avps: concat(...vector, ...avps) };
 }
 
-/** A message, and where its digests go. @param hashes of the digests that it is to have */
+/** Returns a message, and the places of its digests. @param hashes of the digests */
 export function encodeMessage(
   { connectionId, ns, nr }: Header,
   { type, avps }: EncodedBody,
@@ -128,41 +127,41 @@ function avp(type: number, value: Uint8Array, mandatory: boolean, more = 0): Oct
   return concat(head, value);
 }
 
-/** An AVP that is known by name, and not the IETF's for L2TPv3. */
+/** A known AVP that is not one of the IETF for L2TPv3. */
 export interface ForeignAttribute {
   readonly vendor: number;
   /** The attribute type. */
   readonly type: number;
   readonly name: string;
-  /** Cannot be read: it is hidden. */
+  /** True if the value is hidden, so it cannot be read. */
   readonly isHidden: boolean;
   readonly value: Octets;
 }
 
 export interface Decoded {
-  /** What its sender speaks; an SCCRQ or SCCRP for both versions is L2TPv3. */
+  /** The protocol version. An SCCRQ or SCCRP for both versions counts as L2TPv3. */
   readonly version: 2 | 3;
   readonly header: Header;
-  /** Octets of it; what stands behind is not of it. */
+  /** Length of the message in octets; following octets do not belong to it. */
   readonly length: number;
-  /** null: without any AVP (ZLB), which acknowledges only. */
+  /** null: no AVP (ZLB), which only acknowledges. */
   readonly type: MessageType | "unknown" | null;
   readonly attributes: Attributes;
-  /** For people: what counts of it is in `attributes`. */
+  /** Only displayed: values that are used are in `attributes`. */
   readonly foreign: readonly ForeignAttribute[];
   readonly flaws: readonly Flaw[];
   readonly digests: readonly DigestPlace[];
 }
 
-/** Why a datagram is no control message; it is to be dropped. */
+/** The reason why a datagram is not a control message and must be dropped. */
 export interface Undecodable {
   readonly undecodable: string;
 }
 
-/** Why a message is undecodable that another protocol's end understands. */
+/** The reason for a message of L2TPv2. */
 export const OF_VERSION_2 = "L2TPv2";
 
-/** A message of L2TPv3. @param hiding null: hidden values cannot be read */
+/** Decodes a message of L2TPv3. @param hiding null: hidden values cannot be read */
 export function decodeMessage(
   octets: Octets,
   hiding: Omit<Hiding, "vector"> | null = null,
@@ -173,8 +172,8 @@ export function decodeMessage(
 }
 
 /**
- * A message of L2TPv3 or, for people to look at, of L2TPv2: its connection id is then the tunnel ID and, in the lower
- * 16 bits, the session ID.
+ * Decodes a message of L2TPv3 or, for display, of L2TPv2. The connection ID of L2TPv2 is the tunnel ID and, in the
+ * lower 16 bits, the session ID.
  * @param hiding null: hidden values cannot be read
  */
 export function decodeEither(
@@ -184,7 +183,7 @@ export function decodeEither(
   if (octets.length < HEADER_BYTES) return undecodable(`only ${octets.length} octets`);
   const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
   const flags = view.getUint16(0);
-  if ((flags & REQUIRED_FLAGS) !== REQUIRED_FLAGS) return undecodable("no control message");
+  if ((flags & REQUIRED_FLAGS) !== REQUIRED_FLAGS) return undecodable("not a control message");
   const said = flags & VERSION_MASK;
   if (said !== 3 && said !== 2) return undecodable(`version ${said}`);
   const length = view.getUint16(2);
@@ -229,7 +228,7 @@ interface Avp {
   readonly hidden: boolean;
   readonly vendor: number;
   readonly type: number;
-  /** Where in the message the value begins. */
+  /** Offset of the value in the message. */
   readonly at: number;
   readonly value: Octets;
 }
@@ -243,11 +242,11 @@ class AvpReader {
   readonly #octets: Octets;
   readonly #view: DataView;
   readonly #hiding: Omit<Hiding, "vector"> | null;
-  /** Of the last Random Vector AVP. */
+  /** Value of the last Random Vector AVP. */
   #vector: Octets | null = null;
-  /** Cisco's, until all of the IETF's have been read. */
+  /** Cisco's AVPs, which are evaluated after the IETF's. */
   readonly #cisco: CiscoAvp[] = [];
-  /** Where a digest may stand: behind the message type and other digests. */
+  /** AVP index at which a digest is permitted: after the message type and other digests. */
   #digestIndex = 1;
   #hasConnectionId = false;
 
@@ -257,12 +256,12 @@ class AvpReader {
     this.#hiding = hiding;
   }
 
-  /** Of who speaks L2TPv3, though the header says 2 (RFC 3931, 4.7.3). */
+  /** True if the sender supports L2TPv3, although the header has version 2 (RFC 3931, 4.7.3). */
   get isForBothVersions(): boolean {
     return this.#hasConnectionId && (this.type === "SCCRQ" || this.type === "SCCRP");
   }
 
-  /** Why the message cannot be taken apart; null: it can. */
+  /** Reads all AVPs. Returns why the message cannot be decoded; null: it can. */
   readAll(): string | null {
     let at = HEADER_BYTES;
     for (let index = 0; at < this.#octets.length; index++) {
@@ -270,7 +269,7 @@ class AvpReader {
       if (typeof found === "string") return found;
       at = found.at + found.value.length;
       if (index > 0) this.#read(found, index);
-      else if (!this.#readType(found)) return "no message type in front";
+      else if (!this.#readType(found)) return "no Message Type AVP at the start";
     }
     for (const avp of this.#cisco) this.#compare(avp);
     return null;
@@ -278,7 +277,7 @@ class AvpReader {
 
   #next(at: number): Avp | string {
     const left = this.#octets.length - at;
-    if (left < AVP_HEADER_BYTES) return `${left} octets behind the last AVP`;
+    if (left < AVP_HEADER_BYTES) return `${left} octets after the last AVP`;
     const bits = this.#view.getUint16(at);
     const length = bits & LENGTH_MASK;
     if (length < AVP_HEADER_BYTES || length > left) return `an AVP of ${length} octets in ${left}`;
@@ -330,7 +329,7 @@ class AvpReader {
     if (key !== undefined) return this.#readAttribute(key, avp);
     const name = version2Name(type);
     if (name === undefined) this.flaws.push(flaw("unknown", type, undefined, mandatory));
-    // What it says, and in which form, is no matter here.
+    // Its value and format are not checked.
     else this.#addForeign(name, avp);
   }
 
@@ -340,7 +339,7 @@ class AvpReader {
       const isFatal = avp.mandatory && !this.#canDoWithout(key, avp);
       this.flaws.push(flaw("malformed", avp.type, key, isFatal));
     }
-    // Of several the first counts.
+    // The first of several is used.
     else if (this.attributes[key] === undefined) {
       this.attributes = { ...this.attributes, [key]: decoded };
     }
@@ -358,13 +357,13 @@ class AvpReader {
     if (type === TYPE_CISCO_CONNECTION_ID) this.#hasConnectionId = true;
     const { means } = known;
     if (means === null) return;
-    // The one of Cisco's is a session's alone.
+    // Cisco's Tie Breaker is for sessions only.
     if (means === "tieBreaker" && (this.type === "SCCRQ" || this.type === "SCCRP")) return;
-    // Now: the vector that it is hidden with is the one in front of it.
+    // Decoded now, because the preceding Random Vector AVP applies to it.
     this.#cisco.push({ ...known, means, avp, decoded: this.#decode(means, avp) });
   }
 
-  /** The IETF's counts; where there is none, Cisco's does. */
+  /** Uses the IETF's AVP, or Cisco's if there is none. */
   #compare({ name, means, isBinding, avp, decoded }: CiscoAvp): void {
     const said = this.attributes[means];
     const { type, mandatory } = avp;
@@ -389,7 +388,7 @@ class AvpReader {
     return clear === undefined ? undefined : ATTRIBUTES[key].format.decode(clear);
   }
 
-  /** undefined: it is hidden from us. */
+  /** Returns the clear value; undefined: it is hidden and cannot be read. */
   #clear(key: AttributeKey, { hidden, type, value }: Avp): Octets | undefined {
     if (!hidden) return value;
     if (!ATTRIBUTES[key].mayBeHidden || this.#hiding === null || this.#vector === null) {
@@ -398,15 +397,15 @@ class AvpReader {
     return unhide({ ...this.#hiding, vector: this.#vector }, type, value);
   }
 
-  /** Of a malformed value. */
+  /** True if a malformed value can be ignored. */
   #canDoWithout(key: AttributeKey, avp: Avp): boolean {
-    // A cookie that cannot be is none; the one that is hidden from us would be missed in each frame.
+    // A malformed cookie counts as none. An unreadable hidden cookie cannot be ignored: each frame would lack it.
     if (key === "assignedCookie") return this.#clear(key, avp) !== undefined;
     const { type } = this;
     return type !== null && type !== "unknown" && isDispensable(type, key);
   }
 
-  /** Directly behind the message type, or behind another digest there; elsewhere it is none. */
+  /** Reads a digest. It is valid only directly after the message type or another digest. */
   #readDigest({ at, value, mandatory }: Avp, index: number): void {
     const hash = digestHashOf(value[0] ?? -1);
     const isRight = hash !== undefined && value.length === 1 + DIGEST_BYTES[hash];
@@ -428,17 +427,17 @@ class AvpReader {
 interface CiscoAvp extends CiscoAttribute {
   readonly means: AttributeKey;
   readonly avp: Avp;
-  /** undefined: malformed, or hidden from us. */
+  /** undefined: malformed, or hidden. */
   readonly decoded: unknown;
 }
 
-/** The AVP itself, of a vendor whose number is longer than usual. */
+/** Returns the inner AVP of an Extended Vendor ID AVP, or the AVP itself. */
 function extended(avp: Avp): Avp {
   const { vendor, type, value, hidden, at } = avp;
   if (vendor !== 0 || type !== TYPE_EXTENDED_VENDOR) return avp;
   if (hidden || value.length < EXTENDED_VENDOR_BYTES) return avp;
   const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
-  // The IETF's own are never written so.
+  // The IETF's AVPs never use this form.
   if (view.getUint32(0) === 0) return avp;
   return {
     ...avp,

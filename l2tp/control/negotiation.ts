@@ -1,28 +1,28 @@
-/** What two ends of a session agree on (RFC 3931, 5.4.4): pure, from what each has said. */
+/** Negotiation of a session (RFC 3931, 5.4.4): pure, from the messages of both ends. */
 import type { L2SpecificSublayer } from "../codec.ts";
 import type { Attributes } from "./attributes.ts";
 import { type CircuitStatus, decodeCircuitStatus } from "./circuit-status.ts";
 import { DisconnectResult, GeneralError } from "./result-code.ts";
 import type { ResultCode } from "./value-formats.ts";
 
-/** What we want of a session. */
+/** Our terms of a session. */
 export interface SessionTerms {
-  /** What the peer knows the circuit by. */
+  /** Identifies the circuit at the peer. */
   readonly remoteEndId: string;
   /** A number of the registry of RFC 4446. */
   readonly pseudowireType: number;
-  /** What we need on frames that come; the peer may need more. */
+  /** The sublayer that we require in received frames. The peer can require more. */
   readonly l2SpecificSublayer: L2SpecificSublayer;
-  /** Whether frames that come must be numbered. */
+  /** True if received frames must have sequence numbers. */
   readonly receiveSequencing: boolean;
-  /** Octets that a frame may have behind its Ethernet header; null: not said. */
+  /** Maximum octets after a frame's Ethernet header; null: not sent. */
   readonly interfaceMtu: number | null;
 }
 
-/** What the peer has said so far; later messages add to it. */
+/** The peer's terms so far; later messages add to them. */
 export interface PeerTerms {
   readonly sessionId: number;
-  /** What frames to the peer carry; 0, 8 or 16 hexadecimal digits. */
+  /** Cookie of frames to the peer: 0, 8 or 16 hexadecimal digits. */
   readonly cookie: string;
   readonly needsSublayer: boolean;
   readonly needsSequencing: boolean;
@@ -35,17 +35,17 @@ const UNKNOWN_PEER: PeerTerms = {
   cookie: "",
   needsSublayer: false,
   needsSequencing: false,
-  // As long as the peer says nothing else.
+  // The default until the peer sends a Circuit Status.
   circuit: { active: true, standby: false },
   interfaceMtu: null,
 };
 
 /** L2-Specific Sublayer Type. */
 const SUBLAYER = { None: 0, Default: 1 } as const;
-/** Data Sequencing Level: we number all frames or none. */
+/** Data Sequencing Level: we number all frames, or none. */
 const SEQUENCING = { None: 0, All: 2 } as const;
 
-/** What the peer has said with a message more. */
+/** Returns the peer's terms after another message. */
 export function peerTerms(said: Attributes, before: PeerTerms = UNKNOWN_PEER): PeerTerms {
   return {
     sessionId: said.localSessionId || before.sessionId,
@@ -64,13 +64,16 @@ export function peerTerms(said: Attributes, before: PeerTerms = UNKNOWN_PEER): P
   };
 }
 
-/** What a session carries, both ways. */
+/** The negotiated format of data messages. */
 export interface Agreement {
   readonly l2SpecificSublayer: L2SpecificSublayer;
   readonly sequencing: { readonly send: boolean; readonly receive: boolean };
 }
 
-/** Who needs a sublayer gets it, and sends it too: our data planes have one or none for both ways. */
+/**
+ * Returns the negotiated format. If one end requires the sublayer, both directions have it, because our datapaths do
+ * not support different directions.
+ */
 export function agree(ours: SessionTerms, theirs: PeerTerms): Agreement {
   const sublayer =
     ours.l2SpecificSublayer === "Default" || ours.receiveSequencing || theirs.needsSublayer;
@@ -80,7 +83,7 @@ export function agree(ours: SessionTerms, theirs: PeerTerms): Agreement {
   };
 }
 
-/** What we say of it. */
+/** Returns the AVPs that describe the format. */
 export function describeAgreement({ l2SpecificSublayer, sequencing }: Agreement): Attributes {
   return {
     l2SpecificSublayer: SUBLAYER[l2SpecificSublayer],
@@ -88,21 +91,21 @@ export function describeAgreement({ l2SpecificSublayer, sequencing }: Agreement)
   };
 }
 
-/** What we ask for, before the peer has said anything. */
+/** Returns the AVPs of our request. */
 export function describeTerms(terms: SessionTerms): Attributes {
   return describeAgreement(agree(terms, UNKNOWN_PEER));
 }
 
-/** Why a request or reply cannot be met; null: it can. */
+/** Returns why a request or reply is not acceptable, also for the peer; null: it is acceptable. */
 export function objection(ours: SessionTerms, said: Attributes): ResultCode | null {
   if (said.pseudowireType !== undefined && said.pseudowireType !== ours.pseudowireType) {
     return refuse(
       DisconnectResult.UnsupportedPseudowireType,
-      `pseudowire type ${said.pseudowireType}, not ${ours.pseudowireType}`,
+      `type ${said.pseudowireType}; configured: ${ours.pseudowireType}`,
     );
   }
   if ((said.l2SpecificSublayer ?? SUBLAYER.None) > SUBLAYER.Default) {
-    const words = `L2-specific sublayer ${said.l2SpecificSublayer}`;
+    const words = `unsupported L2-Specific Sublayer ${said.l2SpecificSublayer}`;
     return {
       result: DisconnectResult.GeneralError,
       error: GeneralError.OutOfRange,

@@ -1,4 +1,4 @@
-/** Octet strings, and their form as hexadecimal digits. */
+/** Octet strings, and hexadecimal digits. */
 
 export type Octets = Uint8Array<ArrayBuffer>;
 
@@ -14,7 +14,7 @@ export function concat(...parts: readonly Uint8Array[]): Octets {
   return whole;
 }
 
-/** In a time that does not say where they differ. */
+/** Compares in constant time. */
 export function sameOctets(one: Uint8Array, other: Uint8Array): boolean {
   if (one.length !== other.length) return false;
   let difference = 0;

@@ -1,7 +1,6 @@
 /**
- * Reads from a control message the few fields that decide, before it is decoded, whether it is
- * worth that. Works at an offset of a shared buffer, without allocation. Nothing here is
- * authenticated.
+ * Reads the fields of a control message that decide whether it is decoded. Works at an offset of a shared buffer,
+ * without allocation. The fields are not authenticated.
  */
 import { CISCO, CISCO_ACK } from "./foreign-attributes.ts";
 import { HEADER_BYTES } from "./message.ts";
@@ -18,13 +17,13 @@ const TYPE_AVP_BYTES = 8;
 const CISCO_ACK_KIND = CISCO * 0x1_0000 + CISCO_ACK;
 const TYPE_HOST_NAME = 7;
 const TYPE_ROUTER_ID = 60;
-/** No message that an end sends is told from another only behind that. */
+/** Messages of an end differ within this prefix. */
 const MAX_HASHED_BYTES = 256;
-/** As a signed number, which the engine keeps without a box. */
+/** The FNV offset as a signed number, which V8 stores unboxed. */
 const FNV_OFFSET = 0x811c_9dc5 | 0;
 const FNV_PRIME = 0x0100_0193;
 
-/** True if the header is that of a control message. @param end the offset behind the message */
+/** True if the header is that of a control message. @param end the offset after the message */
 export function hasHeader(view: DataView, at: number, end: number): boolean {
   if (end - at < HEADER_BYTES) return false;
   if ((view.getUint16(at) & REQUIRED_FLAGS) !== REQUIRED_FLAGS) return false;
@@ -32,7 +31,7 @@ export function hasHeader(view: DataView, at: number, end: number): boolean {
   return length >= HEADER_BYTES && length <= end - at;
 }
 
-/** As a signed number, which the engine keeps without a box. */
+/** Returns the ID as a signed number, which V8 stores unboxed. */
 export function connectionIdOf(view: DataView, at: number): number {
   return view.getInt32(at + 4);
 }
@@ -54,7 +53,7 @@ export function isAcknowledgement(view: DataView, at: number): boolean {
   return view.getUint16(at + 2) === HEADER_BYTES || typeOf(view, at) === MESSAGE_TYPES.ACK;
 }
 
-/** −1: no message type stands in front. */
+/** Returns the message type; −1: the message does not start with one. */
 function typeOf(view: DataView, at: number): number {
   if (view.getUint16(at + 2) < HEADER_BYTES + TYPE_AVP_BYTES) return -1;
   const avp = at + HEADER_BYTES;
@@ -65,15 +64,14 @@ function typeOf(view: DataView, at: number): number {
   return kind === 0 ? view.getUint16(avp + 6) : -1;
 }
 
-/** A hash of the message: the same for the same octets. */
+/** Returns a hash of the message's prefix. */
 export function contentOf(view: DataView, at: number, seed: number): number {
   const length = Math.min(view.getUint16(at + 2), MAX_HASHED_BYTES);
   return hash(view, at, at + length, FNV_OFFSET ^ seed);
 }
 
 /**
- * A hash of the names by which an end introduces itself in each SCCRQ and SCCRP, Host Name and
- * Router ID. 0: there are none.
+ * Returns a hash of Host Name and Router ID, which an end sends in each SCCRQ and SCCRP. 0: none.
  */
 export function introductionOf(view: DataView, at: number): number {
   const end = at + view.getUint16(at + 2);
@@ -83,7 +81,7 @@ export function introductionOf(view: DataView, at: number): number {
     if (length < AVP_HEADER_BYTES || length > end - avp) return 0;
     const type = view.getUint32(avp + 2);
     if (type === TYPE_HOST_NAME || type === TYPE_ROUTER_ID) {
-      // Ends may write them in either order.
+      // The order of the AVPs does not matter.
       hashed ^= hash(view, avp + 2, avp + length, FNV_OFFSET);
     }
     avp += length;

@@ -1,6 +1,6 @@
 /**
- * All that goes on between us and one peer of a tunnel: the connection that counts, those that are begun or are
- * ending, and the sessions that are wanted, for as long as they are.
+ * The signaling between us and one peer of a tunnel: the established connection, connections that are being set up or
+ * closed, and the configured sessions.
  */
 import { sameData } from "../same-data.ts";
 import type { Attributes } from "./attributes.ts";
@@ -30,25 +30,25 @@ export interface PeeringConfig {
   /** Unique among the peerings of an endpoint. */
   readonly name: string;
   readonly mode: TunnelControl["mode"];
-  /** Names the local endpoint where its datagrams come. */
+  /** Names the local endpoint that receives its datagrams. */
   readonly local: string;
   readonly remote: Endpoint;
-  /** Whether we begin; a peer's SCCRQ is welcome anyway. */
+  /** True if we initiate the connection. A peer's SCCRQ is always accepted. */
   readonly initiates: boolean;
   readonly connection: ConnectionSettings;
   readonly retry: BackoffSettings;
-  /** The ids of a quiescent connection. */
+  /** The control connection IDs of a quiescent connection. */
   readonly tunnelId: number;
   readonly peerTunnelId: number;
 }
 
-/** What happens to a peering, for its owner. */
+/** Receives the events of a peering. */
 export interface PeeringListener {
   up(name: string): void;
   down(name: string, ending: Ending): void;
-  /** It has not come up, for another reason than the last time. */
+  /** An attempt has failed, for another reason than before. */
   refused(name: string): void;
-  /** The peer does something otherwise than it should, and nothing ends for it: in words. */
+  /** The peer deviates from the RFC in a way that is tolerated. @param what a description */
   noted(name: string, what: string): void;
   sessionUp(name: string, session: EstablishedSession): void;
   peerCircuit(name: string, key: string, circuit: CircuitStatus): void;
@@ -57,7 +57,7 @@ export interface PeeringListener {
 
 export interface PeeringContext extends Pick<ConnectionEnvironment, "random" | "newSessionId"> {
   transmit(config: PeeringConfig, remote: Endpoint, octets: Octets): void;
-  /** An id that no connection has, for one of the peering. */
+  /** Returns a free connection ID for the peering. */
   newId(config: PeeringConfig): number;
   forget(connection: ControlConnection, peering: Peering): void;
   remember(connection: ControlConnection, peering: Peering): void;
@@ -65,37 +65,36 @@ export interface PeeringContext extends Pick<ConnectionEnvironment, "random" | "
 }
 
 /**
- * Begun by the peer, and not confirmed by it. The oldest makes room for one more, so the peer must
- * confirm before so many requests were admitted (admission.ts): that takes a second and a half at
- * least.
+ * Limit of connections that the peer has requested and not confirmed. A new one replaces the oldest, so the peer must
+ * confirm before this number of further requests is admitted (admission.ts), which takes at least 1.5 seconds.
  */
 const MAX_HALF_OPEN = 32;
-/** A peer has no more half-open than these; others are forged, and do not keep us from opening. */
+/** Plausible number of half-open connections of a real peer. More are forged, and do not prevent our own request. */
 const PLAUSIBLE_HALF_OPEN = 2;
-/** Over, and not yet acknowledged. */
+/** Limit of closed connections that wait for acknowledgement. */
 const MAX_LINGERING = 8;
-const TIE_LOST = "the peer's connection has won";
-/** Said of the peer's messages; the peer is not told, as anybody may have sent them. */
+const TIE_LOST = "the peer's connection won the tie breaker";
+/** Faults of messages in the peer's name. They are not sent to the peer, because the messages may be forged. */
 const UNSIGNED = "are not signed with our shared secret";
-const SIGNED = "are signed with a shared secret, and none is configured at this end";
+const SIGNED = "are signed with a shared secret, but none is configured on this node";
 const NOT_ACTIVE: CircuitStatus = { active: false, standby: false };
 
 interface WantedSession {
   readonly config: SessionConfig;
   readonly backoff: Backoff;
-  /** When its call is placed again; Infinity: it is not. */
+  /** Time of the next request; Infinity: none. */
   retryAt: number;
-  /** Why it was not established the last time, or is no longer. */
+  /** The last failure or end; null: none. */
   lastEnding: Ending | null;
 }
 
 export class Peering {
   readonly config: PeeringConfig;
-  /** The one that carries sessions; null: none is established. */
+  /** The established connection; null: none. */
   established: ControlConnection | null = null;
-  /** When that one was established. */
+  /** Time of its establishment. */
   upSince = 0;
-  /** Why there is none any more, or not yet. */
+  /** Why no connection is established; null: no failure yet. */
   lastEnding: Ending | null = null;
   readonly #context: PeeringContext;
   readonly #connections = new Set<ControlConnection>();
@@ -104,9 +103,9 @@ export class Peering {
   readonly #backoff: Backoff;
   #openAt = Number.POSITIVE_INFINITY;
   #isClosing = false;
-  /** Of connections that are no more. */
+  /** Unauthenticated messages of connections that no longer exist. */
   #droppedUnauthenticated = 0;
-  /** Since the last attempt, messages in the peer's name were not signed as they must be. */
+  /** True if messages in the peer's name failed authentication since the last attempt. */
   #hasUnsigned = false;
   #now = 0;
 
@@ -118,7 +117,7 @@ export class Peering {
     this.#now = now;
   }
 
-  /** Messages that were not signed as they must be. */
+  /** Number of messages that failed authentication. */
   get unauthenticated(): number {
     return this.connections.reduce(
       (sum, { counters }) => sum + counters.unauthenticated,
@@ -130,12 +129,12 @@ export class Peering {
     return [...this.#connections];
   }
 
-  /** Forgotten sessions end; new ones begin as soon as there is a connection. */
+  /** Configures a session. It is requested as soon as a connection is established. */
   putSession(config: SessionConfig, now: number): void {
     this.#now = now;
     const known = this.#sessions.get(config.key);
     if (known !== undefined && sameData(known.config, config)) return;
-    if (known !== undefined) this.#closeSession(config.key, "its configuration has changed");
+    if (known !== undefined) this.#closeSession(config.key, "the session configuration changed");
     const backoff = new Backoff(this.config.retry, this.#context.random);
     this.#sessions.set(config.key, { config, backoff, retryAt: now, lastEnding: null });
     this.poll(now);
@@ -148,7 +147,7 @@ export class Peering {
     this.#closeSession(key, "the session was deleted");
   }
 
-  /** Ours, as it was set last. */
+  /** Returns our circuit status. */
   circuitOf(key: string): CircuitStatus {
     return this.#circuits.get(key) ?? NOT_ACTIVE;
   }
@@ -163,28 +162,28 @@ export class Peering {
     return this.established?.sessionOf(key);
   }
 
-  /** What the ends have agreed on; undefined: not yet, or no longer. */
+  /** Returns the negotiated session; undefined: not established. */
   agreementOf(key: string): EstablishedSession | undefined {
     const session = this.sessionOf(key);
     return session?.phase === "established" ? session.established() : undefined;
   }
 
-  /** Why the session is not established; null: it is, or nothing has gone wrong yet. */
+  /** Returns why the session is not established; null: it is, or no attempt has failed yet. */
   lastEndingOf(key: string): Ending | null {
     return this.#sessions.get(key)?.lastEnding ?? null;
   }
 
-  /** Something else than a control message came from the peer. */
+  /** Notes that the peer sent data at that time. */
   hear(at: number): void {
     this.established?.hear(at);
   }
 
-  /** Whether a datagram that came there from there may be about it. */
+  /** True if a datagram from that address to that local endpoint can belong to the peering. */
   isWith(local: string, from: Pick<Endpoint, "address">): boolean {
     return this.config.local === local && this.config.remote.address === from.address;
   }
 
-  /** The connection that the peer has begun under that id. */
+  /** Returns the connection that the peer has requested with that ID. */
   begunBy(peerConnectionId: number | undefined): ControlConnection | undefined {
     if (peerConnectionId === undefined) return undefined;
     return this.connections.find(({ peer }) => peer.connectionId === peerConnectionId);
@@ -198,7 +197,7 @@ export class Peering {
     if (connection.isOver(now)) this.#drop(connection);
   }
 
-  /** While there is no connection, that is why. */
+  /** Notes a failed authentication as the reason, while no connection is established. */
   #noteUnsigned(): void {
     if (this.established !== null) return;
     this.#hasUnsigned = true;
@@ -211,7 +210,7 @@ export class Peering {
     return { by: "us", why, result: StopResult.NotAuthorized };
   }
 
-  /** An SCCRQ that none of our connections has begun with. False: it is one of ours that came back. */
+  /** Handles an SCCRQ that opens a new connection. Returns false if it is our own request, reflected. */
   receiveRequest(from: Endpoint, said: Attributes, octets: Octets, now: number): boolean {
     this.#now = now;
     if (this.config.mode === "Quiescent" || this.#isClosing) return false;
@@ -221,12 +220,12 @@ export class Peering {
     const connection = this.#connect(this.#context.newId(this.config), from);
     connection.receive(from, octets, now);
     if (connection.counters.unauthenticated > 0) this.#noteUnsigned();
-    // It was none, or not by who may.
+    // Not a valid SCCRQ, or not authenticated.
     if (!connection.hasBegun) this.#drop(connection);
     return true;
   }
 
-  /** Whoever sends our request back has no part in it. */
+  /** True if the request is our own, reflected. */
   #isOurs({ assignedConnectionId, tieBreaker }: Attributes): boolean {
     return this.connections.some(
       (connection) =>
@@ -234,17 +233,17 @@ export class Peering {
     );
   }
 
-  /** For one more in that state; the oldest goes. */
+  /** Drops the oldest connections in that state, so that one more fits. */
   #makeRoom(state: ControlConnection["state"], limit: number): void {
     const there = this.connections.filter((connection) => connection.state === state);
     for (const connection of there.slice(0, Math.max(0, there.length - limit + 1))) {
-      // First: the end of a connection that may be forged says nothing of the peer.
+      // Dropped first, so that the end of a possibly forged connection is not reported.
       this.#drop(connection);
-      connection.discard("others have begun since", this.#now);
+      connection.discard("replaced by newer requests", this.#now);
     }
   }
 
-  /** Says farewell; `isOver` when that is through. */
+  /** Closes all connections; `isOver` is true when that is complete. @param why is also sent to the peer */
   close(why: string, now: number): void {
     this.#now = now;
     this.#isClosing = true;
@@ -282,7 +281,7 @@ export class Peering {
 
   #open(): void {
     this.#openAt = Number.POSITIVE_INFINITY;
-    // What has begun opens, or closes and has us try again.
+    // A connection that is being set up opens, or its end schedules a retry.
     if (this.#count("established") + this.#count("wait-ctl-reply") > 0) return;
     if (this.#count("wait-ctl-conn") > 0 && !this.#seesForgery) {
       this.#openAt = this.#now + this.config.retry.firstMs;
@@ -300,7 +299,7 @@ export class Peering {
     return this.connections.filter((connection) => connection.state === state).length;
   }
 
-  /** Some of the requests in the peer's name are not the peer's. */
+  /** True if some requests in the peer's name must be forged. */
   get #seesForgery(): boolean {
     return this.#count("wait-ctl-conn") > PLAUSIBLE_HALF_OPEN;
   }
@@ -362,7 +361,7 @@ export class Peering {
     this.#context.forget(connection, this);
   }
 
-  /** Two that were begun at once: the lower tie breaker counts (5.4.3). */
+  /** Decides between simultaneous requests: the lower tie breaker wins (5.4.3). */
   #admit({ tieBreaker }: Attributes): ResultCode | null {
     const ours = this.connections.find(({ state }) => state === "wait-ctl-reply");
     if (ours === undefined) return null;
@@ -373,7 +372,7 @@ export class Peering {
     };
     const mine = ours.tieBreaker ?? "";
     if (tieBreaker === undefined || mine < tieBreaker) return lost;
-    // Among forged requests ours goes when the peer confirms its own (#opened).
+    // With forged requests, our request ends only when the peer confirms its own (#opened).
     if (mine === tieBreaker || !this.#seesForgery) ours.discard(TIE_LOST, this.#now);
     return mine === tieBreaker ? lost : null;
   }
@@ -393,13 +392,13 @@ export class Peering {
     this.#backoff.succeeded();
     this.lastEnding = null;
     this.#hasUnsigned = false;
-    // Those before it: a peer that has restarted knows nothing of them, and what it said before may still come.
+    // Older connections end: a restarted peer does not know them, and its old messages may still arrive.
     for (const other of this.connections) {
       if (other.state === "wait-ctl-reply") other.discard(TIE_LOST, this.#now);
     }
     for (const other of this.connections) {
       if (other === connection) break;
-      other.close("a newer connection has taken its place", StopResult.AlreadyExists, this.#now);
+      other.close("replaced by a newer connection", StopResult.AlreadyExists, this.#now);
     }
     this.#context.listener.up(this.config.name);
     for (const wanted of this.#sessions.values()) wanted.retryAt = this.#now;
@@ -413,12 +412,12 @@ export class Peering {
     this.established = null;
     const isSilence = ending.by !== "peer" && this.#hasUnsigned && !wasOurs;
     this.#hasUnsigned = false;
-    // The peer does answer, but not so that it could be believed.
+    // The peer answers, but its messages fail authentication.
     if (isSilence) this.#tell(this.#unsigned, false);
     else if (wasOurs || !this.#isTie(connection, ending)) this.#tell(ending, wasOurs);
     if (this.#isClosing) return;
     if (this.config.initiates || this.config.mode === "Quiescent") {
-      // Requests that come to nothing may be forged, and are no failures of ours.
+      // Failed requests of the peer may be forged, and do not count as our failures.
       const isOurs = wasOurs || connection.tieBreaker !== null;
       const pause = isOurs ? this.#backoff.next() : this.config.retry.firstMs;
       this.#openAt = Math.min(this.#openAt, this.#now + pause);
@@ -432,7 +431,7 @@ export class Peering {
     else if (before?.why !== ending.why) this.#context.listener.refused(this.config.name);
   }
 
-  /** Of two that were begun at once one goes, and the other goes on: nothing is over. */
+  /** True if the connection only lost against a simultaneous one, which continues. */
   #isTie(connection: ControlConnection, { by, why, result }: Ending): boolean {
     if (why === TIE_LOST) return true;
     if (result !== StopResult.AlreadyExists) return false;
@@ -452,7 +451,7 @@ export class Peering {
 
   #sessionClosed(connection: ControlConnection, { config }: ControlSession, ending: Ending): void {
     const wanted = this.#sessions.get(config.key);
-    // What another connection has replaced says nothing of the session.
+    // The end of a replaced connection is not a failure of the session.
     const isReplaced = this.established !== null && this.established !== connection;
     if (wanted?.config === config && !isReplaced) {
       if (ending.why !== CALL_LOST) wanted.lastEnding = ending;
@@ -465,8 +464,8 @@ export class Peering {
 }
 
 /**
- * Why no call may be placed with the peer: its Pseudowire Capabilities List lacks the type (RFC 3931, 5.4.3). null: a
- * call may be placed. The peer's own calls are taken, since a peer that places one carries the type.
+ * Returns why the session cannot be requested: the peer's Pseudowire Capabilities List lacks the type (RFC 3931,
+ * 5.4.3). null: it can. The peer's own requests are accepted, because a peer that sends one supports the type.
  */
 function lackOf(
   { pseudowireTypes }: PeerIdentity,
@@ -474,5 +473,5 @@ function lackOf(
 ): string | null {
   if (pseudowireTypes === null || pseudowireTypes.includes(pseudowireType)) return null;
   const theirs = describePseudowireTypes(pseudowireTypes) || "none";
-  return `the peer does not carry pseudowire type ${describePseudowireTypes([pseudowireType])}; its types: ${theirs}`;
+  return `the peer does not support pseudowire type ${describePseudowireTypes([pseudowireType])}; its types: ${theirs}`;
 }

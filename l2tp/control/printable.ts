@@ -1,7 +1,7 @@
-/** The longest text of a peer's that anybody is shown. */
+/** Maximum length of a displayed text from a peer. */
 const MAX_LENGTH = 255;
 
-/** A peer's text as people may see it: nothing in it moves a terminal's cursor. */
+/** Returns a peer's text for display, without control characters. */
 export function printable(text: string): string {
   return text.slice(0, MAX_LENGTH).replaceAll(/\p{Cc}/gu, "\u00b7");
 }

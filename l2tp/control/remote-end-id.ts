@@ -1,23 +1,25 @@
-/** Remote End IDs name circuits: text, or any octets. In memory each octet is one character (value-formats.ts). */
+/**
+ * Remote End IDs, which name circuits: text, or any octets. In memory each octet is one character (value-formats.ts).
+ */
 
 const PRINTABLE = /^[ -~]+$/;
 
-/** True if people can read it as text. */
+/** True if it is printable text. */
 export function isText(remoteEndId: string): boolean {
   return PRINTABLE.test(remoteEndId);
 }
 
-/** "002a". */
+/** Returns the octets in hexadecimal digits: "002a". */
 export function octetsOf(remoteEndId: string): string {
   return Array.from(remoteEndId, (character) =>
     character.charCodeAt(0).toString(16).padStart(2, "0"),
   ).join("");
 }
 
-/** The longest of a peer's that anybody is shown. */
+/** Maximum length of a displayed Remote End ID from a peer. */
 const MAX_SHOWN = 255;
 
-/** "lan" with its quotes; of octets that are no text: 0x002a. */
+/** Returns "lan" with quotes, or 0x002a if not printable text. */
 export function describeRemoteEndId(remoteEndId: string): string {
   const shown = remoteEndId.slice(0, MAX_SHOWN);
   if (isText(shown) || shown === "") return JSON.stringify(shown);

@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
 import { Repeats } from "./repeats.ts";
 
-it("knows a message that a sender repeats, and no other", () => {
+it("recognizes a retransmitted message, and no other", () => {
   const repeats = new Repeats();
-  // As RFC 3931 (4.2) has it.
+  // The schedule of RFC 3931 (4.2).
   const pauses = [1000, 2000, 4000, 8000, 8000, 8000, 8000, 8000, 8000, 8000];
   expect(repeats.isRepeat(7, 0)).toBe(false);
   let now = 0;
@@ -14,7 +14,7 @@ it("knows a message that a sender repeats, and no other", () => {
   }
 });
 
-it("knows none that is repeated at once, or for ever", () => {
+it("does not recognize a message that is repeated at once or too often", () => {
   const repeats = new Repeats();
   const count = (pause: number, tries: number) => {
     let found = 0;
@@ -26,14 +26,14 @@ it("knows none that is repeated at once, or for ever", () => {
   expect(count(1000, 1000)).toBeLessThan(20);
 });
 
-it("forgets a message in time", () => {
+it("forgets a message after the longest pause", () => {
   const repeats = new Repeats();
   expect(repeats.isRepeat(7, 0)).toBe(false);
   expect(repeats.isRepeat(7, 60_000)).toBe(false);
   expect(repeats.isRepeat(7, 61_000)).toBe(true);
 });
 
-it("remembers one among 20,000 others a second", () => {
+it("remembers a message among 20,000 others per second", () => {
   const repeats = new Repeats();
   let tag = 1;
   const flood = (from: number, to: number) => {
@@ -50,7 +50,7 @@ it("remembers one among 20,000 others a second", () => {
   expect(found.length).toBeGreaterThan(0.9 * kept.length);
 });
 
-it("bears clocks of any size, and any tag", () => {
+it("accepts clocks of any size, and any tag", () => {
   const repeats = new Repeats();
   for (const tag of [0, -1, 2 ** 31, -(2 ** 31)]) {
     expect(repeats.isRepeat(tag, 2 ** 32 - 500)).toBe(false);

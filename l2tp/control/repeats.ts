@@ -1,19 +1,17 @@
 /**
- * Recognizes messages that come again as a sender repeats what is not acknowledged: after a pause,
- * and a few times. A flood repeats at once, or never. The memory is fixed, so a flood cannot make
- * it grow.
+ * Recognizes retransmissions: repetitions after a pause, and only a few. A flood repeats at once, or never. The memory
+ * is fixed, so a flood cannot make it grow.
  */
 
-/** Messages that are remembered; a power of two. */
+/** Number of remembered messages; a power of two. */
 const SLOTS = 1 << 17;
 /**
- * No sender repeats sooner: RFC 3931 (4.2) recommends a second, and our own shortest pause is 100
- * ms.
+ * Shortest pause of a sender: RFC 3931 (4.2) recommends one second, and our shortest pause is 100 ms.
  */
 const MIN_PAUSE_MS = 75;
 /** Longer than the longest pause between two transmissions. */
 const MAX_PAUSE_MS = 20_000;
-/** A sender gives up after ten. */
+/** More than the ten retransmissions after which a sender gives up. */
 const MAX_REPEATS = 12;
 
 export class Repeats {
@@ -24,7 +22,7 @@ export class Repeats {
   /**
    * Remembers the message.
    * @param tag a hash of it
-   * @returns whether it comes again as a sender repeats it
+   * @returns true if it is a retransmission
    */
   isRepeat(tag: number, now: number): boolean {
     // 0 is an empty slot.

@@ -1,8 +1,8 @@
-/** Why control connections and sessions end, in words (RFC 3931, 5.4.2). */
+/** Result and error codes of StopCCN and CDN, with their texts (RFC 3931, 5.4.2). */
 import { printable } from "./printable.ts";
 import type { ResultCode } from "./value-formats.ts";
 
-/** Of a StopCCN. */
+/** Result codes of a StopCCN. */
 export const StopResult = {
   Clear: 1,
   GeneralError: 2,
@@ -13,7 +13,7 @@ export const StopResult = {
   StateMachine: 7,
 } as const;
 
-/** Of a CDN. */
+/** Result codes of a CDN. */
 export const DisconnectResult = {
   LossOfCarrier: 1,
   GeneralError: 2,
@@ -26,7 +26,7 @@ export const DisconnectResult = {
   StateMachine: 16,
 } as const;
 
-/** With a general error. */
+/** Error codes of a general error. */
 export const GeneralError = {
   None: 0,
   NoControlConnection: 1,
@@ -46,8 +46,8 @@ const STOP_WORDS: Readonly<Record<number, string>> = {
   3: "the control connection already exists",
   4: "not authorized to establish a control connection",
   5: "the protocol version is not supported",
-  6: "being shut down",
-  7: "finite state machine error or timeout",
+  6: "shutting down",
+  7: "state machine error or timeout",
 };
 
 const DISCONNECT_WORDS: Readonly<Record<number, string>> = {
@@ -58,23 +58,23 @@ const DISCONNECT_WORDS: Readonly<Record<number, string>> = {
   5: "no facilities",
   13: "lost the tie breaker",
   14: "unsupported pseudowire type",
-  15: "sequencing needs an L2-specific sublayer",
-  16: "finite state machine error or timeout",
+  15: "sequencing requires an L2-Specific Sublayer",
+  16: "state machine error or timeout",
 };
 
 const ERROR_WORDS: Readonly<Record<number, string>> = {
   1: "no control connection exists yet",
-  2: "a length is wrong",
-  3: "a value is out of range",
+  2: "wrong length",
+  3: "value out of range",
   4: "insufficient resources",
-  5: "invalid session id",
-  6: "a vendor-specific error",
+  5: "invalid session ID",
+  6: "vendor-specific error",
   7: "try another peer",
-  8: "an unknown AVP was mandatory",
+  8: "unknown mandatory AVP",
   9: "try another peer",
 };
 
-/** "general error: a length is wrong (4 octets of 2)". */
+/** Returns the text of a result code: "general error: wrong length (4 octets of 2)". */
 export function describeResult(
   of: "StopCCN" | "CDN",
   { result, error, message }: ResultCode,

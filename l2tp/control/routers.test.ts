@@ -106,7 +106,7 @@ describe("the routers' messages", () => {
     expect(reply.attributes.assignedConnectionId).toBe(0xbca70a2d);
   });
 
-  it("ask for sessions, and agree on them, but for what only DOCSIS knows", () => {
+  it("request and negotiate sessions, except AVPs of DOCSIS", () => {
     const request = decode(fromHex(ROUTERS.ICRQ));
     expect(request.attributes).toMatchObject({
       localSessionId: 0x4aa0f134,
@@ -127,7 +127,7 @@ describe("the routers' messages", () => {
     }
   });
 
-  it.each(["StopCCN", "ZLB", "HELLO"] as const)("%s has nothing wrong", (name) => {
+  it.each(["StopCCN", "ZLB", "HELLO"] as const)("%s has no fault", (name) => {
     const { flaws, type } = decode(fromHex(ROUTERS[name]));
     expect(flaws).toEqual([]);
     expect(type).toBe(name === "ZLB" ? null : name);
@@ -147,7 +147,7 @@ describe("an AVP of L2TPv2", () => {
     [16, call()],
   ] as const;
 
-  it.each(VERSION_2)("%i says nothing, whatever its form, and whether it is mandatory", (type) => {
+  it.each(VERSION_2)("%i is ignored in any format, mandatory or not", (type) => {
     for (const [number, rest] of MESSAGES) {
       for (const value of VALUES) {
         for (const flags of [0, M, 0x4000, M | 0x4000, M | 0x3c00]) {
@@ -163,12 +163,12 @@ describe("an AVP of L2TPv2", () => {
     }
   });
 
-  it.each([20, 58, 59, 77, 103, 1000])("%i is none", (type) => {
+  it.each([20, 58, 59, 77, 103, 1000])("%i is not one", (type) => {
     const found = decode(message(1, introduction(avp(type, "0001"))));
     expect(fatal(found)).toHaveLength(1);
   });
 
-  it("is of another vendor's where the vendor's number is long", () => {
+  it("can be another vendor's with an Extended Vendor ID", () => {
     const wide = (vendor: string) => avp(58, `${vendor}0007abcd`);
     const [flaw] = fatal(decode(message(1, introduction(wide("00012345")))));
     expect(flaw).toBe("unknown: AVP 7 of vendor 74565, and mandatory");
@@ -210,7 +210,7 @@ describe("a request whose header says version 2", () => {
 describe("Cisco's own AVP", () => {
   const { id: _i, capabilities: _c, ...names } = INTRODUCTION;
 
-  it("counts where the IETF's is not there", () => {
+  it("is used if the IETF's is missing", () => {
     const { attributes, flaws } = decode(
       message(1, [
         ...Object.values(names),
@@ -268,7 +268,7 @@ describe("Cisco's own AVP", () => {
     expect(fatal(broken)).toEqual([]);
   });
 
-  it("is read where it is hidden", () => {
+  it("is read if hidden", () => {
     const secret = fromHex("733363726574");
     const vector = fromHex("00112233445566778899aabbccddeeff");
     const hidden = hide(
@@ -286,17 +286,17 @@ describe("Cisco's own AVP", () => {
     expect(decode(message(1, avps), secret).attributes.assignedConnectionId).toBe(0xcc1f7e41);
   });
 
-  it("is refused where nobody knows it", () => {
+  it("is rejected if unknown", () => {
     const found = decode(message(1, introduction(cisco(99, "00"))));
     expect(fatal(found)).toEqual(["unknown: AVP 99 of vendor 9 (Cisco), and mandatory"]);
   });
 
-  it("may acknowledge in place of the message type", () => {
+  it("can acknowledge instead of the message type", () => {
     const octets = concat(fromHex("c80300140000002a00030005"), fromHex(cisco(0, "0000")));
     expect(decode(octets)).toMatchObject({ type: "ACK", flaws: [] });
   });
 
-  it("may be a digest in front of the IETF's", () => {
+  it("can be a digest before the IETF's", () => {
     const found = decode(message(6, [cisco(12, "00".repeat(16)), avp(59, `00${"00".repeat(16)}`)]));
     expect(found.flaws).toEqual([]);
     expect(found.digests).toHaveLength(1);
@@ -316,13 +316,13 @@ describe("a hidden cookie", () => {
     );
   const avps = (value: string) => call({}, avp(36, toHex(vector)), hidden(value));
 
-  it("of an impossible length is none; one that cannot be read ends the session", () => {
+  it("of an invalid length counts as none; an unreadable one ends the session", () => {
     expect(fatal(decode(message(10, avps("010203")), secret))).toEqual([]);
     expect(fatal(decode(message(10, avps("01020304"))))).toEqual(["malformed: Assigned Cookie"]);
   });
 });
 
-describe("what a router gets", () => {
+describe("a router receives", () => {
   const PEER = { address: "192.0.2.2", port: 1701 };
 
   /** An end of ours, and a router that says what it is told to. */
@@ -341,7 +341,7 @@ describe("what a router gets", () => {
       this.end.lcce.receive("UDP", PEER, octets, this.simulation.now);
     }
 
-    /** What we have said since it began. */
+    /** Our messages since its start. */
     get answers(): Decoded[] {
       return this.simulation.trace.slice(this.#from).map((octets) => decode(octets));
     }
@@ -361,7 +361,7 @@ describe("what a router gets", () => {
     }
   }
 
-  it.each([2, 3])("is an SCCRP of version 3 for its SCCRQ of version %i", (version) => {
+  it.each([2, 3])("an SCCRP of version 3 for its SCCRQ of version %i", (version) => {
     const exchange = new Exchange();
     const octets = fromHex(ROUTERS.SCCRQ);
     octets[1] = version;
@@ -379,11 +379,11 @@ describe("what a router gets", () => {
       "half a type",
       [avp(62, "000c05")],
       [
-        "SCCRQ was taken, although malformed: Pseudowire Capabilities List",
-        "SCCRQ was taken, although missing: Pseudowire Capabilities List",
+        "accepted SCCRQ despite a fault: malformed: Pseudowire Capabilities List",
+        "accepted SCCRQ despite a fault: missing: Pseudowire Capabilities List",
       ],
     ],
-    ["no list", [], ["SCCRQ was taken, although missing: Pseudowire Capabilities List"]],
+    ["no list", [], ["accepted SCCRQ despite a fault: missing: Pseudowire Capabilities List"]],
   ])("is an SCCRP and an ICRP for %s and a call for Ethernet", (_, list, notes) => {
     const exchange = new Exchange();
     exchange.say(message(1, [...Object.values(INTRODUCTION).slice(0, 3), ...list]));
@@ -394,7 +394,7 @@ describe("what a router gets", () => {
     expect(exchange.end.notes).toEqual(notes);
   });
 
-  it("is nothing for an SCCRQ of L2TPv2", () => {
+  it("nothing for an SCCRQ of L2TPv2", () => {
     const exchange = new Exchange();
     exchange.say(
       message(1, [avp(2, "0100"), avp(3, "00000003"), avp(7, "6e"), avp(9, "0001")], {
@@ -403,7 +403,7 @@ describe("what a router gets", () => {
     );
     expect(exchange.answers).toEqual([]);
     expect(exchange.end.lcce.verdicts.undecodable).toBe(1);
-    expect(exchange.end.notes).toEqual(["the peer speaks L2TPv2, and we L2TPv3 alone"]);
+    expect(exchange.end.notes).toEqual(["the peer uses L2TPv2; only L2TPv3 is supported"]);
   });
 
   it.each([
@@ -427,7 +427,7 @@ describe("what a router gets", () => {
     }
   });
 
-  it("is addressed to the id that its own StopCCN tells", () => {
+  it("messages with the ID of its StopCCN", () => {
     const exchange = new Exchange(true);
     const { assignedConnectionId: to } = decode(exchange.simulation.trace[0] as Octets).attributes;
     exchange.say(message(4, [avp(1, "0001"), INTRODUCTION.id], { to, nr: 1 }));
@@ -437,7 +437,7 @@ describe("what a router gets", () => {
     });
   });
 
-  it("is an ICRP that repeats the pseudowire type, and does not insist on it", () => {
+  it("an ICRP with the pseudowire type, which is not mandatory there", () => {
     const exchange = new Exchange();
     const to = exchange.meet();
     exchange.say(message(10, call(), { to, ns: 2, nr: 1 }));
@@ -471,14 +471,14 @@ describe("what a router gets", () => {
     });
   });
 
-  it("is noted what is not as it should be", () => {
+  it("an answer despite tolerated faults, which are noted", () => {
     const exchange = new Exchange();
     const to = exchange.meet();
     exchange.say(message(10, call({ serial: "" }), { to, ns: 2, nr: 1 }));
-    expect(exchange.end.notes).toEqual(["ICRQ was taken, although missing: Serial Number"]);
+    expect(exchange.end.notes).toEqual(["accepted ICRQ despite a fault: missing: Serial Number"]);
   });
 
-  it("is a CDN to its session id, whatever is wrong with its reply", () => {
+  it("a CDN with its session ID after any fault of its reply", () => {
     for (const wrong of [
       avp(1000, "00"),
       avp(2, "00", { vendor: CABLELABS }),
@@ -500,7 +500,7 @@ describe("what a router gets", () => {
     }
   });
 
-  it("is no trouble by acknowledgements that come again", () => {
+  it("no error for repeated acknowledgements", () => {
     const exchange = new Exchange();
     const to = exchange.meet();
     const zlb = fromHex("c803000c000000000002000100");
@@ -513,7 +513,7 @@ describe("what a router gets", () => {
     });
   });
 
-  it("is a tunnel that is not shown as closed, though its own request has lost", () => {
+  it("an open tunnel although its own request lost the tie breaker", () => {
     const exchange = new Exchange(true);
     exchange.say(message(1, introduction(avp(5, "ff".repeat(8)))));
     expect(exchange.answer("StopCCN").attributes.resultCode).toMatchObject({ result: 3 });

@@ -1,6 +1,6 @@
 /**
- * The states of a session, by who asked for it and what kind of call it is (RFC 3931, 7.3 and 7.4). Who wins a tie
- * breaker refuses the other's request, and nothing changes: see connection.ts.
+ * The state tables of a session, by role and kind of call (RFC 3931, 7.3 and 7.4). The winner of a tie breaker refuses
+ * the other request without a change of state: see sessions.ts.
  */
 import { StateTable } from "./state-table.ts";
 

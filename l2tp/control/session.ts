@@ -1,4 +1,4 @@
-/** One session of a control connection: its state table at work. Time and chance come from outside. */
+/** One session of a control connection, driven by its state table. Time and random values come from the caller. */
 import type { Attributes } from "./attributes.ts";
 import { type CircuitStatus, encodeCircuitStatus } from "./circuit-status.ts";
 import type { MessageType } from "./message-type.ts";
@@ -22,17 +22,17 @@ import {
 } from "./session-tables.ts";
 import type { ResultCode } from "./value-formats.ts";
 
-/** A session as its owner wants it. */
+/** The configuration of a session. */
 export interface SessionConfig extends SessionTerms {
   /** Unique among the sessions of the endpoint. */
   readonly key: string;
-  /** The request with which we place the call; null: we wait for the peer's. */
+  /** The request that we send; null: we wait for the peer's request. */
   readonly callRequest: "ICRQ" | "OCRQ" | null;
-  /** What frames that come must carry: 0, 8 or 16 hexadecimal digits; null: chosen by chance. */
+  /** Required cookie of received frames: 0, 8 or 16 hexadecimal digits; null: random. */
   readonly rxCookie: string | null;
 }
 
-/** What a session that carries frames carries them with. */
+/** The negotiated values of an established session. */
 export interface EstablishedSession extends Agreement {
   readonly key: string;
   readonly sessionId: number;
@@ -43,20 +43,20 @@ export interface EstablishedSession extends Agreement {
   readonly peerMtu: number | null;
 }
 
-/** Why a session is over. */
+/** The end of a session or connection. */
 export interface Ending {
   readonly by: "us" | "peer" | "connection";
   readonly why: string;
-  /** The code that was said, where one was. */
+  /** The result code of the message; null: none was sent. */
   readonly result: number | null;
 }
 
-/** One that a StopCCN or CDN tells. */
+/** Returns the ending that a StopCCN or CDN describes. */
 export function endingOf(by: "us" | "peer", of: "StopCCN" | "CDN", code: ResultCode): Ending {
   return { by, why: describeResult(of, code), result: code.result };
 }
 
-/** What a session needs of its connection. */
+/** Services that a session needs from its connection. */
 export interface SessionHost {
   send(type: MessageType, attributes: Attributes): void;
   established(session: ControlSession): void;
@@ -65,7 +65,7 @@ export interface SessionHost {
   over(session: ControlSession, ending: Ending): void;
 }
 
-export const CALL_LOST = "the peer's call has won";
+export const CALL_LOST = "the peer's session request won the tie breaker";
 
 const NAMES = {
   ICRQ: { request: "ICRQ", reply: "ICRP", connected: "ICCN" },
@@ -75,19 +75,19 @@ const NAMES = {
 export class ControlSession {
   readonly config: SessionConfig;
   readonly role: SessionRole;
-  /** What we receive on. Each attempt has another: nobody mixes up what is said of one with the next. */
+  /** The session ID in received messages. Each attempt has a new one, so that messages are not mixed up. */
   readonly localId: number;
   readonly rxCookie: string;
-  /** 16 hexadecimal digits; null: we have asked for nothing. */
+  /** 16 hexadecimal digits; null: we sent no request. */
   readonly tieBreaker: string | null;
   phase: SessionPhase = "idle";
   peer: PeerTerms;
   #circuit: CircuitStatus;
-  /** Of our circuit, as the peer knows it. */
+  /** Status of our circuit that was last sent to the peer. */
   #told = 0;
   readonly #serialNumber: number;
   readonly #host: SessionHost;
-  /** What we say when we send a CDN. */
+  /** The result code of our CDN. */
   #reason: ResultCode = { result: DisconnectResult.Administrative };
   #ending: Ending | null = null;
 
@@ -95,7 +95,7 @@ export class ControlSession {
     config: SessionConfig,
     role: SessionRole,
     circuit: CircuitStatus,
-    chance: {
+    random: {
       readonly localId: number;
       readonly rxCookie: string;
       readonly tieBreaker: string | null;
@@ -105,10 +105,10 @@ export class ControlSession {
   ) {
     this.config = config;
     this.role = role;
-    this.localId = chance.localId;
-    this.rxCookie = chance.rxCookie;
-    this.tieBreaker = chance.tieBreaker;
-    this.#serialNumber = chance.serialNumber;
+    this.localId = random.localId;
+    this.rxCookie = random.rxCookie;
+    this.tieBreaker = random.tieBreaker;
+    this.#serialNumber = random.serialNumber;
     this.#circuit = circuit;
     this.#host = host;
     this.peer = peerTerms({});
@@ -118,28 +118,28 @@ export class ControlSession {
     return this.role.startsWith("ICRQ") ? NAMES.ICRQ : NAMES.OCRQ;
   }
 
-  /** We place a call. */
+  /** Sends our request. */
   open(): void {
     this.#handle("local open");
     this.#handle("control connection open");
   }
 
-  /** The peer asks for the session, and the config is for it. */
+  /** Handles the peer's request for this session. */
   accept(said: Attributes): void {
     this.peer = peerTerms(said);
     const why = objection(this.config, said);
     if (why !== null) this.#reason = why;
     this.#handle(why === null ? "request, acceptable" : "request, not acceptable");
-    // Ours have no switch to dial: the circuit is there.
+    // There is no call to place: the circuit exists.
     if (this.phase === "wait-cs-answer") this.#handle("call placed");
   }
 
-  /** Whatever else is wrong with a message: a CDN, too, is addressed to it (5.4.4). */
+  /** Learns the peer's ID even from a faulty message, because a CDN must carry it (5.4.4). */
   learnId({ localSessionId = 0 }: Attributes): void {
     if (this.peer.sessionId === 0) this.peer = { ...this.peer, sessionId: localSessionId };
   }
 
-  /** A message about this session. */
+  /** Handles a message of this session. */
   receive(type: MessageType, said: Attributes): void {
     if (type === "CDN") return this.#disconnected(said);
     if (type === "SLI") return this.#hearCircuit(said);
@@ -156,7 +156,7 @@ export class ControlSession {
     this.#handle(`${kind}, ${why === null ? "acceptable" : "not acceptable"}` as SessionEvent);
   }
 
-  /** Whether the peer may say so now. */
+  /** True if the state permits the message. */
   #isExpected(kind: string): boolean {
     return (
       SESSION_TABLES[this.role].find(this.phase, `${kind}, acceptable` as SessionEvent)?.next !==
@@ -169,20 +169,20 @@ export class ControlSession {
     return objection(this.config, said);
   }
 
-  /** The peer asks for the same circuit, and has the lower tie breaker. It is over; the peer's call counts. */
+  /** Ends the session: the peer requests the same circuit, and has the lower tie breaker. */
   loseTie(): void {
     this.#ending = { by: "us", why: CALL_LOST, result: null };
     this.#handle("request, lose tie breaker");
   }
 
-  /** The owner wants it no longer. */
+  /** Closes the session. @param why a reason that is also sent to the peer */
   close(why: string, result: number = DisconnectResult.Administrative): void {
     this.#reason = { result, error: GeneralError.None, message: why };
     this.#ending = { by: "us", why, result };
     this.#handle("local close");
   }
 
-  /** Something about it is wrong: says so, and is over. */
+  /** Ends the session with a CDN because of a fault. */
   abort(reason: ResultCode): void {
     if (this.phase === "idle") return;
     this.#reason = reason;
@@ -192,7 +192,7 @@ export class ControlSession {
     this.#do("clean up");
   }
 
-  /** The control connection is gone: nothing is said. */
+  /** Ends the session without a message, because the control connection has ended. */
   lose(why: string): void {
     if (this.phase === "idle") return;
     this.phase = "idle";
@@ -200,28 +200,29 @@ export class ControlSession {
     this.#do("clean up");
   }
 
-  /** Our circuit has changed. */
+  /** Sets the status of our circuit, and signals a change. */
   setCircuit(circuit: CircuitStatus): void {
     this.#circuit = circuit;
     if (this.phase === "established") this.#tellCircuit();
   }
 
-  /** Unless the peer knows: it may have changed since our last message. */
+  /** Signals the circuit status if it has changed since our last message. */
   #tellCircuit(): void {
     const before = this.#told;
     const circuitStatus = this.#circuitStatus();
     if (circuitStatus !== before) this.#host.send("SLI", { ...this.#ids(), circuitStatus });
   }
 
-  /** For a message that is sent now. */
+  /** Returns the status for a message that is sent now. */
   #circuitStatus(): number {
     this.#told = encodeCircuitStatus(this.#circuit);
     return this.#told;
   }
 
-  /** @throws RangeError before it is established */
+  /** Returns the negotiated values. @throws RangeError before the session is established */
   established(): EstablishedSession {
-    if (this.phase !== "established") throw new RangeError(`session ${this.config.key}`);
+    if (this.phase !== "established")
+      throw new RangeError(`session ${this.config.key} is not established`);
     return {
       key: this.config.key,
       sessionId: this.localId,
@@ -286,7 +287,7 @@ export class ControlSession {
         return this.#host.over(this, this.#ending ?? endingOf("us", "CDN", this.#reason));
       case "open control connection":
       case "place call":
-        // The connection is open when we get here, and there is nothing to dial.
+        // The connection is already open, and there is no call to place.
         return;
     }
   }
@@ -319,6 +320,6 @@ function missingId(): ResultCode {
   return {
     result: DisconnectResult.GeneralError,
     error: GeneralError.InvalidSessionId,
-    message: "a local session id of 0",
+    message: "local session ID 0",
   };
 }

@@ -1,4 +1,4 @@
-/** The sessions of one control connection: which message is for which of them, and which of two wins a tie. */
+/** The sessions of one control connection: dispatches messages, and decides ties. */
 import type { Attributes } from "./attributes.ts";
 import type { CircuitStatus } from "./circuit-status.ts";
 import { complaint, type Flaw } from "./flaw.ts";
@@ -12,24 +12,24 @@ import type { ResultCode } from "./value-formats.ts";
 const COOKIE_OCTETS = 8;
 export const TIE_BREAKER_OCTETS = 8;
 
-/** What sessions have of the world outside. */
+/** Services that sessions need from their owner. */
 export interface SessionSurroundings {
-  /** Octets that nobody can guess. */
+  /** Returns unpredictable octets. */
   random(count: number): Octets;
-  /** A session id that nobody has at the local endpoint. */
+  /** Returns a session ID that is free at the local endpoint. */
   newSessionId(): number;
-  /** The session that an ICRQ or OCRQ is for; or why there is none. */
+  /** Returns the session that an ICRQ or OCRQ asks for, or the reason of its refusal. */
   match(said: Attributes): SessionConfig | ResultCode;
-  /** The circuit of one of our sessions, now. */
+  /** Returns the present circuit status of a session. */
   circuit(key: string): CircuitStatus;
 }
 
 export class Sessions {
-  /** By our session id. */
+  /** Sessions by our session ID. */
   readonly #sessions = new Map<number, ControlSession>();
-  /** There is one for a key at a time: see `tie`. */
+  /** One session per key: see `tie`. */
   readonly #byKey = new Map<string, ControlSession>();
-  /** Not established yet, and when they are to be; the oldest first. */
+  /** Deadlines of sessions that are not established yet, oldest first. */
   readonly #pending = new Map<ControlSession, number>();
   readonly #surroundings: SessionSurroundings;
   readonly #host: SessionHost;
@@ -62,7 +62,7 @@ export class Sessions {
     return this.#byKey.get(key);
   }
 
-  /** Places a call. */
+  /** Sends the request of a session. */
   open(config: SessionConfig, now: number): void {
     if (config.callRequest !== null)
       this.#create(config, `${config.callRequest} sender`, true, now).open();
@@ -72,9 +72,9 @@ export class Sessions {
     if (type === "ICRQ" || type === "OCRQ") return this.#request(type, said, fatal, now);
     const session = this.#find(said);
     if (session === undefined) {
-      // Whoever talks of what is gone is told so, and a CDN is never answered.
+      // Messages of unknown sessions are refused, except those that need no answer, such as a CDN.
       if (type !== "CDN" && type !== "WEN" && type !== "SLI") {
-        this.#refuse(said, invalidId("nobody has this session"));
+        this.#refuse(said, invalidId("unknown session ID"));
       }
       return;
     }
@@ -85,7 +85,7 @@ export class Sessions {
     session.receive(type, said);
   }
 
-  /** Gives up what should be established by now. */
+  /** Aborts sessions whose setup has timed out. */
   poll(now: number): void {
     const reason = {
       result: DisconnectResult.StateMachine,
@@ -100,12 +100,12 @@ export class Sessions {
     return oldest;
   }
 
-  /** The connection is gone. */
+  /** Ends all sessions, because the connection has ended. */
   lose(why: string): void {
     for (const session of this.all) session.lose(why);
   }
 
-  /** By our id; and by the peer's while it does not know ours (5.4.4, Remote Session ID). */
+  /** Finds a session by our ID, or by the peer's ID while the peer does not know ours (5.4.4, Remote Session ID). */
   #find({ localSessionId, remoteSessionId }: Attributes): ControlSession | undefined {
     if (remoteSessionId) return this.#sessions.get(remoteSessionId);
     if (!localSessionId) return undefined;
@@ -114,7 +114,7 @@ export class Sessions {
 
   #request(type: "ICRQ" | "OCRQ", said: Attributes, fatal: Flaw | undefined, now: number): void {
     if (fatal !== undefined) return this.#refuse(said, complaint(fatal));
-    if (!said.localSessionId) return this.#refuse(said, invalidId("a local session id of 0"));
+    if (!said.localSessionId) return this.#refuse(said, invalidId("local session ID 0"));
     const config = this.#surroundings.match(said);
     if (!("key" in config)) return this.#refuse(said, config);
     const known = this.of(config.key);
@@ -123,7 +123,7 @@ export class Sessions {
     this.#create(config, `${type} recipient`, false, now).accept(said);
   }
 
-  /** The ids as the peer has said them, the other way round. */
+  /** Sends a CDN with the peer's IDs in swapped roles. */
   #refuse({ localSessionId, remoteSessionId }: Attributes, resultCode: ResultCode): void {
     const ids = { localSessionId: remoteSessionId ?? 0, remoteSessionId: localSessionId ?? 0 };
     this.#host.send("CDN", { resultCode, ...ids });
@@ -131,13 +131,13 @@ export class Sessions {
 
   #create(config: SessionConfig, role: SessionRole, asks: boolean, now: number): ControlSession {
     const { random, circuit, newSessionId } = this.#surroundings;
-    const chance = {
+    const drawn = {
       localId: newSessionId(),
       rxCookie: config.rxCookie ?? toHex(random(COOKIE_OCTETS)),
       tieBreaker: asks ? toHex(random(TIE_BREAKER_OCTETS)) : null,
       serialNumber: ++this.#serialNumber,
     };
-    const session = new ControlSession(config, role, circuit(config.key), chance, this.#host);
+    const session = new ControlSession(config, role, circuit(config.key), drawn, this.#host);
     this.#sessions.set(session.localId, session);
     this.#byKey.set(config.key, session);
     this.#pending.set(session, now + this.#setupMs);
@@ -146,13 +146,13 @@ export class Sessions {
 }
 
 /**
- * What becomes of a request for a circuit that we have a session for (5.4.4, Session Tie Breaker). null: the request
- * counts, and the session is gone.
+ * Decides about a request for a circuit that already has a session (5.4.4, Session Tie Breaker).
+ * @returns the reason of its refusal; null: the request wins, and the session has ended
  */
 function tie(session: ControlSession, { tieBreaker }: Attributes): ResultCode | null {
   const lost = { result: DisconnectResult.LostTieBreaker };
   if (session.phase !== "wait-reply") {
-    const message = "there is a session for this Remote End ID";
+    const message = "Remote End ID already in use";
     return { result: DisconnectResult.NoFacilitiesNow, error: GeneralError.None, message };
   }
   const ours = session.tieBreaker;
@@ -162,7 +162,7 @@ function tie(session: ControlSession, { tieBreaker }: Attributes): ResultCode | 
     session.loseTie();
     return null;
   } else if (ours < tieBreaker) return lost;
-  // Neither wins: both give up, and begin anew.
+  // Equal tie breakers: both ends abort, and retry.
   session.abort(lost);
   return lost;
 }

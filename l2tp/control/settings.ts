@@ -1,4 +1,4 @@
-/** How a control connection and its sessions are configured: plain data. */
+/** Configuration of a control connection and its sessions, as plain data. */
 
 export interface Endpoint {
   readonly address: string;
@@ -6,48 +6,50 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** How a tunnel's control connection is held (RFC 3931). A tunnel without one is static. */
+/** Settings of a tunnel's control connection (RFC 3931). A tunnel without one is static. */
 export type TunnelControl = ManagedControl | QuiescentControl;
 
-/** The ends set up the control connection, and its sessions. */
+/** The ends negotiate the control connection and its sessions. */
 export interface ManagedControl extends ControlSettings {
   readonly mode: "Managed";
-  /** Remotes that take over when the tunnel's own is gone, in the order of preference. */
+  /** Backups, in order of preference. */
   readonly backups: readonly Endpoint[];
 }
 
-/** Both ends are configured, and only ask whether the other lives. */
+/** Both ends are configured, and only exchange HELLO messages. */
 export interface QuiescentControl extends ControlSettings {
   readonly mode: "Quiescent";
   readonly backups: readonly [];
 }
 
 interface ControlSettings {
-  /** Whether we send the SCCRQ. */
+  /** True if we send the SCCRQ. */
   readonly initiates: boolean;
   readonly hostName: string;
   readonly routerId: number;
-  /** In hexadecimal digits; none: without authentication. A second is for a change of the secret. */
+  /** Shared secrets in hexadecimal digits; empty: no authentication. A second one is for rotation. */
   readonly secrets: readonly string[];
   readonly digest: "md5" | "sha1";
   readonly hidesValues: boolean;
   readonly helloMs: number;
-  /** null: when retransmission has ended. */
+  /** Silence after which the peer is down, in milliseconds; null: when retransmission ends. */
   readonly deadAfterMs: number | null;
   readonly retransmitMs: number;
   readonly retransmitCapMs: number;
   readonly maxRetransmits: number;
 }
 
-/** How a session of a managed tunnel is signalled. */
+/** Signaling settings of a session in a managed tunnel. */
 export interface SessionControl {
   readonly remoteEndId: string;
-  /** The request with which we place the call; null: we wait for the peer's. The datapath's socket has this name. */
+  /**
+   * The request that we send; null: we wait for the peer's. The field has this name in the datapath's socket protocol.
+   */
   readonly places: "ICRQ" | "OCRQ" | null;
   /** A number of the registry of RFC 4446. */
   readonly pseudowireType: number;
-  /** Hexadecimal digits; null: by chance. */
+  /** Hexadecimal digits; null: random. */
   readonly rxCookie: string | null;
-  /** Of the pod's interface. */
+  /** Status of the pod's interface. */
   readonly circuit: { readonly active: boolean; readonly standby: boolean };
 }

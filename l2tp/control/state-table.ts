@@ -1,4 +1,4 @@
-/** State machines as the RFC's tables have them: rows of state, event, action and new state. */
+/** State machines in the form of the RFC's tables: rows of state, event, actions and next state. */
 
 export interface Transition<State, Action> {
   readonly actions: readonly Action[];
@@ -15,7 +15,7 @@ export type Row<State, Event, Action> = readonly [
 export class StateTable<State extends string, Event extends string, Action extends string> {
   readonly #transitions = new Map<string, Transition<State, Action>>();
 
-  /** @throws RangeError where two rows are about the same */
+  /** @throws RangeError if two rows have the same state and event */
   constructor(rows: readonly Row<State, Event, Action>[]) {
     for (const [states, events, actions, next] of rows) {
       for (const state of [states].flat() as State[]) {
@@ -30,7 +30,7 @@ export class StateTable<State extends string, Event extends string, Action exten
     this.#transitions.set(key, transition);
   }
 
-  /** undefined: the RFC has no row; the event changes nothing. */
+  /** Returns the transition; undefined: the RFC has no row, and the event is ignored. */
   find(state: State, event: Event): Transition<State, Action> | undefined {
     return this.#transitions.get(keyOf(state, event));
   }

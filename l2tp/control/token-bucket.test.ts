@@ -4,7 +4,7 @@ import { TokenBucket } from "./token-bucket.ts";
 const takes = (bucket: TokenBucket, now: number, tries: number): number =>
   Array.from({ length: tries }, () => bucket.take(now)).filter((taken) => taken).length;
 
-it("gives a burst at once, and then its rate", () => {
+it("permits a burst at once, and then its rate", () => {
   const bucket = new TokenBucket({ burst: 10, perSecond: 100 });
   expect(takes(bucket, 5000, 20)).toBe(10);
   expect(takes(bucket, 5009, 20)).toBe(0);
@@ -12,13 +12,13 @@ it("gives a burst at once, and then its rate", () => {
   expect(takes(bucket, 5050, 20)).toBe(4);
 });
 
-it("saves no more than its burst", () => {
+it("accumulates no more than its burst", () => {
   const bucket = new TokenBucket({ burst: 10, perSecond: 100 });
   expect(takes(bucket, 0, 10)).toBe(10);
   expect(takes(bucket, 1e9, 100)).toBe(10);
 });
 
-it("gives its rate to a caller that asks all the time", () => {
+it("permits its rate to a continuous caller", () => {
   const bucket = new TokenBucket({ burst: 10, perSecond: 100 });
   let taken = 0;
   for (let now = 0; now < 10_000; now += 0.05) if (bucket.take(now)) taken++;
@@ -26,7 +26,7 @@ it("gives its rate to a caller that asks all the time", () => {
   expect(taken).toBeLessThanOrEqual(10 + 1000);
 });
 
-it("gives nothing while the clock stands still or goes back", () => {
+it("permits nothing while the clock stops or goes back", () => {
   const bucket = new TokenBucket({ burst: 1, perSecond: 1000 });
   expect(bucket.take(100)).toBe(true);
   expect(bucket.take(50)).toBe(false);

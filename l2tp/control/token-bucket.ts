@@ -1,7 +1,7 @@
-/** A budget over time: a burst at once, and a steady rate after it. It has no clock of its own. */
+/** A rate limit with bursts. Time comes from the caller. */
 
 export interface Budget {
-  /** The most that can be taken at once. */
+  /** Maximum number of tokens at once. */
   readonly burst: number;
   readonly perSecond: number;
 }
@@ -12,14 +12,14 @@ export class TokenBucket {
   #tokens: number;
   #filledAt = Number.NEGATIVE_INFINITY;
 
-  /** It begins full. */
+  /** Creates a full bucket. */
   constructor({ burst, perSecond }: Budget) {
     this.#burst = burst;
     this.#perMs = perSecond / 1000;
     this.#tokens = burst;
   }
 
-  /** Takes one. False: there is none left. @param now milliseconds of a steady clock */
+  /** Takes a token. Returns false if none is left. @param now milliseconds of a monotonic clock */
   take(now: number): boolean {
     if (now > this.#filledAt) {
       const earned = (now - this.#filledAt) * this.#perMs;

@@ -1,4 +1,4 @@
-/** How values stand in AVPs: each format writes a value, and reads one or finds it malformed. */
+/** Formats of AVP values, with encoders and decoders. */
 import { fromHex, type Octets, toHex } from "./octets.ts";
 
 export interface Format<T> {
@@ -27,7 +27,7 @@ function unsigned(bytes: 2 | 4): Format<number> {
 export const UINT16 = unsigned(2);
 export const UINT32 = unsigned(4);
 
-/** 32 bits that must not be zero: an id. */
+/** An ID: 32 bits that must not be zero. */
 export const ID: Format<number> = {
   encode: UINT32.encode,
   decode: (octets) => UINT32.decode(octets) || undefined,
@@ -57,7 +57,7 @@ export const UINT16_LIST: Format<readonly number[]> = {
   },
 };
 
-/** Octets as text, one character for each: nothing is lost, whatever the peer means by them. */
+/** Octets as text, with one character per octet: lossless for any encoding. */
 export const TEXT: Format<string> = {
   encode: (text) => Uint8Array.from(text, (character) => character.charCodeAt(0)),
   decode: (octets) => Array.from(octets, (octet) => String.fromCharCode(octet)).join(""),
@@ -74,7 +74,7 @@ export const OCTETS: Format<Octets> = {
   decode: (octets) => octets,
 };
 
-/** Octets as hexadecimal digits. @param lengths which there may be, in octets */
+/** Octets as hexadecimal digits. @param lengths permitted lengths, in octets */
 export function hex(...lengths: readonly number[]): Format<string> {
   return {
     encode: fromHex,
@@ -82,16 +82,16 @@ export function hex(...lengths: readonly number[]): Format<string> {
   };
 }
 
-/** Why a control connection or session ends (5.4.2); what the numbers mean: result-code.ts. */
+/** The reason of the end of a control connection or session (5.4.2). result-code.ts has the numbers. */
 export interface ResultCode {
   readonly result: number;
   /** "General error code". */
   readonly error?: number;
-  /** For people; UTF-8. */
+  /** Human-readable text; UTF-8. */
   readonly message?: string;
 }
 
-/** It may quote the peer, and an AVP is short. */
+/** Limit of the message, which can quote the peer: an AVP is short. */
 const MAX_MESSAGE_OCTETS = 200;
 
 export const RESULT_CODE: Format<ResultCode> = {
@@ -132,7 +132,7 @@ const COUNTERS = [
 ] as const;
 const RESERVED_BYTES = 2;
 const FIGURE_BYTES = RESERVED_BYTES + 4 * COUNTERS.length;
-/** RFC 2661 had two more counters in front; RFC 3931 took them out of the figure, and left the length. */
+/** RFC 2661 has two more counters in front. RFC 3931 removed them from the figure, and kept the length. */
 const LENGTH_BYTES = FIGURE_BYTES + 8;
 
 export const CIRCUIT_ERRORS: Format<CircuitErrors> = {

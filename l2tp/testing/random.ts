@@ -1,4 +1,4 @@
-/** Chance that can be had again: the same seed gives the same values. */
+/** A reproducible random source: the same seed gives the same values. */
 export class Random {
   #state: number;
 
@@ -6,7 +6,7 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
-  /** A whole number from 0 to `bound` − 1. */
+  /** Returns a whole number from 0 to `bound` − 1. */
   below(bound: number): number {
     this.#state = (Math.imul(this.#state, 1103515245) + 12345) >>> 0;
     return (this.#state >>> 8) % bound;
@@ -16,7 +16,7 @@ export class Random {
     return items[this.below(items.length)] as T;
   }
 
-  /** The bytes with a few of them changed, most of those in the head, and at times cut short. */
+  /** Returns the bytes with a few changes, mostly in the header, and sometimes truncated. */
   mutate(original: Uint8Array, headBytes: number): Uint8Array {
     const bytes = Uint8Array.from(original);
     for (let flips = this.below(4); flips > 0 && bytes.length > 0; flips--) {

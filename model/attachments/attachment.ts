@@ -1,9 +1,9 @@
-/** A pod's interface on a session, as CNI asked for it. The kernel cannot tell it; we keep it. */
+/** Attachments: the agent's records of pod interfaces, which the kernel does not store. */
 import type { LinkRoute } from "../plan.ts";
 
 /**
- * A pod's interface as the agent left it. From then on the pod does with it what it likes; this tells
- * which interface it is, by nothing that a pod can write.
+ * A pod's interface as the agent left it to the pod. It identifies the interface by properties that a pod cannot
+ * write.
  */
 export type PodDevice = OwnDevice | PodEnd;
 
@@ -21,43 +21,43 @@ interface PodEnd extends LeftInterface {
 }
 
 interface LeftInterface {
-  /** Interface index in the pod's namespace. No other link there gets it while this one exists. */
+  /** Interface index in the pod's namespace, unique while the interface exists. */
   readonly index: number;
-  /** The session ID that it was made for. */
+  /** The session ID for which it was created. */
   readonly sessionId: number;
-  /** The MTU that the agent set last. Another one is the pod's choice. */
+  /** The MTU that the agent set last. A different MTU is the pod's choice. */
   readonly mtu: number;
-  /** The agent set it down, because the peer's circuit is down. */
+  /** True if the agent set it down because the peer's circuit is down. */
   readonly isLowered: boolean;
-  /** The settings that it lost when it was set down. Absent: it was not set down, or an earlier version did so. */
+  /** Settings that it lost when it was set down. Absent: not set down, or set down by an earlier version. */
   readonly kept?: LostWhenLowered;
 }
 
-/** An interface that goes down loses its routes, and its IPv6 addresses. */
+/** Settings that an interface loses when it is set down: routes, and IPv6 addresses. */
 export interface LostWhenLowered {
   readonly addresses: readonly string[];
   readonly routes: readonly LinkRoute[];
 }
 
-/** The source of an interface's MTU. It stays while the pod has the interface, whatever becomes of the path. */
+/** The source of an interface's MTU. It does not change with the path while the pod has the interface. */
 export interface GivenMtu {
-  /** Bytes of the largest IP packet of the tunnel that its path carried unfragmented; null: none was known yet. */
+  /** The path MTU, in bytes; null: not known yet. */
   readonly pathMtu: number | null;
-  /** spec.mtu, in bytes; null: it was left out. */
+  /** spec.mtu, in bytes; null: omitted. */
   readonly specMtu: number | null;
 }
 
 export interface Attachment {
   readonly containerId: string;
-  /** CNI_IFNAME of the ADD that made it. */
+  /** CNI_IFNAME of its ADD. */
   readonly cniIfname: string;
   readonly ifname: string;
-  /** The path of the pod's network namespace, and what tells it from others at the same path. */
+  /** Path of the pod's network namespace, and an identity that distinguishes namespaces at the same path. */
   readonly netns: string;
   readonly netnsIdentity: string;
   /** The key of the L2tpSession. */
   readonly session: string;
-  /** "namespace/name", or the container's id where the runtime names no pod. */
+  /** "namespace/name", or the container ID if the runtime passes no pod name. */
   readonly pod: string;
   /** The name of the CNI network configuration. */
   readonly network: string;
@@ -67,19 +67,19 @@ export interface Attachment {
   readonly routes: readonly LinkRoute[];
   /** RFC 3339. */
   readonly createdAt: string;
-  /** It is being taken away: wanted no more, but perhaps still there. */
+  /** True while the interface is being deleted. */
   readonly leaving: boolean;
-  /** IPAM's answer, to answer a repeated ADD from. */
+  /** IPAM's result, for the answer to a repeated ADD. */
   readonly ipam: unknown;
   /** False: ADD waits for IPAM's addresses. Absent: true. */
   readonly isComplete?: boolean;
-  /** null: the interface is being made. Absent in files of versions that did not write it. */
+  /** null: the interface is being created. Absent in files of earlier versions. */
   readonly device?: PodDevice | null;
-  /** Absent in files of versions that did not write it. */
+  /** Absent in files of earlier versions. */
   readonly mtu?: GivenMtu;
 }
 
-/** Unique among the attachments of a node. */
+/** Returns a key that is unique among the attachments of a node. */
 export function attachmentKey(attachment: Pick<Attachment, "containerId" | "ifname">): string {
   return `${attachment.containerId}/${attachment.ifname}`;
 }

@@ -1,4 +1,4 @@
-/** A bridge on the node joins the session's device with the veth pairs of any number of pods. */
+/** Mode Bridge: a bridge on the node connects the session's device with the veth pairs of any number of pods. */
 import type { Link, PortPair } from "../plan.ts";
 import { bridgeLink, vethPair } from "./links.ts";
 import type { AttachmentMode } from "./mode.ts";

@@ -1,4 +1,4 @@
-/** The session's own device is the interface of one pod. */
+/** Mode Direct: the session's own device is the interface of one pod. */
 import { deviceInPod } from "./links.ts";
 import type { AttachmentMode } from "./mode.ts";
 import { stableMac } from "./names.ts";
@@ -9,7 +9,7 @@ export const direct = {
   deviceIn: "pod",
   secondPodRemedy: "set spec.attachment.mode: Bridge",
   macSpoofingAt: "device",
-  // A pod that takes over a session takes over its address: switches know it already.
+  // The next pod of a session gets the same address, which switches already know.
   podMac: (nodeName, { session }) => stableMac(nodeName, session),
   nodeLinks: () => [],
   wantedLinks(layout) {

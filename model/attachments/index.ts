@@ -1,4 +1,4 @@
-/** The ways in which pods attach to a session. The compiler holds them to the enum of spec.attachment.mode. */
+/** Attachment modes. The compiler checks them against the enum of spec.attachment.mode. */
 import type { PseudowireType } from "../pseudowires/index.ts";
 import { bridge } from "./bridge.ts";
 import { direct } from "./direct.ts";
@@ -15,22 +15,22 @@ export type AttachmentModeName = (typeof REGISTERED)[number]["name"];
 
 export const ATTACHMENT_MODES: readonly AttachmentMode[] = REGISTERED;
 
-/** The mode of a session that names none. */
+/** The mode of a session without attachment.mode. */
 const DEFAULT_MODE = direct;
 
-/** @throws RangeError for a name that no mode has */
+/** Returns the mode of that name. @throws RangeError if the name is unknown */
 export function attachmentMode(name: AttachmentModeName = DEFAULT_MODE.name): AttachmentMode {
   const found = ATTACHMENT_MODES.find((mode) => mode.name === name);
-  if (found === undefined) throw new RangeError(`attachment mode ${name}`);
+  if (found === undefined) throw new RangeError(`unknown attachment mode ${name}`);
   return found;
 }
 
-/** True if a pod can have the type's frames in the mode. */
+/** True if the mode can attach pods to sessions of the type. */
 export function canAttach({ devices }: AttachmentMode, { device }: PseudowireType): boolean {
   return device === null ? devices.length === 0 : devices.includes(device.kind);
 }
 
-/** The name of a session's mode. */
+/** Returns the name of a session's mode. */
 export function modeNameOf(name: AttachmentModeName | undefined): AttachmentModeName {
   return name ?? DEFAULT_MODE.name;
 }

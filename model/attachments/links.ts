@@ -1,4 +1,4 @@
-/** The links that attachment modes are composed of. */
+/** Links from which attachment modes are composed. */
 import { canonicalAddress, canonicalInterfaceAddress, canonicalNetwork } from "../../net/ip.ts";
 import { type LinkKind, linkId } from "../link-label.ts";
 import type { Link, LinkRoute } from "../plan.ts";
@@ -7,15 +7,15 @@ import type { Layout } from "./mode.ts";
 import { portName } from "./names.ts";
 import { asLeft } from "./pod-link.ts";
 
-/** The session's own device in the pod. */
+/** Returns the session's own device in the pod. */
 export function deviceInPod(layout: Layout, device: Link, attachment: Attachment): Link {
   const { up, routes, ...rest } = inPod(layout, attachment);
-  // Through what is down there are no routes.
+  // A link that is down has no routes.
   const wanted = { ...device, ...rest, up: up && device.up, routes: device.up ? routes : [] };
   return asLeft(wanted, attachment, layout.present.get(device.id));
 }
 
-/** The two ends of a veth pair between the node and the pod. @param bridge the id of what the port is a port of */
+/** Returns the two ends of a veth pair between node and pod. @param bridge the ID of the port's bridge */
 export function vethPair(
   layout: Layout,
   attachment: Attachment,
@@ -35,12 +35,12 @@ export function vethPair(
   return { port, pod: asLeft(pod, attachment, layout.present.get(podId)) };
 }
 
-/** A bridge on the node that is up. */
+/** Returns a bridge on the node that is up. */
 export function bridgeLink({ blank, session }: Layout, name: string, mac: string): Link {
   return { ...blank, ...notDevice("bridge", linkId.bridge(session.key)), name, mac, up: true };
 }
 
-/** Another kind of link than the session's own device. */
+/** Returns the identity of a link that is not the session's own device. */
 function notDevice(kind: LinkKind, id: string) {
   return { id, kind, datapath: null, label: id };
 }
@@ -53,7 +53,7 @@ function inPod({ isSilent, blank }: Layout, attachment: Attachment) {
     name: ifname,
     mac: blank.hasMac === false ? null : mac,
     up: true,
-    // As the kernel lists them: or else they would seem to be missing for ever.
+    // In the kernel's spelling: otherwise they would always seem to be missing.
     addresses: addresses.map(canonicalInterfaceAddress),
     routes: canonicalRoutes(routes),
   };

@@ -1,26 +1,26 @@
 /**
- * What a way of attaching pods to a session is: the only place where the rest of the project asks about one. A mode is
- * one file in this folder and one line in index.ts; docs/adr/0030-pseudowire-types-and-attachments.md has the reasons.
+ * The interface of an attachment mode, which the rest of the project uses instead of mode names. A mode is one file in
+ * this folder and one line in index.ts. Reasons: docs/adr/0030-pseudowire-types-and-attachments.md.
  */
 import type { Session } from "../model.ts";
 import type { Link, PortPair } from "../plan.ts";
 import type { PseudowireDevice } from "../pseudowires/index.ts";
 import type { Attachment } from "./attachment.ts";
 
-/** The links of the node and its pods that exist, by their ids. */
+/** Existing links of the node and its pods, by ID. */
 export type PresentLinks = ReadonlyMap<string, Link>;
 
-/** A session with the pods that are attached to it. */
+/** A session with its attached pods. */
 export interface Layout {
   readonly session: Pick<Session, "key" | "sessionId">;
   readonly nodeName: string;
-  /** The beginning of each link of the session: on the node, down, with the session's MTU and MAC address. */
+  /** A template for links of the session: on the node, down, with the session's MTU and MAC address. */
   readonly blank: Link;
-  /** The session's own device as it stands on the node without a pod; null: it has none now. */
+  /** The session's own device on the node, without a pod; null: it has none now. */
   readonly device: Link | null;
-  /** At least one; the first to attach is the first. */
+  /** At least one, in order of attachment. */
   readonly attachments: readonly Attachment[];
-  /** The pods' interfaces say nothing of their own when they go up (spec.attachment.announce). */
+  /** True if the pods' interfaces send nothing by themselves when they go up (spec.attachment.announce: false). */
   readonly isSilent: boolean;
   readonly present: PresentLinks;
 }
@@ -33,27 +33,27 @@ export interface WantedLinks {
 export interface AttachmentMode {
   /** The value of spec.attachment.mode. */
   readonly name: string;
-  /** Devices of pseudowire types that it can give to pods; none: it is for types without devices. */
+  /** Kinds of devices that it can attach to pods; empty: it is for types without devices. */
   readonly devices: readonly PseudowireDevice["kind"][];
   /**
-   * Where the session's own device is while a pod is attached. It is the interface that status names; in a pod, the
-   * pod's interface is it.
+   * Place of the session's own device while a pod is attached. The status names this device. In a pod it is the pod's
+   * interface.
    */
   readonly deviceIn: "pod" | "node";
-  /** Null: any number of pods may attach. Else one, and a second one is told this. */
+  /** The remedy for a second pod, if only one pod can attach; null: any number of pods can attach. */
   readonly secondPodRemedy: string | null;
   /**
-   * Where a pod that is held to its MAC address (spec.attachment.macSpoofing) is held: at the session's own device, by
-   * the datapath, or at the pod's port on the node (portName), by the agent.
+   * Place of the source MAC filter (spec.attachment.macSpoofing): the session's own device, filtered by the datapath,
+   * or the pod's port on the node (portName), filtered by the agent.
    */
   readonly macSpoofingAt: "device" | "port";
-  /** The MAC address of a pod's interface, if the pod asks for none. */
+  /** Returns the MAC address of a pod's interface, unless the pod asks for one. */
   podMac(nodeName: string, pod: Pick<Attachment, "session" | "containerId" | "ifname">): string;
-  /** The names of the links on the node that serve the pod, as the CNI result lists them before the pod's interface. */
+  /** Returns the names of the node's links for the pod, which the CNI result lists before the pod's interface. */
   nodeLinks(
     session: Pick<Session, "sessionId">,
     pod: Pick<Attachment, "containerId" | "ifname">,
   ): readonly string[];
-  /** The links that the session and its pods want, the session's own device among them. */
+  /** Returns the desired links of the session and its pods, including the session's own device. */
   wantedLinks(layout: Layout): WantedLinks;
 }

@@ -30,7 +30,7 @@ const left = (present: Partial<Link>, device: Partial<PodDevice> = {}, wanted = 
   asLeft(wanted, { device: { ...DEVICE, ...device } as PodDevice }, { ...PRESENT, ...present });
 
 describe("a link that was left to its pod", () => {
-  it("stays as the pod made it", () => {
+  it("stays as the pod configured it", () => {
     const changed = {
       name: "port-nic",
       mac: "02:00:00:00:00:99",
@@ -43,13 +43,13 @@ describe("a link that was left to its pod", () => {
     expect(left(changed)).toMatchObject(changed);
   });
 
-  it("is as ADD makes it, where it carries IP datagrams and carried Ethernet frames, or the other way round", () => {
+  it("is configured as by ADD after a change between Ethernet frames and IP datagrams", () => {
     const datagrams = { ...WANTED, mac: null, hasMac: false };
     expect(left({ name: "port-nic", up: false }, {}, datagrams)).toEqual(datagrams);
     expect(left({ name: "port-nic", mac: null, hasMac: false })).toEqual(WANTED);
     const same = { name: "port-nic", mac: null, hasMac: false };
     expect(left(same, {}, datagrams)).toMatchObject(same);
-    // Nobody sees what it is there.
+    // The agent cannot inspect the link there.
     const elsewhere = { isElsewhere: true, index: 0 };
     expect(left(elsewhere, {}, datagrams)).toMatchObject({
       ...elsewhere,
@@ -78,7 +78,7 @@ describe("a link that was left to its pod", () => {
     expect(left({ up: false }).up).toBe(false);
   });
 
-  it("has back what it lost when it was set down, a route to a gateway before the routes by it", () => {
+  it("regains its lost settings when it is set up, the route to a gateway first", () => {
     const toGateway = { destination: "10.8.0.1/32", gateway: null, source: "10.1.0.1" };
     const byGateway = { destination: "10.7.0.0/16", gateway: "10.8.0.1", table: 100 };
     const [added] = WANTED.routes;
@@ -90,11 +90,11 @@ describe("a link that was left to its pod", () => {
     });
   });
 
-  it("has no routes while it is down, as one that replaces another", () => {
+  it("has no routes while it is down as a replacement", () => {
     expect(left({}, {}, { ...WANTED, up: false })).toMatchObject({ up: false, routes: [] });
   });
 
-  it("does not keep what the kernel gives by itself", () => {
+  it("does not keep addresses and routes that the kernel adds by itself", () => {
     const network = { destination: "10.1.0.0/24", gateway: null, isKernels: true as const };
     const addresses = ["10.1.0.1/24", "2001:db8::7/64", "fd00::1/64"];
     const transient = ["2001:db8::7/64"];
@@ -107,14 +107,14 @@ describe("a link that was left to its pod", () => {
     });
   });
 
-  it("is made like the one that it replaces", () => {
+  it("has the state of the link that it replaces", () => {
     const wanted: Link = { ...WANTED, datapath: "Kernel" };
     const found = left({ name: "mine", addresses: ["10.9.0.1/24"] }, {}, wanted);
     expect(found).toMatchObject({ datapath: "Kernel", name: "mine", addresses: ["10.9.0.1/24"] });
     expect(found.label).toBe(WANTED.label);
   });
 
-  it("stays where the pod moved it", () => {
+  it("stays in the namespace to which the pod moved it", () => {
     const elsewhere = { isElsewhere: true, index: 0 };
     expect(left(elsewhere)).toEqual({ ...PRESENT, ...elsewhere });
   });
@@ -122,7 +122,7 @@ describe("a link that was left to its pod", () => {
 
 describe("a link that was not left to a pod yet", () => {
   it.each<[string, ReturnType<typeof asLeft>]>([
-    ["because it is being made", asLeft(WANTED, { device: null }, { ...PRESENT, name: "x" })],
+    ["because it is being created", asLeft(WANTED, { device: null }, { ...PRESENT, name: "x" })],
     [
       "because its ADD waits for IPAM",
       asLeft(WANTED, { device: DEVICE, isComplete: false }, { ...PRESENT, up: false }),

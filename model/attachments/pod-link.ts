@@ -1,15 +1,15 @@
-/** A link in a pod, between what ADD made of it and what the pod has made of it since. */
+/** Desired state of a link in a pod: as ADD configured it, with the pod's own changes since. */
 import { carriesSame, isSameRoute, type Link, type LinkRoute } from "../plan.ts";
 import type { Attachment, LostWhenLowered } from "./attachment.ts";
 
 /**
- * Returns the wanted state of a link that was left to the pod: the state that the pod has given it. Two
- * things follow the session: the MTU, unless the pod chose another, and the state of the peer's circuit.
- * A link that replaces this one, such as one of the other datapath, is made like it; one that carries IP datagrams in
- * place of Ethernet frames, or the other way round, is made as ADD makes it.
- * @param wanted the link as ADD makes it
- * @param attachment without a device, or not complete: the link has not been left to the pod yet
- * @param present the link as it is; undefined: there is none, and it is made as ADD makes it
+ * Returns the desired state of a link that was left to the pod: the state that the pod has configured. The MTU follows
+ * the session, unless the pod chose another, and the link follows the peer's circuit up and down. A replacement for the
+ * link, such as one of another datapath, gets the same state. A replacement that carries IP datagrams instead of
+ * Ethernet frames, or the reverse, is configured as by ADD.
+ * @param wanted the link as ADD configures it
+ * @param attachment without a device, or not complete: the link was not left to the pod yet
+ * @param present the link as it is; undefined: missing, so it is created as by ADD
  */
 export function asLeft(
   wanted: Link,
@@ -19,7 +19,7 @@ export function asLeft(
   if (!device || present === undefined || present.netns !== wanted.netns) return wanted;
   if (present.isElsewhere) return { ...present, mac: wanted.mac, ...macField(wanted) };
   if (!carriesSame(present, wanted)) return wanted;
-  // The datapath may have made another device, such as one that is not on the fast path.
+  // The datapath may have created another device, such as one without the fast path.
   if (!isComplete || present.index !== device.index) return wanted;
   const isRaised = wanted.up && device.isLowered;
   const { kept = wanted } = device;
@@ -33,7 +33,7 @@ export function asLeft(
     mtu: present.mtu === device.mtu ? wanted.mtu : present.mtu,
     up,
     addresses: isRaised ? [...new Set([...kept.addresses, ...addresses])] : addresses,
-    // Through what is down there are no routes.
+    // A link that is down has no routes.
     routes: up ? podRoutes(podHas, wanted) : [],
   };
 }
@@ -41,13 +41,13 @@ export function asLeft(
 const macField = ({ hasMac }: Link): Pick<Link, "hasMac"> =>
   hasMac === undefined ? {} : { hasMac };
 
-/** Returns what an interface loses if it is set down now. */
+/** Returns the settings that an interface loses if it is set down now. */
 export function lostWhenLowered(link: Link): LostWhenLowered {
   const { addresses, routes } = lasting(link);
   return { addresses: addresses.filter((address) => address.includes(":")), routes };
 }
 
-/** Returns the addresses and routes that the kernel does not give to the link by itself. */
+/** Returns the addresses and routes that the kernel did not add by itself. */
 function lasting({ addresses, transient = [], routes }: Link): LostWhenLowered {
   return {
     addresses: addresses.filter((address) => !transient.includes(address)),
@@ -60,7 +60,7 @@ function withOthers(routes: readonly LinkRoute[], others: readonly LinkRoute[]):
   return [...routes, ...others.filter((other) => !isThere(other))];
 }
 
-/** Returns the routes in an order in which they can be added: a gateway needs a route to itself. */
+/** Returns the routes in an order in which they can be added: the route to a gateway comes before routes via it. */
 function podRoutes(routes: readonly LinkRoute[], added: Pick<Link, "routes">): LinkRoute[] {
   const isOfAdd = (route: LinkRoute) => added.routes.some((other) => isSameRoute(route, other));
   const marked = routes.map(

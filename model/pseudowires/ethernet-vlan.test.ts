@@ -15,7 +15,7 @@ const PAYLOAD = "0800450000";
 const frameOf = (...hex: readonly string[]) =>
   Buffer.from([ADDRESSES, ...hex].join("").padEnd(120, "0"), "hex");
 
-/** One end, which rewrites frames in a memory of its own. */
+/** One end, which rewrites frames in its own memory. */
 class End {
   readonly counters: PseudowireCounters = createPseudowireCounters();
   readonly #rewriter;
@@ -43,7 +43,7 @@ type Rewrite = (
   end: number,
 ) => number;
 
-/** The frame afterwards; null: it was dropped. Nothing else of the memory may change, but for what is in front. */
+/** Returns the rewritten frame; null: dropped. Fails if memory behind the frame, or far in front of it, changes. */
 function rewritten(frame: Uint8Array, rewrite: Rewrite): Buffer | null {
   const bytes = Buffer.alloc(ROOM_BYTES + frame.length + ROOM_BYTES, 0xee);
   bytes.set(frame, ROOM_BYTES);
@@ -63,7 +63,7 @@ const hex4 = (value: number) => value.toString(16).padStart(4, "0");
 const tag = fc
   .record({ type: fc.constantFrom("8100", "88a8"), rest: fc.nat(15), id: fc.nat(4095) })
   .map(({ type, rest, id }) => `${type}${hex4((rest << 12) | id)}`);
-/** Frames with up to two tags, or of bytes at random. */
+/** Frames with up to two tags, or random bytes. */
 const frame = fc.oneof(
   fc
     .record({ tags: fc.array(tag, { maxLength: 2 }), rest: fc.uint8Array({ maxLength: 1500 }) })
@@ -73,11 +73,11 @@ const frame = fc.oneof(
 const isPriorityTagged = (bytes: Buffer) =>
   bytes.readUInt16BE(12) === 0x8100 && (bytes.readUInt16BE(14) & 0xfff) === 0;
 
-describe("there and back", () => {
-  it("returns an untagged pod's frame, whatever IDs the ends have", () => {
+describe("a round trip", () => {
+  it("returns an untagged pod's frame, for all IDs of the ends", () => {
     fc.assert(
       fc.property(frame, vlanId, vlanId, (bytes, one, other) => {
-        // A priority tag is no VLAN's, and gives its place to that of the session.
+        // A priority tag has no VLAN, and becomes the session's tag.
         fc.pre(!isPriorityTagged(bytes));
         const wire = new End(untagged(one, other)).toWire(bytes);
         expect(wire).toEqual(
@@ -103,7 +103,7 @@ describe("there and back", () => {
         expected.writeUInt16BE((rest << 12) | other, 14);
         const wire = new End(tagged(one, other)).toWire(bytes) as Buffer;
         expect(wire).toEqual(expected);
-        // Both translate, or one alone; then back.
+        // Both ends translate, or only one of them.
         for (const peer of [tagged(other), tagged(other, one)]) {
           expect(new End(peer).fromWire(wire)).toEqual(expected);
           const back = new End(peer).toWire(expected) as Buffer;
@@ -170,7 +170,7 @@ it.each<[string, VlanSettings, string, string | null, Partial<PseudowireCounters
   expect(end.counted()).toEqual(counted);
 });
 
-it("drops a frame that is too short to have what it says", () => {
+it("drops a frame that is too short for its header", () => {
   const cut = (hex: string, bytes: number) => frameOf(hex).subarray(0, bytes);
   expect(new End(untagged(1)).toWire(cut(PAYLOAD, 13))).toBeNull();
   expect(new End(untagged(1)).toWire(cut(`${Q}0001`, 17))).toBeNull();
@@ -178,17 +178,17 @@ it("drops a frame that is too short to have what it says", () => {
   expect(new End(tagged(1)).toWire(cut(`${Q}0001`, 17))).toBeNull();
 });
 
-it("drops all frames of a session without the field", () => {
+it("drops all frames of a session without spec.vlan", () => {
   const rewriter = ethernetVlan.createRewriter({ mtu: 1500 }, createPseudowireCounters());
   const bytes = frameOf(`${Q}0000`);
   expect(rewritten(bytes, (memory, at, end) => rewriter.toWire(memory, at, end))).toBeNull();
   expect(rewritten(bytes, (memory, at, end) => rewriter.fromWire(memory, at, end, 1))).toBeNull();
 });
 
-describe("the rules of tc", () => {
+describe("the tc rules", () => {
   const TYPE = { "802.1Q": 0x8100, "802.1ad": 0x88a8 } as const;
 
-  /** Does what flower, act_vlan and act_gact do. */
+  /** Simulates flower, act_vlan and act_gact. */
   function apply(rules: readonly TagRule[], bytes: Buffer, counted: Record<string, number>) {
     const [outer, control, inner] = [12, 14, 16].map((at) => bytes.readUInt16BE(at)) as [
       number,
@@ -220,8 +220,8 @@ describe("the rules of tc", () => {
     }
   }
 
-  it("do the same as the process", () => {
-    // IDs of few bits, so that many frames have one of them.
+  it("have the same effect as the rewriter", () => {
+    // Few IDs, so that many frames match.
     const few = fc.integer({ min: 1, max: 3 });
     const fewTags = fc.array(
       fc

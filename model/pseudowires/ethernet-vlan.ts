@@ -1,6 +1,6 @@
 /**
- * Ethernet frames of one VLAN, each with its 802.1Q tag (RFC 4719). The tag is in front of all others that a frame may
- * have, and delimits the service: a pod sees it, or does not (docs/adr/0041-vlan-pseudowires.md).
+ * Ethernet frames of one VLAN, each with its 802.1Q tag (RFC 4719). The tag is the outermost tag of the frame, and
+ * service-delimiting. Pods see it only if vlan.pod is Tagged (docs/adr/0041-vlan-pseudowires.md).
  */
 import {
   ETHERNET_HEADER_BYTES,
@@ -30,7 +30,7 @@ export const ethernetVlan = {
   device: TAP,
   wireHeaderBytes: ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES,
   minFrameBytes: ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES,
-  // The kernel's L2TP has no such type: it is Ethernet, with tags of tc.
+  // The kernel has no such type: it uses Ethernet, with tags rewritten by tc.
   kernel: { number: 5, letter: "q", tagRules },
   hasOffloads: true,
   hasFastPath: false,
@@ -50,15 +50,15 @@ export const ethernetVlan = {
   looksMisaligned,
 } as const satisfies PseudowireType;
 
-/** The rewriter of a session without the field, which is refused before it gets here. */
+/** The rewriter of a session without spec.vlan, which validation rejects. */
 const DROPS_ALL: FrameRewriter = { toWire: () => DROPPED, fromWire: () => DROPPED };
 
-/** The offset of priority, drop eligibility and VLAN ID, behind the tag's EtherType. */
+/** Offset of priority, drop eligibility and VLAN ID, after the tag's EtherType. */
 const CONTROL_OFFSET = ETHERTYPE_OFFSET + 2;
 const INNER_TYPE_OFFSET = ETHERTYPE_OFFSET + VLAN_TAG_BYTES;
 const TAGGED_BYTES = ETHERNET_HEADER_BYTES + VLAN_TAG_BYTES;
 
-/** The rewriter for a pod whose frames have no tag of the session. */
+/** Returns the rewriter for a pod whose frames do not have the session's tag. */
 function pusher({ id, peerId }: VlanSettings, counters: PseudowireCounters): FrameRewriter {
   return {
     toWire({ view }: FrameMemory, at: number, end: number): number {
@@ -79,7 +79,7 @@ function pusher({ id, peerId }: VlanSettings, counters: PseudowireCounters): Fra
   };
 }
 
-/** The rewriter for a pod whose frames have the tag. */
+/** Returns the rewriter for a pod whose frames have the session's tag. */
 function translator({ id, peerId }: VlanSettings, counters: PseudowireCounters): FrameRewriter {
   return {
     toWire({ view }: FrameMemory, at: number, end: number): number {
@@ -102,7 +102,7 @@ function translator({ id, peerId }: VlanSettings, counters: PseudowireCounters):
   };
 }
 
-/** True for a received frame of the session's VLAN: of the peer's ID, or of ours where the peer translates it. */
+/** True for a received frame of the session's VLAN: with the peer's ID, or with ours if the peer translates it. */
 function isOurs(
   view: DataView,
   at: number,
@@ -121,9 +121,9 @@ function isOurs(
   return true;
 }
 
-/** No tag, or one that has a priority and no VLAN (IEEE 802.1Q, 6.9). */
+/** No tag, or a priority tag without a VLAN (IEEE 802.1Q, 6.9). */
 const UNTAGGED = 0;
-/** A tag of a service provider's VLAN (802.1ad) is another VLAN's, whatever its ID. */
+/** A service tag (802.1ad) belongs to another VLAN, whatever its ID. */
 const SERVICE_TAGGED = -1;
 
 function vlanIdOf(view: DataView, at: number): number {
@@ -159,7 +159,7 @@ function pop(view: DataView, at: number): number {
   return to;
 }
 
-/** Both Ethernet addresses; the places may overlap. */
+/** Moves both Ethernet addresses; source and destination can overlap. */
 function moveAddresses(view: DataView, from: number, to: number): void {
   const head = view.getInt32(from);
   const middle = view.getInt32(from + 4);
@@ -172,7 +172,7 @@ function moveAddresses(view: DataView, from: number, to: number): void {
 const PASS = { do: "pass" } as const;
 const DROP = { do: "drop" } as const;
 
-/** The same for tc. */
+/** Returns the tc rules with the effect of the rewriters. */
 function tagRules({ vlan }: PseudowireSettings): TagRules {
   if (vlan === undefined) return { fromWire: [{ action: DROP }], toWire: [{ action: DROP }] };
   const { id, peerId, pod } = vlan;
@@ -196,7 +196,7 @@ function tagRules({ vlan }: PseudowireSettings): TagRules {
   };
 }
 
-/** Rules for frames of a VLAN; those with a second tag are counted. */
+/** Returns the rules for frames of a VLAN. Frames with a second tag are counted. */
 function rulesOf(
   vlanId: number,
   action: TagAction,
@@ -210,7 +210,7 @@ function rulesOf(
   ];
 }
 
-/** Rules for all other frames. */
+/** Returns the rules that drop all other frames. */
 function drops(
   untagged: "rxUntagged" | "txUntagged",
   otherVlan: "rxOtherVlan" | "txOtherVlan",

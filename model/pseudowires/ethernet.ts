@@ -1,4 +1,4 @@
-/** Ethernet frames without their check sequence (RFC 4719). */
+/** Ethernet frames without frame check sequence (RFC 4719). */
 import {
   ETHERNET_HEADER_BYTES,
   ETHERTYPE,
@@ -20,8 +20,8 @@ export const ethernet = {
 } as const satisfies PseudowireType;
 
 /**
- * Nothing on the wire says whether a sublayer is there (RFC 3931, 4.1). If the ends disagree, the frame starts four
- * bytes off, which shows where its EtherType stands.
+ * True if the frame looks shifted by a sublayer that only one end uses. A data message does not show its sublayer (RFC
+ * 3931, 4.1); a shift by four bytes moves the EtherType.
  */
 export function looksMisaligned(
   view: DataView,
@@ -33,11 +33,11 @@ export function looksMisaligned(
   if (bytes < ETHERTYPE_OFFSET + SUBLAYER_BYTES + 2) return false;
   if (isCommonEtherType(view.getUint16(at + ETHERTYPE_OFFSET))) return false;
   if (!isCommonEtherType(view.getUint16(at + ETHERTYPE_OFFSET + shift))) return false;
-  // What we take for the head of a MAC address would be a sublayer: all clear but S and the number.
+  // The start of the MAC address would be a sublayer: all bits clear except S and the sequence number.
   return expectsSublayer || (view.getUint8(at) & 0xbf) === 0;
 }
 
-/** Types that most frames have. */
+/** True for the EtherTypes of most frames. */
 function isCommonEtherType(type: number): boolean {
   switch (type) {
     case ETHERTYPE.ipv4:

@@ -1,4 +1,4 @@
-/** The pseudowire types that a session can have. The compiler holds them to the enum of spec.pseudowireType. */
+/** Pseudowire types. The compiler checks them against the enum of spec.pseudowireType. */
 import { ethernet } from "./ethernet.ts";
 import { ethernetVlan } from "./ethernet-vlan.ts";
 import { ip } from "./ip.ts";
@@ -29,7 +29,7 @@ export type PseudowireName = (typeof REGISTERED)[number]["name"];
 export const PSEUDOWIRE_TYPES: readonly PseudowireType[] = REGISTERED;
 
 const DEFAULT_NAME = ethernet.name;
-/** The type of a session that names none. */
+/** The type of a session without pseudowireType. */
 export const DEFAULT_PSEUDOWIRE: PseudowireType = ethernet;
 
 export class UnknownPseudowireError extends Error {
@@ -38,13 +38,13 @@ export class UnknownPseudowireError extends Error {
 
 type TypeName = Pick<PseudowireSettings, "pseudowireType">;
 
-/** Undefined for a session of a newer version's type. */
+/** Returns the session's type; undefined: a type of a newer version. */
 export function findPseudowire({ pseudowireType }: TypeName): PseudowireType | undefined {
   const named = pseudowireType ?? DEFAULT_NAME;
   return PSEUDOWIRE_TYPES.find(({ name }) => name === named);
 }
 
-/** @throws UnknownPseudowireError, for a session of a newer version's type */
+/** Returns the session's type. @throws UnknownPseudowireError for a type of a newer version */
 export function pseudowireOf(session: TypeName): PseudowireType {
   const found = findPseudowire(session);
   if (found !== undefined) return found;
@@ -53,12 +53,12 @@ export function pseudowireOf(session: TypeName): PseudowireType {
   throw new UnknownPseudowireError(`unknown pseudowire type ${name}; known types: ${known}`);
 }
 
-/** A type that a session of this version can have. */
+/** Returns the type of a known name. */
 export function pseudowireNamed(name: PseudowireName = DEFAULT_NAME): PseudowireType {
   return pseudowireOf({ pseudowireType: name });
 }
 
-/** The field with which a session says its type: none for the default one. */
+/** Returns the session's field for the type: none for the default type. */
 export function pseudowireField(name: PseudowireName = DEFAULT_NAME): {
   readonly pseudowireType?: PseudowireName;
 } {
@@ -70,7 +70,7 @@ export function hasMac(session: TypeName): boolean {
   return pseudowireOf(session).device?.hasMac !== false;
 }
 
-/** The settings of a session of the type, by its manifest, but for the MTU. */
+/** Returns the pseudowire settings of a manifest, without the MTU. */
 export function pseudowireSettings(
   fields: PseudowireFields & { readonly pseudowireType?: PseudowireName },
 ): Omit<PseudowireSettings, "mtu" | "pseudowireType"> & {
@@ -83,7 +83,7 @@ export function pseudowireSettings(
   };
 }
 
-/** The type and its settings in a few words: "EthernetVLAN 100". */
+/** Returns the type and its settings in short: "EthernetVLAN 100". */
 export function describePseudowire(settings: PseudowireSettings): string {
   const { pseudowireType: name = DEFAULT_NAME } = settings;
   const type = PSEUDOWIRE_TYPES.find((each) => each.name === name);
@@ -91,29 +91,29 @@ export function describePseudowire(settings: PseudowireSettings): string {
   return details === "" ? name : `${name} ${details}`;
 }
 
-/** How the kernel's L2TP has the type; null: not at all. */
+/** Returns the type's properties in the kernel; null: the kernel does not support it. */
 export function kernelPart({ kernel }: PseudowireType): KernelPseudowire | null {
   return "number" in kernel ? kernel : null;
 }
 
-/** The number that the kernel's L2TP has for the type; null: it has none. */
+/** Returns the kernel's number of the type; null: the kernel does not support it. */
 export function kernelNumber(type: PseudowireType): number | null {
   return kernelPart(type)?.number ?? null;
 }
 
-/** The rules by which the kernel rewrites the frames of the session; null: it rewrites none. */
+/** Returns the tc rules that rewrite the session's frames in the kernel; null: none. */
 export function tagRulesOf(session: PseudowireSettings): TagRules | null {
   return kernelPart(pseudowireOf(session))?.tagRules?.(session) ?? null;
 }
 
-/** Why the kernel's L2TP cannot carry the type; null: it can. */
+/** Returns why the kernel cannot carry the type; null: it can. */
 export function whyNotInKernel({ kernel }: PseudowireType): string | null {
   return "whyNot" in kernel ? kernel.whyNot : null;
 }
 
 /**
- * The type of a session in the kernel's L2TP; undefined: it is none of ours.
- * @param letter in the name of its device
+ * Returns the type of a session in the kernel; undefined: not a session of l2tp-cni.
+ * @param letter the type's letter in the device name
  */
 export function kernelPseudowire(number: number, letter: string): PseudowireName | undefined {
   return REGISTERED.find((type) => {
@@ -123,8 +123,8 @@ export function kernelPseudowire(number: number, letter: string): PseudowireName
 }
 
 /**
- * The numbers that a control connection advertises (PW Capabilities, RFC 3931, 5.4.3).
- * @param carries whether the tunnel's datapath can carry the type
+ * Returns the numbers that a control connection advertises (PW Capabilities, RFC 3931, 5.4.3).
+ * @param carries true if the tunnel's datapath can carry the type
  */
 export function pseudowireCapabilities(
   carries: (type: PseudowireType) => boolean,

@@ -1,7 +1,7 @@
 /**
- * Bare datagrams of IPv4 and IPv6, which their first four bits tell apart (draft-ietf-l2tpext-pwe3-ip-00, expired): no
- * link-layer header, no ARP, no neighbor discovery by MAC addresses. IANA has not assigned the number; Cisco (`interworking
- * ip`) and Linux (L2TP_PWTYPE_IP in include/uapi/linux/l2tp.h) use it all the same.
+ * IPv4 and IPv6 datagrams, distinguished by their first four bits (draft-ietf-l2tpext-pwe3-ip-00, expired). They have
+ * no link-layer header, ARP, or neighbor discovery by MAC addresses. IANA has not assigned the number, but Cisco
+ * (`interworking ip`) and Linux (L2TP_PWTYPE_IP in include/uapi/linux/l2tp.h) use it.
  */
 import { IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, SUBLAYER_BYTES } from "../../net/headers.ts";
 import { type PseudowireType, TUN } from "./pseudowire.ts";
@@ -19,7 +19,7 @@ export const ip = {
   looksMisaligned,
 } as const satisfies PseudowireType;
 
-/** If the ends disagree about the sublayer, the datagram starts four bytes off; its length shows that. */
+/** True if the datagram looks shifted by a sublayer that only one end uses: its length fits only after a shift. */
 function looksMisaligned(
   view: DataView,
   at: number,
@@ -28,13 +28,13 @@ function looksMisaligned(
 ): boolean {
   const end = at + bytes;
   if (fillsTo(view, at, end)) return false;
-  // Our header is in front of what is expected to be the datagram.
+  // The session's header is in front of the expected datagram.
   if (expectsSublayer) return fillsTo(view, at - SUBLAYER_BYTES, end);
-  // All of a sublayer is clear but S and the number.
+  // All bits of a sublayer are clear except S and the sequence number.
   return (view.getUint8(at) & 0xbf) === 0 && fillsTo(view, at + SUBLAYER_BYTES, end);
 }
 
-/** True if a datagram begins at `at` whose own length ends it at `end`. */
+/** True if a datagram begins at `at`, and its length field ends it at `end`. */
 function fillsTo(view: DataView, at: number, end: number): boolean {
   if (end - at < IPV4_HEADER_BYTES) return false;
   const first = view.getUint8(at);

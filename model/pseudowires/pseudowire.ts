@@ -1,21 +1,21 @@
 /**
- * What a pseudowire type is: the only place where the rest of the project asks about one. A type is one file in this
- * folder and one line in index.ts; docs/adr/0030-pseudowire-types-and-attachments.md has the reasons.
+ * The interface of a pseudowire type, which the rest of the project uses instead of type names. A type is one file in
+ * this folder and one line in index.ts. Reasons: docs/adr/0030-pseudowire-types-and-attachments.md.
  */
 import { ETHERNET_HEADER_BYTES, VLAN_TAG_BYTES } from "../../net/headers.ts";
 
 /** A device of the kernel's TUN/TAP driver that carries a session's frames to and from its pod. */
 export interface PseudowireDevice {
   readonly kind: "TAP" | "TUN";
-  /** True if the device has a MAC address, and neighbors to announce it to. */
+  /** True if the device has a MAC address, which ADD announces to neighbors. */
   readonly hasMac: boolean;
-  /** Bytes of each frame that the device's MTU leaves out. */
+  /** Bytes of each frame that the device's MTU does not count. */
   readonly headerBytes: number;
   /** Bytes by which a frame may exceed the MTU and the header, as with a VLAN tag (is_skb_forwardable). */
   readonly spareBytes: number;
 }
 
-/** Ethernet frames. */
+/** A device for Ethernet frames. */
 export const TAP: PseudowireDevice = {
   kind: "TAP",
   hasMac: true,
@@ -23,29 +23,29 @@ export const TAP: PseudowireDevice = {
   spareBytes: VLAN_TAG_BYTES,
 };
 
-/** IP datagrams without a link-layer header. */
+/** A device for IP datagrams without a link-layer header. */
 export const TUN: PseudowireDevice = { kind: "TUN", hasMac: false, headerBytes: 0, spareBytes: 0 };
 
-/** The memory that a frame is in. */
+/** The memory that contains a frame. */
 export interface FrameMemory {
   readonly bytes: Uint8Array;
   readonly view: DataView;
 }
 
-/** The frame is dropped, and counted as an error; the rewriter has counted the reason. */
+/** Returned for a dropped frame. The caller counts an error; the rewriter has counted the reason. */
 export const DROPPED = -1;
 
-/** A session's counters of the reasons for which a type drops frames, and of frames that need watching. */
+/** Counters of a session for frames that its type drops, by reason, and for suspicious frames. */
 export interface PseudowireCounters {
-  /** Messages too short for the session's header or for a frame of its pseudowire type, or that hold no such frame. */
+  /** Messages too short for the session's header or a frame of its type, or without a valid frame. */
   rxInvalid: number;
-  /** Of the `rxInvalid`: what came for a device of IP datagrams, and is neither IPv4 nor IPv6. */
+  /** Frames for an IP device that are neither IPv4 nor IPv6; also counted in rxInvalid. */
   rxNotIp: number;
-  /** Frames without a VLAN tag, or with VLAN ID 0, which were dropped. */
+  /** Dropped frames without a VLAN tag, or with VLAN ID 0. */
   rxUntagged: number;
-  /** Frames of another VLAN, or with an outer tag of 802.1ad, which were dropped. */
+  /** Dropped frames of another VLAN, or with an outer 802.1ad tag. */
   rxOtherVlan: number;
-  /** Frames with a second tag behind that of the session, which were forwarded. */
+  /** Forwarded frames with a second tag after the session's tag. */
   rxInnerTagged: number;
   txUntagged: number;
   txOtherVlan: number;
@@ -67,20 +67,21 @@ export function createPseudowireCounters(): PseudowireCounters {
 
 /**
  * Rewrites frames in place between the device and the wire, and counts. Must not allocate or throw. Each method gets
- * the frame from `at` to `end`, and returns where the frame begins afterwards, or DROPPED; its end stays. If the type
- * has offloads, the frame can be a large one, which is cut behind `toWire`, and was joined before `fromWire`.
+ * the frame from `at` to `end`, and returns the new start of the frame, or DROPPED; the end does not change. If the
+ * type has offloads, the frame can be a large one, which is segmented after `toWire`, and was coalesced before
+ * `fromWire`.
  */
 export interface FrameRewriter {
-  /** From the device to the wire: may begin up to MAX_GROWTH_BYTES before `at`. */
+  /** From the device to the wire: the frame can begin up to MAX_GROWTH_BYTES before `at`. */
   toWire(memory: FrameMemory, at: number, end: number): number;
   /**
-   * From the wire to the device: may begin up to 4 bytes before `at`, over the session's header.
-   * @param frames received ones that were joined to this one
+   * From the wire to the device: the frame can begin up to 4 bytes before `at`, over the session's header.
+   * @param frames number of received frames that were coalesced into this one
    */
   fromWire(memory: FrameMemory, at: number, end: number, frames: number): number;
 }
 
-/** Bytes that `toWire` may put in front of a frame. */
+/** Maximum bytes that `toWire` puts in front of a frame. */
 export const MAX_GROWTH_BYTES = 32;
 
 /** The pseudowire's part of a session. */
@@ -94,15 +95,15 @@ export interface PseudowireSettings {
 
 /** The VLAN of an EthernetVLAN session (RFC 4719). IDs are from 1 to 4094. */
 export interface VlanSettings {
-  /** The VLAN ID at our end, which a pod sees whose frames are tagged. */
+  /** The VLAN ID at our end, which tagged pods see. */
   readonly id: number;
-  /** The VLAN ID at the peer's end: of the frames that we send. */
+  /** The VLAN ID at the peer's end, in sent frames. */
   readonly peerId: number;
-  /** Whether the pod's frames have the tag. */
+  /** Tagged if the pod's frames have the tag. */
   readonly pod: "Untagged" | "Tagged";
 }
 
-/** The pseudowire's part of a manifest: spec.pseudowireType, and the fields that belong to types. */
+/** The pseudowire's part of a manifest: spec.pseudowireType, and the fields of types. */
 export interface PseudowireFields {
   readonly pseudowireType?: string;
   readonly vlan?: {
@@ -117,67 +118,67 @@ export type TagType = "802.1Q" | "802.1ad";
 /** A change of the frame's outer tag. */
 export type TagAction =
   | { readonly do: "pass" | "drop" | "pop" }
-  /** Pushed in front of what there is, or put into the tag in place of its VLAN ID. */
+  /** Adds a tag in front, or replaces the VLAN ID of the outer tag. */
   | { readonly do: "push" | "modify"; readonly vlanId: number };
 
-/** A rule for frames at a device; the first that applies decides. A field that is left out applies to all frames. */
+/** A rule for frames at a device. The first matching rule applies. An absent field matches all frames. */
 export interface TagRule {
   readonly tag?: TagType;
   readonly vlanId?: number;
   readonly innerTag?: TagType;
   readonly action: TagAction;
-  /** The counter of frames for which the rule decided. */
+  /** The counter of matching frames. */
   readonly counter?: keyof PseudowireCounters;
 }
 
-/** Rules that do in the kernel what the type's rewriter does in the process. */
+/** Rules for the kernel with the effect of the type's rewriter. */
 export interface TagRules {
   readonly fromWire: readonly TagRule[];
   readonly toWire: readonly TagRule[];
 }
 
-/** A type in the kernel's L2TP. */
+/** The properties of a type in the kernel. */
 export interface KernelPseudowire {
-  /** enum l2tp_pwtype. Types may share one: device names tell them apart. */
+  /** The value of enum l2tp_pwtype. Types can share one: device names distinguish them. */
   readonly number: number;
   /** A letter in the names of the type's devices; unique. */
   readonly letter: string;
-  /** Present: the device's frames are rewritten by tc, which the node's kernel may lack. */
+  /** Present if tc rewrites the device's frames. Some kernels cannot. */
   readonly tagRules?: (settings: PseudowireSettings) => TagRules;
 }
 
 export interface PseudowireType {
   /** The value of spec.pseudowireType. */
   readonly name: string;
-  /** In PW Type and PW Capabilities AVPs (RFC 3931, 5.4.3 and 5.4.4; registry of RFC 4446). */
+  /** The number in PW Type and PW Capabilities AVPs (RFC 3931, 5.4.3 and 5.4.4; registry of RFC 4446). */
   readonly number: number;
-  /** Null: the session has no device, as when its frames go to another session. */
+  /** Null: the session has no device, for example because its frames go to another session. */
   readonly device: PseudowireDevice | null;
-  /** Bytes of each frame on the wire that the device's MTU leaves out. */
+  /** Bytes of each frame on the wire that the device's MTU does not count. */
   readonly wireHeaderBytes: number;
   /** The smallest frame on the wire, in bytes; smaller ones are dropped as invalid. */
   readonly minFrameBytes: number;
-  /** How the kernel's L2TP has such a session, or why it cannot, to end a sentence. */
+  /** The properties in the kernel, or a clause that says why the kernel does not support the type. */
   readonly kernel: KernelPseudowire | { readonly whyNot: string };
-  /** True if the device may hand over large frames, and take joined ones. */
+  /** True if the device can send large frames, and receive coalesced ones. */
   readonly hasOffloads: boolean;
-  /** True if the fast path's programs can carry it: Ethernet frames, not rewritten. */
+  /** True if the fast path supports the type: Ethernet frames that are not rewritten. */
   readonly hasFastPath: boolean;
-  /** The settings that a session has beside the name, by its manifest. Absent: none. */
+  /** Returns the type's settings from a manifest. Absent: none. */
   readonly settings?: (
     fields: PseudowireFields,
   ) => Omit<PseudowireSettings, "mtu" | "pseudowireType">;
-  /** The settings in a few words, which lists show behind the type's name. Absent: none. */
+  /** Returns the settings in short, which lists show after the type's name. Absent: none. */
   readonly describe?: (settings: PseudowireSettings) => string;
-  /** Absent: a frame is on the wire as the device has it. Called when the session is configured. */
+  /** Called when the session is configured. Absent: frames are the same on the wire and at the device. */
   readonly createRewriter?: (
     settings: PseudowireSettings,
     counters: PseudowireCounters,
   ) => FrameRewriter;
   /**
-   * A guess, for the doctor: whether the frame looks as if the peer's L2-specific sublayer were not ours. Absent: no
-   * guess. Pure; must not allocate or throw.
-   * @param expectsSublayer by our own configuration
+   * A guess, for the doctor: true if the frame looks as if the peer's L2-Specific Sublayer differs from ours. Absent:
+   * no guess. Pure; must not allocate or throw.
+   * @param expectsSublayer true if our configuration has the sublayer
    */
   readonly looksMisaligned?: (
     view: DataView,

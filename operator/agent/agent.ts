@@ -15,7 +15,7 @@ import { AgentError } from "../agent-error.ts";
 import type { CniCall } from "../agent-protocol.ts";
 import { TEARDOWN_REASONS } from "../api/placement.ts";
 import { type DatapathContext, mayNeedKernel } from "../resolve/datapaths.ts";
-import type { Spared } from "../resolve/desired.ts";
+import type { Retained } from "../resolve/desired.ts";
 import { pathMtuNow } from "../resolve/ends.ts";
 import { type HeldObjects, heldAfter, type Unreadable } from "../resolve/held.ts";
 import {
@@ -26,7 +26,7 @@ import {
   takeIn,
 } from "../resolve/intake.ts";
 import type { Refusal } from "../resolve/refusal.ts";
-import { resolve, yieldToSpared } from "../resolve/resolve.ts";
+import { keepLastValid, resolve } from "../resolve/resolve.ts";
 import type { Resolved, ResolvedTunnel } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
 import { tunnelNamer } from "../resolve/tunnel-names.ts";
@@ -242,7 +242,7 @@ export class Agent {
         this.store.putIfPossible({ ...attachment, leaving: true });
       }
       const nothing = { tunnels: new Map(), sessions: new Map() };
-      const spared: Spared = { tunnels: () => false, sessions: () => false };
+      const spared: Retained = { tunnels: () => false, sessions: () => false };
       const observation = await this.node.observe(() => undefined);
       const { actions, failures } = await this.node.converge(nothing, spared, observation);
       this.#forgetLeft(failures);
@@ -300,7 +300,7 @@ export class Agent {
       heldMtus: heldMtus(observation.living),
     });
     const spared = sparedBy(unreadable, wanted);
-    const resolved = yieldToSpared(wanted, programmed, spared.sessions);
+    const resolved = keepLastValid(wanted, programmed, spared.sessions);
     this.#hold(heldAfter(held, resolved, spared, new Date().toISOString()));
     if (needsProcess(resolved)) await this.#ensureUserspace();
     const { actions, failures } = await this.node.converge(resolved, spared, observation);
@@ -418,7 +418,7 @@ export class Agent {
     }
   }
 
-  #writeStatus(spared: Spared): void {
+  #writeStatus(spared: Retained): void {
     if (this.#state === null) return;
     const inputs = statusInputs(this.#state, this.store, spared);
     const errors = new Set(this.status.write(inputs).map(({ message }) => message));
@@ -514,7 +514,7 @@ function remoteEndIds({ sessions }: Listing): ReadonlyMap<string, string> {
 }
 
 /** Selects the objects that stay programmed although their manifests are invalid or unreadable. */
-function sparedBy(unreadable: Unreadable, resolved: Resolved): Spared {
+function sparedBy(unreadable: Unreadable, resolved: Resolved): Retained {
   const isRefused = (refused: ReadonlyMap<string, Refusal>, key: string) => {
     const refusal = refused.get(key);
     return refusal !== undefined && !TEARDOWN_REASONS.has(refusal.reason);

@@ -97,7 +97,7 @@ it.each<[string, Case, RegExp, RegExp]>([
   [
     "no fast path",
     { tunnel: { tunnel: tunnel({ fastPath: true }) }, of: { fastPath: false } },
-    /^its frames do not pass by the fast path/,
+    /^its frames do not use the fast path/,
     /Linux 6\.6/,
   ],
   [
@@ -106,7 +106,7 @@ it.each<[string, Case, RegExp, RegExp]>([
       tunnel: { tunnel: tunnel({ fastPath: true }) },
       of: { fastPath: false, session: session({ pseudowireType: "IP" }) },
     },
-    /^its frames do not pass by the fast path: .*Ethernet frames.* IP$/,
+    /^its frames do not use the fast path: .*Ethernet frames.* IP$/,
     /without spec\.fastPath/,
   ],
   ["control messages", { endpoint: { rxControl: 2 } }, /^received 2 control messages/, /static/],

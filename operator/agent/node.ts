@@ -18,8 +18,8 @@ import {
   desireSession,
   forwardings,
   ownDeviceName,
-  type Spared,
-  sparing,
+  type Retained,
+  retaining,
 } from "../resolve/desired.ts";
 import type { Resolved, ResolvedSession } from "../resolve/resolved.ts";
 import type { Failures } from "../resolve/status.ts";
@@ -170,7 +170,7 @@ export class Node {
   /** Brings the whole node to the state that `resolved` and the attachments desire. */
   async converge(
     resolved: Pick<Resolved, "tunnels" | "sessions">,
-    spared: Spared,
+    spared: Retained,
     { observed: seen, living, listing }: Observation,
   ): Promise<PassResult> {
     const attached = Map.groupBy(
@@ -190,7 +190,7 @@ export class Node {
     this.#devices.forget(living);
     const { desired, observed, held } = this.#hold(whole, seen);
     this.#held = held;
-    const spare = sparing(desired, observed, spared);
+    const spare = retaining(desired, observed, spared);
     this.#tunnels = new Map(spare.tunnels.map(({ tunnelId, name }) => [tunnelId, name]));
     this.#sessions = new Map(
       spare.sessions.flatMap((item) => {

@@ -18,7 +18,7 @@ import type {
   TunnelRow,
 } from "../agent-protocol.ts";
 import type { L2tpSession, L2tpTunnel, SessionSpec } from "../api/types.ts";
-import type { Spared } from "../resolve/desired.ts";
+import type { Retained } from "../resolve/desired.ts";
 import {
   invalidForm,
   type Placed,
@@ -37,7 +37,7 @@ import { isAlive } from "./pod-netns.ts";
 export function statusInputs(
   state: PassState,
   store: AttachmentStore,
-  spared: Spared,
+  spared: Retained,
 ): StatusInput[] {
   const { resolved, failures, listing, links } = state;
   const inputs: StatusInput[] = [];
@@ -80,7 +80,7 @@ function specOf(object: L2tpTunnel | L2tpSession | undefined) {
 function withdrawnInput(
   { kind, key, generation, verdict }: Withdrawn,
   { failures }: PassState,
-  spared: Spared,
+  spared: Retained,
 ): StatusInput {
   const isTunnel = kind === "L2tpTunnel";
   const failure = failures.get(`${isTunnel ? "tunnel" : "session"} ${key}`);

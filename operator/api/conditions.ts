@@ -1,10 +1,10 @@
-/** Conditions of an object's status, as Kubernetes has them (metav1.Condition). */
+/** Conditions of an object's status (metav1.Condition). */
 import type { Condition } from "./types.ts";
 
 /**
- * Dates a condition: its transition time changes only with its status.
- * @param known the object's conditions before
- * @param generation of the spec that it is about; undefined: unknown
+ * Returns the condition with its transition time, which changes only with the status.
+ * @param known the object's previous conditions
+ * @param generation of the spec that the condition describes; undefined: unknown
  */
 export function datedCondition(
   condition: Omit<Condition, "lastTransitionTime" | "observedGeneration">,

@@ -10,7 +10,7 @@ it("reads cookies", () => {
 it.each([
   ["aabbccddee", "10 hexadecimal digits"],
   ["", "0 hexadecimal digits"],
-  ["aabbccdg", "not hexadecimal"],
-])("says what is wrong with %j, without showing it", (text, message) => {
+  ["aabbccdg", "is not hexadecimal"],
+])("reports the fault of %j without showing it", (text, message) => {
   expect(cookieProblem(text)).toContain(message);
 });

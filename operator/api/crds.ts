@@ -1,8 +1,8 @@
-/** The definitions of crds/. */
+/** Reads the definitions in crds/. */
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 
-/** What of OpenAPI the definitions use. */
+/** The part of OpenAPI that the definitions use. */
 export interface Schema {
   readonly type?: string;
   readonly description?: string;

@@ -7,7 +7,7 @@ export function parseDuration(text: string): number | undefined {
   return Number(match[1]) * (match[2] === "s" ? 1000 : 1);
 }
 
-/** The duration in milliseconds; NaN, which fulfils no comparison, if the text is not one. */
+/** The duration in milliseconds; NaN, for which every comparison is false, if the text is not one. */
 export function durationMs(text: string): number {
   return parseDuration(text) ?? Number.NaN;
 }

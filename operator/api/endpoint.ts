@@ -1,4 +1,4 @@
-/** The ends of tunnels, with what manifests may leave out. */
+/** Endpoints of tunnels, with the defaults of omitted fields. */
 
 import type { Endpoint } from "../../model/model.ts";
 import { canonicalAddress } from "../../net/ip.ts";
@@ -7,7 +7,7 @@ import type { TunnelSpec } from "./generated.ts";
 /** The registered port of L2TP (RFC 3931 §4.1.2.1). */
 export const DEFAULT_UDP_PORT = 1701;
 
-/** An end of the tunnel as its manifest gives it, with the default port; 0 over IP, which has no ports. */
+/** Returns an endpoint of the manifest, with the default port; port 0 over IP, which has no ports. */
 export function endpointOf(
   { encapsulation }: Pick<TunnelSpec, "encapsulation">,
   { address, port }: { readonly address: string; readonly port?: number | undefined },

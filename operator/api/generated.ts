@@ -1,11 +1,11 @@
 /** Generated from crds/ by `make generate`. */
 
 /**
- * The two ends of the tunnel.
+ * The node, the peer and the encapsulation of the tunnel.
  */
 export interface TunnelSpec {
   /**
-   * The node that the tunnel starts from. It cannot be changed.
+   * The node that terminates the tunnel. Immutable.
    */
   nodeName: string;
   /**
@@ -13,7 +13,7 @@ export interface TunnelSpec {
    */
   encapsulation?: "UDP" | "IP";
   /**
-   * The node's end. Without address and interface, the node's internal address, or the one that it reaches the remote from.
+   * The local endpoint. Without address and interface, the tunnel uses the node's internal address, or the source address of the route to the remote.
    */
   local?: {
     /**
@@ -21,16 +21,16 @@ export interface TunnelSpec {
      */
     address?: string;
     /**
-     * Instead of the address, the interface whose address to use. An interface of a VRF, or an address in one, binds the tunnel to the VRF. A link-local remote needs the interface.
+     * The interface whose address the tunnel uses, instead of address. An interface or address of a VRF binds the tunnel to the VRF. Required for a link-local remote.
      */
     interface?: string;
     /**
-     * The UDP port to listen on; 1701 if left out. Any number of tunnels may share it.
+     * The local UDP port; default 1701. Tunnels in userspace can share a port.
      */
     port?: number;
   };
   /**
-   * The peer's end.
+   * The remote endpoint.
    */
   remote: {
     /**
@@ -38,17 +38,17 @@ export interface TunnelSpec {
      */
     address: string;
     /**
-     * The peer's UDP port; 1701 if left out.
+     * The peer's UDP port; default 1701.
      */
     port?: number;
   };
   /**
-   * Who takes over when the remote is gone or carries nothing: the one with most of the sessions, of several the first; the remote has it again when it is back. A Managed tunnel's.
+   * Peers to fail over to if the remote is down or has no active circuits. The backup with the most active circuits becomes active; ties are resolved by list order. Frames fail back to an earlier remote after it has recovered. Managed mode only.
    *
    * @minItems 1
    * @maxItems 4
    *
-   * Items: A peer.
+   * Items: A backup peer.
    */
   backup?: {
     /**
@@ -56,48 +56,48 @@ export interface TunnelSpec {
      */
     address: string;
     /**
-     * Its UDP port; 1701 if left out.
+     * The backup's UDP port; default 1701.
      */
     port?: number;
   }[];
   /**
-   * Our id of the tunnel; allocated if left out, and shown in the status.
+   * The tunnel ID of the node. If omitted, it is allocated and shown in the status.
    */
   tunnelId?: number;
   /**
-   * The peer's id of the tunnel; not of a Managed one.
+   * The tunnel ID of the peer. Required, except in Managed mode, which negotiates it.
    */
   peerTunnelId?: number;
   /**
-   * Who moves the frames. Auto takes the kernel where it can.
+   * The datapath that forwards frames. Auto prefers the kernel, if it supports the tunnel.
    */
   datapath?: "Auto" | "Kernel" | "Userspace";
   /**
-   * UDP datagrams carry a checksum. With false, the peer must accept datagrams without one, which over IPv6 it does only if configured to (RFC 6935; Linux: udp6_csum_rx off). With false, the node accepts them, too.
+   * True if UDP datagrams have a checksum. With false, the node sends and accepts datagrams without a checksum, and the peer must accept them. Over IPv6 a peer does so only if configured (RFC 6935; Linux: udp6_csum_rx off).
    */
   udpChecksum?: boolean;
   /**
-   * In userspace: IP frames of sessions without sequence numbers pass by BPF programs in the node's kernel (Linux 6.6), several times as fast, and past its packet filter and its IPsec policies. It makes no UDP checksums. Where a virtual link leads straight to the peer, that has to have the fast path, too.
+   * True if BPF programs in the node's kernel (Linux 6.6) forward the IP frames of sessions without sequence numbers. Userspace datapath only. Throughput is several times as high. The frames bypass netfilter and IPsec policies, and have no UDP checksum. If a virtual link connects the node directly to the peer, the peer must use the fast path, too.
    */
   fastPath?: boolean;
   /**
-   * The control connection, where there is one (RFC 3931 section 3.3). With datapath Kernel the kernel moves the frames, and a session's device is made anew whenever the ends agree anew.
+   * The control connection (RFC 3931 section 3.3). With datapath Kernel, the session device is recreated on each renegotiation.
    */
   control?: {
     /**
-     * Static has none: both ends are configured alike. Quiescent is static, and asks whether the peer lives. Managed lets the ends agree on ids and cookies, and tell of their circuits.
+     * Static: no control connection; both ends are configured to match. Quiescent: static, with HELLO messages that detect a dead peer. Managed: the ends negotiate IDs and cookies, and signal circuit status.
      */
     mode?: "Static" | "Quiescent" | "Managed";
     /**
-     * Whether the node opens the connection. It takes the peer's in any case.
+     * True if the node initiates the control connection. The node always accepts the peer's.
      */
     initiate?: boolean;
     /**
-     * A LAC asks for its sessions (ICRQ); an LNS waits until the peer asks. Both ends may be LACs.
+     * A LAC requests its sessions (ICRQ). An LNS waits for the peer's requests. Both ends can be LACs.
      */
     role?: "LAC" | "LNS";
     /**
-     * The secret that both ends share; messages are then authenticated.
+     * The shared secret, which authenticates control messages.
      */
     secretRef?: {
       /**
@@ -109,12 +109,12 @@ export interface TunnelSpec {
        */
       name: string;
       /**
-       * The key in it.
+       * The key in the Secret.
        */
       key: string;
     };
     /**
-     * The secret before, good as well until the peer has the new one (RFC 3931 section 4.3).
+     * The previous shared secret, which the node also accepts until the peer has the new one (RFC 3931 section 4.3).
      */
     previousSecretRef?: {
       /**
@@ -126,38 +126,38 @@ export interface TunnelSpec {
        */
       name: string;
       /**
-       * The key in it.
+       * The key in the Secret.
        */
       key: string;
     };
     /**
-     * The hash of the authentication.
+     * The message digest algorithm.
      */
     digest?: "HMAC-MD5" | "HMAC-SHA1";
     /**
-     * Whether cookies, ids and names are hidden from who does not have the secret.
+     * True if cookies, IDs and names are encrypted with the shared secret (RFC 3931 AVP hiding).
      */
     hideValues?: boolean;
     /**
-     * How a silent peer is asked, and when it counts as gone.
+     * Detection of a dead peer.
      */
     hello?: {
       /**
-       * After so much silence a HELLO is sent.
+       * Silence after which the node sends a HELLO, such as 10s.
        */
       interval?: string;
       /**
-       * After so much silence the peer is gone; if left out, when it has not acknowledged ten times.
+       * Silence after which the peer is considered down, such as 30s. If omitted, ten unacknowledged retransmissions.
        */
       deadAfter?: string;
     };
   };
   /**
-   * The namespaces whose sessions may run in the tunnel. If left out, all; or none, if the cluster's administrator has set that.
+   * Namespaces whose sessions may use the tunnel. The default is All, or None if controller.defaultAllowedNamespaces is None.
    */
   allowedNamespaces?: {
     /**
-     * All namespaces, none, or those that the selector matches; if left out, Selector where there is one.
+     * All namespaces, none, or those that the selector matches. With a selector, the default is Selector.
      */
     from?: "All" | "None" | "Selector";
     /**
@@ -165,7 +165,7 @@ export interface TunnelSpec {
      */
     selector?: {
       /**
-       * Each label with its value, one at least.
+       * Labels to match, at least one.
        */
       matchLabels: {
         [k: string]: string;
@@ -175,41 +175,41 @@ export interface TunnelSpec {
 }
 
 /**
- * What the controller and the node report.
+ * The state that the controller and the node report.
  */
 export interface TunnelStatus {
   /**
-   * The node that has been given the tunnel.
+   * The node that the tunnel is assigned to.
    */
   nodeName?: string;
   /**
-   * The node's internal address of the remote's family; the tunnel's own unless spec.local says otherwise.
+   * The node's internal address of the remote's address family. It is the default of the local address.
    */
   nodeAddress?: string;
   /**
-   * The address that the tunnel starts from.
+   * The local address of the tunnel.
    */
   localAddress?: string;
   /**
-   * The address of the peer that carries the frames, the remote or a backup.
+   * The address of the active remote, which is the remote or a backup.
    */
   remoteAddress?: string;
   /**
-   * Who moves the frames.
+   * The datapath that forwards frames.
    */
   datapath?: "Kernel" | "Userspace";
   /**
-   * Our id of the tunnel.
+   * The tunnel ID of the node.
    */
   tunnelId?: number;
   /**
-   * Things that the object was accepted with, and keeps; no other object of the node can have them.
+   * IDs and endpoints that the object was accepted with and keeps. No other object of the node can claim them.
    *
    * @maxItems 16
    */
   claims?: string[];
   /**
-   * The MTU of the path to the remote now, as far as the node knows it.
+   * The MTU of the path to the remote that the node knows now, in bytes.
    */
   mtu?: number;
   /**
@@ -217,28 +217,28 @@ export interface TunnelStatus {
    */
   sessions?: {
     /**
-     * How many L2tpSessions name the tunnel.
+     * The number of L2tpSessions that name the tunnel.
      */
     total?: number;
     /**
-     * How many of them are programmed.
+     * The number of programmed sessions.
      */
     programmed?: number;
     /**
-     * How many of them a pod has attached to.
+     * The number of sessions with an attached pod.
      */
     attached?: number;
   };
   /**
-   * The generation that the node's report is about.
+   * The generation that the node's report describes.
    */
   observedGeneration?: number;
   /**
-   * Accepted: the object is valid, and nothing else has what it asks for. Programmed: this generation runs on the node. Alive: the peer is there, as far as the control connection knows. Redundant: the remote carries, and all backups are there.
+   * Accepted: the object is valid and conflicts with no other object. Programmed: the node has applied this generation. Alive: the control connection is established. Redundant: the remote is active, and every backup is established.
    *
    * @maxItems 8
    *
-   * Items: As metav1.Condition.
+   * Items: A metav1.Condition.
    */
   conditions?: {
     /**
@@ -246,34 +246,34 @@ export interface TunnelStatus {
      */
     type: string;
     /**
-     * Whether it is so.
+     * The status of the condition.
      */
     status: "True" | "False" | "Unknown";
     /**
-     * One word in CamelCase, for programs.
+     * The reason in CamelCase, for programs.
      */
     reason: string;
     /**
-     * A sentence that says what to do.
+     * The details, and what to do.
      */
     message: string;
     /**
-     * The generation that the node's report is about.
+     * The generation that the node's report describes.
      */
     observedGeneration?: number;
     /**
-     * When the status last changed.
+     * The time of the last change of the status.
      */
     lastTransitionTime: string;
   }[];
 }
 
 /**
- * The session's two ids, what its messages look like, and how pods attach.
+ * The tunnel, the IDs, the format of data messages, and the attachment of pods.
  */
 export interface SessionSpec {
   /**
-   * The tunnel that the session runs in.
+   * The tunnel of the session.
    */
   tunnelRef: {
     /**
@@ -282,52 +282,52 @@ export interface SessionSpec {
     name: string;
   };
   /**
-   * The session id that we receive on; allocated if left out, and shown in the status.
+   * The session ID in received data messages. If omitted, it is allocated and shown in the status.
    */
   sessionId?: number;
   /**
-   * The session id that we send, the peer's; not in a Managed tunnel.
+   * The session ID in sent data messages, which is the peer's. Required, except in a Managed tunnel, which negotiates it.
    */
   peerSessionId?: number;
   /**
-   * The name by which the peer of a Managed tunnel knows the pseudowire; one session of the tunnel has it. If left out, namespace/name, decided when the session is accepted; the status shows it.
+   * The name of the pseudowire in a Managed tunnel, which is the same at both ends and unique in the tunnel (Remote End ID AVP). The default is namespace/name when the session is accepted; the status shows it.
    */
   remoteEndId?: string;
   /**
-   * The same as remoteEndId, in hexadecimal digits, for peers whose name of the pseudowire is no text.
+   * The value of remoteEndId in hexadecimal digits, for a name that is not printable text.
    */
   remoteEndIdOctets?: string;
   /**
-   * What the session carries. Ethernet: frames without their check sequence. EthernetVLAN: frames of one VLAN, with its tag. IP: IPv4 and IPv6 datagrams without an Ethernet header, in userspace and in attachment.mode Direct; the pod's interface has no MAC address.
+   * The type of the forwarded frames. Ethernet: frames without frame check sequence. EthernetVLAN: frames of one VLAN, with its tag. IP: IPv4 and IPv6 datagrams without an Ethernet header; requires the userspace datapath and attachment.mode Direct, and the pod's interface has no MAC address.
    */
   pseudowireType?: "Ethernet" | "EthernetVLAN" | "IP";
   /**
-   * The VLAN of a session of type EthernetVLAN. Each frame between the ends has its 802.1Q tag; frames of other VLANs, and frames without a tag, are dropped and counted.
+   * The VLAN of an EthernetVLAN session. Frames between the ends have its 802.1Q tag. Frames of other VLANs, and untagged frames, are dropped and counted.
    */
   vlan?: {
     /**
-     * The VLAN ID at our end; a pod sees it in its frames if pod is Tagged.
+     * The VLAN ID at the node. Pods see it if pod is Tagged.
      */
     id: number;
     /**
-     * The VLAN ID at the peer's end, which the frames that we send have; id if left out. Frames with either ID are received.
+     * The VLAN ID at the peer, which is in sent frames; default id. Frames with either ID are received.
      */
     peerId?: number;
     /**
-     * Whether frames of the pods have the tag. For Untagged pods it is pushed and popped.
+     * Tagged if frames of the pods have the tag. With Untagged, the node adds and removes it.
      */
     pod?: "Untagged" | "Tagged";
   };
   /**
-   * Whether four bytes stand between cookie and frame (RFC 3931 section 4.6). Both ends must agree.
+   * The L2-Specific Sublayer, which is four bytes between cookie and frame (RFC 3931 section 4.6). Both ends must use the same.
    */
   l2SpecificSublayer?: "Default" | "None";
   /**
-   * What proves that a message belongs to the session. Both ends must agree.
+   * Values that the receiver checks in every data message. The receive cookie is the peer's transmit cookie.
    */
   cookies?: {
     /**
-     * A cookie, given here or in a Secret.
+     * A cookie, set as value or read from a Secret.
      */
     receive?: {
       /**
@@ -335,11 +335,11 @@ export interface SessionSpec {
        */
       value?: string;
       /**
-       * Where the cookie is kept.
+       * The source of the cookie.
        */
       valueFrom?: {
         /**
-         * A key of a Secret in the session's namespace; it holds 8 or 16 hexadecimal digits.
+         * A key of a Secret in the session's namespace that holds 8 or 16 hexadecimal digits.
          */
         secretKeyRef: {
           /**
@@ -347,18 +347,18 @@ export interface SessionSpec {
            */
           name: string;
           /**
-           * The key in it.
+           * The key in the Secret.
            */
           key: string;
         };
         /**
-         * Put 8 random bytes there where the Secret or the key is missing. In a cluster only.
+         * True if the controller generates a missing Secret or key with 8 random bytes. Kubernetes only.
          */
         generate?: boolean;
       };
     };
     /**
-     * A cookie, given here or in a Secret.
+     * A cookie, set as value or read from a Secret.
      */
     transmit?: {
       /**
@@ -366,11 +366,11 @@ export interface SessionSpec {
        */
       value?: string;
       /**
-       * Where the cookie is kept.
+       * The source of the cookie.
        */
       valueFrom?: {
         /**
-         * A key of a Secret in the session's namespace; it holds 8 or 16 hexadecimal digits.
+         * A key of a Secret in the session's namespace that holds 8 or 16 hexadecimal digits.
          */
         secretKeyRef: {
           /**
@@ -378,59 +378,59 @@ export interface SessionSpec {
            */
           name: string;
           /**
-           * The key in it.
+           * The key in the Secret.
            */
           key: string;
         };
         /**
-         * Put 8 random bytes there where the Secret or the key is missing. In a cluster only.
+         * True if the controller generates a missing Secret or key with 8 random bytes. Kubernetes only.
          */
         generate?: boolean;
       };
     };
   };
   /**
-   * Sequence numbers in the default sublayer.
+   * Sequence numbers in the L2-Specific Sublayer.
    */
   sequencing?: {
     /**
-     * Number the frames that we send.
+     * True if sent frames have sequence numbers.
      */
     send?: boolean;
     /**
-     * Require numbers and drop late frames.
+     * True if received frames must have sequence numbers. Late frames are dropped.
      */
     receive?: boolean;
     /**
-     * How long an early frame waits for the ones before it, such as 50ms.
+     * Maximum time to hold an out-of-order frame, such as 50ms.
      */
     reorderTimeout?: string;
   };
   /**
-   * The MTU of the pseudowire, in bytes; if left out, it is computed from the path when a pod attaches, and stays while one is attached. What is too large for the path is fragmented. IPv6 needs 1280.
+   * The MTU of the pseudowire, in bytes. If omitted, it is computed from the path when a pod attaches, and does not change while a pod is attached. Datagrams that are too large for the path are fragmented. IPv6 requires 1280.
    */
   mtu?: number;
   /**
-   * How pods attach.
+   * The attachment of pods.
    */
   attachment?: {
     /**
-     * Direct makes the pseudowire itself the interface of one pod; Bridge joins any number of pods.
+     * Direct: the pseudowire is the interface of one pod. Bridge: a bridge connects any number of pods.
      */
     mode?: "Direct" | "Bridge";
     /**
-     * ADD sends a gratuitous ARP and an unsolicited neighbor advertisement. With false it does not, and the pod's interface has no IPv6 link-local address, so it sends nothing by itself; live migration needs that.
+     * True if ADD sends a gratuitous ARP and an unsolicited neighbor advertisement. With false it sends neither, and the pod's interface has no IPv6 link-local address, so the interface sends nothing by itself, as live migration requires.
      */
     announce?: boolean;
     /**
-     * Refuse drops frames of a pod whose Ethernet source is not the MAC address that its interface was given, on the node's side of the interface. In mode Direct it needs the userspace datapath.
+     * With Refuse, the node drops frames of a pod whose Ethernet source is not the MAC address of its interface at ADD. In mode Direct this requires the userspace datapath.
      */
     macSpoofing?: "Allow" | "Refuse";
   };
 }
 
 /**
- * What the controller and the node report.
+ * The state that the controller and the node report.
  */
 export interface SessionStatus {
   /**
@@ -438,37 +438,37 @@ export interface SessionStatus {
    */
   nodeName?: string;
   /**
-   * The session id that we receive on, the one that the peer sends.
+   * The session ID in received data messages.
    */
   sessionId?: number;
   /**
-   * The name by which the peer of a Managed tunnel knows the pseudowire. It stays as long as the object.
+   * The Remote End ID of the pseudowire in a Managed tunnel. It does not change while the object exists.
    */
   remoteEndId?: string;
   /**
-   * The name in hexadecimal digits, in place of remoteEndId, where it is no printable text.
+   * The Remote End ID in hexadecimal digits, instead of remoteEndId, if it is not printable text.
    */
   remoteEndIdOctets?: string;
   /**
-   * Things that the object was accepted with, and keeps; no other object of the node can have them.
+   * IDs and circuits that the object was accepted with and keeps. No other object of the node can claim them.
    *
    * @maxItems 16
    */
   claims?: string[];
   /**
-   * The pseudowire's device, on the node or in the pod that it is attached to.
+   * The device of the pseudowire, on the node or in the attached pod.
    */
   interface?: string;
   /**
-   * The MTU of the pseudowire's device. It does not follow the path while a pod is attached.
+   * The MTU of the pseudowire's device, in bytes. It does not change with the path while a pod is attached.
    */
   mtu?: number;
   /**
-   * The pods that have attached.
+   * The attached pods.
    *
    * @maxItems 1024
    *
-   * Items: A pod's interface.
+   * Items: An interface of a pod.
    */
   attachedTo?: {
     /**
@@ -476,20 +476,20 @@ export interface SessionStatus {
      */
     pod: string;
     /**
-     * The interface in it.
+     * The interface in the pod.
      */
     interface: string;
   }[];
   /**
-   * The generation that the node's report is about.
+   * The generation that the node's report describes.
    */
   observedGeneration?: number;
   /**
-   * Accepted: the object is valid, its tunnel takes it, and nothing else has what it asks for. Programmed: this generation runs on the node. Attached: a pod has it. Established: the ends of a Managed tunnel have agreed on it, and the peer's circuit is active.
+   * Accepted: the object is valid, its tunnel allows it, and it conflicts with no other object. Programmed: the node has applied this generation. Attached: a pod uses the session. Established: the session of a Managed tunnel is negotiated, and the peer's circuit is active.
    *
    * @maxItems 8
    *
-   * Items: As metav1.Condition.
+   * Items: A metav1.Condition.
    */
   conditions?: {
     /**
@@ -497,23 +497,23 @@ export interface SessionStatus {
      */
     type: string;
     /**
-     * Whether it is so.
+     * The status of the condition.
      */
     status: "True" | "False" | "Unknown";
     /**
-     * One word in CamelCase, for programs.
+     * The reason in CamelCase, for programs.
      */
     reason: string;
     /**
-     * A sentence that says what to do.
+     * The details, and what to do.
      */
     message: string;
     /**
-     * The generation that the node's report is about.
+     * The generation that the node's report describes.
      */
     observedGeneration?: number;
     /**
-     * When the status last changed.
+     * The time of the last change of the status.
      */
     lastTransitionTime: string;
   }[];

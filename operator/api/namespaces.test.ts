@@ -12,31 +12,31 @@ function why(allowedNamespaces: Allowed, labels?: Record<string, string>, byDefa
   return whyNotAllowed(tunnel, "shop", labels, byDefault as "All" | "None");
 }
 
-it("takes all namespaces or none where the tunnel does not say, as the cluster has it", () => {
+it("applies the cluster's default to a tunnel without allowedNamespaces", () => {
   for (const open of [undefined, {}]) {
     expect(why(open)).toBeNull();
     expect(why(open, {}, "None")).toBe(
-      "L2tpTunnel branch does not allow namespace shop, nor any other; its administrator can, in spec.allowedNamespaces",
+      "L2tpTunnel branch allows no namespaces; allow namespace shop in its spec.allowedNamespaces",
     );
   }
 });
 
-it("takes what the tunnel says, whatever the cluster has", () => {
+it("prefers the tunnel's value to the cluster's default", () => {
   expect(why({ from: "All" }, {}, "None")).toBeNull();
-  expect(why({ from: "None" })).toContain("nor any other");
+  expect(why({ from: "None" })).toContain("allows no namespaces");
 });
 
 it.each<[string, Allowed]>([
-  ["by its word", { from: "Selector", selector }],
-  ["alone", { selector }],
-])("selects namespaces by all labels of a selector, %s", (_how, allowed) => {
+  ["with from", { from: "Selector", selector }],
+  ["without from", { selector }],
+])("requires all labels of a selector, %s", (_how, allowed) => {
   expect(why(allowed, { team: "net", site: "b", more: "x" })).toBeNull();
   expect(why(allowed, { team: "net" })).toContain("which lacks site=b; ");
-  // There is no such namespace.
+  // The namespace does not exist.
   expect(why(allowed, undefined)).toContain("which lacks team=net, site=b; ");
 });
 
-it("knows a namespace by its name alone in a folder, where an open tunnel takes all", () => {
+it("knows only the name of a namespace in a folder, and accepts all by default", () => {
   const folder = (allowedNamespaces: Allowed) => {
     const common = { nodeName: "n1", remote: { address: "192.0.2.2" } };
     const spec = { ...common, ...(allowedNamespaces && { allowedNamespaces }) };

@@ -1,16 +1,16 @@
 /**
- * Namespaces whose sessions may use a tunnel. In a cluster the controller decides, which knows the labels
- * of namespaces; for a folder the agent does.
+ * Namespaces whose sessions may use a tunnel. In a cluster the controller decides, because it knows the labels of
+ * namespaces. With a folder of manifests the agent decides.
  */
 import type { TunnelSpec } from "./types.ts";
 
-/** Applies to a tunnel that leaves it open. */
+/** The default for tunnels without allowedNamespaces. */
 export type DefaultNamespaces = "All" | "None";
 
-/** Stands in tunnels that an agent has from a cluster: the controller has decided on the tunnel's sessions. */
+/** The value in tunnels that an agent reads from a cluster: the controller has already checked the namespaces. */
 export const DECIDED = { from: "All" } as const satisfies TunnelSpec["allowedNamespaces"];
 
-/** A selector alone is meant to select. */
+/** Returns `from` with its default, which is Selector if there is a selector. */
 export function allowedFrom(
   { allowedNamespaces }: Pick<TunnelSpec, "allowedNamespaces">,
   byDefault: DefaultNamespaces,
@@ -22,8 +22,8 @@ export function allowedFrom(
 type NamedTunnel = { readonly metadata: { readonly name: string }; readonly spec: TunnelSpec };
 
 /**
- * As `whyNotAllowed`, without an API server. A namespace has the one label that Kubernetes gives to each. A
- * folder has one writer for tunnels and sessions: a tunnel that leaves it open takes all of them.
+ * `whyNotAllowed` without an API server. A namespace has only the label that Kubernetes sets on each namespace. Tunnels
+ * and sessions of a folder have the same author, so a tunnel without allowedNamespaces accepts all.
  */
 export function whyNotAllowedInFolder(tunnel: NamedTunnel, namespace: string): string | null {
   const labels = { "kubernetes.io/metadata.name": namespace };
@@ -31,8 +31,8 @@ export function whyNotAllowedInFolder(tunnel: NamedTunnel, namespace: string): s
 }
 
 /**
- * Why sessions of the namespace may not run in the tunnel, and what its administrator can do; null: they may.
- * @param labels of the namespace; undefined: there is none of the name
+ * Returns why the tunnel does not accept sessions of the namespace, with the remedy; null: it accepts them.
+ * @param labels of the namespace; undefined: the namespace does not exist
  */
 export function whyNotAllowed(
   tunnel: NamedTunnel,
@@ -43,13 +43,12 @@ export function whyNotAllowed(
   const from = allowedFrom(tunnel.spec, byDefault);
   if (from === "All") return null;
   const { name } = tunnel.metadata;
-  const refusal = `L2tpTunnel ${name} does not allow namespace ${namespace}`;
   if (from === "None") {
-    return `${refusal}, nor any other; its administrator can, in spec.allowedNamespaces`;
+    return `L2tpTunnel ${name} allows no namespaces; allow namespace ${namespace} in its spec.allowedNamespaces`;
   }
   const wanted = Object.entries(tunnel.spec.allowedNamespaces?.selector?.matchLabels ?? {});
   const missing = wanted.filter(([label, value]) => labels?.[label] !== value);
   if (missing.length === 0) return null;
   const shown = missing.map(([label, value]) => `${label}=${value}`).join(", ");
-  return `${refusal}, which lacks ${shown}; its administrator can label the namespace, or change spec.allowedNamespaces`;
+  return `L2tpTunnel ${name} does not allow namespace ${namespace}, which lacks ${shown}; label the namespace, or change spec.allowedNamespaces of the tunnel`;
 }

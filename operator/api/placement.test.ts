@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { acceptanceOf, nodeLabel } from "./placement.ts";
 import { API_VERSION, type Condition, type L2tpTunnel, type TunnelStatus } from "./types.ts";
 
-it("labels with a node whose name is too long for a label", () => {
+it("shortens a node name that is too long for a label", () => {
   const long = `${"worker.".repeat(20)}example`;
   expect(nodeLabel(long)).toMatch(/^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/);
   expect(nodeLabel(long)).not.toBe(nodeLabel(`${long}2`));
@@ -30,8 +30,12 @@ describe("acceptanceOf", () => {
     ["no status", undefined, "pending"],
     ["an older generation", { conditions: [accepted("True", 2)] }, "pending"],
     ["no id yet", { nodeName: "n1", conditions: [accepted("True", 3)] }, "pending"],
-    ["a word against it", { conditions: [accepted("False", 3)] }, "refused"],
-    ["all", { nodeName: "n1", tunnelId: 9, conditions: [accepted("True", 3)] }, "accepted"],
+    ["a refusal", { conditions: [accepted("False", 3)] }, "refused"],
+    [
+      "acceptance of this generation",
+      { nodeName: "n1", tunnelId: 9, conditions: [accepted("True", 3)] },
+      "accepted",
+    ],
   ])("with %s", (_name, status, state) => {
     expect(acceptanceOf(tunnel(status)).state).toBe(state);
   });

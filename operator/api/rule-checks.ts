@@ -1,4 +1,4 @@
-/** Generated from rules.ts by `make generate`: whether a value meets a rule. */
+/** Generated from rules.ts by `make generate`: true if a value meets a rule. */
 import { canonicalAddress } from "../../net/ip.ts";
 import { durationMs } from "./duration.ts";
 import type { SessionSpec, TunnelSpec } from "./generated.ts";

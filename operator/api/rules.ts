@@ -1,7 +1,7 @@
 /**
- * The rules on objects that a schema cannot express, each of them once. `make generate` writes them as
- * x-kubernetes-validations into crds/, translates their CEL to TypeScript (rule-checks.ts), and lists
- * them in docs/api.md. Rules between objects are in model/conflicts.ts.
+ * Rules on objects that a schema cannot express. `make generate` writes them as x-kubernetes-validations into crds/,
+ * translates their CEL to TypeScript (rule-checks.ts), and lists them in docs/api.md. Rules between objects are in
+ * model/conflicts.ts.
  */
 import { ATTACHMENT_MODES, canAttach } from "../../model/attachments/index.ts";
 import { PSEUDOWIRE_TYPES, type PseudowireType } from "../../model/pseudowires/index.ts";
@@ -10,31 +10,31 @@ import { DEFAULT_UDP_PORT } from "./endpoint.ts";
 /** A condition that objects must meet. */
 export interface Rule {
   /**
-   * Where in the schema the rule stands: its value is `self`. Several: one definition serves all of them.
-   * An API server checks an object's default, too, before the defaults of its fields are in it: a rule
-   * about such fields stands further out.
+   * Paths in the schema that have the rule; the value at the path is `self`. Several paths share one definition.
+   * An API server also checks an object's default, before it fills in the defaults of its fields. So a rule about
+   * such fields must be at an outer path.
    */
   readonly at: readonly [string, ...string[]];
-  /** A list in `self`, if the rule is about each of its items: `one`. */
+  /** A list in `self`: the rule is about each item, `one`. */
   readonly each?: string;
-  /** The field at fault, seen from `self` or `one`; undefined: the value itself. */
+  /** The field at fault, relative to `self` or `one`; undefined: the value itself. */
   readonly field?: string;
   /**
-   * True if the rule is met. Fields with a default are always there: they need no `has`.
-   * `address(x)` is x for an API server, and x in its canonical form in TypeScript.
+   * True if the rule is met. Fields with a default are always set, so they need no `has`.
+   * `address(x)` is x for an API server, and the canonical form of x in TypeScript.
    */
   readonly cel: string;
   readonly reason: string;
   readonly remedy: string;
-  /** Why TypeScript does not check the rule, or checks it elsewhere. */
+  /** The reason why TypeScript does not check the rule, or checks it elsewhere. */
   readonly onlyInCel?: string;
 }
 
 export type Rules = Readonly<Record<string, Rule>>;
 
-/** `address(x)` in a rule. API servers before 1.31 have no `ip()`, and refuse a definition that calls it. */
+/** `address(x)` in a rule. API servers before 1.31 have no `ip()`, and reject a definition that calls it. */
 export const SPELLING_MATTERS = /\baddress\(([^()]*)\)/;
-export const SPELLING = "The API server compares the addresses as they are spelled.";
+export const SPELLING = "The API server compares addresses as text.";
 
 const ADDRESSES = ["spec.local.address", "spec.remote.address", "spec.backup[].address"] as const;
 const COOKIES = ["spec.cookies.receive", "spec.cookies.transmit"] as const;
@@ -45,9 +45,9 @@ const portOf = (end: string) => `(has(${end}.port) ? ${end}.port : ${DEFAULT_UDP
 
 const anyOf = (conditions: readonly string[]): string => conditions.join(" || ") || "false";
 
-/** The types whose frames have no MAC addresses. */
+/** Pseudowire types whose frames have no MAC addresses. */
 const WITHOUT_MAC = PSEUDOWIRE_TYPES.filter(({ device }) => device?.hasMac === false);
-/** The pairs of which the mode cannot give the type's frames to a pod. */
+/** Pairs of a mode and a type that the mode cannot attach to a pod. */
 const MISFITS = ATTACHMENT_MODES.flatMap((mode) =>
   PSEUDOWIRE_TYPES.filter((type) => !canAttach(mode, type)).map((type) => ({ mode, type })),
 );
@@ -56,107 +56,107 @@ const hasType = ({ name }: PseudowireType): string => `self.pseudowireType == '$
 
 const NO_PORTS = {
   reason: "IP encapsulation has no ports",
-  remedy: "leave it out, or use UDP",
+  remedy: "omit the port, or use encapsulation: UDP",
 } as const;
 const FAMILY = {
-  reason: "not of the remote's family",
-  remedy: "IPv4 or IPv6, as spec.remote",
+  reason: "not of the address family of spec.remote.address",
+  remedy: "use IPv4 for all addresses, or IPv6 for all",
 } as const;
-const UNICAST = "a unicast address";
+const UNICAST = "use a unicast address";
 const LINK_LOCAL = "^[fF][eE][89abAB][0-9a-fA-F]:";
 const NO_LINK = {
-  reason: "a link-local address: it is found on one link alone",
-  remedy: "name the link in spec.local.interface, or use another address",
+  reason: "a link-local address without an interface",
+  remedy: "set spec.local.interface, or use another address",
 } as const;
-const ANOTHER_PEER = "another peer's address";
+const ANOTHER_PEER = "use the address of another peer";
 
 export const TUNNEL_RULES = {
   nodeIsFinal: {
     at: ["spec.nodeName"],
     cel: "self == oldSelf",
-    reason: "a tunnel stays on its node",
-    remedy: "create another one for the other node, then delete this one",
+    reason: "immutable",
+    remedy: "create another tunnel for the other node, then delete this one",
     onlyInCel: "The controller compares with the node in the status.",
   },
   managedHasNoPeerId: {
     at: ["spec"],
     field: "peerTunnelId",
     cel: `!${IS_MANAGED} || !has(self.peerTunnelId)`,
-    reason: "in a Managed tunnel the peer tells its id",
-    remedy: "leave it out",
+    reason: "negotiated in a Managed tunnel",
+    remedy: "omit peerTunnelId",
   },
   unmanagedHasPeerId: {
     at: ["spec"],
     field: "peerTunnelId",
     cel: `${IS_MANAGED} || has(self.peerTunnelId)`,
-    reason: "missing",
-    remedy: "give the peer's id of the tunnel, or use spec.control.mode: Managed",
+    reason: "required unless control.mode is Managed",
+    remedy: "set the peer's tunnel ID, or use control.mode: Managed",
   },
   backupsInUserspace: {
     at: ["spec"],
     field: "datapath",
     cel: `${HAS_NO_CONNECTION} || self.datapath != 'Kernel' || !has(self.backup)`,
-    reason: "backups are the userspace datapath's",
-    remedy: "leave it out",
+    reason: "backups require the userspace datapath",
+    remedy: "omit datapath, or omit backup",
   },
   onlyManagedAuthenticates: {
     at: ["spec.control"],
     field: "secretRef",
     cel: "self.mode == 'Managed' || !has(self.secretRef)",
-    reason: "only a Managed tunnel authenticates",
-    remedy: "leave it out",
+    reason: "requires control.mode: Managed",
+    remedy: "omit secretRef, or use control.mode: Managed",
   },
   previousSecretNeedsSecret: {
     at: ["spec.control"],
     field: "previousSecretRef",
     cel: "has(self.secretRef) || !has(self.previousSecretRef)",
-    reason: "it is what secretRef was before",
-    remedy: "give secretRef too, or leave it out",
+    reason: "requires secretRef",
+    remedy: "set secretRef, or omit previousSecretRef",
   },
   helloInterval: {
     at: ["spec.control"],
     field: "hello.interval",
     cel: "duration(self.hello.interval) >= duration('1s') && duration(self.hello.interval) <= duration('3600s')",
-    reason: "not an interval",
-    remedy: "from 1s to 3600s",
+    reason: "out of range",
+    remedy: "use 1s to 3600s",
   },
   helloDeadAfter: {
     at: ["spec.control"],
     field: "hello.deadAfter",
     cel: "!has(self.hello.deadAfter) || (duration(self.hello.deadAfter) > duration(self.hello.interval) && duration(self.hello.deadAfter) <= duration('86400s'))",
-    reason: "not a bound",
-    remedy: "longer than hello.interval, and 86400s at most",
+    reason: "out of range",
+    remedy: "use more than hello.interval, and at most 86400s",
   },
   unspecifiedAddress: {
     at: ADDRESSES,
     cel: "!self.matches('^[0:.]+$')",
-    reason: "an unspecified address: it is no node's",
+    reason: "an unspecified address",
     remedy: UNICAST,
   },
   multicastAddress: {
     at: ADDRESSES,
     cel: "!self.matches('^(2(2[4-9]|3[0-9])[.]|[fF]{2}[0-9a-fA-F]{2}:)')",
-    reason: "a multicast address: a tunnel has one peer, not a group",
+    reason: "a multicast address",
     remedy: UNICAST,
   },
   broadcastAddress: {
     at: ADDRESSES,
     cel: "self != '255.255.255.255'",
-    reason: "a broadcast address: a tunnel has one peer, not a network",
+    reason: "a broadcast address",
     remedy: UNICAST,
   },
   mappedAddress: {
     at: ADDRESSES,
     cel: "!self.matches('^[0:]*:[fF]{4}:([0-9]+[.][0-9.]+|[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,4}|:[0-9a-fA-F]{0,4})$')",
-    reason: "an IPv4-mapped address: no IPv6 packet carries it",
-    remedy: "write the IPv4 address itself",
+    reason: "an IPv4-mapped address",
+    remedy: "write it as an IPv4 address",
   },
   localLinkLocal: {
     at: ["spec.local"],
     field: "address",
     cel: `!has(self.address) || !self.address.matches('${LINK_LOCAL}')`,
-    reason: "a link-local address: it does not tell its interface",
-    remedy: "give spec.local.interface instead",
+    reason: "a link-local address does not identify an interface",
+    remedy: "set spec.local.interface instead of the address",
   },
   remoteLinkLocal: {
     at: ["spec"],
@@ -176,15 +176,15 @@ export const TUNNEL_RULES = {
     each: "backup",
     field: "address",
     cel: `one.address.matches('${LINK_LOCAL}') == self.remote.address.matches('${LINK_LOCAL}')`,
-    reason: "not of the remote's scope",
-    remedy: "use link-local addresses for all remotes, or for none",
+    reason: "not of the scope of spec.remote.address",
+    remedy: "use link-local addresses for all remotes, or for no remote",
   },
   onlyManagedHasBackups: {
     at: ["spec"],
     field: "backup",
     cel: `!has(self.backup) || ${IS_MANAGED}`,
-    reason: "only a Managed tunnel can have backups",
-    remedy: "leave it out, or use spec.control.mode: Managed",
+    reason: "requires control.mode: Managed",
+    remedy: "omit backup, or use control.mode: Managed",
   },
   backupFamily: {
     at: ["spec"],
@@ -198,7 +198,7 @@ export const TUNNEL_RULES = {
     each: "backup",
     field: "address",
     cel: "address(one.address) != address(self.remote.address)",
-    reason: "the address of spec.remote",
+    reason: "duplicates spec.remote.address",
     remedy: ANOTHER_PEER,
   },
   backupIsNotLocal: {
@@ -206,7 +206,7 @@ export const TUNNEL_RULES = {
     each: "backup",
     field: "address",
     cel: "!has(self.local.address) || address(one.address) != address(self.local.address)",
-    reason: "the address of spec.local",
+    reason: "duplicates spec.local.address",
     remedy: ANOTHER_PEER,
   },
   backupOnce: {
@@ -214,15 +214,15 @@ export const TUNNEL_RULES = {
     each: "backup",
     field: "address",
     cel: "self.backup.exists_one(other, address(other.address) == address(one.address))",
-    reason: "the address of another backup",
+    reason: "duplicates the address of another backup",
     remedy: ANOTHER_PEER,
   },
   oneLocalEnd: {
     at: ["spec.local"],
     field: "interface",
     cel: "!has(self.address) || !has(self.interface)",
-    reason: "the address is given too",
-    remedy: "keep one of the two",
+    reason: "address and interface are both set",
+    remedy: "set only one of them",
   },
   localFamily: {
     at: ["spec"],
@@ -234,8 +234,8 @@ export const TUNNEL_RULES = {
     at: ["spec"],
     field: "remote.address",
     cel: `!has(self.local.address) || address(self.local.address) != address(self.remote.address) || (self.encapsulation == 'UDP' && ${portOf("self.local")} != ${portOf("self.remote")})`,
-    reason: "the tunnel leads to itself",
-    remedy: "the address of the other end",
+    reason: "remote and local endpoint are the same",
+    remedy: "use the address of the peer",
   },
   localPortNeedsUdp: {
     at: ["spec"],
@@ -260,29 +260,29 @@ export const TUNNEL_RULES = {
     at: ["spec"],
     field: "udpChecksum",
     cel: "self.encapsulation == 'UDP' || self.udpChecksum",
-    reason: "there is no UDP",
-    remedy: "leave it out, or use UDP",
+    reason: "IP encapsulation has no UDP checksum",
+    remedy: "omit udpChecksum, or use encapsulation: UDP",
   },
   fastPathHasNoChecksum: {
     at: ["spec"],
     field: "fastPath",
     cel: "!self.fastPath || (self.encapsulation == 'UDP' && !self.udpChecksum)",
-    reason: "the fast path makes no UDP checksums",
-    remedy: "set udpChecksum: false (with UDP encapsulation), or leave it out",
+    reason: "the fast path requires UDP without checksums",
+    remedy: "set udpChecksum: false with encapsulation: UDP, or omit fastPath",
   },
   fastPathInUserspace: {
     at: ["spec"],
     field: "datapath",
     cel: "!self.fastPath || self.datapath != 'Kernel'",
-    reason: "the fast path is the userspace datapath's",
-    remedy: "leave it out, or fastPath",
+    reason: "the fast path requires the userspace datapath",
+    remedy: "omit datapath, or omit fastPath",
   },
   selectorIsThere: {
     at: ["spec.allowedNamespaces"],
     field: "selector",
     cel: "!has(self.from) || self.from != 'Selector' || has(self.selector)",
-    reason: "Selector needs one",
-    remedy: "give it matchLabels, or use from: All",
+    reason: "required with from: Selector",
+    remedy: "set selector.matchLabels, or use from: All",
   },
 } as const satisfies Rules;
 
@@ -290,85 +290,88 @@ export const SESSION_RULES = {
   cookieHasSource: {
     at: COOKIES,
     cel: "has(self.value) || has(self.valueFrom)",
-    reason: "empty",
-    remedy: "give it either value or valueFrom",
+    reason: "neither value nor valueFrom is set",
+    remedy: "set one of them",
   },
   cookieHasOneSource: {
     at: COOKIES,
     cel: "!has(self.value) || !has(self.valueFrom)",
-    reason: "two sources",
-    remedy: "give it either value or valueFrom",
+    reason: "value and valueFrom are both set",
+    remedy: "set only one of them",
   },
   modeCarriesType: {
     at: ["spec"],
     field: "attachment.mode",
     cel: `!(${anyOf(MISFITS.map(({ mode, type }) => `(self.attachment.mode == '${mode.name}' && ${hasType(type)})`))})`,
     reason: MISFITS.map(({ mode, type }) => `${mode.name} cannot carry ${type.name}`).join(", "),
-    remedy: "use another mode, or another pseudowireType",
+    remedy: "use another attachment.mode or another pseudowireType",
   },
   spoofingNeedsMac: {
     at: ["spec"],
     field: "attachment.macSpoofing",
     cel: `self.attachment.macSpoofing != 'Refuse' || !(${anyOf(WITHOUT_MAC.map(hasType))})`,
-    reason: `${WITHOUT_MAC.map(({ name }) => name).join(", ")} has no MAC addresses`,
-    remedy: "leave it out",
+    reason: `pseudowireType ${WITHOUT_MAC.map(({ name }) => name).join(", ")} has no MAC addresses`,
+    remedy: "omit macSpoofing",
   },
   oneRemoteEndId: {
     at: ["spec"],
     field: "remoteEndIdOctets",
     cel: "!has(self.remoteEndIdOctets) || !has(self.remoteEndId)",
-    reason: "the name is given as text too",
-    remedy: "keep one of the two",
+    reason: "remoteEndId and remoteEndIdOctets are both set",
+    remedy: "set only one of them",
   },
   reorderTimeoutIsShort: {
     at: ["spec"],
     field: "sequencing.reorderTimeout",
     cel: "duration(self.sequencing.reorderTimeout) <= duration('10s')",
-    reason: "not a time to wait",
-    remedy: "milliseconds or seconds up to 10000ms, such as 50ms",
+    reason: "out of range",
+    remedy: "use 0ms to 10s, such as 50ms",
   },
   reorderingNeedsReceive: {
     at: ["spec"],
     field: "sequencing.reorderTimeout",
     cel: "self.sequencing.receive || duration(self.sequencing.reorderTimeout) == duration('0s')",
-    reason: "received sequence numbers do not count",
-    remedy: "set spec.sequencing.receive: true",
+    reason: "has no effect without sequencing.receive",
+    remedy: "set sequencing.receive: true, or omit reorderTimeout",
   },
   sequencingNeedsSublayer: {
     at: ["spec"],
     field: "l2SpecificSublayer",
     cel: "self.l2SpecificSublayer == 'Default' || !(self.sequencing.send || self.sequencing.receive)",
-    reason: "sequence numbers stand in the sublayer",
-    remedy: "use l2SpecificSublayer: Default, at both ends",
+    reason: "sequence numbers require the L2-Specific Sublayer",
+    remedy: "use l2SpecificSublayer: Default at both ends, or omit sequencing",
   },
   vlanTypeHasVlan: {
     at: ["spec"],
     field: "vlan",
     cel: "self.pseudowireType != 'EthernetVLAN' || has(self.vlan)",
-    reason: "missing",
-    remedy: "give the VLAN of the session, or use pseudowireType: Ethernet",
+    reason: "required with pseudowireType: EthernetVLAN",
+    remedy: "set vlan.id, or use pseudowireType: Ethernet",
   },
   vlanNeedsVlanType: {
     at: ["spec"],
     field: "vlan",
     cel: "self.pseudowireType == 'EthernetVLAN' || !has(self.vlan)",
-    reason: "only an EthernetVLAN session has a VLAN of its own",
-    remedy: "set pseudowireType: EthernetVLAN, or leave it out",
+    reason: "requires pseudowireType: EthernetVLAN",
+    remedy: "omit vlan, or use pseudowireType: EthernetVLAN",
   },
 } as const satisfies Rules;
 
-/** The rules of each kind. */
+/** The rules of each kind of object. */
 export const RULES: Readonly<Record<string, Rules>> = {
   L2tpTunnel: TUNNEL_RULES,
   L2tpSession: SESSION_RULES,
 };
 
-/** The field at fault, for messages: "spec.backup[].port". @param at one of the rule's */
+/** Returns the path of the field at fault, such as "spec.backup[].port". @param at one of the rule's paths */
 export function fieldAtFault(rule: Rule, at: string): string {
   return [at, ...withinOf(rule)].join(".");
 }
 
-/** As an API server checks it and says it. Before 1.28 only the message can name the field at fault. */
+/**
+ * Returns the rule and the message of x-kubernetes-validations. API servers before 1.28 have no `fieldPath`, so the
+ * message names the field at fault.
+ */
 export function validationOf(rule: Rule): { readonly rule: string; readonly message: string } {
   const { each, reason, remedy } = rule;
   const cel = rule.cel.replaceAll(new RegExp(SPELLING_MATTERS, "g"), "$1");
@@ -379,7 +382,7 @@ export function validationOf(rule: Rule): { readonly rule: string; readonly mess
   };
 }
 
-/** The steps from `self` to the field at fault. */
+/** Returns the steps from `self` to the field at fault. */
 function withinOf({ each, field }: Pick<Rule, "each" | "field">): string[] {
   const items = each === undefined ? [] : [`${each}[]`];
   return field === undefined ? items : [...items, field];

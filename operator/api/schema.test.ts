@@ -3,25 +3,25 @@ import { describeProblem } from "../../model/problem.ts";
 import { checkForm } from "./schema.ts";
 import { manifestOf, problemsOf, SAMPLES, type Sample } from "./testdata.ts";
 
-describe("our own validation", () => {
-  it.each(SAMPLES.filter(({ fault }) => fault === null))("takes $name", (sample) => {
+describe("our validation", () => {
+  it.each(SAMPLES.filter(({ fault }) => fault === null))("accepts $name", (sample) => {
     expect(problemsOf(sample)).toEqual([]);
   });
 
-  it.each(SAMPLES.filter(({ fault }) => fault !== null))("refuses $name", (sample) => {
+  it.each(SAMPLES.filter(({ fault }) => fault !== null))("rejects $name", (sample) => {
     expect(problemsOf(sample)).not.toEqual([]);
   });
 
   it.each(SAMPLES.filter(({ fault }) => fault === "schema" || fault === "strict"))(
-    "refuses $name by its form",
+    "rejects the form of $name",
     (sample) => {
       const document = JSON.parse(JSON.stringify(manifestOf(sample, "x")));
       expect(checkForm(document)).toHaveProperty("problems");
     },
   );
 
-  it("says what is wrong with an address once", () => {
-    const [sample] = SAMPLES.filter(({ name }) => name === "a name for an address");
+  it("reports a wrong address once", () => {
+    const [sample] = SAMPLES.filter(({ name }) => name === "a host name as an address");
     const checked = checkForm(JSON.parse(JSON.stringify(manifestOf(sample as never, "x"))));
     expect(checked).toEqual({
       problems: [
@@ -29,15 +29,15 @@ describe("our own validation", () => {
           path: "spec.remote.address",
           value: "peer.example",
           reason: "not an IP address",
-          remedy: "IPv4 or IPv6, such as 192.0.2.1",
+          remedy: "use an IPv4 or IPv6 address",
         },
       ],
     });
   });
 
-  it("takes a manifest that has a status, as kubectl shows it", () => {
+  it("accepts a manifest with a status, such as kubectl's output", () => {
     const [sample] = SAMPLES;
-    const document = { ...manifestOf(sample as never, "x"), status: { whatever: 1 } };
+    const document = { ...manifestOf(sample as never, "x"), status: { unknown: 1 } };
     expect(checkForm(document)).toHaveProperty("object");
   });
 
@@ -52,16 +52,16 @@ describe("our own validation", () => {
   });
 
   it.each([
-    ["id 0", "spec.tunnelId 0: out of range; a whole number from 1 to 4294967295"],
-    ["an id of 33 bits", "spec.peerTunnelId 4294967296: out of range"],
-    ["half an id", "spec.peerTunnelId 1.5"],
-    ["port 0", "spec.remote.port 0: out of range; a whole number from 1 to 65535"],
-    ["session id 0", "spec.sessionId 0: out of range"],
-    ["a negative id", "spec.peerSessionId -1: out of range"],
-    ["a tiny MTU", "spec.mtu 67: out of range; a whole number from 68 to 65521"],
-    ["a huge MTU", "spec.mtu 65522: out of range"],
-    ["a cookie of 5 bytes", "spec.cookies.receive.value: not of its form; correct it (8 or 16"],
-  ])("says what is wrong with %s", (name, message) => {
+    ["id 0", "spec.tunnelId: 0: out of range; use a whole number from 1 to 4294967295"],
+    ["an id of 33 bits", "spec.peerTunnelId: 4294967296: out of range"],
+    ["half an id", "spec.peerTunnelId: 1.5"],
+    ["port 0", "spec.remote.port: 0: out of range; use a whole number from 1 to 65535"],
+    ["session id 0", "spec.sessionId: 0: out of range"],
+    ["a negative id", "spec.peerSessionId: -1: out of range"],
+    ["a tiny MTU", "spec.mtu: 67: out of range; use a whole number from 68 to 65521"],
+    ["a huge MTU", "spec.mtu: 65522: out of range"],
+    ["a cookie of 5 bytes", "spec.cookies.receive.value: invalid format; correct it (8 or 16"],
+  ])("reports %s", (name, message) => {
     const sample = SAMPLES.find((known) => known.name === name);
     expect(
       problemsOf(sample as Sample)

@@ -1,6 +1,5 @@
 /**
- * Checks objects against the schemas of crds/, as the API server does, and strictly: unknown fields
- * are errors, and defaults are filled in.
+ * Checks objects against the schemas of crds/ as the API server does, and fills in defaults. Unknown fields are errors.
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { FieldProblem } from "../../model/problem.ts";
@@ -10,7 +9,7 @@ import { API_VERSION, type L2tpObject } from "./types.ts";
 
 type Json = Record<string, unknown>;
 
-/** RFC 1123 subdomain and label, as Kubernetes wants names. */
+/** RFC 1123 subdomain and label, which Kubernetes requires of names. */
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 
@@ -22,9 +21,9 @@ ajv.addFormat("ipv6", (text) => parseAddress(text)?.length === 16);
 
 interface Kind {
   readonly namespaced: boolean;
-  /** Where unknown fields are errors: somebody has misspelt them. */
+  /** Rejects unknown fields, which are misspelled ones. */
   readonly strict: ValidateFunction;
-  /** Where they are not: an API server has checked them, by a newer definition than ours. */
+  /** Accepts unknown fields: an API server has checked the object, possibly with a newer definition. */
   readonly lenient: ValidateFunction;
 }
 
@@ -36,7 +35,7 @@ const kinds: ReadonlyMap<string, Kind> = new Map(
   }),
 );
 
-/** A structural schema cannot say that other fields are errors; ours then does. */
+/** Returns the schema with unknown fields as errors, which a structural schema of Kubernetes cannot express. */
 function closed(schema: Json): Json {
   const properties = schema.properties as Record<string, Json> | undefined;
   if (properties === undefined) return schema;
@@ -51,14 +50,14 @@ function closed(schema: Json): Json {
 
 type Checked = { readonly object: L2tpObject } | { readonly problems: readonly FieldProblem[] };
 
-/** The kinds that we know, for messages. */
-const KINDS = [...kinds.keys()].join(" and ");
+/** The known kinds, for messages. */
+const KINDS = [...kinds.keys()].join(" or ");
 
 export function isKind(kind: string): boolean {
   return kinds.has(kind);
 }
 
-/** Whether the document is an object of ours at all, by its kind and group. */
+/** True if kind or API group of the document is one of l2tp.dev. */
 export function isL2tpDocument(document: unknown): document is Json {
   if (typeof document !== "object" || document === null) return false;
   const { apiVersion, kind } = document as Json;
@@ -66,20 +65,20 @@ export function isL2tpDocument(document: unknown): document is Json {
 }
 
 /**
- * The object with its defaults, or everything that is wrong with its form. Changes `document`.
- * @param isFromApi an API server has checked it already, perhaps by a newer definition
+ * Returns the object with its defaults, or all faults in its form. Changes `document`.
+ * @param isFromApi true if an API server has checked the object, possibly with a newer definition
  */
 export function checkForm(document: Json, isFromApi = false): Checked {
   const { apiVersion, kind } = document;
   if (apiVersion !== API_VERSION) {
-    return refuse("apiVersion", apiVersion, "not a version that we know", `use ${API_VERSION}`);
+    return refuse("apiVersion", apiVersion, "unsupported version", `use ${API_VERSION}`);
   }
   const known = kinds.get(String(kind));
   if (known === undefined) {
-    return refuse("kind", kind, "not a kind that we know", `there are ${KINDS}`);
+    return refuse("kind", kind, "unknown kind", `use ${KINDS}`);
   }
   const problems = checkMetadata(document, known.namespaced);
-  // What `kubectl get -o yaml` has written is a manifest all the same.
+  // The output of `kubectl get -o yaml` is a valid manifest, too.
   delete document.status;
   const validate = isFromApi ? known.lenient : known.strict;
   if (!validate(document)) {
@@ -102,24 +101,24 @@ function checkMetadata(document: Json, namespaced: boolean): FieldProblem[] {
     problems.push({
       path: "metadata.name",
       value: name,
-      reason: "not a name",
-      remedy: `up to ${length} lower-case letters, digits and dashes`,
+      reason: "invalid name",
+      remedy: `use at most ${length} lower-case letters, digits and dashes`,
     });
   }
   if (!namespaced && namespace !== undefined) {
-    const remedy = "leave it out";
-    const reason = "the kind has no namespaces";
+    const remedy = "omit it";
+    const reason = "the kind has no namespace";
     problems.push({ path: "metadata.namespace", value: namespace, reason, remedy });
   }
   if (namespaced) {
-    // As kubectl does where none is named.
+    // kubectl has the same default.
     document.metadata = { ...metadata, namespace: namespace ?? "default" };
     if (typeof (namespace ?? "") !== "string" || !LABEL.test(String(namespace ?? "default"))) {
-      const remedy = "up to 63 lower-case letters, digits and dashes";
+      const remedy = "use at most 63 lower-case letters, digits and dashes";
       problems.push({
         path: "metadata.namespace",
         value: namespace,
-        reason: "not a namespace",
+        reason: "invalid name",
         remedy,
       });
     }
@@ -127,14 +126,15 @@ function checkMetadata(document: Json, namespaced: boolean): FieldProblem[] {
   return problems;
 }
 
-/** Of alternatives only their failing together is an error. */
+/** False for errors of single alternatives: only the failure of all alternatives is an error. */
 const isOutermost = ({ schemaPath }: ErrorObject): boolean => !schemaPath.includes("/anyOf/");
 
 function describeError(error: ErrorObject): FieldProblem {
   const base = error.instancePath.slice(1).replaceAll("/", ".");
   const join = (field: string) => (base === "" ? field : `${base}.${field}`);
   const { description } = (error.parentSchema ?? {}) as { description?: string };
-  const what = description === undefined ? "" : ` (${description.replace(/\.$/, "")})`;
+  const [sentence = ""] = description?.split(/\.(?: |$)/) ?? [];
+  const what = sentence === "" ? "" : ` (${sentence})`;
   switch (error.keyword) {
     case "additionalProperties": {
       const field = String(error.params.additionalProperty);
@@ -142,8 +142,8 @@ function describeError(error: ErrorObject): FieldProblem {
       return {
         path: join(field),
         value: undefined,
-        reason: "no such field",
-        remedy: `there are ${known}`,
+        reason: "unknown field",
+        remedy: `known fields: ${known}`,
       };
     }
     case "required":
@@ -151,35 +151,35 @@ function describeError(error: ErrorObject): FieldProblem {
         path: join(String(error.params.missingProperty)),
         value: undefined,
         reason: "missing",
-        remedy: "it must be given",
+        remedy: "set it",
       };
     case "enum": {
       const allowed = (error.params.allowedValues as unknown[]).join(", ");
-      return problem(base, error, "not one of its values", `one of ${allowed}`);
+      return problem(base, error, "unsupported value", `use one of ${allowed}`);
     }
     case "type": {
       const isNumberForText = error.params.type === "string" && typeof error.data === "number";
-      const quotes = isNumberForText ? ", in quotes: YAML takes it for a number" : "";
-      const remedy = `a ${error.params.type}${quotes}${what}`;
-      return problem(base, error, `not of type ${error.params.type}`, remedy);
+      const quotes = isNumberForText ? ", in quotes, or YAML reads a number" : "";
+      const remedy = `use type ${error.params.type}${quotes}${what}`;
+      return problem(base, error, "wrong type", remedy);
     }
     case "anyOf":
-      return problem(base, error, "not an IP address", "IPv4 or IPv6, such as 192.0.2.1");
+      return problem(base, error, "not an IP address", "use an IPv4 or IPv6 address");
     case "minimum":
     case "maximum": {
       const { minimum, maximum } = error.parentSchema as { minimum: number; maximum: number };
-      const remedy = `a whole number from ${minimum} to ${maximum}`;
+      const remedy = `use a whole number from ${minimum} to ${maximum}`;
       return problem(base, error, "out of range", remedy);
     }
     case "pattern":
-      return problem(base, error, "not of its form", `correct it${what}`);
+      return problem(base, error, "invalid format", `correct it${what}`);
     default:
-      return problem(base, error, String(error.message), `change it${what}`);
+      return problem(base, error, String(error.message).replace("NOT", "not"), "correct it");
   }
 }
 
 function problem(path: string, error: ErrorObject, reason: string, remedy: string): FieldProblem {
-  // A cookie may stand there, or a whole object.
+  // Messages show no cookies, which are secrets, and no objects.
   const shown = /cookies/.test(path) || typeof error.data === "object" ? undefined : error.data;
   return { path, value: shown, reason, remedy };
 }

@@ -1,14 +1,14 @@
 /**
- * Objects, good and bad, on which the API servers and our own validation must agree. The unit tests try
- * our own on them, the cluster suites the API servers.
+ * Valid and invalid objects, on which the API server and our validation must agree. The unit tests check our
+ * validation, test/crds/ checks the API server. rejections.md lists our messages.
  */
 import type { FieldProblem } from "../../model/problem.ts";
 import { checkForm } from "./schema.ts";
 import { validateSession, validateTunnel } from "./validate.ts";
 
 /**
- * Who sees what is wrong: every API server, by the schema; those that know CEL (1.25 and later); those
- * that are asked to be strict about unknown fields; or nobody but us.
+ * The check that rejects the object. schema: every API server; cel: API servers with CEL (1.25 and later); strict: API
+ * servers that are asked to reject unknown fields; ours: only our validation.
  */
 export type Fault = "schema" | "cel" | "strict" | "ours";
 
@@ -16,7 +16,7 @@ export interface Sample {
   readonly name: string;
   readonly kind: "L2tpTunnel" | "L2tpSession";
   readonly spec: Readonly<Record<string, unknown>>;
-  /** Null: it is good. */
+  /** Null: the object is valid. */
   readonly fault: Fault | null;
 }
 
@@ -69,15 +69,19 @@ export const SAMPLES: readonly Sample[] = [
   tunnel("a selector alone", {
     allowedNamespaces: { selector: { matchLabels: { team: "net" } } },
   }),
-  tunnel("nobody's sessions", { allowedNamespaces: { from: "None" } }),
-  tunnel("some namespaces' sessions", { allowedNamespaces: { from: "Some" } }, "schema"),
+  tunnel("no namespaces", { allowedNamespaces: { from: "None" } }),
+  tunnel(
+    "an unknown value of allowedNamespaces.from",
+    { allowedNamespaces: { from: "Some" } },
+    "schema",
+  ),
   tunnel("no checksum", { udpChecksum: false, datapath: "Userspace" }),
   tunnel("the fast path", { udpChecksum: false, fastPath: true }),
   { name: "no remote", kind: "L2tpTunnel", spec: WITHOUT_REMOTE, fault: "schema" },
   tunnel("no node", { nodeName: undefined }, "schema"),
   tunnel("an empty node", { nodeName: "" }, "schema"),
   managed("a managed tunnel", {}),
-  managed("a managed tunnel, and all that can be said of it", {
+  managed("a managed tunnel with all fields of control", {
     mode: "Managed",
     initiate: false,
     role: "LNS",
@@ -88,10 +92,10 @@ export const SAMPLES: readonly Sample[] = [
     hello: { interval: "5s", deadAfter: "15s" },
   }),
   tunnel("a quiescent tunnel", { control: { mode: "Quiescent", hello: { interval: "1s" } } }),
-  tunnel("a static tunnel by name", { control: { mode: "Static" } }),
+  tunnel("control mode Static", { control: { mode: "Static" } }),
   backup("backups", [{ address: "192.0.2.3" }, { address: "192.0.2.4", port: 1702 }]),
-  backup("no backup in the list of them", [], "schema"),
-  backup("more backups than anybody has", fiveAddresses, "schema"),
+  backup("an empty list of backups", [], "schema"),
+  backup("five backups", fiveAddresses, "schema"),
   backup("a backup of another family", [{ address: "2001:db8::3" }], "cel"),
   backup("the remote as its own backup", [{ address: "198.51.100.7" }], "cel"),
   tunnel(
@@ -101,23 +105,23 @@ export const SAMPLES: readonly Sample[] = [
   ),
   backup("a backup twice", [{ address: "192.0.2.3" }, { address: "192.0.2.3", port: 2 }], "cel"),
   tunnel(
-    "the remote as its own backup, spelt otherwise",
+    "the remote as its own backup, spelled differently",
     {
       ...{ local: undefined, peerTunnelId: undefined, control: {} },
       ...{ remote: { address: "2001:db8::2" }, backup: [{ address: "2001:DB8:0::2" }] },
     },
     "ours",
   ),
-  backup("a backup for a group", [{ address: "224.0.0.1" }], "cel"),
+  backup("a multicast address as a backup", [{ address: "224.0.0.1" }], "cel"),
   tunnel("a backup of a static tunnel", { backup: [{ address: "192.0.2.3" }] }, "cel"),
-  tunnel("no peer's id", { peerTunnelId: undefined }, "cel"),
-  tunnel("the peer's id in a managed tunnel", { control: {} }, "cel"),
-  managed("another mode", { mode: "Dynamic" }, "schema"),
-  managed("another role", { role: "PE" }, "schema"),
-  managed("a secret of nowhere", { secretRef: secretKeyRef }, "schema"),
-  managed("a secret before none", { previousSecretRef: secretRef }, "cel"),
-  tunnel("a secret for nothing", { control: { mode: "Static", secretRef } }, "cel"),
-  tunnel("a secret for HELLO alone", { control: { mode: "Quiescent", secretRef } }, "cel"),
+  tunnel("no peerTunnelId in a static tunnel", { peerTunnelId: undefined }, "cel"),
+  tunnel("peerTunnelId in a managed tunnel", { control: {} }, "cel"),
+  managed("an unknown control mode", { mode: "Dynamic" }, "schema"),
+  managed("an unknown role", { role: "PE" }, "schema"),
+  managed("a secretRef without a namespace", { secretRef: secretKeyRef }, "schema"),
+  managed("previousSecretRef without secretRef", { previousSecretRef: secretRef }, "cel"),
+  tunnel("secretRef in a static tunnel", { control: { mode: "Static", secretRef } }, "cel"),
+  tunnel("secretRef in a quiescent tunnel", { control: { mode: "Quiescent", secretRef } }, "cel"),
   tunnel("a managed tunnel in the kernel", {
     peerTunnelId: undefined,
     control: {},
@@ -139,35 +143,43 @@ export const SAMPLES: readonly Sample[] = [
     },
     "cel",
   ),
-  managed("HELLO all the time", { hello: { interval: "10ms" } }, "cel"),
-  managed("dead before it is asked", { hello: { interval: "10s", deadAfter: "5s" } }, "cel"),
-  managed("no time", { hello: { interval: "soon" } }, "schema"),
+  managed("a HELLO interval of 10ms", { hello: { interval: "10ms" } }, "cel"),
+  managed(
+    "deadAfter shorter than the HELLO interval",
+    { hello: { interval: "10s", deadAfter: "5s" } },
+    "cel",
+  ),
+  managed("a HELLO interval that is not a duration", { hello: { interval: "soon" } }, "schema"),
   tunnel("id 0", { tunnelId: 0 }, "schema"),
   tunnel("an id of 33 bits", { peerTunnelId: 4294967296 }, "schema"),
   tunnel("half an id", { peerTunnelId: 1.5 }, "schema"),
-  tunnel("an id in quotes", { peerTunnelId: "45" }, "schema"),
-  tunnel("another encapsulation", { encapsulation: "GRE" }, "schema"),
-  tunnel("another datapath", { datapath: "DPDK" }, "schema"),
+  tunnel("an id as a string", { peerTunnelId: "45" }, "schema"),
+  tunnel("an unknown encapsulation", { encapsulation: "GRE" }, "schema"),
+  tunnel("an unknown datapath", { datapath: "DPDK" }, "schema"),
   tunnel("port 0", { remote: { address: "192.0.2.2", port: 0 } }, "schema"),
   tunnel("port 65536", { local: { port: 65536 } }, "schema"),
-  tunnel("a name for an address", remote("peer.example"), "schema"),
-  tunnel("half an address", remote("2001:db8:::"), "schema"),
-  tunnel("a local address that is none", { local: { address: "here" } }, "schema"),
-  tunnel("an interface's name too long", { local: { interface: "abcdefghijklmnop" } }, "schema"),
+  tunnel("a host name as an address", remote("peer.example"), "schema"),
+  tunnel("an invalid IPv6 address", remote("2001:db8:::"), "schema"),
+  tunnel("a local address that is not an address", { local: { address: "here" } }, "schema"),
+  tunnel(
+    "an interface name that is too long",
+    { local: { interface: "abcdefghijklmnop" } },
+    "schema",
+  ),
   tunnel("multicast", remote("224.0.0.1"), "cel"),
   tunnel("IPv6 multicast", remote("ff02::1"), "cel"),
   tunnel("broadcast", remote("255.255.255.255"), "cel"),
-  tunnel("nobody", remote("0.0.0.0"), "cel"),
-  tunnel("nobody, in IPv6", remote("0::0"), "cel"),
-  tunnel("link-local", remote("fe80::1"), "cel"),
-  tunnel("link-local, by an interface", {
+  tunnel("an unspecified IPv4 address", remote("0.0.0.0"), "cel"),
+  tunnel("an unspecified IPv6 address", remote("0::0"), "cel"),
+  tunnel("link-local without an interface", remote("fe80::1"), "cel"),
+  tunnel("link-local with an interface", {
     local: { interface: "eth0" },
     remote: { address: "fe80::1" },
   }),
   tunnel("a local link-local address", { local: { address: "fe80::1" } }, "cel"),
   tunnel("IPv4-mapped", remote("::ffff:192.0.2.2"), "cel"),
-  tunnel("IPv4-mapped, spelt in full", remote("0:0:0:0:0:FFFF:c000:202"), "cel"),
-  backup("a link-local backup of no link", [{ address: "fe80::3" }], "cel"),
+  tunnel("IPv4-mapped, spelled in full", remote("0:0:0:0:0:FFFF:c000:202"), "cel"),
+  backup("a link-local backup without an interface", [{ address: "fe80::3" }], "cel"),
   tunnel(
     "a backup of another scope",
     {
@@ -178,14 +190,14 @@ export const SAMPLES: readonly Sample[] = [
   ),
   tunnel("a local multicast address", { local: { address: "239.1.2.3" } }, "cel"),
   tunnel("two families", { remote: { address: "2001:db8::1" } }, "cel"),
-  tunnel("itself", { remote: { address: "192.0.2.1", port: 5000 } }, "cel"),
+  tunnel("the local endpoint as remote", { remote: { address: "192.0.2.1", port: 5000 } }, "cel"),
   tunnel(
-    "itself by the default port",
+    "the local endpoint as remote, with the default port",
     { local: { address: "192.0.2.1" }, remote: { address: "192.0.2.1", port: 1701 } },
     "cel",
   ),
   tunnel(
-    "itself, spelt otherwise",
+    "the local endpoint as remote, spelled differently",
     { local: { address: "2001:db8::1" }, remote: { address: "2001:DB8:0::1" } },
     "ours",
   ),
@@ -215,15 +227,15 @@ export const SAMPLES: readonly Sample[] = [
     "cel",
   ),
   tunnel("address and interface", { local: { address: "192.0.2.1", interface: "eth0" } }, "cel"),
-  tunnel("a selector of nothing", { allowedNamespaces: { selector: {} } }, "schema"),
+  tunnel("a selector without matchLabels", { allowedNamespaces: { selector: {} } }, "schema"),
   tunnel(
-    "a selector without labels",
+    "a selector with empty matchLabels",
     { allowedNamespaces: { selector: { matchLabels: {} } } },
     "schema",
   ),
-  tunnel("no selector", { allowedNamespaces: { from: "Selector" } }, "cel"),
-  tunnel("a field that is not there", { tunelId: 42 }, "strict"),
-  tunnel("a deep field that is not there", { local: { adress: "192.0.2.1" } }, "strict"),
+  tunnel("from Selector without a selector", { allowedNamespaces: { from: "Selector" } }, "cel"),
+  tunnel("an unknown field", { tunelId: 42 }, "strict"),
+  tunnel("an unknown nested field", { local: { adress: "192.0.2.1" } }, "strict"),
 
   session("a session", {}),
   session("a cookie of 4 bytes", cookie({ value: "a1b2c3d4" })),
@@ -235,34 +247,38 @@ export const SAMPLES: readonly Sample[] = [
   session("a bridge", { attachment: { mode: "Bridge" }, mtu: 1400 }),
   session("IP datagrams", { pseudowireType: "IP", attachment: { announce: false } }),
   session(
-    "IP datagrams for a bridge",
+    "IP datagrams with mode Bridge",
     { pseudowireType: "IP", attachment: { mode: "Bridge" } },
     "cel",
   ),
   session(
-    "IP datagrams with a MAC address",
+    "IP datagrams with macSpoofing Refuse",
     { pseudowireType: "IP", attachment: { macSpoofing: "Refuse" } },
     "cel",
   ),
   session("no tunnel", { tunnelRef: undefined }, "schema"),
-  session("an unnamed tunnel", { tunnelRef: {} }, "schema"),
+  session("a tunnelRef without a name", { tunnelRef: {} }, "schema"),
   session("a session of a managed tunnel", { peerSessionId: undefined, remoteEndId: "lan" }),
   session("octets as Remote End ID", { peerSessionId: undefined, remoteEndIdOctets: "002a" }),
   session("octets with a prefix", { peerSessionId: undefined, remoteEndIdOctets: "0X002A" }),
   session("an empty Remote End ID", { remoteEndId: "" }, "schema"),
-  session("no octets as Remote End ID", { remoteEndIdOctets: "" }, "schema"),
-  session("half an octet as Remote End ID", { remoteEndIdOctets: "002" }, "schema"),
-  session("two Remote End IDs", { remoteEndId: "lan", remoteEndIdOctets: "002a" }, "cel"),
+  session("an empty remoteEndIdOctets", { remoteEndIdOctets: "" }, "schema"),
+  session("a remoteEndIdOctets of three digits", { remoteEndIdOctets: "002" }, "schema"),
+  session(
+    "remoteEndId and remoteEndIdOctets",
+    { remoteEndId: "lan", remoteEndIdOctets: "002a" },
+    "cel",
+  ),
   session("session id 0", { sessionId: 0 }, "schema"),
   session("a negative id", { peerSessionId: -1 }, "schema"),
-  session("another pseudowire", { pseudowireType: "PPP" }, "schema"),
+  session("an unknown pseudowireType", { pseudowireType: "PPP" }, "schema"),
   session("a VLAN", { pseudowireType: "EthernetVLAN", vlan: { id: 4094 } }),
   session("a VLAN with another ID at the peer", {
     pseudowireType: "EthernetVLAN",
     vlan: { id: 1, peerId: 200, pod: "Tagged" },
   }),
   session("the VLAN type without a VLAN", { pseudowireType: "EthernetVLAN" }, "cel"),
-  session("a VLAN of an Ethernet session", { vlan: { id: 100 } }, "cel"),
+  session("a VLAN in an Ethernet session", { vlan: { id: 100 } }, "cel"),
   ...[0, 4095, 4096, -1, 1.5].flatMap((id) => [
     session(`VLAN ID ${id}`, { pseudowireType: "EthernetVLAN", vlan: { id } }, "schema"),
     session(
@@ -273,32 +289,48 @@ export const SAMPLES: readonly Sample[] = [
   ]),
   session("a VLAN without ID", { pseudowireType: "EthernetVLAN", vlan: {} }, "schema"),
   session(
-    "a VLAN that the pod sees by half",
+    "an unknown value of vlan.pod",
     { pseudowireType: "EthernetVLAN", vlan: { id: 100, pod: "Half" } },
     "schema",
   ),
-  session("another sublayer", { l2SpecificSublayer: "ATM" }, "schema"),
+  session("an unknown l2SpecificSublayer", { l2SpecificSublayer: "ATM" }, "schema"),
   session("a cookie of 5 bytes", cookie({ value: "aabbccddee" }), "schema"),
-  session("a cookie of no bytes", cookie({ value: "" }), "schema"),
-  session("a cookie that is no number", cookie({ value: "aabbccdg" }), "schema"),
-  session("a cookie of a Secret without key", cookie({ valueFrom: {} }), "schema"),
+  session("a cookie of 0 bytes", cookie({ value: "" }), "schema"),
+  session("a cookie that is not hexadecimal", cookie({ value: "aabbccdg" }), "schema"),
+  session("valueFrom without secretKeyRef", cookie({ valueFrom: {} }), "schema"),
   session("a tiny MTU", { mtu: 67 }, "schema"),
   session("a huge MTU", { mtu: 65522 }, "schema"),
-  session("another mode", { attachment: { mode: "Router" } }, "schema"),
-  session("no time", { sequencing: { receive: true, reorderTimeout: "soon" } }, "schema"),
-  session("an empty cookie", cookie({}), "cel"),
-  session("two cookies", cookie({ value: "a1b2c3d4", valueFrom: { secretKeyRef } }), "cel"),
-  session("too long", { sequencing: { receive: true, reorderTimeout: "11s" } }, "cel"),
-  session("waiting without looking", { sequencing: { reorderTimeout: "50ms" } }, "cel"),
+  session("an unknown attachment mode", { attachment: { mode: "Router" } }, "schema"),
+  session(
+    "a reorderTimeout that is not a duration",
+    { sequencing: { receive: true, reorderTimeout: "soon" } },
+    "schema",
+  ),
+  session("a cookie without value and valueFrom", cookie({}), "cel"),
+  session(
+    "a cookie with value and valueFrom",
+    cookie({ value: "a1b2c3d4", valueFrom: { secretKeyRef } }),
+    "cel",
+  ),
+  session(
+    "a reorderTimeout of 11s",
+    { sequencing: { receive: true, reorderTimeout: "11s" } },
+    "cel",
+  ),
+  session(
+    "reorderTimeout without sequencing.receive",
+    { sequencing: { reorderTimeout: "50ms" } },
+    "cel",
+  ),
   session(
     "sequencing without a sublayer",
     { l2SpecificSublayer: "None", sequencing: { send: true } },
     "cel",
   ),
-  session("a session's field that is not there", { cookie: "a1b2c3d4" }, "strict"),
+  session("an unknown field of a session", { cookie: "a1b2c3d4" }, "strict"),
 ];
 
-/** Everything that our own validation says against the sample: its form first, then the rules. */
+/** Returns the problems that our validation finds: those of the form, else those of the rules. */
 export function problemsOf(sample: Sample): readonly FieldProblem[] {
   const checked = checkForm(JSON.parse(JSON.stringify(manifestOf(sample, "x"))));
   if ("problems" in checked) return checked.problems;
@@ -306,7 +338,7 @@ export function problemsOf(sample: Sample): readonly FieldProblem[] {
   return object.kind === "L2tpTunnel" ? validateTunnel(object.spec) : validateSession(object.spec);
 }
 
-/** As users would write it. @param name of the object */
+/** Returns the sample as a manifest. @param name of the object */
 export function manifestOf({ kind, spec }: Sample, name: string): object {
   const metadata = kind === "L2tpTunnel" ? { name } : { name, namespace: "default" };
   return { apiVersion: "l2tp.dev/v1alpha1", kind, metadata, spec };

@@ -6,7 +6,7 @@ export type { SessionSpec, SessionStatus, TunnelSpec, TunnelStatus } from "./gen
 
 export const API_VERSION = "l2tp.dev/v1alpha1";
 
-/** Where an API server has them. */
+/** The resources of the API server. */
 export const TUNNELS = { apiVersion: API_VERSION, kind: "L2tpTunnel", plural: "l2tptunnels" };
 export const SESSIONS = { apiVersion: API_VERSION, kind: "L2tpSession", plural: "l2tpsessions" };
 
@@ -15,7 +15,7 @@ export interface L2tpTunnel {
   readonly kind: "L2tpTunnel";
   readonly metadata: KubeMeta;
   readonly spec: TunnelSpec;
-  /** Only where an API server has it. */
+  /** Set only for objects of an API server. */
   readonly status?: TunnelStatus;
 }
 
@@ -24,7 +24,7 @@ export interface L2tpSession {
   readonly kind: "L2tpSession";
   readonly metadata: KubeMeta & { readonly namespace: string };
   readonly spec: SessionSpec;
-  /** Only where an API server has it. */
+  /** Set only for objects of an API server. */
   readonly status?: SessionStatus;
 }
 
@@ -32,22 +32,23 @@ export type L2tpObject = L2tpTunnel | L2tpSession;
 
 export type L2tpStatus = TunnelStatus | SessionStatus;
 
-/** As in metav1.Condition. */
+/** A metav1.Condition. */
 export type Condition = NonNullable<TunnelStatus["conditions"]>[number];
 
 export type CookieSpec = NonNullable<NonNullable<SessionSpec["cookies"]>["receive"]>;
 
+/** Returns "namespace/name", or the name of an object without a namespace. */
 export function keyOf({ metadata }: { readonly metadata: KubeMeta }): string {
   return keyOfMeta(metadata);
 }
 
-/** Where an API server has the object. */
+/** Returns the object's path at an API server. */
 export function pathOf({ kind, metadata }: L2tpObject): string {
   const resource = kind === "L2tpTunnel" ? TUNNELS : SESSIONS;
   return objectPath(resource, metadata.name, metadata.namespace);
 }
 
-/** Which object is meant: one of the same name that has come since is not. */
+/** Returns the identity of the object, with the UID: a later object of the same name is another one. */
 export function identityOf({ apiVersion, kind, metadata }: L2tpObject) {
   const { name, namespace, uid } = metadata;
   return { apiVersion, kind, metadata: { name, ...(namespace && { namespace }), uid } };

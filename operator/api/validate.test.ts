@@ -16,7 +16,7 @@ const TUNNEL: TunnelSpec = {
   tunnelId: 42,
   peerTunnelId: 45,
 };
-/** Addresses about where the kinds of addresses change. */
+/** Addresses near the borders between kinds of addresses. */
 const EDGES = fc
   .tuple(
     fc.constantFrom("0", "00", "fe80", "FE8F", "febf", "fec0", "ff0", "ff02", "FFFF", "fe8", "224"),
@@ -52,31 +52,39 @@ describe("validateTunnel", () => {
   it.each<[string, Partial<TunnelSpec>, string]>([
     ["multicast", { remote: { address: "224.0.0.1" } }, "a multicast address"],
     ["broadcast", { remote: { address: "255.255.255.255" } }, "a broadcast address"],
-    ["nobody", { remote: { address: "0.0.0.0" } }, "an? unspecified address"],
-    ["no scope", { local: {}, remote: { address: "fe80::1" } }, "a link-local address"],
-    ["IPv4 in IPv6", { local: {}, remote: { address: "::ffff:192.0.2.2" } }, "IPv4-mapped address"],
-    ["a local address on a link", { local: { address: "fe80::1" } }, "does not tell its interface"],
-    ["two families", { remote: { address: "::1" } }, "not of the remote's family"],
+    ["an unspecified address", { remote: { address: "0.0.0.0" } }, "an? unspecified address"],
     [
-      "itself",
+      "link-local without an interface",
+      { local: {}, remote: { address: "fe80::1" } },
+      "a link-local address",
+    ],
+    ["IPv4 in IPv6", { local: {}, remote: { address: "::ffff:192.0.2.2" } }, "IPv4-mapped address"],
+    [
+      "a local link-local address",
+      { local: { address: "fe80::1" } },
+      "does not identify an interface",
+    ],
+    ["two families", { remote: { address: "::1" } }, "not of the address family of spec.remote"],
+    [
+      "the local endpoint as remote",
       { local: { address: "2001:db8::1" }, remote: { address: "2001:DB8:0::1" } },
-      "the tunnel leads to itself",
+      "remote and local endpoint are the same",
     ],
     ["a port over IP", { encapsulation: "IP" }, "IP encapsulation has no ports"],
-    ["the fast path with checksums", { fastPath: true }, "makes no UDP checksums"],
+    ["the fast path with checksums", { fastPath: true }, "requires UDP without checksums"],
     [
       "the fast path in the kernel",
       { fastPath: true, udpChecksum: false, datapath: "Kernel" },
-      "the userspace datapath's",
+      "requires the userspace datapath",
     ],
-    ["no UDP", { encapsulation: "IP", udpChecksum: false }, "there is no UDP"],
+    ["no UDP", { encapsulation: "IP", udpChecksum: false }, "IP encapsulation has no UDP checksum"],
     [
       "address and interface",
       { local: { address: "192.0.2.1", interface: "eth0" } },
-      "the address is given too",
+      "address and interface are both set",
     ],
-    ["no selector", { allowedNamespaces: { from: "Selector" } }, "Selector needs one"],
-  ])("refuses %s", (_name, change, message) => {
+    ["no selector", { allowedNamespaces: { from: "Selector" } }, "required with from: Selector"],
+  ])("rejects %s", (_name, change, message) => {
     const problems = validateTunnel({ ...TUNNEL, ...change }).map(describeProblem);
     expect(problems.join("\n")).toMatch(new RegExp(message));
   });
@@ -95,7 +103,7 @@ describe("validateTunnel", () => {
     ]);
   });
 
-  it("knows addresses of each kind, however they are spelled", () => {
+  it("recognizes each kind of address in any spelling", () => {
     const kinds = {
       unspecified: /an unspecified address/,
       multicast: /a multicast address/,
@@ -120,7 +128,7 @@ describe("validateTunnel", () => {
 
 describe("validateSession", () => {
   it.each<[string, Partial<SessionSpec>]>([
-    ["the least", {}],
+    ["the required fields only", {}],
     [
       "cookies",
       { cookies: { receive: { value: "a1b2c3d4" }, transmit: { value: "0".repeat(16) } } },
@@ -132,20 +140,28 @@ describe("validateSession", () => {
   });
 
   it.each<[string, Partial<SessionSpec>, string]>([
-    ["an empty cookie", { cookies: { receive: {} } }, "give it either value or valueFrom"],
     [
-      "waiting without looking",
-      { sequencing: { reorderTimeout: "50ms" } },
-      "received sequence numbers do not count",
+      "a cookie without a source",
+      { cookies: { receive: {} } },
+      "neither value nor valueFrom is set",
     ],
-    ["no time", { sequencing: { receive: true, reorderTimeout: "soon" } }, "not a time to wait"],
-    ["too long", { sequencing: { receive: true, reorderTimeout: "11s" } }, "not a time to wait"],
+    [
+      "reorderTimeout without receive",
+      { sequencing: { reorderTimeout: "50ms" } },
+      "has no effect without sequencing.receive",
+    ],
+    [
+      "a timeout of soon",
+      { sequencing: { receive: true, reorderTimeout: "soon" } },
+      "out of range",
+    ],
+    ["a timeout of 11s", { sequencing: { receive: true, reorderTimeout: "11s" } }, "out of range"],
     [
       "sequencing without a sublayer",
       { l2SpecificSublayer: "None", sequencing: { send: true } },
-      "sequence numbers stand in the sublayer",
+      "sequence numbers require the L2-Specific Sublayer",
     ],
-  ])("refuses %s", (_name, change, message) => {
+  ])("rejects %s", (_name, change, message) => {
     const problems = validateSession({ ...SESSION, ...change }).map(describeProblem);
     expect(problems.join("\n")).toContain(message);
   });

@@ -1,6 +1,6 @@
 /**
- * Checks the rules of rules.ts: every field at fault at once, with its remedy. Objects come here with a
- * form that schema.ts has checked.
+ * Checks the rules of rules.ts, and reports every field at fault at once, with its remedy. schema.ts has checked the
+ * form of the objects before.
  */
 import type { FieldProblem } from "../../model/problem.ts";
 import { ETHERNET_HEADER_BYTES } from "../../net/headers.ts";
@@ -9,33 +9,35 @@ import { type Rule, type Rules, SESSION_RULES, TUNNEL_RULES } from "./rules.ts";
 import type { SessionSpec, TunnelSpec } from "./types.ts";
 
 export const MAX_ID = 0xffff_ffff;
-/** The least that IPv4 needs (RFC 791), and what a 16-bit IP length leaves for an Ethernet frame. */
+/** The smallest MTU of IPv4 (RFC 791), and the largest Ethernet payload that a 16-bit IP length permits. */
 export const MIN_MTU = 68;
 export const MAX_MTU = 65_535 - ETHERNET_HEADER_BYTES;
 
+/** Returns the problems of a tunnel's spec; empty: valid. */
 export function validateTunnel(spec: TunnelSpec): readonly FieldProblem[] {
   return problemsOf(tunnelRules, spec);
 }
 
+/** Returns the problems of a session's spec; empty: valid. */
 export function validateSession(spec: SessionSpec): readonly FieldProblem[] {
   return problemsOf(sessionRules, spec);
 }
 
-/** How the tunnel's control connection is held. */
+/** Returns the tunnel's control mode. */
 export function controlMode({ control }: { readonly control?: TunnelSpec["control"] | undefined }) {
   return control === undefined ? "Static" : (control.mode ?? "Managed");
 }
 
-/** A rule, ready to be checked. */
+/** A rule with its parsed paths and its check. */
 interface Checked {
   readonly rule: Rule;
-  /** The steps from the spec to each of the rule's values. */
+  /** Steps from the spec to each value that has the rule. */
   readonly at: readonly (readonly Step[])[];
   readonly field: readonly Step[];
   readonly isMet: (self: unknown, one?: unknown) => boolean;
 }
 
-/** A field, or each of its items. */
+/** A field, or each item of a list. */
 interface Step {
   readonly name: string;
   readonly isList: boolean;
@@ -61,13 +63,13 @@ function stepsOf(path: string): Step[] {
   });
 }
 
-/** Specs never change in place, and each pass asks for all of them. */
+/** Problems by spec: a spec never changes in place, and each reconcile checks all of them. */
 const problemsBySpec = new WeakMap<object, readonly FieldProblem[]>();
 
 function problemsOf(rules: readonly Checked[], spec: object): readonly FieldProblem[] {
   const known = problemsBySpec.get(spec);
   if (known !== undefined) return known;
-  // Almost every object meets almost every rule: only a fault is worth the names of fields.
+  // Almost all objects are valid, so paths are only computed for faults.
   const problems = rules
     .filter((checked) => !isMetBy(spec, checked))
     .flatMap((one) => locate(spec, one));
@@ -81,7 +83,7 @@ function isMetBy(spec: object, { rule: { each }, at, isMet }: Checked): boolean 
   return at.every((steps) => holdsAt(spec, steps, 0, check));
 }
 
-/** True if all values that are there pass the check. */
+/** True if all values that are set pass the check. */
 function holdsAt(
   from: unknown,
   steps: readonly Step[],
@@ -95,7 +97,7 @@ function holdsAt(
   return itemsOf(from, step.name).every((item) => holdsAt(item, steps, next + 1, check));
 }
 
-/** A value in an object, and where it stands. */
+/** A value in an object, and its path. */
 interface Located {
   readonly path: string;
   readonly value: unknown;
@@ -113,7 +115,7 @@ function locate(spec: object, { rule, at, field, isMet }: Checked): FieldProblem
     });
 }
 
-/** The values that are there. */
+/** Returns the values that are set. */
 function follow(from: Located, steps: readonly Step[]): Located[] {
   return steps
     .reduce<Located[]>((found, step) => found.flatMap((outer) => inside(outer, step)), [from])
@@ -141,7 +143,7 @@ function fieldOf(value: unknown, name: string): unknown {
   return (value as Readonly<Record<string, unknown>> | undefined)?.[name];
 }
 
-/** Cookies are secrets, and messages show no whole objects. */
+/** Returns the value for a message; undefined for cookies, which are secrets, and for objects. */
 function shown(path: string, value: unknown): unknown {
   return typeof value === "object" || path.includes("cookies") ? undefined : value;
 }

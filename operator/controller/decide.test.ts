@@ -383,7 +383,7 @@ it("lets no namespace send into the session of another at the peer", () => {
   const holder = decided(ours, decide({ tunnels, sessions: [ours] }).get("z"));
   const decisions = decide({ tunnels, sessions: [theirs, holder] });
   expect(reasonOf(decisions.get("a"))).toBe("Conflict");
-  expect(decisions.get("a")?.refusal?.message).toContain("spec.peerSessionId 2");
+  expect(decisions.get("a")?.refusal?.message).toContain("spec.peerSessionId: 2");
   expect(reasonOf(decisions.get("z"))).toBeUndefined();
 });
 

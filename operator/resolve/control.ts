@@ -1,4 +1,4 @@
-/** What manifests say of control connections, as the datapath is told it. */
+/** Settings of control connections, from manifests to the datapath. */
 
 import type { Session, SessionControl, Tunnel, TunnelControl } from "../../model/model.ts";
 import { parseAddress } from "../../net/ip.ts";
@@ -9,13 +9,13 @@ import { controlMode } from "../api/validate.ts";
 import { RefusalError } from "./refusal.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
 
-/** The RFC's recommendations (4.2). */
+/** Defaults recommended by RFC 3931, section 4.2. */
 const RETRANSMISSION = { retransmitMs: 1000, retransmitCapMs: 8000, maxRetransmits: 10 };
 const DEFAULT_HELLO_MS = 60_000;
-/** Of a peer that is to be missed soon, messages are sent again sooner, too. */
+/** Lower bound of the first retransmission delay, which a short deadAfter reduces. */
 const LEAST_RETRANSMIT_MS = 100;
 
-/** null: the tunnel has none. */
+/** Returns the settings of the tunnel's control connection; null: it has none. @throws RefusalError */
 export function tunnelControl(
   spec: TunnelSpec,
   localAddress: string,
@@ -30,7 +30,7 @@ export function tunnelControl(
     initiates: control.initiate ?? true,
     hostName: nodeName,
     routerId: routerId(localAddress),
-    // The first one signs and hides; both are good.
+    // The first secret signs and hides. Messages with either secret are accepted.
     secrets: (["secretRef", "previousSecretRef"] as const).flatMap((field) => {
       const reference = control[field];
       return reference === undefined ? [] : [sharedSecret(field, reference, secrets)];
@@ -45,7 +45,7 @@ export function tunnelControl(
   return { ...settings, mode, backups: backup.map((peer) => endpointOf(spec, peer)) };
 }
 
-/** At least three times between the question and the verdict. */
+/** Returns delays for at least three retransmissions of a HELLO within deadAfter. */
 function retransmission(helloMs: number, deadAfterMs: number | null) {
   if (deadAfterMs === null) return RETRANSMISSION;
   const quarter = Math.floor((deadAfterMs - helloMs) / 4);
@@ -56,7 +56,7 @@ function retransmission(helloMs: number, deadAfterMs: number | null) {
   return { ...RETRANSMISSION, retransmitMs, retransmitCapMs: 8 * retransmitMs };
 }
 
-/** The last four octets of the address: unique among the node's peers, and the address itself of IPv4. */
+/** Returns the last four octets of the address: the IPv4 address, or bytes that rarely collide among peers. */
 function routerId(address: string): number {
   const octets = parseAddress(address) ?? new Uint8Array(4);
   return new DataView(octets.buffer, octets.byteOffset).getUint32(octets.length - 4);
@@ -70,11 +70,11 @@ function sharedSecret(
   const text = readSecret(`spec.control.${field}`, reference, secrets).replace(/\r?\n$/, "");
   if (text !== "") return Buffer.from(text).toString("hex");
   const { namespace, name, key } = reference;
-  const message = `spec.control.${field}: key ${key} of Secret ${namespace}/${name} is empty; put the shared secret there`;
+  const message = `spec.control.${field}: key ${key} of Secret ${namespace}/${name} is empty; store the shared secret in it`;
   throw new RefusalError("Accepted", "InvalidSecret", message);
 }
 
-/** What a session of a managed tunnel must not say, and one of another must. */
+/** @throws RefusalError if fields of the session do not fit the tunnel's control mode */
 export function requireFitting({ spec, metadata }: L2tpSession, tunnel: Tunnel): void {
   const problem = misfit(spec, tunnel);
   if (problem === null) return;
@@ -84,24 +84,24 @@ export function requireFitting({ spec, metadata }: L2tpSession, tunnel: Tunnel):
 function misfit(spec: SessionSpec, { name, control }: Tunnel): string | null {
   if (control?.mode !== "Managed") {
     if (spec.peerSessionId === undefined) {
-      return `spec.peerSessionId: missing; L2tpTunnel ${name} is not Managed, so nobody tells us the peer's id`;
+      return `spec.peerSessionId: required, because L2tpTunnel ${name} is not Managed; set the peer's session ID`;
     }
     const named = (["remoteEndId", "remoteEndIdOctets"] as const).find(
       (field) => spec[field] !== undefined,
     );
     return named === undefined
       ? null
-      : `spec.${named}: L2tpTunnel ${name} is not Managed; leave it out`;
+      : `spec.${named}: not supported, because L2tpTunnel ${name} is not Managed; omit it`;
   }
   if (spec.peerSessionId !== undefined) {
-    return `spec.peerSessionId: in L2tpTunnel ${name}, which is Managed, the peer tells its id; leave it out`;
+    return `spec.peerSessionId: negotiated, because L2tpTunnel ${name} is Managed; omit it`;
   }
   return spec.cookies?.transmit === undefined
     ? null
-    : `spec.cookies.transmit: in L2tpTunnel ${name}, which is Managed, the peer tells its cookie; leave it out`;
+    : `spec.cookies.transmit: negotiated, because L2tpTunnel ${name} is Managed; omit it`;
 }
 
-/** The terms with which a session of a managed tunnel is signalled. */
+/** Values that a session of a managed tunnel signals. */
 interface SignalledTerms {
   readonly remoteEndId: string;
   /** Empty: random. */
@@ -110,7 +110,7 @@ interface SignalledTerms {
   readonly pseudowireType: number;
 }
 
-/** null: the tunnel is not managed. */
+/** Returns the session's signaling settings; null: the tunnel is not managed. */
 export function sessionControl(
   { spec: { control } }: { readonly spec: TunnelSpec },
   tunnel: Tunnel,
@@ -126,7 +126,7 @@ export function sessionControl(
   };
 }
 
-/** The session with a circuit that is there while a pod is attached. */
+/** Returns the session with its circuit, which is active while a pod is attached. */
 export function withCircuit(session: Session, isAttached: boolean): Session {
   const { control } = session;
   if (control === undefined) return session;

@@ -1,4 +1,4 @@
-/** Who is to move the frames of a tunnel. */
+/** Chooses the datapath of each tunnel. */
 import { DATAPATHS, FALLBACK } from "../../datapath/registry/datapaths.ts";
 import type { DatapathTraits, Host, KernelSupport } from "../../model/datapath.ts";
 import type { Tunnel } from "../../model/model.ts";
@@ -8,45 +8,45 @@ import { RefusalError } from "./refusal.ts";
 import { whyNotSession } from "./session-kind.ts";
 
 export interface DatapathContext {
-  /** The administrator's choice for tunnels that leave it open, a value of spec.datapath; null: none. */
+  /** The administrator's choice for tunnels with datapath Auto, a value of spec.datapath; null: none. */
   readonly preferred: string | null;
   readonly kernel: KernelSupport;
 }
 
-/** A tunnel, and what its manifest says. */
+/** A tunnel and its manifest. */
 interface Located {
   readonly object: L2tpTunnel;
   readonly tunnel: Tunnel;
 }
 
-/** Tunnels that share a local address and port: by name, who else is there. */
+/** Tunnels that share a local address and port, by name. */
 export type SharedEndpoints = ReadonlyMap<string, Sharing>;
 
-/** What else is to be known of the tunnels of a node. */
+/** Facts about a node's tunnels beyond their own specs. */
 export interface TunnelNeighbors {
   readonly shared: SharedEndpoints;
-  /** Sessions that may keep a tunnel out of a datapath where that is open, by the tunnel's name. */
+  /** Sessions that can exclude a datapath for a tunnel with datapath Auto, by the tunnel's name. */
   readonly sessions: ReadonlyMap<string, readonly L2tpSession[]>;
 }
 
 interface Sharing {
-  /** Another tunnel there. */
+  /** Another tunnel of the same address and port. */
   readonly other: string;
-  /** The one that shares no port, or is not to, by its manifest; then no other can be there at all. */
+  /** The tunnel that has the port for itself; null: none. */
   readonly kernels: string | null;
 }
 
-/** The datapaths that could have a tunnel, in the order in which they are tried. */
+/** Returns the datapaths that serve such a tunnel, in order of preference. */
 function candidates(tunnel: Tunnel): DatapathTraits[] {
   return DATAPATHS.map(({ traits }) => traits).filter((traits) => traits.serves(tunnel));
 }
 
-/** The datapath that the manifest asks for; undefined: it leaves that open. */
+/** Returns the datapath that the manifest names; undefined: Auto. */
 function askedFor({ object: { spec }, tunnel }: Located): DatapathTraits | undefined {
   return candidates(tunnel).find(({ apiName }) => apiName === spec.datapath);
 }
 
-/** True if the node's kernel must be asked what it can: a tunnel may be in it. */
+/** True if the kernel's support must be probed, because the tunnel may use the kernel. */
 export function mayNeedKernel(
   { spec: { datapath = "Auto" } }: L2tpTunnel,
   preferred: string | null,
@@ -57,7 +57,10 @@ export function mayNeedKernel(
   );
 }
 
-/** Who is programmed at an endpoint wins over who would be. */
+/**
+ * Returns the tunnels that share an endpoint, and which of them has the port for itself. A programmed tunnel wins over
+ * a new one.
+ */
 export function sharedEndpoints(
   tunnels: readonly Located[],
   programmed: ReturnType<typeof placed>,
@@ -90,9 +93,9 @@ export function sharedEndpoints(
 }
 
 /**
- * `Auto` is the first datapath that can have the tunnel.
- * @returns the datapath, and why it is not the first one where that was open
- * @throws RefusalError where what the manifest asks for cannot be had
+ * Chooses the first datapath that supports the tunnel, among those that the manifest permits.
+ * @returns the datapath, and with Auto why it is not the first one
+ * @throws RefusalError if no permitted datapath supports the tunnel
  */
 export function chooseDatapath(
   located: Located,
@@ -103,7 +106,7 @@ export function chooseDatapath(
   const { datapath: asked = "Auto" } = located.object.spec;
   const owner = neighbors.shared.get(tunnel.name)?.kernels ?? null;
   if (owner !== null && owner !== tunnel.name) {
-    const message = `spec.local.port ${tunnel.local.port}: L2tpTunnel ${owner} has it in the kernel, which shares no port; choose another, or set that tunnel's spec.datapath to Auto`;
+    const message = `spec.local.port: ${tunnel.local.port}: L2tpTunnel ${owner} uses this port in the kernel, which cannot share ports; use another port, or set spec.datapath: Auto on L2tpTunnel ${owner}`;
     throw new RefusalError("Accepted", "Conflict", message);
   }
   const wish = asked === "Auto" ? preferred : asked;
@@ -118,8 +121,8 @@ export function chooseDatapath(
     const reason = wish === null ? (reasons[0] ?? null) : option;
     return { datapath: chosen.name, notInKernel: isPassedOver ? reason : null };
   }
-  const who = asked === "Auto" ? option : `spec.datapath ${wish}`;
-  const message = `${who}: ${reasons[0]}; mend that, or set spec.datapath: ${FALLBACK.apiName}`;
+  const who = asked === "Auto" ? option : `spec.datapath: "${wish}"`;
+  const message = `${who}: ${reasons[0]}; fix this, or set spec.datapath: ${FALLBACK.apiName}`;
   throw new RefusalError("Programmed", `No${wish}Datapath`, message);
 }
 
@@ -138,5 +141,5 @@ function whyNot(
   const sharing = shared.get(tunnel.name);
   if (reason !== null || traits.ports === "shared" || sharing === undefined) return reason;
   if (sharing.kernels === tunnel.name) return null;
-  return `L2tpTunnel ${sharing.other} has the same local address and port, and in the kernel each tunnel needs its own`;
+  return `L2tpTunnel ${sharing.other} has the same local address and port, and the kernel cannot share ports`;
 }

@@ -1,4 +1,4 @@
-/** The links that sessions and attachments ask for. */
+/** The desired links of sessions and attachments. */
 import type { Listing, SessionState } from "../../datapath/datapath.ts";
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import {
@@ -17,8 +17,8 @@ import type { ResolvedSession } from "./resolved.ts";
 import { heldToMac } from "./session-kind.ts";
 
 /**
- * The name of the interface by which the session is had: the pod's own, or the session's device on the node; null: it
- * is missing.
+ * Returns the name of the interface that shows the session: the pod's own, or the session's device on the node; null:
+ * it is missing.
  */
 export function interfaceName(
   resolved: ResolvedSession | undefined,
@@ -29,7 +29,7 @@ export function interfaceName(
   return ownDeviceName(resolved, live);
 }
 
-/** The name of the session's own device on the node. @param live as it is programmed */
+/** Returns the name of the session's own device on the node. @param live the programmed state */
 export function ownDeviceName(
   { session, tunnel }: Pick<ResolvedSession, "session" | "tunnel">,
   live: Pick<SessionState, "forwarding"> | undefined,
@@ -37,7 +37,7 @@ export function ownDeviceName(
   return traitsOf(tunnel.datapath).deviceName(live?.forwarding ?? session);
 }
 
-/** What one session wants of the node. */
+/** The desired state of one session. */
 export interface SessionWishes {
   readonly sessions: readonly DesiredSession[];
   readonly links: readonly Link[];
@@ -45,8 +45,9 @@ export interface SessionWishes {
 }
 
 /**
- * @param attachments the session's own, of living pods, the first first
- * @param forwarding how its frames are to be forwarded; null: not, for now
+ * Returns the desired state of a session.
+ * @param attachments of the session's living pods, oldest first
+ * @param forwarding of its frames; null: they are not forwarded now
  */
 export function desireSession(
   resolved: ResolvedSession,
@@ -91,7 +92,7 @@ function programmed(
   };
 }
 
-/** What all links of the session begin with. */
+/** Returns the common settings of all links of the session. */
 function blankLink({ session, tunnel }: ResolvedSession, nodeName: string): Link {
   const mac = hasMac(session)
     ? { mac: stableMac(nodeName, session.key) }
@@ -112,14 +113,14 @@ function blankLink({ session, tunnel }: ResolvedSession, nodeName: string): Link
   };
 }
 
-/** As it stands on the node while nobody is attached, but for whether it is up. */
+/** Returns the session's device on the node, without an attached pod. */
 function deviceOf({ tunnel }: ResolvedSession, { session, isUp }: Forwarding, blank: Link): Link {
   const label = pseudowireLabel(session.key, session.sessionId);
   const name = traitsOf(tunnel.datapath).deviceName(session);
   return { ...blank, label, name, up: isUp };
 }
 
-/** What all sessions together want, without the tunnels. */
+/** Returns the desired state of all sessions, without the tunnels. */
 export function desireLinks(
   sessions: Iterable<ResolvedSession>,
   attachments: ReadonlyMap<string, readonly Attachment[]>,
@@ -138,7 +139,7 @@ export function desireLinks(
   };
 }
 
-/** How sessions are to be forwarded: as they are put, or as their ends have agreed, which the listing tells. */
+/** Returns a function for the forwarding of a session: as configured, or as negotiated according to the listing. */
 export function forwardings(listing: Listing): (resolved: ResolvedSession) => Forwarding | null {
   const tunnels = new Map(listing.tunnels.map((state) => [state.tunnel.name, state]));
   const sessions = new Map(
@@ -157,33 +158,33 @@ export function forwardings(listing: Listing): (resolved: ResolvedSession) => Fo
   };
 }
 
-/** What is programmed, and must not be touched although nobody can say what it should be. */
-export interface Spared {
+/** Programmed objects that must be kept, because their manifests cannot be read. */
+export interface Retained {
   readonly tunnels: (name: string) => boolean;
   readonly sessions: (key: string) => boolean;
 }
 
 /**
- * What is desired, and besides it whatever is spared just as it is: an object whose manifest is broken
- * keeps running in its last valid version.
+ * Returns the desired state with the retained objects as they are: an object with an invalid manifest keeps its last
+ * valid version.
  */
-export function sparing(desired: Desired, observed: Observed, spared: Spared): Desired {
+export function retaining(desired: Desired, observed: Observed, retained: Retained): Desired {
   const tunnels = new Set(desired.tunnels.map(({ name }) => name));
   const sessions = new Set(desired.sessions.map(({ session }) => session.key));
   const kept = observed.sessions.filter(
-    ({ session }) => !sessions.has(session.key) && spared.sessions(session.key),
+    ({ session }) => !sessions.has(session.key) && retained.sessions(session.key),
   );
   const keptKeys = new Set(kept.map(({ session }) => session.key));
   const usedTunnels = new Set(kept.map(({ session }) => session.tunnel));
   const keptTunnels = observed.tunnels.filter(
-    ({ name }) => !tunnels.has(name) && (usedTunnels.has(name) || spared.tunnels(name)),
+    ({ name }) => !tunnels.has(name) && (usedTunnels.has(name) || retained.tunnels(name)),
   );
   const wantedLinks = new Set(desired.links.map(({ id }) => id));
   const keptLinks = observed.links.filter(({ id }) => {
     if (wantedLinks.has(id)) return false;
     const parsed = parseLinkLabel(id);
     const isSessions = parsed?.kind === "pseudowire" || parsed?.kind === "bridge";
-    // Of a port only its bridge says whose it is; without one nobody can, and it stays.
+    // Only the bridge tells the session of a port. A port without a bridge is kept.
     return isSessions ? keptKeys.has(parsed?.key ?? "") : keptKeys.size > 0;
   });
   const keptIds = new Set(keptLinks.map(({ id }) => id));

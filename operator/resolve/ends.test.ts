@@ -29,7 +29,7 @@ function ends(
   return resolveEnds(object, { underlay, programmed: { ...NOTHING, ...programmed } });
 }
 
-it("binds the socket to the VRF of an address or an interface, and asks for its routes", () => {
+it("binds the socket to the VRF of an address or interface, and uses the routes of the VRF", () => {
   const asked: unknown[][] = [];
   const paths: Partial<NodePaths> = {
     deviceToBind: () => RED,
@@ -49,7 +49,7 @@ it("binds the socket to the VRF of an address or an interface, and asks for its 
   ]);
 });
 
-it("binds to nothing where the node chooses the address", () => {
+it("binds to no device if the node chooses the address", () => {
   expect(ends({}, { deviceToBind: () => RED })).toMatchObject({ local: "192.0.2.1", device: null });
 });
 
@@ -60,14 +60,14 @@ const lost: Partial<NodePaths> = {
   },
 };
 
-it("says that the node has lost the address, and leaves the socket in its VRF", () => {
+it("reports a lost address, and keeps the socket in its VRF", () => {
   const local = { address: "192.0.2.1" };
   const devices = new Map([["t", RED]]);
   expect(ends({ local }, lost, { devices })).toMatchObject({ isAddressLost: true, device: RED });
   expect(ends({ local }, lost)).toMatchObject({ isAddressLost: true, device: null });
 });
 
-it.each(["broadcast", "multicast", "anycast"])("refuses a remote that is a %s address", (type) => {
+it.each(["broadcast", "multicast", "anycast"])("rejects a remote that is a %s address", (type) => {
   const route = () => ({ source: "192.0.2.1", mtu: 1500, type });
   expect(() => ends({}, { route })).toThrow(RefusalError);
   try {
@@ -80,7 +80,7 @@ it.each(["broadcast", "multicast", "anycast"])("refuses a remote that is a %s ad
   }
 });
 
-it("names the backup that is a network's address", () => {
+it("names the backup that is a broadcast address", () => {
   const backup = [{ address: "192.0.2.3" }, { address: "192.0.2.255" }];
   const route = (remote: string) => {
     const type = remote === "192.0.2.255" ? "broadcast" : "unicast";
@@ -89,7 +89,7 @@ it("names the backup that is a network's address", () => {
   expect(() => ends({ backup }, { route })).toThrow("spec.backup[1].address");
 });
 
-it("takes an address of the node itself: two tunnels of a node may meet", () => {
+it("accepts an address of the node: two tunnels of a node can be peers", () => {
   const route = () => ({ source: "192.0.2.1", mtu: 1500, type: "local" });
   expect(ends({}, { route }).noRoute).toBeNull();
 });

@@ -1,4 +1,4 @@
-/** The node's end of a tunnel, and what leads from it to the remotes. */
+/** The local endpoint of a tunnel, and the paths to its remotes. */
 import type { BoundDevice } from "../../model/model.ts";
 import { describeProblem } from "../../model/problem.ts";
 import { canonicalAddress } from "../../net/ip.ts";
@@ -9,22 +9,22 @@ import type { Programmed, ResolvedTunnel } from "./resolved.ts";
 interface Route {
   readonly source: string | undefined;
   readonly mtu: number;
-  /** The kind of the remote as this node sees it, by rtnetlink's name: "unicast", "local", "broadcast", … */
+  /** The route type of the remote by rtnetlink's name: "unicast", "local", "broadcast", … */
   readonly type: string;
 }
 
 /** The paths and addresses of the node (underlay/). */
 export interface NodePaths {
   /**
-   * @throws Error with `code`: ENETUNREACH or EHOSTUNREACH where there is none, EADDRNOTAVAIL where the node does not
-   * have `local`
+   * @throws Error with `code`: ENETUNREACH or EHOSTUNREACH without a route, EADDRNOTAVAIL if the node does not have
+   * `local`
    */
   route(remote: string, local?: string, device?: BoundDevice): Route;
-  /** An address of the interface, of the family and scope of `remote`; undefined where it has none. */
+  /** Returns an address of the interface, of the family and scope of `remote`; undefined: it has none. */
   interfaceAddress(name: string, remote: string): string | undefined;
   /**
-   * The device that the tunnel's socket has to be bound to: a VRF, or the link of link-local addresses.
-   * @returns null: none; undefined: the node does not have the local end
+   * Returns the device to bind the tunnel's socket to: a VRF, or the link of link-local addresses.
+   * @returns null: none; undefined: the node does not have the local address
    */
   deviceToBind(
     local: NonNullable<TunnelSpec["local"]>,
@@ -42,34 +42,34 @@ interface Ends extends Pick<ResolvedTunnel, "underlayMtu" | "noRoute" | "isAddre
   readonly device: BoundDevice | null;
 }
 
-/** A path that is not there. */
+/** A missing path. */
 interface NoPath {
   readonly noRoute: string;
   readonly isAddressLost: boolean;
 }
 
 const FALLBACK_UNDERLAY_MTU = 1500;
-/** An address of a group: no route leads to it as to a host. */
+/** Route types of addresses that are not a single host. */
 const GROUPS: ReadonlySet<string> = new Set(["broadcast", "multicast", "anycast"]);
 
-/** @throws RefusalError */
+/** Returns the local endpoint, the device to bind to, and the path MTU. @throws RefusalError */
 export function resolveEnds({ metadata, spec }: L2tpTunnel, context: EndsContext): Ends {
   const { underlay, programmed } = context;
   const given = givenLocal(spec, underlay);
   const found =
     given === undefined ? null : underlay.deviceToBind(spec.local ?? {}, spec.remote.address);
-  // A socket stays where it is while no link has its address.
+  // The socket stays bound to its device while no link has its address.
   const device = found === undefined ? (programmed.devices?.get(metadata.name) ?? null) : found;
   const remotes = [spec.remote, ...(spec.backup ?? [])].map(({ address }) => address);
   const paths = remotes.map((remote) => nextHop(remote, given, device, underlay));
   requireHosts(remotes, paths);
-  // The frames fit the path of each remote that may carry them.
+  // Frames must fit the path to each remote that can become active.
   const routes = paths.filter((path) => "mtu" in path);
   const [missing] = paths.filter((path) => "noRoute" in path);
   const [first] = routes;
   const local = given ?? first?.source;
   if (local === undefined) {
-    const message = `${missing?.noRoute}, so no local address; add a route, or give spec.local.address`;
+    const message = `cannot choose a local address: ${missing?.noRoute}; add a route, or set spec.local.address`;
     throw new RefusalError("Programmed", "NoRoute", message);
   }
   const underlayMtu =
@@ -85,7 +85,7 @@ export function resolveEnds({ metadata, spec }: L2tpTunnel, context: EndsContext
   };
 }
 
-/** Bytes of the largest packet that all paths of the tunnel carry unfragmented now; null: no path is known. */
+/** Returns the smallest MTU of the tunnel's paths now, in bytes; null: no path is known. */
 export function pathMtuNow({ spec }: L2tpTunnel, underlay: NodePaths): number | null {
   try {
     const given = givenLocal(spec, underlay);
@@ -117,17 +117,21 @@ function nextHop(
     const isAddressLost = code === "EADDRNOTAVAIL";
     return { noRoute: `no route to ${remote} (${code})`, isAddressLost };
   }
-  throw new RefusalError("Programmed", "NoLocalAddress", `no source address to ${remote}`);
+  throw new RefusalError(
+    "Programmed",
+    "NoLocalAddress",
+    `no source address to ${remote}; set spec.local.address`,
+  );
 }
 
-/** @throws RefusalError where a remote is the address of a group, which the node's routes alone can tell */
+/** @throws RefusalError if a remote is a broadcast, multicast or anycast address by the node's routes */
 function requireHosts(remotes: readonly string[], paths: readonly (Route | NoPath)[]): void {
   for (const [index, path] of paths.entries()) {
     if (!("type" in path) || !GROUPS.has(path.type)) continue;
     const problem = {
       path: index === 0 ? "spec.remote.address" : `spec.backup[${index - 1}].address`,
       value: remotes[index],
-      reason: `${path.type === "anycast" ? "an" : "a"} ${path.type} address of this node's network: a tunnel has one peer, not a network`,
+      reason: `${path.type === "anycast" ? "an" : "a"} ${path.type} address of this node's network`,
       remedy: "use the address of the peer",
     };
     throw new RefusalError("Programmed", "InvalidRemote", describeProblem(problem));
@@ -139,6 +143,6 @@ function givenLocal({ local, remote }: TunnelSpec, underlay: NodePaths): string 
   const address = underlay.interfaceAddress(local.interface, remote.address);
   if (address !== undefined) return address;
   const family = remote.address.includes(":") ? "IPv6" : "IPv4";
-  const message = `interface ${local.interface} has no ${family} address; give it one, or name another`;
+  const message = `spec.local.interface: interface ${local.interface} has no ${family} address; add one, or use another interface`;
   throw new RefusalError("Programmed", "NoLocalAddress", message);
 }

@@ -1,6 +1,6 @@
 /**
- * Objects keep the claims with which they were accepted: over restarts of agent and node, and while they
- * are broken or down. The controller keeps them in the status, an agent with a folder in its state folder.
+ * Objects keep the claims with which they were accepted, over restarts of agent and node, and while they are invalid or
+ * down. The controller keeps claims in the status; an agent with a folder keeps them in its state folder.
  */
 import { DATAPATHS, traitsOf } from "../../datapath/registry/datapaths.ts";
 import {
@@ -20,7 +20,7 @@ import { controlMode } from "../api/validate.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession } from "./resolved.ts";
 
-/** By the names of tunnels and the keys of sessions. */
+/** Held claims by tunnel name and session key. */
 export interface HeldObjects {
   readonly tunnels: ReadonlyMap<string, HeldObject>;
   readonly sessions: ReadonlyMap<string, HeldObject>;
@@ -28,16 +28,16 @@ export interface HeldObjects {
 
 export const NOTHING_HELD: HeldObjects = { tunnels: new Map(), sessions: new Map() };
 
-/** Objects that may still be there although no manifest that can be read has them. */
+/** Tests for objects that may exist in a manifest that cannot be read. */
 export interface Unreadable {
   readonly tunnels: (name: string) => boolean;
   readonly sessions: (key: string) => boolean;
 }
 
 /**
- * The claims that count in a conflict: those of objects that are there, or cannot be read. The claims of
- * an object that an administrator means to refuse do not count while it is refused.
- * @param running objects that hold all that they ask for, unless more is known of them
+ * Returns the claims that count in a conflict: those of objects that exist or cannot be read. Claims of an object that
+ * an administrator refuses on purpose (TEARDOWN_REASONS) do not count while it is refused.
+ * @param running programmed objects, which hold all that they ask for unless `held` has their claims
  */
 export function inForce(
   held: ReadonlyMap<string, HeldObject>,
@@ -55,8 +55,8 @@ export function inForce(
 }
 
 /**
- * The name by which the peer knows the session: as asked for, or as decided before, or as it runs.
- * @param held undefined: nothing was decided yet
+ * Returns the session's Remote End ID: from the spec, else as decided before, else as programmed, else the default.
+ * @param held undefined: not decided yet
  */
 export function remoteEndIdOf(
   { spec }: Pick<L2tpSession, "spec">,
@@ -68,7 +68,7 @@ export function remoteEndIdOf(
   return readRemoteEndId(spec) ?? held?.remoteEndId ?? running ?? defaultRemoteEndId(key);
 }
 
-/** Which tunnels have a datapath: those that run, and those that ran last. */
+/** Returns the tunnels that have a datapath: programmed ones, and those that had a datapath before. */
 export function placed(
   { tunnels, kernelTunnels }: Programmed,
   held: HeldObjects,
@@ -84,12 +84,12 @@ export function placed(
   };
 }
 
-/** True if a tunnel of the datapath, by the API's name, keeps those of other datapaths from its port. */
+/** True if tunnels of the datapath do not share their port. @param apiName a value of spec.datapath */
 function sharesNoPort(apiName: string | undefined): boolean {
   return DATAPATHS.some(({ traits }) => traits.apiName === apiName && traits.ports !== "shared");
 }
 
-/** A session's wishes; it need not be one that can be programmed. */
+/** Returns the claims that a session's spec asks for. The session need not be programmable. */
 export function sessionClaim(
   object: L2tpSession,
   tunnel: TunnelSpec,
@@ -102,7 +102,7 @@ export function sessionClaim(
   return { ...common, circuit: { peerSessionId, peer: endpointOf(tunnel, tunnel.remote) } };
 }
 
-/** As it is programmed. */
+/** Returns the claims of a resolved session. */
 export function claimOf({ session, tunnel }: Pick<ResolvedSession, "session" | "tunnel">) {
   const { key, sessionId, control, peerSessionId } = session;
   const circuit: SessionClaim["circuit"] =
@@ -112,11 +112,11 @@ export function claimOf({ session, tunnel }: Pick<ResolvedSession, "session" | "
   return { key, tunnel: tunnel.name, sessionId, circuit };
 }
 
-/** The claims that are held after a pass. @param now in ISO 8601 */
+/** Returns the claims that are held after a reconcile. @param now in ISO 8601 */
 export function heldAfter(
   before: HeldObjects,
   resolved: Resolved,
-  isSpared: Unreadable,
+  isRetained: Unreadable,
   now: string,
 ): HeldObjects {
   const accepted = (
@@ -140,7 +140,7 @@ export function heldAfter(
         }),
       ),
       resolved.refusedTunnels,
-      isSpared.tunnels,
+      isRetained.tunnels,
     ),
     sessions: carriedOver(
       before.sessions,
@@ -155,7 +155,7 @@ export function heldAfter(
         ),
       ),
       resolved.refusedSessions,
-      isSpared.sessions,
+      isRetained.sessions,
     ),
   };
 }
@@ -164,14 +164,14 @@ function carriedOver(
   before: ReadonlyMap<string, HeldObject>,
   accepted: ReadonlyMap<string, HeldObject>,
   refused: ReadonlyMap<string, Refusal>,
-  isSpared: (key: string) => boolean,
+  isRetained: (key: string) => boolean,
 ): Map<string, HeldObject> {
   const taken = new Set([...accepted.values()].flatMap(({ claims }) => claims ?? []));
   const after = new Map(accepted);
   for (const [key, held] of before) {
     const refusal = refused.get(key);
-    if (accepted.has(key) || (refusal === undefined && !isSpared(key))) continue;
-    // A name stays decided, for when the object is accepted again.
+    if (accepted.has(key) || (refusal === undefined && !isRetained(key))) continue;
+    // The Remote End ID stays decided, in case the object is accepted again.
     const left = held.claims?.filter((claim) => !taken.has(claim)) ?? null;
     const claims = refusal?.reason === "Conflict" ? [] : left;
     after.set(key, { ...held, claims, ...(refusal === undefined ? {} : { isRefused: true }) });

@@ -1,33 +1,33 @@
-/** From documents of unknown content to objects of ours, and a report for each that is none. */
+/** Checks documents of unknown content, and returns the objects and the rejections. */
 import type { HeldObject } from "../../model/conflicts.ts";
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
 import { checkForm, isKind, isL2tpDocument } from "../api/schema.ts";
 import { keyOf, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 
-/** A YAML document as it was found. */
+/** A parsed YAML document. */
 export interface Document {
-  /** Where it stands, for messages: "branch.yaml, document 2". */
+  /** Its source, for messages: "branch.yaml, document 2". */
   readonly origin: string;
   readonly content: unknown;
-  /** An API server has checked its form. */
+  /** True if an API server has checked its form. */
   readonly isFromApi?: boolean;
   /** The claims with which the controller has accepted the object. */
   readonly held?: HeldObject;
 }
 
 /**
- * An object that cannot be used, or a document that is none. Where nobody can say whose it is, it may be
- * any object of ours: then nothing that runs may be taken for deleted.
+ * An invalid object, or a document that is not an object. If it is not identified, it may be any object, so no
+ * programmed object counts as deleted.
  */
 export interface Rejection {
   readonly origin: string;
-  /** Where the document says whose it is. */
+  /** Undefined: the document does not say it. */
   readonly kind: string | undefined;
   readonly key: string | undefined;
   readonly problems: readonly FieldProblem[];
 }
 
-/** Whether the rejection says which object of ours it is, or that it is of somebody else. */
+/** True if the rejection names an object, or a kind that is not of l2tp.dev. */
 export function isIdentified({ kind, key }: Rejection): boolean {
   if (kind === undefined || key === undefined) return false;
   return !kind.toLowerCase().startsWith("l2tp") || isKind(kind);
@@ -39,7 +39,7 @@ export interface Intake {
   readonly rejections: readonly Rejection[];
 }
 
-/** Takes the documents in their order; the first of several with the same name counts. */
+/** Returns the objects of the documents. Of several documents of the same object, the first is accepted. */
 export function takeIn(documents: readonly Document[]): Intake {
   const tunnels = new Map<string, L2tpTunnel>();
   const sessions = new Map<string, L2tpSession>();
@@ -70,7 +70,7 @@ export function takeIn(documents: readonly Document[]): Intake {
   return { tunnels, sessions, rejections };
 }
 
-/** By the document: the same one comes again with every pass, unless its file has changed. */
+/** Results by document: each reconcile gets the same documents again, unless a file has changed. */
 const checkedBefore = new WeakMap<object, ReturnType<typeof checkForm>>();
 
 function checkOnce(
@@ -103,7 +103,7 @@ function notOurs(content: unknown): FieldProblem {
     path: "kind",
     value: kind,
     reason: "not a kind of l2tp.dev",
-    remedy: "keep other objects out of this folder",
+    remedy: "move it out of this folder",
   };
 }
 
@@ -111,8 +111,8 @@ function again(key: string, before: string): FieldProblem {
   return {
     path: "metadata.name",
     value: key,
-    reason: `defined already in ${before}`,
-    remedy: "keep one of them",
+    reason: `already defined in ${before}`,
+    remedy: "delete one of the two",
   };
 }
 

@@ -1,12 +1,12 @@
-/** Why an object is not, or not yet, programmed. */
+/** The reason why an object is not programmed. */
 export interface Refusal {
-  /** Accepted is False for what only a change of objects can mend, Programmed for the rest. */
+  /** Accepted if only a change of objects helps; Programmed otherwise. */
   readonly condition: "Accepted" | "Programmed";
   readonly reason: string;
   readonly message: string;
 }
 
-/** An object that is refused. */
+/** Thrown for an object that is refused. */
 export class RefusalError extends Error {
   readonly refusal: Refusal;
 

@@ -3,7 +3,7 @@ import { withoutKernel } from "../../datapath/kernel/support.ts";
 import type { SessionSpec, TunnelSpec } from "../api/types.ts";
 import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
 import { type HeldObjects, heldAfter, NOTHING_HELD, type Unreadable } from "./held.ts";
-import { type ResolveContext, resolve, yieldToSpared } from "./resolve.ts";
+import { keepLastValid, type ResolveContext, resolve } from "./resolve.ts";
 import type { Resolved } from "./resolved.ts";
 
 const tunnel = (name: string, spec: Partial<TunnelSpec> = {}): L2tpTunnel => ({
@@ -95,7 +95,7 @@ it("fills in what the node knows: local address, port, ids, MTU", () => {
   });
 });
 
-it("takes only what is of this node, and reports sessions that have no tunnel at all", () => {
+it("resolves only objects of this node, and reports sessions without a tunnel", () => {
   const away = tunnel("away", { nodeName: "there" });
   const { tunnels, sessions, refusedSessions } = resolved(
     [away, tunnel("t")],
@@ -113,7 +113,7 @@ it("takes only what is of this node, and reports sessions that have no tunnel at
   });
 });
 
-it("finds the local address of an interface, and says where it has none", () => {
+it("finds the local address of an interface, and reports an interface without one", () => {
   const local = (name: string) => resolved([tunnel("t", { local: { interface: name } })]);
   expect(local("eth0").tunnels.get("t")?.tunnel.local.address).toBe("192.0.2.77");
   expect(local("eth9").refusedTunnels.get("t")).toMatchObject({
@@ -122,7 +122,7 @@ it("finds the local address of an interface, and says where it has none", () => 
   });
 });
 
-it("lives without a route where the local address is given, with the MTU that it had", () => {
+it("keeps a tunnel with a local address without a route, with its previous MTU", () => {
   const given = tunnel("t", { local: { address: "192.0.2.1" } });
   const programmed = {
     ...NOTHING,
@@ -138,12 +138,12 @@ it("lives without a route where the local address is given, with the MTU that it
   expect(refusedTunnels.get("t")).toMatchObject({ condition: "Programmed", reason: "NoRoute" });
 });
 
-it("refuses a tunnel that only turns out to lead to itself when its address is looked up", () => {
+it("refuses a tunnel whose chosen local address is the remote", () => {
   const { refusedTunnels } = resolved([tunnel("t", { remote: { address: "192.0.2.1" } })]);
-  expect(refusedTunnels.get("t")?.message).toContain("leads to itself");
+  expect(refusedTunnels.get("t")?.message).toContain("remote and local endpoint are the same");
 });
 
-it("takes a link-local remote by the interface that is named, unless that is the remote's", () => {
+it("accepts a link-local remote with an interface, unless the address is the interface's own", () => {
   const near = tunnel("t", { local: { interface: "eth0" }, remote: { address: "fe80::2" } });
   const on = (local: string) => ({
     route: () => ({ source: local, mtu: 1500, type: "unicast" }),
@@ -156,10 +156,10 @@ it("takes a link-local remote by the interface that is named, unless that is the
     device: { name: "eth0", index: 7 },
   });
   const { refusedTunnels } = resolved([near], [], { underlay: on("fe80::2") });
-  expect(refusedTunnels.get("t")?.message).toContain("leads to itself");
+  expect(refusedTunnels.get("t")?.message).toContain("remote and local endpoint are the same");
 });
 
-it("lets what is programmed win a conflict, whatever its name", () => {
+it("lets a programmed session win a conflict, whatever its name", () => {
   const two = [session("a", { sessionId: 7 }), session("b", { sessionId: 7 })];
   expect([...resolved([tunnel("t")], two).refusedSessions.keys()]).toEqual(["shop/b"]);
   const programmed = { ...NOTHING, sessions: new Map([["shop/b", 7]]) };
@@ -167,7 +167,7 @@ it("lets what is programmed win a conflict, whatever its name", () => {
   expect(refusedSessions.get("shop/a")).toMatchObject({ reason: "Conflict" });
 });
 
-it("allocates around ids that are given", () => {
+it("allocates no ID that a spec sets", () => {
   const free = resolved([tunnel("t")], [session("lan")]).sessions.get("shop/lan")?.session
     .sessionId;
   const taken = session("other", { sessionId: free ?? 0 });
@@ -176,7 +176,7 @@ it("allocates around ids that are given", () => {
   expect(sessions.get("shop/lan")?.session.sessionId).not.toBe(free);
 });
 
-it("reads cookies from secrets, and says what is wrong with them without showing them", () => {
+it("reads cookies from secrets, and reports their faults without showing them", () => {
   const reference = { valueFrom: { secretKeyRef: { name: "s", key: "k" } } };
   const lan = session("lan", { cookies: { receive: reference } });
   const having = (text: string) => resolved([tunnel("t")], [lan], { secrets: () => `${text}\n` });
@@ -190,7 +190,7 @@ it("reads cookies from secrets, and says what is wrong with them without showing
   });
 });
 
-it("keeps namespaces out that the tunnel does not allow", () => {
+it("refuses sessions of namespaces that the tunnel does not allow", () => {
   const matchLabels = { "kubernetes.io/metadata.name": "shop" };
   const picky = tunnel("t", { allowedNamespaces: { from: "Selector", selector: { matchLabels } } });
   const { sessions, refusedSessions } = resolved(
@@ -201,7 +201,7 @@ it("keeps namespaces out that the tunnel does not allow", () => {
   expect(refusedSessions.get("other/lan")).toMatchObject({ reason: "NamespaceNotAllowed" });
 });
 
-it("keeps the ids that it has allocated, whoever asks for them later", () => {
+it("keeps allocated IDs when a later spec sets one of them", () => {
   const first =
     resolved([tunnel("t")], [session("lan")]).sessions.get("shop/lan")?.session.sessionId ?? 0;
   const programmed = { ...NOTHING, sessions: new Map([["shop/lan", first]]) };
@@ -213,7 +213,7 @@ it("keeps the ids that it has allocated, whoever asks for them later", () => {
   expect(refusedSessions.get("shop/greedy")).toMatchObject({ reason: "Conflict" });
 });
 
-it("says of a session whose tunnel is broken that it is the tunnel's fault", () => {
+it("blames the tunnel for a session whose tunnel is invalid", () => {
   const rejections = [{ origin: "t.yaml", kind: "L2tpTunnel", key: "t", problems: [] }];
   const intake = {
     tunnels: new Map(),
@@ -229,17 +229,17 @@ it("says of a session whose tunnel is broken that it is the tunnel's fault", () 
   });
 });
 
-it("lets no new session take the id of one that runs although its manifest is broken", () => {
+it("refuses a new session with the ID of a retained session", () => {
   const all = resolved([tunnel("t")], [session("new", { sessionId: 7 })]);
   const programmed = { ...NOTHING, sessions: new Map([["shop/old", 7]]) };
-  const spared = yieldToSpared(all, programmed, () => true);
-  expect(spared.sessions.size).toBe(0);
-  expect(spared.refusedSessions.get("shop/new")?.message).toContain("shop/old");
-  // One that was deleted has nothing to say.
-  expect(yieldToSpared(all, programmed, () => false).sessions.size).toBe(1);
+  const retained = keepLastValid(all, programmed, () => true);
+  expect(retained.sessions.size).toBe(0);
+  expect(retained.refusedSessions.get("shop/new")?.message).toContain("shop/old");
+  // A deleted session is not retained.
+  expect(keepLastValid(all, programmed, () => false).sessions.size).toBe(1);
 });
 
-it("needs a route to one of the remotes, and fits frames to the narrowest path", () => {
+it("requires a route to one of the remotes, and uses the smallest path MTU", () => {
   const backup = [{ address: "192.0.2.3" }, { address: "192.0.2.4" }];
   const object = tunnel("t", { control: {}, backup });
   delete object.spec.peerTunnelId;
@@ -263,17 +263,17 @@ it("needs a route to one of the remotes, and fits frames to the narrowest path",
 const HELD: Partial<SessionSpec> = { attachment: { macSpoofing: "Refuse" } };
 const IN_KERNEL = { preferred: null, kernel: { UDP: null, IPv4: null, IPv6: null } };
 
-it("keeps a new tunnel out of the kernel where a session's pod is held to its MAC", () => {
+it("keeps a new tunnel out of the kernel if a session refuses MAC spoofing", () => {
   const change = { datapaths: IN_KERNEL };
   const { tunnels, sessions } = resolved([tunnel("t")], [session("lan", HELD)], change);
   expect(tunnels.get("t")).toMatchObject({
     tunnel: { datapath: "Userspace" },
-    notInKernel: expect.stringContaining("L2tpSession shop/lan asks for attachment.macSpoofing"),
+    notInKernel: expect.stringContaining("L2tpSession shop/lan has attachment.macSpoofing"),
   });
   expect(sessions.has("shop/lan")).toBe(true);
 });
 
-it("takes no tunnel out of the kernel for a session's wish: others are in it", () => {
+it("keeps a programmed tunnel in the kernel when a session requires userspace", () => {
   const all = [session("lan"), session("held", { ...HELD, sessionId: 9 })];
   const programmed = {
     ...NOTHING,
@@ -304,7 +304,7 @@ it.each([
   expect(tunnels.get("t")?.tunnel.datapath).toBe("Kernel");
 });
 
-it("throws nobody off a port by asking for the kernel", () => {
+it("displaces no tunnel from its port by datapath Kernel", () => {
   const kernel = { UDP: null, IPv4: null, IPv6: null };
   const datapaths = { preferred: null, kernel };
   const remote = { remote: { address: "192.0.2.3" } };
@@ -312,7 +312,7 @@ it("throws nobody off a port by asking for the kernel", () => {
   const tunnels = new Map([["runs", 1]]);
   const { refusedTunnels } = resolved(two, [], { datapaths, programmed: { ...NOTHING, tunnels } });
   expect([...refusedTunnels.keys()]).toEqual(["asks"]);
-  // Who is there in the kernel stays, too.
+  // A tunnel in the kernel stays, too.
   const all = {
     ...NOTHING,
     tunnels: new Map([
@@ -324,7 +324,7 @@ it("throws nobody off a port by asking for the kernel", () => {
   expect([...resolved(two, [], { datapaths, programmed }).refusedTunnels.keys()]).toEqual(["runs"]);
 });
 
-it("hands a tunnel with a control connection to the kernel only where that is asked for", () => {
+it("puts a tunnel with a control connection into the kernel only if its spec asks for it", () => {
   const kernel = { UDP: null, IPv4: null, IPv6: null };
   const managed = (name: string, change: object) => {
     const object = tunnel(name, { control: {}, ...change });
@@ -343,7 +343,7 @@ it("hands a tunnel with a control connection to the kernel only where that is as
   ]);
   const open = [managed("asks", asks), managed("open", remote)];
   const mixed = resolved(open, [], { datapaths: { preferred: null, kernel } });
-  expect(mixed.refusedTunnels.get("open")?.message).toContain("which shares no port");
+  expect(mixed.refusedTunnels.get("open")?.message).toContain("which cannot share ports");
   const auto = resolved([managed("open", {})], [], { datapaths: { preferred: null, kernel } });
   expect(auto.tunnels.get("open")).toMatchObject({
     tunnel: { datapath: "Userspace" },
@@ -351,7 +351,7 @@ it("hands a tunnel with a control connection to the kernel only where that is as
   });
 });
 
-it("leaves a tunnel that asks for the fast path to userspace, where the kernel could have it", () => {
+it("puts a tunnel with fastPath into userspace even if the kernel supports it", () => {
   const kernel = { UDP: null, IPv4: null, IPv6: null };
   const datapaths = { preferred: null, kernel };
   const fast = tunnel("fast", { udpChecksum: false, fastPath: true });
@@ -368,7 +368,7 @@ describe("a session of type EthernetVLAN", () => {
   const kernel = { UDP: null, IPv4: null, IPv6: null, tags: null };
   const lacking = { ...kernel, tags: "this kernel cannot load its module act_vlan" };
 
-  it("has its VLAN, and room for the tag in its MTU", () => {
+  it("has its VLAN, and an MTU with room for the tag", () => {
     const { sessions } = resolved(
       [tunnel("t")],
       [
@@ -385,7 +385,7 @@ describe("a session of type EthernetVLAN", () => {
     expect(other?.vlan).toEqual({ id: 1, peerId: 2, pod: "Tagged" });
   });
 
-  it("is in the kernel where tc can rewrite tags, else in user space, with the reason", () => {
+  it("is in the kernel if tc can rewrite tags, else in userspace, with the reason", () => {
     const open = (support: typeof lacking | typeof kernel) =>
       resolved([tunnel("t")], [session("lan", vlan)], {
         datapaths: { preferred: null, kernel: support },
@@ -397,7 +397,7 @@ describe("a session of type EthernetVLAN", () => {
     });
   });
 
-  it("is refused where its tunnel is in a kernel that cannot, and costs others nothing", () => {
+  it("is refused if its tunnel's kernel cannot rewrite tags, without effect on other sessions", () => {
     const { sessions, refusedSessions } = resolved(
       [tunnel("t", { datapath: "Kernel" })],
       [session("lan", vlan), session("plain")],
@@ -411,7 +411,7 @@ describe("a session of type EthernetVLAN", () => {
     });
   });
 
-  it("is signalled as type 4", () => {
+  it("is signaled as type 4", () => {
     const managed = tunnel("t", { control: {} });
     delete managed.spec.peerTunnelId;
     const lan = session("lan", vlan);
@@ -421,7 +421,7 @@ describe("a session of type EthernetVLAN", () => {
   });
 });
 
-describe("what sessions and tunnels were accepted with", () => {
+describe("claims", () => {
   const managed = (name = "t", change: Partial<TunnelSpec> = {}) => {
     const object = tunnel(name, { control: {}, ...change });
     delete object.spec.peerTunnelId;
@@ -434,21 +434,21 @@ describe("what sessions and tunnels were accepted with", () => {
   };
   const none = { tunnels: () => false, sessions: () => false };
   const NOW = "2026-01-05T00:00:00Z";
-  const heldIn = (all: Resolved, before: HeldObjects = NOTHING_HELD, spared: Unreadable = none) =>
-    heldAfter(before, all, spared, NOW);
+  const heldIn = (all: Resolved, before: HeldObjects = NOTHING_HELD, retained: Unreadable = none) =>
+    heldAfter(before, all, retained, NOW);
   const endIdOf = (all: Resolved, key: string) =>
     all.sessions.get(key)?.session.control?.remoteEndId;
   const refusals = (all: Resolved) =>
     Array.from(all.refusedSessions, ([key, { reason }]) => `${key} ${reason}`);
 
-  it("gives sessions of one name in two namespaces a circuit each", () => {
+  it("differ for sessions of one name in two namespaces", () => {
     const all = resolved([managed()], [open("lan"), open("lan", {}, "bakery")]);
     expect(all.refusedSessions.size).toBe(0);
     expect(endIdOf(all, "shop/lan")).toBe("shop/lan");
     expect(endIdOf(all, "bakery/lan")).toBe("bakery/lan");
   });
 
-  it("takes a circuit's name as octets, which are the same as its text", () => {
+  it("are the same for a Remote End ID as octets and as text", () => {
     const octets = resolved([managed()], [open("lan", { remoteEndIdOctets: "0x002A" })]);
     expect(endIdOf(octets, "shop/lan")).toBe("\u0000*");
     const held = heldIn(octets);
@@ -462,18 +462,18 @@ describe("what sessions and tunnels were accepted with", () => {
     expect(refusals(resolved([managed()], both))).toEqual(["z/lan Conflict"]);
     const loose = resolved([tunnel("t")], [session("lan", { remoteEndIdOctets: "002a" })]);
     expect(loose.refusedSessions.get("shop/lan")?.message).toContain(
-      "spec.remoteEndIdOctets: L2tpTunnel t is not Managed; leave it out",
+      "spec.remoteEndIdOctets: not supported, because L2tpTunnel t is not Managed; omit it",
     );
   });
 
-  it("refuses a circuit that another session has, whatever its name, after a restart too", () => {
+  it("stay with their holder, whatever the names, also after a restart", () => {
     const holder = open("lan", { remoteEndId: "42" });
     const held = heldIn(resolved([managed()], [holder]));
     const taker = open("lan", { remoteEndId: "42" }, "bakery");
     const all = resolved([managed()], [taker, holder], { held });
     expect(refusals(all)).toEqual(["bakery/lan Conflict"]);
     expect(all.refusedSessions.get("bakery/lan")?.message).toContain("shop/lan");
-    // The loser holds nothing, and gets it when the holder has gone.
+    // The loser holds nothing, and gets the claim when the holder is deleted.
     expect([...heldIn(all, held).sessions.keys()]).toEqual(["shop/lan"]);
     expect(refusals(resolved([managed()], [taker], { held: heldIn(all, held) }))).toEqual([]);
   });
@@ -481,11 +481,11 @@ describe("what sessions and tunnels were accepted with", () => {
   it.each<[string, Partial<ResolveContext>, Partial<SessionSpec>]>([
     ["its tunnel is down", { underlay: noRoute }, {}],
     [
-      "its Secret is gone",
+      "its Secret is missing",
       {},
       { cookies: { receive: { valueFrom: { secretKeyRef: { name: "s", key: "k" } } } } },
     ],
-  ])("keeps a session's circuit while %s", (_what, change, spec) => {
+  ])("stay while %s", (_what, change, spec) => {
     const wish = { remoteEndId: "42" };
     const held = heldIn(resolved([managed()], [open("lan", wish)]));
     const taker = open("lan", wish, "bakery");
@@ -497,7 +497,7 @@ describe("what sessions and tunnels were accepted with", () => {
     expect(heldIn(down, held).sessions.get("shop/lan")).toEqual(held.sessions.get("shop/lan"));
   });
 
-  it("gives a circuit to who is accepted first, though it could not be programmed yet", () => {
+  it("belong to the first accepted session, even if it cannot be programmed yet", () => {
     const wish = { remoteEndId: "42" };
     const first = resolved([managed()], [open("lan", wish)], { underlay: noRoute });
     expect(refusals(first)).toEqual(["shop/lan TunnelNotProgrammed"]);
@@ -508,24 +508,21 @@ describe("what sessions and tunnels were accepted with", () => {
   });
 
   it.each<[string, Unreadable]>([
-    ["its manifest is broken", { ...none, sessions: (key) => key === "shop/lan" }],
+    ["its manifest is invalid", { ...none, sessions: (key) => key === "shop/lan" }],
     ["a file cannot be read", { tunnels: () => true, sessions: () => true }],
-  ])(
-    "keeps a session's circuit while %s, and frees it when the session is deleted",
-    (_what, isUnreadable) => {
-      const wish = { remoteEndId: "42" };
-      const held = heldIn(resolved([managed()], [open("lan", wish)]));
-      const taker = open("lan", wish, "bakery");
-      const broken = resolved([managed()], [taker], { held, isUnreadable });
-      expect(refusals(broken)).toEqual(["bakery/lan Conflict"]);
-      expect(heldIn(broken, held, isUnreadable).sessions.has("shop/lan")).toBe(true);
-      const deleted = resolved([managed()], [taker], { held });
-      expect(refusals(deleted)).toEqual([]);
-      expect([...heldIn(deleted, held).sessions.keys()]).toEqual(["bakery/lan"]);
-    },
-  );
+  ])("stay while %s, and are free when the session is deleted", (_what, isUnreadable) => {
+    const wish = { remoteEndId: "42" };
+    const held = heldIn(resolved([managed()], [open("lan", wish)]));
+    const taker = open("lan", wish, "bakery");
+    const broken = resolved([managed()], [taker], { held, isUnreadable });
+    expect(refusals(broken)).toEqual(["bakery/lan Conflict"]);
+    expect(heldIn(broken, held, isUnreadable).sessions.has("shop/lan")).toBe(true);
+    const deleted = resolved([managed()], [taker], { held });
+    expect(refusals(deleted)).toEqual([]);
+    expect([...heldIn(deleted, held).sessions.keys()]).toEqual(["bakery/lan"]);
+  });
 
-  it("gives a circuit to another when the holder may not have it any more, for good", () => {
+  it("pass to another session for good when the tunnel no longer allows the holder", () => {
     const wish = { remoteEndId: "42" };
     const held = heldIn(resolved([managed()], [open("lan", wish)]));
     const matchLabels = { "kubernetes.io/metadata.name": "bakery" };
@@ -542,7 +539,7 @@ describe("what sessions and tunnels were accepted with", () => {
     expect(refusals(resolved([managed()], both, { held: since }))).toEqual(["shop/lan Conflict"]);
   });
 
-  it("gives a circuit back to the holder when both were refused for a while", () => {
+  it("return to the holder when both sessions were refused for a while", () => {
     const wish = { remoteEndId: "42" };
     const both = [open("lan", wish, "bakery"), open("lan", wish)];
     const held = heldIn(resolved([managed()], [open("lan", wish)]));
@@ -559,7 +556,7 @@ describe("what sessions and tunnels were accepted with", () => {
     }
   });
 
-  it("keeps the name that was decided, and that of a session which runs under one", () => {
+  it("keep a decided Remote End ID, and that of a programmed session", () => {
     const bare = { claims: null, since: "", remoteEndId: "lan" };
     const held = { ...NOTHING_HELD, sessions: new Map([["shop/lan", bare]]) };
     const kept = resolved([managed()], [open("lan")], { held });
@@ -576,7 +573,7 @@ describe("what sessions and tunnels were accepted with", () => {
     expect(endIdOf(resolved([managed()], [open("lan")], { programmed }), "shop/lan")).toBe("lan");
   });
 
-  it("keeps IDs that it has allocated although nothing is programmed, and another asks for them", () => {
+  it("keep allocated IDs that are not programmed when another session asks for them", () => {
     const before = resolved([tunnel("t")], [session("lan")]);
     const id = before.sessions.get("shop/lan")?.session.sessionId ?? 0;
     const greedy = session("greedy", { sessionId: id, peerSessionId: 9 }, "bakery");
@@ -585,7 +582,7 @@ describe("what sessions and tunnels were accepted with", () => {
     expect(refusals(all)).toEqual(["bakery/greedy Conflict"]);
   });
 
-  it("leaves ends, and a port in the kernel or beside it, to the tunnel that had them", () => {
+  it("keep endpoints and ports with the tunnel that had them", () => {
     const kernel = { UDP: null, IPv4: null, IPv6: null };
     const datapaths = { preferred: null, kernel };
     const first = tunnel("z", { datapath: "Userspace" });
@@ -597,7 +594,7 @@ describe("what sessions and tunnels were accepted with", () => {
     expect([...port.refusedTunnels.keys()]).toEqual(["a"]);
   });
 
-  it("keeps when a session was accepted, until it is refused", () => {
+  it("keep the time of acceptance until the session is refused", () => {
     const before = "2026-01-01T00:00:00Z";
     const all = resolved([tunnel("t")], [session("lan")]);
     const known = { claims: ["session ID 1"], since: before };
@@ -617,12 +614,12 @@ describe("a session of IP datagrams", () => {
   };
   const bare = session("lan", { pseudowireType: "IP" });
 
-  it("has the MTU of Ethernet's and an Ethernet header's bytes more", () => {
+  it("has an MTU that is larger by an Ethernet header", () => {
     const { session: made } = resolved([tunnel("t")], [bare]).sessions.get("shop/lan") ?? {};
     expect(made).toMatchObject({ mtu: 1446 + 14, pseudowireType: "IP" });
   });
 
-  it("keeps an open tunnel out of the kernel, and says why", () => {
+  it("keeps a tunnel with datapath Auto out of the kernel, and says why", () => {
     const { tunnels, sessions } = resolved([tunnel("t")], [bare], { datapaths: able });
     expect(tunnels.get("t")).toMatchObject({
       tunnel: { datapath: "Userspace" },
@@ -651,8 +648,12 @@ describe("a session of IP datagrams", () => {
   });
 
   it.each([
-    ["mode Bridge", { mode: "Bridge" }, /attachment\.mode "Bridge": Bridge cannot carry IP/],
-    ["macSpoofing Refuse", { macSpoofing: "Refuse" }, /macSpoofing "Refuse": IP has no MAC/],
+    ["mode Bridge", { mode: "Bridge" }, /attachment\.mode: "Bridge": Bridge cannot carry IP/],
+    [
+      "macSpoofing Refuse",
+      { macSpoofing: "Refuse" },
+      /macSpoofing: "Refuse": pseudowireType IP has no MAC/,
+    ],
   ] as const)("is refused with %s", (_what, attachment, message) => {
     const odd = session("lan", { pseudowireType: "IP", attachment });
     expect(resolved([tunnel("t")], [odd]).refusedSessions.get("shop/lan")).toMatchObject({

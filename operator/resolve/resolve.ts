@@ -1,6 +1,6 @@
 /**
- * From a node's objects to the tunnels and sessions that its data plane is to have. An object that
- * cannot be had gets a report, and does not stand in the way of the others.
+ * Resolves a node's objects to the tunnels and sessions of its datapaths. An object that cannot be resolved is refused
+ * with a reason, and does not affect the others.
  */
 
 import { FALLBACK, traitsOf } from "../../datapath/registry/datapaths.ts";
@@ -58,19 +58,20 @@ export interface ResolveContext {
   readonly underlay: NodePaths;
   readonly secrets: SecretReader;
   readonly datapaths: DatapathContext;
-  /** What is programmed now: it wins conflicts, keeps its ids, and lends its MTU while there is no route. */
+  /** The programmed objects: they win conflicts, keep their IDs, and provide the MTU while there is no route. */
   readonly programmed: Programmed & {
     readonly underlayMtus: ReadonlyMap<string, number>;
   };
-  /** The claims with which objects were accepted; they need not be programmed. */
+  /** Claims with which objects were accepted, programmed or not. */
   readonly held?: HeldObjects;
   readonly isUnreadable?: Unreadable;
-  /** The MTUs of sessions that pods are attached to, by key: they do not follow the path. */
+  /** MTUs of attached sessions, by key: they do not change with the path. */
   readonly heldMtus?: ReadonlyMap<string, HeldMtu>;
 }
 
 const NONE_UNREADABLE: Unreadable = { tunnels: () => false, sessions: () => false };
 
+/** Returns the resolved objects, and the refusals. */
 export function resolve(intake: Intake, context: ResolveContext): Resolved {
   const refusedTunnels = new Map<string, Refusal>();
   const refusedSessions = new Map<string, Refusal>();
@@ -117,7 +118,7 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
   );
   const waiting = ours.flatMap((object) => {
     const isWaiting = refusedSessions.get(keyOf(object))?.condition === "Programmed";
-    // The spec of a refused tunnel says nothing: its sessions keep what they have.
+    // The spec of a refused tunnel is not used: its sessions keep their claims.
     const isKnown = refusedTunnels.get(object.spec.tunnelRef.name)?.condition !== "Accepted";
     return isWaiting && isKnown ? claimOfWaiting(object, intake, sessionIds, context) : [];
   });
@@ -138,7 +139,7 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
   return keeps.length === 0 ? resolved : { ...resolved, waiting: keeps };
 }
 
-/** Nothing where its tunnel cannot be read. */
+/** Returns the claims of a waiting session; empty if its tunnel cannot be read. */
 function claimOfWaiting(
   object: L2tpSession,
   intake: Intake,
@@ -150,7 +151,7 @@ function claimOfWaiting(
   return [sessionClaim(object, tunnel.spec, idsOf(object, ids, context))];
 }
 
-/** The session's IDs: as asked for, or as they were before. */
+/** Returns the session's IDs: from the spec, else as they were before, else allocated. */
 function idsOf(
   object: L2tpSession,
   ids: Set<number>,
@@ -165,17 +166,17 @@ function idsOf(
 }
 
 /**
- * Refuses what would take the session id of a session that is spared: it runs although its manifest is
- * broken, and so had no say when the ids were settled.
+ * Refuses sessions whose session ID belongs to a retained session: a session with an invalid manifest, which is still
+ * programmed and was not part of the conflict resolution.
  */
-export function yieldToSpared(
+export function keepLastValid(
   resolved: Resolved,
   programmed: Programmed,
-  isSpared: (key: string) => boolean,
+  isRetained: (key: string) => boolean,
 ): Resolved {
   const holders = new Map<number, string>();
   for (const [key, id] of programmed.sessions) {
-    if (!resolved.sessions.has(key) && isSpared(key)) holders.set(id, key);
+    if (!resolved.sessions.has(key) && isRetained(key)) holders.set(id, key);
   }
   const sessions = new Map(resolved.sessions);
   const refusedSessions = new Map(resolved.refusedSessions);
@@ -183,19 +184,19 @@ export function yieldToSpared(
     const holder = holders.get(session.sessionId);
     if (holder === undefined) continue;
     sessions.delete(key);
-    const message = `spec.sessionId ${session.sessionId}: L2tpSession ${holder} runs with it, although its manifest is broken; correct that one, or choose another id`;
+    const message = `spec.sessionId: ${session.sessionId}: used by L2tpSession ${holder}, whose manifest is invalid; fix that manifest, or use another ID`;
     refusedSessions.set(key, { condition: "Accepted", reason: "Conflict", message });
   }
   return { ...resolved, sessions, refusedSessions };
 }
 
-/** A session belongs to the node of its tunnel; one without a tunnel is everybody's to report. */
+/** True if the session's tunnel is on the node, or missing: each node reports a missing tunnel. */
 function isOnNode(intake: Intake, { tunnelRef }: SessionSpec, nodeName: string): boolean {
   const tunnel = intake.tunnels.get(tunnelRef.name);
   return tunnel === undefined || tunnel.spec.nodeName === nodeName;
 }
 
-/** Ids that are not to be allocated: those that are asked for, and those that somebody has. */
+/** Returns the IDs that must not be allocated: those of specs, and those in use. */
 function takenIds(
   asked: readonly (number | undefined)[],
   programmed: ReadonlyMap<string, number>,
@@ -238,7 +239,7 @@ function requireValid(problems: readonly FieldProblem[]): void {
   throw new RefusalError("Accepted", "Invalid", problems.map(describeProblem).join("; "));
 }
 
-/** A local address that was looked up may turn out to be a remote's. */
+/** @throws RefusalError if the local address that the node chose is that of a remote */
 function requireOtherEnd(spec: TunnelSpec, address: string): void {
   if (spec.local?.address !== undefined) return;
   const problems = validateTunnel({ ...spec, local: { ...spec.local, address } });
@@ -262,7 +263,7 @@ function resolveTunnel(
   ids.add(tunnelId);
   const tunnel: Tunnel = {
     name: metadata.name,
-    // Until it is chosen.
+    // Replaced by withDatapath().
     datapath: FALLBACK.name,
     tunnelId,
     peerTunnelId: spec.peerTunnelId ?? 0,
@@ -270,7 +271,7 @@ function resolveTunnel(
     local: endpointOf(spec, { address: local, port: spec.local?.port }),
     remote: endpointOf(spec, spec.remote),
     ...optional("device", device),
-    // Over IP there is none to leave out.
+    // IP encapsulation has no UDP checksum to omit.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
     ...pickFeatures(spec),
     ...optional("control", tunnelControl(spec, local, context.secrets)),
@@ -280,8 +281,8 @@ function resolveTunnel(
 }
 
 /**
- * The sessions that may keep a tunnel out of a datapath where that is open, by its name. A tunnel that is there stays:
- * nobody may take away the interfaces of another's pods by what a session asks for.
+ * Returns the sessions that can exclude a datapath for a tunnel with datapath Auto, by the tunnel's name. A tunnel in
+ * the kernel stays there: otherwise one session's spec could interrupt the pods of other sessions.
  */
 function sessionsWithSay(
   { tunnels, sessions }: Intake,
@@ -352,7 +353,7 @@ function resolveSession(
   return { object, session, tunnel, pathMtu, mode: modeName(object) };
 }
 
-/** What the ends may come to agree on. */
+/** The largest header that the ends can negotiate. */
 const LARGEST_HEADER = { l2SpecificSublayer: "Default", txCookie: "0".repeat(16) } as const;
 
 function optional<K extends string, T>(key: K, value: T | null): { [key in K]?: T } {
@@ -368,18 +369,18 @@ function requireTunnel(
   const object = intake.tunnels.get(name);
   const isBroken = intake.rejections.some(({ kind, key }) => kind === "L2tpTunnel" && key === name);
   if (object === undefined && isBroken) {
-    const message = `L2tpTunnel ${name} is not valid; correct it, its own conditions say how`;
+    const message = `L2tpTunnel ${name} is invalid; see its conditions`;
     throw new RefusalError("Programmed", "TunnelInvalid", message);
   }
   if (object === undefined) {
-    const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
+    const message = `spec.tunnelRef.name: "${name}": L2tpTunnel not found; create it, or correct the name`;
     throw new RefusalError("Accepted", "NoTunnel", message);
   }
   const whyNot = whyNotAllowedInFolder(object, metadata.namespace);
   if (whyNot !== null) throw new RefusalError("Accepted", "NamespaceNotAllowed", whyNot);
   const tunnel = tunnels.get(name);
   if (tunnel !== undefined) return tunnel;
-  const message = `L2tpTunnel ${name} is not up; see its conditions`;
+  const message = `L2tpTunnel ${name} is not programmed; see its conditions`;
   throw new RefusalError("Programmed", "TunnelNotProgrammed", message);
 }
 
@@ -396,6 +397,6 @@ function readCookie(
   const digits = parseCookie(text);
   if (digits !== undefined) return digits;
   const where = `key ${reference.key} of Secret ${namespace}/${reference.name}`;
-  const message = `${path}: ${where}: ${cookieProblem(text)}; 8 or 16 hexadecimal digits are right`;
+  const message = `${path}: ${where} ${cookieProblem(text)}; store 8 or 16 hexadecimal digits in it`;
   throw new RefusalError("Accepted", "InvalidSecret", message);
 }

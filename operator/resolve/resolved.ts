@@ -1,4 +1,4 @@
-/** The results of resolving, and what it is told of the node. */
+/** Results of resolving, and its input about the node. */
 import type { SessionClaim } from "../../model/conflicts.ts";
 import type { BoundDevice, Session, Tunnel } from "../../model/model.ts";
 import type { L2tpSession, L2tpTunnel, SessionSpec } from "../api/types.ts";
@@ -7,12 +7,12 @@ import type { Refusal } from "./refusal.ts";
 export interface ResolvedTunnel {
   readonly object: L2tpTunnel;
   readonly tunnel: Tunnel;
-  /** Why it is not the kernel that serves it, where its manifest leaves that open. */
+  /** The reason why datapath Auto did not choose the kernel; null: it did, or the manifest names the datapath. */
   readonly notInKernel: string | null;
   readonly underlayMtu: number;
-  /** The MTU is a guess, since there is no route to the remote now. */
+  /** Describes the missing route to the remote, without which the MTU is a guess; null: there is a route. */
   readonly noRoute: string | null;
-  /** The node does not have the tunnel's local address now. */
+  /** True if the node does not have the tunnel's local address now. */
   readonly isAddressLost?: boolean;
 }
 
@@ -20,7 +20,7 @@ export interface ResolvedSession {
   readonly object: L2tpSession;
   readonly session: Session;
   readonly tunnel: Tunnel;
-  /** Bytes of the path's largest packet from which the session's MTU follows: as it was when its pods attached. */
+  /** The path MTU in bytes that the session's MTU is computed from; while pods are attached, its value at ADD. */
   readonly pathMtu: number;
   readonly mode: NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
 }
@@ -30,17 +30,17 @@ export interface Resolved {
   readonly sessions: ReadonlyMap<string, ResolvedSession>;
   readonly refusedTunnels: ReadonlyMap<string, Refusal>;
   readonly refusedSessions: ReadonlyMap<string, Refusal>;
-  /** The wishes of sessions that are accepted, and cannot be programmed now. */
+  /** Claims of sessions that are accepted, but cannot be programmed now. */
   readonly waiting?: readonly SessionClaim[];
 }
 
-/** Ids of what is programmed, by the names of tunnels and the keys of sessions. */
+/** IDs of programmed objects, by tunnel name and session key. */
 export interface Programmed {
   readonly tunnels: ReadonlyMap<string, number>;
-  /** Names of those that share their port with no other datapath's (`DatapathTraits.ports`). */
+  /** Names of tunnels whose datapath does not share ports with other datapaths (`DatapathTraits.ports`). */
   readonly kernelTunnels: ReadonlySet<string>;
   readonly sessions: ReadonlyMap<string, number>;
-  /** The devices that sockets of tunnels are bound to. */
+  /** Devices that sockets of tunnels are bound to, by tunnel name. */
   readonly devices?: ReadonlyMap<string, BoundDevice>;
   /** The Remote End IDs of sessions in managed tunnels, by key. */
   readonly remoteEndIds?: ReadonlyMap<string, string>;

@@ -1,10 +1,10 @@
-/** Secrets that manifests name. */
+/** Reads the Secrets that manifests name. */
 import { RefusalError } from "./refusal.ts";
 
-/** Secrets by namespace, name and key. @throws Error that says what is missing, and where */
+/** Returns the value of a Secret's key. @throws Error that names the missing Secret or key */
 export type SecretReader = (namespace: string, name: string, key: string) => string;
 
-/** @param path of the field that names it @throws RefusalError where it cannot be read */
+/** Returns the value. @param path of the field that names the Secret @throws RefusalError if it cannot be read */
 export function readSecret(
   path: string,
   { namespace, name, key }: { namespace: string; name: string; key: string },

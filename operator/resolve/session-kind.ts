@@ -1,6 +1,6 @@
 /**
- * What a session's pseudowire type and attachment mode ask of its tunnel's datapath; where pods are held to their MAC
- * addresses (spec.attachment.macSpoofing). rules.ts has what types and modes ask of each other.
+ * Requirements of a session's pseudowire type and attachment mode on its tunnel's datapath, and the place of the source
+ * MAC filter (spec.attachment.macSpoofing). rules.ts has the rules between types and modes.
  */
 import {
   ATTACHMENT_MODES,
@@ -25,8 +25,8 @@ type PseudowireField = Pick<SessionSpec, "pseudowireType"> &
 type ModeName = NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
 
 /**
- * The session's pseudowire type, and how the model says it. tsc refuses a type that model/pseudowires/index.ts has and
- * the enum in crds/ lacks, and the other way round.
+ * Returns the session's pseudowire type, and its fields in the model. tsc fails if the types of
+ * model/pseudowires/index.ts and the enum in crds/ differ.
  */
 export function pseudowireTypeOf({ spec }: Asking): {
   readonly type: PseudowireType;
@@ -36,27 +36,27 @@ export function pseudowireTypeOf({ spec }: Asking): {
   return { type, field: pseudowireSettings(spec) };
 }
 
-/** The name of the session's attachment mode; tsc holds index.ts and crds/ to each other here, too. */
+/** Returns the name of the session's attachment mode. tsc fails if index.ts and crds/ differ. */
 export const modeName = ({ spec }: Asking): ModeName => modeNameOf(spec.attachment?.mode);
 
 const modeOf = ({ spec }: Asking) => attachmentMode(spec.attachment?.mode);
 
-/** Whether pods of the session are held to their addresses. */
+/** True if the node drops frames of pods with another source MAC address. */
 export const refusesSpoofing = ({ spec }: Asking): boolean =>
   spec.attachment?.macSpoofing === "Refuse";
 
-/** Whether the session's own device, which is in the pod, is held to the address. */
+/** True if the filter is at the session's own device, which is in the pod. */
 const holdsDevice = (object: Asking): boolean =>
   refusesSpoofing(object) && modeOf(object).macSpoofingAt === "device";
 
-/** Why a datapath cannot carry the session, in a sentence that names it; null: it can. */
+/** Returns a sentence that names the session and says why the datapath cannot carry it; null: it can. */
 export function whyNotSession(
   object: L2tpSession,
   traits: DatapathTraits,
   kernel: KernelSupport,
 ): string | null {
   if (!traits.filtersSourceMac && holdsDevice(object)) {
-    return `L2tpSession ${keyOf(object)} asks for attachment.macSpoofing Refuse, which in mode ${modeName(object)} is the userspace datapath's`;
+    return `L2tpSession ${keyOf(object)} has attachment.macSpoofing Refuse, which requires the userspace datapath in mode ${modeName(object)}`;
   }
   const { type } = pseudowireTypeOf(object);
   const why = traits.whyNotPseudowire(type, kernel);
@@ -66,8 +66,8 @@ export function whyNotSession(
 }
 
 /**
- * A datapath may carry only some pseudowire types, and may have no side of a session's device when that is in the pod.
- * @throws RefusalError where the tunnel's datapath cannot have the session
+ * Checks pseudowire type and macSpoofing against the tunnel's datapath.
+ * @throws RefusalError if the datapath cannot carry the session
  */
 export function requireCarriable(
   object: L2tpSession,
@@ -75,21 +75,21 @@ export function requireCarriable(
   traits: DatapathTraits,
   kernel: KernelSupport,
 ): void {
-  const userspace = "set that tunnel's spec.datapath: Userspace";
+  const userspace = "set spec.datapath: Userspace on that tunnel";
   const { type } = pseudowireTypeOf(object);
   const why = traits.whyNotPseudowire(type, kernel);
   if (why !== null) {
-    const message = `spec.pseudowireType ${type.name}: L2tpTunnel ${name} is in the kernel: ${why}; ${userspace}`;
+    const message = `spec.pseudowireType: "${type.name}": L2tpTunnel ${name} is in the kernel: ${why}; ${userspace}`;
     throw new RefusalError("Programmed", "NotInKernel", message);
   }
   if (traits.filtersSourceMac || !holdsDevice(object)) return;
   const modes = ATTACHMENT_MODES.filter(({ macSpoofingAt }) => macSpoofingAt === "port");
   const remedy = `${userspace}, or spec.attachment.mode: ${modes.map((mode) => mode.name).join(" or ")}`;
-  const message = `spec.attachment.macSpoofing Refuse: L2tpTunnel ${name} is in the kernel, where the node has no side of a pod's own device; ${remedy}`;
+  const message = `spec.attachment.macSpoofing: "Refuse": L2tpTunnel ${name} is in the kernel, which cannot filter frames of a pod's own device; ${remedy}`;
   throw new RefusalError("Programmed", "NoNodeSide", message);
 }
 
-/** The session as the datapath is to hold it to the pod's address. */
+/** Returns the session with the source MAC address that the datapath must enforce, if any. */
 export function heldToMac(
   session: Session,
   { object }: { readonly object: Asking },

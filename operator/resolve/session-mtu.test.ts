@@ -24,19 +24,25 @@ describe("the MTU of a session", () => {
     ["follows spec.mtu from one value to another", 1350, 1500, attached(1500, 1400), 1350],
     ["follows the path when spec.mtu is removed", undefined, 1400, attached(1500, 1350), 1346],
     ["stays while spec.mtu stays", 1350, 1300, attached(1500, 1350), 1350],
-    ["is what an earlier version gave", undefined, 1300, earlier(1446), 1446],
-    ["follows the path while an earlier version's is made", undefined, 1300, earlier(null), 1246],
-    ["follows the first path that is known", undefined, 1400, attached(null), 1346],
+    ["is the MTU that an earlier version set", undefined, 1300, earlier(1446), 1446],
+    [
+      "follows the path while an earlier version creates the interface",
+      undefined,
+      1300,
+      earlier(null),
+      1246,
+    ],
+    ["follows the first known path", undefined, 1400, attached(null), 1346],
     ["does not fall below 1280", undefined, 1300, attached(1500, 1400), 1280],
-    ["may be below 1280 if it was so at ADD", undefined, 1200, attached(1300), 1246],
-    ["is not raised to 1280", undefined, 1250, attached(1500, 1000), 1196],
-    ["is within its bounds", undefined, 100_000, undefined, 65_521],
-    ["is 68 at least", undefined, 100, undefined, 68],
+    ["can be below 1280 if it was below at ADD", undefined, 1200, attached(1300), 1246],
+    ["is not raised to 1280 by a narrow path", undefined, 1250, attached(1500, 1000), 1196],
+    ["is at most 65521", undefined, 100_000, undefined, 65_521],
+    ["is at least 68", undefined, 100, undefined, 68],
   ])("%s", (_what, spec, pathMtu, held, expected) => {
     expect(settleMtu(spec, pathMtu, fits, held).mtu).toBe(expected);
   });
 
-  it("follows what its header takes, by the path that was", () => {
+  it("follows a change of the header size, with the path MTU of ADD", () => {
     const longer = (pathMtu: number) => pathMtu - OVERHEAD - 8;
     expect(settleMtu(undefined, 1300, longer, attached(1500))).toEqual({
       mtu: 1438,

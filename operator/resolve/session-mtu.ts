@@ -1,31 +1,32 @@
 /**
- * The MTU of a session: spec.mtu, or what its path leaves to it. A device drops received frames above its MTU, and the
- * peer does not know when the path narrows: so the MTU does not follow the path while pods are attached, and what is too
- * large for the path is fragmented (docs/adr/0036-path-mtu.md). Pure.
+ * The MTU of a session: spec.mtu, or the path MTU minus overhead. A device drops received frames above its MTU, and the
+ * peer does not know when the path narrows. So the MTU does not change with the path while pods are attached, and
+ * larger datagrams are fragmented (docs/adr/0036-path-mtu.md). Pure.
  */
 import type { GivenMtu } from "../../model/attachments/attachment.ts";
 import { IPV6_MIN_MTU } from "../../net/headers.ts";
 import { MAX_MTU, MIN_MTU } from "../api/validate.ts";
 
-/** The MTU that the pods of a session have. */
+/** The MTU of a session's attached pods. */
 export interface HeldMtu {
-  /** null: a version attached them that did not write it down. */
+  /** null: an earlier version attached them and did not store it. */
   readonly given: GivenMtu | null;
-  /** Bytes, as the agent set it last; null: the interface is being made. */
+  /** The MTU in bytes that the agent set last; null: the interface is being created. */
   readonly deviceMtu: number | null;
 }
 
 interface SettledMtu {
   /** The MTU of the session's device, in bytes. */
   readonly mtu: number;
-  /** The path's MTU that it follows from, in bytes. */
+  /** The path MTU that it is computed from, in bytes. */
   readonly pathMtu: number;
 }
 
 /**
- * @param spec spec.mtu; undefined: left out
- * @param pathMtu bytes of the largest packet that the path carries unfragmented now
- * @param fits the MTU that a path leaves to the session
+ * Returns the MTU of the session's device.
+ * @param spec spec.mtu; undefined: omitted
+ * @param pathMtu the MTU of the path now, in bytes
+ * @param fits returns the MTU that a path MTU leaves to the session
  * @param held undefined: no pod is attached
  */
 export function settleMtu(
@@ -36,13 +37,13 @@ export function settleMtu(
 ): SettledMtu {
   const path = heldPath(spec ?? null, pathMtu, fits, held) ?? pathMtu;
   if (spec !== undefined) return { mtu: spec, pathMtu: path };
-  // Below that the kernel takes IPv6 from an interface, with its addresses.
+  // Below 1280 the kernel removes IPv6 and its addresses from an interface.
   const hasIpv6 = (held?.deviceMtu ?? 0) >= IPV6_MIN_MTU;
   const least = hasIpv6 ? IPV6_MIN_MTU : MIN_MTU;
   return { mtu: Math.min(MAX_MTU, Math.max(least, fits(path))), pathMtu: path };
 }
 
-/** The path by which the pods were given their MTU; undefined: it is the present one that counts. */
+/** Returns the path MTU that the pods' MTU was computed from; undefined: use the present one. */
 function heldPath(
   spec: number | null,
   pathMtu: number,

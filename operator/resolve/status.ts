@@ -1,4 +1,4 @@
-/** What the objects' status says of what the agent found. */
+/** Builds the objects' status from the agent's findings. */
 
 import type { SessionControlState, TunnelControlState } from "../../datapath/control-state.ts";
 import type { SessionState } from "../../datapath/datapath.ts";
@@ -16,25 +16,25 @@ import { peerNeeds } from "./peer-needs.ts";
 import type { Refusal } from "./refusal.ts";
 import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 
-/** What failed of an object. */
+/** A failed action of an object. */
 export interface Failure {
   readonly code: FailureCode;
   readonly message: string;
 }
 
-/** An attachment, and its interface as it is now. */
+/** An attachment, and its interface now. */
 export interface Placed {
   readonly attachment: Attachment;
-  /** False if its pod has gone. */
+  /** False if the pod's network namespace no longer exists. */
   readonly alive: boolean;
-  /** The pod may have renamed it; null: it is missing. */
+  /** The interface's name, which the pod can change; null: the interface is missing. */
   readonly name: string | null;
 }
 
-/** By "tunnel NAME" or "session KEY". */
+/** Failures by "tunnel NAME" or "session KEY". */
 export type Failures = ReadonlyMap<string, Failure>;
 
-/** A condition before it has a time. */
+/** A condition without time and generation. */
 export type UndatedCondition = Omit<Condition, "lastTransitionTime" | "observedGeneration">;
 
 const ACCEPTED: UndatedCondition = {
@@ -44,10 +44,10 @@ const ACCEPTED: UndatedCondition = {
   message: "The object is valid.",
 };
 
-const STILL_RUNS = "The version before still runs.";
+const STILL_RUNS = "The previous version stays programmed.";
 const sentence = (text: string): string => (text.endsWith(".") ? text : `${text}.`);
 
-/** A condition for what is refused; `stillRuns`: an earlier version of it is programmed. */
+/** Returns the conditions of a refused object. @param stillRuns true if an earlier version is programmed */
 export function refusedConditions(refusal: Refusal, stillRuns: boolean): UndatedCondition[] {
   const programmed: UndatedCondition = {
     type: "Programmed",
@@ -61,7 +61,7 @@ export function refusedConditions(refusal: Refusal, stillRuns: boolean): Undated
   return [accepted, { ...programmed, reason: stillRuns ? "Stale" : "NotAccepted" }];
 }
 
-/** What is wrong with the form of an object, as a refusal. */
+/** Returns the refusal of an object with an invalid form. */
 export function invalidForm(problems: readonly FieldProblem[]): Refusal {
   const message = problems.map(describeProblem).join("; ");
   return { condition: "Accepted", reason: "Invalid", message };
@@ -79,16 +79,16 @@ const FAILURE_REASONS: Readonly<Partial<Record<FailureCode, string>>> = {
 };
 
 const FAILURE_REMEDIES: Readonly<Partial<Record<FailureCode, string>>> = {
-  EADDRNOTAVAIL: "the node does not have the local address (yet); it is tried again",
+  EADDRNOTAVAIL: "the node does not have the local address; retrying",
   EADDRINUSE:
-    "another program has the local port, or over IP the control connection ID; stop it, or choose another port or address",
-  EEXIST: "another interface has the name; rename or delete it",
-  ENETUNREACH: "there is no route to the remote (yet); it is tried again",
-  EHOSTUNREACH: "there is no route to the remote (yet); it is tried again",
+    "another program uses the local port, or over IP the control connection ID; stop it, or use another port or address",
+  EEXIST: "another interface has this name; rename or delete it",
+  ENETUNREACH: "no route to the remote; retrying",
+  EHOSTUNREACH: "no route to the remote; retrying",
 };
 
 function failed(failure: Failure): UndatedCondition {
-  const remedy = FAILURE_REMEDIES[failure.code] ?? "it is tried again";
+  const remedy = FAILURE_REMEDIES[failure.code] ?? "retrying";
   return {
     type: "Programmed",
     status: "False",
@@ -97,11 +97,12 @@ function failed(failure: Failure): UndatedCondition {
   };
 }
 
-function served(what: string, datapath: string, notInKernel: string | null): string {
-  const why = notInKernel === null ? "" : `, not the kernel: ${notInKernel}`;
-  return `${traitsOf(datapath).label} serves the ${what}${why}.`;
+function programmedIn(datapath: string, notInKernel: string | null): string {
+  const why = notInKernel === null ? "" : `; kernel not used: ${notInKernel}`;
+  return `Programmed in ${traitsOf(datapath).label}${why}.`;
 }
 
+/** Returns a tunnel's status without times. @param control the state of its control connection, if it has one */
 export function tunnelStatus(
   resolved: ResolvedTunnel,
   failures: Failures,
@@ -130,17 +131,23 @@ function programmedTunnel(resolved: ResolvedTunnel): UndatedCondition {
   const type = "Programmed";
   if (isAddressLost) {
     const where = tunnel.device === undefined ? "" : ` in ${tunnel.device.name}`;
-    const message = `The node does not have the local address ${tunnel.local.address}${where} now. The tunnel stays, and carries frames again when the node has the address.`;
+    const message = `The node does not have the local address ${tunnel.local.address}${where} now. The tunnel stays programmed, and forwards frames again when the address returns.`;
     return { type, status: "False", reason: "AddressNotAvailable", message };
   }
   if (noRoute !== null) {
     const message = `The tunnel is programmed, but there is ${noRoute}.`;
     return { type, status: "True", reason: "NoRoute", message };
   }
-  const message = [served("tunnel", tunnel.datapath, notInKernel), ...peerNeeds(tunnel)].join(" ");
+  const message = [programmedIn(tunnel.datapath, notInKernel), ...peerNeeds(tunnel)].join(" ");
   return { type, status: "True", reason: "Programmed", message };
 }
 
+/**
+ * Returns a session's status without times.
+ * @param attachments of the session, dead ones included
+ * @param live the programmed state
+ * @param deviceMtu the MTU of its device, in bytes
+ */
 export function sessionStatus(
   resolved: ResolvedSession,
   failures: Failures,
@@ -155,7 +162,7 @@ export function sessionStatus(
     type: "Programmed",
     status: "True",
     reason: "Programmed",
-    message: served("session", tunnel.datapath, null),
+    message: programmedIn(tunnel.datapath, null),
   };
   const living = attachments.filter(({ alive }) => alive);
   const [first] = living;
@@ -178,49 +185,49 @@ export function sessionStatus(
   };
 }
 
-/** The ages are l2tpctl's: a status that changes each second is written each second. */
+/** Messages have no ages, which would change the status each second; l2tpctl shows ages. */
 function alive(control: TunnelControlState | undefined): UndatedCondition {
   const type = "Alive";
   if (control?.state === "established") {
-    const who = control.peerHostName === null ? "The peer" : `The peer ${control.peerHostName}`;
-    return { type, status: "True", reason: "Established", message: `${who} is there.` };
+    const message = `The control connection to ${control.peerHostName ?? "the peer"} is established.`;
+    return { type, status: "True", reason: "Established", message };
   }
   if (!control?.lastEnding) {
-    const message = "The peer has not answered yet; it is asked again and again.";
+    const message = "No response from the peer; retrying.";
     return { type, status: "False", reason: "Connecting", message };
   }
   const { by, why, result } = control.lastEnding;
   const closed = by === "peer" ? "Refused" : by === "us" ? "Closed" : "PeerLost";
   const reason = result === StopResult.NotAuthorized ? "NotAuthorized" : closed;
-  const message = `The control connection is down: ${why}; it is tried again.`;
+  const message = `The control connection is down: ${why}; retrying.`;
   return { type, status: "False", reason, message };
 }
 
-/** Whether whoever is lost next is stood in for. */
+/** True if the remote is active, and every backup can take over. */
 function redundant(control: TunnelControlState | undefined): UndatedCondition {
   const type = "Redundant";
   const { active = 0, paths = [] } = control ?? {};
   const lost = paths.filter(({ state }) => state !== "established");
   const carrier = paths[active]?.state === "established" ? paths[active].remote.address : null;
   if (lost.length === 0 && carrier !== null && active === 0) {
-    const message = "The remote carries, and all backups are there.";
+    const message = "The remote is active, and every backup is established.";
     return { type, status: "True", reason: "AllThere", message };
   }
   const missing = lost.map(({ remote, lastEnding }) => {
-    const why = lastEnding === null ? "it has not answered yet" : lastEnding.why;
-    return `${remote.address} is not there: ${why}`;
+    const why = lastEnding === null ? "no response yet" : lastEnding.why;
+    return `${remote.address} is down: ${why}`;
   });
   const waits = paths.slice(0, active).filter(({ state }) => state === "established");
   const behind = waits.map(
     ({ remote }) =>
-      `${remote.address} gets the frames back when it has been there for a while, and with as many circuits`,
+      `failback to ${remote.address} follows once it is stable and has as many active circuits`,
   );
-  const who = `${carrier ?? "nobody"} carries the frames`;
+  const who = carrier === null ? "no remote is active" : `${carrier} is active`;
   const message = `${[...missing, ...behind, who].join("; ")}.`;
   if (carrier !== null) {
     return { type, status: "False", reason: active === 0 ? "BackupLost" : "OnBackup", message };
   }
-  // What has yet to come up for the first time is not lost.
+  // A remote that was never established is not lost.
   const isNew = lost.every(({ lastEnding }) => lastEnding === null);
   return { type, status: "False", reason: isNew ? "Connecting" : "AllLost", message };
 }
@@ -234,13 +241,13 @@ function established(control: SessionControlState | undefined): UndatedCondition
       return { type, status: "True", reason: "Active", message: "The peer's circuit is active." };
     }
     const message = standby
-      ? "The session stands, and the peer's circuit is on standby."
-      : "The session stands, but the peer's circuit is not active: nobody is attached there, or its link is down.";
+      ? "The session is established, and the peer's circuit is on standby."
+      : "The session is established, but the peer's circuit is not active: nothing is attached at the peer, or its link is down.";
     return { type, status: "False", reason: standby ? "Standby" : "NotActive", message };
   }
   const why = control?.lastEnding?.why;
   return why === undefined
-    ? { type, status: "False", reason: "Connecting", message: "The ends have not agreed yet." }
+    ? { type, status: "False", reason: "Connecting", message: "Negotiating the session." }
     : { type, status: "False", reason: "Down", message: `The session is down: ${why}.` };
 }
 
@@ -248,7 +255,7 @@ function attached(living: readonly Placed[], total: number): UndatedCondition {
   const missing = living.filter(({ name }) => name === null);
   if (missing.length > 0) {
     const pods = missing.map(({ attachment: { pod, ifname } }) => `${pod} (${ifname})`);
-    const message = `The interface is missing in ${pods.join(", ")}; the agent makes it again.`;
+    const message = `The interface is missing in ${pods.join(", ")}; the agent recreates it.`;
     return { type: "Attached", status: "False", reason: "InterfaceMissing", message };
   }
   if (living.length > 0) {
@@ -265,7 +272,8 @@ function attached(living: readonly Placed[], total: number): UndatedCondition {
     };
   }
   if (total > 0) {
-    const message = "The pod's network namespace is gone without a DEL; the next one may attach.";
+    const message =
+      "The pod's network namespace was removed without CNI DEL; another pod can attach.";
     return { type: "Attached", status: "False", reason: "NamespaceGone", message };
   }
   return { type: "Attached", status: "False", reason: "NoPod", message: "No pod has attached." };

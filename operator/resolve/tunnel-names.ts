@@ -1,10 +1,9 @@
-/** Whose tunnel is it? The kernel knows tunnels by their ids alone. */
+/** Finds the names of the kernel's tunnels: the kernel knows only IDs. */
 import type { Intake } from "./intake.ts";
 
 /**
- * Finds the name of a tunnel that the kernel has.
- * @param remembered names by id, of an earlier version of the objects
- * @returns given an id, and the keys of the sessions in the tunnel: its name, where anybody can tell
+ * @param remembered names by ID, from an earlier version of the objects
+ * @returns a function from an ID, and the keys of the tunnel's sessions, to the tunnel's name; undefined: unknown
  */
 export function tunnelNamer(
   { tunnels, sessions }: Pick<Intake, "tunnels" | "sessions">,
@@ -16,7 +15,7 @@ export function tunnelNamer(
     if (spec.nodeName === nodeName && spec.tunnelId !== undefined) asked.set(spec.tunnelId, name);
   }
   return (tunnelId, keys) => {
-    // One that asks for another id cannot have been it.
+    // A tunnel with another ID in its spec cannot be the one.
     const isPossible = (name: string) => {
       const id = tunnels.get(name)?.spec.tunnelId;
       return id === undefined || id === tunnelId;

@@ -29,7 +29,7 @@ const link = (change: Partial<Link>): Link => ({
 const attachment = (change: Partial<Attachment>) =>
   ({ containerId: "c1", ifname: "net1", session: key, ...change }) as Attachment;
 
-/** A session whose device is in a pod, and what the agent wants if it does not know of the pod. */
+/** A session whose device is in a pod, and the desired state if the agent does not know the pod. */
 function lost(datapath: string, isOpen = true) {
   const tunnels = [tunnel({ datapath })];
   const observed: Observed = {
@@ -49,7 +49,7 @@ function lost(datapath: string, isOpen = true) {
 }
 
 describe.each(["Userspace", "Kernel"] as const)("a session in %s", (datapath) => {
-  it("whose device is in a pod that nobody knows is left as it is", () => {
+  it("stays unchanged if its device is in an unknown pod", () => {
     const { desired, observed } = lost(datapath);
     expect(plan(desired, observed)).not.toEqual([]);
     const holding = holdUnknown(desired, observed, []);
@@ -57,14 +57,14 @@ describe.each(["Userspace", "Kernel"] as const)("a session in %s", (datapath) =>
     expect(plan(holding.desired, holding.observed)).toEqual([]);
   });
 
-  it("is left as it is where its device is seen in the pod", () => {
+  it("stays unchanged if its device is found in the pod", () => {
     const { desired, observed } = lost(datapath);
     const inPod = link({ datapath, netns: "/run/netns/p", name: "net1", up: true });
     const holding = holdUnknown(desired, { ...observed, links: [inPod] }, []);
     expect(plan(holding.desired, holding.observed)).toEqual([]);
   });
 
-  it("that is not wanted any more goes all the same", () => {
+  it("is deleted if it is not desired", () => {
     const { observed } = lost(datapath);
     const nothing = { tunnels: [], sessions: [], links: [], pairs: [] };
     const holding = holdUnknown(nothing, observed, []);
@@ -76,7 +76,7 @@ describe.each(["Userspace", "Kernel"] as const)("a session in %s", (datapath) =>
     });
   });
 
-  it("whose attachment is known is none of those", () => {
+  it("is not retained if its attachment is known", () => {
     const { desired, observed } = lost(datapath);
     const holding = holdUnknown(desired, observed, [attachment({ leaving: true })]);
     expect(holding.held.size).toBe(0);
@@ -84,7 +84,7 @@ describe.each(["Userspace", "Kernel"] as const)("a session in %s", (datapath) =>
   });
 });
 
-it("does not take a device that stands on the node for a pod's", () => {
+it("does not retain a session whose device is on the node", () => {
   const { desired, observed } = lost("Kernel");
   const onNode = { ...observed, links: [link({ datapath: "Kernel", up: true })] };
   expect(holdUnknown(desired, onNode, []).held.size).toBe(0);
@@ -104,7 +104,7 @@ describe("a bridge", () => {
   const { desired, observed: seen } = lost("Userspace");
   const observed = { ...seen, links: [bridge, device, port("c1"), port("c2")] };
 
-  it("that joins a pod that nobody knows stays, and so does its port", () => {
+  it("stays with its port if it joins an unknown pod", () => {
     const holding = holdUnknown(desired, observed, [attachment({ leaving: true })]);
     expect([...holding.held]).toEqual([key]);
     const at = { netns: null, name: "c1" };
@@ -113,7 +113,7 @@ describe("a bridge", () => {
     ]);
   });
 
-  it("goes with the last pod that is known", () => {
+  it("is deleted with the last known pod", () => {
     const known = [attachment({}), attachment({ containerId: "c2" })];
     expect(holdUnknown(desired, observed, known).held.size).toBe(0);
   });

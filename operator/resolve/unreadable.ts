@@ -1,6 +1,6 @@
 /**
- * Sessions that may serve a pod whose attachment cannot be read. They stay as they are, the pod's
- * interface included, until the file is gone: pure.
+ * Sessions that may be attached to a pod whose attachment cannot be read. They and the pod's interface stay unchanged
+ * until the file is removed. Pure.
  */
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { type Attachment, attachmentKey } from "../../model/attachments/attachment.ts";
@@ -10,11 +10,11 @@ import type { Desired, Link, Observed, ObservedSession } from "../../model/plan.
 export interface Holding {
   readonly desired: Desired;
   readonly observed: Observed;
-  /** The keys of the sessions. */
+  /** Keys of the sessions that stay unchanged. */
   readonly held: ReadonlySet<string>;
 }
 
-/** @param known the attachments that can be read, leaving or not */
+/** Returns the state with such sessions unchanged. @param known the readable attachments, leaving ones included */
 export function holdUnknown(
   desired: Desired,
   observed: Observed,
@@ -39,7 +39,7 @@ export function holdUnknown(
   );
   const unseen = inPods.filter(({ session }) => !links.has(linkId.pseudowire(session.key)));
   const all = { ...observed, links: [...observed.links, ...unseen.map(deviceInSomePod)] };
-  // A bridge that pods share with a known attachment is wanted already.
+  // A bridge that is shared with a known attachment is already desired.
   const wantedLinks = new Set(desired.links.map(({ id }) => id));
   const lone = inBridges.filter(({ session }) => !wantedLinks.has(linkId.bridge(session.key)));
   const frozen = new Set([...inPods, ...lone].map(({ session }) => session.key));
@@ -99,7 +99,7 @@ function freeze(
   };
 }
 
-/** It stands in for a device of which only its session tells. Nothing is ever done to it. */
+/** Returns a placeholder for a device that only its session knows. No action applies to it. */
 function deviceInSomePod({ session, datapath }: ObservedSession): Link {
   const id = linkId.pseudowire(session.key);
   const place = { netns: "(a pod that is not known)", name: session.key };

@@ -1,4 +1,4 @@
-/** Where an agent's objects come from, and where their status goes: a folder, or a cluster. */
+/** The source of an agent's objects, and the sink of their status: a folder, or a cluster. */
 import type { Condition } from "../api/types.ts";
 import type { HeldObjects } from "../resolve/held.ts";
 import type { Document, Rejection } from "../resolve/intake.ts";
@@ -8,40 +8,43 @@ import type { UndatedCondition } from "../resolve/status.ts";
 export type Kind = "L2tpTunnel" | "L2tpSession";
 
 export interface ObjectSource {
-  /** The folder of manifests; null: it is none. */
+  /** The folder of manifests; null: the source is a cluster. */
   readonly folder: string | null;
   readonly secrets: SecretReader;
   readonly status: StatusSink;
-  /** False: the last read had what was kept for a restart, and the source may have more. */
+  /** False: the last read returned the cache, and the source may have other objects. */
   readonly isWhole: boolean;
-  /** What there is now; null: nobody can say yet, and nothing may be changed. @throws where it cannot be read */
+  /**
+   * Returns the present objects; null: not known yet, and nothing may be changed.
+   * @throws Error if it cannot be read
+   */
   read(): Promise<Found | null>;
   /**
-   * Keeps this for the next start, where nothing else does.
-   * @returns what went wrong, for the log; it is tried again with the next pass
+   * Stores the claims for the next start, unless the cluster does.
+   * @returns the error, for the log; the next reconcile retries
    */
   hold(held: HeldObjects): Error | null;
-  /** Nothing of it is on the node any more: forgets what it has kept for the next start. */
+  /** Removes the data that is stored for the next start. Called when the node has no objects left. */
   forget(): void;
-  /** Calls `changed` when there may be something new, from now on. Returns how to stop. */
+  /** Calls `changed` after each possible change. Returns a function that stops watching. */
   watch(changed: () => void): () => void;
   /**
-   * What a pod asks for by its annotation; null: nothing.
-   * @param uid tells it from earlier ones of the name, where the runtime says
-   * @throws AgentError where nobody can say
+   * Returns the pod's l2tp.dev/sessions annotation; null: none.
+   * @param uid distinguishes the pod from earlier ones of the name; null: the runtime does not pass it
+   * @throws AgentError if the pod cannot be read
    */
   annotationOf(pod: string, uid: string | null): Promise<string | null>;
-  /** Says in a sentence on which node a session is; null: it is not known. */
+  /** Returns a phrase that says why the session is not on this node; null: unknown. */
   locateSession(session: string): Promise<string | null>;
 }
 
 export interface Found {
   readonly documents: readonly Document[];
-  /** What cannot be read at all. */
+  /** Documents and files that cannot be used. */
   readonly rejections: readonly Rejection[];
-  /** What is to be taken down, and then said to be. */
+  /** Objects to delete from the node, and then to report as deleted. */
   readonly withdrawn: readonly Withdrawn[];
-  /** The claims with which the objects were accepted. */
+  /** Claims with which the objects were accepted. */
   readonly held: HeldObjects;
 }
 
@@ -49,16 +52,16 @@ export interface Withdrawn {
   readonly kind: Kind;
   readonly key: string;
   readonly generation: number | undefined;
-  /** Programmed=False, for when it is done. */
+  /** The condition Programmed=False to report after the deletion. */
   readonly verdict: UndatedCondition;
 }
 
 export interface StatusInput {
   readonly kind: Kind;
   readonly key: string;
-  /** What the generation counts the changes of. */
+  /** The spec whose changes the generation counts. */
   readonly spec: unknown;
-  /** Where the objects bring one along. */
+  /** The object's generation, if it has one. */
   readonly generation?: number | undefined;
   readonly status: { readonly conditions: readonly UndatedCondition[] } & Readonly<
     Record<string, unknown>
@@ -66,11 +69,11 @@ export interface StatusInput {
 }
 
 export interface StatusSink {
-  /** Conditions with their times, as last said. */
+  /** Returns the last written conditions, with their times. */
   conditionsOf(kind: Kind, key: string): readonly Condition[];
   /**
-   * Says this of all objects, and nothing of others.
-   * @returns what went wrong, for the log; it is tried again
+   * Writes the status of these objects, and removes that of all others.
+   * @returns the errors, for the log; the sink retries
    */
   write(inputs: readonly StatusInput[]): Error[];
 }

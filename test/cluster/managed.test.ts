@@ -97,12 +97,12 @@ describe("a managed tunnel", () => {
     await cluster.remove(theirs);
     await cluster.condition(mine, "Alive", "False");
     await until("there is an Event", async () =>
-      (await events()).some((event) => event.includes("being shut down")),
+      (await events()).some((event) => event.includes("shutting down")),
     );
     await cluster.apply(theirs);
     await cluster.condition(mine, "Alive", "True");
     await until("there is an Event", async () =>
-      (await events()).some((event) => event.startsWith("AliveAgain: ")),
+      (await events()).some((event) => event.startsWith("PeerRecovered: ")),
     );
     await cluster.pings("m1", "10.60.0.2");
   });

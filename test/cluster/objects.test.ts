@@ -61,9 +61,9 @@ describe("objects that contradict each other", () => {
     await cluster.condition(session, "Programmed", "True");
     await cluster.apply(rival, other);
     const conflict = await cluster.condition(rival, "Accepted", "False", "Conflict");
-    expect(conflict.message).toContain("L2tpTunnel ab-5300 of this node has it");
+    expect(conflict.message).toContain("already used by L2tpTunnel ab-5300 on this node");
     const lost = await cluster.condition(other, "Accepted", "False", "Conflict");
-    expect(lost.message).toContain("L2tpSession default/s300-a of this node has it");
+    expect(lost.message).toContain("already used by L2tpSession default/s300-a on this node");
     await until("an Event says so", async () =>
       (await cluster.eventsOf("rival")).some((event) => event.startsWith("Conflict")),
     );
@@ -130,10 +130,10 @@ describe("cookies in a Secret", () => {
   it("waits for the Secret, says what is wrong in it, and follows it", async () => {
     await cluster.apply(tunnel, session);
     const missing = await cluster.condition(session, "Programmed", "False", "NoSecret");
-    expect(missing.message).toContain("no Secret default/lan; create it");
+    expect(missing.message).toContain("Secret default/lan not found; create it");
     await cluster.apply(secret("not hex"));
     const wrong = await cluster.condition(session, "Programmed", "False", "NotAccepted");
-    expect(wrong.message).toContain("key rx of Secret default/lan: not hexadecimal");
+    expect(wrong.message).toContain("key rx of Secret default/lan is not hexadecimal");
     expect(wrong.message).not.toContain("not hex;");
     await cluster.apply(secret("a1b2c3d4"));
     await cluster.condition(session, "Programmed", "True");

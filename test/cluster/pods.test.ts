@@ -97,7 +97,7 @@ describe("chained, by the annotation", () => {
     await cluster.apply(pod);
     await until("the event says so", async () =>
       (await cluster.eventsOf("nowhere")).some((event) =>
-        /no L2tpSession default\/nothing on node n1: there is none of the name/.test(event),
+        /no L2tpSession default\/nothing on node n1: not found/.test(event),
       ),
     );
     await cluster.remove(pod);

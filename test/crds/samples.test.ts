@@ -42,7 +42,7 @@ describe("a current API server", () => {
     await server.client.request({ method: "POST", path: collectionPath(TUNNELS), body });
     const moved = { ...body, spec: { ...body.spec, nodeName: "n2" } };
     await expect(server.client.apply(objectPath(TUNNELS, "stays"), moved, "test")).rejects.toThrow(
-      /a tunnel stays on its node; create another one/,
+      /immutable; create another tunnel/,
     );
   });
 

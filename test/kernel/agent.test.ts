@@ -84,7 +84,7 @@ const repaired = (what: string) =>
   until(what, async () => (await link(pod, "net1")) !== undefined && (await ping(pod, "10.1.0.2")));
 
 it("says that the kernel serves it, and shows its counters", async () => {
-  expect(a.condition("l2tptunnel", "branch", "Programmed")?.message).toContain("kernel's L2TP");
+  expect(a.condition("l2tptunnel", "branch", "Programmed")?.message).toContain("kernel datapath");
   const session = await a.session("shop/lan");
   expect(session?.counters.rxPackets).toBeGreaterThan(0);
   expect(session?.lastReceivedMsAgo).not.toBeNull();

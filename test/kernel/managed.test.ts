@@ -133,7 +133,7 @@ describe("a managed tunnel in the kernel", () => {
     await until("IPv6, too", () => ping(pods[0], "fd00:1::2"));
     await until("all is as it should be", isWhole);
     const [a] = agents;
-    expect(a.condition("l2tptunnel", "branch", "Programmed")?.message).toContain("kernel's L2TP");
+    expect(a.condition("l2tptunnel", "branch", "Programmed")?.message).toContain("kernel datapath");
     expect(await tunnelRow()).toMatchObject({
       ...{ name: "branch", datapath: "Kernel", sessions: 1 },
       control: { state: "established" },

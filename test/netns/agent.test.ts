@@ -124,7 +124,7 @@ describe("the agent", () => {
     expect(await ping(podA, "10.1.0.2")).toBe(true);
     a.write("lan.yaml", [sessionObject("lan", "branch", { sessionId: 0 } as never)]);
     await until("the status says why", () =>
-      a.condition("l2tpsession", "shop/lan", "Accepted")?.message.includes("spec.sessionId 0"),
+      a.condition("l2tpsession", "shop/lan", "Accepted")?.message.includes("spec.sessionId: 0"),
     );
     expect(await ping(podA, "10.1.0.2")).toBe(true);
   });

@@ -104,7 +104,7 @@ describe("a tunnel with a backup", () => {
     expect((await row())?.remote).toBe(`${backup.host.ipv4}:1701`);
     await until("it is said", () => condition("Redundant")?.reason === "OnBackup");
     expect(condition("Redundant")?.message).toMatch(
-      /^192\.0\.2\.2 is not there: .*; 198\.51\.100\.3 carries the frames\.$/,
+      /^192\.0\.2\.2 is down: .*; 198\.51\.100\.3 is active\.$/,
     );
     expect(condition("Alive")?.status).toBe("True");
 

@@ -184,7 +184,7 @@ describe("a managed tunnel", () => {
     await ends[1].kill();
     await until("it is missed", async () => (await tunnel(ends[0])).state !== "established");
     const { lastEnding, heardMsAgo } = await tunnel(ends[0]);
-    expect(lastEnding?.why).toMatch(/nothing heard|does not acknowledge/);
+    expect(lastEnding?.why).toMatch(/no message received|does not acknowledge/);
     expect(heardMsAgo).toBeNull();
     await until("the carrier is gone", async () => !(await hasCarrier(net.a)));
     await ends[1].start();

@@ -437,5 +437,5 @@ it("goes by the process in a tunnel with the fast path, and the doctor says why"
   await expectAll();
   const { findings } = await agents[0].ask({ op: "doctor", seconds: 0 });
   const found = findings.find(({ finding }) => finding.includes("fast path"));
-  expect(found?.finding).toContain("Ethernet frames, and the session is of type IP");
+  expect(found?.finding).toContain("Ethernet frames only, and the session is of type IP");
 });

@@ -78,7 +78,7 @@ describe("a link-local remote", () => {
     expect(programmed?.status).toBe("True");
     if (!change.fastPath) return;
     expect(programmed?.message).toContain(
-      "It does without the fast path: its socket is bound to wire1",
+      "The tunnel does not use the fast path: its socket is bound to wire1",
     );
     expect((await agent?.session("shop/lan"))?.fastPath).toBe(false);
   });

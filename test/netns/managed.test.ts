@@ -61,7 +61,9 @@ describe("a managed tunnel", () => {
     for (const agent of agents) await agent.start();
     await attach(0);
     await until("the peer is there", () => condition(0, "l2tptunnel", "Alive")?.status === "True");
-    expect(condition(0, "l2tptunnel", "Alive")?.message).toBe(`The peer ${net.b.name} is there.`);
+    expect(condition(0, "l2tptunnel", "Alive")?.message).toBe(
+      `The control connection to ${net.b.name} is established.`,
+    );
     // Nobody is attached at the other end.
     await until(
       "it says so",
@@ -247,14 +249,14 @@ describe("a managed tunnel", () => {
     ]);
     await a.start();
     await until("it says so", () =>
-      a.condition("l2tpsession", "shop/lan", "Accepted")?.message.includes("leave it out"),
+      a.condition("l2tpsession", "shop/lan", "Accepted")?.message.includes("omit it"),
     );
     expect(a.condition("l2tpsession", "shop/other", "Accepted")?.status).toBe("True");
     a.write("all.yaml", [tunnelObject(net.a, net.b, { mode: "Static" })]);
     await until("it wants the peer's id", () =>
       a
         .condition("l2tptunnel", "branch", "Accepted")
-        ?.message.includes("spec.peerTunnelId: missing"),
+        ?.message.includes("spec.peerTunnelId: required"),
     );
   });
 });

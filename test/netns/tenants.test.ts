@@ -110,7 +110,9 @@ afterAll(async () => {
 it("gives a circuit to the first that asks for it, and says to the other whose it is", async () => {
   await crosses("shop");
   us.write("bakery.yaml", [session("bakery", { remoteEndId: "42" })]);
-  expect(await isRefused("bakery")).toContain('spec.remoteEndId "42": L2tpSession shop/lan');
+  expect(await isRefused("bakery")).toContain(
+    'spec.remoteEndId: "42": already used by L2tpSession shop/lan',
+  );
   await isUp("shop");
   await crosses("shop");
 });
@@ -207,6 +209,8 @@ it("lets no tenant send into the session of another at the peer", async () => {
   await until("the other is refused", () => accepted("bakery")?.reason === "Conflict");
   await reboot();
   await until("it is still", () => accepted("bakery")?.reason === "Conflict");
-  expect(accepted("bakery")?.message).toContain("spec.peerSessionId 128: L2tpSession shop/wan");
+  expect(accepted("bakery")?.message).toContain(
+    "spec.peerSessionId: 128: already used by L2tpSession shop/wan",
+  );
   expect(accepted("shop")?.status).toBe("True");
 });

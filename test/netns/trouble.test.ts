@@ -240,7 +240,7 @@ describe("a tunnel that cannot be", () => {
     const { findings } = await agent.ask({ op: "doctor", seconds: 0 });
     const text = findings.map(({ object, finding }) => `${object}: ${finding}`).join("\n");
     expect(text).toMatch(/L2tpTunnel away: AddressNotAvailable/);
-    expect(text).toMatch(/L2tpSession shop\/typo: .*spec\.mtuu: no such field/);
+    expect(text).toMatch(/L2tpSession shop\/typo: .*spec\.mtuu: unknown field/);
     expect(text).toMatch(/L2tpSession shop\/secret: NoSecret: .*rx/);
     expect(text).toMatch(/broken\.yaml: the file/);
     const names = (await agent.ask({ op: "sessions" })).map(({ name }) => name);
@@ -267,33 +267,33 @@ describe("manifests", () => {
   it("are each refused with a reason when they make no sense, and the others are applied", async () => {
     const session = (name: string, spec: object) => sessionObject(name, "branch", spec);
     const odd: [string, object, RegExp][] = [
-      ["l2tpsession shop/zero", session("zero", { sessionId: 0 }), /spec\.sessionId 0/],
+      ["l2tpsession shop/zero", session("zero", { sessionId: 0 }), /spec\.sessionId: 0/],
       [
         "l2tpsession shop/large",
         session("large", { sessionId: 2 ** 32 }),
-        /spec\.sessionId 4294967296/,
+        /spec\.sessionId: 4294967296/,
       ],
-      ["l2tpsession shop/peer", session("peer", { peerSessionId: 0 }), /spec\.peerSessionId 0/],
+      ["l2tpsession shop/peer", session("peer", { peerSessionId: 0 }), /spec\.peerSessionId: 0/],
       [
         "l2tpsession shop/cookie",
         session("cookie", { sessionId: 20, cookies: { receive: { value: "a1b2c3" } } }),
         /spec\.cookies\.receive.*8 or 16/,
       ],
-      ["l2tpsession shop/twice", session("twice", {}), /sessionId 128.*shop\/lan/],
+      ["l2tpsession shop/twice", session("twice", {}), /sessionId: 128.*shop\/lan/],
       [
         "l2tpsession shop/orphan",
         sessionObject("orphan", "nope", { sessionId: 21 }),
-        /no such L2tpTunnel/,
+        /L2tpTunnel not found/,
       ],
       [
         "l2tpsession shop/field",
         session("field", { sessionId: 22, mtuu: 1400 }),
-        /spec\.mtuu.*no such field/,
+        /spec\.mtuu.*unknown field/,
       ],
       [
         "l2tptunnel self",
         tunnel("self", { remote: { address: net.a.ipv4, port: 5007 } }),
-        /spec\.remote.*leads to itself/,
+        /spec\.remote.*remote and local endpoint are the same/,
       ],
       [
         "l2tptunnel rival",
@@ -303,7 +303,7 @@ describe("manifests", () => {
       [
         "l2tptunnel id",
         tunnel("id", { tunnelId: 1, local: { address: net.a.ipv4, port: 5009 } }),
-        /tunnelId 1.*branch/,
+        /tunnelId: 1.*branch/,
       ],
       [
         "l2tptunnel multicast",

@@ -21,7 +21,7 @@ const BORN: DatapathTraits = {
   ...USERSPACE,
   name: "Born",
   apiName: "Born",
-  label: "The made-up datapath",
+  label: "the made-up datapath",
   deviceName: ({ sessionId }) => \`born-\${sessionId}\`,
   makesDevices: true,
   sessionsOutliveDevices: false,
@@ -127,7 +127,7 @@ afterAll(async () => {
 it("has a device on the node before a pod attaches", async () => {
   await until("it is born", onNode);
   const programmed = () => agents[0].condition("l2tptunnel", "branch", "Programmed")?.message;
-  expect(programmed()).toBe("The made-up datapath serves the tunnel.");
+  expect(programmed()).toBe("Programmed in the made-up datapath.");
 });
 
 it("carries frames between two pods", async () => {

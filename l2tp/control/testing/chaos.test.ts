@@ -4,6 +4,6 @@ import { course } from "./chaos.ts";
 /** test/soak/control.ts runs as many as one likes. */
 const COURSES = 1000;
 
-it(`ends established, whatever has happened: ${COURSES} courses`, () => {
+it(`recovers from random faults: ${COURSES} courses`, () => {
   for (let seed = 1; seed <= COURSES; seed++) course(seed);
 }, 120_000);

@@ -1,11 +1,11 @@
-/** Two endpoints over networks that lose, double, overtake and delay, while both restart and change their minds. */
+/** Two endpoints over networks with loss, duplication, reordering and delay, while both restart and change sessions. */
 import { type End, FAITHFUL, type Fate, fitsTogether, Simulation } from "./simulation.ts";
 import { sessionConfig } from "./testdata.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const TROUBLE_MS = 2 * MINUTE;
-/** The longest silence that a retransmission or a retry may be in when the trouble ends, and one more. */
+/** The longest pause of a retransmission or retry, twice. */
 const RECOVERY_MS = 4 * MINUTE;
 const KEYS = ["shop/a", "shop/b", "shop/c"] as const;
 
@@ -49,7 +49,7 @@ function session(key: string, chance: Chance, quiet: boolean) {
   });
 }
 
-/** Something that an end or its owner does. */
+/** An action of an end or its owner. */
 function stir(simulation: Simulation, ends: readonly End[], chance: Chance, quiet: number): void {
   const side = chance.below(2);
   const end = ends[side] as End;
@@ -73,7 +73,7 @@ function stir(simulation: Simulation, ends: readonly End[], chance: Chance, quie
   }
 }
 
-/** @throws Error where it does not end well; the same seed has the same course */
+/** Runs a course. The same seed gives the same course. @throws Error if the ends do not recover */
 export function course(seed: number): void {
   const chance = new Chance(seed);
   const simulation = new Simulation();
@@ -81,7 +81,7 @@ export function course(seed: number): void {
     ? { secrets: [Uint8Array.of(1, 2, 3)], hidesValues: chance.happens(50) }
     : {};
   const settings = { helloMs: 5 * SECOND, deadAfterMs: 9 * SECOND, ...authentication };
-  // Who does not begin, or asks for no session; 2: both do.
+  // The end that does not initiate, or requests no session; 2: both do.
   const [waits, quiet] = [chance.below(3), chance.below(3)];
   const ends = [0, 1].map((side) =>
     simulation.add(2 * seed + side, { initiates: side !== waits }, settings),
@@ -94,7 +94,7 @@ export function course(seed: number): void {
     simulation.run(simulation.now + chance.below(20 * SECOND));
     if (chance.happens(70)) stir(simulation, ends, chance, quiet);
   }
-  // Now all is well, and both want the same.
+  // The network recovers, and both ends have the same configuration.
   simulation.fate = FAITHFUL;
   for (const [side, end] of ends.entries()) {
     end.isOn = true;
@@ -106,7 +106,7 @@ export function course(seed: number): void {
     ends.every(({ sessions }) => sessions.size === KEYS.length) && fitsTogether(...ends);
   simulation.run(simulation.now + RECOVERY_MS, isWell);
   require(isWell(), `seed ${seed}: not established`);
-  // It stays so, and nothing is left of what was before.
+  // The state is stable, without remains of earlier connections.
   const downs = ends.map((end) => end.downs.length);
   simulation.run(simulation.now + 3 * MINUTE);
   require(isWell(), `seed ${seed}: not established any more`);

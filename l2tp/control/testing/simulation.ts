@@ -1,4 +1,4 @@
-/** Two endpoints and a network between them, in a time of its own: for tests. */
+/** Two endpoints and a network in simulated time, for tests. */
 import { sameData } from "../../same-data.ts";
 import type { CircuitStatus } from "../circuit-status.ts";
 import type { ConnectionSettings } from "../connection.ts";
@@ -12,13 +12,13 @@ export const TUNNEL = "branch";
 const LOCAL = "UDP";
 const PORT = 1701;
 
-/** What becomes of a datagram: when it arrives, once or more; never where there is none. */
+/** Arrival times of a datagram; empty: it is lost. */
 export type Fate = (now: number) => readonly number[];
 
-/** An end that is never through with what is due. */
+/** Thrown for an end whose deadline never advances. */
 const MAX_ROUNDS_AT_ONCE = 10_000;
 
-/** At once, and nothing is lost. */
+/** Delivers at once, without loss. */
 export const FAITHFUL: Fate = (now) => [now + 1];
 
 export class End {
@@ -29,10 +29,10 @@ export class End {
   readonly downs: Ending[] = [];
   readonly sessions = new Map<string, EstablishedSession>();
   readonly endings: Ending[] = [];
-  /** What was wrong and taken all the same. */
+  /** Tolerated deviations. */
   readonly notes: string[] = [];
   readonly circuits: [string, CircuitStatus][] = [];
-  /** Off: it hears and says nothing, as a host without power. */
+  /** False: it receives and sends nothing, like a host without power. */
   isOn = true;
   readonly #simulation: Simulation;
   readonly #config: PeeringConfig;
@@ -72,7 +72,7 @@ export class End {
     return peering;
   }
 
-  /** Begins, with these sessions. */
+  /** Starts with these sessions. */
   start(sessions: readonly SessionConfig[] = []): void {
     this.#sessionConfigs = sessions;
     const { now } = this.#simulation;
@@ -80,7 +80,7 @@ export class End {
     for (const session of sessions) peering.putSession(session, now);
   }
 
-  /** As a host that lost its power for a moment: it remembers nothing, and says nothing. */
+  /** Restarts without state and without a message, as after a power failure. */
   reboot(): void {
     this.isUp = false;
     this.sessions.clear();
@@ -88,7 +88,7 @@ export class End {
     this.start(this.#sessionConfigs);
   }
 
-  /** Its owner wants no session any more, and it will say so when it has restarted. */
+  /** Removes all sessions, which takes effect when it has restarted. */
   forget(): void {
     this.#sessionConfigs = [];
   }
@@ -138,12 +138,12 @@ interface Arrival {
 export class Simulation {
   now = 0;
   fate: Fate = FAITHFUL;
-  /** All that was sent, in order. */
+  /** All sent datagrams, in order. */
   readonly trace: Octets[] = [];
   readonly ends: End[] = [];
   readonly #wire: Arrival[] = [];
 
-  /** An end more; its peer is the other one. */
+  /** Adds an end, whose peer is the other end. */
   add(
     seed: number,
     change: Partial<PeeringConfig> = {},
@@ -165,7 +165,7 @@ export class Simulation {
     }
   }
 
-  /** Lets time pass until `done`, or until that time. */
+  /** Advances time until `done`, or until that time. */
   run(until: number, done: () => boolean = () => false): void {
     let [last, rounds] = [this.now, 0];
     for (;;) {
@@ -192,13 +192,13 @@ export class Simulation {
       const end = this.ends.find(({ address }) => address === arrival.to);
       if (end?.isOn !== true) continue;
       const source = { address: arrival.from, port: PORT };
-      // What is received is the receiver's own.
+      // A copy, because the receiver owns its octets.
       end.lcce.receive(LOCAL, source, Uint8Array.from(arrival.octets), this.now);
     }
   }
 }
 
-/** Whether what two ends say of their sessions fits together. */
+/** True if the sessions of both ends match. */
 export function fitsTogether(one: End, other: End): boolean {
   if (one.sessions.size !== other.sessions.size) return false;
   return [...one.sessions.values()].every((mine) => {

@@ -1,10 +1,10 @@
-/** Ordinary connections and sessions, for tests to vary. */
+/** Default connections and sessions for tests. */
 import type { ConnectionSettings } from "../connection.ts";
 import { DEFAULT_DELIVERY } from "../delivery.ts";
 import type { Octets } from "../octets.ts";
 import type { SessionConfig } from "../session.ts";
 
-/** Chance that can be had again. */
+/** A reproducible random source. */
 export function chance(seed: number): (count: number) => Octets {
   let state = (seed * 2654435761 + 1) >>> 0;
   return (count) =>

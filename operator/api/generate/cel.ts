@@ -1,22 +1,22 @@
 /**
- * CEL to TypeScript: the part of CEL that rules.ts uses. The schema types each field, so that a rule
- * about a field that does not exist, or a value that it cannot have, fails here or in the compiler.
+ * Translates the part of CEL that rules.ts uses to TypeScript. The schema types each field: a rule about an unknown
+ * field fails here, and a rule about an impossible value fails in the compiler.
  */
 import { type ASTNode, parse } from "@marcbachmann/cel-js";
 import type { Schema } from "../crds.ts";
 import { durationMs } from "../duration.ts";
 
-/** A value, as far as it is known. */
+/** A translated value. */
 interface Value {
   readonly code: string;
   readonly schema?: Schema;
-  /** True if TypeScript's type has undefined. */
+  /** True if the TypeScript type includes undefined. */
   readonly isOptional?: boolean;
 }
 
 type Variables = Readonly<Record<string, Value>>;
 
-/** The expression in TypeScript. @throws Error if it uses what is not translated */
+/** Returns the expression in TypeScript. @throws Error if CEL of the expression is not supported */
 export function translate(cel: string, variables: Variables): string {
   return codeOf(parse(cel).ast, variables);
 }
@@ -72,7 +72,7 @@ function literal(value: unknown): string {
   return typeof value === "bigint" ? String(value) : JSON.stringify(value);
 }
 
-/** A field with its default; the defaults of objects are those of their fields. */
+/** Returns a field with its default. An object's default is in its fields. */
 function fieldOf(base: Value, name: string): Value {
   const schema = base.schema?.properties?.[name];
   if (schema === undefined) throw new Error(`CEL: ${base.code} has no field ${name}`);
@@ -85,7 +85,7 @@ function fieldOf(base: Value, name: string): Value {
   return { code, schema, isOptional: base.isOptional === true || !isRequired };
 }
 
-/** Absence reads better than the opposite of presence. */
+/** Returns the negation; `!has()` becomes `=== undefined`. */
 function negated(node: ASTNode, variables: Variables): string {
   const code = codeOf(node, variables);
   const isAbsence = node.op === "call" && node.args[0] === "has";
@@ -123,8 +123,8 @@ function method(
     case "contains":
       return `${code}${isOptional ? "?." : "."}includes(${codeOf(known(first, name), variables)})`;
     case "matches":
-      // A constant of RE2's syntax, in the part that is JavaScript's, too.
-      if (first?.op !== "value") throw new Error("CEL: matches() of what is not constant");
+      // A constant in the common syntax of RE2 and JavaScript.
+      if (first?.op !== "value") throw new Error("CEL: matches() requires a constant");
       return `/${String(first.args).replaceAll("/", "\\/")}/.test(${code})`;
     case "exists_one": {
       const [item, condition] = args;

@@ -1,4 +1,4 @@
-/** The CEL of rules.ts as TypeScript: nothing has to evaluate CEL on a node. */
+/** Generates rule-checks.ts, the CEL of rules.ts in TypeScript, so that nodes need no CEL interpreter. */
 import { readDefinitions, type Schema } from "../crds.ts";
 import { RULES, type Rule, type Rules } from "../rules.ts";
 import { translate } from "./cel.ts";
@@ -12,9 +12,9 @@ const IMPORTS = [
   ["{ durationMs }", "./duration.ts"],
   ["type { SessionSpec, TunnelSpec }", "./generated.ts"],
 ].map(([names, file]) => `import ${names} from "${file}";\n`);
-const HEAD = `/** Generated from rules.ts by \`make generate\`: whether a value meets a rule. */\n${IMPORTS.join("")}`;
+const HEAD = `/** Generated from rules.ts by \`make generate\`: true if a value meets a rule. */\n${IMPORTS.join("")}`;
 
-/** The text of rule-checks.ts. */
+/** Returns the text of rule-checks.ts. */
 export function generateChecks(): string {
   const tables = readDefinitions().map(({ kind, schema }) =>
     table(kind, RULES[kind] ?? {}, schema),
@@ -41,7 +41,7 @@ function check({ at: [path], each, cel }: Rule, schema: Schema, spec: string): s
   return `(self: ${selfType}, one: ${oneType}) => ${translate(cel, { self, one })}`;
 }
 
-/** @param path from the object, such as "spec.control" */
+/** Returns the TypeScript type of a field. @param path from the object, such as "spec.control" */
 function typeOf({ type }: Schema, path: string, spec: string): string {
   if (type === "string") return "string";
   const [, ...fields] = path.split(".");

@@ -5,16 +5,16 @@ import { API_REFERENCE, generateReference } from "./reference.ts";
 import { generateTypes, TYPES } from "./types.ts";
 import { generateValidations, withValidations } from "./validations.ts";
 
-describe("what is generated from crds/ and rules.ts, and is stale unless `make generate` has run", () => {
-  it("the types", async () => {
+describe("a generated file is up to date (else run `make generate`):", () => {
+  it("generated.ts", async () => {
     expect(readFileSync(TYPES, "utf8")).toBe(await generateTypes());
   });
 
-  it("the rules in TypeScript", () => {
+  it("rule-checks.ts", () => {
     expect(readFileSync(CHECKS, "utf8")).toBe(generateChecks());
   });
 
-  it.each([...generateValidations()])("the rules in crds/%s", (_name, { url, text }) => {
+  it.each([...generateValidations()])("crds/%s", (_name, { url, text }) => {
     expect(readFileSync(url, "utf8")).toBe(text);
   });
 
@@ -23,17 +23,17 @@ describe("what is generated from crds/ and rules.ts, and is stale unless `make g
   });
 });
 
-describe("the rules in a definition", () => {
+describe("rules in a definition", () => {
   const [[, { text }] = ["", { text: "" }]] = generateValidations();
   const WITHOUT = /^ *x-kubernetes-validations:\n(?: *- rule: .*\n *message: .*\n)+/gm;
 
-  it("are added where there are none, and change nothing else", () => {
+  it("are added if missing, and nothing else changes", () => {
     const bare = text.replaceAll(WITHOUT, "");
     expect(bare).not.toContain("x-kubernetes-validations:");
     expect(withValidations(bare)).toBe(text);
   });
 
-  it("are removed where the table has none", () => {
+  it("are removed if rules.ts has none for the field", () => {
     const extra = text.replace(
       /^( *)description: UDP, or IP protocol 115.*\n/m,
       '$&$1x-kubernetes-validations:\n$1  - rule: "true"\n$1    message: "never"\n',

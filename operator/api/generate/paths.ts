@@ -1,7 +1,7 @@
-/** Paths into schemas, as rules have them: "spec.backup[].address". */
+/** Paths of rules into schemas, such as "spec.backup[].address". */
 import type { Schema } from "../crds.ts";
 
-/** @throws Error if the schema has no such field */
+/** Returns the schema at the path. @throws Error if the schema has no such field */
 export function schemaAt(schema: Schema, path: string): Schema {
   return path.split(".").reduce((outer, step) => {
     const field = outer.properties?.[step.replace("[]", "")];

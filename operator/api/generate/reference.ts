@@ -1,4 +1,4 @@
-/** docs/api.md, from the schemas of crds/ and rules.ts. */
+/** Generates docs/api.md from the schemas of crds/ and rules.ts. */
 import { type Definition, readDefinitions, type Schema } from "../crds.ts";
 import { fieldAtFault, RULES, type Rules, SPELLING, SPELLING_MATTERS } from "../rules.ts";
 
@@ -7,14 +7,14 @@ export const API_REFERENCE = new URL("../../../docs/api.md", import.meta.url);
 const RULES_CHECKED_BY =
   "Rules between fields. The API server (1.25 or later), the controller, and an agent with a folder check them:";
 
-/** In schema.ts: a rule in CEL on the name would keep objects that exist from losing their finalizer. */
+/** Checked in schema.ts: a CEL rule on the name would block the removal of finalizers from existing objects. */
 const NAME =
-  "- `metadata.name`: up to 63 lower-case letters, digits and dashes. The API server takes longer names; the controller and the agent refuse them.";
+  "- `metadata.name`: at most 63 lower-case letters, digits and dashes. The API server accepts longer names; the controller and the agent reject them.";
 
 const BETWEEN_OBJECTS =
-  "The controller or the agent checks whether a session fits its tunnel (such as `peerSessionId` and `remoteEndId` by the tunnel's `control.mode`), since a rule of the API server sees one object.";
+  "The controller or the agent checks whether a session fits its tunnel (for example `peerSessionId` and `remoteEndId` against the tunnel's `control.mode`), because a rule of the API server sees one object only.";
 
-/** The text of docs/api.md. */
+/** Returns the text of docs/api.md. */
 export function generateReference(): string {
   const head =
     "# API reference\n\nYou get here: every field of L2tpTunnel and L2tpSession, and the rules between fields. Generated from [crds/](../crds) and\n[rules.ts](../operator/api/rules.ts) by `make generate`. How the objects work together: [Concepts](concepts.md). What a status says:\n[Conditions and Events](conditions.md).\n";
@@ -70,7 +70,7 @@ function values({
   return parts.filter((part) => part !== "").join("; ");
 }
 
-/** A line for each field at fault. */
+/** Returns a line for each rule. */
 function rulesOf(rules: Rules): string[] {
   return Object.values(rules).map((rule) => {
     const paths = rule.at.map((at) => `\`${fieldAtFault(rule, at)}\``).join(", ");

@@ -1,10 +1,10 @@
-/** The types of specs and statuses, from the schemas of crds/. */
+/** Generates the types of specs and statuses from the schemas of crds/. */
 import { compile, type JSONSchema } from "json-schema-to-typescript";
 import { readDefinitions } from "../crds.ts";
 
 export const TYPES = new URL("../generated.ts", import.meta.url);
 
-/** What generated.ts is to hold. */
+/** Returns the text of generated.ts. */
 export async function generateTypes(): Promise<string> {
   const chunks = ["/** Generated from crds/ by `make generate`. */\n"];
   for (const { kind, schema } of readDefinitions()) {
@@ -12,7 +12,7 @@ export async function generateTypes(): Promise<string> {
       const name = `${kind.replace(/^L2tp/, "")}${part === "spec" ? "Spec" : "Status"}`;
       const types = await compile(closed({ ...schema.properties?.[part] } as JSONSchema), name, {
         bannerComment: "",
-        // The lists' bounds would become unions of tuples.
+        // Bounds of lists would become unions of tuples.
         ignoreMinAndMaxItems: true,
         style: { printWidth: 100, tabWidth: 2 },
       });
@@ -22,9 +22,9 @@ export async function generateTypes(): Promise<string> {
   return chunks.join("\n");
 }
 
-/** A structural schema means: these fields, and no others. */
+/** Returns the schema without unknown fields, which a structural schema does not permit either. */
 function closed(schema: JSONSchema): JSONSchema {
-  // Formats and patterns are no types.
+  // Formats and patterns have no TypeScript type.
   const { anyOf: _, properties, items, ...rest } = schema;
   if (items !== undefined) return { ...rest, items: closed(items as JSONSchema) };
   if (properties === undefined) return rest;

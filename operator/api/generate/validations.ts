@@ -1,4 +1,6 @@
-/** The x-kubernetes-validations of crds/, from rules.ts. All else in the files is by hand, and stays as it is. */
+/**
+ * Writes the x-kubernetes-validations of crds/ from rules.ts. The rest of the files is hand-written and not changed.
+ */
 import { readFileSync } from "node:fs";
 import {
   type Document,
@@ -15,7 +17,7 @@ import { RULES, type Rule, validationOf } from "../rules.ts";
 const KEY = "x-kubernetes-validations";
 const SCHEMA = ["spec", "versions", 0, "schema", "openAPIV3Schema"];
 
-/** The files of crds/, and what each is to hold. */
+/** Returns the URL and the new text of each file in crds/, by name. */
 export function generateValidations(): Map<string, { readonly url: URL; readonly text: string }> {
   return new Map(
     CRD_FILES.map((name) => {
@@ -25,7 +27,7 @@ export function generateValidations(): Map<string, { readonly url: URL; readonly
   );
 }
 
-/** The definition with the rules of its kind, and no others. */
+/** Returns the definition with the rules of its kind, and no other rules. */
 export function withValidations(text: string): string {
   const document = parseDocument(text);
   const kind = String(document.getIn(["spec", "names", "kind"]));
@@ -43,7 +45,7 @@ interface Edit {
   readonly text: string;
 }
 
-/** A part of the schema that several fields share is one node. */
+/** Returns the rules by YAML node. Fields that share a part of the schema share the node. */
 function rulesByNode(document: Document, rules: readonly Rule[]): Map<YAMLMap, Rule[]> {
   const byNode = new Map<YAMLMap, Rule[]>();
   for (const rule of rules) {
@@ -70,7 +72,7 @@ function resolved(document: Document, node: unknown): unknown {
   return isAlias(node) ? node.resolve(document) : node;
 }
 
-/** All maps below the schema. */
+/** Returns all maps below the schema. */
 function schemasIn(document: Document): YAMLMap[] {
   const found: YAMLMap[] = [];
   const visit = (node: unknown): void => {
@@ -85,7 +87,7 @@ function schemasIn(document: Document): YAMLMap[] {
 function editsOf(text: string, node: YAMLMap, rules: readonly Rule[]): Edit[] {
   const pair = pairOf(node, KEY);
   if (pair === undefined && rules.length === 0) return [];
-  // Before the fields of an object, and after all else of a field.
+  // Before the properties of an object, and at the end of other fields.
   const next = pairOf(node, "properties");
   const from = lineStart(text, pair ?? next) ?? endOf(text, node);
   const to = pair === undefined ? from : endOf(text, pair.value);
@@ -121,9 +123,9 @@ function lineStart(text: string, pair: Pair | undefined): number | undefined {
   return position === undefined ? undefined : text.lastIndexOf("\n", position - 1) + 1;
 }
 
-/** The start of the line after a node. */
+/** Returns the start of the line after a node. */
 function endOf(text: string, node: unknown): number {
   const end = (node as YAMLMap).range?.[1];
-  if (end === undefined) throw new Error("a node without a position");
+  if (end === undefined) throw new Error("a YAML node has no position");
   return text[end - 1] === "\n" ? end : text.indexOf("\n", end) + 1;
 }

@@ -34,8 +34,8 @@ const session = (condition: Condition): L2tpSession => ({
 const contents = (objects: AcceptedObjects) =>
   objects.documents.map(({ content }) => content as L2tpTunnel);
 
-describe("what the controller has accepted", () => {
-  it("is completed by what it was given", () => {
+describe("an accepted object", () => {
+  it("has the allocated ID and the node's address", () => {
     const objects = new AcceptedObjects("n1");
     objects.take("L2tpTunnel", "t", tunnel(1, accepted(1)));
     objects.take("L2tpSession", "shop/s", session(accepted(1)));
@@ -45,7 +45,7 @@ describe("what the controller has accepted", () => {
     expect(inside?.spec).toMatchObject({ sessionId: 7 });
   });
 
-  it("leaves an interface or an address that was asked for", () => {
+  it("keeps an interface or address of its spec", () => {
     for (const local of [{ interface: "eth1" }, { address: "192.0.2.9", port: 5 }]) {
       const objects = new AcceptedObjects("n1");
       const asked = tunnel(1, accepted(1));
@@ -54,7 +54,7 @@ describe("what the controller has accepted", () => {
     }
   });
 
-  it("stays while a change waits, and while it is invalid", () => {
+  it("stays while a change is pending, and while the change is invalid", () => {
     const objects = new AcceptedObjects("n1");
     objects.take("L2tpTunnel", "t", tunnel(1, accepted(1)));
     objects.take("L2tpTunnel", "t", tunnel(2, accepted(1)));
@@ -70,7 +70,7 @@ describe("what the controller has accepted", () => {
     ["NoTunnel", "NotAccepted"],
     ["NamespaceNotAllowed", "NotAccepted"],
     ["Conflict", "NotAccepted"],
-  ])("goes when it is refused for %s", (reason, said) => {
+  ])("is removed when it is refused with %s", (reason, said) => {
     const objects = new AcceptedObjects("n1");
     objects.take("L2tpSession", "shop/s", session(accepted(1)));
     objects.take("L2tpSession", "shop/s", session(accepted(1, { status: "False", reason })));
@@ -78,7 +78,7 @@ describe("what the controller has accepted", () => {
     expect(objects.withdrawn).toMatchObject([{ key: "shop/s", verdict: { reason: said } }]);
   });
 
-  it("goes when it is deleted, and is forgotten when it is gone", () => {
+  it("is removed when its deletion starts, and forgotten when it is deleted", () => {
     const objects = new AcceptedObjects("n1");
     objects.take("L2tpTunnel", "t", tunnel(1, accepted(1)));
     const metadata = { name: "t", generation: 2, deletionTimestamp: "2026-01-01T00:00:00Z" };
@@ -89,13 +89,13 @@ describe("what the controller has accepted", () => {
     expect(objects.withdrawn).toEqual([]);
   });
 
-  it("is nobody's else: a label alone means nothing", () => {
+  it("is not programmed on another node that only its label names", () => {
     const objects = new AcceptedObjects("n2");
     objects.take("L2tpTunnel", "t", tunnel(1, accepted(1)));
     expect(objects.documents).toEqual([]);
   });
 
-  it("is remembered over a restart, until the cluster says otherwise", () => {
+  it("is restored after a restart until the API server answers", () => {
     const before = new AcceptedObjects("n1");
     before.take("L2tpTunnel", "t", tunnel(1, accepted(1)));
     before.take("L2tpSession", "shop/s", session(accepted(1)));
@@ -115,7 +115,7 @@ describe("what the controller has accepted", () => {
     expect(objects.documents).toEqual([]);
   });
 
-  it("comes with what it was accepted with, also from a cache that does not say so", () => {
+  it("has the claims of its acceptance, also from a cache without claims", () => {
     const objects = new AcceptedObjects("n1");
     const given = session(accepted(1));
     const claims = ["session ID 7"];
@@ -135,7 +135,7 @@ describe("what the controller has accepted", () => {
     });
   });
 
-  it("before the controller says with what, has all that it asks for, and its name alone", () => {
+  it("without claims in its status, holds all that it asks for, with its name as Remote End ID", () => {
     const objects = new AcceptedObjects("n1");
     objects.take("L2tpSession", "shop/s", session(accepted(1)));
     expect(objects.held.sessions.get("shop/s")).toMatchObject({ claims: null, remoteEndId: "s" });

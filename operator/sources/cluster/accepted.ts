@@ -1,6 +1,6 @@
 /**
- * What the controller has handed to this node. Of an object that has changed, the version that was
- * accepted last counts until the controller has accepted the new one: nothing else is ever programmed.
+ * The objects that the controller has assigned to this node, in their last accepted version. A changed object is
+ * programmed only after the controller has accepted the change.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { HeldObject } from "../../../model/conflicts.ts";
@@ -31,8 +31,9 @@ export class AcceptedObjects {
   }
 
   /**
-   * The object as it is now in the cluster; undefined: it is not, or not this node's.
-   * @returns whether there is a version to program that was not there before
+   * Applies a change of an object.
+   * @param object as it is in the cluster; undefined: deleted, or not of this node
+   * @returns true if there is a new version to program
    */
   take(kind: Kind, key: string, object: L2tpObject | undefined): boolean {
     const id = idOfObject(kind, key);
@@ -57,14 +58,14 @@ export class AcceptedObjects {
     const content = complete(object, acceptance.id);
     const held = heldOf(object);
     const known = this.#documents.get(id);
-    // What is the same stays the same: whoever has checked it need not do so again.
+    // Unchanged content keeps its identity, by which the intake caches its checks.
     const isSame = isDeepStrictEqual(known?.content, content);
     const document = { origin: id, content: isSame ? known?.content : content, held };
     this.#documents.set(id, { ...document, isFromApi: true });
     return !isSame;
   }
 
-  /** The claims with which the controller has accepted them. */
+  /** Claims with which the controller has accepted the objects. */
   get held(): HeldObjects {
     const tunnels = new Map<string, HeldObject>();
     const sessions = new Map<string, HeldObject>();
@@ -76,12 +77,12 @@ export class AcceptedObjects {
     return { tunnels, sessions };
   }
 
-  /** What was known before the API server has said anything. @param known as `documents` gave it */
+  /** Restores documents from the cache, until the API server answers. @param known an earlier value of `documents` */
   restore(known: readonly Document[]): void {
     for (const document of known) this.#documents.set(document.origin, document);
   }
 
-  /** Forgets what is not in the cluster any more. */
+  /** Removes documents of objects that are no longer in the cluster. */
   prune(find: (kind: Kind, key: string) => L2tpObject | undefined): void {
     for (const [id, document] of this.#documents) {
       const [kind, key] = id.split(" ") as [Kind, string];
@@ -91,11 +92,11 @@ export class AcceptedObjects {
 
   #reasonToGo(object: L2tpObject): { reason: string; message: string } | null {
     if (object.metadata.deletionTimestamp !== undefined) {
-      return { reason: REMOVED, message: "It is taken down, since it is being deleted." };
+      return { reason: REMOVED, message: "The object is being deleted." };
     }
     const acceptance = acceptanceOf(object);
     if (acceptance.state === "accepted" && acceptance.nodeName !== this.#nodeName) {
-      const message = `It belongs to node ${acceptance.nodeName}.`;
+      const message = `The object belongs to node ${acceptance.nodeName}.`;
       return { reason: "OtherNode", message };
     }
     if (acceptance.state !== "refused" || !TEARDOWN_REASONS.has(acceptance.reason)) return null;
@@ -103,7 +104,7 @@ export class AcceptedObjects {
   }
 }
 
-/** For an object in the cache of an older agent, which kept no claims. */
+/** Returns the claims of an object from the cache of an older agent, which stored none. */
 function heldBefore({ kind, metadata: { name } }: L2tpObject): HeldObject {
   return { claims: null, since: "", ...(kind === "L2tpSession" && { remoteEndId: name }) };
 }
@@ -111,7 +112,7 @@ function heldBefore({ kind, metadata: { name } }: L2tpObject): HeldObject {
 const uidOf = (document: Document | undefined): string | undefined =>
   (document?.content as L2tpObject | undefined)?.metadata.uid;
 
-/** The object as a manifest would have it that leaves nothing open. */
+/** Returns the object as a manifest with all values that the controller has decided. */
 function complete(object: L2tpObject, id: number): object {
   const { apiVersion, kind, metadata } = object;
   const { name, namespace, uid, generation } = metadata;

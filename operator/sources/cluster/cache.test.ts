@@ -22,13 +22,13 @@ const cached: Cached = {
   secrets: [["shop/lan", { data: { rx: "a1b2c3d4" }, problem: null }]],
 };
 
-it("gives back what was saved, to the same node", () => {
+it("returns the saved objects to the same node only", () => {
   new Cache(path).save(cached);
   expect(new Cache(path).load("n1")).toEqual(cached);
   expect(new Cache(path).load("n2")).toBeNull();
 });
 
-it.each(ODD_FILES)("takes %s for none, and saves over it", (_what, make) => {
+it.each(ODD_FILES)("ignores %s, and replaces it", (_what, make) => {
   make(path);
   const cache = new Cache(path);
   expect(cache.load("n1")).toBeNull();
@@ -49,7 +49,7 @@ it.each<[string, unknown]>([
   ["secrets", [["shop/lan", null]]],
   ["secrets", [["shop/lan", { data: { rx: 1 }, problem: null }]]],
   ["secrets", [["shop/lan", { data: 1, problem: null }]]],
-])("takes a file whose %s is %j for none", (field, value) => {
+])("ignores a file whose %s is %j", (field, value) => {
   writeFileSync(path, JSON.stringify({ ...cached, [field]: value }));
   expect(new Cache(path).load("n1")).toBeNull();
 });

@@ -1,6 +1,6 @@
 /**
- * What was known last, in a file: an agent that starts anew while the API server is away goes on with it.
- * It holds cookies, and so lies where only root reads, in memory (/run).
+ * The object cache: a file with the last known objects, for an agent that restarts while the API server is unavailable.
+ * It holds cookies, so it is in memory (/run), readable by root only.
  */
 import { mkdirSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
@@ -25,14 +25,14 @@ export class Cache {
     this.#path = path;
   }
 
-  /** Null: there is none that can be used. */
+  /** Returns the cached objects; null: no usable file. */
   load(nodeName: string): Cached | null {
     try {
       const cached = readJsonFile(this.#path, MAX_FILE_BYTES) as Cached;
       const isWhole = cached.documents.every(isDocument) && isSavedSecrets(cached.secrets);
       return cached.nodeName === nodeName && isWhole ? cached : null;
     } catch {
-      // None is there, or it holds something else.
+      // No file, or not a cache.
       return null;
     }
   }
@@ -41,7 +41,7 @@ export class Cache {
     rmSync(this.#path, { recursive: true, force: true });
   }
 
-  /** @throws where it cannot be written */
+  /** @throws Error if the file cannot be written */
   save(cached: Cached): void {
     const text = JSON.stringify(cached);
     if (text === this.#written) return;
@@ -51,7 +51,7 @@ export class Cache {
   }
 }
 
-/** The intake checks the rest of the object. */
+/** True if the value has a document's fields. The intake checks the rest. */
 function isDocument(value: unknown): boolean {
   const { origin, content } = value as { origin?: unknown; content?: unknown };
   const { kind, metadata, spec } = content as Readonly<Record<string, unknown>>;

@@ -1,4 +1,4 @@
-/** The agent's side of a cluster: the connection, the source of objects, and what is measured of them. */
+/** Opens the agent's connection to a cluster, with its source of objects and its metrics. */
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import manifest from "../../../package.json" with { type: "json" };
@@ -20,7 +20,7 @@ export interface OpenOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly node: string;
   readonly cache: string;
-  /** Seconds. */
+  /** Interval for re-reading Secrets, in seconds. */
   readonly secretsRefresh: number;
   readonly log: Logger;
 }
@@ -39,7 +39,7 @@ export async function openCluster(options: OpenOptions): Promise<OpenCluster> {
   const access = await loadConfig(kubeconfig, env);
   const client = new KubeClient(access, userAgent, observeRequests(registry));
   const events = new EventRecorder(client, "l2tp-agent", node, (error) =>
-    log.warn(`an event is lost: ${(error as Error).message}`),
+    log.warn(`cannot record an event: ${(error as Error).message}`),
   );
   const source = new ClusterSource({
     client,
@@ -52,6 +52,6 @@ export async function openCluster(options: OpenOptions): Promise<OpenCluster> {
   });
   watchReflectors(registry, source.reflectors);
   watchQueue(registry, "status", () => source.status.queue.depth);
-  log.info({ server: client.server }, "the objects are in the cluster");
+  log.info({ server: client.server }, "reading objects from the API server");
   return { client, source, registry };
 }

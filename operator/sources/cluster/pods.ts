@@ -1,4 +1,4 @@
-/** What this node's pods ask for, for runtimes that do not pass annotations to CNI. */
+/** Reads the annotations of this node's pods, for runtimes that do not pass them to CNI. */
 
 import { AgentError } from "../../agent-error.ts";
 import { ANNOTATION } from "../../agent-protocol.ts";
@@ -7,7 +7,7 @@ import { KubeError } from "../../kube/errors.ts";
 import { collectionPath, type KubeObject, objectPath, PODS } from "../../kube/object.ts";
 import { Reflector } from "../../kube/reflector.ts";
 
-/** Of the time that a runtime gives to an ADD. */
+/** Part of the time that a runtime permits for an ADD. */
 const READ_TIMEOUT_MS = 5000;
 
 export class Pods {
@@ -28,13 +28,13 @@ export class Pods {
     });
   }
 
-  /** @param signal ends the watch that the first call begins */
+  /** Returns the pod's annotation; null: none. @param signal ends the watch, which the first call starts */
   async annotationOf(pod: string, uid: string | null, signal: AbortSignal): Promise<string | null> {
     if (!this.#isWatching) {
       this.#isWatching = true;
       void this.#pods.run(signal);
     }
-    // One that has just been created is not seen yet, and perhaps one of the same name still is.
+    // The watch may not have seen a new pod yet, and may still have an earlier one of the same name.
     const seen = this.#pods.get(pod);
     const isSame = uid === null || seen?.metadata.uid === uid;
     const known = seen !== undefined && isSame ? seen : await this.#read(pod);
@@ -48,10 +48,10 @@ export class Pods {
       return await this.#client.request({ method: "GET", path, timeoutMs: READ_TIMEOUT_MS });
     } catch (error) {
       if (error instanceof KubeError && error.isNotFound) {
-        throw new AgentError("UnknownPod", `there is no pod ${pod}`, "nothing is left to be done");
+        throw new AgentError("UnknownPod", `pod ${pod} not found`, "nothing to do");
       }
-      const message = `what pod ${pod} asks for cannot be read: ${(error as Error).message}`;
-      const remedy = "the runtime will try again; one that passes annotations needs no API server";
+      const message = `cannot read the ${ANNOTATION} annotation of pod ${pod}: ${(error as Error).message}`;
+      const remedy = "the runtime retries; a runtime that passes annotations needs no API server";
       throw new AgentError("NotReady", message, remedy);
     }
   }

@@ -1,4 +1,4 @@
-/** The Secrets that this node's sessions name, and no others: read one by one, and now and then again. */
+/** Reads the Secrets that this node's objects name, one by one, and refreshes them. */
 import pMap from "p-map";
 import type { KubeClient } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
@@ -9,9 +9,9 @@ interface SecretObject extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
 }
 
-/** A Secret as last read, or why it could not be. */
+/** A Secret as last read, or the reason why it cannot be read. */
 interface Known {
-  /** Of the keys that are named: their contents. */
+  /** Contents of the keys that objects name; null: not readable. */
   readonly data: Readonly<Record<string, string>> | null;
   readonly problem: string | null;
 }
@@ -19,7 +19,7 @@ interface Known {
 /** Entries by "namespace/name". */
 export type SavedSecrets = readonly (readonly [string, Known])[];
 
-/** True if the value is what `save` returned. @throws TypeError if its shape is quite another */
+/** True if the value has the structure that `save` returns. @throws TypeError if it is not a list of pairs */
 export function isSavedSecrets(value: unknown): value is SavedSecrets {
   return (value as readonly unknown[]).every((item) => {
     const [id, known] = item as readonly unknown[];
@@ -43,7 +43,7 @@ export interface SecretRef {
 
 export class ClusterSecrets {
   readonly #client: KubeClient;
-  /** By "namespace/name". */
+  /** Secrets by "namespace/name". */
   readonly #known = new Map<string, Known>();
   #wanted: ReadonlyMap<string, ReadonlySet<string>> = new Map();
   readonly #reading = new Set<string>();
@@ -55,16 +55,16 @@ export class ClusterSecrets {
   readonly read: SecretReader = (namespace, name, key) => {
     const known = this.#known.get(`${namespace}/${name}`);
     if (known?.data === null || known === undefined) {
-      throw new Error(known?.problem ?? `Secret ${namespace}/${name} has not been read yet`);
+      throw new Error(known?.problem ?? `Secret ${namespace}/${name} is not read yet; retrying`);
     }
     const text = known.data[key];
     if (text !== undefined) return text;
-    throw new Error(`Secret ${namespace}/${name} has no key ${key}; put the cookie's digits there`);
+    throw new Error(`Secret ${namespace}/${name} has no key ${key}; add it`);
   };
 
   /**
-   * Reads those that are named now and were not before, and some of those that were missing; forgets the
-   * others. @returns whether anything is known now that was not
+   * Reads newly named Secrets, and some of the missing ones. Forgets Secrets that are no longer named.
+   * @returns true if a Secret has changed
    */
   async want(refs: Iterable<SecretRef>): Promise<boolean> {
     const wanted = new Map<string, Set<string>>();
@@ -83,12 +83,12 @@ export class ClusterSecrets {
     return this.#readAll([...fresh.map(([id]) => id), ...missing.slice(0, MISSING_AT_ONCE)]);
   }
 
-  /** Reads all of them again. @returns whether any has changed */
+  /** Reads all Secrets again. @returns true if a Secret has changed */
   refresh(): Promise<boolean> {
     return this.#readAll([...this.#wanted.keys()]);
   }
 
-  /** For a restart while the API server is away. */
+  /** Returns the Secrets for the cache. */
   save(): SavedSecrets {
     return [...this.#known].filter(([, { data }]) => data !== null);
   }
@@ -100,7 +100,7 @@ export class ClusterSecrets {
     }
   }
 
-  /** @returns whether any has changed */
+  /** @returns true if a Secret has changed */
   async #readAll(ids: readonly string[]): Promise<boolean> {
     const changed = await pMap([...new Set(ids)], (id) => this.#readOne(id), {
       concurrency: READS_AT_ONCE,
@@ -114,7 +114,7 @@ export class ClusterSecrets {
     const before = JSON.stringify(this.#known.get(id));
     await this.#ask(id);
     this.#reading.delete(id);
-    // It may be named no more.
+    // The Secret may no longer be named.
     if (!this.#wanted.has(id)) this.#known.delete(id);
     return JSON.stringify(this.#known.get(id)) !== before;
   }
@@ -123,7 +123,7 @@ export class ClusterSecrets {
     const [namespace = "", name = ""] = id.split("/");
     try {
       const path = objectPath(SECRETS, name, namespace);
-      // A server that wants to be left alone is asked again the next time.
+      // A throttled request is not repeated here; the next refresh does so.
       const signal = AbortSignal.timeout(READ_TIMEOUT_MS);
       const { data = {} } = await this.#client.get<SecretObject>(path, undefined, signal);
       const keys = [...(this.#wanted.get(id) ?? [])].filter((key) => data[key] !== undefined);
@@ -134,14 +134,14 @@ export class ClusterSecrets {
     }
   }
 
-  /** A server that does not answer has taken nothing back; one that says no has. */
+  /** Keeps the known value if the server did not answer; an error response invalidates it. */
   #note(id: string, error: unknown): void {
     const isAnswer = error instanceof KubeError && !error.isTransient;
     if (!isAnswer && this.#known.get(id)?.data) return;
     const problem =
       error instanceof KubeError && error.isNotFound
-        ? `no Secret ${id}; create it`
-        : `Secret ${id} cannot be read: ${error instanceof Error ? error.message : error}`;
+        ? `Secret ${id} not found; create it`
+        : `cannot read Secret ${id}: ${error instanceof Error ? error.message : error}`;
     this.#known.set(id, { data: null, problem });
   }
 }

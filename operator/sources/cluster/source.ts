@@ -1,4 +1,4 @@
-/** Objects, Secrets and pods from the API server; status to it. */
+/** Reads objects, Secrets and pods from the API server, and writes status to it. */
 import type { Logger } from "pino";
 import { NODE_LABEL, nodeLabel } from "../../api/placement.ts";
 import {
@@ -27,11 +27,11 @@ export interface ClusterOptions {
   readonly client: KubeClient;
   readonly events: EventRecorder;
   readonly nodeName: string;
-  /** Where the cache lies; it holds secrets. */
+  /** Path of the object cache, which holds secrets. */
   readonly cache: string;
-  /** Secrets that have changed are seen after one to two times this. */
+  /** Interval for re-reading Secrets, in milliseconds. A change is seen after one to two intervals. */
   readonly secretsMs: number;
-  /** How long it took from seeing what is to be programmed until it was, in seconds. */
+  /** Receives the time from seeing a version until it is programmed, in seconds. */
   programmed(seconds: number): void;
   readonly log: Logger;
 }
@@ -56,7 +56,7 @@ export class ClusterSource implements ObjectSource {
   #isWhole = false;
   #changed: () => void = () => {};
   readonly #logLimiter = new LogLimiter();
-  /** By kind and key, by performance.now(). */
+  /** Times of performance.now() at which versions were seen, by kind and key. */
   readonly #seenAt = new Map<string, number>();
 
   constructor(options: ClusterOptions) {
@@ -111,7 +111,7 @@ export class ClusterSource implements ObjectSource {
     return { documents, rejections: [], withdrawn, held };
   }
 
-  /** The controller keeps it. */
+  /** Does nothing: the controller stores claims in the status. */
   hold(): null {
     return null;
   }
@@ -120,7 +120,7 @@ export class ClusterSource implements ObjectSource {
     this.#cache.remove();
   }
 
-  /** Others wait for the pass: what takes longer comes with another one. */
+  /** Waits a bounded time, because the reconcile waits. Secrets that arrive later trigger another reconcile. */
   async #readSecrets(refs: readonly SecretRef[]): Promise<void> {
     let isLate = false;
     const reading = this.#secrets.want(refs);
@@ -156,14 +156,14 @@ export class ClusterSource implements ObjectSource {
         timeoutMs: LOOK_UP_TIMEOUT_MS,
       });
       const accepted = status?.conditions?.find(({ type }) => type === "Accepted");
-      if (accepted?.status === "False") return `it is not accepted: ${accepted.message}`;
+      if (accepted?.status === "False") return `not accepted: ${accepted.message}`;
       if (status?.nodeName === undefined) {
-        return "the controller has not accepted it yet; is l2tp-controller running?";
+        return "the controller has not accepted it yet; check that l2tp-controller runs";
       }
-      if (status.nodeName === nodeName) return "it has just come to this node; try again";
+      if (status.nodeName === nodeName) return "just assigned to this node; retry";
       return `its L2tpTunnel ${spec.tunnelRef.name} is on node ${status.nodeName}; run the pod there (spec.nodeName, or nodeSelector kubernetes.io/hostname: ${status.nodeName})`;
     } catch (error) {
-      if (error instanceof KubeError && error.isNotFound) return "there is none of the name";
+      if (error instanceof KubeError && error.isNotFound) return "not found";
       return null;
     }
   }
@@ -206,7 +206,7 @@ export class ClusterSource implements ObjectSource {
     try {
       this.#cache.save({ nodeName, documents, secrets: this.#secrets.save() });
     } catch (error) {
-      log.error({ err: error }, "what is known cannot be kept for a restart");
+      log.error({ err: error }, "cannot write the object cache");
     }
   }
 
@@ -220,7 +220,7 @@ export class ClusterSource implements ObjectSource {
   #failed(error: KubeError): void {
     if (!this.#logLimiter.shouldLog(error.what, error.message)) return;
     const hint = error.isNotFound ? "; are the CustomResourceDefinitions installed?" : "";
-    this.#options.log.warn(`${error.message}${hint}; what runs goes on, and it is tried again`);
+    this.#options.log.warn(`${error.message}${hint}; keeping the current state; retrying`);
   }
 }
 

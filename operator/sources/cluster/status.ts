@@ -1,4 +1,4 @@
-/** The agent's part of its objects' status: by server-side apply, in the background, only on change. */
+/** Writes the agent's part of the objects' status, by server-side apply, in the background, only on change. */
 import type { Logger } from "pino";
 import { sameData } from "../../../l2tp/same-data.ts";
 import { datedCondition } from "../../api/conditions.ts";
@@ -22,18 +22,21 @@ export interface ClusterStatusOptions {
   readonly client: KubeClient;
   readonly events: EventRecorder;
   readonly log: Logger;
-  /** The pass has made the object what it is to be. */
+  /** Called when a reconcile has programmed the object. */
   programmed(kind: Kind, key: string): void;
-  /** The object as the API server has it. */
+  /** Returns the API server's version of the object. */
   find(kind: Kind, key: string): L2tpObject | undefined;
 }
 
 const MANAGER = "l2tp-agent";
 const CONCURRENCY = 8;
 const MAX_PER_SECOND = 100;
-/** Conditions that come and go by others' doing: an Event tells when they go, and when they are back. */
-const OF_PEERS: ReadonlySet<string> = new Set(["Alive", "Redundant"]);
-/** The controller says these. */
+/** Conditions that depend on the peer, and the reason of the Event that reports their recovery. */
+const RECOVERIES: ReadonlyMap<string, string> = new Map([
+  ["Alive", "PeerRecovered"],
+  ["Redundant", "RedundancyRestored"],
+]);
+/** Status fields that the controller writes. */
 const CONTROLLERS = new Set([
   "nodeName",
   "tunnelId",
@@ -51,11 +54,11 @@ interface Wanted {
 export class ClusterStatus implements StatusSink {
   readonly queue: WorkQueue;
   readonly #options: ClusterStatusOptions;
-  /** By "kind key": what the status is to say. */
+  /** The desired status, by "kind key". */
   #wanted = new Map<string, Wanted>();
   readonly #logLimiter = new LogLimiter();
   readonly #applied = new Applied();
-  /** Of the conditions of OF_PEERS, those of which an Event has told that they are gone: "uid type". */
+  /** Conditions of RECOVERIES whose loss an Event has reported: "uid type". */
   readonly #down = new Set<string>();
 
   constructor(options: ClusterStatusOptions) {
@@ -83,7 +86,7 @@ export class ClusterStatus implements StatusSink {
       if (isProgrammed(input)) this.#options.programmed(input.kind, input.key);
       const id = `${input.kind} ${input.key}`;
       const object = this.#options.find(input.kind, input.key);
-      // Not in the cluster any more, or not seen since a restart: nobody to tell.
+      // The object is not in the cluster, or not seen since a restart.
       if (object === undefined) continue;
       wanted.set(id, this.#wantedOf(input, this.#wanted.get(id), object));
     }
@@ -94,13 +97,13 @@ export class ClusterStatus implements StatusSink {
   }
 
   /**
-   * The object has come or changed: somebody may have written what is ours.
-   * @param gone the object as it was, where it is no more
+   * Handles a change of the object: another writer may have changed the agent's part of the status.
+   * @param gone the last version of a deleted object
    */
   check(kind: Kind, key: string, gone: L2tpObject | undefined): void {
     if (gone !== undefined) {
       this.#applied.forget("status", gone.metadata);
-      for (const type of OF_PEERS) this.#down.delete(`${gone.metadata.uid} ${type}`);
+      for (const type of RECOVERIES.keys()) this.#down.delete(`${gone.metadata.uid} ${type}`);
     }
     const id = `${kind} ${key}`;
     if (this.#wanted.has(id) && !this.#isSaid(id)) this.queue.addAfter(id, 1000);
@@ -154,12 +157,12 @@ export class ClusterStatus implements StatusSink {
     this.#tell(object, wanted);
   }
 
-  /** An Event where something has begun to be wrong, or is right again. */
+  /** Records an Event if a condition has become False, or has recovered. */
   #tell(object: L2tpObject, { status }: Wanted): void {
     if (object.metadata.deletionTimestamp !== undefined) return;
     for (const condition of status.conditions) {
       if (condition.type === "Programmed") this.#tellProgrammed(object, condition);
-      else if (OF_PEERS.has(condition.type)) this.#tellOfPeer(object, condition);
+      else if (RECOVERIES.has(condition.type)) this.#tellOfPeer(object, condition);
     }
   }
 
@@ -170,12 +173,14 @@ export class ClusterStatus implements StatusSink {
     this.#options.events.record(object, "Warning", reason, message);
   }
 
-  /** Why it is down may be said otherwise while it is: that is no news. What never was up is not down. */
+  /** Records one Event per loss, whatever reasons follow. A condition that was never True is not lost. */
   #tellOfPeer(object: L2tpObject, { type, status, reason, message }: Condition): void {
     const { events } = this.#options;
     const known = `${object.metadata.uid} ${type}`;
     if (status === "True") {
-      if (this.#down.delete(known)) events.record(object, "Normal", `${type}Again`, message);
+      if (this.#down.delete(known)) {
+        events.record(object, "Normal", RECOVERIES.get(type) ?? type, message);
+      }
     } else if (reason !== "Connecting" && !this.#down.has(known)) {
       this.#down.add(known);
       events.record(object, "Warning", reason, message);
@@ -183,11 +188,11 @@ export class ClusterStatus implements StatusSink {
   }
 
   #failed(id: string, error: unknown): void {
-    // Gone, or changed under our hands: what comes next says so.
+    // The object was deleted or changed meanwhile; its next event triggers another write.
     if (error instanceof KubeError && (error.isNotFound || error.isConflict)) return;
     const message = error instanceof Error ? error.message : String(error);
     if (!this.#logLimiter.shouldLog(id, message)) return;
-    this.#options.log.warn({ object: id }, `status: ${message}; it is tried again`);
+    this.#options.log.warn({ object: id }, `cannot write status: ${message}; retrying`);
   }
 }
 

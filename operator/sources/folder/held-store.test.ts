@@ -33,13 +33,13 @@ function statusFile(kind: string, namespace: string | undefined, accepted: strin
   return { kind, metadata: { name: "lan", namespace }, status: { ...rest, conditions } };
 }
 
-it("remembers over a restart", () => {
+it("stores claims over a restart", () => {
   expect(new HeldStore(folder).held).toEqual(NOTHING_HELD);
   expect(new HeldStore(folder).write(HELD)).toBeNull();
   expect(new HeldStore(folder).held).toEqual(HELD);
 });
 
-it("takes over what an agent had accepted that did not keep this: by the name alone", () => {
+it("reads the claims of an older agent from status files, with the name as Remote End ID", () => {
   writeStatus("a", statusFile("L2tpTunnel", undefined, "True", { tunnelId: 5 }));
   writeStatus("b", statusFile("L2tpSession", "shop", "True", { sessionId: 7 }));
   writeStatus("c", statusFile("L2tpSession", "bakery", "False", {}));
@@ -51,13 +51,13 @@ it("takes over what an agent had accepted that did not keep this: by the name al
     sessions: new Map([["shop/lan", { claims: null, since, id: 7, remoteEndId: "lan" }]]),
   };
   expect(store.held).toEqual(expected);
-  // Only once: sessions that were accepted since then have names of another kind.
+  // Only once: sessions that were accepted later have namespace/name.
   store.write(NOTHING_HELD);
   expect(new HeldStore(folder).held).toEqual(NOTHING_HELD);
 });
 
 it.each(["", "{", "null", "[]", '{"tunnels": []}', '{"tunnels": {}, "sessions": 1}'])(
-  "does not fall over %j, and then calls sessions as their status does",
+  "ignores the file %j, and uses the Remote End IDs of status files",
   (text) => {
     writeFileSync(join(folder, "held.json"), text);
     writeStatus("a", statusFile("L2tpSession", "shop", "True", { remoteEndId: "42" }));
@@ -77,7 +77,7 @@ it.each([
   { claims: 1, since },
   { claims: [1], since },
   { claims: [], since, id: "7" },
-])("leaves out an entry that is none: %j", (entry) => {
+])("ignores an invalid entry: %j", (entry) => {
   const content = { tunnels: { x: entry }, sessions: Object.fromEntries(HELD.sessions) };
   writeFileSync(join(folder, "held.json"), JSON.stringify(content));
   const { tunnels, sessions } = new HeldStore(folder).held;
@@ -85,7 +85,7 @@ it.each([
   expect(sessions).toEqual(HELD.sessions);
 });
 
-it("says when it cannot write, and writes the next time", () => {
+it("returns the error if it cannot write, and writes the next time", () => {
   const store = new HeldStore(folder);
   rmSync(folder, { recursive: true });
   writeFileSync(folder, "");
@@ -93,7 +93,7 @@ it("says when it cannot write, and writes the next time", () => {
   expect(store.held).toBe(HELD);
   rmSync(folder);
   mkdirSync(folder);
-  // A directory in the way is set aside.
+  // A directory of the same name is moved aside.
   mkdirSync(join(folder, "held.json"));
   expect(store.write(HELD)).toBeNull();
   expect(readFileSync(join(folder, "held.json"), "utf8")).toContain("shop/lan");

@@ -1,6 +1,6 @@
 /**
- * Keeps the claims of objects in a file of the state folder, so that no object has what another had
- * before a restart of the node.
+ * Stores the claims of objects in a file of the state folder, so that each object keeps its claims over a restart of
+ * the node.
  */
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -32,7 +32,7 @@ export class HeldStore {
     return this.#held;
   }
 
-  /** @returns what went wrong; it counts until the next start all the same */
+  /** Stores the claims. @returns the error; `held` has the claims until the next start all the same */
   write(held: HeldObjects): Error | null {
     this.#held = held;
     const { tunnels, sessions } = held;
@@ -43,7 +43,7 @@ export class HeldStore {
     const text = `${JSON.stringify(content, null, 2)}\n`;
     if (text === this.#written) return null;
     try {
-      // To the disk: a status that says so may be read by the peer's administrator before a power cut.
+      // Synced to disk: the peer's administrator may use the IDs of the status before a power failure.
       replaceFile(this.#path, text, 0o600, true);
       this.#written = text;
       return null;
@@ -53,7 +53,7 @@ export class HeldStore {
   }
 }
 
-/** Null: there is none that can be read. */
+/** Returns the file's text; null: no file; "": not readable. */
 function readText(path: string): string | null {
   try {
     return readTextFile(path, MAX_FILE_BYTES);
@@ -65,7 +65,7 @@ function readText(path: string): string | null {
 const isObject = (value: unknown): value is Json =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Null: nothing that we have written. */
+/** Returns the stored claims; null: the text is not a file of this store. */
 function parse(text: string | null): HeldObjects | null {
   try {
     const content: unknown = JSON.parse(text ?? "");
@@ -101,9 +101,9 @@ function isHeld(value: unknown): boolean {
 }
 
 /**
- * Reads the status files if there is no such file yet: an older agent accepted objects, and kept no
- * claims. Peers knew its sessions by their names alone.
- * @param isFirst there has never been a file: none is damaged or lost
+ * Returns claims from the status files, if no file has them: an older agent stored no claims, and the Remote End ID of
+ * its sessions was the name without the namespace.
+ * @param isFirst true if there has never been a file, so no file is damaged
  */
 function fromStatus(folder: string, isFirst: boolean): HeldObjects {
   const tunnels = new Map<string, HeldObject>();
@@ -139,7 +139,7 @@ function acceptedSince({ conditions }: Json): string | null {
   return isText(accepted.lastTransitionTime) ? accepted.lastTransitionTime : null;
 }
 
-/** All that can be read. */
+/** Returns all readable status files. */
 function statusFiles(folder: string) {
   const names = readNames(folder).filter((name) => name.endsWith(".json"));
   return names.flatMap((name) => {

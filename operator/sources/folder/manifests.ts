@@ -1,4 +1,4 @@
-/** Manifests in a folder: every YAML file of it, read anew with every pass. */
+/** Manifests of a folder: each reconcile reads every YAML and JSON file. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { watch } from "chokidar";
@@ -8,7 +8,7 @@ import type { Document, Rejection } from "../../resolve/intake.ts";
 const EXTENSION = /\.(ya?ml|json)$/i;
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
 const MAX_FILES = 10_000;
-/** Aliases that multiply into more than this are an attack, not a manifest. */
+/** Bound on the expansion of YAML aliases, against manifests that multiply them. */
 const MAX_ALIASES = 100;
 
 export interface Manifests {
@@ -17,17 +17,17 @@ export interface Manifests {
   readonly rejections: readonly Rejection[];
 }
 
-/** A folder of manifests. What has not changed is not parsed again. */
+/** A folder of manifests. Unchanged files are not parsed again. */
 export class ManifestFolder {
   readonly #path: string;
-  /** By file name, as it was read last. */
+  /** Files of the last read, by name. */
   #known: ReadonlyMap<string, Parsed> = new Map();
 
   constructor(path: string) {
     this.#path = path;
   }
 
-  /** All documents of its YAML and JSON files, by file name. @throws where there is no folder */
+  /** Returns the documents of all YAML and JSON files, ordered by file name. @throws Error if there is no folder */
   read(): Manifests {
     const known = new Map<string, Parsed>();
     const rejections: Rejection[] = [];
@@ -62,7 +62,7 @@ interface Parsed {
 }
 
 function rejectFile(origin: string, reason: string): Rejection {
-  const remedy = "correct it, or delete it; until then nothing that runs is taken away";
+  const remedy = "fix or delete it; until then, running objects are kept";
   return {
     origin,
     kind: undefined,
@@ -73,17 +73,17 @@ function rejectFile(origin: string, reason: string): Rejection {
 
 function readText(path: string): string {
   const stat = statSync(path);
-  // Reading a pipe would wait for who writes to it.
-  if (!stat.isFile()) throw new TypeError("it is not a file");
+  // Reading a pipe would block until it has a writer.
+  if (!stat.isFile()) throw new TypeError("not a regular file");
   const { size } = stat;
   if (size > MAX_FILE_BYTES) throw new RangeError(`larger than ${MAX_FILE_BYTES} bytes`);
-  // A writer that has only got as far as to truncate it has not deleted what was in it.
-  if (size === 0) throw new RangeError("it is empty");
+  // A writer may just have truncated the file, so an empty file does not delete its objects.
+  if (size === 0) throw new RangeError("empty");
   return readFileSync(path, "utf8");
 }
 
 function parseFile(name: string, text: string): Document[] {
-  // An empty stream, or documents: both can be walked.
+  // An empty stream and a list of documents can both be iterated.
   return Array.from(parseAllDocuments(text), (document, index) => {
     const [error] = document.errors;
     if (error !== undefined) throw error;
@@ -92,11 +92,11 @@ function parseFile(name: string, text: string): Document[] {
   });
 }
 
-/** Calls `changed` when something in the folders may have changed. Returns how to stop. */
+/** Calls `changed` after each possible change in the folders. Returns a function that stops watching. */
 export function watchFolders(folders: readonly string[], changed: () => void): () => void {
   const watcher = watch([...folders], { ignoreInitial: true, depth: 3 });
   watcher.on("all", changed);
-  // A folder that cannot be watched is still read by every periodic pass.
+  // Each periodic reconcile still reads a folder that cannot be watched.
   watcher.on("error", () => {});
   return () => void watcher.close();
 }

@@ -1,4 +1,4 @@
-/** Secrets as files: FOLDER/NAMESPACE/NAME/KEY, as a Secret volume would hold them. */
+/** Reads Secrets from files FOLDER/NAMESPACE/NAME/KEY, the layout of a Secret volume. */
 import { readFileSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 import type { SecretReader } from "../../resolve/secret.ts";
@@ -6,25 +6,30 @@ import type { SecretReader } from "../../resolve/secret.ts";
 const MAX_SECRET_BYTES = 4096;
 const NAME = /^[A-Za-z0-9][-._A-Za-z0-9]*$/;
 
+/** Returns a reader of the folder's secret files. */
 export function fileSecrets(folder: string): SecretReader {
   return (namespace, name, key) => {
-    // The names come from manifests: none may lead out of the folder.
+    // Names come from manifests, and must not lead out of the folder.
     for (const part of [namespace, name, key]) {
-      if (!NAME.test(part)) throw new Error(`${JSON.stringify(part)} is no name of a secret`);
+      if (!NAME.test(part))
+        throw new Error(`${JSON.stringify(part)} is not a valid name for a secret file`);
     }
     const path = join(folder, namespace, name, key);
     let stat: Stats;
     try {
       stat = statSync(path);
     } catch {
-      throw new Error(`no secret file ${path}; put the cookie's hexadecimal digits there`);
+      throw new Error(`secret file ${path} not found; create it`);
     }
-    // Reading a pipe would wait for who writes to it.
-    if (!stat.isFile()) throw new Error(`${path} is not a file; put the cookie's digits in one`);
+    // Reading a pipe would block until it has a writer.
+    if (!stat.isFile()) throw new Error(`${path} is not a regular file; replace it with one`);
     if ((stat.mode & 0o077) !== 0) {
-      throw new Error(`${path} is open to others; chmod 600 it`);
+      throw new Error(`${path} must not be accessible by group or others; run chmod 600 ${path}`);
     }
-    if (stat.size > MAX_SECRET_BYTES) throw new Error(`${path} is too large for a cookie`);
+    if (stat.size > MAX_SECRET_BYTES)
+      throw new Error(
+        `${path} is larger than ${MAX_SECRET_BYTES} bytes; store only the cookie or shared secret in it`,
+      );
     return readFileSync(path, "utf8");
   };
 }

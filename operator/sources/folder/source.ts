@@ -1,4 +1,4 @@
-/** Objects from a folder of manifests, status into the state folder. */
+/** Reads objects from a folder of manifests, and writes status into the state folder. */
 import { join } from "node:path";
 import type { HeldObjects } from "../../resolve/held.ts";
 import type { SecretReader } from "../../resolve/secret.ts";
@@ -29,7 +29,7 @@ export class FolderSource implements ObjectSource {
     this.#secretsFolder = secrets ?? join(manifests, "secrets");
     this.#manifests = new ManifestFolder(manifests);
     this.secrets = fileSecrets(this.#secretsFolder);
-    // Before the status is written again: the first start reads there what was accepted before.
+    // Before the status is written: the first start reads the accepted objects from the status files.
     this.#held = new HeldStore(stateFolder);
     this.status = new StatusStore(stateFolder, () => new Date());
   }
@@ -50,7 +50,7 @@ export class FolderSource implements ObjectSource {
     return watchFolders([this.folder, this.#secretsFolder], changed);
   }
 
-  /** There are no pods' annotations but those that the runtime passes. */
+  /** Without a cluster, only the runtime passes annotations. */
   async annotationOf(): Promise<null> {
     return null;
   }

@@ -47,7 +47,7 @@ function input(failures = new Map(), change: object = {}): StatusInput {
   return { kind: "L2tpSession", key: "default/s1", spec: { ...spec, ...change }, status };
 }
 
-it("writes a file for an object, like its status in Kubernetes, and removes it with the object", () => {
+it("writes a status file for an object, and removes it with the object", () => {
   const store = open();
   expect(store.write([input()])).toEqual([]);
   expect(read("l2tpsession.default.s1.json")).toMatchObject({
@@ -69,7 +69,7 @@ it("writes a file for an object, like its status in Kubernetes, and removes it w
   expect(readdirSync(path("."))).toEqual([]);
 });
 
-it("touches nothing while nothing changes, even across a restart", () => {
+it("does not write unchanged files, even across a restart", () => {
   open().write([input()]);
   const inode = () => statSync(path("l2tpsession.default.s1.json")).ino;
   const before = inode();
@@ -94,7 +94,7 @@ it("counts generations of the spec, and keeps the time of the last change of eac
   expect(programmed.lastTransitionTime > accepted.lastTransitionTime).toBe(true);
 });
 
-it("writes anew what half a file was left of", () => {
+it("replaces a truncated file", () => {
   open().write([input()]);
   writeFileSync(path("l2tpsession.default.s1.json"), '{"apiVersion": "l2');
   open().write([input()]);
@@ -102,7 +102,7 @@ it("writes anew what half a file was left of", () => {
 });
 
 describe.each(ODD_FILES)("%s", (_what, make) => {
-  it("in place of a status is replaced, and breaks no other", () => {
+  it("in place of a status file is replaced, and affects no other file", () => {
     const other = { ...input(), key: "default/s2" };
     open().write([input(), other]);
     make(path("l2tpsession.default.s1.json"));
@@ -113,7 +113,7 @@ describe.each(ODD_FILES)("%s", (_what, make) => {
     expect(read("l2tpsession.default.s1.json").status.sessionId).toBe(1);
   });
 
-  it("that comes while the agent runs is replaced by the next pass", () => {
+  it("that appears while the agent runs is replaced by the next write", () => {
     const store = open();
     store.write([input()]);
     make(path("l2tpsession.default.s1.json"));
@@ -121,7 +121,7 @@ describe.each(ODD_FILES)("%s", (_what, make) => {
     expect(read("l2tpsession.default.s1.json").status.sessionId).toBe(1);
   });
 
-  it("left by an interrupted write is removed, or in nobody's way", () => {
+  it("left by an interrupted write is removed, or does not matter", () => {
     mkdirSync(path("."));
     make(path("l2tpsession.default.s1.json.new"));
     const store = open();
@@ -131,7 +131,7 @@ describe.each(ODD_FILES)("%s", (_what, make) => {
     ]);
   });
 
-  it("of an object that is no more is removed, unless it is a directory", () => {
+  it("of a deleted object is removed, unless it is a directory", () => {
     mkdirSync(path("."));
     make(path("l2tpsession.default.gone.json"));
     const isDirectory = lstatSync(path("l2tpsession.default.gone.json")).isDirectory();
@@ -139,7 +139,7 @@ describe.each(ODD_FILES)("%s", (_what, make) => {
     expect(readdirSync(path("."))).toHaveLength(isDirectory ? 1 : 0);
   });
 
-  it("in place of the whole folder is set aside", () => {
+  it("in place of the status folder is moved aside", () => {
     make(path("."));
     if (lstatSync(path(".")).isDirectory()) return;
     const store = open();
@@ -156,7 +156,7 @@ it.each<[string, object]>([
   ["status", {}],
   ["status", { conditions: [null] }],
   ["status", { conditions: [{ type: "Accepted" }] }],
-])("takes nothing from a file whose %s is %j", (field, value) => {
+])("ignores a file whose %s is %j", (field, value) => {
   open().write([input()]);
   const name = "l2tpsession.default.s1.json";
   writeFileSync(path(name), JSON.stringify({ ...read(name), [field]: value }));
@@ -166,7 +166,7 @@ it.each<[string, object]>([
   expect(read(name)).toMatchObject({ metadata: { generation: 1 }, status: { sessionId: 1 } });
 });
 
-it("tells what it was told, where the folder takes no file", () => {
+it("returns the conditions even if the folder cannot be written", () => {
   rmSync(folder, { recursive: true });
   writeFileSync(folder, "x");
   const store = open();
@@ -176,7 +176,7 @@ it("tells what it was told, where the folder takes no file", () => {
   expect(store.write([input()])).toEqual([]);
 });
 
-it("says of a tunnel without a route that it is programmed, and why no frame gets through", () => {
+it("reports a tunnel without a route as programmed, with the reason NoRoute", () => {
   const object = { apiVersion: API_VERSION, kind: "L2tpTunnel", metadata: { name: "t1" } } as const;
   const whole = { ...object, spec: { nodeName: "n" } } as never;
   const made = { object: whole, tunnel: tunnel(), notInKernel: null, underlayMtu: 1500 };
@@ -190,7 +190,7 @@ it("says of a tunnel without a route that it is programmed, and why no frame get
   });
 });
 
-it("says of a refused object whether an earlier version of it still runs", () => {
+it("reports whether the previous version of a refused object stays programmed", () => {
   const refusal = { condition: "Accepted", reason: "Invalid", message: "It cannot be." } as const;
   expect(refusedConditions(refusal, false)).toMatchObject([
     { type: "Accepted", status: "False", reason: "Invalid" },
@@ -198,6 +198,6 @@ it("says of a refused object whether an earlier version of it still runs", () =>
   ]);
   expect(refusedConditions(refusal, true)[1]).toMatchObject({
     reason: "Stale",
-    message: "It cannot be. The version before still runs.",
+    message: "It cannot be. The previous version stays programmed.",
   });
 });

@@ -1,5 +1,5 @@
 /**
- * Status of the objects in the state folder: a file each, replaced as a whole and only on change.
+ * Writes the status of objects into the state folder: a file for each object, replaced atomically and only on change.
  */
 import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, rmSync } from "node:fs";
@@ -12,14 +12,14 @@ import { API_VERSION, type Condition } from "../../api/types.ts";
 import type { Kind, StatusInput, StatusSink } from "../source.ts";
 
 const MAX_FILE_BYTES = 1024 * 1024;
-/** Files of ours, and what interrupted writes of this version and of earlier ones have left. */
+/** Status files, and remains of interrupted writes of this version and earlier ones. */
 const OURS = /\.json(\.new|\.\d+)?$/;
 
 interface StatusFile {
   readonly apiVersion: string;
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string; generation: number };
-  /** A digest, to count generations by: specs may hold cookies. */
+  /** A digest of the spec, to count generations. The spec itself may hold cookies. */
   readonly specDigest: string;
   readonly status: Readonly<Record<string, unknown>> & {
     readonly conditions: readonly Condition[];
@@ -27,7 +27,7 @@ interface StatusFile {
 }
 
 /**
- * A file as it was written: another inode, time or size means that another program has changed it.
+ * A written file. Another inode, time or size means that another program has changed the file.
  */
 interface Written {
   readonly file: StatusFile;
@@ -42,8 +42,7 @@ export class StatusStore implements StatusSink {
   readonly #now: () => Date;
 
   /**
-   * A file that is not one of ours, or not whole, says nothing; it is replaced or removed with the
-   * first write.
+   * Ignores files that are not complete status files. The first write replaces or removes them.
    */
   constructor(stateFolder: string, now: () => Date) {
     this.#folder = join(stateFolder, "status");
@@ -57,14 +56,14 @@ export class StatusStore implements StatusSink {
     }
   }
 
-  /** Conditions with their times, as last said. */
+  /** Returns the last written conditions, with their times. */
   conditionsOf(kind: Kind, key: string): readonly Condition[] {
     return this.#files.get(fileName(kind, key))?.status.conditions ?? [];
   }
 
   /**
-   * Makes the folder say this, and nothing else.
-   * @returns what could not be written, for the log; it is tried again the next time
+   * Writes the status of these objects, and removes all other status files.
+   * @returns the errors, for the log; the next write retries
    */
   write(inputs: readonly StatusInput[]): Error[] {
     this.#files = new Map(
@@ -91,7 +90,7 @@ export class StatusStore implements StatusSink {
     try {
       return readdirSync(this.#folder);
     } catch {
-      // There is none yet, or what is there is set aside by the first write.
+      // The folder does not exist yet, or the first write moves the file of its name aside.
       return [];
     }
   }
@@ -99,7 +98,7 @@ export class StatusStore implements StatusSink {
   #remove(name: string): void {
     const path = join(this.#folder, name);
     this.#written.delete(name);
-    // A directory is not ours, and in the way of no file.
+    // A directory is not a status file, and blocks no file.
     if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) {
       rmSync(path, { force: true });
     }
@@ -140,7 +139,7 @@ export class StatusStore implements StatusSink {
   }
 }
 
-/** Names are checked by then: no slashes but ours, no dots in front. */
+/** Returns the file name. The names in `key` are validated: no other slashes, no leading dots. */
 function fileName(kind: string, key: string): string {
   return `${kind.toLowerCase()}.${key.replace("/", ".")}.json`;
 }
@@ -150,7 +149,7 @@ function stampOf(path: string): string {
   return stat === undefined ? "" : `${stat.ino} ${stat.mtimeMs} ${stat.size}`;
 }
 
-/** As far as anything is made of it. Undefined: it is not one of ours, or not whole. */
+/** Returns a checked status file; undefined: not a complete status file. */
 function readStatusFile(path: string): StatusFile | undefined {
   if (!path.endsWith(".json")) return undefined;
   try {
@@ -163,7 +162,7 @@ function readStatusFile(path: string): StatusFile | undefined {
       file.status.conditions.every(isCondition);
     return isWhole ? file : undefined;
   } catch {
-    // Not JSON, or JSON of another shape.
+    // Not JSON, or another structure.
     return undefined;
   }
 }

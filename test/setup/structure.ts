@@ -86,7 +86,7 @@ function main(): void {
 }
 
 /** The product's own files: no tests, no support of tests. */
-function sourceFiles(): string[] {
+export function sourceFiles(): string[] {
   const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
     cwd: ROOT,
     encoding: "utf8",

@@ -30,7 +30,7 @@ const measured = (work: string) => async (report: Report) =>
   report.addRatio(work, "another", 2, { least: 1 }, "2 against 1");
 
 async function slow(): Promise<void> {
-  throw new Error("waited in vain: passes with nothing to do\nand more", {
+  throw new Error("timed out waiting: passes with nothing to do\nand more", {
     cause: new Error("the agent is busy"),
   });
 }
@@ -50,7 +50,7 @@ it("reports a part that fails in a row, takes the others, and ends with status 1
     ["scale", null],
     ["two", 2],
   ]);
-  const why = "waited in vain: passes with nothing to do: the agent is busy";
+  const why = "timed out waiting: passes with nothing to do: the agent is busy";
   expect(rows()[1]).toMatchObject({ met: false, note: why });
   expect(printed).toMatch(new RegExp(`^scale +- +failed +- +no +${why}$`, "m"));
   expect(printed).toContain(`failed: scale: ${why}\n`);

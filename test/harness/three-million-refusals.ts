@@ -1,6 +1,6 @@
 /**
- * Refuses three million control messages: requests, and messages of a connection with odd numbers.
- * Run with --trace-gc; what is collected between the two lines is what refusing allocates.
+ * Rejects three million control messages: requests, and messages of a connection with wrong sequence numbers.
+ * Run with --trace-gc: collections between the two printed lines are caused by rejecting.
  */
 
 import { type Body, encodeBody, encodeMessage } from "../../l2tp/control/message.ts";

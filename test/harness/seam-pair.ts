@@ -60,7 +60,7 @@ export class SeamPair {
   }
 }
 
-/** Creates a pair for each test of the file, and prints the agents' logs if the test fails. @returns the current pair */
+/** Creates a pair for each test, and prints the agents' logs if the test fails. @returns the current pair */
 export function pairForEach(tree: () => SourceTree): () => SeamPair {
   let pair: SeamPair;
   beforeEach(async () => {

@@ -134,7 +134,7 @@ export class ManagedPair {
     return until("frames cross", () => ping(this.net.a.name, "10.1.0.2"));
   }
 
-  /** Kills and restarts the second end's process. @returns milliseconds from its start until a connection is established */
+  /** Kills and restarts the second end's process. @returns milliseconds until a new connection is established */
   async comeBack(): Promise<number> {
     const { localConnectionId: before } = await controlOf(this.a);
     await this.b.kill();

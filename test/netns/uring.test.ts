@@ -43,7 +43,7 @@ for (const [name, make] of [
   // Simulates a kernel that fails during operation.
   ["after io_uring has failed", () => new Refusing(SIZE)],
 ] as const) {
-  it.skipIf(!hasUring())(`writes and reads ${name}, and says what has failed`, async () => {
+  it.skipIf(!hasUring())(`writes and reads ${name}, and reports failures`, async () => {
     const refusals: number[] = [];
     const batch = new KernelFrameBatch(arena, make(), (errno) => refusals.push(errno));
     for (let call = 0; call < 3; call++) {

@@ -96,9 +96,9 @@ function templates({ flood, connectionId, ns, hostName }: FloodOptions): Templat
     ns: null,
   });
   const all: Record<Exclude<Flood, "all">, Template[]> = {
-    requests: [request("somebody", MARK)],
+    requests: [request("other-peer", MARK)],
     imitations: [request(hostName, MARK)],
-    "one request": [fixed(request("somebody", 77).octets)],
+    "one request": [fixed(request("other-peer", 77).octets)],
     "any number": [template(connectionId, hello, [0, 0x1_0000])],
     "next numbers": [template(connectionId, numbered, [ns, 16])],
     garbage: [

@@ -65,7 +65,7 @@ export class KernelNode {
   readonly datapath = new KernelDatapath();
   readonly links = new NetlinkSocket(NETLINK_ROUTE, null);
 
-  /** What l2tp-cni created. The arguments supply the names and keys, which the kernel does not store. */
+  /** Lists what l2tp-cni created. The arguments supply the names and keys, which the kernel does not store. */
   list(tunnel?: Tunnel, session?: Session) {
     return this.datapath.list({
       sessions: new Map(session === undefined ? [] : [[session.sessionId, session.key]]),

@@ -289,7 +289,7 @@ it("does not change foreign tunnels and sessions, reports conflicts with them, a
   await ip(
     net.a.name,
     ...["l2tp", "add", "session", "tunnel_id", "9", "session_id", "900", "peer_session_id", "900"],
-    ...["cookie", "deadbeef", "name", "theirs"],
+    ...["cookie", "deadbeef", "name", "foreign"],
   );
   const l2tp = L2tpNetlink.open(null);
   const v2 = { tunnelId: 12, peerTunnelId: 12, protocolVersion: 2, encapsulation: "UDP" } as const;

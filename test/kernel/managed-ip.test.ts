@@ -78,7 +78,7 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
       ...{ flood: "requests", encapsulation: "IP", perSecond: 200, seconds: 300 },
       from: { address: b[family], port: 0 },
       to: { address: a[family], port: 0 },
-      ...{ connectionId: 0, ns: 0, hostName: "somebody" },
+      ...{ connectionId: 0, ns: 0, hostName: "other-peer" },
     };
     const flood = new Background();
     try {

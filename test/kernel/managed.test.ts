@@ -174,7 +174,7 @@ describe("a managed tunnel in the kernel", () => {
       ...{ flood: "requests", encapsulation: "UDP", perSecond: 200, seconds: 300 },
       from: { address: net.b.ipv4, port },
       to: { address: net.a.ipv4, port },
-      ...{ connectionId: 0, ns: 0, hostName: "somebody" },
+      ...{ connectionId: 0, ns: 0, hostName: "other-peer" },
     };
     const flood = new Background();
     try {

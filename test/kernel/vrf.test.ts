@@ -91,7 +91,7 @@ function managedObjects(local: Host, remote: Host, isNear: boolean): object[] {
   ]);
 }
 
-/** Moves the underlay device into a VRF, and restores its addresses: the kernel deletes those of IPv6 (vrf_cycle_netdev). */
+/** Moves the underlay device into a VRF, and restores the addresses that the kernel deletes (vrf_cycle_netdev). */
 async function putIntoVrf(host: Host): Promise<void> {
   await ip(host.name, "link", "add", VRF, "type", "vrf", "table", TABLE);
   await ip(host.name, "link", "set", VRF, "up");

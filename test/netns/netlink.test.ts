@@ -63,20 +63,20 @@ describe("links", () => {
     setLink(socket, indexOf("v0"), {
       mac: "02:00:00:00:00:02",
       mtu: 1300,
-      alias: "of ours",
+      alias: "by netlink",
       master: indexOf("br0"),
     });
     setLink(socket, indexOf("v0"), { up: true });
     expect(await shown(netns, "v0")).toMatchObject({
       mtu: 1300,
       address: "02:00:00:00:00:02",
-      ifalias: "of ours",
+      ifalias: "by netlink",
       master: "br0",
       flags: expect.arrayContaining(["UP"]),
     });
     expect(await link(other, "v1")).toMatchObject({ mtu: 1400 });
 
-    await ip(netns, "link", "set", "v0", "nomaster", "alias", "of theirs", "mtu", "1280", "down");
+    await ip(netns, "link", "set", "v0", "nomaster", "alias", "by ip", "mtu", "1280", "down");
     const links = await shownLinks(netns);
     const listed = listLinks(socket);
     expect(
@@ -112,8 +112,8 @@ describe("links", () => {
 
   it("lose their alias if an empty one is set", async () => {
     makePair();
-    setLink(socket, indexOf("v0"), { alias: "of ours" });
-    expect((await shown(netns, "v0"))?.ifalias).toBe("of ours");
+    setLink(socket, indexOf("v0"), { alias: "by netlink" });
+    expect((await shown(netns, "v0"))?.ifalias).toBe("by netlink");
     setLink(socket, indexOf("v0"), { alias: "" });
     expect((await shown(netns, "v0"))?.ifalias).toBeUndefined();
   });

@@ -169,7 +169,7 @@ export class Cluster {
   }
 
   gone(kind: string, name: string, namespace?: string): Promise<boolean> {
-    const what = `${kind} ${name} is gone`;
+    const what = `${kind} ${name} is removed`;
     return until(what, async () => !(await this.find(kind, name, namespace)), PATIENCE_MS);
   }
 

@@ -210,7 +210,10 @@ describe("the fast path", () => {
     await until("the session leaves the fast path", async () => (await fastOf(a)) === false);
     await until("frames cross in the process", () => ping(podA, "10.1.0.2"));
     for (const [agent, remote] of sides()) agent.write("all.yaml", plain(agent.host, remote));
-    await until("it is fast again", async () => (await fastOf(a)) && (await fastOf(b)));
+    await until(
+      "the session is on the fast path again",
+      async () => (await fastOf(a)) && (await fastOf(b)),
+    );
     await until("frames cross", () => ping(podA, "10.1.0.2"));
     await ip(net.a.name, "link", "set", net.a.device, "down");
     await until("the fast path has no route", async () => (await fastOf(a)) === false);
@@ -229,7 +232,7 @@ describe("the fast path", () => {
       "the process is restarted",
       async () => (await a.datapathPid().catch(() => pid)) !== pid,
     );
-    await until("it is fast again", async () => (await fastOf(a)) === true);
+    await until("the session is on the fast path again", async () => (await fastOf(a)) === true);
     await withoutProcesses(() => until("frames cross", () => ping(podA, "10.1.0.2")));
     expect((await link(podA, "net1"))?.ifindex).toBe(before?.ifindex);
   });
@@ -301,7 +304,10 @@ describe("the fast path", () => {
       managedTunnel("t", local, remote, { hello: { interval: "1s", deadAfter: "2s" } }, FAST),
       managedSession("lan", "t"),
     ]);
-    await until("it is fast", async () => (await fastOf(a)) && (await fastOf(b)));
+    await until(
+      "the session is on the fast path",
+      async () => (await fastOf(a)) && (await fastOf(b)),
+    );
     await withoutProcesses(async () => expect(await ping(podA, "10.1.0.2")).toBe(true));
     await b.destroy();
     await until("the carrier is down", async () =>

@@ -1,4 +1,4 @@
-# Every target sets up what it needs; see CONTRIBUTING.md.
+# Each target installs its requirements; see CONTRIBUTING.md.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 PACKAGES := iproute2 iputils-ping
 TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
@@ -6,55 +6,55 @@ TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
 CLUSTER_PACKAGES := $(PACKAGES) qemu-system-x86 procps dpkg-dev patch openssl curl ca-certificates libfaketime
 .PHONY: help demo demo-managed test test-cluster soak bench check generate build image setup clean
 
-help: ## what there is
+help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: ## two nodes in network namespaces, a pseudowire between two pods
+demo: ## show a pseudowire between two pods, on nodes in network namespaces; root
 	@test/setup/install.sh $(PACKAGES) iperf3
 	@$(MAKE) --no-print-directory build
 	@node test/demo/static.ts
 
-demo-managed: ## a tunnel with a backup: its peer is killed, and comes back
+demo-managed: ## show a tunnel with a backup, whose peer is killed and recovers; root
 	@test/setup/install.sh $(PACKAGES)
 	@$(MAKE) --no-print-directory build
 	@node test/demo/managed.ts
 
-test: ## all suites; needs root
+test: ## run all suites except those on Kubernetes; root
 	@test/setup/install.sh $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory build
 	@node test/setup/run-suites.ts unit netns peer seams plain fast kernel
 
-test-cluster: ## the suites on Kubernetes; builds one, the first time
+test-cluster: ## run the suites on Kubernetes; the first run builds a cluster; root
 	@test/setup/install.sh $(CLUSTER_PACKAGES)
 	@$(MAKE) --no-print-directory image
 	@test/setup/cluster-ready.sh
 	@node test/setup/run-suites.ts crds cluster
 
-soak: ## random courses and floods of control connections; sessions that come and go for MINUTES=120; root
+soak: ## test control connections and floods, and recreate sessions for MINUTES=120; root
 	@test/setup/install.sh $(PACKAGES)
 	@node test/soak/control.ts
 	@node test/soak/flood.ts
 	@node test/soak/sessions.ts $(MINUTES)
 
-bench: ## side by side with QEMU and the reference plugins; out/bench.json, docs/bench/
+bench: ## compare with QEMU, other tunnels and reference plugins; write docs/bench/; root
 	@test/setup/install.sh $(TEST_PACKAGES) iperf3 fastd openvpn
 	@$(MAKE) --no-print-directory build
 	@node test/bench/main.ts --docs
 
-check: ## format, lint, types, structure, unit tests; no root
+check: ## check format, lint, types and structure, and run unit tests; no root
 	@test/setup/install.sh
 	biome ci --error-on-warnings .
 	tsc -p .
 	node test/setup/structure.ts
 	vitest run --project unit
 
-generate: ## what is made from crds/, operator/api/rules.ts, cni/ and *.wat
+generate: ## generate files from crds/, operator/api/rules.ts, cni/ and *.wat
 	@test/setup/install.sh
 	@node test/setup/generate.ts
 
-build: dist/l2tp ## dist/l2tp, the CNI plugin in one file
+build: dist/l2tp ## build dist/l2tp, the CNI plugin in one file
 
-image: dist/l2tp ## dist/image.tar, for any container engine
+image: dist/l2tp ## build dist/image.tar, for any container engine
 	@node image/build.ts
 
 dist/l2tp: $(shell find cni files rpc net operator/agent-protocol.ts -name '*.ts' ! -name '*.test.ts') package-lock.json
@@ -62,8 +62,8 @@ dist/l2tp: $(shell find cni files rpc net operator/agent-protocol.ts -name '*.ts
 	@mkdir -p dist
 	@node test/setup/build-cni.ts
 
-setup: ## all Debian and npm packages
+setup: ## install all Debian and npm packages
 	@test/setup/install.sh $(TEST_PACKAGES) $(CLUSTER_PACKAGES) iperf3
 
-clean: ## remove what was built
+clean: ## remove dist/, out/ and node_modules/
 	rm -rf dist out node_modules

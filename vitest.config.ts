@@ -1,8 +1,8 @@
 import { defineConfig } from "vitest/config";
 
 /**
- * Suites that need root, namespaces or other programs run one file after the other. The time is for
- * what hangs: on a busy machine, a test may take ten times as long as on an idle one.
+ * Suites that require root, namespaces or other programs run one file at a time. The timeout is for
+ * hanging tests: on a busy machine, a test can take ten times as long as on an idle one.
  */
 const system = (name: string, timeoutMs: number) => ({
   test: {
@@ -14,17 +14,17 @@ const system = (name: string, timeoutMs: number) => ({
   },
 });
 
-/** Again what carries frames, in another datapath. */
+/** Suites that run again with another datapath. */
 const again = (name: string, timeoutMs: number, include: string[], env: Record<string, string>) => {
   const { test } = system(name, timeoutMs);
   return { test: { ...test, include, env } };
 };
 const CARRYING = "test/netns/{datapath,fuzz}.test.ts";
 
-/** What must be so in both datapaths. */
+/** Files that test both datapaths. */
 const BOTH = "test/netns/{cni-ipam,doctor,packet-capture,pod-interface,routers,tenants}.test.ts";
 
-/** One cluster for all files. */
+/** Suites that share one cluster. */
 const cluster = (name: string, timeoutMs: number) => {
   const { test } = system(name, timeoutMs);
   return { test: { ...test, globalSetup: "test/cluster/setup.ts" } };
@@ -46,11 +46,11 @@ export default defineConfig({
       system("netns", 300_000),
       system("peer", 300_000),
       system("seams", 300_000),
-      // Joins and cuts no frames.
+      // Without segmentation and coalescing.
       again("plain", 300_000, ["test/peer/**/*.test.ts", CARRYING], {
         L2TP_DATAPATH_OFFLOAD: "off",
       }),
-      // Every tunnel that can has the fast path.
+      // With the fast path in all tunnels that support it.
       again("fast", 300_000, ["test/netns/{agent,backup,cni,fuzz,managed,pod-interface}.test.ts"], {
         L2TP_TEST_FAST_PATH: "on",
       }),

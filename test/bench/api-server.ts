@@ -1,6 +1,6 @@
 /**
- * An API server without objects, as a program: lists are empty, watches are silent, and what is written
- * is answered with itself. Argument: the port at 127.0.0.1.
+ * An API server without objects, as a program: lists are empty, watches send no events, and writes are
+ * answered with the written object. Argument: the port at 127.0.0.1.
  */
 import { createServer } from "node:https";
 import { SERVER_CERT, SERVER_KEY } from "../../operator/kube/testdata.ts";

@@ -1,6 +1,6 @@
 import type { TestAgent } from "../harness/agent.ts";
 
-/** Attaches each session to the pod, as l2tp0 and so on, with an address. */
+/** Attaches each session to the pod, as l2tp0, l2tp1, …, with an address. */
 export async function attachAll(
   agent: TestAgent,
   netns: string,

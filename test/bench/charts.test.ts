@@ -15,7 +15,7 @@ const ROWS = [
   figure(WORK, "OpenVPN, no cipher", 20),
 ];
 
-it("puts all sides on one scale, on which the kernel's VXLAN is 1", () => {
+it("scales all sides to the kernel's VXLAN", () => {
   const values = barsOf(WORK, ROWS)?.map(({ side, value }) => [side, value]);
   expect(values).toEqual([
     ["l2tp-cni, fast path", 0.9],
@@ -27,7 +27,7 @@ it("puts all sides on one scale, on which the kernel's VXLAN is 1", () => {
   ]);
 });
 
-it("names each side, has the figure at each bar, and says which way is better", () => {
+it("shows each side's name and figure, and which direction is better", () => {
   const [spec] = CHARTS;
   if (spec === undefined) throw new Error("no chart");
   const picture = drawChart(spec, ROWS) ?? "";

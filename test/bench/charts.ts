@@ -1,16 +1,16 @@
-/** Two charts of a bench's rows, for people in a hurry: throughput, and the processor time that it costs. */
+/** Two charts of a bench's rows: throughput, and processor time a gigabyte. */
 
-/** The part of a row that a chart takes. */
+/** The fields of a row that charts use. */
 export interface Figure {
   readonly work: string;
   readonly against: string;
-  /** Ours over theirs. Null: not measured. */
+  /** l2tp-cni's figure divided by the other side's. Null: not measured. */
   readonly ratio: number | null;
 }
 
 interface Bar {
   readonly side: string;
-  /** A multiple of the kernel's VXLAN, whose own bar is 1. */
+  /** The value relative to the kernel's VXLAN. */
   readonly value: number;
   readonly isOurs: boolean;
 }
@@ -38,10 +38,10 @@ export const CHARTS: readonly ChartSpec[] = [
   },
 ];
 
-/** The rows' suffix for frames on the fast path. */
+/** The suffix of rows with the fast path. */
 const FAST = ", fast path";
 const REFERENCE = "kernel VXLAN";
-/** The key is the name in the rows. */
+/** The key is the side's name in the rows. */
 const RIVALS = {
   "QEMU l2tpv3, UDP": "QEMU l2tpv3",
   "fastd null@l2tp": "fastd, no cipher",
@@ -49,7 +49,7 @@ const RIVALS = {
 } as const;
 
 /**
- * @param rows of one run: a rival's bar is our ratio to VXLAN over our ratio to the rival
+ * @param rows of one run. A rival's bar is l2tp-cni's ratio to VXLAN divided by its ratio to the rival
  * @returns the picture as SVG; null if a row is missing or has no figure
  */
 export function drawChart(spec: ChartSpec, rows: readonly Figure[]): string | null {
@@ -57,7 +57,7 @@ export function drawChart(spec: ChartSpec, rows: readonly Figure[]): string | nu
   return bars === null ? null : draw(spec, bars);
 }
 
-/** @returns a bar for each side, ours first; null if a row is missing or has no figure */
+/** @returns a bar for each side, l2tp-cni's first; null if a row is missing or has no figure */
 export function barsOf(work: string, rows: readonly Figure[]): readonly Bar[] | null {
   const ratio = (name: string, against: string) =>
     rows.find((row) => row.work === name && row.against === against)?.ratio ?? Number.NaN;

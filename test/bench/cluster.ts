@@ -1,7 +1,7 @@
 /**
- * Many agents and sessions against a real API server and a real controller. The agents are simulated:
- * the real source of objects and the real status writer, without a node under them. Run against a
- * cluster of test/kube that is up, with our chart installed:
+ * Many agents and sessions with a real API server and controller. The agents are simulated: they have the
+ * real source of objects and status writer, without a node. Requires a running cluster of test/kube with
+ * the chart installed:
  *
  *   node test/bench/cluster.ts AGENTS SESSIONS
  */
@@ -32,7 +32,7 @@ let agentRequests = 0;
 let made = 0;
 let programmed = 0;
 
-/** A node's agent, as far as the API server can tell. */
+/** An agent that only talks to the API server. */
 class SimulatedAgent {
   readonly #source: ClusterSource;
   readonly #stop: () => void;
@@ -51,7 +51,7 @@ class SimulatedAgent {
     this.#stop = this.#source.watch(() => this.#soon());
   }
 
-  /** Statuses that are still to be written. */
+  /** Number of statuses to write. */
   get depth(): number {
     return this.#source.status.queue.depth;
   }
@@ -80,7 +80,7 @@ class SimulatedAgent {
       type: "Programmed",
       status: "True",
       reason: "Programmed",
-      message: "It is as it is to be.",
+      message: "Programmed by a simulated agent.",
     } as const;
     this.#source.status.write([
       ...objects.map(({ kind, metadata: { name, namespace, generation }, spec }) => ({
@@ -103,7 +103,7 @@ class SimulatedAgent {
   }
 }
 
-/** Of the processes of that name: resident memory in MiB, and processor seconds so far. */
+/** Resident memory in MiB, and processor seconds so far, of the processes of that name. */
 function usage(pattern: string): { MiB: number; seconds: number } {
   const pids = execFileSync("pgrep", ["-f", pattern], { encoding: "utf8" }).trim().split("\n");
   let [MiB, seconds] = [0, 0];
@@ -114,7 +114,7 @@ function usage(pattern: string): { MiB: number; seconds: number } {
       const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
       seconds += (Number(fields[11]) + Number(fields[12])) / 100;
     } catch {
-      // It has ended.
+      // The process has exited.
     }
   }
   return { MiB: Math.round(MiB), seconds };
@@ -190,7 +190,7 @@ async function makeNodes(): Promise<void> {
   await pMap(indices, make, { concurrency: WRITES_AT_ONCE });
 }
 
-/** What a kubelet does: without it nodes are not ready, and the controller doubts what they say. */
+/** Renews the nodes' leases, as a kubelet does: the controller distrusts the status of nodes that are not ready. */
 async function beat(): Promise<void> {
   const spec = { renewTime: new Date().toISOString().replace("Z", "000Z") };
   const renew = (index: number) => {
@@ -207,7 +207,7 @@ async function beat(): Promise<void> {
 
 function progress(what: string): void {
   const at = Math.round((performance.now() - start.at) / 1000);
-  console.error(`${at} s: ${what}; ${made} made, ${programmed} programmed`);
+  console.error(`${at} s: ${what}; ${made} created, ${programmed} programmed`);
 }
 
 async function until(what: string, probe: () => boolean | Promise<boolean>): Promise<void> {
@@ -226,10 +226,10 @@ const crowd: SimulatedAgent[] = [];
 const start = measure();
 for (let index = 0; index < agents; index++) {
   crowd.push(new SimulatedAgent(nodeName(index)));
-  // Nodes do not start in the same moment.
+  // The agents of a cluster do not start simultaneously.
   await new Promise((resolve) => setTimeout(resolve, START_MS));
 }
-await until("agents begin", () => agentRequests >= agents * 4);
+await until("all agents are connected", () => agentRequests >= agents * 4);
 const begun = measure();
 
 const idleFrom = agentRequests;
@@ -246,7 +246,7 @@ const make = async (object: object) => {
 await pMap(toMake, make, { concurrency: WRITES_AT_ONCE });
 const applied = measure();
 const isQuiet = () => crowd.every(({ depth }) => depth === 0);
-await until("all programmed", () => programmed >= agents + sessions && isQuiet());
+await until("all objects are programmed", () => programmed >= agents + sessions && isQuiet());
 const done = measure();
 
 const table = {
@@ -264,14 +264,14 @@ const table = {
 console.log(JSON.stringify(table, null, 2));
 writeFileSync(`${ROOT}out/cluster-scale.json`, `${JSON.stringify(table, null, 2)}\n`);
 
-// One by one: the API server gives up on a whole collection after half a minute.
+// One by one: the API server aborts the deletion of a whole collection after 30 seconds.
 const inReverse = [...toMake].reverse() as KubeObject[];
 await pMap(
   inReverse,
   ({ kind = "", metadata }) => cluster.delete(kind, metadata.name, metadata.namespace),
   { concurrency: WRITES_AT_ONCE },
 );
-await until("all gone", async () => {
+await until("all objects are removed", async () => {
   const query = { labelSelector: NODE_LABEL, limit: "1" };
   const path = "/apis/l2tp.dev/v1alpha1/l2tpsessions";
   const { items } = await cluster.client.get<{ items: KubeObject[] }>(path, query);

@@ -1,4 +1,4 @@
-/** Whole plugin processes, beside those of the reference plugins. */
+/** Compares plugin processes with those of the reference plugins. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import type { Report } from "./report.ts";
 
 const RUNS = 60;
-/** An agent on a node in use has done this before, and the page cache holds all of the plugins. */
+/** Warms up agent and page cache, as on a node in use. */
 const WARM_UP_RUNS = 20;
 
 export async function benchCni(net: TestNet, report: Report): Promise<void> {

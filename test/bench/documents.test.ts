@@ -7,7 +7,7 @@ const read = (path: string) => readFileSync(`${ROOT}${path}`, "utf8");
 const rows = JSON.parse(read(RESULTS)) as Row[];
 const documents = documentsOf(rows, read("README.md"));
 
-it.each([...documents])("%s is what the last bench says", (path, text) => {
+it.each([...documents])("%s equals the output of the last bench", (path, text) => {
   expect(read(path)).toBe(text);
 });
 
@@ -15,7 +15,7 @@ it("has two charts", () => {
   expect([...documents.keys()].filter((path) => path.endsWith(".svg"))).toHaveLength(2);
 });
 
-it("keeps the rest of the README, and refuses one without a place for the table", () => {
+it("keeps the rest of the README, and rejects one without a place for the table", () => {
   const readme = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n";
   const renewed = documentsOf([], readme).get("README.md");
   expect(renewed).toMatch(

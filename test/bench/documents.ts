@@ -1,4 +1,4 @@
-/** Renews what the documentation shows of a bench, from its rows: charts, the report, and the README's table. */
+/** Generates charts, the report and the README's table from a bench's rows. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { CHARTS, drawChart } from "./charts.ts";
@@ -9,7 +9,7 @@ export const RESULTS = "docs/bench/results.json";
 const FOLDER = "docs/bench/";
 const [BEGIN, END] = ["<!-- bench -->", "<!-- /bench -->"];
 
-/** The README's rows. `fast`: there is one of the fast path. */
+/** The README's rows. `fast`: the bench has a row with the fast path. */
 const SUMMARY = [
   { title: "TCP, one flow", better: "more", work: "TCP, 1 flow", against: "kernel VXLAN" },
   { title: "TCP, one flow", better: "more", work: "TCP, 1 flow", against: "QEMU l2tpv3, UDP" },
@@ -39,7 +39,7 @@ const SUMMARY = [
   },
 ] as const;
 
-/** @returns by the path from the root, what each file is to hold; charts without their rows are left out */
+/** @returns the content of each file, by its path from the root; charts without their rows are omitted */
 export function documentsOf(rows: readonly Row[], readme: string): ReadonlyMap<string, string> {
   const charts = CHARTS.flatMap((spec): [string, string][] => {
     const picture = drawChart(spec, rows);
@@ -53,7 +53,7 @@ export function documentsOf(rows: readonly Row[], readme: string): ReadonlyMap<s
   ]);
 }
 
-/** Writes them. @throws if the README has no place for the table */
+/** Writes the files. @throws Error if the README has no place for the table */
 export function renewDocuments(rows: readonly Row[]): void {
   const documents = documentsOf(rows, readFileSync(`${ROOT}README.md`, "utf8"));
   for (const [path, text] of documents) writeFileSync(`${ROOT}${path}`, text);
@@ -78,7 +78,7 @@ function summary(rows: readonly Row[]): string {
   return [head, "|---|---|---|---|---|", ...lines].join("\n");
 }
 
-/** All rows, as `make bench` prints them. */
+/** The report page with all rows. */
 export function report(rows: readonly Row[]): string {
   const lines = rows.map(({ work, against, ratio, bound, met, note }) => {
     const goal = bound.least === undefined && bound.most === undefined ? "–" : describeBound(bound);

@@ -1,5 +1,5 @@
 /**
- * A managed tunnel while control messages come in the peer's name, beside the same flood to an
+ * Compares a managed tunnel during a flood of control messages with the same tunnel during a flood to an
  * unread port.
  */
 
@@ -29,7 +29,7 @@ const UDP_BYTES = 1300;
 const SIGNED = { secrets: ["733363726574"], ...DEFAULT_PAUSES };
 const UNDER = `${FLOOD_PER_SECOND / 1000},000 control messages/s`;
 
-/** On hosts of its own, which are flooded. */
+/** Creates its own hosts, which are flooded. */
 export async function benchFlood(_: TestNet, report: Report): Promise<void> {
   for (const wire of WIRES) {
     const pair = await ManagedPair.create(wire, SIGNED);
@@ -45,7 +45,7 @@ export async function benchFlood(_: TestNet, report: Report): Promise<void> {
   await benchOther(report);
 }
 
-/** Begins a flood. @returns ends it */
+/** Starts a flood. @returns a function that ends the flood */
 type Begin = (pair: ManagedPair) => Promise<() => Promise<void>>;
 
 const floodPeer: Begin = async (pair) => {
@@ -78,7 +78,7 @@ interface Iperf {
   };
 }
 
-/** Gbit/s that reach the flooded host. */
+/** Throughput to the flooded host, in Gbit/s. */
 async function throughput(net: TestNet, ...args: string[]): Promise<number> {
   const command = ["iperf3", "-c", "10.1.0.1", "-J", "-t", String(SECONDS), ...args];
   const { end } = JSON.parse(await run(inside(net.b.name, ...command))) as Iperf;
@@ -87,7 +87,7 @@ async function throughput(net: TestNet, ...args: string[]): Promise<number> {
 
 const WORK: readonly (readonly [string, readonly string[]])[] = [
   ["TCP", []],
-  // More than gets through.
+  // More than the wire carries.
   ["UDP", ["-u", "-b", "1G", "-l", String(UDP_BYTES)]],
 ];
 
@@ -120,7 +120,7 @@ async function benchComeBack(pair: ManagedPair, report: Report, over: string): P
   report.add(work, "without", [flooded, usual], { most: 3 }, "ms");
 }
 
-/** Sets up a tunnel to another host while one is flooded. */
+/** Measures the set-up of a tunnel to another host while one is flooded. */
 async function benchOther(report: Report): Promise<void> {
   const pair = await ManagedPair.create(WIRES[0] as Wire, SIGNED);
   const { a, net } = pair;

@@ -1,4 +1,4 @@
-/** The kernel data plane, in the virtual machine: programmed beside ip -batch, and at scale. */
+/** The kernel datapath, in the virtual machine: programming compared with ip -batch, and at scale. */
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
@@ -11,12 +11,12 @@ import { until } from "../harness/wait.ts";
 import { passes, passesAtRest } from "./passes.ts";
 import { median, type Report, type Row } from "./report.ts";
 
-/** Linux 6.12: it deletes a thousand sessions in seconds, where 6.1 takes half a minute. */
+/** Linux 6.12 deletes a thousand sessions in seconds; 6.1 takes half a minute. */
 const RELEASE = "trixie";
 const RUNS = 5;
 const BATCH = 1000;
 const IDLE_PASSES = 5;
-/** What grows, and by how much: sessions in one tunnel, and tunnels of one session. */
+/** The two scales: sessions in one tunnel, and tunnels with one session. */
 const SHAPES = [
   { name: "sessions in one tunnel", counts: [1250, 5000], perTunnel: 5000 },
   { name: "tunnels of one session", counts: [250, 1000], perTunnel: 1 },
@@ -26,15 +26,15 @@ const SECONDS = 2;
 
 export async function benchKernel(_net: TestNet, report: Report): Promise<void> {
   if (process.env.KERNEL_VM !== undefined) return benchInside(report);
-  if (!setUpVm(RELEASE)) throw new Error("the virtual machine cannot be set up here");
-  console.log("The kernel data plane, in a virtual machine: some minutes, emulated");
+  if (!setUpVm(RELEASE)) throw new Error("cannot set up the virtual machine");
+  console.log("The kernel datapath, in an emulated virtual machine: this takes minutes");
   const command = ["node", "test/bench/main.ts", "kernel", "--out", "out/bench-kernel"];
   rmSync(FILE, { force: true });
   const { status } = await runInVm(RELEASE, command, (text) => process.stderr.write(text));
-  // Those that were measured before it ended, however it ended.
+  // Keep the rows that were measured before the machine ended.
   const rows = existsSync(FILE) ? (JSON.parse(readFileSync(FILE, "utf8")) as Row[]) : [];
   report.take(rows);
-  // Rows that say what failed are why it ended so.
+  // Failed rows already explain the status.
   if (status === 0 || rows.some(({ ratio }) => ratio === null)) return;
   throw new Error(`the bench in the virtual machine ended with status ${status}`);
 }
@@ -45,7 +45,7 @@ async function benchInside(report: Report): Promise<void> {
   await report.attempt("traffic", () => traffic(report));
 }
 
-/** Sessions in one tunnel, as many a second as can be. */
+/** Measures the rate at which sessions in one tunnel are programmed. */
 async function programming(report: Report): Promise<void> {
   const net = await TestNet.create({ aIsInitial: true });
   const node = new KernelNode();
@@ -137,7 +137,7 @@ async function growth(
   }
 }
 
-/** A whole agent, from its start. */
+/** Measures an agent from its start. */
 async function grown(count: number, perTunnel: number): Promise<Growth> {
   const net = await TestNet.create({ aIsInitial: true });
   const agent = new TestAgent(net.a);
@@ -176,7 +176,7 @@ function writeManifests(
   }
 }
 
-/** One pair of pods, joined by the kernel and by userspace: emulated, the figures only rank. */
+/** Compares the kernel and the userspace datapath by a pair of pods. Emulated, the figures only rank. */
 async function traffic(report: Report): Promise<void> {
   const net = await TestNet.create({ aIsInitial: true });
   const background = new Background();
@@ -249,7 +249,7 @@ async function attachBoth(
   }
 }
 
-/** Gigabits a second. */
+/** Throughput in Gbit/s. */
 async function throughput(pod: string, address: string): Promise<number> {
   const output = await run(
     inside(nameOf(pod), "iperf3", "-J", "-c", address, "-t", String(SECONDS)),
@@ -258,7 +258,7 @@ async function throughput(pod: string, address: string): Promise<number> {
   return end.sum_received.bits_per_second / 1e9;
 }
 
-/** Milliseconds. */
+/** Median round trip in milliseconds. */
 async function roundTrip(pod: string, address: string): Promise<number> {
   const output = await run(inside(nameOf(pod), "ping", "-q", "-c", "100", "-i", "0.005", address));
   return Number(/= [\d.]+\/([\d.]+)\//.exec(output)?.[1]);

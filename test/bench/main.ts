@@ -1,11 +1,11 @@
 /**
- * `make bench`: our datapath beside QEMU's l2tpv3, our CNI plugin beside the reference ones, many
- * sessions beside few, and the kernel data plane beside ip(8); in one run, alternating. Ratios of
- * medians; absolute numbers say little about another machine. A part that fails is a row that says
- * why; the others go on, and the exit status is 1. Arguments: which of cni, memory, traffic, scale,
- * managed, flood and kernel, all where there is none; `--out FOLDER` for the files; `--before FOLDER`
- * compares the memory with that of another checkout; `--docs` renews docs/bench/ and the README's table
- * when all parts have been measured.
+ * `make bench`: compares the datapath with QEMU's l2tpv3 and others, the CNI plugin with the reference
+ * plugins, many sessions with few, and the kernel datapath with ip(8), alternating in one run. The results
+ * are ratios of medians, since absolute numbers depend on the machine. A failed part is a row with its
+ * error; the other parts run, and the exit status is 1. Arguments: some of cni, memory, traffic, scale,
+ * managed, flood and kernel (default: all); `--out FOLDER` for the files; `--before FOLDER` compares the
+ * memory with that of another checkout; `--docs` writes docs/bench/ and the README's table if all parts
+ * succeed.
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -21,7 +21,7 @@ import { type Report, type Row, takeParts } from "./report.ts";
 import { benchScale } from "./scale.ts";
 import { benchTraffic } from "./traffic/traffic.ts";
 
-/** Processes first: shared machines slow down after minutes of traffic. */
+/** The order matters: shared machines slow down after minutes of traffic. */
 const PARTS = {
   cni: benchCni,
   memory: benchMemory,
@@ -43,7 +43,7 @@ const { positionals: asked, values } = parseArgs({
 });
 const unknown = asked.find((name) => !Object.hasOwn(PARTS, name));
 if (unknown !== undefined) {
-  console.error(`no bench ${unknown}; there are ${Object.keys(PARTS).join(", ")}`);
+  console.error(`unknown part ${unknown}; use ${Object.keys(PARTS).join(", ")}`);
   process.exit(2);
 }
 cleanUpWhenInterrupted();
@@ -62,5 +62,5 @@ process.exitCode = await takeParts(
 );
 if (values.docs && asked.length === 0 && process.exitCode === 0) {
   renewDocuments(JSON.parse(readFileSync(`${values.out}/bench.json`, "utf8")) as Row[]);
-  console.log("Renewed docs/bench/ and the README's table");
+  console.log("Wrote docs/bench/ and the README's table");
 }

@@ -1,4 +1,4 @@
-/** Control connections: how fast many are set up, what they cost, and how soon a dead peer is stood in for. */
+/** Control connections: set-up rate, cost, and time to fail over from a dead peer. */
 import type { Change } from "../../datapath/datapath.ts";
 import type { Endpoint, Session, Tunnel } from "../../model/model.ts";
 import {
@@ -19,7 +19,7 @@ const MANY = 1000;
 const FEW = 100;
 const HELLO_MS = 10_000;
 const WATCHED_SECONDS = 20;
-/** Of the peers, which all live on one host. */
+/** The prefix of the peers' addresses, all on one host. */
 const PEERS = "10.9";
 
 export async function benchManaged(net: TestNet, report: Report): Promise<void> {
@@ -33,7 +33,7 @@ const peer = (index: number): Endpoint => ({
   port,
 });
 
-/** What a hub with so many peers is told; or all of its peers, which wait for it. */
+/** The changes that program a hub with `count` peers, or all of its peers, which wait for the hub. */
 function changes(hub: Host, count: number, isHub: boolean, isManaged: boolean): Change[] {
   return Array.from({ length: count }, (_, number) => number + 1).flatMap((index): Change[] => {
     const [local, remote] = [{ address: hub.ipv4, port }, peer(index)];
@@ -97,7 +97,7 @@ async function benchMany({ a, b }: TestNet, report: Report): Promise<void> {
   report.add(`memory with ${MANY} managed tunnels`, "static", [[managed], [others]], {}, "MiB");
 }
 
-/** A hub with its peers, when all of it stands. */
+/** Sets up a hub with its peers, and waits until all sessions are established. */
 async function setUp(a: Host, b: Host, count: number, isManaged: boolean) {
   const [hub, peers] = [new TestDatapath(a), new TestDatapath(b)];
   for (const each of [hub, peers]) await each.start();
@@ -106,7 +106,7 @@ async function setUp(a: Host, b: Host, count: number, isManaged: boolean) {
   const [before, began] = [processorSeconds([pid]), performance.now()];
   await hub.apply(...changes(a, count, true, isManaged));
   await until(
-    `${count} sessions are there`,
+    `${count} sessions are established`,
     async () => {
       const { sessions } = await hub.list();
       return sessions.every(({ control }) => !isManaged || control?.phase === "established");
@@ -194,13 +194,13 @@ async function failOver(net: TestNet): Promise<{ missedMs: number; pausedMs: num
           device: { netns: null, name: "tap0" },
         },
       );
-      // Behind both hubs there is the same host.
+      // The same host is behind both hubs.
       await ip(name, "link", "set", "tap0", "address", `02:00:00:00:00:0${isSpoke ? 1 : 2}`);
       await ip(name, "addr", "add", `10.1.0.${isSpoke ? 1 : 2}/24`, "dev", "tap0");
       await ip(name, "link", "set", "tap0", "up");
     }
     const control = async () => (await spoke.list()).tunnels[0]?.control;
-    await until("both are there", async () =>
+    await until("the hub and the backup are connected", async () =>
       (await control())?.paths.every(({ state }) => state === "established"),
     );
     let log = "";
@@ -208,14 +208,17 @@ async function failOver(net: TestNet): Promise<{ missedMs: number; pausedMs: num
     pinging.start(inside(net.a.name, ...ping), (text) => {
       log += text;
     });
-    await until("pings come back", () => pingReturns(log).length > 100);
+    await until("pings are answered", () => pingReturns(log).length > 100);
     process.kill(await primary.pid(), "SIGKILL");
     const killed = Date.now();
-    await until("it is missed", async () => (await control())?.paths[0]?.state !== "established");
+    await until(
+      "the hub is detected as down",
+      async () => (await control())?.paths[0]?.state !== "established",
+    );
     const missedMs = Date.now() - killed;
-    // What comes back at once had left before.
+    // Early replies belong to pings sent before.
     const settled = killed + 5000 * PING_SECONDS;
-    const first = await until("the backup carries", () =>
+    const first = await until("the backup forwards", () =>
       pingReturns(log).find(({ at }) => at > settled),
     );
     return { missedMs, pausedMs: first.at - killed };

@@ -1,4 +1,4 @@
-/** The memory of a node's processes on a cluster without objects: agent, datapath and installer. */
+/** The memory of agent, datapath and installer on a cluster without objects. */
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,14 +16,14 @@ const API_PORT = 6443;
 const PAGES = "127.0.0.1:9402";
 const TURNS = 3;
 const REST_MS = 60_000;
-/** A process that has started for the first time leaves its compiled modules to the next. */
+/** The first start fills the cache of compiled modules for later starts. */
 const FIRST_MS = 10_000;
 const PROBE_MS = 5000;
-/** Half of what it was (6.0) while each process loaded Kubernetes' client library and a compiler. */
+/** Half of the ratio (6.0) when each process loaded Kubernetes' client library and a compiler. */
 const MOST_IDLE = 2.9;
 const MOST_BEFORE = 0.5;
 
-/** An earlier version has no script for it. */
+/** Earlier versions have no script for the installer. */
 const INSTALLER = "operator/install/main.ts";
 
 /** @param before the root of another checkout to compare with */
@@ -94,7 +94,7 @@ async function measure(host: string, tree: string, restMs: number): Promise<numb
     }
     return uniqueMebibytes(pids);
   } finally {
-    // The agent and the installer leave their compiled modules when they are told to stop.
+    // Agent and installer write their compiled modules on SIGTERM.
     await processes.stopAll("SIGTERM");
     rmSync(folder, { recursive: true });
   }
@@ -119,7 +119,7 @@ function writeKubeconfig(folder: string): string {
 const page = async (host: string, name: string): Promise<string> =>
   (await tryRun(inside(host, "curl", "--silent", "--fail", `http://${PAGES}/${name}`))).stdout;
 
-/** Processes that load nothing and do nothing. */
+/** Measures idle Node processes. */
 async function measureIdle(): Promise<number> {
   const processes = new Background();
   try {

@@ -1,4 +1,4 @@
-/** What an agent's log, at level debug, says of its passes. */
+/** Reads reconciles ("passes") from an agent's log at level debug. */
 import type { TestAgent } from "../harness/agent.ts";
 import { until } from "../harness/wait.ts";
 
@@ -7,12 +7,12 @@ export interface Pass {
   readonly milliseconds?: number;
 }
 
-/** The longest that one pass may take: a machine that is slow is slow in each of them. */
+/** The longest time of one pass, on a slow machine. */
 const SLOWEST_PASS_MS = 1_200_000;
-/** An agent that still has something to do after so many never comes to rest. */
+/** The number of passes after which an agent must be idle. */
 const MOST_PASSES = 200;
 
-/** Of a log to which other programs may write, and whose last line may be half there. */
+/** @param log may have lines of other programs, and an incomplete last line */
 export function passes({ log }: Pick<TestAgent, "log">): Pass[] {
   const whole = log.slice(0, log.lastIndexOf("\n") + 1).split("\n");
   return whole.flatMap((line) => {
@@ -26,22 +26,22 @@ export function passes({ log }: Pick<TestAgent, "log">): Pass[] {
 }
 
 /**
- * Waits for so many passes with nothing to do, for as long as passes come.
- * @returns how long each of them took, in milliseconds
- * @throws Error when the agent has ended, makes no pass, or never comes to rest
+ * Waits for `count` passes without actions.
+ * @returns the duration of each, in milliseconds
+ * @throws Error if the agent exits, makes no pass, or never becomes idle
  */
 export async function passesAtRest(agent: TestAgent, count: number): Promise<number[]> {
   for (;;) {
     const all = timedPasses(agent);
     const idle = all.filter(({ actions }) => actions === 0);
     if (idle.length >= count) return idle.map(({ milliseconds }) => milliseconds);
-    if (agent.hasEnded) throw new Error(`the agent has ended: ${agent.log.slice(-1000)}`);
+    if (agent.hasEnded) throw new Error(`the agent has exited: ${agent.log.slice(-1000)}`);
     if (all.length > MOST_PASSES) {
       const last = all.slice(-count).map(({ actions }) => actions);
       throw new Error(`no rest after ${all.length} passes; the last ones had ${last} actions`);
     }
     await until(
-      `another pass after ${all.length}, ${idle.length} of them with nothing to do`,
+      `another pass after ${all.length}, ${idle.length} of them without actions`,
       () => agent.hasEnded || timedPasses(agent).length > all.length,
       SLOWEST_PASS_MS,
     );

@@ -1,19 +1,19 @@
-/** What processes take of the machine. */
+/** Memory and processor time of processes. */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** Of all our machines. */
+/** The page size of x86-64 and arm64. */
 const PAGE_BYTES = 4096;
 
-/** Mebibytes of memory, of all of them together. */
+/** The sum of the processes' resident memory, in mebibytes. */
 export function residentMebibytes(pids: readonly number[]): number {
   const pages = pids.map((pid) => Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]));
   return (pages.reduce((sum, count) => sum + count, 0) * PAGE_BYTES) / 2 ** 20;
 }
 
 /**
- * Mebibytes that all of them together take: the anonymous memory of each, and the pages of each file
- * once, as many as the process that uses most of them has. Other processes that use the same files
- * make no difference, unlike in the kernel's own proportional figure (Pss).
+ * Memory of all processes together, in mebibytes: the anonymous memory of each, and each file's pages
+ * once (the largest resident part of any of the processes). Unlike the kernel's proportional figure
+ * (Pss), this does not depend on other processes that use the same files.
  */
 export function uniqueMebibytes(pids: readonly number[]): number {
   let anonymous = 0;
@@ -42,14 +42,14 @@ function mappingsOf(pid: number) {
   }));
 }
 
-/** The part of a processor that they take in the seconds to come. */
+/** Measures the processes' share of a processor over the next `seconds`. */
 export async function processorShare(pids: readonly number[], seconds: number): Promise<number> {
   const before = processorSeconds(pids);
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   return (processorSeconds(pids) - before) / seconds;
 }
 
-/** Seconds of a processor that they have had, with all their threads. */
+/** Processor time of the processes so far, with all threads, in seconds. */
 export function processorSeconds(pids: readonly number[]): number {
   const nanoseconds = pids.flatMap((pid) =>
     readdirSync(`/proc/${pid}/task`).map((task) =>

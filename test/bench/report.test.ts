@@ -30,12 +30,12 @@ const measured = (work: string) => async (report: Report) =>
   report.addRatio(work, "another", 2, { least: 1 }, "2 against 1");
 
 async function slow(): Promise<void> {
-  throw new Error("waited in vain: passes with nothing to do\nand more", {
+  throw new Error("timed out waiting: passes with nothing to do\nand more", {
     cause: new Error("the agent is busy"),
   });
 }
 
-it("reports a part that fails in a row, takes the others, and ends with status 1", async () => {
+it("reports a failed part in a row, runs the others, and exits with status 1", async () => {
   const status = await takeParts(
     [
       ["before", measured("one")],
@@ -50,13 +50,13 @@ it("reports a part that fails in a row, takes the others, and ends with status 1
     ["scale", null],
     ["two", 2],
   ]);
-  const why = "waited in vain: passes with nothing to do: the agent is busy";
+  const why = "timed out waiting: passes with nothing to do: the agent is busy";
   expect(rows()[1]).toMatchObject({ met: false, note: why });
   expect(printed).toMatch(new RegExp(`^scale +- +failed +- +no +${why}$`, "m"));
   expect(printed).toContain(`failed: scale: ${why}\n`);
 });
 
-it("names a measurement inside of a part, and keeps what the part measured before and after", async () => {
+it("names a failed measurement inside of a part, and keeps the part's other rows", async () => {
   const part = async (report: Report) => {
     await report.attempt("250 sessions", () => measured("small")(report));
     await report.attempt("500 sessions", slow);
@@ -70,21 +70,21 @@ it("names a measurement inside of a part, and keeps what the part measured befor
   ]);
 });
 
-it("takes a ratio of nothing for a failure", async () => {
+it("treats an undefined ratio as a failure", async () => {
   const part = async (report: Report) =>
     report.add("ping", "another", [[], [1]], { most: 1 }, "ms");
   expect(await takeParts([["traffic", part]], folder)).toBe(1);
   expect(works()).toEqual([["ping", null]]);
 });
 
-it("ends with status 0 when all is measured, even what misses its bound", async () => {
+it("exits with status 0 if everything is measured, even if a bound is missed", async () => {
   const part = async (report: Report) =>
     report.addRatio("one", "another", 0.5, { least: 1 }, "1 against 2");
   expect(await takeParts([["part", part]], folder)).toBe(0);
   expect(rows()).toMatchObject([{ ratio: 0.5, met: false }]);
 });
 
-it("has the rows so far in its files while a part is under way, and none of an earlier run", async () => {
+it("writes the rows so far while a part runs, and no rows of an earlier run", async () => {
   writeFileSync(join(folder, "bench.json"), '[{"work":"yesterday"}]');
   const seen: unknown[] = [];
   await takeParts(

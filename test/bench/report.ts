@@ -7,15 +7,15 @@ import { CHARTS, drawChart } from "./charts.ts";
 export interface Row {
   readonly work: string;
   readonly against: string;
-  /** Ours over theirs, of medians of one run. Null: not measured, and the note says why. */
+  /** l2tp-cni's median divided by the other side's, of one run. Null: not measured; the note has the reason. */
   readonly ratio: number | null;
   readonly bound: Bound;
   readonly met: boolean;
-  /** What was measured, for whoever wants to know; it says little about another machine. */
+  /** The measured values, which depend on the machine. */
   readonly note: string;
 }
 
-/** What the ratio must be; nothing: it may be what it likes. */
+/** Limits of the ratio; without fields: no limit. */
 export interface Bound {
   readonly least?: number;
   readonly most?: number;
@@ -27,24 +27,24 @@ export const median = (values: readonly number[]): number =>
 export class Report {
   readonly #rows: Row[] = [];
   readonly #folder: string;
-  /** The attempts that are under way, the outermost first. */
+  /** The running attempts, the outermost first. */
   readonly #attempts: string[] = [];
 
-  /** @param folder for the files, which are up to date after each row */
+  /** @param folder for the files, which are written after each row */
   constructor(folder: string) {
     this.#folder = folder;
     mkdirSync(folder, { recursive: true });
-    // Rows of an earlier run would be taken for this one's if it ended at once.
+    // Without this, a run that fails at once would leave the rows of an earlier run.
     const files = ["bench.json", ...CHARTS.map(({ file }) => file)];
     for (const file of files) rmSync(`${folder}/${file}`, { force: true });
   }
 
-  /** Rows of what could not be measured. */
+  /** Rows without a measurement. */
   get failed(): readonly Row[] {
     return this.#rows.filter(({ ratio }) => ratio === null);
   }
 
-  /** Takes a part of the work. If it fails, a row says so, and the caller goes on. */
+  /** Runs a part of the work. A failure becomes a row, and is not thrown. */
   async attempt(part: string, work: () => Promise<void>): Promise<void> {
     this.#attempts.push(part);
     try {
@@ -70,7 +70,7 @@ export class Report {
   }
 
   addRatio(work: string, against: string, ratio: number, bound: Bound, note: string): void {
-    // A median of nothing, or a division by zero.
+    // The median of no values, or a division by zero.
     if (!Number.isFinite(ratio)) {
       this.#put({ work, against, ratio: null, bound, met: false, note: `no figure: ${note}` });
       return;
@@ -105,9 +105,9 @@ export class Report {
 }
 
 /**
- * Takes the parts one after the other, whether or not those before have failed.
+ * Runs the parts in order, also after failures.
  * @param folder for the files
- * @returns the exit status: 1 when something could not be measured
+ * @returns the exit status: 1 if a measurement failed
  */
 export async function takeParts(
   parts: readonly (readonly [name: string, work: (report: Report) => Promise<void>])[],

@@ -1,4 +1,4 @@
-/** Many sessions on one node: from nothing, and with nothing to do. */
+/** Many sessions on one node: the first reconcile, and idle ones. */
 import { deleteLink, listLinks } from "../../linux/netlink/link.ts";
 import { NETLINK_ROUTE, NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -37,7 +37,7 @@ export async function benchScale(_net: TestNet, report: Report): Promise<void> {
   const [small, large] = [SESSIONS[0], SESSIONS.at(-1)].map((wanted) =>
     scales.find(({ sessions }) => sessions === wanted),
   );
-  // Its own row says why one is missing.
+  // A missing result has a row with its error.
   if (small === undefined || large === undefined) return;
   const times = large.sessions / small.sessions;
   for (const [work, figure] of [
@@ -53,7 +53,7 @@ export async function benchScale(_net: TestNet, report: Report): Promise<void> {
 
 const mebibytes = (count: number) => `${Math.round(count)} MiB`;
 
-/** Each session with its device, an address on it, and all of them in one pod. */
+/** Measures sessions that are all attached to one pod, each with an address. */
 async function measure(sessions: number): Promise<Scale> {
   const net = await TestNet.create();
   const agent = new TestAgent(net.a);
@@ -62,7 +62,7 @@ async function measure(sessions: number): Promise<Scale> {
     await agent.start();
     const pod = await net.addPod("all");
     await attachAll(agent, pod, keys);
-    // From here on nothing is there but what is to be: files, and a pod that waits.
+    // Keep the manifests and the attachments only: the next agent programs everything.
     const datapath = await agent.datapathPid();
     await agent.kill();
     process.kill(datapath, "SIGKILL");
@@ -84,7 +84,7 @@ async function measure(sessions: number): Promise<Scale> {
   }
 }
 
-/** Returns the keys of the sessions. */
+/** @returns the keys of the sessions */
 function writeManifests(agent: TestAgent, { a, b }: TestNet, sessions: number): string[] {
   const keys: string[] = [];
   for (let id = 1; id <= sessions / SESSIONS_PER_TUNNEL; id++) {

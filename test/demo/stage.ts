@@ -1,4 +1,4 @@
-/** What a demo is played on: it tells what it does, shows what comes of it, and leaves nothing behind. */
+/** The frame of a demonstration: prints its steps and results, and removes everything. */
 import type { TestAgent } from "../harness/agent.ts";
 import { type CniAnswer, cni } from "../harness/cni.ts";
 import { cleanUpWhenInterrupted } from "../harness/interrupted.ts";
@@ -10,15 +10,15 @@ export const show = (text: string) => console.log(text.trimEnd().replaceAll(/^/g
 
 export interface Stage {
   readonly net: TestNet;
-  /** They go when the demo is over. */
+  /** The demo's end stops these agents. */
   readonly agents: TestAgent[];
   readonly servers: Background;
 }
 
-/** Plays it, cleans up, and ends the process. */
+/** Runs the demo, cleans up, and exits the process. */
 export async function perform(demo: (stage: Stage) => Promise<void>): Promise<never> {
   if (process.geteuid?.() !== 0) {
-    console.error("The demo needs root: it makes network namespaces and TAP devices.");
+    console.error("The demo must run as root: it creates network namespaces and TAP devices.");
     process.exit(2);
   }
   cleanUpWhenInterrupted();
@@ -26,7 +26,7 @@ export async function perform(demo: (stage: Stage) => Promise<void>): Promise<ne
   let status = 0;
   try {
     await demo(stage);
-    say("That was all of it. Cleaning up; nothing stays behind.");
+    say("Done. Removing everything.");
   } catch (error) {
     console.error(`\nThe demo failed: ${error instanceof Error ? error.message : error}`);
     for (const { log } of stage.agents) console.error(log);
@@ -43,12 +43,12 @@ export async function perform(demo: (stage: Stage) => Promise<void>): Promise<ne
   process.exit(status);
 }
 
-/** What l2tpctl says on an agent's host. */
+/** The output of l2tpctl on an agent's host. */
 export function l2tpctl({ socket }: TestAgent, ...args: string[]): Promise<string> {
   return run(["bin/l2tpctl", "--socket", socket, ...args]);
 }
 
-/** As a container runtime does. @param pod "namespace/name" */
+/** Attaches a pod, as a container runtime does. @param pod "namespace/name" */
 export async function attach(
   agent: TestAgent,
   netns: string,
@@ -65,11 +65,11 @@ export async function attach(
   show(`${pod}: ${json.interfaces[0].name} ${json.interfaces[0].mac} ${json.ips[0].address}`);
 }
 
-/** What became of some pings. @throws Error when one is lost */
+/** Sends pings. @returns a summary @throws Error if one is lost */
 export async function pings(netns: string, address: string): Promise<string> {
   const count = 200;
   if (await ping(netns, address, { count, args: ["-i", "0.005"] })) {
-    return `${count} pings to ${address}, ${count} came back`;
+    return `${count} pings to ${address}, ${count} replies`;
   }
   throw new Error(`a ping to ${address} is lost`);
 }

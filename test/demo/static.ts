@@ -1,4 +1,4 @@
-/** `make demo`: two nodes in network namespaces, a pseudowire between two pods, and nothing left behind. */
+/** `make demo`: two nodes in network namespaces, and a pseudowire between two pods. */
 import { TestAgent } from "../harness/agent.ts";
 import { inside } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
@@ -9,7 +9,9 @@ import { attach, l2tpctl, perform, pings, say, show } from "./stage.ts";
 await perform(async ({ net, agents, servers }) => {
   const [a, b] = [new TestAgent(net.a), new TestAgent(net.b)];
   agents.push(a, b);
-  say(`Two nodes, each a network namespace, joined by a wire: ${net.a.ipv4} and ${net.b.ipv4}`);
+  say(
+    `Two nodes, each a network namespace, with a wire between them: ${net.a.ipv4} and ${net.b.ipv4}`,
+  );
   for (const [mine, other] of [
     [a, net.b],
     [b, net.a],
@@ -21,7 +23,7 @@ await perform(async ({ net, agents, servers }) => {
       }),
     ]);
   }
-  say("On each node an L2tpTunnel and an L2tpSession in a folder, and l2tp-agent on that folder");
+  say("Each node has a folder with an L2tpTunnel and an L2tpSession, and an agent that reads it");
   await Promise.all([a.start(), b.start()]);
   show(await l2tpctl(a, "sessions"));
 
@@ -44,6 +46,6 @@ await perform(async ({ net, agents, servers }) => {
   show(`TCP: ${(end.sum_received.bits_per_second / 1e9).toFixed(2)} Gbit/s`);
   show(await l2tpctl(a, "sessions"));
 
-  say("Anything wrong?");
+  say("l2tpctl doctor checks the pseudowire");
   show((await tryRun(["bin/l2tpctl", "--socket", a.socket, "doctor", "--seconds", "1"])).stdout);
 });

@@ -21,13 +21,13 @@ export class TestAgent {
   readonly socket: string;
   readonly secrets: string;
   log = "";
-  /** What its command begins with: another clock. */
+  /** A prefix of the agent's command, such as a Clock's. */
   prefix: readonly string[] = [];
   readonly #program: string;
   #child: ChildProcess | null = null;
   readonly #background = new Background();
 
-  /** @param program another agent than this tree's */
+  /** @param program the agent's source file; the default is this tree's */
   constructor(host: Host, program = PROGRAM) {
     this.host = host;
     this.#program = program;
@@ -39,7 +39,7 @@ export class TestAgent {
     mkdirSync(this.manifests);
   }
 
-  /** Writes objects into a file of the manifests' folder; text is written as it is. */
+  /** Writes objects into a file of the manifest folder. Text is written unchanged. */
   write(file: string, content: string | readonly object[]): void {
     const text =
       typeof content === "string" ? content : content.map((item) => stringify(item)).join("---\n");
@@ -62,7 +62,7 @@ export class TestAgent {
     return inside(this.host.name, ...this.prefix, this.#program, ...folders, ...rest, ...extra);
   }
 
-  /** Starts it, and waits until it answers. */
+  /** Starts the agent, and waits until it answers. */
   async start(...extra: string[]): Promise<void> {
     this.launch(...extra);
     await until(
@@ -71,7 +71,7 @@ export class TestAgent {
     );
   }
 
-  /** Waits until the log has the text. A line that is written may not have been read yet. */
+  /** Waits until the log contains the text. The agent's output arrives with a delay. */
   async logs(text: string | RegExp): Promise<void> {
     await until(
       () => `the agent of ${this.host.name} logs ${text}\n${this.log}`,
@@ -79,14 +79,14 @@ export class TestAgent {
     );
   }
 
-  /** Starts it, and does not wait. */
+  /** Starts the agent, and does not wait. */
   launch(...extra: string[]): void {
     this.#child = this.#background.start(this.command(...extra), (text) => {
       this.log += text;
     });
   }
 
-  /** Ends the agent, and leaves the datapath. */
+  /** Kills the agent, and leaves the datapath running. */
   async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     if (this.#child !== null) await stop(this.#child, signal);
     this.#child = null;
@@ -96,9 +96,9 @@ export class TestAgent {
     return this.#child?.exitCode !== null || this.#child?.signalCode !== null;
   }
 
-  /** Waits until the process has ended by itself. */
+  /** Waits until the agent exits by itself. */
   async ended(): Promise<void> {
-    await until("the agent has ended", () => this.hasEnded);
+    await until("the agent exits", () => this.hasEnded);
   }
 
   async ask<R extends AgentRequest>(request: R): Promise<AgentResults[R["op"]]> {
@@ -110,7 +110,7 @@ export class TestAgent {
     }
   }
 
-  /** One counter-bearing row of `l2tpctl sessions`. */
+  /** The session's row of `l2tpctl sessions`, with its counters. */
   async session(name: string) {
     return (await this.ask({ op: "sessions" })).find((row) => row.name === name);
   }
@@ -124,7 +124,7 @@ export class TestAgent {
     return status.conditions.find((condition) => condition.type === type);
   }
 
-  /** Writes something else into the file of the container's attachment. Returns its path. */
+  /** Overwrites the file of the container's attachment with invalid content. Returns its path. */
   damageAttachment(containerId: string): string {
     const folder = join(this.state, "attachments");
     const paths = readdirSync(folder).map((name) => join(folder, name));
@@ -134,7 +134,7 @@ export class TestAgent {
     return path;
   }
 
-  /** Of the agent's own process: what starts it leaves by exec. */
+  /** The agent's process ID: the programs that start the agent replace themselves by exec. */
   pid(): number {
     return this.#child?.pid ?? 0;
   }
@@ -149,7 +149,7 @@ export class TestAgent {
     }
   }
 
-  /** What is in the kernel's L2TP does not go by itself. */
+  /** Deletes what the agent programmed: tunnels in the kernel outlive the agent. */
   async teardownOrKill(): Promise<void> {
     await this.kill();
     await this.teardown();
@@ -159,13 +159,13 @@ export class TestAgent {
     return tryRun(this.command("--teardown"));
   }
 
-  /** Ends everything, the datapath too. */
+  /** Ends the agent and its datapath. */
   async destroy(): Promise<void> {
     await this.kill();
     const pid = await this.datapathPid().catch(() => null);
     if (pid !== null) process.kill(pid, "SIGKILL");
     await this.#background.stopAll();
-    // A process that is being killed may still write there.
+    // A process that is being killed may still write to the folder.
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 }

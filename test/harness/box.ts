@@ -1,6 +1,6 @@
 /**
- * Machines of a page, such as "edge" and "router": network namespaces that have the folders of a whole machine to
- * themselves, so that the page's commands run as they are written.
+ * Machines of a page, such as "edge" and "router": network namespaces, each with its own copy of a machine's folders,
+ * so that the page's commands run unchanged.
  */
 import { mkdirSync, rmdirSync } from "node:fs";
 import { inside, nameOf, TestNet } from "./net.ts";
@@ -22,7 +22,7 @@ const FOLDERS = [
   "/var/lib/l2tp-cni",
 ] as const;
 const READY = "the box is ready";
-/** As docs/edge.md says. */
+/** The log line that docs/edge.md names. */
 const AGENT_READY = '"msg":"ready"';
 
 export class Box {
@@ -42,7 +42,7 @@ export class Box {
     this.shell = new PageShell(this.command(), { cwd: ROOT });
   }
 
-  /** @param netns the name of its network namespace, which is there */
+  /** @param netns the name of an existing network namespace */
   static async create(name: string, netns: string): Promise<Box> {
     const made = FOLDERS.flatMap((path) => {
       const first = mkdirSync(path, { recursive: true });
@@ -65,7 +65,7 @@ export class Box {
     return new Box(name, child.pid ?? 0, holder, made);
   }
 
-  /** A command on the box. */
+  /** A command line that runs `command` on the box. */
   command(...command: string[]): string[] {
     return [
       "nsenter",
@@ -78,7 +78,7 @@ export class Box {
     ];
   }
 
-  /** Starts an agent, as a page says, and waits until it is ready. */
+  /** Starts an agent by the page's command, and waits until it is ready. */
   async start(command: string): Promise<void> {
     this.log = "";
     this.#programs.start(this.command("sh", "-euc", `exec ${command}`), (text) => {
@@ -90,18 +90,18 @@ export class Box {
     );
   }
 
-  /** Ends what `start` has started, as Ctrl-C does. */
+  /** Ends the programs that `start` started, as Ctrl-C does. */
   stopPrograms(): Promise<void> {
     return this.#programs.stopAll("SIGINT");
   }
 
-  /** Ends all that runs there. */
+  /** Ends all programs on the box. */
   async destroy(): Promise<void> {
     this.shell.close();
     await this.stopPrograms();
     await tryRun(this.command(`${ROOT}bin/l2tp-agent`, "--teardown"));
     await this.#holder.stopAll();
-    // Those that were not there before.
+    // Only the folders that the box created.
     for (const path of [...this.#made].reverse()) removeEmpty(path);
   }
 }
@@ -110,11 +110,11 @@ function removeEmpty(path: string): void {
   try {
     rmdirSync(path);
   } catch {
-    // Another box has it, or somebody has put something there.
+    // Another box uses the folder, or another program wrote to it.
   }
 }
 
-/** Boxes around the first one, each with a wire to it. */
+/** Several boxes: the first has a wire to each of the others. */
 export class Boxes {
   readonly #net: TestNet;
   readonly #boxes: ReadonlyMap<string, Box>;
@@ -124,7 +124,7 @@ export class Boxes {
     this.#boxes = boxes;
   }
 
-  /** @param addresses by the box's name */
+  /** @param addresses the key is the box's name */
   static async create(addresses: Readonly<Record<string, string>>): Promise<Boxes> {
     const net = await TestNet.create();
     const boxes = new Map<string, Box>();
@@ -146,7 +146,7 @@ export class Boxes {
     return box;
   }
 
-  /** Runs a page's blocks, each on its box. @returns what they have written */
+  /** Runs a page's blocks, each on its box. @returns their output */
   async run(page: RunPage): Promise<string> {
     const outputs: string[] = [];
     for (const block of runnableBlocks(page)) {

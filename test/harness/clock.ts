@@ -1,4 +1,4 @@
-/** A clock of one process that jumps, while the machine's goes on: libfaketime. */
+/** A clock for one process that can jump, while the machine's clock does not (libfaketime). */
 import { globSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,10 +11,10 @@ export class JumpingClock {
     this.jump("+0");
   }
 
-  /** What a command begins with that is to have this clock. Its monotonic clock is the true one. */
+  /** The prefix of a command that uses this clock. The command's monotonic clock is the machine's. */
   get command(): string[] {
     const [library] = globSync("/usr/lib/*/faketime/libfaketime.so.1");
-    if (library === undefined) throw new Error("no libfaketime; run make setup");
+    if (library === undefined) throw new Error("libfaketime is not installed; run make setup");
     const settings = {
       LD_PRELOAD: library,
       FAKETIME_TIMESTAMP_FILE: this.#file,
@@ -24,7 +24,7 @@ export class JumpingClock {
     return ["env", ...Object.entries(settings).map(([name, value]) => `${name}=${value}`)];
   }
 
-  /** @param offset from the true time: "+1d", "-1h" */
+  /** @param offset from the machine's time: "+1d", "-1h" */
   jump(offset: string): void {
     writeFileSync(this.#file, offset);
   }

@@ -1,4 +1,4 @@
-/** Pings from a pod's network namespace that go on whatever happens to the cluster. */
+/** Pings from a pod's network namespace. They continue if the pod or its agent is deleted. */
 import type { ChildProcess } from "node:child_process";
 import type { Cluster } from "./cluster.ts";
 import { PROGRAM } from "./cluster.ts";
@@ -8,13 +8,13 @@ import { Background } from "./run.ts";
 export interface PingCount {
   readonly sent: number;
   readonly received: number;
-  /** Pings in a row that were lost. */
+  /** Runs of consecutive lost pings. */
   readonly gaps: readonly Gap[];
 }
 
 export interface Gap {
   readonly lost: number;
-  /** When the last one before the gap came back, in milliseconds since 1970. */
+  /** Time of the last reply before the gap, in milliseconds since 1970. */
   readonly since: number;
 }
 
@@ -28,7 +28,7 @@ export class ClusterPing {
   readonly #ended: Promise<void>;
   #output = "";
 
-  /** @param netns of the pod, as its node has it */
+  /** @param netns path of the pod's namespace on its node */
   constructor(cluster: Cluster, node: string, netns: string, address: string) {
     this.#cluster = cluster;
     this.#node = node;
@@ -51,12 +51,12 @@ export class ClusterPing {
     return gaps;
   }
 
-  /** Ends it. */
+  /** Ends the pings, and counts the replies. */
   async stop(): Promise<PingCount> {
     await this.#cluster.onNode(this.#node, "pkill", "-INT", "-x", "ping");
     await this.#ended;
     const match = /(\d+) packets transmitted, (\d+) received/.exec(this.#output);
-    if (match === null) throw new Error(`ping says nothing: ${this.#output}`);
+    if (match === null) throw new Error(`ping printed no summary: ${this.#output}`);
     return { sent: Number(match[1]), received: Number(match[2]), gaps: this.#gaps() };
   }
 }

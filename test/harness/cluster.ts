@@ -1,6 +1,6 @@
 /**
- * The cluster as tests see it: the one of test/kube/kube-cluster, or the one that KUBECONFIG names, to whose
- * nodes there is no other way than the API server.
+ * The cluster that tests use: that of test/kube/kube-cluster, or that of KUBECONFIG. The nodes of the latter can be
+ * reached by the API server only.
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -26,13 +26,13 @@ export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export const PROGRAM = `${ROOT}test/kube/kube-cluster/kube-cluster`;
 const STATE = "/var/lib/kube-cluster";
 const { KUBECONFIG = "", L2TP_CNI_IMAGE } = process.env;
-/** It is not ours: it can be used, and not be hurt. */
+/** True for a cluster of KUBECONFIG: tests must not stop its nodes or components. */
 export const isForeign = KUBECONFIG !== "" && KUBECONFIG !== `${STATE}/admin.kubeconfig`;
 const kubeconfig = isForeign ? KUBECONFIG : `${STATE}/admin.kubeconfig`;
 const BUSYBOX = isForeign ? "busybox:1.36" : "localhost/busybox:1";
 export const RELEASE = "l2tp-cni";
 export const CHART = `${ROOT}charts/l2tp-cni`;
-/** A cluster on two cores takes its time. */
+/** A cluster on two cores is slow. */
 export const PATIENCE_MS = 120_000;
 
 export interface ClusterNode {
@@ -71,14 +71,14 @@ export type Reported = KubeObject & {
   };
 };
 
-/** Runs the harness's program. */
+/** Runs test/kube/kube-cluster. */
 export function kubeCluster(...args: string[]): Promise<string> {
   return run([PROGRAM, ...args], PATIENT);
 }
 
 export class Cluster {
   readonly client: KubeClient;
-  /** Two of its nodes, those that run pods. */
+  /** Two nodes that run pods. */
   readonly nodes: readonly ClusterNode[];
 
   private constructor(client: KubeClient, nodes: readonly ClusterNode[]) {
@@ -90,7 +90,7 @@ export class Cluster {
     const client = new KubeClient(await loadConfig(kubeconfig, process.env), "test");
     const { items } = await client.get<{ items: NodeItem[] }>("/api/v1/nodes");
     const usable = items.filter(({ spec }) => !spec.unschedulable && !spec.taints?.length);
-    if (usable.length < 2) throw new Error("the cluster has no two nodes that take pods");
+    if (usable.length < 2) throw new Error("the cluster must have two schedulable nodes");
     const nodes = usable.slice(0, 2).map(({ metadata: { name }, status }) => {
       const internal = status.addresses.find(({ type }) => type === "InternalIP");
       return { name, address: internal?.address ?? "" };
@@ -114,7 +114,7 @@ export class Cluster {
     return tryRun([PROGRAM, "exec-node", node, "--", ...command], { input, timeoutMs: 120_000 });
   }
 
-  /** Makes the objects what is given, as `kubectl apply --server-side` does. */
+  /** Applies the objects, as `kubectl apply --server-side` does. */
   async apply(...objects: object[]): Promise<void> {
     for (const object of objects) await this.client.apply(pathOf(object), object, "test");
   }
@@ -125,7 +125,7 @@ export class Cluster {
     await this.client.request({ method: "POST", path: collection, body: object });
   }
 
-  /** Undefined where there is none. */
+  /** @returns undefined if the object does not exist */
   async find(kind: string, name: string, namespace?: string): Promise<Reported | undefined> {
     try {
       return await this.client.get<Reported>(path(kind, name, namespace));
@@ -135,7 +135,7 @@ export class Cluster {
     }
   }
 
-  /** Asks for its deletion; what holds it may take its time. */
+  /** Requests deletion. The object remains until its finalizers are removed. */
   async delete(kind: string, name: string, namespace?: string): Promise<void> {
     const body = { gracePeriodSeconds: 1, propagationPolicy: "Background" };
     try {
@@ -145,7 +145,7 @@ export class Cluster {
     }
   }
 
-  /** Deletes all, and waits until all have gone. */
+  /** Deletes the objects, and waits until they are removed. */
   async remove(...objects: readonly object[]): Promise<void> {
     const all = objects as readonly KubeObject[];
     for (const { kind = "", metadata } of all) {
@@ -156,7 +156,7 @@ export class Cluster {
     }
   }
 
-  /** The path of a pod's network namespace on its node, which the pod's address tells. */
+  /** The path of a pod's network namespace on its node, found by the pod's address. */
   async netnsOf(pod: string, node: string): Promise<string> {
     const { status } = (await this.find("Pod", pod, "default")) as Reported;
     const list = await this.onNode(node, "ls", "/run/netns");
@@ -165,15 +165,15 @@ export class Cluster {
       const addresses = await this.onNode(node, "nsenter", `--net=${path}`, "ip", "-o", "addr");
       if (addresses.includes(`inet ${status?.podIP}/`)) return path;
     }
-    throw new Error(`no network namespace of ${pod}`);
+    throw new Error(`no network namespace has the address of pod ${pod}`);
   }
 
   gone(kind: string, name: string, namespace?: string): Promise<boolean> {
-    const what = `${kind} ${name} is gone`;
+    const what = `${kind} ${name} is removed`;
     return until(what, async () => !(await this.find(kind, name, namespace)), PATIENCE_MS);
   }
 
-  /** Waits for a condition of this very generation. */
+  /** Waits for a condition of the object's current generation. */
   condition(
     { kind, metadata }: KubeObject,
     type: string,
@@ -192,7 +192,7 @@ export class Cluster {
           (reason === undefined || found.reason === reason) &&
           found.observedGeneration === object?.metadata.generation;
         if (isSo) return found;
-        throw new Error(JSON.stringify(object?.status ?? "there is none"));
+        throw new Error(JSON.stringify(object?.status ?? "not found"));
       },
       PATIENCE_MS,
     );
@@ -222,7 +222,7 @@ export class Cluster {
     return this.kubectl("exec", name, "--", ...command);
   }
 
-  /** Waits until one pod reaches the other. @param from a pod of namespace default */
+  /** Waits until one pod can ping the other. @param from a pod in namespace default */
   pings(from: string, address: string): Promise<string> {
     return until(
       `${from} reaches ${address}`,
@@ -231,7 +231,7 @@ export class Cluster {
     );
   }
 
-  /** What the agent of a node says. */
+  /** Runs l2tpctl in the agent's pod of a node. */
   async ctl<T>(node: string, ...args: string[]): Promise<T> {
     const pod = await this.#agentOf(node);
     const text = await this.kubectl(
@@ -254,9 +254,9 @@ export class Cluster {
     return pod.metadata.name;
   }
 
-  /** Devices of ours on a node, outside of pods. */
+  /** Devices of l2tp-cni on a node, outside of pods. */
   async devices(node: string): Promise<string[]> {
-    // There the agent is all that can tell.
+    // On a foreign cluster only the agent can list them.
     if (isForeign) {
       return (await this.ctl<{ name: string }[]>(node, "sessions")).map(({ name }) => name);
     }
@@ -272,7 +272,7 @@ export class Cluster {
     }
   }
 
-  /** Installs the release, and waits until all of it runs. */
+  /** Installs the release, and waits until all its workloads run. */
   async install(...args: string[]): Promise<void> {
     const where = ["--namespace", RELEASE, "--create-namespace"];
     const [repository, tag] = L2TP_CNI_IMAGE?.split(/:(?=[^:/]+$)/) ?? [];
@@ -303,7 +303,7 @@ export class Cluster {
 
 function path(kind: string, name: string, namespace: string | undefined): string {
   const resource = KINDS[kind];
-  if (resource === undefined) throw new Error(`no path of ${kind}`);
+  if (resource === undefined) throw new Error(`unknown kind ${kind}`);
   return objectPath(resource, name, namespace);
 }
 
@@ -357,7 +357,7 @@ export function tunnelPair(
   return [end(a, b), end(b, a)];
 }
 
-/** Both ends of a session in them. */
+/** Both ends of a session in such a pair of tunnels. */
 export function sessionPair(
   a: ClusterNode,
   b: ClusterNode,

@@ -4,7 +4,7 @@ import { type Host, inside } from "./net.ts";
 import { type Output, tryRun } from "./run.ts";
 
 export const PLUGIN = fileURLToPath(new URL("../../dist/l2tp", import.meta.url));
-/** Where Debian's containernetworking-plugins puts the reference plugins. */
+/** Folder of the reference plugins (Debian's package containernetworking-plugins). */
 export const REFERENCE_PLUGINS = "/usr/lib/cni";
 
 export interface CniCall {
@@ -16,12 +16,12 @@ export interface CniCall {
   /** "namespace/name". */
   readonly pod?: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Another plugin than ours. */
+  /** The plugin to call; the default is l2tp-cni's. */
   readonly program?: string;
 }
 
 export interface CniAnswer extends Output {
-  // biome-ignore lint/suspicious/noExplicitAny: whatever a plugin answers
+  // biome-ignore lint/suspicious/noExplicitAny: a plugin can answer anything
   readonly json: any;
 }
 
@@ -41,7 +41,7 @@ export function cniEnvironment(call: CniCall): NodeJS.ProcessEnv {
   };
 }
 
-/** Runs on a host: plugins make their interfaces from its namespace. */
+/** Calls a plugin in the host's namespace. */
 export async function cni(host: Host, call: CniCall): Promise<CniAnswer> {
   const output = await tryRun(inside(host.name, call.program ?? PLUGIN), {
     input: typeof call.config === "string" ? call.config : JSON.stringify(call.config),

@@ -1,7 +1,7 @@
 /**
- * Sends control messages in the name of an L2TP peer: `node control-flood.ts JSON`, a FloodOptions.
- * Over UDP by a raw socket, so that the peer may have its port. Writes "flooding" once it has
- * begun, and ends by itself.
+ * Sends control messages with a peer's source address: `node control-flood.ts JSON`, a FloodOptions.
+ * Uses a raw socket for UDP, since the peer itself may have the port. Writes "flooding" after the first
+ * messages, and exits by itself.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { type Body, encodeBody, encodeMessage } from "../../l2tp/control/message.ts";
@@ -11,17 +11,17 @@ import { AF_INET, AF_INET6, encodeSockaddr, type SocketAddress } from "../../lin
 import type { Encapsulation } from "../../model/model.ts";
 
 export type Flood =
-  /** Requests for a connection, each another one, by names that no peer has. */
+  /** SCCRQs, each different, with Host Names that no peer has. */
   | "requests"
-  /** The same, by the peer's own names. */
+  /** SCCRQs, each different, with the peer's Host Name. */
   | "imitations"
-  /** One request again and again. */
+  /** The same SCCRQ repeatedly. */
   | "one request"
-  /** HELLOs of a connection that is there, with any numbers. */
+  /** HELLOs of an existing connection, with random sequence numbers. */
   | "any number"
-  /** The same, by the numbers that are next; the digest is wrong. */
+  /** HELLOs of an existing connection, with the next sequence numbers and a wrong digest. */
   | "next numbers"
-  /** Messages with unknown IDs, without a type, too short. */
+  /** Messages with an unknown ID, without a type, or too short. */
   | "garbage"
   /** All of them in turn. */
   | "all";
@@ -33,9 +33,9 @@ export interface FloodOptions {
   readonly to: SocketAddress;
   readonly perSecond: number;
   readonly seconds: number;
-  /** The ID of a connection that is there. */
+  /** The ID of an existing connection. */
   readonly connectionId: number;
-  /** The Ns that is next there. */
+  /** The next Ns of that connection. */
   readonly ns: number;
   /** The peer's Host Name. */
   readonly hostName: string;
@@ -49,15 +49,15 @@ const UDP_HEADER_BYTES = 8;
 const CHECKSUM_AT = 6;
 const ZERO_SESSION_ID_BYTES = 4;
 const NS_AT = 8;
-/** A place for a number of four octets. */
+/** Marks a place for a number of four octets. */
 const MARK = 0xa55a_a55a;
 const MARK_OCTETS = Buffer.from("a55aa55a", "hex");
 
-/** A message, and the places in it where each one has a number of its own. */
+/** A message, and the offsets at which each copy has its own number. */
 interface Template {
   readonly octets: Buffer;
   readonly marks: readonly number[];
-  /** The first Ns, and how many follow on it in turn; null: it is 0. */
+  /** The first Ns, and how many values are used in turn; null: Ns is always 0. */
   readonly ns: readonly [first: number, count: number] | null;
 }
 
@@ -81,7 +81,7 @@ function request(hostName: string, id: number): Template {
       assignedConnectionId: id,
       receiveWindowSize: 8,
       pseudowireCapabilities: [4, 5],
-      // The lowest possible, which wins over any other.
+      // The lowest tie breaker wins.
       tieBreaker: "00000000a55aa55a",
     },
   });
@@ -96,9 +96,9 @@ function templates({ flood, connectionId, ns, hostName }: FloodOptions): Templat
     ns: null,
   });
   const all: Record<Exclude<Flood, "all">, Template[]> = {
-    requests: [request("somebody", MARK)],
+    requests: [request("other-peer", MARK)],
     imitations: [request(hostName, MARK)],
-    "one request": [fixed(request("somebody", 77).octets)],
+    "one request": [fixed(request("other-peer", 77).octets)],
     "any number": [template(connectionId, hello, [0, 0x1_0000])],
     "next numbers": [template(connectionId, numbered, [ns, 16])],
     garbage: [
@@ -134,7 +134,7 @@ class Sender {
     checked(c.setsockopt(this.#fd, IPPROTO_IPV6, IPV6_CHECKSUM, option, 4), "IPV6_CHECKSUM");
   }
 
-  /** @param turn how many of the template went before */
+  /** @param turn how many messages of the template were sent before */
   send({ octets, marks, ns }: Template, turn: number): void {
     for (const at of marks) octets.writeUInt32BE((turn + 1) >>> 0, at);
     if (ns !== null) octets.writeUInt16BE((ns[0] + (turn % ns[1])) & 0xffff, NS_AT);
@@ -152,14 +152,14 @@ class Sender {
 const options = JSON.parse(process.argv[2] ?? "") as FloodOptions;
 const sender = new Sender(options);
 const kinds = templates(options);
-/** Messages of another flood are not to look repeated. */
+/** A random start, so that messages do not repeat those of an earlier flood. */
 const first = Math.floor(Math.random() * 2 ** 31);
 const began = performance.now();
 console.log("flooding");
 for (let sent = 0; ; ) {
   const elapsed = (performance.now() - began) / 1000;
   if (elapsed >= options.seconds) break;
-  // A sender that was held up does not make up for more than a moment.
+  // A delayed sender catches up for a moment only.
   const due = Math.floor(elapsed * options.perSecond);
   sent = Math.max(sent, due - options.perSecond / 10);
   for (; sent < due; sent++) {

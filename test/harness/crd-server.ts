@@ -1,4 +1,4 @@
-/** The current API server for custom resources (test/kube/crd-server), and nothing else of Kubernetes. */
+/** An API server that serves custom resources only (test/kube/crd-server). */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -20,7 +20,7 @@ export class CrdServer {
     this.client = new KubeClient(access, "test");
   }
 
-  /** Starts it, empty but for our definitions. */
+  /** Starts the server with the project's CRDs and no objects. */
   static async start(): Promise<CrdServer> {
     CrdServer.#run("down");
     const [, kubeconfig = ""] = CrdServer.#run("up").split("KUBECONFIG=");

@@ -1,4 +1,4 @@
-/** A datapath process on a test host, with nobody between it and the test. */
+/** A datapath process on a test host, without an agent. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -33,14 +33,14 @@ export class TestDatapath {
     );
   }
 
-  /** Without a word to anybody. */
+  /** Kills the process, so that it cannot notify its peers. */
   async kill(): Promise<void> {
     await this.#background.stopAll();
     this.#client.close();
     this.#client = new DatapathClient(this.#socket);
   }
 
-  /** @throws Error where a change fails */
+  /** @throws Error if a change fails */
   async apply(...changes: readonly Change[]): Promise<void> {
     for (const reply of await this.#client.apply(changes)) {
       if ("error" in reply) throw new Error(reply.error.message);
@@ -66,4 +66,4 @@ export class TestDatapath {
   }
 }
 
-/** Fast, so that tests need not wait. */
+/** Short intervals, so that tests run fast. */

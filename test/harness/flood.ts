@@ -1,8 +1,8 @@
 /**
  * Sends an L2TPv3 data message over UDP as fast as it can:
  * node flood.ts LOCAL PORT REMOTE PORT PAYLOAD-HEX SECONDS [SESSIONS].
- * By segmentation offload (udp(7), UDP_SEGMENT), so that one processor floods any receiver. With several
- * sessions, a burst each in turn; their ids follow the payload's.
+ * Uses segmentation offload (udp(7), UDP_SEGMENT), so that one processor can flood any receiver. With several
+ * sessions, each gets a burst in turn; their IDs are consecutive, from the payload's on.
  */
 import { checked, isErrno } from "../../linux/errno.ts";
 import { c } from "../../linux/ffi.ts";
@@ -45,7 +45,7 @@ for (let turn = 0; Date.now() < end; ) {
     try {
       checked(c.sendto(fd, burst, burst.length, 0, to, to.length), "send");
     } catch (error) {
-      // A full queue is what we are after.
+      // A full queue is expected.
       if (!isErrno(error, "ENOBUFS", "EAGAIN")) throw error;
     }
   }

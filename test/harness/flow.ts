@@ -1,12 +1,12 @@
 /**
- * One end of a TCP flow that goes on until it is ended: flow.ts listen|connect receive|send ADDRESS PORT. The receiver
- * writes how many bytes have come so far, a line at a time.
+ * One end of a TCP flow that runs until it is killed: flow.ts listen|connect receive|send ADDRESS PORT. The receiver
+ * writes lines with the number of bytes received so far.
  */
 import { connect, createServer, type Socket } from "node:net";
 
 const [side, role, address = "", port = ""] = process.argv.slice(2);
 const CHUNK = Buffer.alloc(1 << 16, 7);
-/** The sender does not take the whole processor. */
+/** The sender pauses to leave processor time to others. */
 const PAUSE_MS = 3;
 const REPORT_MS = 50;
 

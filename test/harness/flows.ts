@@ -1,4 +1,4 @@
-/** TCP flows between pods that go on while the network changes. */
+/** TCP flows between pods that continue while the network changes. */
 import { fileURLToPath } from "node:url";
 import { inside, nameOf } from "./net.ts";
 import { Background } from "./run.ts";
@@ -17,7 +17,7 @@ export class Flow {
     this.#what = what;
   }
 
-  /** From the first end, which connects, to the second: an upload of the first; or the other way: a download. */
+  /** The first end connects to the second, and sends (upload) or receives (download). */
   static async start(kind: "upload" | "download", [one, two]: readonly [End, End]): Promise<Flow> {
     const flow = new Flow(kind);
     const [here, there] = kind === "upload" ? ["send", "receive"] : ["receive", "send"];
@@ -30,18 +30,18 @@ export class Flow {
         },
       );
     start(two, "listen", there ?? "");
-    await until("it listens", () => flow.#output.includes("listening"));
+    await until("the receiver listens", () => flow.#output.includes("listening"));
     start(one, "connect", here ?? "");
     return flow;
   }
 
-  /** Bytes that have come so far. */
+  /** Bytes received so far. */
   get received(): number {
     const lines = [...this.#output.matchAll(/^(\d+)$/gm)];
     return Number(lines.at(-1)?.[1] ?? 0);
   }
 
-  /** Waits until so many bytes more have come. */
+  /** Waits until `bytes` more bytes are received. */
   async advances(bytes: number, when: string): Promise<void> {
     const from = this.received;
     await until(

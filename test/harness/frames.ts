@@ -1,4 +1,4 @@
-/** Ethernet frames by hand: out of an interface and into one (packet(7)). */
+/** Ethernet frames, sent and received by a packet socket (packet(7)). */
 
 import { checked } from "../../linux/errno.ts";
 import { c } from "../../linux/ffi.ts";
@@ -15,10 +15,10 @@ const SOL_PACKET = 263;
 const PACKET_IGNORE_OUTGOING = 23;
 const ETH_P_ALL = 0x0003;
 const MSG_DONTWAIT = 0x40;
-/** The EtherType for experiments (IEEE 802): no stack answers it. */
+/** The EtherType for local experiments (IEEE 802): no network stack answers it. */
 export const EXPERIMENTAL = "88b5";
 
-/** All that comes in at an interface, and what is sent from it by hand. */
+/** A packet socket on an interface. */
 export class FramePort {
   readonly #fd: number;
   readonly #buffer = Buffer.alloc(70_000);
@@ -47,7 +47,7 @@ export class FramePort {
     checked(c.sendto(this.#fd, frame, frame.length, 0, null, 0), "send");
   }
 
-  /** The next frame that has come, or null. */
+  /** The next received frame, or null. */
   receive(): Buffer | null {
     const bytes = c.recv(this.#fd, this.#buffer, this.#buffer.length, MSG_DONTWAIT);
     return bytes < 0 ? null : Buffer.from(this.#buffer.subarray(0, bytes));
@@ -58,7 +58,7 @@ export class FramePort {
   }
 }
 
-/** A frame of `bytes` bytes, which no other size shares its content with. */
+/** A frame of `bytes` bytes, whose content differs for each size. */
 export function experimentalFrame(bytes: number): Buffer {
   const frame = Buffer.alloc(bytes);
   frame.write(`020000000002020000000001${EXPERIMENTAL}`, "hex");
@@ -66,10 +66,10 @@ export function experimentalFrame(bytes: number): Buffer {
   return frame;
 }
 
-/** Frames on the way at once: fewer than any queue between the two ends holds. */
+/** Frames in flight: fewer than any queue between the two ends holds. */
 const WINDOW = 32;
 
-/** Sends a frame of every size from 60 bytes to `largest`, and sees each arrive as it was sent. */
+/** Sends a frame of every size from 60 bytes to `largest`, and waits until each arrives unchanged. */
 export async function expectEverySize(
   from: FramePort,
   to: FramePort,
@@ -81,14 +81,11 @@ export async function expectEverySize(
       missing.set(bytes, experimentalFrame(bytes));
     }
     for (const frame of missing.values()) from.send(frame);
-    await until(
-      `frames of ${[...missing.keys()].join(", ")} bytes arrive as they were sent`,
-      () => {
-        for (let frame = to.receive(); frame !== null; frame = to.receive()) {
-          if (missing.get(frame.length)?.equals(frame)) missing.delete(frame.length);
-        }
-        return missing.size === 0;
-      },
-    );
+    await until(`frames of ${[...missing.keys()].join(", ")} bytes arrive unchanged`, () => {
+      for (let frame = to.receive(); frame !== null; frame = to.receive()) {
+        if (missing.get(frame.length)?.equals(frame)) missing.delete(frame.length);
+      }
+      return missing.size === 0;
+    });
   }
 }

@@ -1,9 +1,9 @@
-/** Leaves nothing behind when somebody ends a program that has hosts and pods. */
+/** Cleanup for programs with test hosts and pods that are interrupted. */
 import { spawnSync } from "node:child_process";
 import { constants } from "node:os";
 import { namespacesOf } from "./net.ts";
 
-/** From now on a SIGINT or SIGTERM takes the namespaces of this process away, with all that runs in them. */
+/** Makes SIGINT and SIGTERM delete the namespaces of this process, and kill all processes in them. */
 export function cleanUpWhenInterrupted(): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
@@ -17,7 +17,7 @@ export function cleanUpWhenInterrupted(): void {
   }
 }
 
-/** Words of its output. */
+/** The words of ip(8)'s output. */
 function ip(...args: string[]): string[] {
   const { stdout } = spawnSync("ip", args, { encoding: "utf8" });
   return (stdout ?? "").split(/\s+/).filter((word) => word !== "");
@@ -27,6 +27,6 @@ function tryKill(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // It went by itself.
+    // The process has exited by itself.
   }
 }

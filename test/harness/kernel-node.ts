@@ -1,4 +1,4 @@
-/** The kernel datapath of the test's own namespace, without an agent. */
+/** The kernel datapath of the test's own network namespace, without an agent. */
 import type { Change } from "../../datapath/datapath.ts";
 import { kernelDeviceName } from "../../datapath/kernel/device-name.ts";
 import { KernelDatapath } from "../../datapath/kernel/kernel.ts";
@@ -13,7 +13,7 @@ import { COOKIES, type Variant } from "./variants.ts";
 
 const UNDERLAY_MTU = 1500;
 
-/** What host a of the net is to have towards host b: and the same mirrored, for the far end. */
+/** A tunnel and a session of host a to host b, and their mirrors for the far end. */
 export function pair(
   net: TestNet,
   { encapsulation, family, cookieBytes, sublayer }: Variant,
@@ -65,7 +65,7 @@ export class KernelNode {
   readonly datapath = new KernelDatapath();
   readonly links = new NetlinkSocket(NETLINK_ROUTE, null);
 
-  /** All that is ours, by the names of tunnels and keys of sessions that the kernel cannot know. */
+  /** Lists what l2tp-cni created. The arguments supply the names and keys, which the kernel does not store. */
   list(tunnel?: Tunnel, session?: Session) {
     return this.datapath.list({
       sessions: new Map(session === undefined ? [] : [[session.sessionId, session.key]]),
@@ -73,7 +73,7 @@ export class KernelNode {
     });
   }
 
-  /** Codes of the errors, by change: null where it worked. */
+  /** @returns an error code for each change; null: success */
   async apply(...changes: readonly Change[]): Promise<(string | null)[]> {
     const replies = await this.datapath.apply(changes);
     return replies.map((reply) => ("error" in reply ? reply.error.code : null));
@@ -83,7 +83,7 @@ export class KernelNode {
     return this.apply({ op: "putTunnel", tunnel }, putSession(session));
   }
 
-  /** Sets the device of a session up. Returns its name and MTU. */
+  /** Brings the session's device up. Returns its name and MTU. */
   raise(session: Session): { name: string; mtu: number } {
     const name = kernelDeviceName(session);
     const link = findLink(this.links, name);
@@ -105,8 +105,8 @@ export function putSession(session: Session, device: "keep" | "new" = "new"): Ch
 }
 
 /**
- * No frame crosses but the test's: new devices get no IPv6 of their own. Returns how to undo that, for the
- * initial namespace outlives the test.
+ * Disables IPv6 on new devices, so that only the test's frames cross. Returns a function that undoes that, since
+ * the initial namespace outlives the test.
  */
 export async function quieten(...namespaces: string[]): Promise<() => Promise<void>> {
   await disableIpv6(namespaces, true);

@@ -1,4 +1,4 @@
-/** The far end of a pseudowire in the kernel, made by ip-l2tp(8). */
+/** A peer in the kernel, created by ip-l2tp(8). */
 import { type Host, ip, link } from "./net.ts";
 
 export interface KernelPeer {
@@ -10,14 +10,14 @@ export interface KernelPeer {
   readonly remotePort?: number;
   readonly sessionId?: number;
   readonly peerSessionId?: number;
-  /** What it sends, and what it requires: hexadecimal digits. */
+  /** The cookies that the peer sends and requires: hexadecimal digits. */
   readonly txCookie?: string;
   readonly rxCookie?: string;
   readonly sublayer?: "default" | "none";
   readonly sequencing?: "none" | "send" | "recv" | "both";
   readonly udpChecksum?: boolean;
   readonly name?: string;
-  /** Of its device: "10.1.0.2/24". */
+  /** The address of the peer's device: "10.1.0.2/24". */
   readonly address?: string;
 }
 
@@ -56,9 +56,10 @@ export async function addKernelSession(at: Host, peer: KernelPeer): Promise<void
   await ip(at.name, "link", "set", name, "up");
 }
 
-/** A tunnel with one session. */
+/** Creates a tunnel with one session. */
 export async function addKernelPeer(at: Host, remote: Host, peer: KernelPeer = {}): Promise<void> {
   await addKernelTunnel(at, remote, peer);
   await addKernelSession(at, peer);
-  if ((await link(at.name, peer.name ?? "peer0")) === undefined) throw new Error("no peer device");
+  if ((await link(at.name, peer.name ?? "peer0")) === undefined)
+    throw new Error("the peer's device does not exist");
 }

@@ -1,4 +1,4 @@
-/** How many pings are lost while something happens. */
+/** Counts lost pings during an operation. */
 import { inside } from "./net.ts";
 import { pingReturns } from "./ping-returns.ts";
 import { Background } from "./run.ts";
@@ -7,8 +7,8 @@ import { until } from "./wait.ts";
 const INTERVAL = "0.002";
 
 /**
- * Pings without pause until `work` is done, however long it takes.
- * @returns how many pings that left until then did not come back
+ * Pings without pause until `work` is done.
+ * @returns how many of the pings sent until then have no reply
  */
 export async function lostPings(
   namespace: string,
@@ -21,11 +21,11 @@ export async function lostPings(
     output += text;
   });
   try {
-    await until("pings come back", () => pingReturns(output).length > 0);
+    await until("pings are answered", () => pingReturns(output).length > 0);
     await work();
     const done = Date.now();
-    // Frames keep their order: what left before this one has come back by then, or is lost.
-    const { sequence: last } = await until("a ping comes back", () =>
+    // Frames keep their order: when this ping is answered, earlier ones are answered or lost.
+    const { sequence: last } = await until("a ping is answered", () =>
       pingReturns(output).find(({ at }) => at > done),
     );
     const returned = pingReturns(output).filter(({ sequence }) => sequence <= last);

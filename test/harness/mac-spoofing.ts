@@ -1,4 +1,4 @@
-/** Pods that are held to their MAC addresses: the same tests for both datapaths. */
+/** Tests of spec.macSpoofing, for both datapaths. */
 import { afterEach, describe, expect, it } from "vitest";
 import type { TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "./agent.ts";
@@ -10,16 +10,16 @@ import { sessionObject, tunnelObject } from "./objects.ts";
 import { run, tryRun } from "./run.ts";
 import { until } from "./wait.ts";
 
-/** Where a frame says what it is: behind the EtherType. */
+/** The offset of a frame's mark, behind the EtherType. */
 const MARK_AT = 20;
 const OTHER_MAC = "020000000099";
 
 let net: TestNet;
-/** The one whose pods are held to their addresses. */
+/** The agent whose session has macSpoofing: Refuse. */
 let agent: TestAgent;
 let agents: TestAgent[] = [];
 let ports: FramePort[] = [];
-/** Each frame has its own: one may still be under way when the next is awaited. */
+/** Each frame has its own mark: an earlier frame may still be in flight. */
 let lastMark = 0;
 
 afterEach(async () => {
@@ -53,7 +53,7 @@ async function add(at: TestAgent, name: string, address: string) {
   return { netns, answer };
 }
 
-/** The far end of the pseudowire, at 10.1.0.9. */
+/** Creates the peer, with address 10.1.0.9. */
 type AddFarEnd = (tunnel: Partial<TunnelSpec>) => Promise<FramePort>;
 
 const addFarPod: AddFarEnd = async (tunnel) => {
@@ -64,7 +64,7 @@ const addFarPod: AddFarEnd = async (tunnel) => {
   return open((await add(far, "far", "10.1.0.9/24")).netns);
 };
 
-/** An emulated machine starts no second agent in a reasonable time. */
+/** A second agent would take too long to start on an emulated machine. */
 const addFarKernel: AddFarEnd = async () => {
   await addKernelPeer(net.b, net.a, { address: "10.1.0.9/24" });
   return open(net.b.netns, "peer0");
@@ -84,7 +84,7 @@ function frame(source: string, mark: number): Buffer {
   return bytes;
 }
 
-/** The marks of all frames that have come. */
+/** The marks of all received frames. */
 function marks(port: FramePort): number[] {
   const found: number[] = [];
   for (let bytes = port.receive(); bytes !== null; bytes = port.receive()) {
@@ -96,7 +96,7 @@ function marks(port: FramePort): number[] {
 const spoofed = async (): Promise<number> =>
   (await agent.session("shop/lan"))?.counters.txSpoofed ?? 0;
 
-/** Of frames of another source, followed by one of the pod's own, only the last arrives. */
+/** Sends frames with another source address, then one with the pod's own. Only the last one arrives. */
 async function expectDropped(
   from: FramePort,
   to: FramePort,
@@ -114,7 +114,7 @@ async function expectDropped(
   expect(arrived).not.toContain(wrong);
 }
 
-/** A manifest takes its time until it is programmed; then another source passes, or not. */
+/** True if a frame with another source address arrives. */
 const passes = (from: FramePort, to: FramePort, before: number): boolean => {
   from.send(frame(OTHER_MAC, ++lastMark));
   return marks(to).some((arrived) => arrived > before);
@@ -139,10 +139,10 @@ async function expectHeld(
   const own = (await link(pod, "net1"))?.address ?? "";
   const from = open(pod);
   await expectDropped(from, to, own);
-  // A port counts from the pass after the ADD on.
-  await until("they are counted", async () => (await spoofed()) === 5);
+  // A port's counter starts with the first reconcile after the ADD.
+  await until("the drops are counted", async () => (await spoofed()) === 5);
   if (near[1] !== undefined) {
-    // Nor does it reach the other pod of the bridge, or pass by the other pod's address.
+    // The frame must not reach the other pod of the bridge. The other pod's address is dropped, too.
     const other = open(near[1]);
     await expectDropped(from, other, own);
     const theirs = (await link(near[1], "net1"))?.address ?? "";
@@ -157,7 +157,7 @@ async function expectHeld(
     clearInterval(sending);
   }
 
-  // The filter is the datapath's, and needs no agent.
+  // The datapath filters without the agent.
   await agent.kill();
   await expectDropped(from, to, own);
   await agent.start();
@@ -166,10 +166,10 @@ async function expectHeld(
 
   write(tunnel, { mode });
   const before = lastMark;
-  await until("others pass", () => passes(from, to, before));
+  await until("frames from other addresses pass", () => passes(from, to, before));
   expect(await ping(pod, "10.1.0.9")).toBe(true);
   write(tunnel, { mode, macSpoofing: "Refuse" });
-  await until("others do not pass any more", async () => {
+  await until("frames from other addresses are dropped again", async () => {
     const before = await spoofed();
     from.send(frame(OTHER_MAC, ++lastMark));
     return (await spoofed()) > before;
@@ -180,7 +180,7 @@ async function expectHeld(
   for (const { ifname } of filtered) {
     await run(["tc", "-n", net.a.name, "qdisc", "del", "dev", ifname, "clsact"]);
   }
-  await until("the filters are back", async () => {
+  await until("the filters are restored", async () => {
     from.send(frame(OTHER_MAC, ++lastMark));
     return (await spoofed()) > 0;
   });
@@ -194,7 +194,7 @@ export function testInUserspace(): void {
   describe("macSpoofing: Refuse", () => {
     it(`${DROPS}, in mode Direct`, () => expectHeld(tunnel, "Direct", ["one"]));
     it(`${DROPS}, in mode Bridge`, () => expectHeld(tunnel, "Bridge", ["one", "two"]));
-    it(`${DROPS}, where the tunnel has the fast path`, async () => {
+    it(`${DROPS}, on the fast path`, async () => {
       const fast = { ...tunnel, udpChecksum: false, fastPath: true };
       await expectHeld(fast, "Direct", ["one"]);
       expect((await agent.session("shop/lan"))?.fastPath).toBe(false);
@@ -208,7 +208,7 @@ export function testInKernel(): void {
     it(`${DROPS}, in mode Bridge`, () =>
       expectHeld(tunnel, "Bridge", ["one", "two"], addFarKernel));
 
-    it("is refused in mode Direct, where the node has no side of the pod's device", async () => {
+    it("is rejected in mode Direct, since the node has no side of the pod's device", async () => {
       await start(tunnel, { mode: "Direct", macSpoofing: "Refuse" });
       const { answer } = await add(agent, "one", "10.1.0.1/24");
       expect(answer.status).not.toBe(0);
@@ -220,7 +220,7 @@ export function testInKernel(): void {
       expect((await tryRun(inside(net.a.name, "ip", "l2tp", "show", "session"))).stdout).toBe("");
     });
 
-    it("keeps a new tunnel of datapath Auto out of the kernel", async () => {
+    it("programs a new tunnel of datapath Auto in userspace", async () => {
       await start({ datapath: "Auto" }, { mode: "Direct", macSpoofing: "Refuse" });
       const { netns, answer } = await add(agent, "one", "10.1.0.1/24");
       expect(answer.stdout).toContain("10.1.0.1/24");

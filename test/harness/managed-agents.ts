@@ -1,4 +1,4 @@
-/** Two agents with a tunnel that has a control connection, in which each has a pod on session "shop/lan". */
+/** Two agents with a tunnel that has a control connection. Each has a pod on session "shop/lan". */
 import { TestAgent } from "./agent.ts";
 import { cni } from "./cni.ts";
 import { type Host, ip, link, ping, TestNet } from "./net.ts";
@@ -44,7 +44,7 @@ export class ManagedAgents {
     await this.net.remove();
   }
 
-  /** A tunnel at a host, in the kernel unless `spec` says otherwise. */
+  /** The object of a tunnel at a host, in the kernel unless `spec` has another datapath. */
   tunnel(name: string, local: Host, remote: Host, control: object, spec: object = {}): object {
     const { family, encapsulation } = this.#options;
     const ends = { local: { address: local[family] }, remote: { address: remote[family] } };
@@ -52,7 +52,7 @@ export class ManagedAgents {
     return managedTunnel(name, local, remote, { hello: HELLO, ...control }, more);
   }
 
-  /** A managed tunnel at one end, of which the left one begins. */
+  /** Writes a managed tunnel at one end. The left end initiates. */
   write(end: End, control: object = end === 0 ? {} : WAITS, spec: object = {}): void {
     const { a, b } = this.net;
     const [local, remote] = end === 0 ? [a, b] : [b, a];
@@ -81,7 +81,7 @@ export class ManagedAgents {
     return cni(host, { command, netns: this.pods[end], config: full });
   }
 
-  /** As a runtime does: again, until it works. */
+  /** Repeats ADD until it succeeds, as a runtime does. */
   async attach(end: End): Promise<void> {
     let said = "";
     await until(
@@ -102,7 +102,7 @@ export class ManagedAgents {
     return link(this.pods[0], "net1");
   }
 
-  /** Asks as CHECK does. @throws Error that names the difference */
+  /** Runs CHECK. @throws Error that names the difference */
   async isWhole(): Promise<true> {
     const attachment = { containerId: "c1", cniIfname: "net1" };
     await this.agents[0].ask({ op: "check", ...attachment, addresses: [], destinations: [] });
@@ -117,12 +117,12 @@ export class ManagedAgents {
     return (await this.agents[0].session("shop/lan"))?.control?.established;
   }
 
-  /** The kernel's L2TP on the left, as ip-l2tp(8) tells it. */
+  /** The kernel's tunnels or sessions of the left host (ip-l2tp(8)). */
   inKernel(what: "tunnel" | "session"): Promise<string> {
     return ip(this.net.a.name, "l2tp", "show", what);
   }
 
-  /** The ID that the kernel knows the left end's tunnel by; messages have the connection's. */
+  /** The left tunnel's ID in the kernel. It differs from the control connection ID. */
   async kernelTunnelId(): Promise<string> {
     return /Tunnel (\d+),/.exec(await this.inKernel("tunnel"))?.[1] ?? "none";
   }
@@ -137,15 +137,15 @@ export class ManagedAgents {
     process.kill(await peer.datapathPid(), "SIGKILL");
   }
 
-  /** After `work`, which takes the left pod's device away, it has another, and frames cross. */
+  /** Runs `work`, which deletes the left pod's device. Waits until it is recreated, and frames cross. */
   async isMadeAnew(work: () => Promise<unknown>): Promise<void> {
     const index = (await this.net1())?.ifindex;
     await work();
-    await until("its device is another", async () => {
+    await until("the device is recreated", async () => {
       const now = (await this.net1())?.ifindex;
       return now !== undefined && now !== index;
     });
     await this.crosses();
-    await until("all is as it should be", () => this.isWhole());
+    await until("CHECK succeeds", () => this.isWhole());
   }
 }

@@ -1,5 +1,5 @@
 /**
- * A managed tunnel between two datapath processes, and floods of control messages in the name of
+ * A managed tunnel between two datapath processes, and floods of control messages with the address of
  * one of them.
  */
 import { fileURLToPath } from "node:url";
@@ -20,12 +20,12 @@ import { until } from "./wait.ts";
 
 const FLOOD = fileURLToPath(new URL("control-flood.ts", import.meta.url));
 export const FLOOD_PER_SECOND = 20_000;
-/** The pauses that the agent gives tunnels by default. Those of tests are shorter. */
+/** The agent's default retransmission intervals. Those of tests are shorter. */
 export const DEFAULT_PAUSES = { retransmitMs: 1000, retransmitCapMs: 8000 };
-/** No test takes longer. */
+/** Longer than any test. */
 const FLOOD_SECONDS = 55;
 const TUNNEL = "branch";
-/** Fits the wire with any of the headers. */
+/** Fits the underlay with any header. */
 const MTU = 1400;
 
 export interface Wire {
@@ -83,7 +83,7 @@ export function established(end: TestDatapath, name = TUNNEL) {
   });
 }
 
-/** Floods go to the first end, in the name of the second. */
+/** Floods go to the first end, with the address of the second. */
 export class ManagedPair {
   readonly net: TestNet;
   readonly wire: Wire;
@@ -111,7 +111,7 @@ export class ManagedPair {
     await this.net.remove();
   }
 
-  /** One end, with its address behind the tunnel. */
+  /** Programs one end, with its address in the tunnel. */
   async put(end: TestDatapath, control: ControlChange = {}): Promise<void> {
     const isFirst = end === this.a;
     const hosts = [end.host, isFirst ? this.net.b : this.net.a] as const;
@@ -122,7 +122,7 @@ export class ManagedPair {
     await ip(name, "link", "set", `tap-${TUNNEL}`, "mtu", String(MTU), "up");
   }
 
-  /** Both ends; the first one waits for the second. @returns how the first one is then */
+  /** Programs both ends; the first one waits for the second. @returns the first one's state */
   async join() {
     await this.put(this.b);
     await this.put(this.a, { initiates: false });
@@ -134,7 +134,7 @@ export class ManagedPair {
     return until("frames cross", () => ping(this.net.a.name, "10.1.0.2"));
   }
 
-  /** Kills the second end's process, and starts it again. @returns milliseconds from its start */
+  /** Kills and restarts the second end's process. @returns milliseconds until a new connection is established */
   async comeBack(): Promise<number> {
     const { localConnectionId: before } = await controlOf(this.a);
     await this.b.kill();
@@ -150,7 +150,7 @@ export class ManagedPair {
     return took;
   }
 
-  /** Begins a flood. @returns ends it */
+  /** Starts a flood. @returns a function that ends the flood */
   async flood(flood: Flood, change: Partial<FloodOptions> = {}): Promise<() => Promise<void>> {
     const { wire, net } = this;
     const options: FloodOptions = {
@@ -168,11 +168,11 @@ export class ManagedPair {
         said += text;
       },
     );
-    await until(`it floods: ${said}`, () => said.includes("flooding"));
+    await until(`the flood starts: ${said}`, () => said.includes("flooding"));
     return () => stop(child);
   }
 
-  /** Begins one, and waits until the bursts of its budgets are spent. */
+  /** Starts a flood, and waits until the budgets' bursts are spent. */
   async floodFully(flood: Flood, change: Partial<FloodOptions> = {}): Promise<void> {
     const before = (await controlOf(this.a)).dropped;
     await this.flood(flood, change);

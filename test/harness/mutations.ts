@@ -1,4 +1,4 @@
-/** Mutated datagrams from the remote of a tunnel, and the counters that say what became of them. */
+/** Mutated datagrams from a tunnel's remote, and the counters that account for them. */
 import { openTunnelSocket } from "../../datapath/tunnel-socket.ts";
 import type { Random } from "../../l2tp/testing/random.ts";
 import { checked, isErrno } from "../../linux/errno.ts";
@@ -14,7 +14,7 @@ export interface Spray {
   readonly count: number;
 }
 
-/** Sends mutations of the corpus from host b to the tunnel of host a, as fast as the queues take them. */
+/** Sends mutations of the corpus from host b to the tunnel of host a, as fast as the queues accept them. */
 export function spray(net: TestNet, random: Random, { encapsulation, corpus, count }: Spray): void {
   const port = encapsulation === "UDP" ? 5000 : 0;
   const from = { address: net.b.ipv4, port };
@@ -31,7 +31,7 @@ export function spray(net: TestNet, random: Random, { encapsulation, corpus, cou
   c.close(fd);
 }
 
-/** Datagrams that a tunnel has read, and those of them that some counter says the fate of. */
+/** The number of datagrams that a tunnel has read, and the number that its counters account for. */
 export async function account(
   agent: TestAgent,
   name: string,

@@ -1,4 +1,4 @@
-/** Network namespaces of our own, as hosts and pods. */
+/** Network namespaces that serve as hosts and pods. */
 import { readdirSync, statSync } from "node:fs";
 import { pingReturns } from "./ping-returns.ts";
 import { Background, run, tryRun } from "./run.ts";
@@ -7,15 +7,15 @@ let count = 0;
 
 export interface Host {
   readonly name: string;
-  /** The path of its namespace. */
+  /** The path of the host's namespace. */
   readonly netns: string;
   readonly ipv4: string;
   readonly ipv6: string;
-  /** The name of its end of the underlay. */
+  /** The name of the host's underlay device. */
   readonly device: string;
 }
 
-/** Two hosts on one wire, and any number of pods. Everything goes with `remove`. */
+/** Two hosts on one wire, and any number of pods. `remove` deletes everything. */
 export class TestNet {
   readonly a: Host;
   readonly b: Host;
@@ -27,7 +27,7 @@ export class TestNet {
     this.b = host(`${this.#prefix}-b`, "2");
   }
 
-  /** @param aIsInitial host a is the kernel's initial namespace, to which devices of dead ones return */
+  /** @param aIsInitial host a is the initial namespace, to which the kernel moves devices of deleted namespaces */
   static async create({ mtu = 1500, aIsInitial = false } = {}): Promise<TestNet> {
     const net = new TestNet(aIsInitial);
     const { a, b } = net;
@@ -45,7 +45,7 @@ export class TestNet {
     return net;
   }
 
-  /** A third host, on a wire of its own to host a, through which it reaches what a has. */
+  /** Adds a third host with a wire to host a, by which it reaches a's addresses. */
   async addHost(): Promise<Host> {
     const added: Host = {
       ...host(`${this.#prefix}-c`, "3"),
@@ -69,7 +69,7 @@ export class TestNet {
     return added;
   }
 
-  /** A pod's empty namespace. Returns its path. */
+  /** Creates an empty namespace for a pod. Returns its path. */
   async addPod(name: string): Promise<string> {
     const full = `${this.#prefix}-${name}`;
     await this.#addNamespace(full);
@@ -94,7 +94,7 @@ export class TestNet {
 const NAMESPACES = "/run/netns";
 const prefixOf = (pid: number): string => `lt${pid}x`;
 
-/** Names of all that the TestNets of a process have made, and that are still there. */
+/** Names of the remaining namespaces of a process's TestNets. */
 export function namespacesOf(pid: number): string[] {
   const all = exists(NAMESPACES) ? readdirSync(NAMESPACES) : [];
   return all.filter((name) => name.startsWith(prefixOf(pid)));
@@ -102,7 +102,7 @@ export function namespacesOf(pid: number): string[] {
 
 const INITIAL = "initial";
 
-/** Gives the initial namespace a name, as others have. */
+/** Mounts the initial namespace under a name. */
 async function nameInitial(): Promise<void> {
   if (exists(netnsPath(INITIAL))) return;
   await run(["ip", "netns", "attach", INITIAL, "1"]);
@@ -124,7 +124,7 @@ export function nameOf(netns: string): string {
   return netns.split("/").at(-1) ?? "";
 }
 
-/** ip(8) in a namespace, by its name or path. */
+/** Runs ip(8) in a namespace, by its name or path. */
 export function ip(namespace: string, ...args: string[]): Promise<string> {
   return run(["ip", "-n", nameOf(namespace), ...args]);
 }
@@ -142,7 +142,7 @@ export interface IpLink {
   readonly addr_info?: readonly { readonly local: string; readonly prefixlen: number }[];
 }
 
-/** `ip -j addr` of one link; undefined where there is none. */
+/** `ip -j addr` of one link; undefined if it does not exist. */
 export async function link(namespace: string, name: string): Promise<IpLink | undefined> {
   const links = await linksOf(namespace);
   return links.find(({ ifname }) => ifname === name);
@@ -152,17 +152,17 @@ export async function linksOf(namespace: string): Promise<IpLink[]> {
   return JSON.parse(await ip(namespace, "-j", "addr", "show")) as IpLink[];
 }
 
-/** A command inside a namespace, for `run`. */
+/** A command line that runs `command` in a namespace. */
 export function inside(namespace: string, ...command: string[]): string[] {
   return ["ip", "netns", "exec", nameOf(namespace), ...command];
 }
 
-/** Seconds in which several pings have to come back, on a busy machine. */
+/** Seconds in which several pings must be answered, on a busy machine. */
 const PING_SECONDS = 60;
-/** Where not one of several has come back by then, none will. */
+/** Without any reply by then, no reply is expected. */
 const SILENCE_MS = 5000;
 
-/** Whether every one of `count` pings came back. @param size of the ICMP payload */
+/** True if all `count` pings are answered. @param size of the ICMP payload */
 export async function ping(
   namespace: string,
   address: string,
@@ -171,8 +171,8 @@ export async function ping(
   const options = ["-c", String(pings), "-i", "0.02", "-s", String(size)];
   const one = [...options, "-q", "-W", "2", ...args];
   if (pings === 1) return (await tryRun(inside(namespace, "ping", ...one, address))).status === 0;
-  // Without a deadline, ping(8) waits for the last one twice as long as the slowest has taken: on a
-  // busy machine that is too short. With one, it sends on until so many have come back.
+  // Without a deadline, ping(8) waits for the last reply twice as long as the slowest reply took: too short on
+  // a busy machine. With a deadline, it sends until `count` replies arrive.
   const many = [...options, "-D", "-w", String(PING_SECONDS), ...args];
   const background = new Background();
   let output = "";
@@ -183,7 +183,7 @@ export async function ping(
   const timer = setTimeout(() => isSilent() && child.kill("SIGKILL"), SILENCE_MS);
   await new Promise((resolve) => child.once("close", resolve));
   clearTimeout(timer);
-  // Frames keep their order: one that is lost leaves its place to a later one.
+  // Frames keep their order: a later reply takes the place of a lost one.
   const returned = new Set(pingReturns(output).map(({ sequence }) => sequence));
   return Array.from({ length: pings }, (_, index) => index + 1).every((sequence) =>
     returned.has(sequence),

@@ -2,7 +2,7 @@
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
 import type { Host } from "./net.ts";
 
-/** In the suite of the fast path every tunnel that can has it. */
+/** In the suite "fast", tunnels use the fast path. */
 const FAST = process.env.L2TP_TEST_FAST_PATH === "on" ? { udpChecksum: false, fastPath: true } : {};
 const fastOf = (spec: { readonly encapsulation?: unknown }) =>
   spec.encapsulation === "IP" ? {} : FAST;
@@ -47,7 +47,7 @@ export function sessionObject(
   };
 }
 
-/** One end of a managed tunnel, without what the ends tell each other. */
+/** One end of a managed tunnel, without the fields that are negotiated. */
 export function managedTunnel(
   name: string,
   local: Host,

@@ -1,4 +1,4 @@
-/** The IP header in front of a pseudowire's frames, on the wire. */
+/** The outer IP header of a pseudowire's packets. */
 
 import type { FramePort } from "./frames.ts";
 import { until } from "./wait.ts";
@@ -10,14 +10,14 @@ export interface OuterHeader {
   /** DSCP and ECN. */
   readonly trafficClass: number;
   readonly hopLimit: number;
-  /** "Don't fragment"; of IPv6 always. */
+  /** The bit "don't fragment"; always true for IPv6. */
   readonly dontFragment: boolean;
   readonly frame: Buffer;
 }
 
-/** The next packet on the wire that has the octets in it. */
+/** The next packet on the wire that contains the octets. */
 export async function packetWith(port: FramePort, octets: Buffer): Promise<OuterHeader> {
-  const frame = await until("a packet has the octets", () => {
+  const frame = await until("a packet contains the octets", () => {
     for (let next = port.receive(); next !== null; next = port.receive()) {
       if (next.includes(octets)) return next;
     }
@@ -44,7 +44,7 @@ function headerOf(frame: Buffer): OuterHeader {
       };
 }
 
-/** The packet as a congested router passes it on: with both bits of ECN (RFC 3168, section 5). */
+/** The packet as a congested router forwards it: with both ECN bits set (RFC 3168, section 5). */
 export function congested({ frame }: OuterHeader): Buffer {
   const marked = Buffer.from(frame);
   const ip = marked.subarray(ETHERNET_BYTES);

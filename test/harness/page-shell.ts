@@ -1,4 +1,4 @@
-/** Shells that run the blocks of a page one after the other, as a reader types them. */
+/** Shells that run the blocks of a page in order, as a reader types them. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,10 +6,10 @@ import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import type { Block } from "./pages.ts";
 
-/** A block that takes longer hangs. */
+/** The time after which a block has failed. */
 const PATIENCE_MS = 280_000;
 
-/** One shell: variables and functions of a block are there in the next one. */
+/** One shell: variables and functions of a block remain for the next block. */
 export class PageShell {
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #folder = mkdtempSync(join(tmpdir(), "page-"));
@@ -18,7 +18,7 @@ export class PageShell {
   #hasEnded = false;
   #woken: () => void = () => {};
 
-  /** @param prefix enters the host; the shell's command line follows */
+  /** @param prefix a command that enters the host, in front of the shell's command line */
   constructor(prefix: readonly string[], options: { cwd: string; env?: NodeJS.ProcessEnv }) {
     const [program = "", ...args] = [...prefix, "sh", "-eu"];
     this.#child = spawn(program, args, { ...options, stdio: ["pipe", "pipe", "pipe"] });
@@ -35,14 +35,14 @@ export class PageShell {
     });
   }
 
-  /** @returns what the block writes @throws if one of its commands fails, with the page and the line */
+  /** @returns the block's output @throws Error with page and line if a command fails */
   async run({ page, line, text }: Block): Promise<string> {
     const number = this.#count++;
     const path = join(this.#folder, `${number}.sh`);
     const done = `done-${number}-${process.pid}`;
     writeFileSync(path, text);
     this.#output = "";
-    // Its commands must not read the shell's own input.
+    // The block's commands must not read the shell's own input.
     this.#child.stdin.write(`. ${path} </dev/null\necho ${done}\n`);
     const isOver = () => this.#hasEnded || this.#output.includes(`${done}\n`);
     const ended = await this.#wait(isOver);
@@ -58,7 +58,7 @@ export class PageShell {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** @returns false if it has taken too long */
+  /** @returns false after PATIENCE_MS */
   #wait(isOver: () => boolean): Promise<boolean> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(false), PATIENCE_MS);

@@ -12,11 +12,11 @@ export interface Block {
   readonly line: number;
   /** "sh", "yaml", …; "" without one. */
   readonly language: string;
-  /** Words behind the language: the host on which it runs, and "background" for a program that goes on. */
+  /** Words behind the language: the block's host, and "background" for a program that keeps running. */
   readonly words: readonly string[];
-  /** Without the fence, and without its indentation. */
+  /** The content, without fences and indentation. */
   readonly text: string;
-  /** The reason why no test runs it, which the page shows in front of it; null: a test runs it. */
+  /** The page's reason why no test runs the block; null: a test runs it. */
   readonly notRun: string | null;
 }
 
@@ -34,20 +34,20 @@ export type Suite =
   | "test/netns/demo.test.ts"
   | "test/netns/documentation.test.ts";
 
-/** There is no registry, and one version of the image. */
+/** The test cluster has no registry, and one version of the image. */
 const IMAGES = [["busybox:1.36", "localhost/busybox:1"]] as const;
-/** docs/install-options.md says so. */
+/** Options for an old API server: see docs/install-options.md. */
 const OLD_API_SERVER = [
   ["--server-side --force-conflicts --filename crds/", "--validate=false --filename crds/"],
 ] as const;
-/** In a box the folder is a mount, which cannot be removed. */
+/** In a box the folder is a mount point, which cannot be removed. */
 const MOUNTED = [["rm -r /etc/l2tp-cni ", "rm -r /etc/l2tp-cni/* "]] as const;
 const CLUSTER = "test/cluster/documentation.test.ts";
 const KERNEL = "test/kernel/documentation.test.ts";
 
 /**
- * Pages by the suite, in the order in which it runs them. A block that names no host is the cluster's, "demo"
- * is the demonstrations', and the others are hosts of the suite.
+ * Pages by suite, in the order of execution. A block without a host runs on the cluster, "demo" marks the
+ * demonstrations, and other names are hosts of the suite.
  */
 export const RUN_PAGES: readonly RunPage[] = [
   { page: "README.md", suite: "test/netns/demo.test.ts" },
@@ -66,7 +66,7 @@ export const RUN_PAGES: readonly RunPage[] = [
   { page: "docs/backups.md", suite: "test/netns/documentation.test.ts" },
 ];
 
-/** The places of blocks that are no hosts of a test. */
+/** Places of blocks other than a suite's hosts. */
 export const SUITE_OF_PLACE: Readonly<Record<string, Suite>> = {
   "": CLUSTER,
   demo: "test/netns/demo.test.ts",
@@ -108,7 +108,7 @@ export function blocksOf(page: string): Block[] {
   return blocks;
 }
 
-/** The mark is a paragraph of its own, directly in front of the block. */
+/** The reason of a "Not run by the tests" paragraph directly in front of the block. */
 function markBefore(lines: readonly string[], fence: number): string | null {
   let index = fence - 1;
   while (lines[index]?.trim() === "") index--;
@@ -116,7 +116,7 @@ function markBefore(lines: readonly string[], fence: number): string | null {
   return NOT_RUN.exec(lines[index] ?? "")?.[1] ?? null;
 }
 
-/** The shell blocks of a page that tests run. @param suite of those places that it serves */
+/** The shell blocks of a page that its suite runs. */
 export function runnableBlocks({ page, suite, replace = [] }: RunPage): Block[] {
   return blocksOf(page)
     .filter(({ language, notRun, words: [place = ""] }) => {

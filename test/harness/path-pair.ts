@@ -1,4 +1,4 @@
-/** Two agents with a path between them that narrows and widens, and pods on a session of theirs. */
+/** Two agents with pods on a session, over a path whose MTU changes. */
 import { expect } from "vitest";
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "./agent.ts";
@@ -11,7 +11,7 @@ import { until } from "./wait.ts";
 
 export const WIDE = 1500;
 export const NARROW = 1300;
-/** The length of an inner IPv4 header and ICMP's. */
+/** Bytes of the inner IPv4 and ICMP headers. */
 const PING_OVERHEAD = 28;
 
 export interface Wire {
@@ -23,10 +23,10 @@ const PLAIN: Wire = { encapsulation: "UDP", family: "ipv4" };
 
 export interface Setting {
   readonly wire?: Wire;
-  /** Both ends have it. */
+  /** Fields of both ends' tunnels. */
   readonly tunnel?: Partial<TunnelSpec>;
   readonly session?: Partial<SessionSpec>;
-  /** The first end has it, and is in the initial namespace then. */
+  /** The first end's datapath. With "Kernel", the first end is in the initial namespace. */
   readonly datapath?: "Kernel";
 }
 
@@ -54,7 +54,7 @@ export class PathPair {
     this.#setting = setting;
   }
 
-  /** Two agents with a session each. */
+  /** Starts two agents with a session each. */
   static async create(setting: Setting = {}): Promise<PathPair> {
     const { wire = PLAIN, tunnel = {}, session = {}, datapath } = setting;
     const routed = await RoutedNet.create({ aIsInitial: datapath !== undefined });
@@ -77,7 +77,7 @@ export class PathPair {
     await this.routed.remove();
   }
 
-  /** A pod at each end. */
+  /** Attaches a pod at each end. */
   async join(): Promise<void> {
     expectOk(await add(this.a, this.podA, ["10.1.0.1/24", "fd00:1::1/64"]));
     expectOk(await add(this.b, this.podB, ["10.1.0.2/24", "fd00:1::2/64"]));
@@ -85,7 +85,7 @@ export class PathPair {
   }
 
   /**
-   * Flows in both directions go on while the link narrows and widens, and the pods keep their MTUs.
+   * Checks that flows in both directions continue while the link narrows and widens, and that the pods keep their MTUs.
    * @param bytes of each flow at each step
    */
   async flowsSurvive(narrow: PathLink, bytes: number): Promise<void> {
@@ -103,10 +103,10 @@ export class PathPair {
       await advance("while the path is wide");
       await this.routed.setMtu(narrow, NARROW);
       await advance("when the path has narrowed");
-      // Over IPv4 nobody tells a sender of a narrow link in the middle: routers fragment there.
+      // Over IPv4 a sender does not learn of a narrow link in the middle: the routers fragment.
       const isTold = narrow === "first" || this.#setting.wire?.family === "ipv6";
       if (isTold) await seesPath(this.a, NARROW);
-      await advance("when the agent knows");
+      await advance("when the agent has detected the path MTU");
       expect([await mtuOf(podA), await mtuOf(podB)]).toEqual(mtus);
       await until("a ping that fills the MTU crosses", () => fills(podA, "10.1.0.2", mtus[0] ?? 0));
       await this.routed.setMtu(narrow, WIDE);
@@ -123,7 +123,7 @@ const config = (agent: TestAgent, more: object) => ({
   ...{ socket: agent.socket, ...more },
 });
 
-/** @param more of the call */
+/** Calls ADD. @param more fields of the call */
 export function add(agent: TestAgent, netns: string, ips: readonly string[], more: object = {}) {
   const called = { command: "ADD", netns, config: config(agent, { runtimeConfig: { ips } }) };
   return cni(agent.host, { ...called, ...more });
@@ -141,13 +141,13 @@ export function expectOk(answer: CniAnswer): void {
 
 export const mtuOf = async (netns: string) => (await link(netns, "net1"))?.mtu ?? 0;
 
-/** Waits until the agent's status has that MTU of the underlay. */
+/** Waits until the agent's status shows this underlay MTU. */
 export const seesPath = (agent: TestAgent, mtu: number) =>
   until(
-    () => `the agent of ${agent.host.name} sees a path of ${mtu}`,
+    () => `the agent of ${agent.host.name} reports path MTU ${mtu}`,
     async () => (await agent.ask({ op: "tunnels" }))[0]?.underlayMtu === mtu,
   );
 
-/** A ping that fills the MTU, and may not be fragmented inside of the pseudowire. */
+/** A ping that fills the MTU. "Don't fragment" is set on the inner packet. */
 export const fills = (netns: string, address: string, mtu: number) =>
   ping(netns, address, { size: mtu - PING_OVERHEAD, args: ["-M", "do"] });

@@ -1,4 +1,4 @@
-/** Pings that came back, as `ping -D` tells of them. */
+/** Replies in the output of `ping -D`. */
 
 export interface PingReturn {
   readonly sequence: number;
@@ -6,7 +6,7 @@ export interface PingReturn {
   readonly at: number;
 }
 
-/** @param output all that ping has said: a line of it may not be whole before */
+/** @param output ping's whole output so far; an incomplete last line is ignored */
 export function pingReturns(output: string): PingReturn[] {
   const lines = output.matchAll(/^\[([\d.]+)\] \d+ bytes from .* icmp_seq=(\d+) /gm);
   return Array.from(lines, ([, time, sequence]) => ({

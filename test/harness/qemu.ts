@@ -1,12 +1,12 @@
-/** QEMU's own L2TPv3, a C implementation that joins a tunnel socket to a TAP device without a guest. */
+/** QEMU's L2TPv3, a C implementation that connects a tunnel socket to a TAP device without a guest. */
 import { type Host, inside, ip } from "./net.ts";
 import type { Background } from "./run.ts";
 import { until } from "./wait.ts";
 
 /**
- * Starts one on a host, and waits until it has its device.
+ * Starts QEMU on a host, and waits until its device exists.
  * @param wire the options of `-netdev l2tpv3`, such as "src=192.0.2.2,dst=192.0.2.1,udp=on,…"
- * @returns its process id
+ * @returns QEMU's process ID
  */
 export async function startQemu(
   background: Background,

@@ -1,6 +1,6 @@
 /**
- * Asks for a page without pause over many connections, until it is stopped: request-flood.ts URL CONNECTIONS. Says
- * "flooding" when it has its first answer. With "serve PORT" it is the page that others may flood: "serving".
+ * Requests a page without pause over many connections, until it is stopped: request-flood.ts URL CONNECTIONS. Prints
+ * "flooding" after the first response. With "serve PORT" it is the server of such a page, and prints "serving".
  */
 import { createServer, get } from "node:http";
 

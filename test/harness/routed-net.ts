@@ -1,8 +1,8 @@
-/** A TestNet whose hosts have two routers between them: a path whose links narrow and widen. */
+/** A TestNet with two routers between its hosts. The MTU of the links can change. */
 import { type Host, inside, ip, nameOf, TestNet } from "./net.ts";
 import { run } from "./run.ts";
 
-/** The link of host a, or the one between the routers, whose MTU only the routers know. */
+/** The link of host a, or the link between the routers, whose MTU the hosts do not know. */
 export type PathLink = "first" | "middle";
 
 const GATEWAY = { ipv4: "169.254.0.1", ipv6: "fe80::1" } as const;
@@ -13,7 +13,7 @@ const MIDDLE = [
 
 export class RoutedNet {
   readonly net: TestNet;
-  /** Paths of the routers' namespaces; the first is host a's. */
+  /** Paths of the routers' namespaces; the first router is host a's. */
   readonly #routers: readonly [string, string];
 
   private constructor(net: TestNet, routers: readonly [string, string]) {
@@ -48,7 +48,7 @@ export class RoutedNet {
     return new RoutedNet(net, routers);
   }
 
-  /** Sets the MTU of a link at both of its ends. */
+  /** Sets the MTU at both ends of a link. */
   async setMtu(link: PathLink, mtu: number): Promise<void> {
     const { a } = this.net;
     const [r1, r2] = this.#routers;
@@ -67,7 +67,7 @@ export class RoutedNet {
     }
   }
 
-  /** Takes host a's routes to host b away, or gives them back. */
+  /** Deletes or restores host a's routes to host b. */
   async setRoutes(what: "add" | "del"): Promise<void> {
     const { a, b } = this.net;
     for (const family of ["ipv4", "ipv6"] as const) {

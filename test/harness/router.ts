@@ -1,6 +1,6 @@
 /**
- * Somebody who speaks L2TP octet by octet: `node router.ts JSON`, a RouterOptions. Sends each line of its standard input,
- * control messages in hexadecimal digits, and writes each that comes.
+ * A peer that sends given control messages: `node router.ts JSON`, a RouterOptions. Sends each line of its standard
+ * input, a message in hexadecimal digits, and prints each received message.
  */
 import { createInterface } from "node:readline";
 import { c } from "../../linux/ffi.ts";
@@ -21,7 +21,7 @@ export interface RouterOptions {
 const PROTOCOL = 115;
 const MSG_DONTWAIT = 0x40;
 const POLL_MS = 5;
-/** In front of a control message over IP. */
+/** The prefix of control messages over IP. */
 const ZERO_SESSION_ID = Buffer.alloc(4);
 
 const { encapsulation, from, to } = JSON.parse(process.argv[2] ?? "") as RouterOptions;
@@ -38,7 +38,7 @@ createInterface({ input: process.stdin })
   })
   .on("close", () => process.exit());
 
-/** The offset of the message: raw sockets of IPv4 show the packet's header, too. */
+/** The offset of the message in a received packet: raw IPv4 sockets include the IP header. */
 function messageAt(): number {
   if (isUdp) return 0;
   const header = from.address.includes(":") ? 0 : 4 * ((buffer[0] ?? 0) & 0x0f);

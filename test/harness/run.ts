@@ -12,10 +12,10 @@ export interface RunOptions {
   readonly timeoutMs?: number;
 }
 
-/** Programs that hang are ended then; those of a busy machine are not. */
+/** The time after which a hanging program is killed; long enough for a busy machine. */
 const PATIENCE_MS = 300_000;
 
-/** Runs a program to its end, whatever its status. */
+/** Runs a program until it exits with any status. */
 export function tryRun(
   command: readonly string[],
   { input, env, timeoutMs = PATIENCE_MS }: RunOptions = {},
@@ -30,7 +30,7 @@ export function tryRun(
     const child = execFile(program, args, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : (error as { code?: unknown }).code;
       if (typeof code === "number") resolve({ stdout, stderr, status: code });
-      // It did not even start, or somebody killed it.
+      // The program did not start, or was killed.
       else resolve({ stdout, stderr: `${stderr}${error?.message}`, status: 1 });
     });
     child.stdin?.on("error", () => {});
@@ -38,7 +38,7 @@ export function tryRun(
   });
 }
 
-/** Runs a program; its standard output. @throws where its status is not 0 */
+/** Runs a program. @returns its standard output @throws Error if its status is not 0 */
 export async function run(command: readonly string[], options?: RunOptions): Promise<string> {
   const { stdout, stderr, status } = await tryRun(command, options);
   if (status === 0) return stdout;
@@ -49,7 +49,7 @@ export async function run(command: readonly string[], options?: RunOptions): Pro
 export class Background {
   readonly #children = new Set<ChildProcess>();
 
-  /** What it writes to stdout and stderr goes to `output`. */
+  /** @param output receives what the program writes to stdout and stderr */
   start(command: readonly string[], output: (text: string) => void = () => {}): ChildProcess {
     const [program = "", ...args] = command;
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -66,7 +66,7 @@ export class Background {
   }
 }
 
-/** Ends a process and waits until it has. */
+/** Kills a process, and waits until it exits. */
 export function stop(child: ChildProcess, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
   return new Promise((resolve) => {
     if (child.exitCode !== null || child.signalCode !== null) return resolve();

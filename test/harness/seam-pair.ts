@@ -1,4 +1,4 @@
-/** Two agents of a copied source tree, with one pod each, between which frames cross. */
+/** Two agents of a copied source tree, with one pod each. */
 import { join } from "node:path";
 import { afterEach, beforeEach, expect } from "vitest";
 import { TestAgent } from "./agent.ts";
@@ -34,7 +34,7 @@ export class SeamPair {
     for (const agent of this.agents) await agent.start();
   }
 
-  /** An ADD for the session shop/lan. @param netns another pod than the agent's own */
+  /** Calls ADD for the session shop/lan. @param netns the pod; the default is the agent's pod */
   add(index: 0 | 1, netns = this.pods[index], containerId = "c1"): Promise<CniAnswer> {
     const { host, socket } = this.agents[index];
     const runtimeConfig = { ips: [`10.1.0.${index + 1}/24`] };
@@ -60,7 +60,7 @@ export class SeamPair {
   }
 }
 
-/** Creates a pair for each test of the file; its agents' logs are shown if the test fails. @returns the current pair */
+/** Creates a pair for each test, and prints the agents' logs if the test fails. @returns the current pair */
 export function pairForEach(tree: () => SourceTree): () => SeamPair {
   let pair: SeamPair;
   beforeEach(async () => {
@@ -73,7 +73,7 @@ export function pairForEach(tree: () => SourceTree): () => SeamPair {
   return () => pair;
 }
 
-/** Does as `make generate` after a change of crds/, without the parts that take a compiler. */
+/** Generates the API types, as `make generate` does after a change of crds/. */
 export function generateTypes(tree: SourceTree): void {
   const program = `
     import { writeFileSync } from "node:fs";
@@ -82,7 +82,7 @@ export function generateTypes(tree: SourceTree): void {
   tree.run(process.execPath, "--input-type=module", "-e", program);
 }
 
-/** The files that the compiler finds an error in. */
+/** The files in which the compiler finds errors. */
 export function compilerSays(tree: SourceTree): string[] {
   try {
     tree.run(join(tree.path, "node_modules/.bin/tsc"), "-p", ".");
@@ -93,7 +93,7 @@ export function compilerSays(tree: SourceTree): string[] {
   }
 }
 
-/** Runs the compiler over the tree, and unit tests, the plan's property test among them. */
+/** Runs the compiler over the tree, and unit tests, among them the plan's property test. */
 export function check(tree: SourceTree, ...tests: readonly string[]): void {
   const bin = join(tree.path, "node_modules/.bin");
   tree.run(join(bin, "tsc"), "-p", ".");

@@ -1,7 +1,7 @@
 /**
- * Sends large frames into an interface without pause, as a stack with segmentation offload hands them over:
- * segment-flood.ts INTERFACE KIND. It says "flooding" when it has sent some. Whoever may open a packet socket
- * (packet(7)) chooses the segments' size, down to one byte.
+ * Sends large frames into an interface without pause, as a network stack with segmentation offload does:
+ * segment-flood.ts INTERFACE KIND. It prints "flooding" after the first frames. A process with a packet socket
+ * (packet(7)) can choose the segments' size, down to one byte.
  */
 
 import { buildFrame } from "../../datapath/userspace/offload/testdata.ts";
@@ -24,7 +24,7 @@ const ETHERNET_BYTES = 14;
 const HEADER_BYTES = 54;
 const BURST = 64;
 
-/** Frames with so much payload, in segments of so much. */
+/** A frame with this much payload, in segments of this size. */
 function large(payloadBytes: number, segmentBytes: number): Buffer {
   const payload = new Uint8Array(payloadBytes);
   const isPartial = true;
@@ -46,12 +46,12 @@ const small = Buffer.concat([
 const tiny = large(64_000, 36);
 
 const KINDS: Readonly<Record<string, readonly Buffer[]>> = {
-  /** As any stack's. */
+  /** The sizes of a usual stack. */
   large: [large(64_000, 1300)],
-  /** With as many segments as a frame may have. */
+  /** The largest possible number of segments in a frame. */
   tiny: [tiny],
   small: [small],
-  /** Those of the first kind make the next read a batch, and then the others come. */
+  /** Small frames, which make the next read a batch, followed by tiny segments. */
   mixed: [...Array(BURST).fill(small), ...Array(BURST).fill(tiny)],
 };
 
@@ -59,7 +59,7 @@ function open(name: string): number {
   const netlink = new NetlinkSocket(NETLINK_ROUTE, null);
   const link = findLink(netlink, name);
   netlink.close();
-  if (link === undefined) throw new Error(`there is no ${name}`);
+  if (link === undefined) throw new Error(`interface ${name} not found`);
   const fd = checked(c.socket(AF_PACKET, SOCK_RAW, 0), "socket");
   const one = Buffer.alloc(4);
   one.writeInt32LE(1);
@@ -75,7 +75,7 @@ function open(name: string): number {
 const [name = "", kind = ""] = process.argv.slice(2);
 const frames = KINDS[kind];
 if (frames === undefined || frames.some(({ length }) => length < ETHERNET_BYTES)) {
-  throw new Error(`no kind ${kind}; there are ${Object.keys(KINDS).join(", ")}`);
+  throw new Error(`unknown kind ${kind}; use one of ${Object.keys(KINDS).join(", ")}`);
 }
 const fd = open(name);
 for (let sent = 0; ; ) {
@@ -83,7 +83,7 @@ for (let sent = 0; ; ) {
     try {
       checked(c.sendto(fd, frame, frame.length, 0, null, 0), "send");
     } catch (error) {
-      // A full queue is what it is after.
+      // A full queue is expected.
       if (!isErrno(error, "ENOBUFS", "EAGAIN")) throw error;
     }
     if (++sent === BURST) console.log("flooding");

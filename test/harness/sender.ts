@@ -1,4 +1,4 @@
-/** A peer by hand: sends data messages over UDP to a host, as it likes. */
+/** A peer that sends given data messages over UDP to a host. */
 import { checked } from "../../linux/errno.ts";
 import { c } from "../../linux/ffi.ts";
 import { inNetns } from "../../linux/netns.ts";
@@ -14,7 +14,7 @@ export interface SentMessage {
   readonly sessionId?: number;
   /** Hexadecimal digits. */
   readonly cookie?: string;
-  /** undefined: without a sublayer; null: with one, and without a number. */
+  /** undefined: without sublayer; null: with sublayer, without sequence number. */
   readonly sequence?: number | null;
   readonly frame?: Uint8Array;
 }

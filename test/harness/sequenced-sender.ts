@@ -1,4 +1,4 @@
-/** A peer that numbers its frames as it likes, over UDP and IPv4 to session 128 without a cookie. */
+/** A peer that sends frames with given sequence numbers, over UDP and IPv4 to session 128 without a cookie. */
 import { checked } from "../../linux/errno.ts";
 import { c } from "../../linux/ffi.ts";
 import { inNetns } from "../../linux/netns.ts";
@@ -12,7 +12,7 @@ const S_BIT = 0x4000_0000;
 const FRAME_BYTES = 64;
 const MARK_AT = 20;
 
-/** A mark in each frame tells it from all others. */
+/** Each frame has a unique mark. */
 export class SequencedSender {
   readonly #fd: number;
   readonly #to: Uint8Array;
@@ -46,7 +46,7 @@ export class SequencedSender {
   }
 }
 
-/** The mark of a frame that came; null: it is none of a sender's. */
+/** The mark of a received frame; null: not a frame of SequencedSender. */
 export function markOf(frame: Buffer): number | null {
   return frame.length === FRAME_BYTES ? frame.readUInt32BE(MARK_AT) : null;
 }

@@ -7,7 +7,7 @@ const [protocol, role, address = "", port = "", total = "0"] = process.argv.slic
 const family = address.includes(":") ? "udp6" : "udp4";
 const CHUNK = 1 << 20;
 const DATAGRAM = 1200;
-/** Datagrams under way: what any buffer holds, also where each takes three times its size in memory. */
+/** Datagrams in flight: any socket buffer holds them, even if each uses three times its size. */
 const WINDOW = 24;
 const noise = randomBytes(CHUNK + DATAGRAM);
 
@@ -50,7 +50,7 @@ function receiveUdp(): void {
   const hash = createHash("sha256");
   let bytes = 0;
   socket.on("message", (data, from) => {
-    // An empty one ends it.
+    // An empty datagram ends the stream.
     if (data.length === 0) report(bytes, hash);
     else hash.update(data);
     bytes += data.length;
@@ -67,7 +67,7 @@ async function sendUdp(): Promise<void> {
   let sent = 0;
   for (let answered = 0; sent < Number(total); ) {
     for (let i = 0; i < WINDOW && sent < Number(total); i++) {
-      // Now and then a short one.
+      // Some datagrams are short.
       const size = i % 10 === 9 ? 1 + (sent % 700) : DATAGRAM;
       const data = noise.subarray(sent % CHUNK, (sent % CHUNK) + size);
       hash.update(data);

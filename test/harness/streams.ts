@@ -1,4 +1,4 @@
-/** Data through real stacks: what arrives must be what was sent, and no checksum may have been wrong. */
+/** Streams between network stacks. Data must arrive unchanged, without checksum errors. */
 import { fileURLToPath } from "node:url";
 import { inside, nameOf } from "./net.ts";
 import { Background, run } from "./run.ts";
@@ -7,7 +7,7 @@ import { until } from "./wait.ts";
 const STREAM = fileURLToPath(new URL("stream.ts", import.meta.url));
 const PORT = 6000;
 
-/** A namespace by path, and its address there. */
+/** The path of a namespace, and its address. */
 export interface End {
   readonly netns: string;
   readonly address: string;
@@ -18,14 +18,14 @@ export interface Streamed {
   readonly sha256: string;
 }
 
-/** Sends so many bytes of noise by TCP. */
+/** Sends random bytes by TCP. */
 export async function streamTcp(from: End, to: End, bytes: number) {
   return stream("tcp", from, to, bytes);
 }
 
 /**
- * Sends datagrams of noise by UDP, at the rate of their answers; of 1200 bytes, and short ones. What is sent
- * counts with its order, so nothing may be lost.
+ * Sends random datagrams by UDP, of 1200 bytes and short ones, at the rate of the replies. Content and order are
+ * compared, so no datagram may be lost.
  */
 export async function streamUdp(from: End, to: End, bytes: number) {
   return stream("udp", from, to, bytes);
@@ -40,10 +40,10 @@ async function stream(protocol: "tcp" | "udp", from: End, to: End, bytes: number
     background.start(program(to, "receive", to.address, String(PORT)), (text) => {
       output += text;
     });
-    await until("it listens", () => output.includes("listening"));
+    await until("the receiver listens", () => output.includes("listening"));
     const sent = await run(program(from, "send", to.address, String(PORT), String(bytes)));
     const received = await until(
-      () => `all is there: ${output}`,
+      () => `all data arrives: ${output}`,
       () => /^\{.*\}$/m.exec(output)?.[0],
     );
     return { sent: JSON.parse(sent) as Streamed, received: JSON.parse(received) as Streamed };
@@ -52,7 +52,7 @@ async function stream(protocol: "tcp" | "udp", from: End, to: End, bytes: number
   }
 }
 
-/** Segments and datagrams that a namespace's stack has refused for their checksums. */
+/** Number of segments and datagrams that a namespace's stack has dropped for wrong checksums. */
 export async function wrongChecksums(netns: string): Promise<number> {
   const text = await run(inside(nameOf(netns), "nstat", "-asz"));
   const counters = text.matchAll(/^(?:TcpInCsumErrors|UdpInCsumErrors|Udp6InCsumErrors)\s+(\d+)/gm);

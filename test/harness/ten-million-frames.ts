@@ -1,7 +1,7 @@
 /**
- * Moves ten million frames through the packet path, with ports that allocate nothing: half of them small, half
- * in large pieces. The argument is the pseudowire type. Run with --trace-gc; what is collected between the two lines is
- * the packet path's.
+ * Forwards ten million frames by the packet path, with ports that allocate nothing. Half of the frames are small, half
+ * are joined to large ones. The argument is the pseudowire type. Run with --trace-gc: collections between the two
+ * printed lines are caused by the packet path.
  */
 
 import { buildFrame, referenceSegments } from "../../datapath/userspace/offload/testdata.ts";
@@ -166,7 +166,7 @@ const moved = () => counters.txPackets + counters.rxPackets;
 
 const rounds = new Rounds();
 
-/** As the loop gives it, where nobody else wants one. */
+/** One turn of the loop without other work. */
 function turn(account: Account, work: () => void): void {
   rounds.begin();
   if (rounds.admits(account)) work();

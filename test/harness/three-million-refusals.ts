@@ -1,6 +1,6 @@
 /**
- * Refuses three million control messages: requests, and messages of a connection with odd numbers.
- * Run with --trace-gc; what is collected between the two lines is what refusing allocates.
+ * Rejects three million control messages: requests, and messages of a connection with wrong sequence numbers.
+ * Run with --trace-gc: collections between the two printed lines are caused by rejecting.
  */
 
 import { type Body, encodeBody, encodeMessage } from "../../l2tp/control/message.ts";
@@ -26,7 +26,7 @@ function message(connectionId: number, body: Body): DataView {
   return new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
 }
 
-const names = { hostName: "somebody", routerId: 1, pseudowireCapabilities: [5] };
+const names = { hostName: "other-peer", routerId: 1, pseudowireCapabilities: [5] };
 const request = message(0, { type: "SCCRQ", attributes: { ...names, assignedConnectionId: MARK } });
 const markAt = Buffer.from(request.buffer).indexOf(MARK_OCTETS);
 const hello = message(one.peering.established?.localId ?? 0, { type: "HELLO", attributes: {} });

@@ -1,4 +1,4 @@
-/** l2tpctl trace on a host: what it prints. */
+/** Runs l2tpctl trace on a host, and reads its output. */
 import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { TestAgent } from "./agent.ts";
@@ -13,7 +13,7 @@ export class TestTrace {
   output = "";
   #child!: ChildProcess;
 
-  /** Begins a trace, and waits until the agent shows what passes. @param args such as "branch", "--data" */
+  /** Starts a trace, and waits until the agent captures. @param args such as "branch", "--data" */
   static async start(
     agent: TestAgent,
     background: Background,
@@ -32,7 +32,7 @@ export class TestTrace {
     return trace;
   }
 
-  /** Waits until it has printed this. */
+  /** Waits until the output matches. */
   async prints(pattern: RegExp): Promise<void> {
     await until(
       () => `the trace prints ${pattern}:\n${this.output}`,
@@ -40,7 +40,7 @@ export class TestTrace {
     );
   }
 
-  /** Waits until the datapath has counted so many in the seconds that it has printed. */
+  /** Waits until the printed counts of all seconds add up to the expected number. */
   async counts(counter: string, expected: number): Promise<void> {
     const pattern = new RegExp(`has counted .*\\b${counter} (\\d+)`, "g");
     const counted = () =>
@@ -49,12 +49,12 @@ export class TestTrace {
         0,
       );
     await until(
-      () => `it counts ${expected} ${counter}, not ${counted()}:\n${this.output}`,
+      () => `the trace counts ${expected} ${counter}, not ${counted()}:\n${this.output}`,
       () => counted() === expected,
     );
   }
 
-  /** Waits until it has ended by itself. @returns its exit status */
+  /** Waits until the trace exits by itself. @returns its exit status */
   async ended(): Promise<number | null> {
     await until(
       () => `the trace ends:\n${this.output}`,
@@ -63,7 +63,7 @@ export class TestTrace {
     return this.#child.exitCode;
   }
 
-  /** As Ctrl-C does. @returns its exit status */
+  /** Ends the trace, as Ctrl-C does. @returns its exit status */
   async interrupt(): Promise<number | null> {
     await stop(this.#child, "SIGINT");
     return this.#child.exitCode;

@@ -1,4 +1,4 @@
-/** Tests of the parts of a frame that reach the far end and show on the wire, for both datapaths. */
+/** Tests of outer header fields and of frames to reserved groups, for both datapaths. */
 import { afterEach, describe, expect, it } from "vitest";
 import type { TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "./agent.ts";
@@ -18,7 +18,7 @@ const TRAFFIC_CLASS = 0xb9;
 const INNER_HOPS = 7;
 const DEFAULT_HOPS = 64;
 const OCTETS = "c0ffeec0ffee";
-/** Groups that no bridge forwards (IEEE 802.1Q, table 8-1); the last octet is the group's number. */
+/** Groups that bridges do not forward (IEEE 802.1Q, table 8-1); the last octet is the group's number. */
 const RESERVED_GROUP = "0180c20000";
 const GROUPS = Array.from({ length: 16 }, (_, number) => number);
 const STP = 0;
@@ -62,7 +62,7 @@ interface Pair {
   readonly far: readonly [string, string];
 }
 
-/** A pod, and the far end: a pod of another agent, or a device of the kernel's. */
+/** Attaches a pod. The far end is a pod of another agent, or a device of the kernel. */
 async function join(
   change: Partial<TunnelSpec>,
   family: Family,
@@ -76,7 +76,10 @@ async function join(
   const far = await addFar(unchecked, family, isKernel);
   await until("frames cross", () => ping(pod, "10.1.0.2"));
   if (change.fastPath) {
-    await until("it is fast", async () => (await agent.session("shop/lan"))?.fastPath === true);
+    await until(
+      "the session is on the fast path",
+      async () => (await agent.session("shop/lan"))?.fastPath === true,
+    );
   }
   return { pod, far };
 }
@@ -97,25 +100,28 @@ async function addFar(
 }
 
 export function testHeaders(change: Partial<TunnelSpec>, isKernel: boolean): void {
-  describe("the IP header outside", () => {
-    it.each(FAMILIES)("has nothing of the one inside, nor the other way: %s", async (family) => {
-      const { pod, far } = await join(change, family, isKernel);
-      const wire = open(net.b.netns, net.b.device);
-      const end = open(...far);
-      const asked = ["-Q", String(TRAFFIC_CLASS), "-t", String(INNER_HOPS), "-p", OCTETS];
-      const child = background.start(inside(pod, "ping", "-i", "0.2", ...asked, "10.1.0.2"));
-      const octets = Buffer.from(OCTETS, "hex");
-      const outside = await packetWith(wire, octets);
-      expect(outside).toMatchObject({ trafficClass: 0, hopLimit: DEFAULT_HOPS });
-      if (family === "ipv4") expect(outside.dontFragment).toBe(false);
-      const inner = { trafficClass: TRAFFIC_CLASS, hopLimit: INNER_HOPS };
-      expect(await packetWith(end, octets)).toMatchObject(inner);
-      await stop(child);
-      while (end.receive() !== null);
-      // Congestion on the way is not told to the pods (RFC 6040 would).
-      open(net.a.netns, net.a.device).send(congested(outside));
-      expect(await packetWith(end, octets)).toMatchObject(inner);
-    });
+  describe("the outer IP header", () => {
+    it.each(FAMILIES)(
+      "copies no DSCP, ECN or DF from the inner header, nor to it: %s",
+      async (family) => {
+        const { pod, far } = await join(change, family, isKernel);
+        const wire = open(net.b.netns, net.b.device);
+        const end = open(...far);
+        const asked = ["-Q", String(TRAFFIC_CLASS), "-t", String(INNER_HOPS), "-p", OCTETS];
+        const child = background.start(inside(pod, "ping", "-i", "0.2", ...asked, "10.1.0.2"));
+        const octets = Buffer.from(OCTETS, "hex");
+        const outside = await packetWith(wire, octets);
+        expect(outside).toMatchObject({ trafficClass: 0, hopLimit: DEFAULT_HOPS });
+        if (family === "ipv4") expect(outside.dontFragment).toBe(false);
+        const inner = { trafficClass: TRAFFIC_CLASS, hopLimit: INNER_HOPS };
+        expect(await packetWith(end, octets)).toMatchObject(inner);
+        await stop(child);
+        while (end.receive() !== null);
+        // Congestion on the path is not reported to the pods (RFC 6040 would).
+        open(net.a.netns, net.a.device).send(congested(outside));
+        expect(await packetWith(end, octets)).toMatchObject(inner);
+      },
+    );
   });
 }
 
@@ -125,7 +131,7 @@ function groupFrame(group: number): Buffer {
   return frame;
 }
 
-/** The groups whose frames arrive. One for all comes last. */
+/** The groups whose frames arrive. A broadcast frame is sent last. */
 async function arriving(from: FramePort, to: FramePort): Promise<number[]> {
   const last = experimentalFrame(60);
   last.write("ffffffffffff", 0, "hex");

@@ -1,4 +1,4 @@
-/** A copy of the source for a test to add files to: what one added file takes shows there. */
+/** A copy of the source tree, to which tests add files: it shows which other files an addition changes. */
 import { execFileSync } from "node:child_process";
 import {
   cpSync,
@@ -35,7 +35,7 @@ export class SourceTree {
     writeFileSync(join(this.path, file), text, { flag: "wx" });
   }
 
-  /** Replaces a text that must stand in the file once, such as the end of a registry. */
+  /** Replaces a text that must occur in the file once, such as the end of a registry. */
   replace(file: string, from: string, to: string): void {
     const path = join(this.path, file);
     const parts = readFileSync(path, "utf8").split(from);
@@ -44,7 +44,7 @@ export class SourceTree {
     writeFileSync(path, parts.join(to));
   }
 
-  /** @returns what the program wrote to its standard output @throws Error with all of its output */
+  /** @returns the program's standard output @throws Error with all of its output */
   run(program: string, ...args: readonly string[]): string {
     try {
       return execFileSync(program, args, { cwd: this.path, encoding: "utf8", stdio: "pipe" });

@@ -1,4 +1,4 @@
-/** What another project's dissector (tshark) makes of the packets of a wire. */
+/** Dissects captured packets by Wireshark's dissector (tshark). */
 import { statSync } from "node:fs";
 import { type Host, inside } from "./net.ts";
 import { Background, run } from "./run.ts";
@@ -7,16 +7,16 @@ import { until } from "./wait.ts";
 export interface Dissected {
   /** The names of the protocols in the packet, such as "eth:ethertype:ip:udp:l2tp:ip:icmp:data". */
   readonly protocols: string;
-  /** What tshark finds odd about it; empty: nothing. */
+  /** Tshark's expert information about the packet; empty: no remarks. */
   readonly notes: string;
 }
 
-/** Packets of a host's wire, from `start` on. */
+/** A capture of a host's wire, from `start` on. */
 export class Capture {
   readonly #file: string;
   readonly #background = new Background();
 
-  /** @param file to write to */
+  /** @param file the path of the capture file */
   constructor(file: string) {
     this.#file = file;
   }
@@ -33,9 +33,9 @@ export class Capture {
     );
   }
 
-  /** Ends it. @returns the packets that have L2TP */
+  /** Ends the capture. @returns the L2TP packets */
   async dissect(): Promise<Dissected[]> {
-    await until("there is something", () => statSync(this.#file).size > 24);
+    await until("the capture has packets", () => statSync(this.#file).size > 24);
     await this.#background.stopAll("SIGINT");
     const fields = ["-T", "fields", "-e", "frame.protocols", "-e", "_ws.expert.message"];
     const output = await run(["tshark", "-n", "-r", this.#file, "-Y", "l2tp", ...fields]);

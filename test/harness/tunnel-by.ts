@@ -1,4 +1,4 @@
-/** A tunnel between two hosts, over either IP version, as the object of one of them. */
+/** The object of one end of a tunnel between two hosts, over IPv4 or IPv6. */
 import type { TunnelSpec } from "../../operator/api/types.ts";
 import type { Host } from "./net.ts";
 import { tunnelObject } from "./objects.ts";

@@ -1,4 +1,4 @@
-/** Tests of the underlay's effects on a tunnel, for both datapaths. */
+/** Tests of underlay faults, for both datapaths. */
 import { afterEach, describe, expect, it } from "vitest";
 import { render, TUNNEL_VIEW } from "../../cli/views.ts";
 import type { TunnelSpec } from "../../operator/api/types.ts";
@@ -44,7 +44,7 @@ async function attach(agent: TestAgent, address: string): Promise<string> {
   return netns;
 }
 
-/** The far end of the pseudowire, at FAR. @returns its namespace */
+/** Creates the far end, with address FAR. @returns its namespace */
 type AddFarEnd = (family: Family, udpChecksum: boolean) => Promise<string>;
 
 const addFarAgent: AddFarEnd = async (family, udpChecksum) => {
@@ -54,12 +54,12 @@ const addFarAgent: AddFarEnd = async (family, udpChecksum) => {
   far.write("all.yaml", [tunnel, sessionObject("lan", "t")]);
   await far.start();
   const pod = await attach(far, `${FAR}/24`);
-  // It speaks first, too.
+  // The far end sends first, too.
   background.start(inside(pod, "ping", "-i", "0.5", "10.1.0.1"));
   return pod;
 };
 
-/** An emulated machine starts no second agent in a reasonable time. */
+/** A second agent would take too long to start on an emulated machine. */
 const addFarKernel: AddFarEnd = async (family, udpChecksum) => {
   const ipVersion = family === "ipv4" ? 4 : 6;
   await addKernelPeer(net.b, net.a, { ipVersion, udpChecksum, address: `${FAR}/24` });
@@ -77,34 +77,40 @@ async function findings(at = near): Promise<string> {
 export function testUnderlays(change: Partial<TunnelSpec>, isKernel: boolean): void {
   const addFarEnd = isKernel ? addFarKernel : addFarAgent;
 
-  describe("a local address that goes away", () => {
-    it.each(FAMILIES)("shows, and the tunnel recovers when it is back: %s", async (family) => {
-      await start(({ a, b }) => tunnelBy(family, a, b, change));
-      await addFarEnd(family, true);
-      const pod = await attach(near, "10.1.0.1/24");
-      await until("frames cross", () => ping(pod, FAR));
-      const address = net.a[family];
-      const prefix = `${address}/${family === "ipv4" ? 24 : 64}`;
-      await ip(net.a.name, "addr", "del", prefix, "dev", net.a.device);
-      await until("the condition says so", () => programmed()?.reason === "AddressNotAvailable");
-      expect(programmed()).toMatchObject({
-        status: "False",
-        message: expect.stringContaining(address),
-      });
-      const shown = render(TUNNEL_VIEW, await near.ask({ op: "tunnels" }), false);
-      expect(shown).toMatch(/^t +AddressNotAvailable /m);
-      expect(shown).toContain(`! t: The node does not have the local address ${address}`);
-      const found = await findings();
-      expect(found).toContain(`does not have the local address ${address}`);
-      expect(found).not.toMatch(/no route|EINVAL/);
-      const nodad = family === "ipv6" ? ["nodad"] : [];
-      await ip(net.a.name, "addr", "add", prefix, "dev", net.a.device, ...nodad);
-      await until("frames cross again", () => ping(pod, FAR));
-      await until("the condition is True", () => programmed()?.status === "True");
-      expect(await findings()).not.toContain("local address");
-    });
+  describe("a deleted local address", () => {
+    it.each(FAMILIES)(
+      "is reported, and the tunnel recovers when it is restored: %s",
+      async (family) => {
+        await start(({ a, b }) => tunnelBy(family, a, b, change));
+        await addFarEnd(family, true);
+        const pod = await attach(near, "10.1.0.1/24");
+        await until("frames cross", () => ping(pod, FAR));
+        const address = net.a[family];
+        const prefix = `${address}/${family === "ipv4" ? 24 : 64}`;
+        await ip(net.a.name, "addr", "del", prefix, "dev", net.a.device);
+        await until(
+          "the condition has the reason",
+          () => programmed()?.reason === "AddressNotAvailable",
+        );
+        expect(programmed()).toMatchObject({
+          status: "False",
+          message: expect.stringContaining(address),
+        });
+        const shown = render(TUNNEL_VIEW, await near.ask({ op: "tunnels" }), false);
+        expect(shown).toMatch(/^t +AddressNotAvailable /m);
+        expect(shown).toContain(`! t: The node does not have the local address ${address}`);
+        const found = await findings();
+        expect(found).toContain(`does not have the local address ${address}`);
+        expect(found).not.toMatch(/no route|EINVAL/);
+        const nodad = family === "ipv6" ? ["nodad"] : [];
+        await ip(net.a.name, "addr", "add", prefix, "dev", net.a.device, ...nodad);
+        await until("frames cross again", () => ping(pod, FAR));
+        await until("the condition is True", () => programmed()?.status === "True");
+        expect(await findings()).not.toContain("local address");
+      },
+    );
 
-    it("shows where an interface was named, and what runs stays", async () => {
+    it("is reported if spec.local names an interface, and the running session stays", async () => {
       const local = { interface: "wire1", port: PORT };
       await start(({ a, b }) => tunnelBy("ipv4", a, b, { ...change, local }));
       await addFarEnd("ipv4", true);
@@ -112,7 +118,7 @@ export function testUnderlays(change: Partial<TunnelSpec>, isKernel: boolean): v
       await until("frames cross", () => ping(pod, FAR));
       const prefix = `${net.a.ipv4}/24`;
       await ip(net.a.name, "addr", "del", prefix, "dev", net.a.device);
-      await until("the condition says so", () => programmed()?.reason === "NoLocalAddress");
+      await until("the condition has the reason", () => programmed()?.reason === "NoLocalAddress");
       expect(programmed()?.message).toContain("interface wire1 has no IPv4 address");
       expect(await findings()).toContain("interface wire1 has no IPv4 address");
       await ip(net.a.name, "addr", "add", prefix, "dev", net.a.device);
@@ -122,20 +128,20 @@ export function testUnderlays(change: Partial<TunnelSpec>, isKernel: boolean): v
   });
 
   describe("a peer that does not listen", () => {
-    it("is found by the doctor where the tunnel has a control connection", async () => {
+    it("is reported by the doctor for a tunnel with a control connection", async () => {
       await start(({ a, b }) => managedTunnel("t", a, b, {}, change));
-      await until("the doctor finds it", async () =>
+      await until("the doctor reports it", async () =>
         (await findings()).includes(
           '"port unreachable": it does not listen on UDP port 1701; start the tunnel at the peer',
         ),
       );
     });
 
-    it.each(FAMILIES)("is found by the doctor: %s", async (family) => {
+    it.each(FAMILIES)("is reported by the doctor: %s", async (family) => {
       await start(({ a, b }) => tunnelBy(family, a, b, change));
       const pod = await attach(near, "10.1.0.1/24");
       background.start(inside(pod, "ping", "-i", "0.2", FAR));
-      await until("the doctor finds it", async () =>
+      await until("the doctor reports it", async () =>
         (await findings()).includes(
           `"port unreachable": it does not listen on UDP port ${PORT}; start the tunnel at the peer`,
         ),
@@ -143,14 +149,14 @@ export function testUnderlays(change: Partial<TunnelSpec>, isKernel: boolean): v
     });
   });
 
-  // The kernel of a virtual machine takes the protocol, and answers to nobody.
+  // The kernel of a virtual machine accepts the protocol, and sends no ICMP error.
   if (!isKernel) {
-    describe("a peer that does not take the protocol", () => {
-      it.each(FAMILIES)("is found by the doctor: %s", async (family) => {
+    describe("a peer that does not accept the IP protocol", () => {
+      it.each(FAMILIES)("is reported by the doctor: %s", async (family) => {
         await start(({ a, b }) => tunnelBy(family, a, b, { ...change, encapsulation: "IP" }));
         const pod = await attach(near, "10.1.0.1/24");
         background.start(inside(pod, "ping", "-i", "0.2", FAR));
-        await until("the doctor finds it", async () =>
+        await until("the doctor reports it", async () =>
           (await findings()).includes(
             '"protocol unreachable": it does not accept IP protocol 115; start L2TPv3 over IP',
           ),
@@ -159,8 +165,8 @@ export function testUnderlays(change: Partial<TunnelSpec>, isKernel: boolean): v
     });
   }
 
-  describe("an address of a network", () => {
-    it("is refused as a remote", async () => {
+  describe("a network address", () => {
+    it("is rejected as a remote", async () => {
       const remote = { address: "192.0.2.255", port: PORT };
       await start(({ a, b }) => tunnelBy("ipv4", a, b, { ...change, remote }));
       expect(programmed()).toMatchObject({
@@ -174,12 +180,12 @@ export function testUnderlays(change: Partial<TunnelSpec>, isKernel: boolean): v
   });
 
   describe("udpChecksum: false over IPv6", () => {
-    it("says what the peer must accept, and the doctor finds a peer that does not", async () => {
+    it("warns that the peer must accept it, and the doctor reports a peer that does not", async () => {
       const unchecked = { ...change, udpChecksum: false };
       await start(({ a, b }) => tunnelBy("ipv6", a, b, unchecked));
       expect(programmed()?.message).toMatch(/no UDP checksum.*RFC 6935.*udp6_csum_rx off/);
       const pod = await attach(near, "10.1.0.1/24");
-      // The peer takes none, and nothing tells.
+      // The peer drops datagrams without checksum, and sends no error.
       const ipVersion = 6;
       if (isKernel) await addKernelPeer(net.b, net.a, { ipVersion, address: `${FAR}/24` });
       else {
@@ -191,12 +197,12 @@ export function testUnderlays(change: Partial<TunnelSpec>, isKernel: boolean): v
         await attach(far, `${FAR}/24`);
       }
       background.start(inside(pod, "ping", "-i", "0.2", FAR));
-      await until("the doctor finds it", async () =>
+      await until("the doctor reports it", async () =>
         (await findings()).includes("without a UDP checksum, and receives nothing"),
       );
       const [, far] = agents;
       if (far !== undefined) {
-        await until("the peer's doctor finds it", async () =>
+        await until("the peer's doctor reports it", async () =>
           /the node dropped \d+ UDP datagrams over IPv6.*udpChecksum: false/.test(
             await findings(far),
           ),
@@ -207,11 +213,11 @@ export function testUnderlays(change: Partial<TunnelSpec>, isKernel: boolean): v
       }
     });
 
-    it("is told by the doctor where the peer sends none, and ours are wanted", async () => {
+    it("is reported by the doctor if the peer sends no checksums, and this end requires them", async () => {
       await start(({ a, b }) => tunnelBy("ipv6", a, b, change));
       const far = await addFarEnd("ipv6", false);
       await attach(near, "10.1.0.1/24");
-      await until("the doctor finds it", async () =>
+      await until("the doctor reports it", async () =>
         /the node dropped \d+ UDP datagrams over IPv6.*spec\.udpChecksum: false/.test(
           await findings(),
         ),

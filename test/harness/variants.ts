@@ -1,4 +1,4 @@
-/** What a pseudowire can look like on the wire. */
+/** The variants of a pseudowire on the wire. */
 
 export interface Variant {
   readonly encapsulation: "UDP" | "IP";
@@ -20,7 +20,7 @@ export const VARIANTS: readonly Variant[] = (["UDP", "IP"] as const).flatMap((en
   ),
 );
 
-/** By their length: what we require, and what we send. */
+/** The received and the sent cookie; the key is their length in bytes. */
 export const COOKIES = {
   0: ["", ""],
   4: ["a1b2c3d4", "01020304"],

@@ -1,4 +1,4 @@
-/** A far end of our own for EthernetVLAN sessions: datagrams by hand over UDP, without cookie and sublayer. */
+/** A peer for EthernetVLAN sessions that sends given datagrams over UDP, without cookie and sublayer. */
 import { openTunnelSocket } from "../../datapath/tunnel-socket.ts";
 import { checked, isErrno } from "../../linux/errno.ts";
 import { c } from "../../linux/ffi.ts";
@@ -11,7 +11,7 @@ export const PORT = 5000;
 const PREFIX = "00030000";
 const MSG_DONTWAIT = 0x40;
 
-/** A frame, in hexadecimal digits, with tags such as "81000064". @param mark tells it from others */
+/** A frame, in hexadecimal digits, with tags such as "81000064". @param mark identifies the frame */
 export function taggedFrame(tags: string, mark: number, source = "020000000001"): string {
   return `ffffffffffff${source}${tags}88b5${mark.toString(16).padStart(4, "0")}`.padEnd(128, "0");
 }
@@ -34,7 +34,7 @@ export class RawPeer {
     checked(c.sendto(this.#fd, bytes, bytes.length, 0, this.#to, this.#to.length), "send");
   }
 
-  /** All frames that have come so far. */
+  /** All frames received so far. */
   heard(): readonly string[] {
     for (;;) {
       const bytes = c.recv(this.#fd, this.#buffer, this.#buffer.length, MSG_DONTWAIT);
@@ -50,7 +50,7 @@ export class RawPeer {
     }
   }
 
-  /** Waits until the frame has come. */
+  /** Waits until the frame is received. */
   hears(frame: string): Promise<unknown> {
     return until(
       () => `${frame} arrives: ${this.#heard.join("\n")}`,

@@ -1,22 +1,22 @@
-/** Runs commands of ours in the virtual machine of test/vm, whose kernel has L2TP. */
+/** Runs commands in the virtual machine of test/vm, whose kernel has L2TP. */
 import { spawn, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-/** Debian's releases by whose kernels we test: Linux 6.1 and 6.12. */
+/** Debian releases whose kernels are tested: Linux 6.1 and 6.12. */
 export const KERNELS = ["bookworm", "trixie"] as const;
 
 const PROGRAM = fileURLToPath(new URL("../vm/kernel-vm", import.meta.url));
 const TIMEOUT_S = 2700;
 const MEMORY_MB = 2048;
 
-/** Programs of other projects, as all machines see them (Debian's package go-l2tp). */
+/** Folder of other projects' programs, shared with all machines (Debian's package go-l2tp). */
 export const PEERS = fileURLToPath(new URL("../../out/peers/", import.meta.url));
-/** The release that has them. */
+/** The release that contains these programs. */
 const PEERS_FROM = "trixie";
 
-/** Downloads a kernel, unless it is there. False where that cannot be. */
+/** Downloads a kernel, unless it is cached. @returns false if the download fails */
 export function setUpVm(release: string): boolean {
   const { status } = spawnSync(PROGRAM, ["setup"], {
     env: { ...process.env, KERNEL_VM_SUITE: release },
@@ -27,7 +27,7 @@ export function setUpVm(release: string): boolean {
   return true;
 }
 
-/** The cache may be where the machine does not look. */
+/** Copies the programs from the cache, which the machine may not share. */
 function copyPeers(): void {
   const env = { ...process.env, KERNEL_VM_SUITE: PEERS_FROM };
   const folder = spawnSync(PROGRAM, ["peers"], { env, encoding: "utf8" }).stdout.trim();
@@ -35,9 +35,9 @@ function copyPeers(): void {
 }
 
 /**
- * What the command writes to out/ is written here, and all else it writes is lost. A warning of the kernel
- * makes the status 97.
- * @param heard is given the output as it comes
+ * Runs a command. Its changes to out/ are kept, its other changes are lost. The status is 97 if the kernel logs a
+ * warning.
+ * @param heard is called with the output as it arrives
  */
 export function runInVm(
   release: string,
@@ -48,7 +48,7 @@ export function runInVm(
   mkdirSync(cache, { recursive: true });
   const options = [
     ...["--share", `${ROOT}out`, "--env", `NODE_COMPILE_CACHE=${cache}`, "--cwd", ROOT],
-    // Of the folders that the machine has its own of, it sees only what it is shown.
+    // The machine has its own /tmp and /run: the source tree must be shared explicitly.
     ...(/^\/(tmp|run)\//.test(ROOT) ? ["--cow", ROOT] : []),
     ...["--mem", String(MEMORY_MB), "--timeout", String(TIMEOUT_S)],
   ];

@@ -1,22 +1,22 @@
 /** Waits for conditions, never for time. */
 
 const POLL_MS = 20;
-/** A busy machine takes ten times as long as an idle one, and an emulated one longer still. */
+/** A busy machine is ten times slower than an idle one, and an emulated one is slower still. */
 const PATIENCE_MS = process.env.KERNEL_VM === undefined ? 60_000 : 120_000;
 
 /**
- * The first value of `probe` that is neither undefined nor false. An error of the probe counts as not
- * yet, and is the reason given when the time is over.
- * @param what is waited for; a function is called when the time is over, and can show what there is then
+ * Waits for the first value of `probe` that is neither undefined nor false. An error of the probe counts as
+ * false, and becomes the cause of the timeout error.
+ * @param what the awaited state; a function is called at the timeout, and can add the state at that time
  */
 export async function until<T>(
   what: string | (() => string),
   probe: () => T | Promise<T>,
   timeoutMs = PATIENCE_MS,
 ): Promise<NonNullable<T>> {
-  // A clock that is set meanwhile changes nothing.
+  // The monotonic clock ignores changes of the time of day.
   const deadline = performance.now() + timeoutMs;
-  let reason: unknown = "it stayed false";
+  let reason: unknown = "the condition remained false";
   for (;;) {
     try {
       const value = await probe();
@@ -26,7 +26,7 @@ export async function until<T>(
     }
     if (performance.now() > deadline) {
       const told = typeof what === "string" ? what : what();
-      throw new Error(`waited in vain: ${told}`, { cause: reason });
+      throw new Error(`timed out waiting: ${told}`, { cause: reason });
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

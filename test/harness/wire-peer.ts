@@ -1,4 +1,4 @@
-/** A peer that sends what it is told to, octet by octet, and hears nothing. */
+/** A peer that sends given datagrams, and receives nothing. */
 import {
   cookieWords,
   encodeDataHeader,
@@ -60,7 +60,7 @@ export class WirePeer {
   }
 }
 
-/** A broadcast frame that asks for nothing, as an ARP request of no known kind. */
+/** A broadcast frame that no stack answers: an ARP packet of an unknown kind. */
 export function quietFrame(bytes: number): Buffer {
   const frame = Buffer.alloc(bytes);
   frame.write("ffffffffffff0200000000020806", "hex");

@@ -1,4 +1,4 @@
-/** One node whose tunnels are in the kernel, with ip-l2tp(8) at the far end. */
+/** A node with the kernel datapath, and a peer created by ip-l2tp(8). */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { L2tpNetlink, type NewKernelSession } from "../../datapath/kernel/l2tp-netlink.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -59,14 +59,14 @@ afterAll(async () => {
   await net.remove();
 });
 
-/** Of net1 in the pod: all that must stay. */
+/** The properties of net1 that must not change. */
 async function identity() {
   const net1 = await link(pod, "net1");
   const addresses = net1?.addr_info?.filter(({ local }) => local.includes("."));
   return { index: net1?.ifindex, mac: net1?.address, mtu: net1?.mtu, addresses };
 }
 
-/** A flood of pings while `work` runs; how many did not come back. */
+/** Pings without pause while `work` runs. @returns how many are not answered */
 async function lostWhile(work: () => Promise<void>): Promise<number> {
   let over = false;
   const pings = tryRun(inside(pod, "ping", "-q", "-f", "-w", "120", "10.1.0.2"));
@@ -76,14 +76,14 @@ async function lostWhile(work: () => Promise<void>): Promise<number> {
   expect(over).toBe(true);
   await tryRun(["pkill", "-INT", "-x", "ping"]);
   const match = /(\d+) packets transmitted, (\d+) received/.exec((await pings).stdout);
-  // The last one may have been on its way.
+  // The last ping may still be in flight.
   return Math.max(0, Number(match?.[1]) - Number(match?.[2]) - 1);
 }
 
 const repaired = (what: string) =>
   until(what, async () => (await link(pod, "net1")) !== undefined && (await ping(pod, "10.1.0.2")));
 
-it("says that the kernel serves it, and shows its counters", async () => {
+it("reports the kernel datapath, and shows its counters", async () => {
   expect(a.condition("l2tptunnel", "branch", "Programmed")?.message).toContain("kernel datapath");
   const session = await a.session("shop/lan");
   expect(session?.counters.rxPackets).toBeGreaterThan(0);
@@ -91,7 +91,7 @@ it("says that the kernel serves it, and shows its counters", async () => {
   expect((await a.ask({ op: "tunnels" }))[0]).toMatchObject({ datapath: "Kernel", sessions: 1 });
 });
 
-it("adopts what it finds, without a lost frame and without state files", async () => {
+it("adopts tunnels and sessions without state files, and loses no frame", async () => {
   const before = await identity();
   const lost = await lostWhile(async () => {
     await a.kill();
@@ -101,18 +101,21 @@ it("adopts what it finds, without a lost frame and without state files", async (
   expect(await identity()).toEqual(before);
 });
 
-it("takes no session from its pod where the attachment cannot be read, until the pod's DEL", async () => {
+it("leaves the session to its pod until DEL if the attachment is unreadable", async () => {
   const before = await identity();
   await a.kill();
   const path = a.damageAttachment("c1");
   a.log = "";
   const lost = await lostWhile(async () => {
     await a.start();
-    await until("the log says so", () => a.log.includes(path));
+    await until("the log names the file", () => a.log.includes(path));
     a.write("more.yaml", [sessionObject("more", "branch", { sessionId: 9, peerSessionId: 9 })]);
-    await until("another pass has been", () => a.session("shop/more"));
+    await until("another reconcile is done", () => a.session("shop/more"));
     a.remove("more.yaml");
-    await until("and one more", async () => (await a.session("shop/more")) === undefined);
+    await until(
+      "one more reconcile is done",
+      async () => (await a.session("shop/more")) === undefined,
+    );
   });
   expect(lost).toBe(0);
   expect(await identity()).toEqual(before);
@@ -123,52 +126,52 @@ it("takes no session from its pod where the attachment cannot be read, until the
 });
 
 describe("repairs", () => {
-  it("an interface that was moved to the node", async () => {
+  it("an interface that is moved to the node", async () => {
     await ip(pod, "link", "set", "net1", "netns", "1");
-    await repaired("it is back");
+    await repaired("frames cross again");
   });
 
-  it("a session that was deleted", async () => {
+  it("a deleted session", async () => {
     const before = await identity();
     await ip(net.a.name, "l2tp", "del", "session", "tunnel_id", "1", "session_id", "128");
-    await repaired("it is made again");
+    await repaired("the session is recreated");
     const { index: _, ...rest } = await identity();
     expect(before).toMatchObject(rest);
   });
 
-  it("a session that somebody made otherwise", async () => {
+  it("a session that is recreated with other parameters", async () => {
     await ip(net.a.name, "l2tp", "del", "session", "tunnel_id", "1", "session_id", "128");
     await ip(
       net.a.name,
       ...["l2tp", "add", "session", "tunnel_id", "1", "session_id", "128"],
       ...["peer_session_id", "77", "name", "l2tp-128"],
     ).catch(() => "the agent was faster");
-    await repaired("it is made again");
+    await repaired("the session is recreated");
   });
 
-  it("a session beside which somebody has made another of its id", async () => {
+  it("a session with a duplicate session ID", async () => {
     await ip(
       net.a.name,
       ...["l2tp", "add", "session", "tunnel_id", "1", "session_id", "128"],
       ...["peer_session_id", "77", "name", "l2tp-128"],
     ).catch(() => "Linux 6.1 takes none");
-    await until("there is one again", async () => {
+    await until("one session remains", async () => {
       const sessions = await ip(net.a.name, "l2tp", "show", "session", "tunnel_id", "1");
       return sessions.match(/Session 128 /g)?.length === 1 && !sessions.includes("peer session 77");
     });
-    await repaired("it carries frames");
+    await repaired("frames cross");
   });
 
-  it("a tunnel that was deleted", async () => {
+  it("a deleted tunnel", async () => {
     await ip(net.a.name, "l2tp", "del", "tunnel", "tunnel_id", "1");
-    await repaired("it is made again");
+    await repaired("the session is recreated");
   });
 });
 
-it("changes sequencing in place, and what else must change with the interface's name and addresses", async () => {
+it("changes sequencing in place, and keeps the interface's name and addresses on other changes", async () => {
   const before = await identity();
   a.write("lan.yaml", [sessionObject("lan", "branch", { sequencing: { send: true } })]);
-  await until("it sends numbers", async () =>
+  await until("the session sends sequence numbers", async () =>
     (await ip(net.a.name, "l2tp", "show", "session")).includes("sequence numbering: send"),
   );
   expect(await identity()).toEqual(before);
@@ -177,7 +180,7 @@ it("changes sequencing in place, and what else must change with the interface's 
   const cookies = { cookies: { transmit: { value: "0102030405060708" } } };
   a.write("lan.yaml", [sessionObject("lan", "branch", cookies)]);
   await until(
-    "the cookie costs its bytes",
+    "the MTU follows the cookie",
     async () => (await identity()).mtu === (before.mtu ?? 0) - 8,
   );
   expect((await identity()).mac).toBe(before.mac);
@@ -194,7 +197,7 @@ it("moves a live session to userspace and back, and the interface keeps its name
     ["Auto", "Kernel"],
   ] as const) {
     a.write("tunnel.yaml", [tunnelObject("branch", net.a, net.b, { datapath: asked })]);
-    await until(`${datapath} serves it`, async () => {
+    await until(`the datapath is ${datapath}`, async () => {
       const [tunnel] = await a.ask({ op: "tunnels" });
       return tunnel?.datapath === datapath && (await ping(pod, "10.1.0.2"));
     });
@@ -205,7 +208,7 @@ it("moves a live session to userspace and back, and the interface keeps its name
   }
 });
 
-it("brings the device back on DEL, and gives it to the next pod", async () => {
+it("returns the device to the node on DEL, and gives it to the next pod", async () => {
   const index = (await link(pod, "net1"))?.ifindex;
   expect((await call("DEL", pod, "c1")).status).toBe(0);
   expect(await link(pod, "net1")).toBeUndefined();
@@ -216,18 +219,18 @@ it("brings the device back on DEL, and gives it to the next pod", async () => {
   expect(await ping(pod, "10.1.0.2")).toBe(true);
 });
 
-it("heals the death of a pod's namespace without a DEL", async () => {
+it("recovers from a pod's namespace that is deleted without DEL", async () => {
   const other = await net.addPod("other");
   expect((await call("DEL", pod, "c1")).status).toBe(0);
   expect((await call("ADD", other, "c2")).stdout).toContain("10.1.0.1/24");
   await net.removePod(other);
-  await until("the device is at home again", () => link(net.a.name, "l2tp-128"));
+  await until("the device is back on the node", () => link(net.a.name, "l2tp-128"));
   expect((await linksOf(net.a.name)).map(({ ifname }) => ifname)).not.toContain("net1");
   expect((await call("ADD", pod, "c1")).stdout).toContain("10.1.0.1/24");
   expect(await ping(pod, "10.1.0.2")).toBe(true);
 });
 
-it("carries VLAN tags and frames that are not IP", async () => {
+it("forwards VLAN tags and frames that are not IP", async () => {
   for (const [netns, device, address] of [
     [pod, "net1", "10.7.0.1/24"],
     [net.b.name, "peer0", "10.7.0.2/24"],
@@ -236,13 +239,13 @@ it("carries VLAN tags and frames that are not IP", async () => {
     await ip(netns, "addr", "add", address, "dev", "tagged");
     await ip(netns, "link", "set", "tagged", "up");
   }
-  // ARP is none of IP's, and a full frame has its tag beside the MTU.
+  // ARP is not IP. A full frame has its tag in addition to the MTU.
   await until("tagged frames cross", () => ping(pod, "10.7.0.2"));
   expect(await ping(pod, "10.7.0.2", { size: 1414, args: ["-M", "do"] })).toBe(true);
   await ip(pod, "link", "del", "tagged");
 });
 
-it("joins several pods to one session by a bridge", async () => {
+it("connects several pods to one session by a bridge", async () => {
   a.write("wan.yaml", [
     sessionObject("wan", "branch", {
       sessionId: 200,
@@ -256,7 +259,7 @@ it("joins several pods to one session by a bridge", async () => {
     name: "peer200",
     address: "10.2.0.9/24",
   });
-  await until("it is there", () => link(net.a.name, "l2tp-200"));
+  await until("the device exists", () => link(net.a.name, "l2tp-200"));
   const pods = await Promise.all(["q1", "q2"].map((name) => net.addPod(name)));
   for (const [index, netns] of pods.entries()) {
     const answer = await call("ADD", netns, `q${index}`, "wan", `10.2.0.${index + 1}/24`);
@@ -270,11 +273,14 @@ it("joins several pods to one session by a bridge", async () => {
   }
   expect((await link(net.a.name, "l2tp-200"))?.master).toBeUndefined();
   a.remove("wan.yaml");
-  await until("it is gone", async () => (await link(net.a.name, "l2tp-200")) === undefined);
+  await until(
+    "the device is deleted",
+    async () => (await link(net.a.name, "l2tp-200")) === undefined,
+  );
   expect(await ping(pod, "10.1.0.2")).toBe(true);
 });
 
-it("leaves alone what others made, says when it is in the way, and dumps it all", async () => {
+it("does not change foreign tunnels and sessions, reports conflicts with them, and dumps them", async () => {
   await ip(
     net.a.name,
     ...["l2tp", "add", "tunnel", "tunnel_id", "9", "peer_tunnel_id", "9", "encap", "udp"],
@@ -283,7 +289,7 @@ it("leaves alone what others made, says when it is in the way, and dumps it all"
   await ip(
     net.a.name,
     ...["l2tp", "add", "session", "tunnel_id", "9", "session_id", "900", "peer_session_id", "900"],
-    ...["cookie", "deadbeef", "name", "theirs"],
+    ...["cookie", "deadbeef", "name", "foreign"],
   );
   const l2tp = L2tpNetlink.open(null);
   const v2 = { tunnelId: 12, peerTunnelId: 12, protocolVersion: 2, encapsulation: "UDP" } as const;
@@ -325,7 +331,7 @@ it("leaves alone what others made, says when it is in the way, and dumps it all"
   ]);
   expect(JSON.stringify(rows)).not.toContain("deadbeef");
   a.remove("clash.yaml");
-  await until("they are forgotten", async () => (await a.ask({ op: "tunnels" })).length === 1);
+  await until("the tunnels are removed", async () => (await a.ask({ op: "tunnels" })).length === 1);
   expect(await ip(net.a.name, "l2tp", "show", "tunnel", "tunnel_id", "9")).toContain("Tunnel 9");
   expect(l2tp.getSession(ppp)).toBeDefined();
   await ip(net.a.name, "l2tp", "del", "tunnel", "tunnel_id", "9");
@@ -334,7 +340,7 @@ it("leaves alone what others made, says when it is in the way, and dumps it all"
   expect(await ping(pod, "10.1.0.2")).toBe(true);
 });
 
-it("waits for a route and for the local address, and says so", async () => {
+it("waits for a route and for the local address, and reports that", async () => {
   const remote = { address: "198.51.100.7", port: 5000 };
   const local = { address: "192.0.2.77", port: 5077 };
   a.write("far.yaml", [
@@ -349,30 +355,30 @@ it("waits for a route and for the local address, and says so", async () => {
   ]);
   const reason = (name: string) => a.condition("l2tptunnel", name, "Programmed")?.reason;
   await until(
-    "both say why",
+    "both conditions have their reason",
     () => reason("far") === "NoRoute" && reason("new") === "AddressNotAvailable",
   );
   expect(a.condition("l2tptunnel", "far", "Accepted")?.status).toBe("True");
   await ip(net.a.name, "route", "add", "198.51.100.0/24", "via", net.b.ipv4);
   await ip(net.a.name, "addr", "add", "192.0.2.77/24", "dev", net.a.device);
   await until(
-    "both are up",
+    "both tunnels are programmed",
     () => reason("far") === "Programmed" && reason("new") === "Programmed",
   );
   a.remove("far.yaml");
-  await until("they are gone", async () => (await a.ask({ op: "tunnels" })).length === 1);
+  await until("the tunnels are removed", async () => (await a.ask({ op: "tunnels" })).length === 1);
   await ip(net.a.name, "addr", "del", "192.0.2.77/24", "dev", net.a.device);
   await ip(net.a.name, "route", "del", "198.51.100.0/24");
 });
 
-it("takes two tunnels on one port to userspace, and says why", async () => {
+it("moves two tunnels on one port to userspace, and reports why", async () => {
   a.write("second.yaml", [
     tunnelObject("second", net.a, net.b, {
       tunnelId: 30,
       remote: { address: net.b.ipv4, port: 5001 },
     }),
   ]);
-  await until("userspace serves both", async () => {
+  await until("both are in userspace", async () => {
     const tunnels = await a.ask({ op: "tunnels" });
     return tunnels.length === 2 && tunnels.every(({ datapath }) => datapath === "Userspace");
   });
@@ -381,13 +387,13 @@ it("takes two tunnels on one port to userspace, and says why", async () => {
     "L2tpTunnel second has the same local address and port",
   );
   a.remove("second.yaml");
-  await until("the kernel serves the one that is left", async () => {
+  await until("the remaining tunnel is in the kernel", async () => {
     const [tunnel] = await a.ask({ op: "tunnels" });
     return tunnel?.datapath === "Kernel" && (await ping(pod, "10.1.0.2"));
   });
 });
 
-it("keeps what runs when its manifests are broken, over a restart", async () => {
+it("keeps running objects over a restart when their manifests are invalid", async () => {
   const before = await identity();
   a.write("tunnel.yaml", "kind: L2tpTunnel\nmetadata: {name: branch}\nspec: {bogus: 1}\n");
   a.write("lan.yaml", ":\n  - broken");
@@ -398,18 +404,18 @@ it("keeps what runs when its manifests are broken, over a restart", async () => 
   a.write("tunnel.yaml", [tunnelObject("branch", net.a, net.b)]);
   a.write("lan.yaml", [sessionObject("lan", "branch")]);
   await until(
-    "all is well",
+    "the tunnel is accepted again",
     async () => a.condition("l2tptunnel", "branch", "Accepted")?.status === "True",
   );
   expect(await identity()).toEqual(before);
 });
 
-it("hears of what others do to its sessions: the next periodic pass is an hour away", async () => {
+it("repairs a session by a netlink event, an hour before the next periodic reconcile", async () => {
   await ip(net.a.name, "l2tp", "del", "session", "tunnel_id", "1", "session_id", "128");
-  await repaired("it is made again");
+  await repaired("the session is recreated");
 });
 
-it("finds nothing wrong in the end", async () => {
+it("has no findings in the end", async () => {
   await ping(pod, "10.1.0.2");
   const program = new URL("../../bin/l2tpctl", import.meta.url).pathname;
   const output = await run([program, "--socket", a.socket, "doctor", "--seconds", "0"]);

@@ -1,4 +1,4 @@
-/** Pages with `ip l2tp` at the far end, word by word. */
+/** Runs the blocks of pages with `ip l2tp` at the peer. */
 import { afterEach, expect, it } from "vitest";
 import { Boxes } from "../harness/box.ts";
 import { blocksOf, pagesOf, type RunPage } from "../harness/pages.ts";
@@ -15,7 +15,7 @@ afterEach(async (context) => {
   await boxes.destroy();
 });
 
-it(`${EDGE.page}: a pod reaches the peer, and nothing stays behind`, async () => {
+it(`${EDGE.page}: a pod reaches the peer, and nothing is left after removal`, async () => {
   boxes = await Boxes.create({ edge: "192.0.2.1", router: "198.51.100.7" });
   const output = await boxes.run(EDGE);
   expect(output).toContain(REPLIES);

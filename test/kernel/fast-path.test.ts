@@ -1,4 +1,4 @@
-/** The fast path in kernels that others run: from Linux 6.6 on by programs, before that by the process. */
+/** The fast path in Debian's kernels: by BPF programs since Linux 6.6, by the process before. */
 import { release } from "node:os";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
@@ -47,14 +47,17 @@ afterAll(async () => {
   await net.remove();
 });
 
-it(`${hasTcx ? "carries" : "does not carry"} the frames, which cross whole`, async () => {
+it(`${hasTcx ? "forwards frames" : "is unavailable, and the process forwards frames"} of every size`, async () => {
   const [one, two] = pods.map((netns, index) => ({ netns, address: `10.1.0.${index + 1}` }));
   if (one === undefined || two === undefined) throw new Error("no pods");
   const { sent, received } = await streamTcp(one, two, 2_000_000);
   expect(received).toEqual(sent);
   for (const agent of agents) {
     if (hasTcx) {
-      await until("it is fast", async () => (await agent.session("shop/lan"))?.fastPath);
+      await until(
+        "the session is on the fast path",
+        async () => (await agent.session("shop/lan"))?.fastPath,
+      );
       expect(agent.log).not.toContain("fast path unavailable");
     } else {
       await agent.logs("fast path unavailable");

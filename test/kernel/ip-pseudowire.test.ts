@@ -1,4 +1,4 @@
-/** Pseudowires of IP datagrams beside a kernel that has L2TP: the kernel refuses them, and the process carries them. */
+/** Pseudowires of type IP on a kernel with L2TP: the kernel does not support them, and the process forwards them. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { L2tpNetlink, type NewKernelSession } from "../../datapath/kernel/l2tp-netlink.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -27,7 +27,7 @@ afterAll(async () => {
   await net?.remove();
 });
 
-it("is unknown to the kernel", async () => {
+it("is not supported by the kernel", async () => {
   const l2tp = L2tpNetlink.open(null);
   const tunnel = {
     tunnelId: 12,
@@ -47,7 +47,7 @@ it("is unknown to the kernel", async () => {
   l2tp.close();
 });
 
-it("is refused in a tunnel in the kernel, whose status says why", async () => {
+it("is refused in a kernel tunnel, and its status has the reason", async () => {
   agents[0].write("all.yaml", [
     tunnelObject("branch", net.a, net.b, { datapath: "Kernel" }),
     sessionObject("lan", "branch", { pseudowireType: "IP" }),
@@ -58,7 +58,7 @@ it("is refused in a tunnel in the kernel, whose status says why", async () => {
   expect(programmed()?.message).toContain("EPROTONOSUPPORT");
 });
 
-it("takes a tunnel that leaves it open to the process, whatever offloads the kernel knows", async () => {
+it("moves a tunnel of datapath Auto to the process, and large frames cross", async () => {
   const hosts = [net.a, net.b] as const;
   for (const [index, agent] of agents.entries()) {
     const [local, remote] = [hosts[index], hosts[1 - index]] as [typeof net.a, typeof net.a];
@@ -68,7 +68,7 @@ it("takes a tunnel that leaves it open to the process, whatever offloads the ker
     ]);
   }
   await agents[1].start();
-  await until("it is in the process", async () => {
+  await until("the tunnel is in the process", async () => {
     const [row] = await agents[0].ask({ op: "tunnels" });
     return row?.datapath === "Userspace";
   });
@@ -91,7 +91,7 @@ it("takes a tunnel that leaves it open to the process, whatever offloads the ker
     const before = await sent();
     const stream = await streamTcp(near, far, 4_000_000);
     const after = await sent();
-    // A large frame is several on the wire; how large it is depends on the machine's speed.
+    // A large frame is several packets on the wire; its size depends on the machine's speed.
     expect(after.wire - before.wire).toBeGreaterThan(1.5 * (after.device - before.device));
     for (const { sent: bytes, received } of [stream, await streamUdp(far, near, 100_000)]) {
       expect(received).toEqual(bytes);
@@ -100,7 +100,7 @@ it("takes a tunnel that leaves it open to the process, whatever offloads the ker
   for (const pod of pods) expect(await wrongChecksums(pod)).toBe(0);
 });
 
-/** Frames that the near pod's device has handed over, and what they became. */
+/** Frames read from the near pod's device, and packets sent for them. */
 async function sent() {
   const json = await ip(pods[0], "-j", "-s", "link", "show", "net1");
   const [{ stats64 }] = JSON.parse(json) as [{ stats64: { tx: { packets: number } } }];

@@ -1,4 +1,4 @@
-/** Tunnels over IP protocol 115 that have a control connection, and whose frames the kernel moves. */
+/** Managed and quiescent kernel tunnels over IP protocol 115. */
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { NO_CONNECTION_ID, openL2tpIpSocket } from "../../datapath/l2tp-ip-socket.ts";
@@ -27,14 +27,14 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
 
   afterAll(() => pair.destroy());
 
-  it("agrees on ids and cookies, and the kernel moves the frames", async () => {
+  it("negotiates IDs and cookies, and the kernel forwards frames", async () => {
     const [a, b] = pair.agents;
     pair.write(0);
     pair.write(1);
     for (const agent of [a, b]) await agent.start();
     await Promise.all([pair.attach(0), pair.attach(1)]);
     await pair.crosses();
-    await until("all is as it should be", () => pair.isWhole());
+    await until("CHECK succeeds", () => pair.isWhole());
     const programmed = a.condition("l2tptunnel", "branch", "Programmed");
     expect(programmed?.message).toContain("kernel's L2TP");
     expect(await pair.tunnelRow()).toMatchObject({
@@ -52,7 +52,7 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
     expect((await a.ask({ op: "doctor", seconds: 0 })).findings).toEqual([]);
   });
 
-  it("is nobody's business while its agent is away", async () => {
+  it("keeps running while its agent is down", async () => {
     const [a] = pair.agents;
     const index = (await pair.net1())?.ifindex;
     const command = ["ping", "-q", "-i", "0.05", "-w", "60", "10.1.0.2"];
@@ -61,7 +61,7 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
     await a.start();
     await tryRun(["pkill", "-INT", "-x", "ping"]);
     const match = /(\d+) packets transmitted, (\d+) received/.exec((await pings).stdout);
-    // The last one may have been on its way.
+    // The last ping may still be in flight.
     expect(Number(match?.[1]) - Number(match?.[2])).toBeLessThan(2);
     expect((await pair.net1())?.ifindex).toBe(index);
   });
@@ -78,7 +78,7 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
       ...{ flood: "requests", encapsulation: "IP", perSecond: 200, seconds: 300 },
       from: { address: b[family], port: 0 },
       to: { address: a[family], port: 0 },
-      ...{ connectionId: 0, ns: 0, hostName: "somebody" },
+      ...{ connectionId: 0, ns: 0, hostName: "other-peer" },
     };
     const flood = new Background();
     try {
@@ -93,16 +93,16 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
     }
   });
 
-  it("misses a dead peer, and finds the one that comes back", () =>
+  it("detects a dead peer, and reconnects", () =>
     pair.isMadeAnew(async () => {
       await pair.killPeer();
-      await until("it is missed", () => pair.alive() === "False");
+      await until("the peer is detected as down", () => pair.alive() === "False");
       await pair.agents[1].start();
     }));
 
   it.each<[string, () => Promise<unknown>]>([
     [
-      "the process that holds it",
+      "the datapath process",
       async () => process.kill(await pair.agents[0].datapathPid(), "SIGKILL"),
     ],
     [
@@ -122,20 +122,20 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
     ],
   ])("survives the loss of %s", (_what, lose) => pair.isMadeAnew(lose));
 
-  it("has a peer in userspace, and both begin", async () => {
+  it("works with a userspace peer, when both initiate", async () => {
     for (const end of [0, 1] as const) pair.write(end, {}, end === 0 ? {} : USERSPACE);
-    await until("it is in userspace", async () => {
+    await until("the peer is in userspace", async () => {
       const [row] = await pair.agents[1].ask({ op: "tunnels" });
       return row?.datapath === "Userspace" && row.control?.state === "established";
     });
     await pair.crosses();
     await pair.killPeer();
-    await until("it is missed", () => pair.alive() === "False");
+    await until("the peer is detected as down", () => pair.alive() === "False");
     await pair.agents[1].start();
     await pair.crosses();
   });
 
-  it("has several peers at one address, and each is heard", async () => {
+  it("has several peers at one address", async () => {
     const { a, b } = pair.net;
     const second = { ...b, ipv4: "192.0.2.22", ipv6: "2001:db8::22" };
     const address = family === "ipv4" ? `${second.ipv4}/24` : `${second.ipv6}/64`;
@@ -154,29 +154,29 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
       ...sessions,
     ]);
     const wan = async () => (await pair.agents[0].session("shop/wan"))?.control?.established;
-    const id = (await until("the other is agreed on", wan)).sessionId;
+    const id = (await until("the other session is established", wan)).sessionId;
     await pair.crosses();
     await until("the kernel has both", async () => {
       return (await pair.inKernel("session")).includes(`Session ${id} in`);
     });
   });
 
-  it("says whether the peer lives where it is quiescent, also of one in userspace", async () => {
+  it("reports the state of the peer if quiescent, also with a userspace peer", async () => {
     const [, peer] = pair.agents;
     for (const spec of [{}, USERSPACE]) {
       pair.writeQuiescent(0);
       pair.writeQuiescent(1, spec);
-      await until("the peer is as it is to be, and there", async () => {
+      await until("the peer has the new configuration", async () => {
         const [row] = await peer.ask({ op: "tunnels" });
         const isPlaced = row?.datapath === (spec === USERSPACE ? "Userspace" : "Kernel");
         return isPlaced && row?.control?.mode === "Quiescent" && pair.alive(1) === "True";
       });
       await pair.crosses();
-      await until("the peer is there", () => pair.alive() === "True");
+      await until("the peer is connected", () => pair.alive() === "True");
       expect(await pair.inKernel("session")).toContain("Session 128 in tunnel 1");
       const index = (await pair.net1())?.ifindex;
       await pair.killPeer();
-      await until("it is missed", () => pair.alive() === "False");
+      await until("the peer is detected as down", () => pair.alive() === "False");
       await peer.start();
       await until("the peer is back", () => pair.alive() === "True");
       await pair.crosses();
@@ -184,30 +184,33 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
     }
   });
 
-  it("leaves nothing behind when it goes", async () => {
+  it("is deleted without remains", async () => {
     for (const agent of pair.agents) agent.remove("all.yaml");
-    await until("it is gone", async () => (await pair.inKernel("tunnel")) === "");
-    await until("the interface is", async () => (await pair.net1()) === undefined);
+    await until(
+      "the kernel's tunnel is deleted",
+      async () => (await pair.inKernel("tunnel")) === "",
+    );
+    await until("the interface is deleted", async () => (await pair.net1()) === undefined);
     for (const end of [0, 1] as const) expect((await pair.call("DEL", end)).status).toBe(0);
     const { netns, [family]: local } = pair.net.a;
-    // Nobody hears SCCRQs there any more.
+    // The socket for SCCRQs is closed, too.
     await until("its sockets are closed", () => {
       closeFd(inNetns(netns, () => openL2tpIpSocket(local, NO_CONNECTION_ID, null)));
       return true;
     });
   });
 
-  it("names what is in the way where another program hears the address's requests", async () => {
+  it("reports another program that receives the address's SCCRQs", async () => {
     const { netns, [family]: local } = pair.net.a;
     const other = inNetns(netns, () => openL2tpIpSocket(local, NO_CONNECTION_ID, null));
     const programmed = () => pair.agents[0].condition("l2tptunnel", "branch", "Programmed");
     try {
       pair.write(0);
-      await until("it is told", () => programmed()?.reason === "AddressInUse");
+      await until("the condition reports it", () => programmed()?.reason === "AddressInUse");
       expect(programmed()?.message).toContain(`${local} control connection ID 0`);
     } finally {
       closeFd(other);
     }
-    await until("it is tried again", () => programmed()?.status === "True");
+    await until("the retry succeeds", () => programmed()?.status === "True");
   });
 });

@@ -1,4 +1,4 @@
-/** Tunnels with a control connection whose frames the kernel moves: ip-l2tp(8) only looks, and breaks things. */
+/** Managed and quiescent kernel tunnels over UDP. Tests use ip-l2tp(8) to read state and to cause faults only. */
 
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -38,7 +38,7 @@ afterAll(async () => {
 const tunnelOf = (local: Host, remote: Host, control: object, more: object) =>
   managedTunnel("branch", local, remote, { hello: HELLO, ...control }, more);
 
-/** One end's objects; the left one begins. */
+/** Writes one end's objects. The left end initiates. */
 function write(end: End, tunnel: object = KERNEL, session: object = {}): void {
   const [local, remote] = end === 0 ? [net.a, net.b] : [net.b, net.a];
   const control = end === 0 ? {} : { initiate: false, role: "LNS" };
@@ -54,7 +54,7 @@ function call(command: "ADD" | "DEL", end: End) {
   return cni(agent.host, { command, netns: pods[end], config });
 }
 
-/** As a runtime does: again, until it works. */
+/** Repeats ADD until it succeeds, as a runtime does. */
 const attach = (end: End) =>
   until("the pod has its interface", async () => (await call("ADD", end)).status === 0);
 
@@ -73,7 +73,7 @@ const isWhole = () =>
     })
     .then(() => true);
 
-/** Of net1 in the left pod: what must stay. */
+/** The properties of net1 in the left pod that must not change. */
 async function identity() {
   const found = await net1();
   const addresses = found?.addr_info?.map(({ local }) => local);
@@ -81,16 +81,16 @@ async function identity() {
   return { mac: found?.address, mtu: found?.mtu, addresses: own?.sort() };
 }
 
-/** After `work`, which takes the device away, the pod has another like it, and frames cross. */
+/** Runs `work`, which deletes the device. Checks that an equal device is recreated, and that frames cross. */
 async function isMadeAnew(work: () => Promise<unknown>): Promise<void> {
   const [before, index] = [await identity(), (await net1())?.ifindex];
   await work();
-  await until("its device is another", async () => {
+  await until("the device is recreated", async () => {
     const now = (await net1())?.ifindex;
     return now !== undefined && now !== index;
   });
   await crosses();
-  await until("it is as it was", async () => {
+  await until("the device has its properties", async () => {
     expect(await identity()).toEqual(before);
     return isWhole();
   });
@@ -101,13 +101,13 @@ async function killPeer(): Promise<void> {
   process.kill(await agents[1].datapathPid(), "SIGKILL");
 }
 
-/** What the kernel has on the left, as ip-l2tp(8) tells it. */
+/** The kernel's tunnels or sessions at the left end (ip-l2tp(8)). */
 const inKernel = (what: "tunnel" | "session") => ip(net.a.name, "l2tp", "show", what);
 const tunnelRow = async () => (await agents[0].ask({ op: "tunnels" }))[0];
 const agreement = async () => (await agents[0].session("shop/lan"))?.control?.established;
 
 describe("a managed tunnel in the kernel", () => {
-  it("gives no pod an interface before its ends agree, and says why", async () => {
+  it("fails ADD with a reason before the session is established", async () => {
     write(0);
     await agents[0].start();
     const answer = await call("ADD", 0);
@@ -118,20 +118,20 @@ describe("a managed tunnel in the kernel", () => {
     expect(await net1()).toBeUndefined();
   });
 
-  it("is down while nobody is attached at the other end, and as it should be", async () => {
+  it("is down while no pod is attached at the peer, and CHECK succeeds", async () => {
     write(1);
     await agents[1].start();
     await attach(0);
-    await until("it is told", () => established(0)?.reason === "NotActive");
-    await until("there is nothing to send into", async () => (await isUp()) === false);
-    await until("all is as it should be", isWhole);
+    await until("the condition reports it", () => established(0)?.reason === "NotActive");
+    await until("the interface is down", async () => (await isUp()) === false);
+    await until("CHECK succeeds", isWhole);
   });
 
-  it("agrees on ids and cookies, and the kernel moves the frames", async () => {
+  it("negotiates IDs and cookies, and the kernel forwards frames", async () => {
     await attach(1);
     await crosses();
-    await until("IPv6, too", () => ping(pods[0], "fd00:1::2"));
-    await until("all is as it should be", isWhole);
+    await until("IPv6 crosses, too", () => ping(pods[0], "fd00:1::2"));
+    await until("CHECK succeeds", isWhole);
     const [a] = agents;
     expect(a.condition("l2tptunnel", "branch", "Programmed")?.message).toContain("kernel datapath");
     expect(await tunnelRow()).toMatchObject({
@@ -149,14 +149,14 @@ describe("a managed tunnel in the kernel", () => {
     expect((await a.ask({ op: "doctor", seconds: 0 })).findings).toEqual([]);
   });
 
-  it("is nobody's business while its agent is away", async () => {
+  it("keeps running while its agent is down", async () => {
     const before = { ...(await identity()), index: (await net1())?.ifindex };
     const pings = tryRun(inside(pods[0], "ping", "-q", "-i", "0.05", "-w", "60", "10.1.0.2"));
     await agents[0].kill();
     await agents[0].start();
     await tryRun(["pkill", "-INT", "-x", "ping"]);
     const match = /(\d+) packets transmitted, (\d+) received/.exec((await pings).stdout);
-    // The last one may have been on its way.
+    // The last ping may still be in flight.
     expect(Number(match?.[1]) - Number(match?.[2])).toBeLessThan(2);
     expect({ ...(await identity()), index: (await net1())?.ifindex }).toEqual(before);
   });
@@ -170,11 +170,11 @@ describe("a managed tunnel in the kernel", () => {
     const [before, index] = [await control(), (await net1())?.ifindex];
     const port = 1701;
     const options: FloodOptions = {
-      // The sender has the emulated machine's only processor, too.
+      // The sender shares the emulated machine's only processor.
       ...{ flood: "requests", encapsulation: "UDP", perSecond: 200, seconds: 300 },
       from: { address: net.b.ipv4, port },
       to: { address: net.a.ipv4, port },
-      ...{ connectionId: 0, ns: 0, hostName: "somebody" },
+      ...{ connectionId: 0, ns: 0, hostName: "other-peer" },
     };
     const flood = new Background();
     try {
@@ -196,51 +196,48 @@ describe("a managed tunnel in the kernel", () => {
     }
   });
 
-  it("stays with its pod where the attachment cannot be read, and a repeated ADD heals that", async () => {
+  it("stays with its pod if the attachment is unreadable, and a repeated ADD repairs that", async () => {
     const before = { ...(await identity()), index: (await net1())?.ifindex };
     await agents[0].kill();
     const path = agents[0].damageAttachment("c1");
     agents[0].log = "";
     await agents[0].start();
-    await until("the log says so", () => agents[0].log.includes(path));
+    await until("the log names the file", () => agents[0].log.includes(path));
     await crosses();
     expect({ ...(await identity()), index: (await net1())?.ifindex }).toEqual(before);
     await attach(0);
-    await until("all is as it should be", isWhole);
+    await until("CHECK succeeds", isWhole);
     await crosses();
     expect({ ...(await identity()), index: (await net1())?.ifindex }).toEqual(before);
   });
 
-  it("goes down with the other pod, and up with the next one", async () => {
+  it("goes down when the peer's pod is deleted, and up with the next pod", async () => {
     const before = await identity();
     expect((await call("DEL", 1)).status).toBe(0);
-    await until("it is down", async () => (await isUp()) === false);
+    await until("the interface is down", async () => (await isUp()) === false);
     await attach(1);
     await crosses();
-    await until("it is as it was", async () => {
+    await until("the device has its properties", async () => {
       expect(await identity()).toEqual(before);
       return isWhole();
     });
   });
 
-  it("misses a dead peer, and finds the one that comes back", () =>
+  it("detects a dead peer, and reconnects", () =>
     isMadeAnew(async () => {
       await killPeer();
-      await until("it is missed", () => established(0)?.status === "False");
-      await until("it is down", async () => (await isUp()) === false);
+      await until("the peer is detected as down", () => established(0)?.status === "False");
+      await until("the interface is down", async () => (await isUp()) === false);
       const alive = agents[0].condition("l2tptunnel", "branch", "Alive");
       expect(alive?.reason).toBe("PeerLost");
       await agents[1].start();
     }));
 
-  /** The ID that the kernel knows the tunnel by; messages have the connection's. */
+  /** The tunnel's ID in the kernel. It differs from the control connection ID. */
   const kernelTunnelId = async () => /Tunnel (\d+),/.exec(await inKernel("tunnel"))?.[1] ?? "none";
 
   it.each<[string, () => Promise<unknown>]>([
-    [
-      "the process that holds it",
-      async () => process.kill(await agents[0].datapathPid(), "SIGKILL"),
-    ],
+    ["the datapath process", async () => process.kill(await agents[0].datapathPid(), "SIGKILL")],
     [
       "the kernel's tunnel",
       async () => {
@@ -257,26 +254,28 @@ describe("a managed tunnel in the kernel", () => {
     ],
   ])("survives the loss of %s", (_what, lose) => isMadeAnew(lose));
 
-  it("takes another local port, and sequence numbers", () =>
+  it("changes the local port and sequence numbers", () =>
     isMadeAnew(async () => {
       const session = { sequencing: { send: true, receive: true } };
       write(0, { ...KERNEL, local: { port: 1702 } }, session);
       write(1, { ...KERNEL, remote: { address: net.a.ipv4, port: 1702 } }, session);
-      await until("the kernel has it", async () => (await inKernel("tunnel")).includes("1702"));
+      await until("the kernel has the new port", async () =>
+        (await inKernel("tunnel")).includes("1702"),
+      );
     }));
 
-  it("goes on while its manifest is broken", async () => {
+  it("keeps running while its manifest is invalid", async () => {
     const index = (await net1())?.ifindex;
     write(0, { ...KERNEL, local: { port: 1702 }, tunnelId: 0 });
     const accepted = () => agents[0].condition("l2tptunnel", "branch", "Accepted")?.status;
-    await until("it is refused", () => accepted() === "False");
-    // For some passes.
+    await until("the tunnel is refused", () => accepted() === "False");
+    // Several reconciles must not delete it.
     expect(await ping(pods[0], "10.1.0.2", { count: 5, args: ["-i", "1"] })).toBe(true);
     expect((await net1())?.ifindex).toBe(index);
     expect((await tunnelRow())?.control?.state).toBe("established");
   });
 
-  it("shares its port with another of its kind, and loses no session to it but its own", async () => {
+  it("shares its port with another managed kernel tunnel, to which a session can move", async () => {
     const second = { ...net.b, ipv4: "192.0.2.22" };
     await ip(net.b.name, "addr", "add", `${second.ipv4}/24`, "dev", net.b.device);
     const ours = { ...KERNEL, local: { port: 1702 } };
@@ -298,50 +297,52 @@ describe("a managed tunnel in the kernel", () => {
     };
     const wan = async () => (await agents[0].session("shop/wan"))?.control?.established?.sessionId;
     writeBoth("branch");
-    const id = await until("the other is agreed on", wan);
+    const id = await until("the other session is established", wan);
     await crosses();
     await isMadeAnew(async () => writeBoth("other"));
     expect(await wan()).toBe(id);
-    await until("the kernel has both", async () => (await inKernel("session")).includes(`${id}`));
+    await until("the kernel has both sessions", async () =>
+      (await inKernel("session")).includes(`${id}`),
+    );
   });
 
-  it("speaks with one in userspace", async () => {
+  it("works with a userspace peer", async () => {
     write(0, { ...KERNEL, local: { port: 1702 } });
     write(1, { remote: { address: net.a.ipv4, port: 1702 }, datapath: "Userspace" });
-    await until("it is in userspace", async () => {
+    await until("the peer is in userspace", async () => {
       const [row] = await agents[1].ask({ op: "tunnels" });
       return row?.datapath === "Userspace" && row.control?.state === "established";
     });
     await crosses();
   });
 
-  it("leaves the pod's interface be behind a bridge", async () => {
+  it("keeps the pod's interface in mode Bridge when the peer reconnects", async () => {
     expect((await call("DEL", 0)).status).toBe(0);
     write(0, { ...KERNEL, local: { port: 1702 } }, { attachment: { mode: "Bridge" } });
     await until(
-      "it is a bridge",
+      "the device is on a bridge",
       async () => (await agents[0].session("shop/lan"))?.mode === "Bridge",
     );
     await attach(0);
     await crosses();
     const index = (await net1())?.ifindex;
     await killPeer();
-    await until("it is missed", () => established(0)?.status === "False");
+    await until("the peer is detected as down", () => established(0)?.status === "False");
     await agents[1].start();
     await crosses();
     expect((await net1())?.ifindex).toBe(index);
-    await until("all is as it should be", isWhole);
+    await until("CHECK succeeds", isWhole);
   });
 
-  it("leaves nothing behind when it goes", async () => {
+  it("is deleted without remains", async () => {
     for (const agent of agents) agent.remove("all.yaml");
-    await until("it is gone", async () => (await inKernel("tunnel")) === "");
-    await until("the interface is", async () => (await net1()) === undefined);
+    await until("the kernel's tunnel is deleted", async () => (await inKernel("tunnel")) === "");
+    await until("the interface is deleted", async () => (await net1()) === undefined);
     for (const end of [0, 1] as const) expect((await call("DEL", end)).status).toBe(0);
   });
 });
 
-it("a quiescent tunnel in the kernel says whether the peer lives", async () => {
+it("a quiescent kernel tunnel reports the state of the peer", async () => {
   const quiescent = (local: Host, remote: Host, tunnelId: number, peerTunnelId: number) =>
     tunnelOf(local, remote, { mode: "Quiescent" }, { ...KERNEL, tunnelId, peerTunnelId });
   const [a, b] = agents;
@@ -351,11 +352,11 @@ it("a quiescent tunnel in the kernel says whether the peer lives", async () => {
   await attach(1);
   await crosses();
   const alive = () => a.condition("l2tptunnel", "branch", "Alive")?.status;
-  await until("the peer is there", () => alive() === "True");
+  await until("the peer is connected", () => alive() === "True");
   expect(await inKernel("session")).toContain("Session 128 in tunnel 1");
   const index = (await net1())?.ifindex;
   await killPeer();
-  await until("it is missed", () => alive() === "False");
+  await until("the peer is detected as down", () => alive() === "False");
   await b.start();
   await until("the peer is back", () => alive() === "True");
   await crosses();

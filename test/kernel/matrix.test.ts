@@ -1,4 +1,4 @@
-/** What the kernel sends, others receive, and the other way round: ip-l2tp(8), and our TAP datapath. */
+/** Frames between the kernel datapath and peers: ip-l2tp(8), and the userspace datapath. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,7 +36,7 @@ beforeAll(async () => {
   const socket = join(folder, "datapath.sock");
   background.start(inside(net.b.name, DATAPATH, "--socket", socket));
   tap = new DatapathClient(socket);
-  await until("the datapath is up", () => tap.hello());
+  await until("the datapath answers", () => tap.hello());
   farLinks = new NetlinkSocket(NETLINK_ROUTE, net.b.netns);
 });
 
@@ -46,11 +46,13 @@ afterEach(async () => {
     ...tunnels.map(({ tunnel }) => ({ op: "deleteTunnel", name: tunnel.name }) as const),
   );
   expect(node.list().tunnels).toEqual([]);
-  await ip(net.b.name, "l2tp", "del", "tunnel", "tunnel_id", "2").catch(() => "the far end is TAP");
+  await ip(net.b.name, "l2tp", "del", "tunnel", "tunnel_id", "2").catch(
+    () => "the far end is in userspace",
+  );
   await tap.apply([{ op: "deleteTunnel", name: "t1" }]);
-  await until("the far device is gone", async () => {
+  await until("the far device is deleted", async () => {
     if (findLink(farLinks, FAR) === undefined) return true;
-    await ip(net.b.name, "link", "del", FAR).catch(() => "it is the kernel's");
+    await ip(net.b.name, "link", "del", FAR).catch(() => "the kernel deletes its device");
     return false;
   });
 });
@@ -93,8 +95,8 @@ const iproute2: FarEnd = {
     const l2tp = L2tpNetlink.open(net.b.netns);
     const found = l2tp.getSession({ tunnelId: 2, sessionId });
     l2tp.close();
-    if (found === undefined) throw new Error("no far session");
-    // Its bytes hold the L2TP header.
+    if (found === undefined) throw new Error("the far end has no session");
+    // The kernel's byte counter includes the L2TP header.
     const { rxPackets, txPackets } = found.statistics;
     return { rxPackets, txPackets };
   },
@@ -114,13 +116,13 @@ const userspace: FarEnd = {
   },
   async counters({ key }) {
     const [found] = (await tap.list([key])).sessions;
-    if (found === undefined) throw new Error("no far session");
+    if (found === undefined) throw new Error("the far end has no session");
     const { rxPackets, rxBytes, txPackets, txBytes } = found.counters;
     return { rxPackets, rxBytes, txPackets, txBytes };
   },
 };
 
-/** Sends frames of the sizes, and sees each arrive as it was sent. */
+/** Sends frames of the sizes, and waits until each arrives unchanged. */
 async function expectFrames(
   from: FramePort,
   to: FramePort,
@@ -136,14 +138,14 @@ async function expectFrames(
   });
 }
 
-/** Builds both ends, exchanges frames of many sizes, and compares what both have counted. */
+/** Builds both ends, exchanges frames of many sizes, and compares the counters of both. */
 async function exchange(farEnd: FarEnd, ends: ReturnType<typeof pair>): Promise<void> {
   const { tunnel, session, far } = ends;
   node.list();
   expect(await node.put(tunnel, session)).toEqual([null, null]);
   await farEnd.make(far.tunnel, far.session);
   const device = node.raise(session);
-  // The kernel and we compute the same MTU.
+  // The kernel and l2tp-cni compute the same MTU.
   expect(device.mtu).toBe(session.mtu);
 
   const [near, distant] = [
@@ -174,17 +176,17 @@ const farEnds: [string, FarEnd][] = [
 
 describe.each(farEnds)("with %s at the far end", (_name, farEnd) => {
   it.each(VARIANTS)(
-    "carries $encapsulation over IPv$family, cookies of $cookieBytes, sublayer $sublayer",
+    "forwards $encapsulation over IPv$family, cookies of $cookieBytes, sublayer $sublayer",
     (variant) => exchange(farEnd, pair(net, variant)),
   );
 
   const base = { encapsulation: "UDP", cookieBytes: 8, sublayer: "Default" } as const;
 
-  it.each([4, 6] as const)("carries UDP over IPv%i without checksums", (family) =>
+  it.each([4, 6] as const)("forwards UDP over IPv%i without checksums", (family) =>
     exchange(farEnd, pair(net, { ...base, family }, { tunnel: { udpChecksum: false } })),
   );
 
-  it("carries numbered frames, and puts them in order", () => {
+  it("forwards frames with sequence numbers, and reorders them", () => {
     const sequencing = { send: true, receive: true, reorderTimeoutMs: 20 };
     return exchange(farEnd, pair(net, { ...base, family: 4 }, { session: { sequencing } }));
   });

@@ -1,9 +1,9 @@
-/** A path that narrows and widens under tunnels in the kernel; the far end is a datapath process. */
+/** Kernel tunnels over a path whose MTU changes; the peer is a datapath process. */
 import { afterEach, expect, it } from "vitest";
 import { NARROW, PathPair, seesPath, type Wire } from "../harness/path-pair.ts";
 import type { PathLink } from "../harness/routed-net.ts";
 
-/** Some windows of TCP: the machine is emulated. */
+/** Some TCP windows: the machine is emulated. */
 const FLOW_BYTES = 300_000;
 
 let pair: PathPair;
@@ -13,7 +13,7 @@ afterEach(async (context) => {
   await pair.destroy();
 });
 
-/** Over IPv4 the node sees its own link narrow; over IPv6 a router tells. */
+/** Over IPv4 the node detects the MTU of its own link; over IPv6 a router reports it. */
 const PATHS: readonly (readonly [string, PathLink, Wire])[] = [
   ["UDP over IPv4", "first", { encapsulation: "UDP", family: "ipv4" }],
   ["UDP over IPv6", "middle", { encapsulation: "UDP", family: "ipv6" }],
@@ -21,13 +21,16 @@ const PATHS: readonly (readonly [string, PathLink, Wire])[] = [
   ["IP over IPv6", "middle", { encapsulation: "IP", family: "ipv6" }],
 ];
 
-it.each(PATHS)("%s: flows go on while the %s link narrows and widens", async (_, narrow, wire) => {
-  pair = await PathPair.create({ datapath: "Kernel", wire });
-  await pair.join();
-  await pair.flowsSurvive(narrow, FLOW_BYTES);
-});
+it.each(PATHS)(
+  "%s: flows continue while the %s link narrows and widens",
+  async (_, narrow, wire) => {
+    pair = await PathPair.create({ datapath: "Kernel", wire });
+    await pair.join();
+    await pair.flowsSurvive(narrow, FLOW_BYTES);
+  },
+);
 
-it("lets the doctor name a path that is narrower than the MTU", async () => {
+it("reports a path narrower than the MTU by the doctor", async () => {
   pair = await PathPair.create({ datapath: "Kernel" });
   await pair.join();
   await pair.routed.setMtu("first", NARROW);

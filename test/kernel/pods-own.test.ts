@@ -1,4 +1,4 @@
-/** Pods' own addresses, routes, MTU and name, over devices that the kernel takes along with their sessions. */
+/** A pod's own addresses, routes, MTU and name survive when the kernel deletes the device with its session. */
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { ManagedAgents } from "../harness/managed-agents.ts";
 import { inside, ip, link } from "../harness/net.ts";
@@ -65,16 +65,16 @@ async function stays(before: Awaited<ReturnType<typeof own>>): Promise<void> {
   let now = before;
   await pair.crosses();
   await until(
-    () => `all is as the pod had made it: ${JSON.stringify([before, now])}`,
+    () => `the interface is as the pod configured it: ${JSON.stringify([before, now])}`,
     async () => {
       now = await own();
       return JSON.stringify(now) === JSON.stringify(before);
     },
   );
-  await until("all is as it should be", () => pair.isWhole());
+  await until("CHECK succeeds", () => pair.isWhole());
 }
 
-it("a pod makes the interface its own", async () => {
+it("a pod changes its interface", async () => {
   pair.write(0);
   pair.write(1);
   for (const agent of pair.agents) await agent.start();
@@ -94,39 +94,39 @@ it("a pod makes the interface its own", async () => {
     const family = route.startsWith("fd") ? "-6" : "-4";
     await inPod("ip", family, "route", "add", ...route.split(" "));
   }
-  await until("it has its routes", async () => (await routes()).length === 4);
-  await until("all is as it should be", () => pair.isWhole());
+  await until("the pod has its routes", async () => (await routes()).length === 4);
+  await until("CHECK succeeds", () => pair.isWhole());
 });
 
-it("all of it outlives the peer's restart, and the agent's meanwhile", async () => {
+it("the changes survive restarts of the peer and of the agent", async () => {
   const [before, was] = [await own(), await index()];
   const [agent, peer] = pair.agents;
   await pair.killPeer();
-  await until("it is down", async () => (await isUp()) === false);
-  await until("the agent has seen to all", () => pair.isWhole());
+  await until("the interface is down", async () => (await isUp()) === false);
+  await until("CHECK succeeds", () => pair.isWhole());
   await agent.kill();
   await agent.start();
   await peer.start();
-  await until("its device is another", async () => {
+  await until("the device is recreated", async () => {
     const now = await index();
     return now !== undefined && now !== was;
   });
   await stays(before);
 });
 
-it("all of it outlives that the peer's pod is away", async () => {
+it("the changes survive the absence of the peer's pod", async () => {
   const [before, was] = [await own(), await index()];
   expect((await pair.call("DEL", 1)).status).toBe(0);
-  await until("it is down", async () => (await isUp()) === false);
+  await until("the interface is down", async () => (await isUp()) === false);
   await pair.attach(1);
   await stays(before);
   expect(await index()).toBe(was);
 });
 
-it("all of it outlives the datapath process", async () => {
+it("the changes survive a crash of the datapath process", async () => {
   const [before, was] = [await own(), await index()];
   process.kill(await pair.agents[0].datapathPid(), "SIGKILL");
-  await until("its device is another", async () => {
+  await until("the device is recreated", async () => {
     const now = await index();
     return now !== undefined && now !== was;
   });

@@ -1,8 +1,7 @@
 /**
- * A quiescent tunnel with somebody else's end: go-l2tp's ql2tpd, whose frames go through the kernel's L2TP. It
- * answers; it must not ask, since of its own HELLO it never takes the acknowledgement (0.1.8: `sendHelloMessage`
- * leaves it out of the queue that acknowledgements are looked up in), and gives up after three. And no cookies: it
- * sends the one that it is to require.
+ * A quiescent tunnel with another implementation: go-l2tp's ql2tpd, with the kernel's L2TP for frames. Only
+ * l2tp-cni sends HELLO, since ql2tpd 0.1.8 ignores the acknowledgments of its own HELLOs (`sendHelloMessage` does
+ * not queue them), and gives up after three. No cookies are used, since ql2tpd sends the cookie that it must require.
  */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -53,8 +52,8 @@ afterAll(async () => {
 
 const control = async () => (await ours.list()).tunnels[0]?.control;
 
-// Debian has it since trixie.
-it.skipIf(!existsSync(PEERS))("frames cross, and we know whether the other end lives", async () => {
+// Debian has the package since trixie.
+it.skipIf(!existsSync(PEERS))("frames cross, and the state of the peer is detected", async () => {
   await ours.apply(
     {
       op: "putTunnel",
@@ -87,19 +86,22 @@ it.skipIf(!existsSync(PEERS))("frames cross, and we know whether the other end l
     },
   );
   try {
-    await until("it has a device", () =>
+    await until("the peer has its device", () =>
       ip(net.a.name, "addr", "add", "10.1.0.1/24", "dev", "far0"),
     );
     await ip(net.a.name, "link", "set", "far0", "up");
     await ip(net.b.name, "addr", "add", "10.1.0.2/24", "dev", "near0");
     await ip(net.b.name, "link", "set", "near0", "up");
     await until("frames cross", () => ping(net.b.name, "10.1.0.1"));
-    // What was asked before it was there is asked again; from then on each question is answered at once.
-    const before = await until("it has answered", async () => {
+    // HELLOs sent before the peer started are retransmitted. Later ones are answered at once.
+    const before = await until("the peer has answered", async () => {
       const now = await control();
       return now !== undefined && now.sent > 0 && now.unacknowledged === 0 ? now : undefined;
     });
-    await until("it answers", async () => ((await control())?.sent ?? 0) > before.sent + 3);
+    await until(
+      "the peer keeps answering",
+      async () => ((await control())?.sent ?? 0) > before.sent + 3,
+    );
     const after = await control();
     expect(after).toMatchObject({ state: "established", lastEnding: before.lastEnding });
     expect(after?.retransmitted).toBe(before.retransmitted);
@@ -109,5 +111,8 @@ it.skipIf(!existsSync(PEERS))("frames cross, and we know whether the other end l
     throw error;
   }
   await stop(daemon, "SIGKILL");
-  await until("it is missed", async () => (await control())?.state !== "established");
+  await until(
+    "the peer is detected as down",
+    async () => (await control())?.state !== "established",
+  );
 });

@@ -1,4 +1,4 @@
-/** What the kernel's L2TP does that one would not expect, and that we count on or guard against. */
+/** Unexpected behavior of the kernel's L2TP that l2tp-cni relies on or works around. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { L2tpNetlink, type NewKernelSession } from "../../datapath/kernel/l2tp-netlink.ts";
@@ -44,8 +44,8 @@ beforeEach(() => {
 
 afterEach(async () => {
   for (const { tunnelId } of l2tp.listTunnels()) l2tp.deleteTunnel(tunnelId);
-  await until("all is gone", () => l2tp.listTunnels().length === 0);
-  await until("all devices are gone", async () =>
+  await until("all tunnels are deleted", () => l2tp.listTunnels().length === 0);
+  await until("all devices are deleted", async () =>
     (await linksOf(net.a.name)).every(({ ifname }) => !/^(l2t|theirs)/.test(ifname)),
   );
   close();
@@ -77,7 +77,7 @@ function sendTo(toPort: number, port: number, ...payloads: readonly Uint8Array[]
   closeFd(fd);
 }
 
-/** An L2TPv3 data message with the default sublayer; `number`: its sequence number. */
+/** An L2TPv3 data message with the default sublayer. @param number the sequence number */
 function message(frame: Uint8Array, { cookie = "", number = -1 } = {}): Buffer {
   const header = Buffer.alloc(8);
   header.writeUInt32BE(0x0003_0000, 0);
@@ -92,7 +92,7 @@ const statistics = () => {
   return l2tp.getSession({ tunnelId, sessionId: ends.session.sessionId })?.statistics;
 };
 
-/** As somebody else would make it. */
+/** A session that l2tp-cni did not create. */
 const foreign = (change: Partial<NewKernelSession> = {}): NewKernelSession => ({
   tunnelId: 9,
   sessionId: 900,
@@ -121,7 +121,7 @@ const foreignTunnel = (tunnelId: number, localPort = 5900) => ({
   udpChecksum: true,
 });
 
-it("modifies nothing of a tunnel, and of a session the settings only", async () => {
+it("modifies no field of a tunnel, and only settings of a session", async () => {
   expect(await node.put(ends.tunnel, ends.session)).toEqual([null, null]);
   const before = l2tp.getTunnel(1);
   l2tp.modifyTunnel(1);
@@ -141,7 +141,7 @@ it("modifies nothing of a tunnel, and of a session the settings only", async () 
   expect(l2tp.getSession({ tunnelId: 1, sessionId: 128 })?.reorderTimeoutMs).toBe(0);
 });
 
-it("deletes in its own time; we wait, and create anew again and again", async () => {
+it("deletes asynchronously; the datapath waits, and can recreate repeatedly", async () => {
   const { tunnel, session } = ends;
   for (let round = 0; round < 25; round++) {
     expect(await node.put(tunnel, session)).toEqual([null, null]);
@@ -155,20 +155,20 @@ it("deletes in its own time; we wait, and create anew again and again", async ()
   }
 });
 
-it("gives a session id to one session of the node, whatever the kernel would allow", async () => {
+it("allows a session ID once a node, although the kernel allows duplicates", async () => {
   const { tunnel, session } = ends;
   expect(l2tp.createTunnels([foreignTunnel(9)])).toEqual([null]);
   expect(l2tp.createSessions([foreign({ sessionId: session.sessionId })])).toEqual([null]);
   node.list();
   expect(await node.put(tunnel, session)).toEqual([null, "NotOurs"]);
-  // One tunnel that somebody else's session lives in is not ours to delete.
+  // A tunnel with a foreign session must not be deleted.
   expect(
     l2tp.createSessions([foreign({ tunnelId: 1, sessionId: 77, interface: "theirs1" })]),
   ).toEqual([null]);
   expect(await node.put({ ...tunnel, tunnelId: 9 }, session)).toEqual(["NotOurs", "NotOurs"]);
 });
 
-it("leaves a tunnel in which somebody else has a session", async () => {
+it("keeps a tunnel with a foreign session", async () => {
   expect(await node.put(ends.tunnel, ends.session)).toEqual([null, null]);
   expect(l2tp.createSessions([foreign({ tunnelId: 1, sessionId: 77 })])).toEqual([null]);
   node.list(ends.tunnel, ends.session);
@@ -186,7 +186,7 @@ it("gives a local port to one tunnel", () => {
   expect([first, second?.code]).toEqual([null, "EADDRINUSE"]);
 });
 
-it("needs a route and a local address at birth", () => {
+it("requires a route and a local address at creation", () => {
   const [noRoute, noAddress] = l2tp.createTunnels([
     { ...foreignTunnel(9), remote: "198.51.100.1" },
     { ...foreignTunnel(10), local: "192.0.2.99" },
@@ -200,7 +200,7 @@ describe("receives", () => {
     node.list();
     expect(await node.put(ends.tunnel, ends.session)).toEqual([null, null]);
     const port = new FramePort(net.a.netns, node.raise(ends.session).name);
-    // Nobody else gets through to a connected socket.
+    // A connected socket receives from its peer only.
     sendFrom(6666, message(FRAME));
     sendTo(5900, 5901, message(FRAME));
     const last = experimentalFrame(65);
@@ -211,7 +211,7 @@ describe("receives", () => {
     expect(statistics()?.rxPackets).toBe(isOld ? 1 : 2);
   });
 
-  it("over IP from anybody", async () => {
+  it("over IP from any source", async () => {
     ends = pair(net, { encapsulation: "IP", family: 4, cookieBytes: 0, sublayer: "Default" });
     expect(await node.put(ends.tunnel, ends.session)).toEqual([null, null]);
     const port = new FramePort(net.a.netns, node.raise(ends.session).name);
@@ -223,7 +223,7 @@ describe("receives", () => {
     const payload = message(FRAME).subarray(4);
     checked(c.sendto(fd, payload, payload.length, 0, to, to.length), "send");
     closeFd(fd);
-    await until("a stranger's frame arrives", () => port.receive()?.equals(FRAME));
+    await until("the frame of another source arrives", () => port.receive()?.equals(FRAME));
     port.close();
   });
 
@@ -233,26 +233,26 @@ describe("receives", () => {
     const port = new FramePort(net.a.netns, node.raise(session).name);
     sendFrom(5001, message(experimentalFrame(66), { cookie: "ffffffffffffffff" }));
     sendFrom(5001, message(FRAME, { cookie: session.rxCookie }));
-    await until("the right one arrives", () => port.receive()?.equals(FRAME));
+    await until("the frame with the right cookie arrives", () => port.receive()?.equals(FRAME));
     port.close();
     expect(statistics()).toMatchObject({ rxPackets: 1, rxCookieDiscards: 1 });
   });
 
-  it("short datagrams without a word", async () => {
+  it("no short datagrams, and does not count them", async () => {
     expect(await node.put(ends.tunnel, ends.session)).toEqual([null, null]);
     const port = new FramePort(net.a.netns, node.raise(ends.session).name);
     const whole = message(FRAME);
     sendFrom(5001, ...[0, 1, 3, 4, 8, 11, 12, 13].map((bytes) => whole.subarray(0, bytes)), whole);
-    await until("the whole one arrives", () => port.receive()?.equals(FRAME));
+    await until("the complete datagram arrives", () => port.receive()?.equals(FRAME));
     port.close();
     expect(statistics()?.rxPackets).toBe(1);
   });
 
-  it("numbers, and only then sends them, unless it is LNS: ours always is", async () => {
+  it("sequence numbers, after which it sends them, too, unless it is LNS, as l2tp-cni's sessions are", async () => {
     expect(await node.put(ends.tunnel, ends.session)).toEqual([null, null]);
     const port = new FramePort(net.a.netns, node.raise(ends.session).name);
     sendFrom(5001, message(FRAME, { number: 0 }));
-    await until("it arrives", () => port.receive()?.equals(FRAME));
+    await until("the frame arrives", () => port.receive()?.equals(FRAME));
     port.close();
     expect(l2tp.getSession({ tunnelId: 1, sessionId: 128 })?.sendSequence).toBe(false);
 
@@ -264,12 +264,12 @@ describe("receives", () => {
     setLink(node.links, index, { up: true });
     const other = new FramePort(net.a.netns, "theirs0");
     sendFrom(5001, message(FRAME, { number: 0 }));
-    await until("it arrives", () => other.receive()?.equals(FRAME));
+    await until("the frame arrives", () => other.receive()?.equals(FRAME));
     other.close();
     expect(l2tp.getSession({ tunnelId: 1, sessionId: 128 })?.sendSequence).toBe(true);
   });
 
-  it("what is out of order, in order, and tells what it lost", async () => {
+  it("reordered frames in order, and counts lost ones", async () => {
     const sequencing = { send: false, receive: true, reorderTimeoutMs: 100 };
     const session = { ...ends.session, sequencing };
     expect(await node.put(ends.tunnel, session)).toEqual([null, null]);
@@ -278,20 +278,20 @@ describe("receives", () => {
     const order = [0, 2, 1, 4, 3];
     sendFrom(5001, ...order.map((number) => message(frames[number] ?? FRAME, { number })));
     const sizes: number[] = [];
-    await until("all have come", () => {
+    await until("all frames arrive", () => {
       for (let frame = port.receive(); frame !== null; frame = port.receive())
         sizes.push(frame.length);
       return sizes.length === frames.length;
     });
     expect(sizes).toEqual([64, 65, 66, 67, 68]);
-    // Not numbered: discarded, since numbers are required.
+    // A frame without a sequence number is discarded, since numbers are required.
     sendFrom(5001, message(FRAME));
-    await until("it is counted", () => statistics()?.rxSeqDiscards === 1);
+    await until("the discard is counted", () => statistics()?.rxSeqDiscards === 1);
     port.close();
   });
 });
 
-it("tells everybody of every namespace what happens, cookies and all", () => {
+it("multicasts events of all namespaces to everyone, with cookies", () => {
   const listener = L2tpNetlink.open(net.b.netns);
   listener.joinNotifications();
   expect(l2tp.createTunnels([foreignTunnel(9)])).toEqual([null]);
@@ -300,7 +300,7 @@ it("tells everybody of every namespace what happens, cookies and all", () => {
   listener.close();
 });
 
-it("forgets the sublayer, remembers the device's first name, and both say whose it is", async () => {
+it("reports no sublayer, but the device's first name, by which the datapath knows the sublayer", async () => {
   const session = { ...ends.session, l2SpecificSublayer: "None" as const };
   expect(await node.put(ends.tunnel, session)).toEqual([null, null]);
   await ip(net.a.name, "link", "set", "l2tn-128", "name", "renamed0");
@@ -310,25 +310,25 @@ it("forgets the sublayer, remembers the device's first name, and both say whose 
   await ip(net.a.name, "link", "set", "renamed0", "name", "l2tn-128");
 });
 
-it("refuses to delete a device, and returns that of a dead namespace to the initial one, down", async () => {
+it("refuses to delete a device, and moves a deleted namespace's device to the initial one, down", async () => {
   expect(await node.put(ends.tunnel, ends.session)).toEqual([null, null]);
   const deleted = await tryRun(["ip", "link", "del", "l2tp-128"]);
   expect(deleted.stderr).toContain("not supported");
   const pod = await net.addPod("mortal");
   await ip(net.a.name, "link", "set", "l2tp-128", "netns", "mortal-ns").catch(
-    () => "by path, then",
+    () => "the namespace has no name",
   );
   const index = findLink(node.links, "l2tp-128")?.index ?? 0;
   setLink(node.links, index, { netns: pod, name: "net1" });
   await net.removePod(pod);
-  const returned = await until("it has come back", () => link(net.a.name, "net1"));
+  const returned = await until("the device is back", () => link(net.a.name, "net1"));
   expect(returned.flags).not.toContain("UP");
   node.list(ends.tunnel, ends.session);
   expect(await node.apply({ op: "deleteSession", key: ends.session.key })).toEqual([null]);
   expect(await link(net.a.name, "net1")).toBeUndefined();
 });
 
-it("takes tunnel, session and device away with the tunnel's namespace", async () => {
+it("deletes tunnel, session and device with the tunnel's namespace", async () => {
   await run(["ip", "netns", "add", "short"]);
   await ip("short", "addr", "add", "192.0.2.50/24", "dev", "lo");
   await ip("short", "link", "set", "lo", "up");
@@ -342,10 +342,13 @@ it("takes tunnel, session and device away with the tunnel's namespace", async ()
   links.close();
   expect(await link(net.b.name, "theirs0")).toBeDefined();
   await run(["ip", "netns", "del", "short"]);
-  await until("the device is gone", async () => (await link(net.b.name, "theirs0")) === undefined);
+  await until(
+    "the device is deleted",
+    async () => (await link(net.b.name, "theirs0")) === undefined,
+  );
 });
 
-it("computes a device's MTU once: it is ours to follow", async () => {
+it("computes a device's MTU once; l2tp-cni must update it", async () => {
   expect(await node.put(ends.tunnel, ends.session)).toEqual([null, null]);
   const before = (await link(net.a.name, "l2tp-128"))?.mtu;
   await ip(net.a.name, "link", "set", net.a.device, "mtu", "1400");
@@ -353,7 +356,7 @@ it("computes a device's MTU once: it is ours to follow", async () => {
   await ip(net.a.name, "link", "set", net.a.device, "mtu", "1500");
 });
 
-it("ends a managed tunnel with its socket, and an unmanaged one never", async () => {
+it("deletes a managed tunnel with its socket, but not an unmanaged one", async () => {
   const fd = checked(c.socket(AF_INET, SOCK_DGRAM, 0), "socket");
   const from = encodeSockaddr({ address: net.a.ipv4, port: 5950 });
   const to = encodeSockaddr({ address: net.b.ipv4, port: 5951 });
@@ -369,7 +372,7 @@ it("ends a managed tunnel with its socket, and an unmanaged one never", async ()
   expect(l2tp.createTunnels([managed])).toEqual([null]);
   expect(l2tp.getTunnel(9)).toMatchObject({ local: net.a.ipv4, localPort: 5950, remotePort: 5951 });
   closeFd(fd);
-  await until("it is gone", () => l2tp.getTunnel(9) === undefined);
+  await until("the tunnel is deleted", () => l2tp.getTunnel(9) === undefined);
 
   expect(await node.put(ends.tunnel, ends.session)).toEqual([null, null]);
   close();
@@ -377,12 +380,12 @@ it("ends a managed tunnel with its socket, and an unmanaged one never", async ()
   expect(node.list(ends.tunnel, ends.session).tunnels).toHaveLength(1);
 });
 
-it("takes an id of 0, which our validation does not", () => {
+it("accepts ID 0, which l2tp-cni rejects", () => {
   const [error] = l2tp.createTunnels([foreignTunnel(0)]);
   expect(error).toBeNull();
 });
 
-it("lists each session with its own cookies: the kernel's debugfs says the same", async () => {
+it("lists each session's own cookies, as the kernel's debugfs does", async () => {
   expect(l2tp.createTunnels([foreignTunnel(9)])).toEqual([null]);
   const second = foreign({ sessionId: 901, interface: "theirs1" });
   expect(l2tp.createSessions([foreign({ txCookie: "0102030405060708" }), second])).toEqual([
@@ -395,8 +398,8 @@ it("lists each session with its own cookies: the kernel's debugfs says the same"
   for (const { sessionId } of listed) expect(debugfs).toContain(`SESSION ${sessionId}`);
 });
 
-describe("what the kernel can do", () => {
-  it("is found out, its modules loaded on the way", async () => {
+describe("kernel support", () => {
+  it("is probed, which loads the modules", async () => {
     const modules = ["l2tp_debugfs", "l2tp_ppp", "l2tp_eth", "l2tp_ip6", "l2tp_ip", "l2tp_netlink"];
     close();
     await run(["modprobe", "-r", ...modules]);
@@ -410,7 +413,7 @@ describe("what the kernel can do", () => {
     open();
   });
 
-  it("is little where modules cannot be loaded, and the reason names the module", async () => {
+  it("is missing if modules cannot be loaded, and the reason names the module", async () => {
     close();
     await run(["modprobe", "-r", "l2tp_debugfs", "l2tp_ppp", "l2tp_eth", "l2tp_ip6", "l2tp_ip"]);
     const helper = readFileSync("/proc/sys/kernel/modprobe", "utf8");

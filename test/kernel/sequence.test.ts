@@ -1,4 +1,4 @@
-/** How the kernel's L2TP bears garbled sequence numbers: what docs/far-end.md says of it. */
+/** The kernel's handling of lost and reordered sequence numbers, as docs/far-end.md describes it. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FramePort } from "../harness/frames.ts";
 import { KernelNode, pair, putSession, quieten } from "../harness/kernel-node.ts";
@@ -8,7 +8,7 @@ import { until } from "../harness/wait.ts";
 
 const FAR = 2 ** 22;
 const RANGE = 2 ** 24;
-/** Frames on the way at once: fewer than any queue on it holds. */
+/** Frames in flight: fewer than any queue on the path holds. */
 const WINDOW = 50;
 const REORDER_MS = 50;
 
@@ -66,14 +66,14 @@ function take(): void {
   }
 }
 
-/** Sends the numbers. @returns how many of the frames were delivered, when none is left on the way */
+/** Sends the numbers, and waits until no frame is in flight. @returns how many frames were delivered */
 async function pass(numbers: readonly number[]): Promise<number> {
   const before = arrived.length;
   for (let first = 0; first < numbers.length; first += WINDOW) {
     const [had, lost] = [arrived.length, dropped()];
     const some = numbers.slice(first, first + WINDOW);
     for (const number of some) sender.send(number);
-    await until("each has come out or is dropped", () => {
+    await until("each frame is delivered or dropped", () => {
       take();
       return arrived.length - had + dropped() - lost === some.length;
     });
@@ -84,24 +84,24 @@ async function pass(numbers: readonly number[]): Promise<number> {
 describe("without reordering", () => {
   beforeEach(() => start(0));
 
-  it("a frame far ahead costs none but itself", async () => {
+  it("a frame far ahead is lost, and no other", async () => {
     expect(await pass(upwards(0, 100))).toBe(100);
     expect(await pass([FAR])).toBe(0);
     expect(await pass(upwards(100, 100))).toBe(100);
   });
 
-  it("a sender that leaps ahead is followed from its sixth frame on", async () => {
+  it("a sender that jumps ahead is followed from its sixth frame on", async () => {
     expect(await pass(upwards(0, 100))).toBe(100);
     expect(await pass(upwards(FAR, 100))).toBe(95);
   });
 
-  it("a sender that restarts is not heard until it reaches the old number", async () => {
+  it("frames of a restarted sender are dropped until it reaches the old number", async () => {
     expect(await pass(upwards(0, 300))).toBe(300);
     expect(await pass(upwards(0, 300))).toBe(0);
     expect(await pass(upwards(300, 50))).toBe(50);
   });
 
-  it("a session that is created again hears it", async () => {
+  it("a recreated session receives from a restarted sender", async () => {
     expect(await pass(upwards(5000, 10))).toBeGreaterThan(0);
     expect(await pass(upwards(0, 100))).toBe(0);
     port.close();
@@ -114,23 +114,23 @@ describe("without reordering", () => {
 describe("with reordering", () => {
   beforeEach(() => start(REORDER_MS));
 
-  it("a frame far ahead costs none but itself", async () => {
+  it("a frame far ahead is lost, and no other", async () => {
     expect(await pass(upwards(0, 100))).toBe(100);
     const [had, lost] = [arrived.length, dropped()];
     sender.send(FAR);
     let next = 100;
-    await until("it has waited in vain", () => {
+    await until("the reorder timeout has expired", () => {
       sender.send(next++);
       return dropped() > lost;
     });
-    await until("the others have come", () => {
+    await until("the other frames arrive", () => {
       take();
       return arrived.length - had === next - 100;
     });
     expect(dropped() - lost).toBe(1);
   });
 
-  it("a restart is not heard either", async () => {
+  it("frames of a restarted sender are dropped, too", async () => {
     expect(await pass(upwards(0, 100))).toBe(100);
     expect(await pass(upwards(0, 100))).toBe(0);
     expect(await pass(upwards(100, 50))).toBe(50);

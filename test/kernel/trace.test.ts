@@ -1,4 +1,4 @@
-/** l2tpctl trace where the kernel moves the frames: with ip-l2tp(8) and a peer by hand at the far end, and managed. */
+/** l2tpctl trace with the kernel datapath: static with ip-l2tp(8) or a test peer, and managed. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SessionSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -59,28 +59,31 @@ async function startOne(session: Partial<SessionSpec>, encapsulation: "UDP" | "I
 }
 
 describe("headers of frames", () => {
-  it.each(["UDP", "IP"] as const)("show in both directions, over %s", async (encapsulation) => {
-    const [ours, theirs] = COOKIES[8];
-    const cookies = { receive: { value: ours }, transmit: { value: theirs } };
-    const peer = { txCookie: ours, rxCookie: theirs, address: "10.1.0.2/24" };
-    const pod = await startOne({ cookies }, encapsulation);
-    await addKernelPeer(net.b, net.a, { ...peer, encapsulation });
-    const traced = await trace("shop/lan");
-    await until("frames cross", () => ping(pod, "10.1.0.2"));
-    const port = encapsulation === "UDP" ? ":5000" : "";
-    for (const [from, to] of [
-      [net.a, net.b],
-      [net.b, net.a],
-    ] as const) {
-      const head = `${from.ipv4}${port} > ${to.ipv4}${port} shop/lan session 128, cookie matches`;
-      const line = `${head.replaceAll(".", "\\.")}, sublayer, [^\n]*, IPv4, 98 octets\n`;
-      await traced.prints(new RegExp(line));
-    }
-    for (const cookie of [ours, theirs]) expect(traced.output).not.toContain(cookie);
-    expect(await traced.interrupt()).toBe(0);
-  });
+  it.each(["UDP", "IP"] as const)(
+    "are shown in both directions, over %s",
+    async (encapsulation) => {
+      const [ours, theirs] = COOKIES[8];
+      const cookies = { receive: { value: ours }, transmit: { value: theirs } };
+      const peer = { txCookie: ours, rxCookie: theirs, address: "10.1.0.2/24" };
+      const pod = await startOne({ cookies }, encapsulation);
+      await addKernelPeer(net.b, net.a, { ...peer, encapsulation });
+      const traced = await trace("shop/lan");
+      await until("frames cross", () => ping(pod, "10.1.0.2"));
+      const port = encapsulation === "UDP" ? ":5000" : "";
+      for (const [from, to] of [
+        [net.a, net.b],
+        [net.b, net.a],
+      ] as const) {
+        const head = `${from.ipv4}${port} > ${to.ipv4}${port} shop/lan session 128, cookie matches`;
+        const line = `${head.replaceAll(".", "\\.")}, sublayer, [^\n]*, IPv4, 98 octets\n`;
+        await traced.prints(new RegExp(line));
+      }
+      for (const cookie of [ours, theirs]) expect(traced.output).not.toContain(cookie);
+      expect(await traced.interrupt()).toBe(0);
+    },
+  );
 
-  it("say what is wrong with a frame", async () => {
+  it("show what is wrong with a frame", async () => {
     const [ours, theirs] = COOKIES[4];
     await startOne({ cookies: { receive: { value: ours }, transmit: { value: theirs } } });
     const traced = await trace("branch");
@@ -95,7 +98,7 @@ describe("headers of frames", () => {
 });
 
 describe("decisions by sequence numbers", () => {
-  it("are the kernel's, and agree with its counters", async () => {
+  it("are the kernel's, and equal its counters", async () => {
     await startOne({ sequencing: { receive: true } });
     const [a] = agents;
     const traced = await trace("shop/lan", "--sequence");
@@ -111,12 +114,12 @@ describe("decisions by sequence numbers", () => {
       expect(traced.output).toContain(`sequence ${sequence}: dropped: out of order, expected 2`);
     }
     await traced.counts("rxSeqDiscards", 5);
-    await until("the session counts four", async () => (await received()) - before === 4);
+    await until("the session counts four frames", async () => (await received()) - before === 4);
     sender.close();
   });
 });
 
-it("control messages of a tunnel whose frames are the kernel's show, and end with it", async () => {
+it("shows control messages of a managed kernel tunnel, and ends with the tunnel", async () => {
   for (const [index, agent] of agents.entries()) {
     const [local, remote] = index === 0 ? [net.a, net.b] : [net.b, net.a];
     const role = index === 0 ? {} : { initiate: false, role: "LNS" };

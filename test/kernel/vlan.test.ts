@@ -1,4 +1,4 @@
-/** EthernetVLAN sessions in the kernel: l2tpeth with filters of tc, and a VLAN device on l2tpeth at the far end. */
+/** EthernetVLAN sessions in the kernel: l2tpeth with tc filters; the peer has a VLAN device on l2tpeth. */
 import { rmSync, writeFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
@@ -17,7 +17,7 @@ type Vlan = NonNullable<SessionSpec["vlan"]>;
 
 const PEER_VLAN = 200;
 const FAR = "10.1.0.9";
-/** The far end's device in the VLAN. */
+/** The peer's device in the VLAN. */
 const FAR_DEVICE = `peer0.${PEER_VLAN}`;
 
 let net: TestNet;
@@ -105,7 +105,7 @@ describe("in mode Direct", () => {
     expect(await ip(net.a.name, "l2tp", "show", "session")).toMatch(/interface name: l2qp-128/);
   });
 
-  it("drops and counts the peer's other frames, and counts inner tags", async () => {
+  it("drops and counts the peer's frames of other VLANs, and forwards inner tags", async () => {
     await write({ id: 100, peerId: PEER_VLAN });
     const pod = await attach();
     await crosses(pod);
@@ -116,12 +116,12 @@ describe("in mode Direct", () => {
     far.send(Buffer.from(taggedFrame("8100006481000007", 2), "hex"));
     far.send(Buffer.from(taggedFrame("810000c888a80007", 3), "hex"));
     far.close();
-    await until("they are counted", async () => {
+    await until("the drops are counted", async () => {
       const after = await counters();
       const grown = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
       return grown("rxUntagged") >= 2 && grown("rxOtherVlan") === 3 && grown("rxInnerTagged") === 2;
     });
-    // The pod's stack hears nothing of another VLAN, nor of frames without a tag.
+    // The pod receives no frames of another VLAN, and no untagged frames.
     await addVlan(net.b.name, "peer0", 300, "10.1.0.7/32");
     await ip(net.b.name, "route", "add", "10.1.0.1/32", "dev", "peer0.300", "src", "10.1.0.7");
     expect(await ping(net.b.name, "10.1.0.1")).toBe(false);
@@ -132,14 +132,14 @@ describe("in mode Direct", () => {
     await crosses(pod);
   });
 
-  it("puts back what a pod has removed, and leaves the pod's own filters", async () => {
+  it("restores filters that a pod deleted, and keeps the pod's own filters", async () => {
     await write({ id: 100, peerId: PEER_VLAN });
     const pod = await attach();
     await crosses(pod);
     const shown = () => tc(pod, "filter", "show", "dev", "net1", "egress");
     expect(await shown()).toMatch(/vlan\s+push id 200/);
     await tc(pod, "qdisc", "del", "dev", "net1", "clsact");
-    await until("they are back", async () => /vlan\s+push id 200/.test(await shown()));
+    await until("the filters are restored", async () => /vlan\s+push id 200/.test(await shown()));
     await crosses(pod);
     const own = ["filter", "add", "dev", "net1", "egress", "prio", "1", "protocol", "all"];
     await tc(pod, ...own, "flower", "dst_mac", "02:00:00:00:00:77", "action", "drop");
@@ -150,7 +150,7 @@ describe("in mode Direct", () => {
     expect(await shown()).toContain("02:00:00:00:00:77");
   });
 
-  it("changes the VLAN on the device that is there", async () => {
+  it("changes the VLAN of the existing device", async () => {
     await write({ id: 100, peerId: 300 });
     const pod = await attach();
     const index = (await link(pod, "net1"))?.ifindex;
@@ -167,7 +167,7 @@ describe("in mode Direct", () => {
     await crosses(pod);
     const size = ((await link(pod, "net1"))?.mtu ?? 0) - 28;
     expect(await ping(pod, FAR, { count: 10, size, args: ["-M", "do"] })).toBe(true);
-    // Frames of another VLAN, or of none, stay here.
+    // Frames of another VLAN and untagged frames are not sent.
     await addVlan(nameOf(pod), "net1", 300, "10.3.0.1/24");
     const before = await counters();
     await tryRun(inside(pod, "ping", "-c", "2", "-W", "1", "10.3.0.9"));
@@ -177,7 +177,7 @@ describe("in mode Direct", () => {
     expect(after.txUntagged ?? 0).toBeGreaterThan(before.txUntagged ?? 0);
   });
 
-  it("becomes another session with another type", async () => {
+  it("is recreated when the type changes", async () => {
     await write({ id: 100, peerId: PEER_VLAN });
     const pod = await attach();
     await crosses(pod);
@@ -186,8 +186,8 @@ describe("in mode Direct", () => {
       sessionObject("lan", "t"),
     ]);
     const shown = () => ip(net.a.name, "l2tp", "show", "session");
-    await until("it is an Ethernet session", async () => /l2tp-128/.test(await shown()));
-    await until("its device is in the pod", async () => (await link(pod, "net1")) !== undefined);
+    await until("the session is of type Ethernet", async () => /l2tp-128/.test(await shown()));
+    await until("the device is in the pod", async () => (await link(pod, "net1")) !== undefined);
     await ip(net.b.name, "addr", "add", "10.1.0.8/24", "dev", "peer0");
     await ip(net.b.name, "addr", "del", `${FAR}/24`, "dev", FAR_DEVICE);
     try {
@@ -199,7 +199,7 @@ describe("in mode Direct", () => {
   });
 });
 
-it("serves pods behind a bridge", async () => {
+it("serves pods by a bridge", async () => {
   await write({ id: 100, peerId: PEER_VLAN }, { attachment: { mode: "Bridge" } });
   const one = await attach("10.1.0.1/24");
   const two = await attach("10.1.0.2/24");
@@ -208,13 +208,16 @@ it("serves pods behind a bridge", async () => {
   expect(await ping(one, "10.1.0.2")).toBe(true);
 });
 
-it("keeps a new tunnel of datapath Auto in user space, where tc lacks a module, and says so", async () => {
+it("programs a new tunnel of datapath Auto in userspace if tc lacks a module, and reports that", async () => {
   agent.remove("all.yaml");
-  await until("the session is gone", async () => (await agent.session("shop/lan")) === undefined);
+  await until(
+    "the session is deleted",
+    async () => (await agent.session("shop/lan")) === undefined,
+  );
   await agent.kill();
   const blocked = "/etc/modprobe.d/l2tp-test.conf";
-  // The kernel takes its time to let go of filters.
-  await until("act_vlan is gone", async () => {
+  // The kernel frees filters asynchronously.
+  await until("act_vlan is unloaded", async () => {
     const { status } = await tryRun(["modprobe", "-r", "act_vlan"]);
     return status === 0;
   });
@@ -232,7 +235,7 @@ it("keeps a new tunnel of datapath Auto in user space, where tc lacks a module, 
       sessionOf({ id: 100 }),
     ]);
     await until(
-      "it is refused in the kernel",
+      "the session is refused in the kernel",
       () => agent.condition("l2tpsession", "shop/lan", "Programmed")?.reason === "NotInKernel",
     );
     expect(agent.condition("l2tpsession", "shop/lan", "Programmed")?.message).toContain("act_vlan");
@@ -242,14 +245,20 @@ it("keeps a new tunnel of datapath Auto in user space, where tc lacks a module, 
   await agent.kill();
   await agent.start();
   agent.remove("all.yaml");
-  await until("the session is gone", async () => (await agent.session("shop/lan")) === undefined);
+  await until(
+    "the session is deleted",
+    async () => (await agent.session("shop/lan")) === undefined,
+  );
   await write({ id: 100, peerId: PEER_VLAN }, {}, { datapath: "Auto" });
   expect((await agent.ask({ op: "tunnels" }))[0]?.datapath).toBe("Kernel");
 });
 
-it("is signalled as type 4, in a managed tunnel", async () => {
+it("is signaled as type 4 in a managed tunnel", async () => {
   agent.remove("all.yaml");
-  await until("the session is gone", async () => (await agent.session("shop/lan")) === undefined);
+  await until(
+    "the session is deleted",
+    async () => (await agent.session("shop/lan")) === undefined,
+  );
   const hello = { interval: "1s", deadAfter: "10s" };
   const far = new TestAgent(net.b);
   const vlan = { pseudowireType: "EthernetVLAN", vlan: { id: 100 } };

@@ -1,4 +1,4 @@
-/** Tunnels of a node whose underlay is a VRF: static and managed ones, over each encapsulation and IP version. */
+/** Static and managed tunnels of a node with its underlay in a VRF, over each encapsulation and IP version. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -14,7 +14,7 @@ const TABLE = "1010";
 
 let net: TestNet;
 let agent: TestAgent;
-/** The far end of managed tunnels; static ones end in the far host's kernel. */
+/** The peer of managed tunnels. The peer of static tunnels is the far host's kernel. */
 let peer: TestAgent;
 
 interface Static {
@@ -24,7 +24,7 @@ interface Static {
   readonly encapsulation: "UDP" | "IP";
   readonly spec: Partial<TunnelSpec>;
   readonly isByInterface?: boolean;
-  /** The datapath that it is to have. */
+  /** The expected datapath. */
   readonly datapath: "Kernel" | "Userspace";
 }
 
@@ -91,7 +91,7 @@ function managedObjects(local: Host, remote: Host, isNear: boolean): object[] {
   ]);
 }
 
-/** Enslaving a link takes its IPv6 addresses away (vrf_cycle_netdev). */
+/** Moves the underlay device into a VRF, and restores the addresses that the kernel deletes (vrf_cycle_netdev). */
 async function putIntoVrf(host: Host): Promise<void> {
   await ip(host.name, "link", "add", VRF, "type", "vrf", "table", TABLE);
   await ip(host.name, "link", "set", VRF, "up");
@@ -109,8 +109,8 @@ async function attach(at: TestAgent, session: string, address: string): Promise<
     ...{ cniVersion: "1.0.0", name: "vrf", type: "l2tp", session: `shop/${session}` },
     ...{ socket: at.socket, runtimeConfig: { ips: [address] } },
   };
-  // A managed session in the kernel is there when the ends have agreed.
-  await until(`ADD of ${session}`, async () => {
+  // A managed session is in the kernel once it is established.
+  await until(`ADD of ${session} succeeds`, async () => {
     const answer = await cni(at.host, { command: "ADD", netns, config, containerId: session });
     if (answer.status !== 0) throw new Error(answer.stdout);
     return true;
@@ -144,7 +144,7 @@ afterAll(async () => {
 });
 
 describe("an address in a VRF", () => {
-  it.each(STATIC)("carries static tunnel $name, in datapath $datapath", async (item) => {
+  it.each(STATIC)("serves static tunnel $name, with datapath $datapath", async (item) => {
     const { name, number, datapath, encapsulation, spec } = item;
     const rows = await agent.ask({ op: "tunnels" });
     expect(rows.find((row) => row.name === name)?.datapath).toBe(datapath);
@@ -158,7 +158,7 @@ describe("an address in a VRF", () => {
     }
   });
 
-  it.each(MANAGED)("carries managed tunnel $name", async ({ name, number }) => {
+  it.each(MANAGED)("serves managed tunnel $name", async ({ name, number }) => {
     const far = await attach(peer, name, `10.${number}.0.2/24`);
     const pod = await attach(agent, name, `10.${number}.0.1/24`);
     await until("frames cross", () => ping(pod, `10.${number}.0.2`));
@@ -175,11 +175,14 @@ describe("an address in a VRF", () => {
     }
   });
 
-  it("shows when it goes away, and carries again when it is back", async () => {
+  it("is reported when deleted, and serves the tunnels again when restored", async () => {
     const programmed = (name: string) => agent.condition("l2tptunnel", name, "Programmed");
     await ip(net.a.name, "addr", "del", `${net.a.ipv4}/24`, "dev", net.a.device);
     for (const name of ["udp4", "own4"]) {
-      await until(`${name} says so`, () => programmed(name)?.reason === "AddressNotAvailable");
+      await until(
+        `the condition of ${name} reports it`,
+        () => programmed(name)?.reason === "AddressNotAvailable",
+      );
       expect(programmed(name)?.message).toContain(`${net.a.ipv4} in red`);
     }
     await ip(net.a.name, "addr", "add", `${net.a.ipv4}/24`, "dev", net.a.device);
@@ -189,23 +192,23 @@ describe("an address in a VRF", () => {
     }
   });
 
-  it("is refused with its reason where the kernel is asked for and cannot", async () => {
+  it("is refused with a reason for datapath Kernel over IP", async () => {
     const item = STATIC.find(({ name }) => name === "ip4") as Static;
     const kernel = { ...item, name: "asked", number: 60, spec: { datapath: "Kernel" } as const };
     agent.write("asked.yaml", staticObjects(kernel, net.a, net.b));
-    await until("the condition says so", () => {
+    await until("the condition reports it", () => {
       const programmed = agent.condition("l2tptunnel", "asked", "Programmed");
       return programmed?.message.includes("the kernel's L2TP over IP cannot be bound to red");
     });
     agent.remove("asked.yaml");
   });
 
-  it("keeps the fast path away, with its reason", async () => {
+  it("disables the fast path, with a reason", async () => {
     const item = STATIC.find(({ name }) => name === "own4") as Static;
     const fast = { datapath: "Userspace", udpChecksum: false, fastPath: true } as const;
     const kind = { ...item, name: "fast", number: 61, spec: fast };
     agent.write("fast.yaml", staticObjects(kind, net.a, net.b));
-    await until("the condition says so", () => {
+    await until("the condition reports it", () => {
       const programmed = agent.condition("l2tptunnel", "fast", "Programmed");
       return programmed?.message.includes("without the fast path: its socket is bound to red");
     });

@@ -52,7 +52,7 @@ afterEach(async () => {
 });
 
 describe("the agent", () => {
-  it("loses no frame when it is killed and started again", async () => {
+  it("loses no frame when it is killed and restarted", async () => {
     const pid = await a.datapathPid();
     const lost = await lostPings(podA, "10.1.0.2", async () => {
       await a.kill();
@@ -65,11 +65,14 @@ describe("the agent", () => {
     expect((await a.session("shop/lan"))?.attachedTo).toHaveLength(1);
   });
 
-  it("puts a crashed datapath back under the same interface", async () => {
+  it("restarts a crashed datapath, and keeps the pod's interface", async () => {
     const before = await link(podA, "net1");
     const pid = await a.datapathPid();
     process.kill(pid, "SIGKILL");
-    await until("another datapath", async () => (await a.datapathPid().catch(() => pid)) !== pid);
+    await until(
+      "the datapath is restarted",
+      async () => (await a.datapathPid().catch(() => pid)) !== pid,
+    );
     await until("frames cross again", () => ping(podA, "10.1.0.2"));
     const after = await link(podA, "net1");
     expect(after?.ifindex).toBe(before?.ifindex);
@@ -79,17 +82,17 @@ describe("the agent", () => {
     expect(addresses(after)).toEqual(addresses(before));
   });
 
-  it("makes an interface again that the pod deleted", async () => {
+  it("recreates an interface that the pod deleted", async () => {
     const before = await link(podA, "net1");
     await ip(podA, "link", "del", "net1");
-    await until("it is there again", async () => {
+    await until("the interface is recreated", async () => {
       const now = await link(podA, "net1");
       return now?.mtu === before?.mtu && (await ping(podA, "10.1.0.2", { size: 1400 }));
     });
     expect((await link(podA, "net1"))?.address).toBe(before?.address);
   });
 
-  it("changes a field without touching the interface", async () => {
+  it("changes a field without recreating the interface", async () => {
     const before = await link(podA, "net1");
     const cookies = (receive: string, transmit: string) => ({
       cookies: { receive: { value: receive }, transmit: { value: transmit } },
@@ -102,28 +105,31 @@ describe("the agent", () => {
     expect((await link(podA, "net1"))?.ifindex).toBe(before?.ifindex);
   });
 
-  it("removes exactly what a file held", async () => {
+  it("deletes only the objects of a deleted file", async () => {
     a.write("other.yaml", [sessionObject("other", "branch", { sessionId: 9, peerSessionId: 9 })]);
-    await until("the other is there", () => a.session("shop/other"));
+    await until("the other session is programmed", () => a.session("shop/other"));
     a.remove("other.yaml");
-    await until("the other is gone", async () => (await a.session("shop/other")) === undefined);
+    await until(
+      "the other session is deleted",
+      async () => (await a.session("shop/other")) === undefined,
+    );
     expect(await ping(podA, "10.1.0.2")).toBe(true);
     a.remove("lan.yaml");
-    await until("the session is gone", async () => (await link(podA, "net1")) === undefined);
+    await until("the session is deleted", async () => (await link(podA, "net1")) === undefined);
     expect((await a.ask({ op: "tunnels" })).map(({ name }) => name)).toEqual(["branch"]);
   });
 
-  it("keeps a session that runs when its manifest is broken, and applies the others", async () => {
+  it("keeps a running session when its manifest becomes invalid, and applies the others", async () => {
     a.write("lan.yaml", "kind: L2tpSession\n  broken: [");
     a.write("other.yaml", [sessionObject("other", "branch", { sessionId: 9, peerSessionId: 9 })]);
-    await until("the other is there", () => a.session("shop/other"));
+    await until("the other session is programmed", () => a.session("shop/other"));
     await a.logs("lan.yaml");
     expect(await ping(podA, "10.1.0.2")).toBe(true);
     await a.kill();
     await a.start();
     expect(await ping(podA, "10.1.0.2")).toBe(true);
     a.write("lan.yaml", [sessionObject("lan", "branch", { sessionId: 0 } as never)]);
-    await until("the status says why", () =>
+    await until("the status has the reason", () =>
       a.condition("l2tpsession", "shop/lan", "Accepted")?.message.includes("spec.sessionId: 0"),
     );
     expect(await ping(podA, "10.1.0.2")).toBe(true);
@@ -131,7 +137,7 @@ describe("the agent", () => {
 
   it.each<[string, string, (object: object) => object | string]>([
     [
-      "a tunnel with a field too many",
+      "a tunnel with an unknown field",
       "tunnel.yaml",
       (object) => ({ ...object, spec: { ...(object as { spec: object }).spec, remotee: 1 } }),
     ],
@@ -143,36 +149,32 @@ describe("the agent", () => {
         spec: { ...(object as { spec: object }).spec, remote: undefined },
       }),
     ],
-    ["a kind that is mistyped", "lan.yaml", (object) => ({ ...object, kind: "L2tpSesion" })],
-    [
-      "a name that is none",
-      "lan.yaml",
-      (object) => ({ ...object, metadata: { namespace: "shop" } }),
-    ],
-    ["a file that is empty", "lan.yaml", () => ""],
-    ["a file that is half there", "tunnel.yaml", () => "apiVersion: l2tp.dev/v1al"],
-  ])("takes nothing away for %s", async (_what, file, damage) => {
+    ["a misspelled kind", "lan.yaml", (object) => ({ ...object, kind: "L2tpSesion" })],
+    ["an invalid name", "lan.yaml", (object) => ({ ...object, metadata: { namespace: "shop" } })],
+    ["an empty file", "lan.yaml", () => ""],
+    ["a truncated file", "tunnel.yaml", () => "apiVersion: l2tp.dev/v1al"],
+  ])("deletes nothing because of %s", async (_what, file, damage) => {
     const whole =
       file === "lan.yaml" ? sessionObject("lan", "branch") : tunnelObject("branch", net.a, net.b);
     const damaged = damage(whole);
     a.log = "";
     a.write(file, typeof damaged === "string" ? damaged : [damaged]);
-    await until("the log says so", () => a.log.includes(file));
+    await until("the log names the file", () => a.log.includes(file));
     expect(await ping(podA, "10.1.0.2", { count: 3 })).toBe(true);
     const { findings } = await a.ask({ op: "doctor", seconds: 0 });
     expect(findings.filter(({ severity }) => severity === "error")).not.toEqual([]);
     expect(findings.map(({ finding }) => finding).join()).not.toContain("device missing");
     expect((await a.ask({ op: "sessions" })).map(({ name }) => name)).toContain("shop/lan");
-    // To delete is to delete.
+    // Deleting the file deletes the session.
     a.remove(file);
-    await until("the session is gone", async () => (await link(podA, "net1")) === undefined);
+    await until("the session is deleted", async () => (await link(podA, "net1")) === undefined);
   });
 
-  it("reads cookies from files of its owner only, and never shows them", async () => {
+  it("reads cookies only from files with mode 0600, and never shows them", async () => {
     const reference = { valueFrom: { secretKeyRef: { name: "lan", key: "rx" } } };
     a.writeSecret("shop", "lan", "rx", "a1b2c3d4\n", 0o644);
     a.write("lan.yaml", [sessionObject("lan", "branch", { cookies: { receive: reference } })]);
-    await until("it is refused", () =>
+    await until("the session is refused", () =>
       a.condition("l2tpsession", "shop/lan", "Programmed")?.message.includes("chmod 600"),
     );
     const value = { value: "a1b2c3d4" };
@@ -185,20 +187,20 @@ describe("the agent", () => {
     expect(JSON.stringify(await a.ask({ op: "sessions" }))).not.toContain("a1b2c3d4");
   });
 
-  it("says which of two objects lost a conflict, and leaves the winner alone", async () => {
+  it("reports the loser of a conflict, and does not change the winner", async () => {
     a.write("aaa.yaml", [sessionObject("aaa", "branch")]);
-    await until("the loser knows", () =>
+    await until("the loser's status names the winner", () =>
       a.condition("l2tpsession", "shop/aaa", "Accepted")?.message.includes("shop/lan"),
     );
     expect(await ping(podA, "10.1.0.2")).toBe(true);
   });
 
-  it("removes everything of ours with --teardown", async () => {
+  it("deletes everything that l2tp-cni created, with --teardown", async () => {
     await a.kill("SIGTERM");
     expect((await a.teardown()).status).toBe(0);
     expect(await link(podA, "net1")).toBeUndefined();
     expect((await ip(net.a.name, "-o", "link")).includes("l2tp")).toBe(false);
-    await until("the datapath has ended", () =>
+    await until("the datapath exits", () =>
       a.datapathPid().then(
         () => false,
         () => true,
@@ -206,10 +208,10 @@ describe("the agent", () => {
     );
   });
 
-  it("tells in words what is wrong", async () => {
+  it("reports a cookie mismatch by the doctor", async () => {
     const value = { value: "ffffffff" };
     a.write("lan.yaml", [sessionObject("lan", "branch", { cookies: { receive: value } })]);
-    await until("the doctor finds the cookie", async () => {
+    await until("the doctor reports the cookie", async () => {
       const examination = a.ask({ op: "doctor", seconds: 1 });
       await ping(podB, "10.1.0.1", { count: 3 });
       return (await examination).findings.some(({ finding }) => finding.includes("wrong cookie"));

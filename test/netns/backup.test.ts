@@ -7,7 +7,7 @@ import { managedSession, managedTunnel } from "../harness/objects.ts";
 import { until } from "../harness/wait.ts";
 
 const HELLO = { interval: "1s", deadAfter: "2s" };
-/** Whoever serves, it is the same host behind it. */
+/** The same host is behind both hubs. */
 const SERVICE = { ip: "10.1.0.2", mac: "02:00:5e:00:53:01" };
 
 let net: TestNet;
@@ -18,7 +18,7 @@ let pod: string;
 let hubPods: string[];
 
 function write(agent: TestAgent, remote: Host, control: object, more: object = {}): void {
-  // The address would else be that of the route to the remote.
+  // The default would be the source address of the route to the remote.
   const local = { address: agent.host.ipv4 };
   agent.write("all.yaml", [
     managedTunnel("hub", agent.host, remote, control, { local, ...more }),
@@ -58,7 +58,10 @@ beforeEach(async () => {
   for (const [index, hub] of [primary, backup].entries()) {
     hubPods.push(await attach(hub, hubConfig(hub), `hub-${index}`));
   }
-  await until("both are there", () => condition("Redundant")?.status === "True");
+  await until(
+    "the remote and the backup are established",
+    () => condition("Redundant")?.status === "True",
+  );
   await crosses();
 });
 
@@ -79,8 +82,8 @@ async function die(hub: TestAgent): Promise<void> {
   await hub.kill();
   const pid = await hub.datapathPid();
   process.kill(pid, "SIGKILL");
-  // Its programs carry frames until it has ended.
-  await until("it has ended", () => {
+  // The process's BPF programs forward frames until it exits.
+  await until("the datapath exits", () => {
     try {
       return process.kill(pid, 0) && false;
     } catch {
@@ -90,10 +93,10 @@ async function die(hub: TestAgent): Promise<void> {
 }
 
 describe("a tunnel with a backup", () => {
-  it("keeps it on standby, and moves to it and back without a change of the pod's interface", async () => {
+  it("keeps the backup on standby, fails over and back, and does not change the pod's interface", async () => {
     expect(await frames(backup)).toBe(0);
     await until(
-      "it is told so",
+      "the backup reports standby",
       () => backup.condition("l2tpsession", "shop/lan", "Established")?.reason === "Standby",
     );
     const index = (await link(pod, "net1"))?.ifindex;
@@ -102,14 +105,20 @@ describe("a tunnel with a backup", () => {
     await crosses();
     expect(await frames(backup)).toBeGreaterThan(0);
     expect((await row())?.remote).toBe(`${backup.host.ipv4}:1701`);
-    await until("it is said", () => condition("Redundant")?.reason === "OnBackup");
+    await until(
+      "the condition reports the failover",
+      () => condition("Redundant")?.reason === "OnBackup",
+    );
     expect(condition("Redundant")?.message).toMatch(
       /^192\.0\.2\.2 is down: .*; 198\.51\.100\.3 is active\.$/,
     );
     expect(condition("Alive")?.status).toBe("True");
 
     await primary.start();
-    await until("the primary has it again", () => condition("Redundant")?.status === "True");
+    await until(
+      "the tunnel fails back to the remote",
+      () => condition("Redundant")?.status === "True",
+    );
     const before = await frames(primary);
     await crosses();
     expect(await frames(primary)).toBeGreaterThan(before);
@@ -120,24 +129,27 @@ describe("a tunnel with a backup", () => {
     expect((await link(pod, "net1"))?.ifindex).toBe(index);
   });
 
-  it("goes to the backup when nobody is attached behind the remote, and back when somebody is", async () => {
+  it("fails over when no pod is attached at the remote, and back when one is", async () => {
     const call = { command: "DEL", netns: hubPods[0] ?? "", config: hubConfig(primary) };
     expect((await cni(primary.host, call)).status).toBe(0);
     await crosses();
     expect((await row())?.control?.active).toBe(1);
     await cni(primary.host, { ...call, command: "ADD" });
-    await until("the primary has it again", async () => (await row())?.control?.active === 0);
+    await until(
+      "the tunnel fails back to the remote",
+      async () => (await row())?.control?.active === 0,
+    );
     await crosses();
   });
 
-  it("survives its agent, and takes another list while it is on the backup", async () => {
+  it("survives an agent restart, and accepts another list of backups during failover", async () => {
     await die(primary);
     await crosses();
     await spoke.kill();
     await spoke.start();
     expect(await ping(pod, SERVICE.ip, { count: 20 })).toBe(true);
     const before = (await row())?.control?.localConnectionId;
-    // The backup becomes the remote: who carries goes on.
+    // The backup becomes the remote: the active path does not change.
     write(spoke, backup.host, { hello: HELLO }, { backup: [{ address: net.b.ipv4 }] });
     await until("the backup is the remote", async () => {
       const control = (await row())?.control;
@@ -147,32 +159,38 @@ describe("a tunnel with a backup", () => {
     expect(await ping(pod, SERVICE.ip, { count: 20 })).toBe(true);
   });
 
-  it("says that the backup is lost, which harms nobody", async () => {
+  it("reports that the backup is down, and loses no frame", async () => {
     await die(backup);
-    await until("it is said", () => condition("Redundant")?.reason === "BackupLost");
+    await until(
+      "the condition reports the loss",
+      () => condition("Redundant")?.reason === "BackupLost",
+    );
     expect(condition("Alive")?.status).toBe("True");
     expect(await ping(pod, SERVICE.ip, { count: 20 })).toBe(true);
   });
 
-  it("has no carrier when all are gone, and takes whoever comes first", async () => {
+  it("has no carrier when all peers are down, and uses the first that recovers", async () => {
     await die(primary);
     await die(backup);
-    await until("there is no carrier", async () =>
+    await until("the carrier is down", async () =>
       (await link(pod, "net1"))?.flags.includes("NO-CARRIER"),
     );
-    await until("it is said", () => condition("Alive")?.status === "False");
+    await until("Alive is False", () => condition("Alive")?.status === "False");
     await backup.start();
     await crosses();
-    await until("it is said", () => condition("Redundant")?.reason === "OnBackup");
+    await until(
+      "the condition reports the failover",
+      () => condition("Redundant")?.reason === "OnBackup",
+    );
   });
 
-  it("leaves what is as it was alone when the list of backups is edited", async () => {
+  it("keeps unchanged connections when the list of backups changes", async () => {
     const established = (await row())?.control?.localConnectionId;
     write(spoke, net.b, { hello: HELLO });
-    await until("it has none", () => condition("Redundant") === undefined);
+    await until("the condition is removed", () => condition("Redundant") === undefined);
     expect((await row())?.control?.localConnectionId).toBe(established);
     await until(
-      "the backup is told",
+      "the backup is disconnected",
       () => backup.condition("l2tptunnel", "hub", "Alive")?.status === "False",
     );
     expect(await ping(pod, SERVICE.ip, { count: 20 })).toBe(true);

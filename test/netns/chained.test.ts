@@ -1,4 +1,4 @@
-/** A chained plugin without its agent: pods that ask for nothing need nothing, and the node stays ready. */
+/** A chained plugin without its agent: pods without sessions start, and the node stays ready. */
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -44,7 +44,7 @@ afterAll(async () => {
   await net?.remove();
 });
 
-/** As the runtime calls what the installer has put into a node's list of plugins. */
+/** Calls the plugin with the configuration that the installer writes. */
 const call = (command: string, more: object = {}) =>
   cni(net.a, {
     command,
@@ -54,7 +54,7 @@ const call = (command: string, more: object = {}) =>
     config: { cniVersion: "1.1.0", name: "node", ...chainedPlugin(agent.socket), ...more },
   });
 
-/** Requests that were left for the agent. */
+/** Deferred requests. */
 const notes = () =>
   readdirSync(dirname(agent.socket), { recursive: true, encoding: "utf8" }).filter((file) =>
     /\/\d+-[^/]*\.json$/.test(file),
@@ -63,7 +63,7 @@ const notes = () =>
 const OK = { status: 0 };
 const failure = (code: number) => ({ status: 1, json: { code } });
 
-/** What a node needs, with any agent or none. */
+/** All commands succeed for a pod without sessions. */
 async function servesPodsThatAskForNothing(more: object = {}): Promise<void> {
   expect(await call("STATUS", more)).toMatchObject({ ...OK, stdout: "" });
   const added = await call("ADD", { ...annotated({}), ...more });
@@ -78,21 +78,21 @@ describe("a chained plugin", () => {
     await agent.start();
   });
 
-  it("serves pods that ask for nothing while the agent is away", async () => {
+  it("serves pods without sessions while the agent is down", async () => {
     await agent.kill();
     await servesPodsThatAskForNothing();
-    // Nobody would read them on a node that has lost its agent for good.
+    // A node whose agent is removed for good would keep deferred requests forever.
     expect(notes()).toEqual([]);
     expect(await call("DEL", { prevResult })).toMatchObject(OK);
     expect(notes()).toHaveLength(1);
   });
 
-  it("serves them where no agent has ever run", async () => {
+  it("serves pods without sessions on a node that never had an agent", async () => {
     const folder = mkdtempSync(join(tmpdir(), "never-"));
     try {
       await servesPodsThatAskForNothing({ socket: join(folder, "run", "agent.sock") });
       expect(readdirSync(folder)).toEqual([]);
-      // Anybody can put a socket there: no reason to ask it, and none to fail.
+      // Any user can create a socket there: the plugin must neither use it nor fail.
       chmodSync(folder, 0o777);
       const socket = join(folder, "agent.sock");
       expect(await call("STATUS", { socket })).toMatchObject(OK);
@@ -103,7 +103,7 @@ describe("a chained plugin", () => {
     }
   });
 
-  it("answers STATUS beside an agent that hangs", async () => {
+  it("answers STATUS while the agent hangs", async () => {
     process.kill(agent.pid(), "SIGSTOP");
     try {
       expect(await call("STATUS")).toMatchObject(OK);
@@ -114,7 +114,7 @@ describe("a chained plugin", () => {
   });
 
   // In the virtual machine the kernel is the datapath, and the agent starts no process for it.
-  it.skipIf(isKernel)("serves them while the datapath process hangs", async () => {
+  it.skipIf(isKernel)("serves pods without sessions while the datapath process hangs", async () => {
     const datapath = await agent.datapathPid();
     process.kill(datapath, "SIGSTOP");
     try {
@@ -124,7 +124,7 @@ describe("a chained plugin", () => {
     }
   });
 
-  it("fails the ADD of a pod that asks for a session, and succeeds when the agent is back", async () => {
+  it("fails the ADD of a pod with a session, and succeeds when the agent is back", async () => {
     await agent.kill();
     const asked = annotated({ "l2tp.dev/sessions": "lan@net1" });
     expect(await call("ADD", asked)).toMatchObject(failure(11));
@@ -137,10 +137,10 @@ describe("a chained plugin", () => {
     expect(await call("STATUS")).toMatchObject(OK);
     expect(await call("DEL", { ...asked, prevResult: added.json })).toMatchObject(OK);
     await agent.start();
-    await until("the interface is gone", async () => (await link(netns, "net1")) === undefined);
+    await until("the interface is deleted", async () => (await link(netns, "net1")) === undefined);
   });
 
-  it("cannot know what a pod asks for if the runtime passes no annotations", async () => {
+  it("fails without the agent if the runtime passes no annotations", async () => {
     await agent.kill();
     expect(await call("ADD", { prevResult })).toMatchObject(failure(11));
     expect(await call("STATUS")).toMatchObject(OK);

@@ -1,4 +1,4 @@
-/** Programs whose output has lost its reader: the plugin ends quietly, and what serves pods goes on. */
+/** Programs whose output pipe is closed: the plugin exits silently, agent and datapath keep running. */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -29,7 +29,7 @@ afterEach(async () => {
   await net.remove();
 });
 
-/** A shell's command that runs another one when the reader of its output has gone. @param redirected what goes there */
+/** A command that runs another after the reader of its output has exited. @param redirected such as "2>&1" */
 function unread(redirected: string, ...command: string[]): string[] {
   const script = `exec 3>&1; { cat "$0/gone"; "$@" ${redirected}; echo $? >&3; } |
     { exec <&-; echo >"$0/gone"; }`;
@@ -45,28 +45,28 @@ it.each([
   expect(stdout).toBe("0\n");
 });
 
-it("a datapath process forwards frames on", async () => {
+it("a datapath process keeps forwarding frames", async () => {
   const socket = join(agent.folder, "datapath.sock");
-  // It says at once that the option is ignored.
+  // The process logs at once that the option is ignored.
   background.start(
     inside(net.a.name, ...unread("2>&1", DATAPATH, "--socket", socket, "--threads", "2")),
   );
-  const client = await until("it answers", () => RpcClient.connect(socket, 10_000, 1000));
+  const client = await until("the datapath answers", () => RpcClient.connect(socket, 10_000, 1000));
   const { pid } = (await client.request({ op: "hello" }, 60_000)) as { pid: number };
   client.close();
   process.kill(pid, "SIGKILL");
 });
 
-it("an agent goes on, with the datapath process that it has started", async () => {
+it("an agent and its datapath process keep running", async () => {
   const objects = [tunnelObject("t", net.a, net.b), sessionObject("lan", "t")];
   agent.write("all.yaml", objects);
   const [program = "", ...args] = agent.command("--datapath", "userspace");
   background.start(unread("2>&1", program, ...args));
   const ready = () => agent.ask({ op: "ready" }).then(() => true);
-  await until("it is ready", ready);
-  // Each pass has something to complain of.
+  await until("the agent is ready", ready);
+  // Each reconcile logs a problem.
   agent.write("broken.yaml", "kind: L2tpTunnel");
-  await until("it has read the folder", async () => {
+  await until("the agent has read the folder", async () => {
     agent.write("all.yaml", [...objects, sessionObject("more", "t", { sessionId: 9 })]);
     return agent.session("shop/more");
   });

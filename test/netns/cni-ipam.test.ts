@@ -1,6 +1,6 @@
 /**
- * IPAM and results, whole: what an IPAM plugin says is done, shown in our result and held by CHECK, or
- * refused. Runs again inside the virtual machine, with the frames in the kernel.
+ * IPAM results: the plugin applies, returns and checks them, or rejects them. Runs again inside the virtual
+ * machine, with the kernel datapath.
  */
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -61,8 +61,8 @@ afterEach(async (context) => {
 });
 
 /**
- * An IPAM plugin that answers ADD with `answer`, and writes down its calls, each with the state of the
- * pod's interface.
+ * Writes an IPAM plugin that answers ADD with `answer`, and records each call with the state of the pod's
+ * interface.
  */
 function ipamPlugin(answer: unknown, status = 0): void {
   writeFileSync(join(folder, "answer"), JSON.stringify(answer));
@@ -103,7 +103,7 @@ function expectOk(answer: CniAnswer): CniAnswer {
 const here = (commands: string) => run(inside(nameOf(pod), "sh", "-ec", commands));
 const names = async () => (await linksOf(pod)).map(({ ifname }) => ifname);
 
-it("has the interface in the pod, named and up, before IPAM's ADD, and until after its DEL", async () => {
+it("creates the interface, named and up, before IPAM's ADD, and deletes it after IPAM's DEL", async () => {
   ipamPlugin({ cniVersion: "1.1.0", ips: [{ address: "10.99.0.1/24" }] });
   expectOk(await call("ADD"));
   expectOk(await call("DEL"));
@@ -115,7 +115,7 @@ it("has the interface in the pod, named and up, before IPAM's ADD, and until aft
   expect(await names()).toEqual(["lo"]);
 });
 
-it("takes the interface back where IPAM fails, with the code and the name of the plugin", async () => {
+it("deletes the interface if IPAM fails, and reports the code and the name of the plugin", async () => {
   ipamPlugin({ cniVersion: "1.1.0", code: 42, msg: "no address is left", details: "of 3" }, 1);
   const answer = await call("ADD");
   expect(answer.json).toMatchObject({
@@ -129,7 +129,7 @@ it("takes the interface back where IPAM fails, with the code and the name of the
   expect(await agent.ask({ op: "attachments" })).toEqual([]);
 });
 
-it("does, shows and holds all that a result of CNI 1.1 can say", async () => {
+it("applies, returns and checks every field of a CNI 1.1 result", async () => {
   const answer = {
     cniVersion: "1.1.0",
     interfaces: [{ name: "not-ours" }],
@@ -179,13 +179,13 @@ it("does, shows and holds all that a result of CNI 1.1 can say", async () => {
   expect((await call("CHECK", { prevResult: json })).json.msg).toContain("10.20.0.0/16");
 });
 
-it("prefers the dns of the configuration", async () => {
+it("prefers dns of the configuration", async () => {
   ipamPlugin({ cniVersion: "1.1.0", ips: [], dns: { nameservers: ["10.99.0.53"] } });
   const dns = { nameservers: ["10.1.1.1"], search: ["own"] };
   expect(expectOk(await call("ADD", { dns })).json.dns).toEqual(dns);
 });
 
-it.each(["0.3.1", "0.4.0", "1.0.0"])("writes its result in version %s", async (cniVersion) => {
+it.each(["0.3.1", "0.4.0", "1.0.0"])("returns its result in version %s", async (cniVersion) => {
   ipamPlugin({
     cniVersion,
     ips: [{ version: "4", address: "10.99.0.1/24", gateway: "10.99.0.254" }],
@@ -197,7 +197,7 @@ it.each(["0.3.1", "0.4.0", "1.0.0"])("writes its result in version %s", async (c
   expect(json.routes).toEqual([{ dst: "0.0.0.0/0", gw: "10.99.0.254" }]);
 });
 
-it("understands IPAM plugins that answer as CNI 0.2.0", async () => {
+it("accepts CNI 0.2.0 results of IPAM plugins", async () => {
   ipamPlugin({
     cniVersion: "0.2.0",
     ip4: { ip: "10.99.0.1/24", gateway: "10.99.0.254", routes: [{ dst: "10.50.0.0/16" }] },
@@ -209,19 +209,24 @@ it("understands IPAM plugins that answer as CNI 0.2.0", async () => {
 
 it.each<[string, object, number, string]>([
   ["an address without a length", { ips: [{ address: "10.99.0.1" }] }, 7, "10.99.0.1"],
-  ["no address at all", { ips: [{ gateway: "10.99.0.1" }] }, 6, "ips[0].address"],
-  ["addresses that are no list", { ips: { address: "10.99.0.1/24" } }, 6, "ips"],
+  ["an entry without an address", { ips: [{ gateway: "10.99.0.1" }] }, 6, "ips[0].address"],
+  ["addresses that are not a list", { ips: { address: "10.99.0.1/24" } }, 6, "ips"],
   ["a route to nowhere", { routes: [{ dst: "nowhere" }] }, 7, "nowhere"],
-  ["a metric that is a word", { routes: [{ dst: "10.0.0.0/8", priority: "x" }] }, 6, "priority"],
-  ["a table that there cannot be", { routes: [{ dst: "10.0.0.0/8", table: -1 }] }, 7, "table"],
   [
-    "a gateway that is out of reach",
+    "a metric that is not a number",
+    { routes: [{ dst: "10.0.0.0/8", priority: "x" }] },
+    6,
+    "priority",
+  ],
+  ["an impossible table", { routes: [{ dst: "10.0.0.0/8", table: -1 }] }, 7, "table"],
+  [
+    "an unreachable gateway",
     { routes: [{ dst: "10.0.0.0/8", gw: "203.0.113.1" }] },
     11,
     "10.0.0.0/8",
   ],
   ["dns of another shape", { dns: { nameservers: "10.0.0.1" } }, 6, "dns.nameservers"],
-])("refuses %s, and takes all of it back", async (_what, answer, code, word) => {
+])("rejects %s, and undoes the ADD", async (_what, answer, code, word) => {
   ipamPlugin({ cniVersion: "1.1.0", ips: [{ address: "10.99.0.1/24" }], ...answer });
   const refused = await call("ADD");
   expect(refused.json).toMatchObject({ code, msg: expect.stringContaining(word) });
@@ -230,7 +235,7 @@ it.each<[string, object, number, string]>([
   expect(await agent.ask({ op: "attachments" })).toEqual([]);
 });
 
-it("gives a route that the pod has by another interface a metric behind it, and says so", async () => {
+it("gives a duplicate of another interface's route a higher metric, and logs that", async () => {
   await here(
     "ip link add eth0 type bridge; ip addr add 10.8.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.8.0.1",
   );
@@ -252,7 +257,7 @@ it("gives a route that the pod has by another interface a metric behind it, and 
   expect(taken.routes).toEqual([{ dst: "10.8.0.0/24", gw: "10.99.0.254", priority: 100 }]);
 });
 
-it("gives addresses with a peer, as ip-address(8) writes them", async () => {
+it("applies addresses with a peer, in the notation of ip-address(8)", async () => {
   const annotation = JSON.stringify([
     { name: "lan", interface: "net1", ips: ["10.5.1.2 peer 10.5.1.1"] },
   ]);
@@ -276,7 +281,7 @@ it("gives addresses with a peer, as ip-address(8) writes them", async () => {
   expectOk(await cni(net.a, { command: "DEL", config: prevResult, ...of }));
 });
 
-it("refuses an address with half a peer", async () => {
+it("rejects an address with an incomplete peer", async () => {
   const runtimeConfig = { ips: ["10.5.1.2 peer fd00::1"] };
   const answer = await call("ADD", { ipam: undefined, runtimeConfig });
   expect(answer.json).toMatchObject({ code: 7, msg: expect.stringContaining("peer") });
@@ -299,10 +304,10 @@ it("gets an address from a DHCP server behind the pseudowire", async () => {
   const socket = join(folder, "dhcp.sock");
   const daemon = ["daemon", "-socketpath", socket, "-pidfile", join(folder, "daemon.pid")];
   background.start(inside(net.a.name, `${REFERENCE_PLUGINS}/dhcp`, ...daemon));
-  await until("the daemon listens", () => existsSync(socket));
+  await until("the DHCP daemon listens", () => existsSync(socket));
   const dhcp = { cniVersion: "1.0.0", ipam: { type: "dhcp", daemonSocketPath: socket } };
-  // The server may not be up yet.
-  const added = await until("a lease", async () => {
+  // The server may still be starting.
+  const added = await until("ADD gets a lease", async () => {
     const answer = await call("ADD", dhcp);
     return answer.status === 0 ? answer : undefined;
   });

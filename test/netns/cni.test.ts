@@ -128,7 +128,7 @@ describe("as a main plugin", () => {
     expect(added.json.ips[0]).toMatchObject({ address: "10.1.0.2/24", gateway: "10.1.0.1" });
   });
 
-  it("takes addresses from IPAM, gives them back, and says the same twice", async () => {
+  it("allocates addresses by IPAM, releases them, and repeats its answers", async () => {
     const netns = await pod();
     const first = expectOk(await call("ADD", netns, hostLocal()));
     const second = expectOk(await call("ADD", netns, hostLocal()));
@@ -139,14 +139,14 @@ describe("as a main plugin", () => {
     expect(allocated()).toEqual([]);
   });
 
-  it("takes the MAC address that is asked for", async () => {
+  it("uses the requested MAC address", async () => {
     const netns = await pod();
     const runtimeConfig = { mac: "02:00:5e:00:53:01" };
     expectOk(await call("ADD", netns, { mac: "02:00:00:00:00:02", runtimeConfig }));
     expect((await link(netns, "net1"))?.address).toBe("02:00:5e:00:53:01");
   });
 
-  it("refuses what must not be, and gives the addresses back", async () => {
+  it("rejects an ADD that cannot succeed, and releases its addresses", async () => {
     const [first, second] = [await pod(), await pod()];
     expectOk(await call("ADD", first, hostLocal()));
     const busy = await call("ADD", second, hostLocal(), { containerId: "c2" });
@@ -166,7 +166,7 @@ describe("as a main plugin", () => {
     expect(gone.json).toMatchObject({ code: 8 });
   });
 
-  it("tells the other end who is there now", async () => {
+  it("announces the pod's addresses to the peer", async () => {
     const [one, two] = [await pod(), await pod()];
     const away = { command: "ADD", netns: two, config: config({}, peer), containerId: "away" };
     expectOk(await cni(net.b, away));
@@ -176,7 +176,7 @@ describe("as a main plugin", () => {
     expectOk(await call("ADD", one, { runtimeConfig: { ips, mac } }));
     const bytes = mac.replaceAll(":", "");
     const frames = new Set<string>();
-    await until("a gratuitous ARP and an unsolicited advertisement", () => {
+    await until("a gratuitous ARP and an unsolicited advertisement arrive", () => {
       for (let frame = port.receive(); frame !== null; frame = port.receive()) {
         frames.add(frame.toString("hex"));
       }
@@ -194,7 +194,7 @@ describe("as a main plugin", () => {
     expectOk(await cni(net.b, { ...away, command: "DEL" }));
   });
 
-  it("joins any number of pods by a bridge", async () => {
+  it("connects several pods by a bridge", async () => {
     const [one, two, far] = [await pod(), await pod(), await pod()];
     const hub = (address: string) => ({ session: "hub", runtimeConfig: { ips: [address] } });
     const added = expectOk(await call("ADD", one, hub("10.3.0.1/24"), { containerId: "one" }));
@@ -215,7 +215,7 @@ describe("as a main plugin", () => {
     expect(await link(net.a.name, "l2br-300")).toBeUndefined();
   });
 
-  it("adds and deletes many pods at once", async () => {
+  it("adds and deletes many pods concurrently", async () => {
     const many = await Promise.all(Array.from({ length: 8 }, pod));
     const hub = { session: "hub" };
     const each = (command: string) =>
@@ -228,7 +228,7 @@ describe("as a main plugin", () => {
   });
 });
 
-it("answers the same to the same pod's ADDs at once, and to its DELs", async () => {
+it("gives concurrent ADDs and DELs of one pod the same answers", async () => {
   const netns = await pod();
   const at = { runtimeConfig: { ips: ["10.1.0.1/24"] } };
   const four = (command: string) =>
@@ -238,7 +238,7 @@ it("answers the same to the same pod's ADDs at once, and to its DELs", async () 
   expect(await agent.ask({ op: "attachments" })).toHaveLength(1);
   for (const answer of await four("DEL")) expectOk(answer);
   expect(await agent.ask({ op: "attachments" })).toEqual([]);
-  // Whatever order they run in: an ADD that has said yes stands until a DEL, and the last DEL wins.
+  // In any order: a successful ADD lasts until a DEL, and the last DEL wins.
   await Promise.all([...(await four("ADD")), call("DEL", netns, at), call("ADD", netns, at)]);
   expectOk(await call("DEL", netns, at));
   expect((await linksOf(netns)).map(({ ifname }) => ifname)).toEqual(["lo"]);
@@ -258,14 +258,14 @@ describe("in a chain", () => {
   });
   const eth0 = { ifname: "eth0", pod: "shop/web-0" };
 
-  it("passes on what came where a pod asks for nothing", async () => {
+  it("returns prevResult for a pod without sessions", async () => {
     const answer = expectOk(
       await call("ADD", await pod(), { session: undefined, prevResult }, eth0),
     );
     expect(answer.json).toEqual(prevResult);
   });
 
-  it("finds nothing missing where the annotation asks for nothing", async () => {
+  it("passes CHECK for a pod without sessions", async () => {
     const netns = await pod();
     const nothing = asked("[]");
     const answer = expectOk(await call("ADD", netns, nothing, eth0));
@@ -274,12 +274,12 @@ describe("in a chain", () => {
     expect((await call("CHECK", netns, more, eth0)).json).toMatchObject({ code: 3 });
   });
 
-  it("takes no IPAM of its own", async () => {
+  it("rejects ipam when chained", async () => {
     const answer = await call("ADD", await pod(), { ...asked("lan@net7"), ...hostLocal() }, eth0);
     expect(answer.json).toMatchObject({ code: 7, msg: expect.stringContaining("ipam") });
   });
 
-  it("adds the interfaces that a pod asks for, and takes them away", async () => {
+  it("adds the interfaces of a pod's annotation, and deletes them", async () => {
     const netns = await pod();
     const json = JSON.stringify([
       { name: "lan", interface: "net7", ips: ["10.1.0.9/24"] },
@@ -296,13 +296,13 @@ describe("in a chain", () => {
       { address: "10.1.0.9/24", interface: 1 },
     ]);
     expectOk(await call("CHECK", netns, { ...asked(json), prevResult: answer.json }, eth0));
-    // By then the annotation may be gone.
+    // The annotation may be removed before DEL.
     expectOk(await call("DEL", netns, { session: undefined, prevResult: answer.json }, eth0));
     expect(await link(netns, "net7")).toBeUndefined();
     expect(await link(netns, "l2tp1")).toBeUndefined();
   });
 
-  it("stands between the reference plugins as a runtime chains them", async () => {
+  it("runs between the reference plugins in a runtime's chain", async () => {
     const netns = await pod();
     const annotations = {
       "io.kubernetes.cri.pod-annotations": { "l2tp.dev/sessions": "lan@net7" },
@@ -311,7 +311,7 @@ describe("in a chain", () => {
     const chain = [
       { type: "bridge", bridge: "brchain", isGateway: true, ipam: hostLocal().ipam },
       { type: "l2tp", ...ours },
-      // Of the pod's first interface, which ours must have left as it was.
+      // The pod's first interface, which the plugin must not change.
       { type: "tuning", mtu: 1280, promisc: true },
     ];
     const run = async (command: string, plugin: object, prevResult: object | null) => {
@@ -339,7 +339,7 @@ describe("in a chain", () => {
     await ip(net.a.name, "link", "del", "brchain");
   });
 
-  it("takes all of them away where one fails", async () => {
+  it("deletes all interfaces if one fails", async () => {
     const netns = await pod();
     const answer = await call("ADD", netns, asked("lan@net7, nope@net8"), eth0);
     expect(answer.json).toMatchObject({ code: 100 });
@@ -347,9 +347,9 @@ describe("in a chain", () => {
   });
 });
 
-describe("whatever happens to the agent", () => {
+describe("agent crashes and downtime", () => {
   it.each(["recorded", "placed", "announced"] as const)(
-    "heals an ADD during which it died when %s",
+    "completes an ADD after the agent crashed when %s",
     async (step) => {
       const netns = await pod();
       await agent.kill();
@@ -368,7 +368,7 @@ describe("whatever happens to the agent", () => {
   );
 
   it.each(["leaving", "left"] as const)(
-    "heals a DEL during which it died when %s",
+    "completes a DEL after the agent crashed when %s",
     async (step) => {
       const netns = await pod();
       await agent.kill();
@@ -377,40 +377,43 @@ describe("whatever happens to the agent", () => {
       expectOk(await call("DEL", netns));
       await agent.ended();
       await agent.start();
-      await until("the interface is gone", async () => (await link(netns, "net1")) === undefined);
       await until(
-        "the attachment is forgotten",
+        "the interface is deleted",
+        async () => (await link(netns, "net1")) === undefined,
+      );
+      await until(
+        "the attachment is deleted",
         async () => (await agent.ask({ op: "attachments" })).length === 0,
       );
     },
   );
 
-  it("deletes and collects while it is down, and it makes up for that", async () => {
+  it("defers DEL and GC while the agent is down, and the agent runs them later", async () => {
     const [one, two] = [await pod(), await pod()];
     expectOk(await call("ADD", one));
     expectOk(await call("ADD", two, { session: "wan" }, { containerId: "c2" }));
     await agent.kill();
     expect((await call("ADD", one)).json).toMatchObject({ code: 11 });
-    // Nothing has been begun that would have to be undone.
+    // The failed ADD must not leave anything to undo.
     expect(list(join(agent.folder, "run", "deferred"))).toEqual([]);
     expect((await call("STATUS", "")).json).toMatchObject({ code: 50 });
     expectOk(await call("DEL", one));
     expectOk(await call("GC", "", { "cni.dev/valid-attachments": [] }));
     await agent.start();
-    await until("both are gone", async () => {
+    await until("both interfaces are deleted", async () => {
       const [first, second] = [await link(one, "net1"), await link(two, "net1")];
       return first === undefined && second === undefined;
     });
     expectOk(await call("STATUS", ""));
   });
 
-  it("makes no folder for deferred requests where no agent has ever been", async () => {
+  it("creates no folder for deferred requests if no agent has ever run", async () => {
     const nowhere = join(ipamFolder, "no", "agent.sock");
     expectOk(await call("DEL", await pod(), { socket: nowhere }));
     expect(readdirSync(ipamFolder)).toEqual([]);
   });
 
-  it("collects what is not valid any more, and nothing else", async () => {
+  it("collects invalid attachments only", async () => {
     const [one, two] = [await pod(), await pod()];
     expectOk(await call("ADD", one));
     expectOk(await call("ADD", two, { session: "wan" }, { containerId: "c2" }));
@@ -420,7 +423,7 @@ describe("whatever happens to the agent", () => {
     expect(await link(two, "net1")).toBeDefined();
   });
 
-  it("takes no pod's word for whose its interface is", async () => {
+  it("does not trust a pod's interface label", async () => {
     const [one, two] = [await pod(), await pod()];
     const [farOne, farTwo] = [await pod(), await pod()];
     const at = (address: string, session = "lan") => ({
@@ -436,12 +439,12 @@ describe("whatever happens to the agent", () => {
     await until("frames cross", () => ping(two, "10.2.0.2"));
     await ip(one, "link", "set", "net1", "alias", "l2tp:session:shop/wan");
     process.kill(await agent.datapathPid(), "SIGKILL");
-    await until("frames cross for the other", () => ping(two, "10.2.0.2"));
-    await until("and for itself", () => ping(one, "10.1.0.2"));
+    await until("frames cross for the other pod", () => ping(two, "10.2.0.2"));
+    await until("frames cross for the pod itself", () => ping(one, "10.1.0.2"));
     expect(await link(two, "l2tpmove0")).toBeUndefined();
   });
 
-  it("knows a new namespace at an old path", async () => {
+  it("detects a new namespace at an old path", async () => {
     const hub = (address: string) => ({ session: "hub", runtimeConfig: { ips: [address] } });
     const before = await pod();
     expectOk(await call("ADD", before, hub("10.9.0.1/24")));
@@ -455,7 +458,7 @@ describe("whatever happens to the agent", () => {
     expectOk(await call("DEL", before, hub(""), { containerId: "c9" }));
   });
 
-  it("leaves the ways that a pod has, and takes no rest over them", async () => {
+  it("does not override the routes of a pod", async () => {
     const netns = await pod();
     await run(["ip", "-n", netns.split("/").at(-1) ?? "", "link", "add", "eth0", "type", "bridge"]);
     await ip(netns, "addr", "add", "10.8.0.2/24", "dev", "eth0");
@@ -470,13 +473,13 @@ describe("whatever happens to the agent", () => {
     const shown = await ip(netns, "route");
     expect(shown).toContain("default via 10.8.0.1 dev eth0");
     expect(shown).toContain("10.77.0.0/16 via 10.1.0.1 dev net1");
-    // CHECK plans anew: there is nothing left to do.
+    // CHECK plans again, and finds no difference.
     expectOk(await call("CHECK", netns, { ...routes, prevResult: { cniVersion: "1.0.0" } }));
     expectOk(await call("DEL", netns, routes));
     await ip(netns, "link", "del", "eth0");
   });
 
-  it("gives a session on when a pod died without a DEL", async () => {
+  it("frees the session of a pod that died without a DEL", async () => {
     const one = await pod();
     expectOk(await call("ADD", one));
     await net.removePod(one);
@@ -484,7 +487,7 @@ describe("whatever happens to the agent", () => {
   });
 });
 
-describe("what makes no sense", () => {
+describe("an invalid call", () => {
   it.each<[string, Partial<CniCall>, number]>([
     ["no JSON", { config: "{" }, 6],
     ["no object", { config: "[]" }, 7],
@@ -495,7 +498,7 @@ describe("what makes no sense", () => {
     ["no container", { env: { CNI_CONTAINERID: "" } }, 4],
     ["a bad interface name", { ifname: "a/b" }, 4],
     ["CHECK without prevResult", { command: "CHECK" }, 7],
-  ])("%s is an error with its code", async (_what, change, code) => {
+  ])("with %s returns its error code", async (_what, change, code) => {
     const netns = await pod();
     const answer = await cni(net.a, { command: "ADD", netns, config: config(), ...change });
     expect(answer.status).toBe(1);
@@ -503,7 +506,7 @@ describe("what makes no sense", () => {
     expect(await link(netns, "net1")).toBeUndefined();
   });
 
-  it("reports its versions to anybody", async () => {
+  it("reports its versions without the agent", async () => {
     const answer = await cni(net.a, { command: "VERSION", config: { cniVersion: "1.0.0" } });
     expect(answer.json).toEqual({
       cniVersion: "1.0.0",

@@ -1,4 +1,4 @@
-/** Managed tunnels while control messages come in the peer's name: real sockets, real frames. */
+/** Managed tunnels during floods of control messages with the peer's address. */
 import { afterEach, describe, expect, it } from "vitest";
 import type { Change } from "../../datapath/datapath.ts";
 import { type ControlChange, session, sessionControl } from "../../model/testdata.ts";
@@ -19,12 +19,12 @@ import { until } from "../harness/wait.ts";
 
 const [UDP] = WIRES as [Wire];
 const FLOODS: readonly Flood[] = ["requests", "imitations", "one request", "next numbers"];
-/** A busy machine does not make a peer look dead. */
+/** Long timeouts, so that a busy machine does not make the peer look dead. */
 const SIGNED = { secrets: ["733363726574"], deadAfterMs: 10_000 };
 const WAITS = { initiates: false };
-/** The first request of a peer is heard, or one of the next two. */
+/** The end must answer one of a peer's first three requests. */
 const MAX_REQUESTS_MISSED = 2;
-/** An end that comes back, without a flood and with it in turns, so that both find the machine as busy. */
+/** Recoveries without and with a flood, in turn, so that both run on an equally busy machine. */
 const TURNS = 5;
 const MAX_TIMES_USUAL = 3;
 
@@ -35,15 +35,15 @@ afterEach(async (context) => {
   await pair.destroy();
 });
 
-describe("20,000 control messages a second in the peer's name", () => {
+describe("20,000 control messages a second with the peer's address", () => {
   it.each(WIRES)(
-    "cost an established connection over $encapsulation and $family nothing",
+    "do not affect an established connection over $encapsulation and $family",
     async (wire) => {
       pair = await ManagedPair.create(wire, SIGNED);
       const before = await pair.join();
       const { localConnectionId: connectionId, received: ns } = before;
       await pair.floodFully("all", { connectionId, ns });
-      // Each HELLO waits until the one before is acknowledged.
+      // Each HELLO waits for the acknowledgment of the previous one.
       await until("HELLOs are exchanged", async () => {
         const { sent, received } = await controlOf(pair.a);
         return sent + received - before.sent - before.received > 6;
@@ -59,7 +59,7 @@ describe("20,000 control messages a second in the peer's name", () => {
     },
   );
 
-  it.each(FLOODS)("(%s) do not keep a peer from coming back", async (kind) => {
+  it.each(FLOODS)("(%s) do not prevent a peer from reconnecting", async (kind) => {
     pair = await ManagedPair.create(UDP, SIGNED);
     const { localConnectionId: connectionId, received: ns } = await pair.join();
     await pair.floodFully(kind, { connectionId, ns });
@@ -68,7 +68,7 @@ describe("20,000 control messages a second in the peer's name", () => {
     expect(retransmitted).toBeLessThanOrEqual(MAX_REQUESTS_MISSED);
   });
 
-  it("by its own names hardly delay a peer that comes back", async () => {
+  it("with the peer's Host Name hardly delay a reconnecting peer", async () => {
     pair = await ManagedPair.create(UDP, { ...SIGNED, ...DEFAULT_PAUSES });
     await pair.join();
     const [usual, flooded]: [number[], number[]] = [[], []];
@@ -82,9 +82,9 @@ describe("20,000 control messages a second in the peer's name", () => {
   });
 
   it.each<[string, boolean]>([
-    ["to a peer that begins", false],
-    ["to a peer that waits", true],
-  ])("do not keep a first connection from being established %s", async (_, initiates) => {
+    ["to an end that initiates", false],
+    ["to an end that waits", true],
+  ])("do not prevent the first connection %s", async (_, initiates) => {
     pair = await ManagedPair.create(UDP);
     await pair.put(pair.a, { initiates });
     await pair.floodFully("imitations");
@@ -104,7 +104,7 @@ describe("20,000 control messages a second in the peer's name", () => {
       await pair.floodFully("all");
       const other = (local: Host, remote: Host, control: ControlChange) =>
         managedChanges("other", UDP, [local, remote], control);
-      // Host c reaches host a by the address that a has on the first wire.
+      // Host c reaches host a by a's address on the first wire.
       await a.apply(...other(net.a, c.host, WAITS));
       await c.apply(...other(c.host, net.a, {}));
       expect((await established(c, "other")).retransmitted).toBe(0);
@@ -115,7 +115,7 @@ describe("20,000 control messages a second in the peer's name", () => {
   });
 });
 
-it("a thousand sessions are set up at full speed by one peer", async () => {
+it("one peer sets up a thousand sessions without being limited", async () => {
   pair = await ManagedPair.create(UDP, SIGNED);
   const { a, b } = pair;
   await pair.join();
@@ -130,7 +130,7 @@ it("a thousand sessions are set up at full speed by one peer", async () => {
     }));
   await a.apply(...sessions(null));
   await b.apply(...sessions("ICRQ"));
-  await until("all are established", async () => {
+  await until("all sessions are established", async () => {
     const { sessions: all } = await a.list();
     return all.length === 1001 && all.every(({ control }) => control?.phase === "established");
   });

@@ -1,4 +1,4 @@
-/** Managed tunnels between two datapath processes: real sockets, real devices, real frames. */
+/** Managed tunnels between two datapath processes. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Change } from "../../datapath/datapath.ts";
 import type { Encapsulation, Session, SessionControl, Tunnel } from "../../model/model.ts";
@@ -55,7 +55,7 @@ function changes(local: Host, remote: Host, shape: Shape): Change[] {
   const session: Session = {
     key: KEY,
     tunnel: "branch",
-    // Ours is a name for it; on the wire there is another.
+    // The configured ID is a local name; a negotiated ID is used on the wire.
     sessionId: 77,
     peerSessionId: 0,
     l2SpecificSublayer: "None",
@@ -72,7 +72,7 @@ function changes(local: Host, remote: Host, shape: Shape): Change[] {
   ];
 }
 
-/** Both ends as they are to be; the second one waits for the first. */
+/** Programs both ends; the second one waits for the first. */
 async function configure(mine: Shape, theirs: Shape = {}): Promise<void> {
   const waits = { ...mine, ...theirs };
   const control = { ...mine.control, initiates: false, ...theirs.control };
@@ -124,32 +124,29 @@ describe("a managed tunnel", () => {
       },
     ],
     ["by an outgoing call", { sessionControl: { places: "OCRQ" } }],
-  ])(
-    "%s: is set up without an id or a cookie in any configuration, and carries frames",
-    async (_, shape) => {
-      await configure(shape);
-      await crosses();
-      const [one, other] = [await session(ends[0]), await session(ends[1])];
-      expect(one.phase).toBe("established");
-      expect(one.established?.peerSessionId).toBe(other.established?.sessionId);
-      expect(one.established?.rxCookie).toBe(other.established?.txCookie);
-      expect(one.established?.rxCookie).toHaveLength(16);
-      expect(one.established?.sequencing.receive).toBe(other.established?.sequencing.send);
-      const { sessions } = await ends[0].list();
-      expect(sessions[0]).toMatchObject({ session: { sessionId: 77 }, receiving: true });
-      expect(sessions[0]?.counters).toMatchObject({ rxErrors: 0, rxCookieDiscards: 0 });
-      expect(await tunnel(ends[0])).toMatchObject({ state: "established", peerHostName: "node" });
-    },
-  );
+  ])("%s: is set up without configured IDs and cookies, and forwards frames", async (_, shape) => {
+    await configure(shape);
+    await crosses();
+    const [one, other] = [await session(ends[0]), await session(ends[1])];
+    expect(one.phase).toBe("established");
+    expect(one.established?.peerSessionId).toBe(other.established?.sessionId);
+    expect(one.established?.rxCookie).toBe(other.established?.txCookie);
+    expect(one.established?.rxCookie).toHaveLength(16);
+    expect(one.established?.sequencing.receive).toBe(other.established?.sequencing.send);
+    const { sessions } = await ends[0].list();
+    expect(sessions[0]).toMatchObject({ session: { sessionId: 77 }, receiving: true });
+    expect(sessions[0]?.counters).toMatchObject({ rxErrors: 0, rxCookieDiscards: 0 });
+    expect(await tunnel(ends[0])).toMatchObject({ state: "established", peerHostName: "node" });
+  });
 
-  it("is one where both begin", async () => {
+  it("has one connection if both ends initiate", async () => {
     await configure({}, { control: { initiates: true }, sessionControl: { places: "ICRQ" } });
     await crosses();
     const [one, other] = [await tunnel(ends[0]), await tunnel(ends[1])];
     expect(one.localConnectionId).toBe(other.peerConnectionId);
   });
 
-  it("has no carrier before it is set up, and none after", async () => {
+  it("has no carrier before the session is established, and none after it ends", async () => {
     await ends[0].apply(...changes(net.a, net.b, {}));
     await ip(net.a.name, "link", "set", "tap0", "up");
     expect(await hasCarrier(net.a)).toBe(false);
@@ -157,11 +154,11 @@ describe("a managed tunnel", () => {
     await crosses();
     expect(await hasCarrier(net.a)).toBe(true);
     await ends[1].apply({ op: "deleteSession", key: KEY });
-    await until("the carrier is gone", async () => !(await hasCarrier(net.a)));
+    await until("the carrier is down", async () => !(await hasCarrier(net.a)));
     expect((await session(ends[0])).lastEnding).toMatchObject({ by: "peer", result: 3 });
   });
 
-  it("shows the peer's circuit in the carrier", async () => {
+  it("sets the carrier by the peer's circuit status", async () => {
     await configure({});
     await crosses();
     const [, put] = changes(net.b, net.a, {
@@ -169,30 +166,33 @@ describe("a managed tunnel", () => {
       sessionControl: { places: null, circuit: { active: false, standby: false } },
     }) as [Change, Extract<Change, { op: "putSession" }>];
     await ends[1].apply({ ...put, device: "keep" });
-    await until("the carrier is gone", async () => !(await hasCarrier(net.a)));
+    await until("the carrier is down", async () => !(await hasCarrier(net.a)));
     expect((await session(ends[0])).phase).toBe("established");
     const control = { ...put.session.control, circuit: { active: true, standby: false } };
     const active = { ...put.session, control: control as SessionControl };
     await ends[1].apply({ op: "putSession", session: active, device: "keep" });
-    await until("the carrier is back", () => hasCarrier(net.a));
+    await until("the carrier is up", () => hasCarrier(net.a));
     await crosses();
   });
 
-  it("is lost when the peer dies, and established again when the peer is back", async () => {
+  it("goes down when the peer crashes, and reconnects when the peer is back", async () => {
     await configure({});
     await crosses();
     await ends[1].kill();
-    await until("it is missed", async () => (await tunnel(ends[0])).state !== "established");
+    await until(
+      "the peer is detected as down",
+      async () => (await tunnel(ends[0])).state !== "established",
+    );
     const { lastEnding, heardMsAgo } = await tunnel(ends[0]);
     expect(lastEnding?.why).toMatch(/no message received|does not acknowledge/);
     expect(heardMsAgo).toBeNull();
-    await until("the carrier is gone", async () => !(await hasCarrier(net.a)));
+    await until("the carrier is down", async () => !(await hasCarrier(net.a)));
     await ends[1].start();
     await configure({});
     await crosses();
   });
 
-  it("takes back a peer that has restarted, and it by itself", async () => {
+  it("reconnects with a restarted peer", async () => {
     await configure({}, { control: { initiates: true } });
     await crosses();
     const before = (await tunnel(ends[0])).peerConnectionId;
@@ -203,29 +203,32 @@ describe("a managed tunnel", () => {
     expect((await tunnel(ends[0])).peerConnectionId).not.toBe(before);
   });
 
-  it("tells the peer when its process ends in order", async () => {
+  it("notifies the peer when the process shuts down", async () => {
     await configure({ control: { helloMs: 60_000, deadAfterMs: null } });
     await crosses();
     await ends[1].shutdown();
-    await until("it has heard", async () => (await tunnel(ends[0])).state !== "established");
+    await until(
+      "the peer is notified",
+      async () => (await tunnel(ends[0])).state !== "established",
+    );
     expect((await tunnel(ends[0])).lastEnding).toMatchObject({ by: "peer" });
   });
 
-  it("is refused with another secret, and says so", async () => {
+  it("is rejected with a different secret, and reports that", async () => {
     await configure({ control: { secrets: ["61"] } }, { control: { secrets: ["62"] } });
     const { tunnels } = await ends[1].list();
     expect(tunnels).toHaveLength(1);
-    await until(
-      "it was asked again and again",
-      async () => (await tunnel(ends[0])).retransmitted > 1,
-    );
+    await until("the connection is retried", async () => (await tunnel(ends[0])).retransmitted > 1);
     expect((await tunnel(ends[1])).state).toBe("idle");
     expect((await session(ends[0])).phase).toBe("idle");
   });
 
-  it("says in words why a session is refused", async () => {
+  it("reports why the peer rejects a session", async () => {
     await configure({}, { sessionControl: { remoteEndId: "other" } });
-    await until("it is refused", async () => (await session(ends[0])).lastEnding !== null);
+    await until(
+      "the session is rejected",
+      async () => (await session(ends[0])).lastEnding !== null,
+    );
     expect((await session(ends[0])).lastEnding?.why).toBe(
       'no facilities (no session with the Remote End ID "lan")',
     );
@@ -235,15 +238,24 @@ describe("a managed tunnel", () => {
 describe("a quiescent tunnel", () => {
   const QUIESCENT = { mode: "Quiescent" } as const;
 
-  it("asks whether the peer lives, and nothing else", async () => {
+  it("sends HELLO, and negotiates nothing", async () => {
     await configure({ control: QUIESCENT });
     for (const end of ends) {
-      await until("it is up", async () => (await tunnel(end)).state === "established");
+      await until(
+        "the tunnel is established",
+        async () => (await tunnel(end)).state === "established",
+      );
     }
     await ends[1].kill();
-    await until("the peer is missed", async () => (await tunnel(ends[0])).state !== "established");
+    await until(
+      "the peer is detected as down",
+      async () => (await tunnel(ends[0])).state !== "established",
+    );
     await ends[1].start();
     await configure({ control: QUIESCENT });
-    await until("it is up again", async () => (await tunnel(ends[0])).state === "established");
+    await until(
+      "the tunnel is established again",
+      async () => (await tunnel(ends[0])).state === "established",
+    );
   });
 });

@@ -1,4 +1,4 @@
-/** Our datapath against itself, over real sockets and devices, and the whole matrix of sessions. */
+/** The datapath against itself, for the whole matrix of sessions. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
@@ -23,7 +23,7 @@ afterEach(async () => {
   await net.remove();
 });
 
-/** Two pods joined by one session. */
+/** Connects two pods by a session. */
 async function join(
   mtu: number,
   tunnel: (family: "ipv4" | "ipv6") => Partial<TunnelSpec>,
@@ -67,7 +67,7 @@ async function join(
   return [pods[0] ?? "", pods[1] ?? ""];
 }
 
-/** All that went wrong so far, at both ends. */
+/** The error counters of both ends. */
 function errors() {
   return Promise.all(
     agents.map(async (agent) => {
@@ -107,7 +107,7 @@ describe.each(["ipv4", "ipv6"] as const)("over %s", (family) => {
   it.each(shapes)("%s", async (_name, tunnel, session) => {
     const [one, two] = await join(1500, () => tunnel, family, session);
     const mtu = (await link(one, "net1"))?.mtu ?? 0;
-    // A pod that came first spoke to one that was not there yet.
+    // The first pod sent frames before the second existed.
     const before = await errors();
     expect(await ping(one, "10.1.0.2", { size: mtu - 28, args: ["-M", "do"] })).toBe(true);
     expect(await ping(one, "fd00::2", { count: 3 })).toBe(true);
@@ -140,11 +140,11 @@ it("carries jumbo frames, VLAN tags and multicast", async () => {
   expect((await link(one, "net1"))?.mtu).toBe(8946);
   expect(await ping(one, "10.1.0.2", { size: 8946 - 28, args: ["-M", "do"] })).toBe(true);
   expect(await ping(one, "ff02::1%net1")).toBe(true);
-  // A tagged ARP request by hand: the test kernel may lack 8021q.
+  // A raw tagged ARP request, since the test kernel may lack 8021q.
   const frame = `ffffffffffff02000000000181000064080600010800060400010200000000010a0100010000000000000a010002${"00".repeat(18)}`;
   const [from, to] = [new FramePort(one, "net1"), new FramePort(two, "net1")];
   from.send(Buffer.from(frame, "hex"));
-  // The kernel takes the tag out of what it hands to packet sockets (packet(7), PACKET_AUXDATA).
+  // The kernel strips the tag from frames for packet sockets (packet(7), PACKET_AUXDATA).
   const untagged = `${frame.slice(0, 24)}${frame.slice(32)}`;
   await until("the tagged frame arrives", () => to.receive()?.toString("hex") === untagged);
   await expectEverySize(from, to, 8946 + 14);
@@ -152,28 +152,28 @@ it("carries jumbo frames, VLAN tags and multicast", async () => {
   to.close();
 });
 
-it("sleeps while nothing comes", async () => {
+it("sleeps while no frame arrives", async () => {
   const [one, two] = await join(1500, () => ({}), "ipv4", {});
   for (const pod of [one, two]) await ip(pod, "link", "set", "net1", "arp", "off");
   const pid = (await agents[0]?.datapathPid()) ?? 0;
-  // The agent alone asks it something, now and then.
+  // Only the agent sends requests, rarely.
   await agents[0]?.kill();
   await agents[1]?.kill();
   const switches = () => {
     const status = readFileSync(`/proc/${pid}/task/${pid}/status`, "utf8");
     return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1]);
   };
-  // Whatever is still on its way has its time to arrive; then a second must pass without one wake-up.
+  // Frames in flight may still arrive. After them, a second must pass without any wake-up.
   let before = -1;
   const sleeps = async () => {
     before = switches();
     await new Promise((resolve) => setTimeout(resolve, 1000));
     return switches() === before;
   };
-  await until("it sleeps", sleeps);
+  await until("the process sleeps", sleeps);
 });
 
-it("keeps both directions of a session open while another one is flooded", async () => {
+it("forwards both directions of a session while another session is flooded", async () => {
   const [one] = await join(1500, () => ({}), "ipv4", {});
   const agent = agents[1] as TestAgent;
   const [port, floodPort] = [5001, 7000];
@@ -185,7 +185,7 @@ it("keeps both directions of a session open while another one is flooded", async
     }),
     sessionObject("flood", "flood", { sessionId: 9, peerSessionId: 9 }),
   ]);
-  await until("its session is up", () => agent.session("shop/flood"));
+  await until("the flooded session is programmed", () => agent.session("shop/flood"));
   const pod = await net.addPod("flooded");
   const config = { cniVersion: "1.0.0", name: "self", type: "l2tp", session: "shop/flood" };
   const full = { ...config, socket: agent.socket };
@@ -201,7 +201,7 @@ it("keeps both directions of a session open while another one is flooded", async
   try {
     await until("the flood arrives", async () => (await received()) > 10_000);
     const before = await received();
-    // For as long as it takes to be a flood.
+    // The flood lasts for a while.
     do expect(await ping(one, "10.1.0.2", { count: 100 })).toBe(true);
     while ((await received()) <= before + 10_000);
   } finally {

@@ -1,4 +1,4 @@
-/** The demonstrations play to their end as the pages say, and show what they promise. */
+/** The demonstrations run to their end by the pages' commands, and show what the pages promise. */
 import { expect, it } from "vitest";
 import { pagesOf, ROOT, runnableBlocks } from "../harness/pages.ts";
 import { run } from "../harness/run.ts";
@@ -9,22 +9,22 @@ const commands = new Set(
 );
 const demo = (command: string) => run(["sh", "-euc", `cd ${ROOT}\n${command}`]);
 
-it("pages name two demonstrations", () => {
+it("the pages name two demonstrations", () => {
   expect([...commands]).toEqual(["make demo", "make demo-managed"]);
 });
 
 it("frames cross a pseudowire", async () => {
   const shown = await demo("make demo");
   expect(shown).toMatch(/TCP: \d+\.\d+ Gbit\/s/);
-  expect(shown).toContain("nothing stays behind");
+  expect(shown).toContain("Removing everything");
 });
 
-it("a managed tunnel loses its hub, goes on by the backup, and gets the hub back", async () => {
+it("a managed tunnel loses its hub, fails over to the backup, and fails back", async () => {
   const shown = await demo("make demo-managed");
-  expect(shown).toContain("200 pings to 10.1.0.2, 200 came back");
+  expect(shown).toContain("200 pings to 10.1.0.2, 200 replies");
   expect(shown).toMatch(/hub +OnBackup .* 198\.51\.100\.3:1701/);
   expect(shown).toContain("! hub: 192.0.2.2 is down: no message received for");
-  const [, end = ""] = shown.split("The hub comes back");
+  const [, end = ""] = shown.split("The hub is restarted");
   expect(end).toMatch(/hub +Up .* 192\.0\.2\.2:1701/);
-  expect(end).toContain("nothing stays behind");
+  expect(end).toContain("Removing everything");
 });

@@ -1,6 +1,6 @@
 /**
- * The doctor's findings about a peer that is configured otherwise: the same in every datapath, over every wire. Runs again
- * inside the virtual machine, with the frames in the kernel.
+ * The doctor's findings about a misconfigured peer: the same with every datapath and encapsulation. Runs again inside
+ * the virtual machine, with the kernel datapath.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { L2SpecificSublayer } from "../../l2tp/codec.ts";
@@ -89,7 +89,7 @@ afterAll(async () => {
   await net?.remove();
 });
 
-/** The doctor's findings while `work` goes on again and again. */
+/** The doctor's findings while `work` runs repeatedly. */
 async function findings(work: () => void = () => {}, seconds = 1): Promise<readonly Finding[]> {
   const timer = setInterval(work, SEND_MS);
   try {
@@ -136,8 +136,8 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
     await agent.destroy();
   });
 
-  it("finds that frames go out and none come in, and says what to compare", async () => {
-    // It hears, and does not answer; nor does its host, with "port unreachable".
+  it("reports that frames are sent and none received, and names what to compare", async () => {
+    // The peer listens, so that its host sends no "port unreachable", and never answers.
     peer();
     const pings = tryRun(inside(pod(), "ping", "-q", "-c", "20", "-i", "0.2", "10.1.0.2"));
     const found = await findings(undefined, 2);
@@ -156,7 +156,7 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
     expect(remedy).not.toContain(COOKIE);
   });
 
-  it("finds frames that the node's own firewall drops", async () => {
+  it("reports frames that the node's firewall drops", async () => {
     const program = family === "ipv4" ? "iptables" : "ip6tables";
     const what = encapsulation === "UDP" ? ["udp", "--dport", String(PORT)] : ["115"];
     const rule = (verb: string) =>
@@ -213,18 +213,18 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
       (to) => to.send(Buffer.concat([control, Buffer.alloc(8)])),
       tunnelFault(/control messages? from addresses without a control connection/, /static/),
     ],
-  ])("finds a peer that sends %s", async (_, send, [object, finding, remedy]) => {
+  ])("reports a peer that sends %s", async (_, send, [object, finding, remedy]) => {
     const to = peer();
     const found = await findings(() => send(to));
     const matching = found.filter((each) => each.object === object && finding.test(each.finding));
     expect(matching, found.map(textOf).join("\n")).toHaveLength(1);
     expect(matching[0]?.remedy).toMatch(remedy);
-    // And no other, but that nothing else has come.
+    // No other finding, except that no frames were received.
     const others = found.filter((each) => each !== matching[0]);
     expect(others.filter((each) => !each.finding.includes("received nothing"))).toEqual([]);
   });
 
-  it("finds a peer that sends from another address", async () => {
+  it("reports a peer that sends from another address", async () => {
     peer();
     const stranger = peer({ address: STRANGER[family] });
     const found = await findings(() => stranger.sendData(right));
@@ -233,7 +233,7 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
   });
 
   if (encapsulation === "UDP") {
-    it("finds a peer that sends from another port", async () => {
+    it("reports a peer that sends from another port", async () => {
       peer();
       const moved = peer({ fromPort: 5009 });
       const found = await findings(() => moved.sendData(right));
@@ -241,7 +241,7 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
       expect(found.map(textOf).join("\n")).toMatch(from);
     });
 
-    it("finds a peer that sends to another port", async () => {
+    it("reports a peer that sends to another port", async () => {
       const wrong = peer({ toPort: 5009 });
       const found = await findings(() => wrong.sendData(right));
       const to = new RegExp(`of ${net.b[family]} for UDP port 5009; the tunnel uses 5000`);
@@ -249,17 +249,17 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
     });
   }
 
-  it("finds nothing where frames come as they should", async () => {
+  it("reports nothing about correct frames", async () => {
     const to = peer();
     expect(await findings(() => to.sendData(right))).toEqual([]);
   });
 
-  it("counts frames above the MTU as errors, and not as received", async () => {
+  it("counts frames above the MTU as errors, not as received", async () => {
     const to = peer();
     const before = await agent.session(`shop/${name}`);
     for (let count = 0; count < 3; count++) to.sendData({ ...right, frame: quietFrame(1600) });
     to.sendData(right);
-    await until("all have been counted", async () => {
+    await until("all frames are counted", async () => {
       const after = await agent.session(`shop/${name}`);
       const grown = (counter: string) =>
         (after?.counters[counter] ?? 0) - (before?.counters[counter] ?? 0);
@@ -275,12 +275,12 @@ describe.each(WIRES)("over $name, the doctor", (wire) => {
     expect(row?.traffic.rxPackets).toBe((await agent.session(`shop/${name}`))?.counters.rxPackets);
   });
 
-  it("shows the interface by the name that the pod gave it", async () => {
-    // Linux 6.1 renames no device that is up.
+  it("shows the name that the pod gave its interface", async () => {
+    // Linux 6.1 cannot rename a device that is up.
     await ip(pod(), "link", "set", "net1", "down");
     await ip(pod(), "link", "set", "net1", "name", "wan0", "up");
     await until(
-      "it is seen",
+      "the new name is shown",
       async () => (await agent.session(`shop/${name}`))?.interface === "wan0",
     );
     const rows = await agent.ask({ op: "dump" });
@@ -322,13 +322,13 @@ describe("of a managed tunnel, the doctor", () => {
       return found.find((each) => finding.test(each.finding));
     });
 
-  it("names a shared secret that is not the peer's", async () => {
+  it("reports a shared secret that differs from the peer's", async () => {
     write(agent, net.a, net.b, secretOf(agent, "correct horse"), DATAPATH);
     write(far, net.b, net.a, secretOf(far, "another horse"));
-    // One after the other: in the virtual machine that takes long.
+    // Not in parallel: the virtual machine is slow.
     await agent.start();
     await far.start();
-    const found = await untilFound("the secret is named", /secret/);
+    const found = await untilFound("the doctor reports the secret", /secret/);
     expect(found).toMatchObject({ object: "L2tpTunnel branch", severity: "error" });
     expect(found.finding).toMatch(/^NotAuthorized: .*not signed with our shared secret/);
     expect(found.remedy).toMatch(/spec\.control\.secretRef/);
@@ -339,14 +339,14 @@ describe("of a managed tunnel, the doctor", () => {
     });
   });
 
-  it("says that nothing is wrong at this end while no pod is attached at the peer", async () => {
+  it("reports no fault at this end while no pod is attached at the peer", async () => {
     write(far, net.b, net.a, secretOf(far, "correct horse"));
-    const found = await untilFound("the peer's circuit is not active", /^NotActive/);
+    const found = await untilFound("the doctor reports the peer's inactive circuit", /^NotActive/);
     expect(found).toMatchObject({ object: "L2tpSession shop/lan", severity: "warning" });
     expect(found.remedy).toMatch(/nothing is wrong at this end: attach a pod at the peer/);
   });
 
-  it("comes with ids as they are on the wire", async () => {
+  it("shows the IDs that are on the wire", async () => {
     const pairs = [
       [agent, await net.addPod("near"), "10.1.0.1/24"],
       [far, await net.addPod("far"), "10.1.0.2/24"],
@@ -356,7 +356,7 @@ describe("of a managed tunnel, the doctor", () => {
         return (await add(mine, netns, "lan", address)).status === 0;
       });
     }
-    const rows = await until("both are agreed", async () => {
+    const rows = await until("both sessions are established", async () => {
       const both = await Promise.all([agent.session("shop/lan"), far.session("shop/lan")]);
       const [here, there] = both;
       return here?.control?.established && there?.control?.established && ([here, there] as const);

@@ -1,4 +1,4 @@
-/** Frames that pass by the datapath process: what it sees of them, and what becomes of those that do not. */
+/** The fast path: counters, frames for the process, and changes of tunnels, sessions and routes. */
 import { join as joinPath } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -44,7 +44,7 @@ afterEach(async () => {
   await net.remove();
 });
 
-/** Two pods, joined. @param objects of one side */
+/** Connects two pods. @param objects returns the objects of one side */
 async function join(objects: (local: Host, remote: Host) => object[]): Promise<void> {
   for (const [agent, remote] of sides()) {
     agent.write("all.yaml", objects(agent.host, remote));
@@ -71,7 +71,7 @@ const plain = (local: Host, remote: Host) => [
   sessionObject("lan", "t", { ...ids, cookies }),
 ];
 
-/** No process of ours does anything meanwhile. */
+/** Runs `work` while agents and datapath processes are stopped (SIGSTOP). */
 async function withoutProcesses<T>(work: () => Promise<T>): Promise<T> {
   const pids = await Promise.all([a, b].map((agent) => agent.datapathPid()));
   for (const pid of pids) process.kill(pid, "SIGSTOP");
@@ -85,9 +85,9 @@ async function withoutProcesses<T>(work: () => Promise<T>): Promise<T> {
 const fastOf = async (agent: TestAgent) => (await agent.session("shop/lan"))?.fastPath;
 const countersOf = async (agent: TestAgent) => (await agent.session("shop/lan"))?.counters ?? {};
 
-/** The counters of both ends, with no frame between the two readings. */
+/** The counters of both ends, read while no frame is in flight. */
 function settledCounters() {
-  return until("no frame is under way", async () => {
+  return until("no frame is in flight", async () => {
     const read = async () => [await countersOf(a), await countersOf(b)];
     const first = await read();
     return isDeepStrictEqual(await read(), first) ? first : undefined;
@@ -95,10 +95,13 @@ function settledCounters() {
 }
 
 describe("the fast path", () => {
-  it("carries frames without a process, and counts each of them", async () => {
+  it("forwards frames while the process is stopped, and counts each frame", async () => {
     const started = performance.now();
     await join(plain);
-    await until("both ends are fast", async () => (await fastOf(a)) && (await fastOf(b)));
+    await until(
+      "both ends are on the fast path",
+      async () => (await fastOf(a)) && (await fastOf(b)),
+    );
     const before = await settledCounters();
     const ends = [
       { netns: podA, address: "10.1.0.1" },
@@ -113,7 +116,7 @@ describe("the fast path", () => {
     const after = await settledCounters();
     const grown = (end: 0 | 1, name: string) =>
       (after[end]?.[name] ?? 0) - (before[end]?.[name] ?? 0);
-    // Large frames count as what they are cut into.
+    // Large frames are counted as their segments.
     expect(grown(0, "txPackets")).toBeGreaterThan(5_000_000 / 1500);
     expect(grown(0, "txBytes")).toBeGreaterThan(5_000_000);
     for (const [near, far] of [
@@ -128,12 +131,12 @@ describe("the fast path", () => {
     expect(received).toBeLessThanOrEqual(performance.now() - started);
   });
 
-  it("reaches a process over a virtual link, once the node's offload is off", async () => {
+  it("reaches an end without it over a virtual link, if offloads are off", async () => {
     await join((local, remote) => [
       tunnelObject("t", local, remote, local === net.a ? FAST : { udpChecksum: false }),
       sessionObject("lan", "t", { ...ids, cookies }),
     ]);
-    await until("one end is fast", async () => (await fastOf(a)) === true);
+    await until("one end is on the fast path", async () => (await fastOf(a)) === true);
     expect(await fastOf(b)).toBe(false);
     const offload = ["-K", net.a.device, "tx", "off", "tso", "off"];
     await run(inside(net.a.name, "ethtool", ...offload));
@@ -147,7 +150,7 @@ describe("the fast path", () => {
     }
   });
 
-  it("is not for what is wrong: that is counted, and dropped", async () => {
+  it("drops and counts invalid frames", async () => {
     await join(plain);
     const send = async (port: number, cookie: string) => {
       const frame = `ffffffffffff02000000000188b5${"00".repeat(46)}`;
@@ -160,35 +163,41 @@ describe("the fast path", () => {
       await run(inside(net.b.name, process.execPath, "-e", program));
     };
     await send(6000, COOKIE);
-    await until("the stranger counts", async () => (await countersOf(a)).rxSourceMismatch === 1);
+    await until(
+      "the unexpected source is counted",
+      async () => (await countersOf(a)).rxSourceMismatch === 1,
+    );
     await b.destroy();
     const portIsFree = () =>
       send(5000, "00000000").then(
         () => true,
         () => false,
       );
-    await until("the other process is gone", portIsFree);
+    await until("the other process releases the port", portIsFree);
     await until(
-      "the wrong cookie counts",
+      "the wrong cookie is counted",
       async () => (await countersOf(a)).rxCookieDiscards === 1,
     );
     const before = (await countersOf(a)).rxPackets ?? 0;
-    // A datagram with a checksum is right; the process delivers it.
+    // A datagram with a checksum is valid; the process delivers it.
     await send(5000, COOKIE);
-    await until("the right one counts", async () => (await countersOf(a)).rxPackets === before + 1);
+    await until(
+      "the valid frame is counted",
+      async () => (await countersOf(a)).rxPackets === before + 1,
+    );
   });
 
-  it("leaves to the process what does not fit the path", async () => {
+  it("leaves frames that exceed the path MTU to the process", async () => {
     await join((local, remote) => [
       tunnelObject("t", local, remote, FAST),
       sessionObject("lan", "t", { ...ids, mtu: 4000 }),
     ]);
-    await until("it is fast", () => fastOf(a));
+    await until("the session is on the fast path", () => fastOf(a));
     expect(await ping(podA, "10.1.0.2", { size: 3900 })).toBe(true);
     expect(await ping(podA, "10.1.0.2", { size: 1000 })).toBe(true);
   });
 
-  it("follows its tunnel, its session and the route to the remote", async () => {
+  it("follows changes of the tunnel, the session and the route to the remote", async () => {
     await join(plain);
     const before = await link(podA, "net1");
     for (const [agent, remote] of sides()) {
@@ -198,31 +207,37 @@ describe("the fast path", () => {
         sessionObject("lan", "t", { ...ids, cookies, sequencing }),
       ]);
     }
-    await until("the process has it", async () => (await fastOf(a)) === false);
-    await until("the process carries it", () => ping(podA, "10.1.0.2"));
+    await until("the session leaves the fast path", async () => (await fastOf(a)) === false);
+    await until("frames cross in the process", () => ping(podA, "10.1.0.2"));
     for (const [agent, remote] of sides()) agent.write("all.yaml", plain(agent.host, remote));
-    await until("it is fast again", async () => (await fastOf(a)) && (await fastOf(b)));
+    await until(
+      "the session is on the fast path again",
+      async () => (await fastOf(a)) && (await fastOf(b)),
+    );
     await until("frames cross", () => ping(podA, "10.1.0.2"));
     await ip(net.a.name, "link", "set", net.a.device, "down");
-    await until("there is no way", async () => (await fastOf(a)) === false);
+    await until("the fast path has no route", async () => (await fastOf(a)) === false);
     await ip(net.a.name, "link", "set", net.a.device, "up");
-    await until("there is one", async () => (await fastOf(a)) === true);
+    await until("the fast path has a route", async () => (await fastOf(a)) === true);
     await withoutProcesses(() => until("frames cross", () => ping(podA, "10.1.0.2")));
     expect((await link(podA, "net1"))?.ifindex).toBe(before?.ifindex);
   });
 
-  it("survives its process, which finds the device as it was", async () => {
+  it("keeps forwarding while the process restarts, and the device stays", async () => {
     await join(plain);
     const before = await link(podA, "net1");
     const pid = await a.datapathPid();
     process.kill(pid, "SIGKILL");
-    await until("another process", async () => (await a.datapathPid().catch(() => pid)) !== pid);
-    await until("it is fast again", async () => (await fastOf(a)) === true);
+    await until(
+      "the process is restarted",
+      async () => (await a.datapathPid().catch(() => pid)) !== pid,
+    );
+    await until("the session is on the fast path again", async () => (await fastOf(a)) === true);
     await withoutProcesses(() => until("frames cross", () => ping(podA, "10.1.0.2")));
     expect((await link(podA, "net1"))?.ifindex).toBe(before?.ifindex);
   });
 
-  it("lets nothing of a pod onto the node while its process is away", async () => {
+  it("forwards no frame of a pod to the node while the process is down", async () => {
     await join(plain);
     await ip(nameOf(podA), "route", "add", net.a.ipv4, "dev", "net1");
     await a.kill();
@@ -232,7 +247,7 @@ describe("the fast path", () => {
         () => false,
         () => true,
       );
-    await until("the process is gone", isGone);
+    await until("the process has exited", isGone);
     expect(await ping(podA, net.a.ipv4, { count: 3 })).toBe(false);
     const neighbours = await ip(nameOf(podA), "neigh", "show", net.a.ipv4);
     expect(neighbours).not.toContain("lladdr");
@@ -240,12 +255,12 @@ describe("the fast path", () => {
     await until("frames cross again", () => ping(podA, "10.1.0.2"));
   });
 
-  it("gives way to a TAP device where it is switched off", async () => {
+  it("falls back to a TAP device when disabled", async () => {
     await join(plain);
     for (const agent of [a, b]) {
       await agent.kill();
       process.kill(await agent.datapathPid(), "SIGKILL");
-      await until("it is gone", () =>
+      await until("the fast path's devices are deleted", () =>
         agent.datapathPid().then(
           () => false,
           () => true,
@@ -259,38 +274,45 @@ describe("the fast path", () => {
     expect(await ping(podA, "10.1.0.2", { size: 1300 })).toBe(true);
   });
 
-  it("shows no carrier when its process ends in order", async () => {
+  it("clears the carrier when the process shuts down", async () => {
     await join(plain);
     await a.kill();
     const socket = joinPath(a.folder, "run", "datapath.sock");
     const client = new DatapathClient(socket);
     await client.shutdown();
     client.close();
-    await until("no carrier", async () => (await link(podA, "net1"))?.flags.includes("NO-CARRIER"));
+    await until("the carrier is down", async () =>
+      (await link(podA, "net1"))?.flags.includes("NO-CARRIER"),
+    );
   });
 
-  it("leaves nothing on the node when the pod is gone", async () => {
+  it("deletes its links when the pod is deleted", async () => {
     await join(plain);
     await net.removePod(podA);
-    await until("its links are gone", async () => {
+    await until("the links are deleted", async () => {
       const links = await ip(net.a.name, "-o", "link");
       return !links.includes("l2tpf") && !links.includes("l2tpt");
     });
     const again = await net.addPod("again");
     await attach(a, again, "10.1.0.1");
     await until("frames cross", () => ping(again, "10.1.0.2"));
-    await until("it is fast again", () => fastOf(a));
+    await until("the session is on the fast path again", () => fastOf(a));
   });
 
-  it("carries what the ends of a managed tunnel agree on, and shows the peer's circuit", async () => {
+  it("forwards the sessions of a managed tunnel, and follows the peer's circuit status", async () => {
     await join((local, remote) => [
       managedTunnel("t", local, remote, { hello: { interval: "1s", deadAfter: "2s" } }, FAST),
       managedSession("lan", "t"),
     ]);
-    await until("it is fast", async () => (await fastOf(a)) && (await fastOf(b)));
+    await until(
+      "the session is on the fast path",
+      async () => (await fastOf(a)) && (await fastOf(b)),
+    );
     await withoutProcesses(async () => expect(await ping(podA, "10.1.0.2")).toBe(true));
     await b.destroy();
-    await until("no carrier", async () => (await link(podA, "net1"))?.flags.includes("NO-CARRIER"));
-    await until("it is not fast", async () => (await fastOf(a)) === false);
+    await until("the carrier is down", async () =>
+      (await link(podA, "net1"))?.flags.includes("NO-CARRIER"),
+    );
+    await until("the session leaves the fast path", async () => (await fastOf(a)) === false);
   });
 });

@@ -1,4 +1,4 @@
-/** Requests in the first moments of an agent, before it has read its objects: they wait, and are not refused. */
+/** Requests to an agent that has not read its objects yet: they wait, and are not rejected. */
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -51,7 +51,7 @@ const statusOf = ({ status, stdout }: CniAnswer) => (status === 0 ? 0 : stdout);
 const attachment = { containerId: "c1", cniIfname: "net1" };
 const isThere = async () => (await link(pod, "net1")) !== undefined;
 
-/** Asks as soon as somebody listens. */
+/** Sends a request as soon as the agent listens. */
 async function askEarly(request: AgentRequest): Promise<unknown> {
   const client = await until("the agent listens", () =>
     RpcClient.connect(agent.socket, 1_000_000, 1000),
@@ -68,7 +68,7 @@ describe("with a folder", () => {
     agent.write("all.yaml", [tunnelObject("branch", net.a, net.b), sessionObject("lan", "branch")]);
   });
 
-  it("an ADD is one like any other", async () => {
+  it("an ADD succeeds", async () => {
     agent.launch();
     const request = { op: "attach" as const, ...attachment, ifname: "net1", netns: pod };
     const rest = { session: "shop/lan", pod: null, network: "branch", mac: null };
@@ -83,7 +83,7 @@ describe("with a folder", () => {
     ["CHECK", { op: "check", ...attachment, addresses: [], destinations: [] }, ["net1"], true],
     ["DEL", { op: "detach", ...attachment, netns: null }, null, false],
     ["GC", { op: "gc", network: "branch", valid: [], before: "2999-01-01T00:00:00Z" }, null, false],
-  ])("%s is answered as ever", async (_name, request, expected, stays) => {
+  ])("%s is answered as usual", async (_name, request, expected, stays) => {
     await agent.start();
     expect(statusOf(await call("ADD"))).toBe(0);
     await agent.kill();
@@ -98,7 +98,7 @@ describe("with a folder", () => {
 describe("on a cluster", () => {
   let server: Server;
   let log: string;
-  /** Answers that are held back; null: none is. */
+  /** Responses that the API server withholds; null: it answers at once. */
   let held: (() => void)[] | null;
   let objects: object[];
   const background = new Background();
@@ -116,7 +116,7 @@ describe("on a cluster", () => {
       if (held === null) answer();
       else held.push(answer);
     });
-    // Without a host's name it listens at once.
+    // Without a host name, listen() binds synchronously.
     inNetns(net.a.netns, () => server.listen(0));
     const { port } = server.address() as AddressInfo;
     const url = `http://127.0.0.1:${port}`;
@@ -140,7 +140,7 @@ describe("on a cluster", () => {
     server.close();
   });
 
-  /** As the controller has accepted it for host a. */
+  /** The object as the controller accepts it for host a. */
   function accepted(object: object): object {
     const { metadata, ...rest } = object as { metadata: object };
     const condition = { type: "Accepted", status: "True", reason: "Valid", message: "" };
@@ -179,7 +179,7 @@ describe("on a cluster", () => {
     );
   }
 
-  const asksForBoth = () => until("both lists are asked for", () => held?.length === 2);
+  const asksForBoth = () => until("both lists are requested", () => held?.length === 2);
 
   function release(): void {
     for (const answer of held ?? []) answer();
@@ -190,13 +190,13 @@ describe("on a cluster", () => {
     await start();
     await asksForBoth();
     const added = call("ADD");
-    await until("the agent hears of it", async () => (await connections()) > 0);
+    await until("the agent has the connection", async () => (await connections()) > 0);
     release();
     expect(statusOf(await added)).toBe(0);
     expect(await isThere()).toBe(true);
   });
 
-  it("an ADD waits for a session that is new since the agent ran last, and for no other", async () => {
+  it("an ADD waits for a session created while the agent was down, and for no other", async () => {
     held = null;
     await start();
     expect(statusOf(await call("ADD"))).toBe(0);
@@ -210,12 +210,12 @@ describe("on a cluster", () => {
     expect(statusOf(await call("ADD"))).toBe(0);
     expect(statusOf(await call("DEL"))).toBe(0);
     const added = call("ADD", "new");
-    await until("the agent hears of it", async () => (await connections()) > 0);
+    await until("the agent has the connection", async () => (await connections()) > 0);
     release();
     expect(statusOf(await added)).toBe(0);
   });
 
-  it("an ADD fails in time if nothing comes, and a DEL is carried out later", async () => {
+  it("an ADD fails in time if the API server does not answer, and a DEL is deferred", async () => {
     await start();
     const [added, deleted] = await Promise.all([call("ADD"), call("DEL")]);
     expect(added.json).toMatchObject({
@@ -226,10 +226,10 @@ describe("on a cluster", () => {
     const folder = join(agent.folder, "run", "deferred");
     expect(readdirSync(folder)).toHaveLength(1);
     release();
-    await until("it is carried out", () => readdirSync(folder).length === 0);
+    await until("the DEL is carried out", () => readdirSync(folder).length === 0);
   });
 
-  /** Counts the connections of the agent's socket, without the listening one. */
+  /** Counts the connections of the agent's socket, without the listening socket. */
   async function connections(): Promise<number> {
     const { readFile } = await import("node:fs/promises");
     const table = await readFile(`/proc/${running.pid}/net/unix`, "utf8");

@@ -1,4 +1,4 @@
-/** What must not be: at the plugin, at the agent's socket, and on the wire. */
+/** Random input to the plugin, to the agent's socket, and on the wire. */
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -48,7 +48,7 @@ afterAll(async () => {
   await net?.remove();
 });
 
-/** The same processes are there, they answer, and nothing is attached. */
+/** Checks that agent and datapath have not restarted, that they answer, and that nothing is attached. */
 async function expectUnharmed(): Promise<void> {
   expect([agent.pid(), await agent.datapathPid()]).toEqual(pids);
   await agent.ask({ op: "ready" });
@@ -97,7 +97,7 @@ describe("the plugin", () => {
     "cni.dev/valid-attachments": [{ containerID: "c1", ifname: "net1" }],
   });
 
-  /** Whatever it was asked: a result, or an error as the specification has it. Never noise. */
+  /** Checks that the plugin returned a result, or an error of the specification's form, and nothing else. */
   function expectAnswer({ status, stdout, stderr, json }: CniAnswer, what: string): void {
     expect([0, 1], what).toContain(status);
     expect(stderr, what).toBe("");
@@ -107,7 +107,7 @@ describe("the plugin", () => {
         code: expect.any(Number),
         msg: expect.stringMatching(/./),
       });
-      // What nobody thought of; an IPAM plugin's own errors are passed on.
+      // 999 is an internal error. An IPAM plugin's own errors are passed on.
       if (!json.msg.startsWith("IPAM plugin")) expect(json.code, stdout).not.toBe(999);
     }
   }
@@ -118,7 +118,7 @@ describe("the plugin", () => {
     expectAnswer(answer, `${command} ${text.slice(0, 600)} ${JSON.stringify(env).slice(0, 600)}`);
   };
 
-  it("answers a configuration cut short anywhere", async () => {
+  it("answers truncated configurations", async () => {
     const text = JSON.stringify(config());
     for (let length = 0; length < text.length; length += 9) {
       await call(random.pick(commands), text.slice(0, length));
@@ -130,7 +130,7 @@ describe("the plugin", () => {
     for (const field of [...Object.keys(config()), "prevResult", "ipam"]) {
       for (const value of ODD) {
         const text = JSON.stringify({ ...config(), [field]: value });
-        // Without one it would be the socket of an agent that is none of ours.
+        // The default would be the socket of an agent outside of the test.
         if (field === "socket" && (value === null || value === "")) continue;
         await call(random.pick(commands), text);
       }
@@ -138,7 +138,7 @@ describe("the plugin", () => {
     await expectUnharmed();
   });
 
-  it("answers odd bytes", async () => {
+  it("answers random bytes", async () => {
     for (let i = 0; i < 150; i++) {
       const bytes = random.mutate(Buffer.from(JSON.stringify(config())), 500);
       await call(random.pick(commands), Buffer.from(bytes).toString("latin1"));
@@ -146,12 +146,12 @@ describe("the plugin", () => {
     await expectUnharmed();
   });
 
-  it("answers an odd environment", async () => {
+  it("answers random environments", async () => {
     const names = ["COMMAND", "CONTAINERID", "NETNS", "IFNAME", "ARGS", "PATH"];
     const values = [undefined, "", " ", "/", "..", "x".repeat(5000), "a;b=c=d;=", "/proc/1/ns/net"];
     for (const name of names) {
       for (const value of values) {
-        // Without a command it is a person who has called it.
+        // Without CNI_COMMAND the plugin prints its help.
         if (name === "COMMAND" && value === undefined) continue;
         const env = { [`CNI_${name}`]: value };
         const wild = `${name} ${JSON.stringify(value)?.slice(0, 50)}`;
@@ -185,7 +185,7 @@ describe("the agent's socket", () => {
     ...["ready", "tunnels", "sessions", "attachments"].map((op) => ({ op })),
   ];
 
-  /** What comes back for the bytes: lines, each of them a reply. */
+  /** Sends the bytes. @returns the replies, one a line */
   function exchange(bytes: Uint8Array): Promise<string> {
     const whole = bytes.filter((byte) => byte === 0x0a).length;
     return new Promise((resolve, reject) => {
@@ -194,19 +194,19 @@ describe("the agent's socket", () => {
         socket.write(bytes);
         if (whole === 0) socket.end();
       });
-      socket.setTimeout(120_000, () => reject(new Error("no end of the answer")));
+      socket.setTimeout(120_000, () => reject(new Error("the connection was not closed in time")));
       socket.on("data", (data) => {
         answer += data.toString();
-        // Not before: who closes its side is taken to have given up.
+        // Not before: the agent treats a half-closed connection as abandoned.
         if (answer.split("\n").length > whole) socket.end();
       });
-      // It may refuse to read on.
+      // The agent may stop reading.
       socket.on("error", () => {});
       socket.on("close", () => resolve(answer));
     });
   }
 
-  /** A reply to each whole line, and to nothing else. */
+  /** Checks that each complete line has one reply. */
   async function expectReplies(bytes: Uint8Array): Promise<void> {
     const answer = await exchange(bytes);
     const replies = answer.split("\n").filter((text) => text !== "");
@@ -229,7 +229,7 @@ describe("the agent's socket", () => {
     await expectUnharmed();
   });
 
-  it("answers requests cut short, run together, and changed at random", async () => {
+  it("answers truncated, concatenated and mutated requests", async () => {
     for (let i = 0; i < 1500; i++) {
       const lines = [random.pick(requests()), random.pick(requests())].map((item) =>
         JSON.stringify(item),
@@ -239,7 +239,7 @@ describe("the agent's socket", () => {
     await expectUnharmed();
   });
 
-  it("bounds what it keeps: long lines, deep ones, and connections that say nothing", async () => {
+  it("limits long lines, deep objects, and silent connections", async () => {
     const long = await exchange(Buffer.alloc(2 * 1024 * 1024, "x"));
     expect(long).toContain("more than 1048576 bytes");
     await expectReplies(Buffer.from(`${"[".repeat(100_000)}${"]".repeat(100_000)}\n`));
@@ -278,20 +278,17 @@ describe("the wire", () => {
   } as const;
   const COUNT = 100_000;
 
-  it.each(["UDP", "IP"] as const)(
-    "accounts for every datagram over %s, whatever is in it",
-    async (encapsulation) => {
-      const tunnel = encapsulation.toLowerCase();
-      // A busy receiver loses more of them.
-      const corpus = CORPUS[encapsulation].map((hex) => Buffer.from(hex, "hex"));
-      do spray(net, new Random(3), { encapsulation, corpus, count: COUNT });
-      while ((await account(agent, tunnel)).read <= COUNT / 2);
-      // Frames that wait for those before them have their time-out.
-      await until("all that was read is accounted for", async () => {
-        const { read, accounted } = await account(agent, tunnel);
-        return read === accounted && read === (await account(agent, tunnel)).read;
-      });
-      await expectUnharmed();
-    },
-  );
+  it.each(["UDP", "IP"] as const)("accounts for every datagram over %s", async (encapsulation) => {
+    const tunnel = encapsulation.toLowerCase();
+    // A busy receiver loses more datagrams.
+    const corpus = CORPUS[encapsulation].map((hex) => Buffer.from(hex, "hex"));
+    do spray(net, new Random(3), { encapsulation, corpus, count: COUNT });
+    while ((await account(agent, tunnel)).read <= COUNT / 2);
+    // Frames in the reorder queue wait for their timeout.
+    await until("all received datagrams are accounted for", async () => {
+      const { read, accounted } = await account(agent, tunnel);
+      return read === accounted && read === (await account(agent, tunnel)).read;
+    });
+    await expectUnharmed();
+  });
 });

@@ -1,4 +1,4 @@
-/** Files of any content, processes that are away, signals, sockets in other users' folders. */
+/** Invalid files, stopped processes, signals, and sockets in other users' folders. */
 import {
   chmodSync,
   chownSync,
@@ -78,7 +78,7 @@ const deferred = () => {
   return existsSync(folder) ? readdirSync(folder) : [];
 };
 
-/** The far end: another agent, with a pod on each session. */
+/** Runs `work` with a second agent as the peer. */
 async function withPeer<T>(work: (peer: TestAgent) => Promise<T>): Promise<T> {
   const peer = new TestAgent(net.b);
   const text = readFileSync(join(agent.manifests, "branch.yaml"), "utf8");
@@ -95,14 +95,14 @@ async function withPeer<T>(work: (peer: TestAgent) => Promise<T>): Promise<T> {
   }
 }
 
-/** The lines of ss(8) that name the socket, in columns. */
+/** The lines of ss(8) with the socket, in columns. */
 async function socketsOf(path: string): Promise<string[][]> {
   const { stdout } = await tryRun(inside(net.a.name, "ss", "-xaHn"));
   const lines = stdout.split("\n").filter((line) => line.includes(path));
   return lines.map((line) => line.trim().split(/\s+/));
 }
 
-/** True if a connection, or a message in one, waits for a process that is stopped. */
+/** True if a connection or a message waits for a stopped process. */
 async function hasUnread(path: string): Promise<boolean> {
   return (await socketsOf(path)).some(([, , received]) => Number(received) > 0);
 }
@@ -120,7 +120,7 @@ describe("an attachment that cannot be read", () => {
     runtimeConfig: { ips: [address] },
   });
 
-  /** A pod at each end of the session, and a ping between them. */
+  /** Attaches a pod at each end of the session, and waits until frames cross. */
   async function joined(peer: TestAgent, session: string, number: number) {
     const [near, far] = [await net.addPod(`n${number}`), await net.addPod(`f${number}`)];
     const containerId = `c${number}`;
@@ -133,7 +133,7 @@ describe("an attachment that cannot be read", () => {
     return { near, far, containerId, reaches: () => ping(near, `10.${number}.0.2`) };
   }
 
-  it("takes no session from its pod, is reported, and ends with the pod", async () => {
+  it("leaves the session to its pod, is reported, and ends with the pod", async () => {
     await agent.start();
     await withPeer(async (peer) => {
       const lan = await joined(peer, "lan", 1);
@@ -143,21 +143,21 @@ describe("an attachment that cannot be read", () => {
       const path = agent.damageAttachment("c1");
       agent.log = "";
       await agent.start();
-      await until("the log says so", () => agent.log.includes(path));
+      await until("the log names the file", () => agent.log.includes(path));
       expect(await lan.reaches()).toBe(true);
       agent.write("more.yaml", [sessionObject("x", "branch", { sessionId: 9, peerSessionId: 9 })]);
-      await until("another pass has been", () => agent.session("shop/x"));
+      await until("another reconcile is done", () => agent.session("shop/x"));
       expect(await lan.reaches()).toBe(true);
       expect(await wan.reaches()).toBe(true);
       expect((await link(lan.near, "net1"))?.ifindex).toBe(before?.ifindex);
       const { findings } = await agent.ask({ op: "doctor", seconds: 0 });
       expect(findings.map(({ object }) => object)).toContain(`attachment ${path}`);
-      // Another pod must not have it meanwhile.
+      // Another pod cannot attach meanwhile.
       const other = await net.addPod("other");
       const busy = await call("ADD", other, { session: "lan" }, { containerId: "c9" });
       expect(busy.json).toMatchObject({ code: 101, msg: expect.stringContaining(path) });
       expect(await lan.reaches()).toBe(true);
-      // A known attachment goes as ever.
+      // A readable attachment is deleted as usual.
       expectOk(await call("DEL", wan.near, { session: "wan" }, wan));
       expect(await link(wan.near, "net1")).toBeUndefined();
       expect(await lan.reaches()).toBe(true);
@@ -168,7 +168,7 @@ describe("an attachment that cannot be read", () => {
     });
   });
 
-  it("takes no pod out of its bridge, and is healed by a repeated ADD", async () => {
+  it("leaves the pod in its bridge, and is repaired by a repeated ADD", async () => {
     await agent.start();
     await withPeer(async (peer) => {
       const one = await joined(peer, "hub", 1);
@@ -192,7 +192,7 @@ describe("an attachment that cannot be read", () => {
   });
 });
 
-it("--teardown takes attachments that cannot be read away, too", async () => {
+it("--teardown deletes unreadable attachments, too", async () => {
   await agent.start();
   expectOk(await call("ADD", await net.addPod("pod")));
   await agent.kill();
@@ -202,8 +202,8 @@ it("--teardown takes attachments that cannot be read away, too", async () => {
   await expect(agent.datapathPid()).rejects.toThrow();
 });
 
-describe("files of any content", () => {
-  it("break neither l2tpctl nor CNI: each is replaced, dropped or reported", async () => {
+describe("files of random content", () => {
+  it("break neither l2tpctl nor CNI: the agent replaces, deletes or reports each", async () => {
     await agent.start();
     const pod = await net.addPod("pod");
     const folder = join(agent.state, "status");
@@ -226,25 +226,25 @@ describe("files of any content", () => {
       const isOrdinary = stat.isFile() && stat.size < 100_000;
       return isOrdinary && agent.condition("l2tpsession", `shop/${key}`, "Accepted") !== undefined;
     };
-    await until("every status is whole", () =>
+    await until("every status is valid", () =>
       ODD_FILES.every((_, index) => isWhole(`odd${index}`)),
     );
     const listed = await tryRun([bin("l2tpctl"), "sessions", "--socket", agent.socket]);
     expect(listed.status, listed.stderr).toBe(0);
     expect(listed.stdout).toContain("shop/odd0");
     expectOk(await call("ADD", pod));
-    // Meanwhile, too.
+    // Damage it also while the agent runs.
     for (const [, make] of ODD_FILES) {
       make(join(folder, "l2tpsession.shop.lan.json"));
-      await until("it is whole again", () => isWhole("lan"));
+      await until("the status is valid again", () => isWhole("lan"));
     }
     expectOk(await call("DEL", pod));
     expect(deferred().filter((name) => name.endsWith(".json"))).toEqual([]);
   });
 });
 
-describe("a datapath that is away", () => {
-  /** As one that another container runs, which is being upgraded. */
+describe("a datapath that is down", () => {
+  /** An agent whose datapath another container runs. */
   const start = () => agent.start("--datapath-external", "--datapath", "userspace");
   let socket: string;
 
@@ -253,7 +253,7 @@ describe("a datapath that is away", () => {
     background.start(inside(net.a.name, bin("l2tp-datapath"), "--socket", socket));
     await until("the datapath answers", () => agent.datapathPid());
     await start();
-    await until("the session runs", async () => {
+    await until("the session is programmed", async () => {
       const { status } = agent.condition("l2tpsession", "shop/lan", "Programmed") ?? {};
       return status === "True";
     });
@@ -261,12 +261,12 @@ describe("a datapath that is away", () => {
 
   const endDatapath = async () => process.kill(await agent.datapathPid(), "SIGKILL");
 
-  it("is told with 11 to ADD and CHECK, with 50 to STATUS; DEL and GC succeed, and are made up for", async () => {
+  it("fails ADD and CHECK with code 11, and STATUS with 50; DEL and GC are deferred", async () => {
     const [one, two] = [await net.addPod("one"), await net.addPod("two")];
     const added = expectOk(await call("ADD", one));
     expectOk(await call("STATUS", ""));
     await endDatapath();
-    await until("nobody answers", () =>
+    await until("the datapath does not answer", () =>
       agent.datapathPid().then(
         () => false,
         () => true,
@@ -278,27 +278,27 @@ describe("a datapath that is away", () => {
     expect((await call("STATUS", "")).json).toMatchObject({ code: 50 });
     const check = await call("CHECK", one, { prevResult: added.json });
     expect(check.json).toMatchObject({ code: 11, msg: expect.stringContaining("datapath") });
-    // Refused as often as it is asked for: nothing that failed is taken for done.
+    // Each repetition fails: the agent does not record a failed request as done.
     const again = await call("ADD", two, wanted, { containerId: "c2" });
     expect(again.json).toMatchObject({ code: 11 });
     expectOk(await call("GC", "", { "cni.dev/valid-attachments": [] }));
     expectOk(await call("DEL", one));
     expectOk(await call("DEL", two, wanted, { containerId: "c2" }));
     background.start(inside(net.a.name, bin("l2tp-datapath"), "--socket", socket));
-    await until("STATUS is well", async () => (await call("STATUS", "")).status === 0);
-    await until("what was deferred is done", () => deferred().length === 0);
+    await until("STATUS succeeds", async () => (await call("STATUS", "")).status === 0);
+    await until("the deferred requests are done", () => deferred().length === 0);
     expect(await agent.ask({ op: "attachments" })).toEqual([]);
     expect(await link(one, "net1")).toBeUndefined();
     expectOk(await call("ADD", two, {}, { containerId: "c2" }));
   });
 
-  it.each(["ADD", "CHECK", "DEL"])("may go away in the middle of %s", async (command) => {
+  it.each(["ADD", "CHECK", "DEL"])("may stop during %s", async (command) => {
     const pod = await net.addPod("pod");
     const result = command === "ADD" ? null : expectOk(await call("ADD", pod)).json;
     const pid = await agent.datapathPid();
     process.kill(pid, "SIGSTOP");
     const asked = call(command, pod, result === null ? {} : { prevResult: result });
-    // The request has reached the process, which never answers it.
+    // The request has reached the process, which is killed before it answers.
     await until("the agent waits for it", () => hasUnread(socket));
     process.kill(pid, "SIGKILL");
     const answer = await asked;
@@ -307,8 +307,8 @@ describe("a datapath that is away", () => {
   });
 });
 
-describe("an agent that is away", () => {
-  it("gets what was deferred before the same pod is added again", async () => {
+describe("an agent that is down", () => {
+  it("carries out a deferred DEL before the same pod is added again", async () => {
     await agent.start();
     const pod = await net.addPod("pod");
     expectOk(await call("ADD", pod));
@@ -321,7 +321,7 @@ describe("an agent that is away", () => {
     expect(deferred()).toEqual([]);
   });
 
-  it("may go away in the middle: 11 to ADD and CHECK, 50 to STATUS, and DEL succeeds", async () => {
+  it("may stop during a request: ADD and CHECK fail with 11, STATUS with 50, and DEL succeeds", async () => {
     await agent.start();
     const pod = await net.addPod("pod");
     const added = expectOk(await call("ADD", pod));
@@ -333,18 +333,18 @@ describe("an agent that is away", () => {
     ] as const) {
       process.kill(agent.pid(), "SIGSTOP");
       const asked = call(command, pod, { prevResult: added.json });
-      await until("it has connected", () => hasUnread(agent.socket));
+      await until("the plugin has connected", () => hasUnread(agent.socket));
       await agent.kill();
       const answer = await asked;
       if (code === 0) expectOk(answer);
       else expect(answer.json).toMatchObject({ code });
       await agent.start();
     }
-    await until("it is gone", async () => (await link(pod, "net1")) === undefined);
+    await until("the interface is deleted", async () => (await link(pod, "net1")) === undefined);
   });
 });
 
-it("a lock and sockets that are directories keep neither process from starting", async () => {
+it("directories in place of the lock and the sockets prevent neither process from starting", async () => {
   for (const name of ["agent.sock", "datapath.sock", "datapath.sock.lock", "deferred"]) {
     mkdirSync(join(agent.folder, "run", name), { recursive: true });
   }
@@ -360,7 +360,7 @@ it("a lock and sockets that are directories keep neither process from starting",
 });
 
 describe("an agent that answers with an error", () => {
-  /** Codes of the protocol, and of agents of other versions. */
+  /** Error codes of the protocol, and unknown codes of other versions. */
   it.each<[string, number, number]>([
     ["DatapathAway", 11, 0],
     ["SystemCallFailed", 11, 0],
@@ -423,7 +423,11 @@ describe("the socket of a network configuration", () => {
   };
 
   const refused: [string, () => Promise<string> | string, RegExp][] = [
-    ["that anybody can write to", () => folder("open", 0o777), /others than root can write.*0777/],
+    [
+      "that all users can write to",
+      () => folder("open", 0o777),
+      /others than root can write.*0777/,
+    ],
     ["that is sticky", () => folder("sticky", 0o1777), /others than root can write.*1777/],
     ["that a group can write to", () => folder("group", 0o770), /others than root can write/],
     ["of another user", () => folder("user", 0o700, 1000), /belongs to user 1000/],
@@ -436,7 +440,7 @@ describe("the socket of a network configuration", () => {
       /of belongs to user 1000/,
     ],
     [
-      "in a folder that anybody can write to",
+      "in a folder that all users can write to",
       () => {
         folder("wide", 0o777);
         return folder("wide/mine", 0o700);
@@ -452,24 +456,24 @@ describe("the socket of a network configuration", () => {
       /link belongs to user 1000/,
     ],
     [
-      "behind a symbolic link to where anybody can write",
+      "behind a symbolic link to a folder that all users can write to",
       () => linkOf("link", folder("open", 0o777)),
       /open \(mode 0777\)/,
     ],
     [
-      "that is not there, where anybody could make it",
+      "that does not exist, in a folder that all users can write to",
       () => join(folder("tmp", 0o1777), "none"),
       /any user can create it/,
     ],
     [
-      "behind links in a circle",
+      "behind a loop of symbolic links",
       () => linkOf("circle", join(base, "circle")),
       /circle of symbolic/,
     ],
   ];
 
   it.each(refused)(
-    "may not lie in a folder %s, and nothing is made there",
+    "must not be in a folder %s, and nothing is created there",
     async (_what, make, why) => {
       const path = await make();
       const socket = join(path, "agent.sock");
@@ -485,7 +489,7 @@ describe("the socket of a network configuration", () => {
 
   const tree = (path: string) => readdirSync(path, { recursive: true }).map(String);
 
-  it("may itself be a link of root's, and requests are deferred beside what it leads to", async () => {
+  it("can be a symbolic link of root's, and requests are deferred next to its target", async () => {
     const pod = await net.addPod("pod");
     const socket = join(folder("fine", 0o700), "agent.sock");
     symlinkSync(agent.socket, socket);
@@ -496,7 +500,7 @@ describe("the socket of a network configuration", () => {
     expect(tree(base)).toEqual(["fine", "fine/agent.sock"]);
   });
 
-  it("may lie in a folder of root's that all may read, and below a sticky one", async () => {
+  it("can be in a world-readable folder of root's, and below a sticky folder", async () => {
     const socket = join(folder("wide", 0o1777), "mine", "agent.sock");
     folder("wide/mine", 0o755);
     renameSync(agent.socket, socket);
@@ -505,7 +509,7 @@ describe("the socket of a network configuration", () => {
 });
 
 describe("a state folder", () => {
-  it("is one agent's: another says who has it, until that one is gone, however it went", async () => {
+  it("has one agent: another names the holder, until the holder exits or is killed", async () => {
     await agent.start();
     const pid = agent.pid();
     const other = join(agent.folder, "other", "agent.sock");
@@ -518,12 +522,12 @@ describe("a state folder", () => {
     expect(torn.stderr).toContain(`process ${pid} `);
     expect((await agent.ask({ op: "sessions" })).length).toBeGreaterThan(0);
     await agent.kill("SIGKILL");
-    // Its datapath lives on, and holds nothing.
+    // Its datapath keeps running, and does not hold the lock.
     expect(await agent.datapathPid()).toBeGreaterThan(0);
     await agent.start();
   });
 
-  it("may have lost all that is in it: the lock is the folder's own", async () => {
+  it("is locked itself: deleting its files does not release the lock", async () => {
     await agent.start();
     for (const name of readdirSync(agent.state)) {
       rmSync(join(agent.state, name), { recursive: true });
@@ -534,7 +538,7 @@ describe("a state folder", () => {
     expect(stderr).toContain(`process ${agent.pid()} `);
   });
 
-  it("that is a file is told in words", async () => {
+  it("that is a file is reported as such", async () => {
     writeFileSync(agent.state, "x");
     const { status, stderr } = await tryRun(agent.command());
     expect(status).toBe(2);
@@ -546,7 +550,7 @@ describe("SIGUSR1", () => {
   const SIGUSR1 = 1n << 9n;
   const HANDLED = /^SigCgt:\s*([0-9a-f]+)/m;
 
-  /** Node installs a handler at its start where the signal is to open an inspector. */
+  /** True if the process handles SIGUSR1: Node then opens an inspector. */
   function catches(pid: number): boolean {
     const mask = HANDLED.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
     return (BigInt(`0x${mask}`) & SIGUSR1) !== 0n;
@@ -559,7 +563,7 @@ describe("SIGUSR1", () => {
     expect(stdout).not.toContain("9229");
   }
 
-  it("opens no inspector in the agent, nor in the datapath that it starts", async () => {
+  it("opens no inspector in the agent or its datapath", async () => {
     await agent.start();
     await expectDeaf(agent.pid());
     await expectDeaf(await agent.datapathPid());
@@ -567,7 +571,7 @@ describe("SIGUSR1", () => {
     expect(agent.log).not.toContain("Debugger");
   });
 
-  it("opens none in a datapath with --threads, which the process says that it ignores", async () => {
+  it("opens none in a datapath with the ignored option --threads", async () => {
     const socket = join(agent.folder, "threads.sock");
     let log = "";
     const child = background.start(
@@ -576,12 +580,12 @@ describe("SIGUSR1", () => {
         log += text;
       },
     );
-    await until("it listens", () => existsSync(socket));
-    await until("it says so", () => log.includes("--threads 2 is ignored"));
+    await until("the datapath listens", () => existsSync(socket));
+    await until("the log reports the ignored option", () => log.includes("--threads 2 is ignored"));
     await expectDeaf(child.pid ?? 0);
   });
 
-  it("opens none in the programs that only ask, nor in the controller", async () => {
+  it("opens none in l2tpctl or the controller", async () => {
     const kubeconfig = join(agent.folder, "kubeconfig");
     const server = "https://127.0.0.1:1";
     writeFileSync(
@@ -602,7 +606,7 @@ describe("SIGUSR1", () => {
         log += text;
       },
     );
-    await until("the controller is up", () => log !== "");
+    await until("the controller logs", () => log !== "");
     await expectDeaf(controller.pid ?? 0);
     await agent.start();
     const doctor = background.start(
@@ -627,7 +631,7 @@ describe("SIGUSR1", () => {
       const child = background.start(
         inside(net.a.name, "chroot", root, "/usr/bin/l2tp-datapath", "--socket", "/run/d.sock"),
       );
-      await until("it listens", () => existsSync(join(root, "run/d.sock")));
+      await until("the datapath listens", () => existsSync(join(root, "run/d.sock")));
       await expectDeaf(child.pid ?? 0);
       await stop(child);
     } finally {

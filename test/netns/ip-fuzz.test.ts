@@ -1,4 +1,4 @@
-/** A million mutated datagrams over each encapsulation, for sessions of IP datagrams that pods have. */
+/** A million mutated datagrams over each encapsulation, for sessions of type IP with pods. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import {
   buildFrame,
@@ -94,7 +94,7 @@ it.each(["UDP", "IP"] as const)("accounts for every datagram over %s", async (en
   const random = new Random(5);
   do spray(net, random, { encapsulation, corpus, count: ROUND });
   while ((await account(agent, tunnel)).read < TOTAL);
-  await until("all that was read is accounted for", async () => {
+  await until("all received datagrams are accounted for", async () => {
     const { read, accounted } = await account(agent, tunnel);
     return read === accounted && read === (await account(agent, tunnel)).read;
   });

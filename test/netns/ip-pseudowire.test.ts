@@ -1,4 +1,4 @@
-/** Pseudowires of bare IP datagrams as their users have them: manifests, an agent on each host, CNI, and pods. */
+/** Pseudowires of type IP between pods: manifests, an agent on each host, and CNI. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,7 +55,7 @@ const HOSTS = [
   [1, 0],
 ] as const;
 
-/** Each test has objects of its own: those of the one before may still be there. */
+/** Each test has its own objects: those of the previous test may still exist. */
 const name = () => `lan${count}`;
 const tunnelName = () => `branch${count}`;
 const key = () => `shop/${name()}`;
@@ -70,10 +70,10 @@ function put(objects: Objects): void {
   }
 }
 
-/** The same, and waits until both agents have read them. */
+/** Writes the objects, and waits until both agents have read them. */
 async function write(objects: Objects): Promise<void> {
   put(objects);
-  for (const agent of agents) await until("the session is there", () => agent.session(key()));
+  for (const agent of agents) await until("the session is known", () => agent.session(key()));
 }
 
 const statically =
@@ -99,7 +99,7 @@ function expectOk(answer: CniAnswer): CniAnswer {
   return answer;
 }
 
-/** ADD at both ends, with an address of each family. */
+/** Calls ADD at both ends, with an IPv4 and an IPv6 address. */
 async function attach(): Promise<void> {
   for (const index of [0, 1] as const) {
     const ips = [`10.1.0.${index + 1}/24`, `fd00::${index + 1}/64`];
@@ -114,13 +114,13 @@ async function attach(): Promise<void> {
 const counters = async (index: 0 | 1) => (await agents[index].session(key()))?.counters ?? {};
 const condition = (type: string) => agents[0].condition("l2tpsession", key(), type);
 
-/** Without the counts of good frames. */
+/** The error counters of both ends. */
 async function errors() {
   const all = await Promise.all(([0, 1] as const).map(counters));
   return all.map(({ rxPackets, rxBytes, txPackets, txBytes, rxNoDevice, ...rest }) => rest);
 }
 
-/** Pings up to the MTU of both families, a stream of one and datagrams of the other, and what went wrong meanwhile. */
+/** Checks pings up to the MTU, a TCP stream and UDP datagrams over IPv4 and IPv6, and the error counters. */
 async function expectAll(): Promise<void> {
   const [one, two] = pods;
   const mtu = (await link(one, "net1"))?.mtu ?? 0;
@@ -151,7 +151,7 @@ const familyOf = ({ family }: Pick<Variant, "family">) => (family === 4 ? "ipv4"
 describe.each(VARIANTS)(
   "$encapsulation over IPv$family, cookies of $cookieBytes, sublayer $sublayer",
   (variant) => {
-    it("carries datagrams of both families", async () => {
+    it("forwards IPv4 and IPv6 datagrams", async () => {
       const { encapsulation, cookieBytes, sublayer } = variant;
       const port = encapsulation === "UDP" ? { port: 5000 } : {};
       const end = (host: Host) => ({ address: host[familyOf(variant)], ...port });
@@ -194,14 +194,17 @@ describe.each(["UDP", "IP"] as const)("a managed tunnel over %s", (encapsulation
       ];
     });
 
-  it.each(["ipv4", "ipv6"] as const)("over %s agrees on IP, and carries", async (family) => {
-    await writeManaged(family, { sequencing: { send: true, receive: true } });
-    await attach();
-    await until("it is established", () => condition("Established")?.status === "True");
-    await expectAll();
-  });
+  it.each(["ipv4", "ipv6"] as const)(
+    "over %s negotiates type IP, and forwards datagrams",
+    async (family) => {
+      await writeManaged(family, { sequencing: { send: true, receive: true } });
+      await attach();
+      await until("the session is established", () => condition("Established")?.status === "True");
+      await expectAll();
+    },
+  );
 
-  it("is what tshark takes it for, without a note", async () => {
+  it("is decoded by tshark without remarks", async () => {
     const capture = new Capture(join(folder, "wire.pcap"));
     try {
       await capture.start(net.a);
@@ -210,12 +213,12 @@ describe.each(["UDP", "IP"] as const)("a managed tunnel over %s", (encapsulation
       expect(await ping(pods[0], "10.1.0.2", { count: 3 })).toBe(true);
       expect(await ping(pods[0], "fd00::2", { count: 3 })).toBe(true);
       const packets = await capture.dissect();
-      // It does not know AVP 91, the MTU (RFC 4667).
+      // Tshark does not know AVP 91, the MTU (RFC 4667).
       const known = /^(Vendor-Specific AVP data)?$/;
       expect(packets.filter(({ notes }) => !known.test(notes))).toEqual([]);
       const data = packets.filter(({ protocols }) => !protocols.endsWith(":l2tp"));
       expect(data.filter(({ notes }) => notes !== "")).toEqual([]);
-      // It names the inner IPv4 in its tree, but not among the protocols.
+      // Tshark shows the inner IPv4 in its tree, but not in the list of protocols.
       for (const inner of [/:l2tp:(ip:)?icmp:/, /:l2tp:ipv6:icmpv6:/]) {
         const pings = data.filter(({ protocols }) => inner.test(protocols));
         expect(pings.length).toBeGreaterThanOrEqual(6);
@@ -226,7 +229,7 @@ describe.each(["UDP", "IP"] as const)("a managed tunnel over %s", (encapsulation
   });
 });
 
-it("is refused by an end that has another type", async () => {
+it("is rejected by a peer with another type", async () => {
   await write((local, remote, index) => {
     const role = index === 0 ? {} : { initiate: false, role: "LNS" };
     const type = index === 0 ? IP : {};
@@ -235,12 +238,12 @@ it("is refused by an end that has another type", async () => {
       managedSession(name(), tunnelName(), type),
     ];
   });
-  await until("the other end refuses it", () =>
+  await until("the peer rejects the session", () =>
     condition("Established")?.message.includes("unsupported pseudowire type"),
   );
 });
 
-it("keeps large frames large, on the way to the device and from it", async () => {
+it("keeps large frames unsegmented to and from the device", async () => {
   await writeStatic();
   await attach();
   for (const [near, far] of [
@@ -256,13 +259,13 @@ it("keeps large frames large, on the way to the device and from it", async () =>
     const after = await Promise.all([framesOf(0), framesOf(1)]);
     const grown = (index: 0 | 1, field: keyof (typeof before)[0]) =>
       after[index][field] - before[index][field];
-    // Each is several on the wire: more than half of a stream's are acknowledgements' opposites.
+    // Each large frame is several packets on the wire: most packets of a stream carry data.
     expect(grown(0, "sent")).toBeGreaterThan(4 * grown(0, "read"));
     expect(grown(1, "received")).toBeGreaterThan(4 * grown(1, "written"));
   }
 });
 
-/** Frames of the session on the wire, and those that its device has handed over and taken. */
+/** Frames of the session on the wire, and frames read from and written to its device. */
 async function framesOf(index: 0 | 1) {
   const { txPackets = 0, rxPackets = 0 } = await counters(index);
   const json = await ip(pods[index], "-j", "-s", "link", "show", "net1");
@@ -278,7 +281,7 @@ describe("the pod's interface", () => {
     ipam: { type: "static", addresses, routes },
   });
 
-  it("gets addresses and routes by IPAM, with and without a gateway, and a result without a MAC address", async () => {
+  it("gets IPAM's addresses and routes, with and without a gateway; the result has no MAC address", async () => {
     await writeStatic();
     expectOk(
       await call(
@@ -325,7 +328,7 @@ describe("the pod's interface", () => {
     await until("the peer answers", () => ping(pods[0], peers[0][1]));
   });
 
-  it("announces nothing: there is no link-layer address to tell", async () => {
+  it("sends no announcement, since it has no link-layer address", async () => {
     await writeStatic();
     const ips = (index: number) => [`10.1.0.${index + 1}/24`, `fd00::${index + 1}/64`];
     expectOk(await call("ADD", 1, { runtimeConfig: { ips: ips(1) } }));
@@ -346,7 +349,7 @@ describe("the pod's interface", () => {
     }
   });
 
-  it("gets no IPv6 link-local address with announce: false, and says nothing of its own", async () => {
+  it("gets no IPv6 link-local address with announce: false, and sends nothing", async () => {
     await writeStatic({ ...IP, attachment: { announce: false } });
     expectOk(await call("ADD", 0, { runtimeConfig: { ips: ["10.1.0.1/24"] } }));
     const addresses = (await link(pods[0], "net1"))?.addr_info?.map(({ local }) => local);
@@ -358,9 +361,9 @@ describe("the pod's interface", () => {
     ["mac", { runtimeConfig: { mac: "02:00:5e:00:53:01" } }, /^mac 02:00:5e:00:53:01: .* IP/],
     ["mac", { mac: "02:00:5e:00:53:01" }, /leave mac out/],
     ["dhcp", { ipam: { type: "dhcp" } }, /^ipam\.type dhcp: .*host-local/],
-  ])("is refused with %s", async (_what, more, message) => {
+  ])("is rejected with %s", async (_what, more, message) => {
     await writeStatic();
-    await until("it is programmed", () => condition("Programmed")?.status === "True");
+    await until("the session is programmed", () => condition("Programmed")?.status === "True");
     const { json, status } = await call("ADD", 0, more);
     expect(status).toBe(1);
     expect(json).toMatchObject({ code: 2, msg: expect.stringMatching(message) });
@@ -371,14 +374,16 @@ describe("the pod's interface", () => {
   it.each([
     ["mode Bridge", { mode: "Bridge" }, "Bridge cannot carry IP"],
     ["macSpoofing Refuse", { macSpoofing: "Refuse" }, "IP has no MAC addresses"],
-  ] as const)("is refused with %s", async (_what, attachment, message) => {
+  ] as const)("is rejected with %s", async (_what, attachment, message) => {
     await writeStatic({ ...IP, attachment });
-    await until("the status says so", () => condition("Accepted")?.message.includes(message));
+    await until("the status has the message", () =>
+      condition("Accepted")?.message.includes(message),
+    );
     const { json } = await call("ADD", 0);
     expect(json).toMatchObject({ code: 11, msg: expect.stringContaining(message) });
   });
 
-  it("follows a change of the type, with the process running and without it", async () => {
+  it("follows a change of the type, while the process runs and while it is down", async () => {
     const bare = async () => (await link(pods[0], "net1"))?.link_type;
     await writeStatic({});
     await attach();
@@ -388,7 +393,7 @@ describe("the pod's interface", () => {
       [{}, "ether"],
     ] as const) {
       await writeStatic(type);
-      await until(`it is ${linkType}`, async () => (await bare()) === linkType);
+      await until(`the link type is ${linkType}`, async () => (await bare()) === linkType);
       await until("datagrams cross", () => ping(pods[0], "10.1.0.2"));
       expect(await ping(pods[0], "fd00::2", { count: 3 })).toBe(true);
     }
@@ -402,26 +407,26 @@ describe("the pod's interface", () => {
       }
       putStatic(type);
       for (const agent of agents) await agent.start();
-      await until(`it is ${linkType}`, async () => (await bare()) === linkType);
+      await until(`the link type is ${linkType}`, async () => (await bare()) === linkType);
       await until("datagrams cross", () => ping(pods[0], "10.1.0.2"));
       expect(await ping(pods[0], "fd00::2", { count: 3 })).toBe(true);
     }
   });
 });
 
-it("shows the type, and what a peer sends that is no IP", async () => {
+it("shows the type, and frames of the peer that are not IP", async () => {
   await writeStatic();
   await attach();
   expect(await agents[0].session(key())).toMatchObject({ pseudowireType: "IP" });
   const [row] = await agents[0].ask({ op: "attachments" });
   expect(row?.mac).toBe("");
-  // The peer has another type: nothing on the wire tells.
+  // The peer has another type, which a static tunnel cannot detect.
   agents[1].write("all.yaml", [
     tunnelObject(tunnelName(), net.b, net.a, { fastPath: false, udpChecksum: true }),
     sessionObject(name(), tunnelName()),
   ]);
   await until(
-    "it is of another kind",
+    "the link has another kind",
     async () => (await link(pods[1], "net1"))?.link_type === "ether",
   );
   const before = (await counters(0)).rxNotIp ?? 0;
@@ -431,7 +436,7 @@ it("shows the type, and what a peer sends that is no IP", async () => {
   });
 });
 
-it("goes by the process in a tunnel with the fast path, and the doctor says why", async () => {
+it("uses the process in a tunnel with the fast path, and the doctor reports why", async () => {
   await writeStatic(IP, { udpChecksum: false, fastPath: true });
   await attach();
   await expectAll();

@@ -1,4 +1,4 @@
-/** Tunnels between link-local addresses: the local interface tells the link. */
+/** Tunnels between link-local addresses: the local interface selects the link. */
 import { afterEach, describe, expect, it } from "vitest";
 import type { TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -18,18 +18,18 @@ afterEach(async (context) => {
   await net.remove();
 });
 
-/** The address that the kernel has given the host's end of the wire. */
+/** The link-local address of the host's underlay device. */
 function linkLocalOf(host: Host): Promise<string> {
   return until("the wire has a link-local address", async () => {
     const found = await link(host.name, host.device);
     const address = found?.addr_info?.find(({ local }) => local.startsWith("fe80:"))?.local;
-    // It cannot be bound to before duplicate address detection has ended.
+    // Sockets cannot bind to the address before duplicate address detection ends.
     const shown = await tryRun(inside(host.name, "ip", "-6", "addr", "show", "tentative"));
     return shown.stdout.includes(address ?? "fe80") ? undefined : address;
   });
 }
 
-/** Two agents, and a pod of each. @param objects of one side, whose remote has the address */
+/** Starts two agents with a pod each. @param objects returns the objects of one side, from its remote's address */
 async function join(
   objects: (local: Host, remote: Host, address: string) => object[],
 ): Promise<readonly string[]> {
@@ -60,8 +60,8 @@ describe("a link-local remote", () => {
   it.each<[string, Partial<TunnelSpec>]>([
     ["over UDP", {}],
     ["over IP", { encapsulation: "IP", udpChecksum: true, fastPath: false }],
-    ["without the fast path that it asks for", { udpChecksum: false, fastPath: true }],
-  ])("is reached by the local interface, %s", async (_how, change) => {
+    ["without the requested fast path", { udpChecksum: false, fastPath: true }],
+  ])("is reached over the local interface, %s", async (_how, change) => {
     const [pod = ""] = await join((local, remote, address) => [
       tunnelObject("t", local, remote, {
         local: { interface: local.device },

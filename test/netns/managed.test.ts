@@ -1,4 +1,4 @@
-/** Managed tunnels as their users have them: manifests, an agent on each host, and pods. */
+/** Managed tunnels between pods: manifests, an agent on each host, and CNI. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,7 +34,7 @@ const tunnelObject = (local: Host, remote: Host, control: object, more: object =
   managedTunnel("branch", local, remote, control, more);
 const sessionObject = (more: object = {}) => managedSession("lan", "branch", more);
 
-/** Both hosts alike, but for who begins. */
+/** Writes the same objects at both hosts, except that only host a initiates. */
 function write(control: object, session: object = {}, theirs = control): void {
   const [a, b] = agents;
   a.write("all.yaml", [tunnelObject(net.a, net.b, control), sessionObject(session)]);
@@ -56,27 +56,30 @@ const condition = (index: 0 | 1, kind: "l2tptunnel" | "l2tpsession", type: strin
   agents[index].condition(kind, kind === "l2tptunnel" ? "branch" : "shop/lan", type);
 
 describe("a managed tunnel", () => {
-  it("needs no id and no cookie, and says how it is", async () => {
+  it("needs no IDs and cookies, and reports its state", async () => {
     write({ hello: FAST });
     for (const agent of agents) await agent.start();
     await attach(0);
-    await until("the peer is there", () => condition(0, "l2tptunnel", "Alive")?.status === "True");
+    await until(
+      "the peer is connected",
+      () => condition(0, "l2tptunnel", "Alive")?.status === "True",
+    );
     expect(condition(0, "l2tptunnel", "Alive")?.message).toBe(
       `The control connection to ${net.b.name} is established.`,
     );
-    // Nobody is attached at the other end.
+    // No pod is attached at the peer.
     await until(
-      "it says so",
+      "the condition reports that",
       () => condition(0, "l2tpsession", "Established")?.reason === "NotActive",
     );
-    await until("there is no carrier", async () =>
+    await until("the carrier is down", async () =>
       (await link(pods[0], "net1"))?.flags.includes("NO-CARRIER"),
     );
     await attach(1);
     await crosses();
     for (const index of [0, 1] as const) {
       await until(
-        "it is established",
+        "the session is established",
         () => condition(index, "l2tpsession", "Established")?.status === "True",
       );
     }
@@ -86,7 +89,7 @@ describe("a managed tunnel", () => {
     expect(session?.counters).toMatchObject({ rxErrors: 0, rxCookieDiscards: 0 });
   });
 
-  it("knows its circuit by octets that are no text, and shows them", async () => {
+  it("accepts and shows a Remote End ID that is not text", async () => {
     write({ hello: FAST }, { remoteEndIdOctets: "0xB3C5" });
     for (const agent of agents) await agent.start();
     await attach(0);
@@ -98,7 +101,7 @@ describe("a managed tunnel", () => {
     });
   });
 
-  it("authenticates with a secret that nobody else sees", async () => {
+  it("authenticates with a secret, which no output shows", async () => {
     write({
       hello: FAST,
       secretRef: { namespace: "infra", name: "branch", key: "secret" },
@@ -120,7 +123,7 @@ describe("a managed tunnel", () => {
     expect(agents[0].log).not.toContain("correct");
   });
 
-  it("takes another secret, at one end and then at the other", async () => {
+  it("rotates the secret at one end, then at the other", async () => {
     const refer = (...keys: string[]) =>
       keys.map((key) => ({ namespace: "infra", name: "branch", key }));
     const control = (secretRef: object, previousSecretRef?: object) => ({
@@ -150,7 +153,7 @@ describe("a managed tunnel", () => {
       [control(after), control(after)],
     ]) {
       write(mine ?? {}, {}, other);
-      await until("it begins anew", async () => {
+      await until("the tunnel reconnects", async () => {
         const now = await connection();
         return now !== 0 && now !== known;
       });
@@ -159,7 +162,7 @@ describe("a managed tunnel", () => {
     }
   });
 
-  it("can be read in a capture, by who has the secret", async () => {
+  it("can be decoded from a capture with the secret", async () => {
     const secretRef = { namespace: "infra", name: "branch", key: "secret" };
     write({ hello: FAST, secretRef, hideValues: true });
     const capture = new Background();
@@ -170,7 +173,7 @@ describe("a managed tunnel", () => {
       heard += text;
     });
     try {
-      await until("it captures", () => heard.includes("listening on"));
+      await until("tcpdump captures", () => heard.includes("listening on"));
       for (const agent of agents) {
         agent.writeSecret("infra", "branch", "secret", "correct horse");
         await agent.start();
@@ -178,7 +181,7 @@ describe("a managed tunnel", () => {
       await attach(0);
       await attach(1);
       await crosses();
-      // Only then has it written all that it has heard.
+      // Tcpdump writes its buffer when it exits.
       await stop(tcpdump, "SIGINT");
     } finally {
       await capture.stopAll();
@@ -186,9 +189,9 @@ describe("a managed tunnel", () => {
     const secret = join(agents[0].secrets, "infra", "branch", "secret");
     const decode = (...args: string[]) => run([L2TPCTL, "decode", file, "-o", "json", ...args]);
     const messages = JSON.parse(await decode("--secret-file", secret)) as DecodedDatagram[];
-    // A slow end is asked between two steps whether it lives.
+    // A slow end can receive a HELLO between two steps.
     const types = messages.map(({ type }) => type).filter((type) => !/^(ACK|HELLO)$/.test(type));
-    // What was asked before the other end was there was asked again.
+    // Requests sent before the peer started are retransmitted.
     expect([...new Set(types)].slice(0, 6)).toEqual([
       "SCCRQ",
       "SCCRP",
@@ -203,7 +206,7 @@ describe("a managed tunnel", () => {
     expect(await decode()).not.toContain('Remote End ID \\"shop/lan');
   });
 
-  it("survives its agent, which finds it as it was", async () => {
+  it("survives an agent restart unchanged", async () => {
     write({ hello: FAST });
     for (const agent of agents) await agent.start();
     await attach(0);
@@ -218,7 +221,7 @@ describe("a managed tunnel", () => {
     expect(after?.control?.established).toEqual(before?.control?.established);
   });
 
-  it("shows a dead peer within its bound, and takes it back", async () => {
+  it("detects a dead peer in time, and reconnects", async () => {
     write({ hello: FAST });
     await agents[0].start("--listen", ":9402");
     await agents[1].start();
@@ -228,19 +231,25 @@ describe("a managed tunnel", () => {
     const index = (await link(pods[0], "net1"))?.ifindex;
     await agents[1].kill();
     process.kill(await agents[1].datapathPid(), "SIGKILL");
-    await until("it is missed", () => condition(0, "l2tptunnel", "Alive")?.reason === "PeerLost");
+    await until(
+      "the peer is detected as down",
+      () => condition(0, "l2tptunnel", "Alive")?.reason === "PeerLost",
+    );
     const metrics = await run(inside(net.a.name, "curl", "-s", "http://127.0.0.1:9402/metrics"));
     expect(metrics).toContain('l2tp_cni_tunnel_alive{tunnel="branch"} 0');
-    await until("there is no carrier", async () =>
+    await until("the carrier is down", async () =>
       (await link(pods[0], "net1"))?.flags.includes("NO-CARRIER"),
     );
     await agents[1].start();
     await crosses();
     expect((await link(pods[0], "net1"))?.ifindex).toBe(index);
-    await until("the peer is there", () => condition(0, "l2tptunnel", "Alive")?.status === "True");
+    await until(
+      "the peer is connected",
+      () => condition(0, "l2tptunnel", "Alive")?.status === "True",
+    );
   });
 
-  it("tells what must not be said in one, and what must be in another", async () => {
+  it("rejects IDs in a managed tunnel, and requires them in a static one", async () => {
     const [a] = agents;
     a.write("all.yaml", [
       tunnelObject(net.a, net.b, {}),
@@ -248,12 +257,12 @@ describe("a managed tunnel", () => {
       { ...sessionObject(), metadata: { name: "other", namespace: "shop" } },
     ]);
     await a.start();
-    await until("it says so", () =>
+    await until("the condition reports that", () =>
       a.condition("l2tpsession", "shop/lan", "Accepted")?.message.includes("omit it"),
     );
     expect(a.condition("l2tpsession", "shop/other", "Accepted")?.status).toBe("True");
     a.write("all.yaml", [tunnelObject(net.a, net.b, { mode: "Static" })]);
-    await until("it wants the peer's id", () =>
+    await until("the tunnel requires the peer's ID", () =>
       a
         .condition("l2tptunnel", "branch", "Accepted")
         ?.message.includes("spec.peerTunnelId: required"),
@@ -262,7 +271,7 @@ describe("a managed tunnel", () => {
 });
 
 describe("a quiescent tunnel", () => {
-  it("is static, and says whether the peer lives", async () => {
+  it("is static, and reports the state of the peer", async () => {
     for (const [index, agent] of agents.entries()) {
       const other = index === 0 ? net.b : net.a;
       const control = { mode: "Quiescent", hello: FAST };
@@ -275,9 +284,15 @@ describe("a quiescent tunnel", () => {
     await attach(0);
     await attach(1);
     await crosses();
-    await until("the peer is there", () => condition(0, "l2tptunnel", "Alive")?.status === "True");
+    await until(
+      "the peer is connected",
+      () => condition(0, "l2tptunnel", "Alive")?.status === "True",
+    );
     await agents[1].kill();
     process.kill(await agents[1].datapathPid(), "SIGKILL");
-    await until("it is missed", () => condition(0, "l2tptunnel", "Alive")?.status === "False");
+    await until(
+      "the peer is detected as down",
+      () => condition(0, "l2tptunnel", "Alive")?.status === "False",
+    );
   });
 });

@@ -1,4 +1,4 @@
-/** Our rtnetlink beside ip(8): what one does, the other sees. */
+/** The project's rtnetlink client and ip(8): each sees the other's changes. */
 import { spawn } from "node:child_process";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { addAddress, listAddresses } from "../../linux/netlink/address.ts";
@@ -39,7 +39,7 @@ afterEach(async () => {
   await net.remove();
 });
 
-/** `ip -j link`, which shows what `ip -j addr` leaves out. */
+/** `ip -j link`, which shows more than `ip -j addr`. */
 async function shownLinks(namespace: string): Promise<IpLink[]> {
   return JSON.parse(await ip(namespace, "-j", "link", "show")) as IpLink[];
 }
@@ -50,33 +50,33 @@ async function shown(namespace: string, name: string): Promise<IpLink | undefine
 
 const indexOf = (name: string): number => findLink(socket, name)?.index ?? 0;
 
-/** A veth pair: `name` here, `peer` in the other namespace. */
+/** Creates a veth pair: `name` in this namespace, `peer` in the other. */
 function makePair(name = "v0", peer = "v1"): void {
   createVeth(socket, { name, mtu: 1400 }, { name: peer, mtu: 1400, netns: other });
 }
 
 describe("links", () => {
-  it("are made as ip shows them, and listed as ip made them", async () => {
+  it("are created as ip shows them, and listed as ip created them", async () => {
     createBridge(socket, { name: "br0", mtu: 1450, mac: "02:00:00:00:00:01" });
     expect(await link(netns, "br0")).toMatchObject({ mtu: 1450, address: "02:00:00:00:00:01" });
     makePair();
     setLink(socket, indexOf("v0"), {
       mac: "02:00:00:00:00:02",
       mtu: 1300,
-      alias: "of ours",
+      alias: "by netlink",
       master: indexOf("br0"),
     });
     setLink(socket, indexOf("v0"), { up: true });
     expect(await shown(netns, "v0")).toMatchObject({
       mtu: 1300,
       address: "02:00:00:00:00:02",
-      ifalias: "of ours",
+      ifalias: "by netlink",
       master: "br0",
       flags: expect.arrayContaining(["UP"]),
     });
     expect(await link(other, "v1")).toMatchObject({ mtu: 1400 });
 
-    await ip(netns, "link", "set", "v0", "nomaster", "alias", "of theirs", "mtu", "1280", "down");
+    await ip(netns, "link", "set", "v0", "nomaster", "alias", "by ip", "mtu", "1280", "down");
     const links = await shownLinks(netns);
     const listed = listLinks(socket);
     expect(
@@ -90,14 +90,14 @@ describe("links", () => {
     expect(listed.find(({ name }) => name === "br0")).toMatchObject({ kind: "bridge" });
   });
 
-  it("move and take another name in one step", async () => {
+  it("change namespace and name in one step", async () => {
     makePair();
     setLink(socket, indexOf("v0"), { netns: other, name: "eth7" });
     expect(findLink(socket, "v0")).toBeUndefined();
     expect(await link(other, "eth7")).toMatchObject({ mtu: 1400 });
   });
 
-  it("are out of sight when their deletion is done, and again deleted without complaint", async () => {
+  it("are not listed once deleted, and a second deletion succeeds", async () => {
     makePair();
     const index = indexOf("v0");
     await deleteLink(socket, netns, index);
@@ -105,26 +105,29 @@ describe("links", () => {
     expect((await linksOf(other)).map(({ ifname }) => ifname)).toEqual(["lo"]);
     await deleteLink(socket, netns, index);
     await expect(deleteLink(socket, netns, indexOf("lo"))).rejects.toThrow("EOPNOTSUPP");
-    // At once again under the same name, although the kernel still cleans up behind the first.
+    // The name is reusable at once, although the kernel still cleans up the deleted link.
     makePair();
     expect(await link(other, "v1")).toBeDefined();
   });
 
-  it("lose their alias where an empty one is asked for", async () => {
+  it("lose their alias if an empty one is set", async () => {
     makePair();
-    setLink(socket, indexOf("v0"), { alias: "of ours" });
-    expect((await shown(netns, "v0"))?.ifalias).toBe("of ours");
+    setLink(socket, indexOf("v0"), { alias: "by netlink" });
+    expect((await shown(netns, "v0"))?.ifalias).toBe("by netlink");
     setLink(socket, indexOf("v0"), { alias: "" });
     expect((await shown(netns, "v0"))?.ifalias).toBeUndefined();
   });
 
-  it("go up without an address of their own where that is asked for", async () => {
+  it("come up without an IPv6 link-local address if requested", async () => {
     makePair();
     makePair("w0", "w1");
     for (const name of ["v1", "w1"]) await ip(other, "link", "set", name, "up");
     setLink(socket, indexOf("v0"), { addressGeneration: false });
     for (const name of ["v0", "w0"]) setLink(socket, indexOf(name), { up: true });
-    await until("the other one has", async () => (await link(netns, "w0"))?.addr_info?.length);
+    await until(
+      "the other link has an address",
+      async () => (await link(netns, "w0"))?.addr_info?.length,
+    );
     expect((await link(netns, "v0"))?.addr_info).toEqual([]);
   });
 });
@@ -137,7 +140,7 @@ describe("addresses and routes", () => {
     setLink(socket, indexOf("v0"), { up: true });
   });
 
-  it("are given as ip shows them, twice without complaint", async () => {
+  it("are added as ip shows them, and adding them twice succeeds", async () => {
     const index = indexOf("v0");
     for (const prefix of ["10.1.0.1/24", "10.1.0.1/24", "fd00::1/64", "fd00::1/64"]) {
       addAddress(socket, { link: index, prefix });
@@ -148,7 +151,7 @@ describe("addresses and routes", () => {
     addRoute(socket, { destination: "10.3.0.0/24", link: index });
     expect((await link(netns, "v0"))?.addr_info).toEqual([
       expect.objectContaining({ local: "10.1.0.1", prefixlen: 24 }),
-      // No duplicate address detection: it counts from the start.
+      // Without duplicate address detection the address is usable at once.
       expect.objectContaining({ local: "fd00::1", prefixlen: 64, scope: "global" }),
     ]);
     expect(await ip(netns, "-6", "addr")).not.toContain("tentative");
@@ -159,7 +162,7 @@ describe("addresses and routes", () => {
     expect(routes).toContain("fd01::/48 via fd00::9 dev v0");
   });
 
-  it("are listed as ip has set them", async () => {
+  it("are listed as ip set them", async () => {
     await ip(netns, "addr", "add", "10.1.0.1/24", "dev", "v0");
     await ip(netns, "addr", "add", "fd00::1/64", "dev", "v0", "nodad");
     await ip(netns, "route", "add", "10.2.0.0/16", "via", "10.1.0.9", "metric", "77");
@@ -181,7 +184,7 @@ describe("addresses and routes", () => {
     );
   });
 
-  it("are looked up as the kernel would route", async () => {
+  it("are looked up as the kernel routes", async () => {
     await ip(netns, "addr", "add", "10.1.0.1/24", "dev", "v0");
     await ip(netns, "route", "add", "10.2.0.0/16", "via", "10.1.0.9", "mtu", "1234");
     const index = indexOf("v0");
@@ -199,7 +202,7 @@ describe("addresses and routes", () => {
 });
 
 describe("errors", () => {
-  it("carry errno's name, what was tried, and the kernel's own words", () => {
+  it("have errno's name, the operation, and the kernel's message", () => {
     makePair();
     const attempt = (work: () => void) => {
       try {
@@ -219,13 +222,13 @@ describe("errors", () => {
     const unknownType = new MessageWriter(9999, NLM_F_REQUEST | NLM_F_ACK, Buffer.alloc(16));
     const unknown = attempt(() => socket.request({ message: unknownType, name: "nonsense" }));
     expect(unknown).toMatchObject({ code: "EOPNOTSUPP", syscall: "nonsense" });
-    // The socket is of use after each of them.
+    // The socket still works after each error.
     expect(findLink(socket, "v0")?.mtu).toBe(1400);
   });
 });
 
-it("lists all that stands still, once each, while others come and go", async () => {
-  // Enough that a dump takes several messages, and so may be interrupted.
+it("lists each unchanged link once, while others are created and deleted", async () => {
+  // So many links that a dump needs several messages, and can be interrupted.
   const still = Array.from({ length: 150 }, (_, index) => `still${index}`);
   for (const name of still) createBridge(socket, { name });
   const churn = `while :; do ip link add churn0 type bridge; ip link set churn0 name churn1; ip link del churn1; done`;
@@ -243,7 +246,7 @@ it("lists all that stands still, once each, while others come and go", async () 
       const rest = names.filter((name) => !name.startsWith("still")).join(" ");
       if (rest !== before) changes++;
       before = rest;
-      if (i > 20_000) throw new Error("nothing came or went");
+      if (i > 20_000) throw new Error("no link was created or deleted");
     }
   } finally {
     process.kill(-(child.pid ?? 0), "SIGKILL");

@@ -1,4 +1,4 @@
-/** Packets as a packet socket shows them, between two hosts. */
+/** Captures of packets between two hosts. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { closeFd } from "../../linux/fd.ts";
 import { inNetns } from "../../linux/netns.ts";
@@ -30,7 +30,7 @@ afterEach(async () => {
   await net.remove();
 });
 
-/** A capture at host a. */
+/** Starts a capture at host a. */
 function capture(filter: PacketFilter, options = {}): PacketCapture {
   const opened = new PacketCapture(filter, { netns: net.a.netns, ...options });
   captures.push(opened);
@@ -65,14 +65,14 @@ function send({ from, source, to, text, protocol = UDP }: Datagram): void {
   closeFd(fd);
 }
 
-/** A datagram from a to b, or from b to a, on the ports of `between`. */
+/** Sends a datagram from a to b, or from b to a, on the ports of `between`. */
 function cross(family: Family, from: "a" | "b", text: string, protocol = UDP): void {
   const { local, remote } = between(family, protocol);
   const [source, to] = from === "a" ? [local, remote] : [remote, local];
   send({ from: net[from], source, to, text, protocol });
 }
 
-/** The packets that have come by now, in words. */
+/** The packets captured so far, as text. */
 function shown(of: PacketCapture): string[] {
   return of.read().map(({ outgoing, octets }) => {
     const packet = parseIpPacket(octets);
@@ -83,7 +83,7 @@ function shown(of: PacketCapture): string[] {
 
 async function untilShown(of: PacketCapture, ...expected: string[]): Promise<void> {
   const all: string[] = [];
-  await until("the packets", () => {
+  await until("the packets are captured", () => {
     all.push(...shown(of));
     return all.length >= expected.length;
   });
@@ -95,7 +95,7 @@ it.each([
   ["UDP over IPv6", "ipv6", UDP],
   ["protocol 115 over IPv4", "ipv4", L2TP],
   ["protocol 115 over IPv6", "ipv6", L2TP],
-] as const)("shows %s in both directions, and nothing else", async (_, family, protocol) => {
+] as const)("captures %s in both directions, and nothing else", async (_, family, protocol) => {
   const captured = capture(between(family, protocol));
   const other = protocol === UDP ? L2TP : UDP;
   cross(family, "a", "another protocol", other);
@@ -111,7 +111,7 @@ it.each([
   await untilShown(captured, "out there", "in and back");
 });
 
-it.each(["ipv4", "ipv6"] as const)("takes one port of the two over %s", async (family) => {
+it.each(["ipv4", "ipv6"] as const)("filters by one port over %s", async (family) => {
   const captured = capture({ ...between(family), takes: "either port" });
   const { local, remote } = between(family);
   const back = (sourcePort: number, port: number, text: string) =>
@@ -127,7 +127,7 @@ it.each(["ipv4", "ipv6"] as const)("takes one port of the two over %s", async (f
   await untilShown(captured, "in to another", "in from another");
 });
 
-it.each(["ipv4", "ipv6"] as const)("shows what comes from others over %s", async (family) => {
+it.each(["ipv4", "ipv6"] as const)("captures packets of other senders over %s", async (family) => {
   const other = family === "ipv4" ? "192.0.2.77" : "2001:db8::77";
   const prefix = family === "ipv4" ? "24" : "64";
   const nodad = family === "ipv4" ? [] : ["nodad"];
@@ -143,13 +143,13 @@ it.each(["ipv4", "ipv6"] as const)("shows what comes from others over %s", async
 });
 
 it.each(["ipv4", "ipv6"] as const)(
-  "shows the first fragment over %s, and its whole length",
+  "captures the first fragment over %s, and the full length",
   async (family) => {
     const captured = capture(between(family), { snapBytes: 64 });
     cross(family, "b", "x".repeat(2000));
     cross(family, "b", "whole");
     const packets: ReturnType<typeof parseIpPacket>[] = [];
-    await until("both packets", () => {
+    await until("both packets are captured", () => {
       for (const { octets } of captured.read()) {
         expect(octets.length).toBeLessThanOrEqual(64);
         packets.push(parseIpPacket(octets));
@@ -162,18 +162,18 @@ it.each(["ipv4", "ipv6"] as const)(
   },
 );
 
-it("stamps packets with the time and the device", async () => {
+it("records time and device of packets", async () => {
   const captured = capture(between("ipv4"));
   const before = Date.now() / 1000;
   cross("ipv4", "a", "now");
-  const packet = await until("the packet", () => captured.read()[0]);
+  const packet = await until("the packet is captured", () => captured.read()[0]);
   expect(packet.seconds).toBeGreaterThan(before - 1);
   expect(packet.seconds).toBeLessThan(Date.now() / 1000 + 1);
   const links = JSON.parse(await ip(net.a.name, "-j", "link", "show", "dev", net.a.device));
   expect(packet.device).toBe(links[0].ifindex);
 });
 
-it("keeps what fits into its buffer, and counts the rest", async () => {
+it("counts packets that do not fit into its buffer", async () => {
   const captured = capture(between("ipv4"), { bufferBytes: 8192 });
   for (let index = 0; index < 200; index++) cross("ipv4", "a", `message ${index}`);
   const kept = captured.read(1000);
@@ -182,7 +182,7 @@ it("keeps what fits into its buffer, and counts the rest", async () => {
   expect(captured.dropped).toBe(200 - kept.length);
 });
 
-it("shows a packet once that passes a bridge and its port", async () => {
+it("captures a packet once that passes a bridge and its port", async () => {
   const { name, device, ipv4 } = net.a;
   await ip(name, "link", "add", "br0", "type", "bridge");
   await ip(name, "link", "set", device, "master", "br0");

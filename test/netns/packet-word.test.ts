@@ -1,4 +1,4 @@
-/** Captures that look into the payload, between two hosts. */
+/** Captures that filter by the payload, between two hosts. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { closeFd } from "../../linux/fd.ts";
 import { inNetns } from "../../linux/netns.ts";
@@ -52,7 +52,7 @@ function send(family: Family, ...texts: string[]): void {
 
 async function expectShown(of: PacketCapture, ...expected: string[]): Promise<void> {
   const all: string[] = [];
-  await until("the packets", () => {
+  await until("the packets are captured", () => {
     for (const { octets } of of.read()) {
       all.push(Buffer.from(octets.subarray(parseIpPacket(octets)?.payloadAt)).toString());
     }
@@ -61,17 +61,20 @@ async function expectShown(of: PacketCapture, ...expected: string[]): Promise<vo
   expect(all).toEqual(expected);
 }
 
-it.each(["ipv4", "ipv6"] as const)("takes packets by a word, over %s", async (family) => {
-  // Behind UDP's header: "ab" and two others.
-  const word = { at: 8, mask: 0xffff_0000, value: 0x6162_0000 };
-  const those = capture(family, { word: { ...word, isTaken: true } });
-  const others = capture(family, { word: { ...word, isTaken: false } });
-  send(family, "abcd", "xbcd", "abxx", "ab", "xxxx");
-  await expectShown(those, "abcd", "abxx");
-  await expectShown(others, "xbcd", "xxxx");
-});
+it.each(["ipv4", "ipv6"] as const)(
+  "filters packets by a word of the payload, over %s",
+  async (family) => {
+    // Behind UDP's header: "ab" and two others.
+    const word = { at: 8, mask: 0xffff_0000, value: 0x6162_0000 };
+    const those = capture(family, { word: { ...word, isTaken: true } });
+    const others = capture(family, { word: { ...word, isTaken: false } });
+    send(family, "abcd", "xbcd", "abxx", "ab", "xxxx");
+    await expectShown(those, "abcd", "abxx");
+    await expectShown(others, "xbcd", "xxxx");
+  },
+);
 
-it("keeps long packets as a whole, if it is told to", async () => {
+it("keeps long packets complete, if requested", async () => {
   const captured = capture("ipv4", {}, { snapBytes: 65_536 });
   const text = "x".repeat(1400);
   send("ipv4", text);

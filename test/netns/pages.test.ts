@@ -1,4 +1,4 @@
-/** A flood of requests for the agent's pages, and what it costs others. */
+/** A flood of requests for the agent's pages, and its cost for others. */
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
@@ -24,7 +24,7 @@ afterEach(async () => {
   await net.remove();
 });
 
-/** Runs a program on host a, and waits until it says the word. */
+/** Runs a program on host a, and waits until it prints the word. */
 async function start(word: string, ...args: string[]): Promise<void> {
   let output = "";
   background.start(inside(net.a.name, process.execPath, FLOOD, ...args), (text) => {
@@ -33,7 +33,7 @@ async function start(word: string, ...args: string[]): Promise<void> {
   await until(`${word}: ${output}`, () => output.includes(word));
 }
 
-/** Median milliseconds of attaching and detaching a pod. */
+/** Median milliseconds to attach and detach a pod. */
 async function attachAndDetach(netns: string): Promise<number> {
   const times: number[] = [];
   for (let call = 0; call < CALLS; call++) {
@@ -53,7 +53,7 @@ async function attachAndDetach(netns: string): Promise<number> {
 const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
-it("costs attaching and detaching no more than a flood of another process's page", async () => {
+it("slows attaching and detaching no more than a flood of another process's page", async () => {
   net = await TestNet.create();
   agent = new TestAgent(net.a);
   agent.write("all.yaml", [
@@ -63,7 +63,7 @@ it("costs attaching and detaching no more than a flood of another process's page
     ),
   ]);
   await agent.start("--listen", ":9402");
-  await until("all sessions are there", () => agent.session(`shop/s${SESSIONS - 1}`));
+  await until("all sessions are known", () => agent.session(`shop/s${SESSIONS - 1}`));
   const pod = await net.addPod("pod");
   const ratios: number[] = [];
   for (let turn = 0; turn < TURNS; turn++) {
@@ -73,7 +73,7 @@ it("costs attaching and detaching no more than a flood of another process's page
     await background.stopAll();
     await start("flooding", "http://127.0.0.1:9402/metrics", CONNECTIONS);
     const under = await attachAndDetach(pod);
-    // A probe is answered meanwhile.
+    // Probes are answered during the flood.
     const probe = await run(inside(net.a.name, "curl", "-sS", "http://127.0.0.1:9402/healthz"));
     expect(probe).toBe("ok\n");
     await background.stopAll();

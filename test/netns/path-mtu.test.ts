@@ -1,6 +1,6 @@
 /**
- * Flows over a path that narrows and widens: the pods keep the MTU that they attached with, and what is too large for
- * the path is fragmented.
+ * Flows over a path whose MTU changes: the pods keep their MTU, and packets that are too large for the path are
+ * fragmented.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { ip, link, ping } from "../harness/net.ts";
@@ -21,7 +21,7 @@ import {
 import type { PathLink } from "../harness/routed-net.ts";
 import { until } from "../harness/wait.ts";
 
-/** Many windows of TCP. */
+/** Many TCP windows. */
 const FLOW_BYTES = 3_000_000;
 
 let pair: PathPair;
@@ -65,16 +65,19 @@ const WIRES: readonly (readonly [string, Setting])[] = [
 const LINKS: readonly PathLink[] = ["first", "middle"];
 
 describe.each(WIRES)("%s", (_name, setting) => {
-  it.each(LINKS)("carries flows on while the %s link narrows and widens", async (narrow) => {
+  it.each(LINKS)("keeps flows running while the %s link narrows and widens", async (narrow) => {
     const { a } = await join(setting);
     if (setting.tunnel?.fastPath === true) {
-      await until("it is fast", async () => (await a.session("shop/lan"))?.fastPath);
+      await until(
+        "the session is on the fast path",
+        async () => (await a.session("shop/lan"))?.fastPath,
+      );
     }
     await pair.flowsSurvive(narrow, FLOW_BYTES);
   });
 });
 
-it("gives a pod the MTU of the path at its ADD, and a new one when spec.mtu changes", async () => {
+it("sets a pod's MTU by the path at ADD, and when spec.mtu changes", async () => {
   const { a, podA, routed } = await start();
   await routed.setMtu("first", NARROW);
   expectOk(await add(a, podA, ["10.1.0.1/24"]));
@@ -82,27 +85,27 @@ it("gives a pod the MTU of the path at its ADD, and a new one when spec.mtu chan
   await routed.setMtu("first", WIDE);
   await seesPath(a, WIDE);
   expect(await mtuOf(podA)).toBe(NARROW - 54);
-  // Another agent knows as much.
+  // A restarted agent keeps the MTU.
   await a.kill();
   await a.start();
   expect(await mtuOf(podA)).toBe(NARROW - 54);
   a.write("lan.yaml", [sessionObject("lan", "t", { mtu: 1400 })]);
-  await until("it follows spec.mtu", async () => (await mtuOf(podA)) === 1400);
+  await until("the MTU follows spec.mtu", async () => (await mtuOf(podA)) === 1400);
   a.write("lan.yaml", [sessionObject("lan", "t")]);
-  await until("it follows the path", async () => (await mtuOf(podA)) === WIDE - 54);
+  await until("the MTU follows the path", async () => (await mtuOf(podA)) === WIDE - 54);
   await routed.setMtu("first", NARROW);
   await seesPath(a, NARROW);
   expect(await mtuOf(podA)).toBe(WIDE - 54);
-  // The cookie's bytes are no matter of the path.
+  // The cookie's length changes the MTU, whatever the path.
   const cookies = { transmit: { value: "a1b2c3d4" } };
   a.write("lan.yaml", [sessionObject("lan", "t", { cookies })]);
-  await until("the cookie costs its bytes", async () => (await mtuOf(podA)) === WIDE - 58);
+  await until("the MTU follows the cookie", async () => (await mtuOf(podA)) === WIDE - 58);
   expectOk(await remove(a, podA));
   expectOk(await add(a, podA, ["10.1.0.1/24"]));
   expect(await mtuOf(podA)).toBe(NARROW - 58);
 });
 
-it("follows the first path that is known where there was none at ADD, and no other", async () => {
+it("sets the MTU by the first known path if there was none at ADD, and by no later one", async () => {
   const { a, podA, routed } = await start();
   await a.kill();
   await routed.setRoutes("del");
@@ -111,13 +114,13 @@ it("follows the first path that is known where there was none at ADD, and no oth
   expect(await mtuOf(podA)).toBe(WIDE - 54);
   await routed.setMtu("first", 1400);
   await routed.setRoutes("add");
-  await until("it follows the path", async () => (await mtuOf(podA)) === 1400 - 54);
+  await until("the MTU follows the path", async () => (await mtuOf(podA)) === 1400 - 54);
   await routed.setMtu("first", WIDE);
   await seesPath(a, WIDE);
   expect(await mtuOf(podA)).toBe(1400 - 54);
 });
 
-it("keeps the MTU of a bridge while a pod is attached: one that joins gets the same", async () => {
+it("keeps a bridge's MTU while a pod is attached, also for pods that join", async () => {
   const { a, b, podA, podB, routed } = await join({ session: { attachment: { mode: "Bridge" } } });
   const mtu = await mtuOf(podA);
   await routed.setMtu("first", NARROW);
@@ -145,7 +148,7 @@ it("keeps the MTU of a bridge while a pod is attached: one that joins gets the s
 describe("a pod with IPv6", () => {
   const bothFamilies = ["10.1.0.1/24", "fd00:1::1/64"];
 
-  it("is told of a path that is too narrow for it, and of spec.mtu: 1280", async () => {
+  it("is refused on a path that is too narrow, with a hint at spec.mtu: 1280", async () => {
     const { a, b, podA, podB, routed } = await start();
     for (const name of LINKS) await routed.setMtu(name, NARROW);
     await seesPath(a, NARROW);
@@ -155,12 +158,12 @@ describe("a pod with IPv6", () => {
     );
     expect(refused.stdout).not.toMatch(/\bE[A-Z]{4,}\b/);
     expect(await link(podA, "net1")).toBeUndefined();
-    // Without IPv6 it is large enough.
+    // The path is wide enough for a pod without IPv6.
     expectOk(await add(a, podA, ["10.1.0.1/24"]));
     expectOk(await remove(a, podA));
     for (const agent of [a, b]) {
       agent.write("lan.yaml", [sessionObject("lan", "t", { mtu: 1280 })]);
-      await until("the session has it", async () => {
+      await until("the session has the MTU", async () => {
         const session = await agent.session("shop/lan");
         return session?.mtu === 1280;
       });
@@ -172,7 +175,7 @@ describe("a pod with IPv6", () => {
     );
   });
 
-  it("is told so, too, if IPAM gives the address, or if spec.mtu is too small", async () => {
+  it("is refused, too, if IPAM allocates the address, or if spec.mtu is too small", async () => {
     const { a, podA, routed } = await start();
     await routed.setMtu("first", NARROW);
     await seesPath(a, NARROW);
@@ -182,25 +185,25 @@ describe("a pod with IPv6", () => {
     expect(refused.json?.msg).toMatch(/packets of 1300 bytes.*spec\.mtu: 1280 /);
     expect(await link(podA, "net1")).toBeUndefined();
     a.write("lan.yaml", [sessionObject("lan", "t", { mtu: 1200 })]);
-    await until("it is refused for spec.mtu", async () =>
+    await until("ADD fails because of spec.mtu", async () =>
       (await add(a, podA, bothFamilies)).json?.msg.includes("spec.mtu is 1200; IPv6 needs 1280"),
     );
   });
 
-  it("does not fall below 1280 by itself", async () => {
+  it("keeps an MTU of at least 1280 when the MTU is derived again", async () => {
     const { a, podA, routed } = await start({ session: { mtu: 1400 } });
     expectOk(await add(a, podA, bothFamilies));
     await routed.setMtu("first", NARROW);
     await seesPath(a, NARROW);
     a.write("lan.yaml", [sessionObject("lan", "t")]);
-    await until("it follows", async () => (await mtuOf(podA)) !== 1400);
+    await until("the MTU changes", async () => (await mtuOf(podA)) !== 1400);
     expect(await mtuOf(podA)).toBe(1280);
     const addresses = (await link(podA, "net1"))?.addr_info?.map(({ local }) => local);
     expect(addresses).toContain("fd00:1::1");
   });
 });
 
-it("lets the doctor name a path that is narrower than the MTU, and frames that are larger", async () => {
+it("reports a path narrower than the MTU, and larger frames, by the doctor", async () => {
   const { a, podA, podB, routed } = await join();
   await routed.setMtu("first", NARROW);
   await seesPath(a, NARROW);
@@ -213,7 +216,7 @@ it("lets the doctor name a path that is narrower than the MTU, and frames that a
     remedy: expect.stringContaining("spec.mtu to 1246 or less at both ends"),
   });
   a.write("lan.yaml", [sessionObject("lan", "t", { mtu: 1246 })]);
-  await until("it follows", async () => (await mtuOf(podA)) === 1246);
+  await until("the MTU follows", async () => (await mtuOf(podA)) === 1246);
   expect((await examine()).filter(({ finding }) => /MTU/.test(finding))).toEqual([]);
   expect(await mtuOf(podB)).toBe(1446);
   const [findings] = await Promise.all([

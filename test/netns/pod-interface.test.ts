@@ -1,6 +1,6 @@
 /**
- * After ADD a pod's interface is the pod's: whatever the pod makes of it stays, and frames go on. Runs
- * again on the fast path, and inside the virtual machine, with the frames in the kernel.
+ * After ADD the pod owns its interface: the pod's changes stay, and frames cross. Runs again on the fast path, and
+ * inside the virtual machine, with the kernel datapath.
  */
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
@@ -84,7 +84,7 @@ function expectOk(answer: CniAnswer): CniAnswer {
 
 const crosses = (netns = pod) => until("frames cross", () => ping(netns, "10.1.0.2"));
 
-/** Both ends, and frames between them. @returns what ADD answered */
+/** Attaches both ends, and waits until frames cross. @returns ADD's answer */
 async function attach(session = "lan"): Promise<CniAnswer> {
   const there = config(peer, session, "10.1.0.2/24");
   expectOk(await cni(net.b, { command: "ADD", netns: far, config: there }));
@@ -103,7 +103,7 @@ interface Shown {
   readonly [field: string]: unknown;
 }
 
-/** All of a namespace that a pod can set, and nothing that changes by itself. */
+/** The state of a namespace that a pod can set, without values that change by themselves. */
 async function snapshot(netns: string) {
   const links = JSON.parse(await here(netns, "ip -j addr")) as Shown[];
   const routes = await here(netns, "ip -4 route show table all; ip -6 route show dev lo");
@@ -118,25 +118,25 @@ async function snapshot(netns: string) {
   };
 }
 
-/** The agent is killed, the datapath crashes, and the agent ends in order. */
+/** Kills the agent, kills the datapath, and restarts the agent by SIGTERM. */
 async function restarts(): Promise<void> {
   if (!IS_KERNEL) {
     await agent.kill();
     await agent.start();
     const pid = await agent.datapathPid();
     process.kill(pid, "SIGKILL");
-    await until("another datapath", async () => {
+    await until("the datapath is restarted", async () => {
       return (await agent.datapathPid().catch(() => pid)) !== pid;
     });
-    await until("its devices are open", devicesAreOpen);
+    await until("the devices are open", devicesAreOpen);
   }
   const passes = agent.log.split('"ready"').length;
   await agent.kill("SIGTERM");
   await agent.start();
-  await until("a pass", () => agent.log.split('"ready"').length > passes);
+  await until("a reconcile is done", () => agent.log.split('"ready"').length > passes);
 }
 
-/** All devices of attached sessions. */
+/** True if the datapath has opened the devices of all attached sessions. */
 async function devicesAreOpen(): Promise<boolean> {
   const client = new DatapathClient(join(agent.folder, "run", "datapath.sock"));
   try {
@@ -153,7 +153,7 @@ async function devicesAreOpen(): Promise<boolean> {
 
 const RENAME = "ip link set net1 down; ip link set net1 name mine; ip link set mine up";
 
-/** What a pod may do with its interface, each in a pod and on a session of its own. */
+/** Changes that a pod can make to its interface. Each is tested with its own pod and session. */
 const CHANGES: Readonly<Record<string, string>> = {
   down: "ip link set net1 down",
   mtu: "ip link set net1 mtu 1000",
@@ -171,7 +171,7 @@ const CHANGES: Readonly<Record<string, string>> = {
     "ip link add other type bridge; ip link set net1 down; ip link set net1 name x; ip link set other name net1; ip link set x name other; ip link set other up",
 };
 
-it("stays as the pod made it, over restarts and CHECK, and goes with DEL", async () => {
+it("keeps the pod's changes over restarts and CHECK, and is deleted by DEL", async () => {
   const names = Object.keys(CHANGES);
   const sessions = names.map((name, index) => {
     const ids = { sessionId: 200 + index, peerSessionId: 200 + index };
@@ -186,7 +186,7 @@ it("stays as the pod made it, over restarts and CHECK, and goes with DEL", async
           ...{ command, netns, containerId: name },
           config: config(agent, name, "10.1.0.1/24", more),
         });
-      await until(`the session of ${name} is there`, () => agent.session(`shop/${name}`));
+      await until(`the session of ${name} is known`, () => agent.session(`shop/${name}`));
       const { json } = expectOk(await own("ADD"));
       await here(netns, CHANGES[name] ?? "");
       return { name, netns, own, json, before: await snapshot(netns) };
@@ -200,19 +200,19 @@ it("stays as the pod made it, over restarts and CHECK, and goes with DEL", async
   await restarts();
   await expectUnchanged();
   for (const { own, json } of made) {
-    // The runtime's result no longer lists what plugins behind ours have taken away.
+    // The runtime's result does not list interfaces that later plugins have deleted.
     expectOk(await own("CHECK", { prevResult: { ...json, ips: [], routes: [] } }));
   }
   await expectUnchanged();
   for (const { name, netns, own, json, before } of made) {
     expectOk(await own("DEL"));
     const { links } = await snapshot(netns);
-    // The bridges and the TAP device that pods have made are theirs.
+    // The bridges and the TAP device belong to the pods.
     expect({ name, count: links.length }).toEqual({ name, count: before.links.length - 1 });
     expect(links.map(({ address }) => address)).not.toContain(json.interfaces[0].mac);
     await net.removePod(netns);
   }
-  // The next pod finds a session as new.
+  // The next pod gets the session without traces of the previous one.
   const next = await net.addPod(`next${count}`);
   const [first] = made;
   const again = config(agent, first?.name ?? "", "10.1.0.1/24");
@@ -224,7 +224,7 @@ it("stays as the pod made it, over restarts and CHECK, and goes with DEL", async
   await net.removePod(next);
 });
 
-/** What the launcher of a virtual machine does with an extra interface. */
+/** The steps of a virtual machine's launcher with an extra interface. */
 const LAUNCHER = `
 ip link set net1 down
 ip link set net1 name port-nic
@@ -251,7 +251,7 @@ it("serves a virtual machine behind a bridge of its launcher", async () => {
   await restarts();
   await crosses(machine);
   expect(await agent.session("shop/lan")).toMatchObject({ interface: "port-nic" });
-  await until("the status has the name that exists", async () => {
+  await until("the status has the existing name", async () => {
     const rows = await agent.ask({ op: "attachments" });
     const row = rows.find(({ containerId }) => containerId === "c1");
     return row?.ifname === "port-nic" && row.mac === "02:de:ad:00:00:01";
@@ -261,7 +261,7 @@ it("serves a virtual machine behind a bridge of its launcher", async () => {
   await net.removePod(machine);
 });
 
-it("keeps an interface that the pod moved to a namespace of its own, and deletes it there", async () => {
+it("keeps an interface that the pod moved to another namespace, and deletes it there", async () => {
   await attach();
   const inner = await net.addPod(`inner${count}`);
   await here(pod, `ip link set net1 netns ${nameOf(inner)}`);
@@ -273,11 +273,11 @@ it("keeps an interface that the pod moved to a namespace of its own, and deletes
   expectOk(await call("CHECK", "lan", { prevResult: { cniVersion: "1.0.0" } }));
   await crosses(inner);
   expectOk(await call("DEL"));
-  await until("it is gone", async () => (await linksOf(inner)).length === 1);
+  await until("the interface is deleted", async () => (await linksOf(inner)).length === 1);
   await net.removePod(inner);
 });
 
-it("gives no pod another's circuit for a name and a label, and the dead none", async () => {
+it("gives no pod another pod's session because of an interface's name and label", async () => {
   const [wan, farWan] = [await net.addPod(`wan${count}`), await net.addPod(`farwan${count}`)];
   const there = config(peer, "wan", "10.2.0.2/24");
   const other = { command: "ADD", containerId: "wan" };
@@ -285,12 +285,12 @@ it("gives no pod another's circuit for a name and a label, and the dead none", a
   const own = config(agent, "wan", "10.2.0.1/24");
   expectOk(await cni(net.a, { ...other, netns: wan, config: own }));
   await attach();
-  // In the kernel the device comes back to the node with what is written on it.
+  // With the kernel datapath the device returns to the node with its alias.
   await here(pod, "ip link set net1 down; ip link set net1 name l2tp-129");
   await here(pod, "ip link set l2tp-129 alias 'l2tp:session:shop/wan 129'");
   await net.removePod(pod);
   await restarts();
-  await until("the dead pod is known", () => {
+  await until("the pod is detected as dead", () => {
     return agent.condition("l2tpsession", "shop/lan", "Attached")?.reason === "NamespaceGone";
   });
   expect(await ping(wan, "10.2.0.2", { count: 3 })).toBe(true);
@@ -302,13 +302,13 @@ it("gives no pod another's circuit for a name and a label, and the dead none", a
   for (const netns of [wan, farWan, next]) await net.removePod(netns);
 });
 
-it("says what is in the way of an interface that is gone, and leaves that alone", async (context) => {
+it("reports what blocks the recreation of an interface, and does not change it", async (context) => {
   // net/l2tp/l2tp_eth.c: a device without rtnl_link_ops.
   if (IS_KERNEL) context.skip("the kernel refuses to delete a device of its L2TP (EOPNOTSUPP)");
   const added = await attach();
   await here(pod, "ip link del net1; ip link add net1 type bridge; ip link set net1 mtu 1234");
   const before = await snapshot(pod);
-  await until("the status says why", () =>
+  await until("the status has the reason", () =>
     agent
       .condition("l2tpsession", "shop/lan", "Programmed")
       ?.message.includes("another interface has this name"),
@@ -322,8 +322,8 @@ it("says what is in the way of an interface that is gone, and leaves that alone"
   await crosses();
 });
 
-it("bears with plugins behind it that change MAC, MTU, sysctls and routing tables", async () => {
-  // The kernel changes the address of a device of its L2TP only while that is down (EBUSY).
+it("accepts changes by later plugins of MAC, MTU, sysctls and routing tables", async () => {
+  // The kernel changes the MAC address of an L2TP device only while it is down (EBUSY).
   const mac = IS_KERNEL ? {} : { mac: "02:de:ad:00:00:02" };
   const chain = [{ type: "tuning", mtu: 1200, promisc: true, sysctl: {}, ...mac }, { type: "sbr" }];
   const plugin = async (command: string, plugin: object & { type: string }, prevResult: object) => {
@@ -338,13 +338,13 @@ it("bears with plugins behind it that change MAC, MTU, sysctls and routing table
   expectOk(await call("CHECK", "lan", { prevResult: result }));
   expect(await snapshot(pod)).toEqual(before);
   expect(await agent.session("shop/lan")).toMatchObject({ mtu: 1200 });
-  // The far pod remembers another MAC address.
+  // The far pod's neighbor entry has the old MAC address.
   await here(far, "ip neigh flush all");
-  // `sbr` has a table for this source.
+  // `sbr` created a routing table for this source.
   await until("frames cross", () => ping(pod, "10.1.0.2", { args: ["-I", "10.1.0.1"] }));
 });
 
-it("leaves a pod's end of a bridge to the pod", async () => {
+it("does not change a pod's interface on a bridge", async () => {
   const added = await attach("hub");
   await here(pod, `${RENAME}; ip link set mine mtu 1200`);
   const before = await snapshot(pod);
@@ -356,7 +356,7 @@ it("leaves a pod's end of a bridge to the pod", async () => {
   expect((await linksOf(pod)).map(({ ifname }) => ifname)).toEqual(["lo"]);
 });
 
-it("misses an address that ADD gave, the runtime lists, and the interface has no longer", async () => {
+it("fails CHECK if the pod deleted an address of ADD's result", async () => {
   const { json: prevResult } = await attach();
   expectOk(await call("CHECK", "lan", { prevResult }));
   await here(pod, "ip addr del 10.1.0.1/24 dev net1");
@@ -364,7 +364,7 @@ it("misses an address that ADD gave, the runtime lists, and the interface has no
   expect(answer.json).toMatchObject({ code: 104, msg: expect.stringContaining("10.1.0.1/24") });
 });
 
-it("follows the MTU of its session, unless the pod chose another", async () => {
+it("follows the MTU of its session, unless the pod changed the MTU", async () => {
   await attach();
   const mtu = async (name: string) =>
     (await linksOf(pod)).find(({ ifname }) => ifname === name)?.mtu;
@@ -376,7 +376,7 @@ it("follows the MTU of its session, unless the pod chose another", async () => {
     ]);
   };
   write(1300);
-  await until("it follows", async () => (await mtu("net1")) === 1300);
+  await until("the MTU follows", async () => (await mtu("net1")) === 1300);
   await here(pod, "ip link set net1 mtu 1280");
   write(1290);
   await restarts();
@@ -384,7 +384,7 @@ it("follows the MTU of its session, unless the pod chose another", async () => {
   agent.write("all.yaml", objects(net.a, net.b));
 });
 
-it("says nothing at ADD where it is not to announce itself", async () => {
+it("sends nothing at ADD with announce: false", async () => {
   const there = config(peer, "quiet", "");
   expectOk(await cni(net.b, { command: "ADD", netns: far, config: there }));
   const port = new FramePort(far, "net1");
@@ -393,7 +393,7 @@ it("says nothing at ADD where it is not to announce itself", async () => {
   expectOk(await call("ADD", "quiet", { runtimeConfig }));
   expect(await here(pod, "ip -d link show net1")).toContain("addrgenmode none");
   await here(far, "ip addr add 10.1.0.2/24 dev net1");
-  // The pod answers; until then nothing of it has come.
+  // The pod answers the ping. It has sent no frame before.
   await until("frames cross", () => ping(far, "10.1.0.1"));
   const bytes = mac.replaceAll(":", "");
   const own: string[] = [];
@@ -402,7 +402,7 @@ it("says nothing at ADD where it is not to announce itself", async () => {
     if (text.slice(12, 24) === bytes) own.push(text);
   }
   port.close();
-  // The answer to ARP comes first, and to the one who asked: nobody was told before.
+  // The first frame is a unicast ARP reply, not an announcement.
   expect(own[0]?.slice(24, 28)).toBe("0806");
   expect(own[0]?.startsWith("ffffffffffff")).toBe(false);
 });

@@ -1,4 +1,4 @@
-/** A datapath process and what routers send it, as it was seen on the wire: real sockets. */
+/** A datapath process receives captured messages of routers. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -16,16 +16,16 @@ import { until } from "../harness/wait.ts";
 
 const ROUTER = fileURLToPath(new URL("../harness/router.ts", import.meta.url));
 const NAME = "branch";
-/** Frames are the kernel's then, and its sockets hear the messages. */
+/** With the kernel datapath, the kernel's sockets receive the messages. */
 const IS_KERNEL = process.env.L2TP_TEST_DATAPATH === "Kernel";
 
-/** A Cisco's, as it came over IP: it carries MPEG-TS (12) alone. */
+/** A Cisco router's SCCRQ, captured over IP. Its only pseudowire type is MPEG-TS (12). */
 const SCCRQ =
   "c80300b3000000000000000080080000000000018008000000020100800a0000000300000000000e00000005be64ff90b0318aad00080000000611308016000000074353542d577568616e2d75627231306b001900000008436973636f2053797374656d732c20496e632e80080000000a0400000a0000003c04060d02000a0000003dcc1f7e4100080000003e000c800a00090001cc1f7e41800800090002000c80080009000a0001000a0009007300000101";
-/** The same of one that carries Ethernet. */
+/** The SCCRQ with pseudowire type Ethernet. */
 const ETHERNET = SCCRQ.replace("003e000c", "003e0005").replace("00090002000c", "000900020005");
 const ID = 0xcc1f7e41;
-/** Its ICRQ for two octets, without what only DOCSIS knows, for Ethernet. */
+/** The router's ICRQ with a Remote End ID of two octets, for Ethernet, without DOCSIS AVPs. */
 const ICRQ_AVPS =
   "800800000000000a000e00000005fe57e07a501e1544800a0000000f0e851459800600000027000a0000003f4aa0f134000a0000004000000000800800000042002a800800000044000500080000004500000008000000470001800a000900034aa0f134800a00090004000000008008000900070005800e00090009fe57e07a501e1544";
 const ICCN_AVPS = (ours: string) =>
@@ -58,7 +58,7 @@ afterEach(async (context) => {
   await net.remove();
 });
 
-/** A tunnel that waits for its peer, and a peer that says what we have it say. */
+/** Creates a tunnel that waits for its peer, and a peer. @returns a function that sends a message of the peer */
 async function meet(wire: Wire): Promise<(hex: string) => void> {
   const [tunnel, session] = managedChanges(NAME, wire, [net.a, net.b], { initiates: false });
   if (tunnel?.op !== "putTunnel" || session?.op !== "putSession") throw new Error("no session");
@@ -99,7 +99,7 @@ async function meet(wire: Wire): Promise<(hex: string) => void> {
 }
 
 const answer = (type: string) =>
-  until(`${type} comes`, () => heard.findLast((each) => each.type === type));
+  until(`${type} arrives`, () => heard.findLast((each) => each.type === type));
 
 describe("a router's first message", () => {
   it.each(WIRES)("is answered over $encapsulation and $family", async (wire) => {
@@ -110,7 +110,10 @@ describe("a router's first message", () => {
     expect(reply.flaws.map(describeFlaw)).toEqual([]);
     const to = reply.attributes.assignedConnectionId as number;
     say(message(to, 1, 1, "8008000000000003"));
-    await until("it is established", async () => (await controlOf(end)).state === "established");
+    await until(
+      "the connection is established",
+      async () => (await controlOf(end)).state === "established",
+    );
     expect(await controlOf(end)).toMatchObject({ peerConnectionId: ID });
     say(message(to, 2, 1, ICRQ_AVPS));
     const { attributes } = await answer("ICRP");
@@ -123,7 +126,7 @@ describe("a router's first message", () => {
   });
 
   it.each(WIRES)(
-    "is answered as L2TPv3 over $encapsulation and $family where it is for both versions",
+    "is answered as L2TPv3 over $encapsulation and $family if it offers both versions",
     async (wire) => {
       const say = await meet(wire);
       say(ETHERNET.replace("c803", "c802"));
@@ -132,14 +135,17 @@ describe("a router's first message", () => {
   );
 
   it.each(WIRES)(
-    "is answered as captured, without a common pseudowire type, over $encapsulation and $family",
+    "is answered without a common pseudowire type, over $encapsulation and $family",
     async (wire) => {
       const say = await meet(wire);
       say(SCCRQ);
       const { header, attributes } = await answer("SCCRP");
       expect(header.connectionId).toBe(ID);
       say(message(attributes.assignedConnectionId as number, 1, 1, "8008000000000003"));
-      await until("it is established", async () => (await controlOf(end)).state === "established");
+      await until(
+        "the connection is established",
+        async () => (await controlOf(end)).state === "established",
+      );
     },
   );
 });

@@ -1,4 +1,4 @@
-/** Sequence numbers as senders and paths garble them, by real frames through a datapath process. */
+/** Lost, reordered and repeated sequence numbers, with frames through a datapath process. */
 import { afterEach, expect, it } from "vitest";
 import { Random } from "../../l2tp/testing/random.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -10,7 +10,7 @@ import { markOf, SequencedSender } from "../harness/sequenced-sender.ts";
 import { until } from "../harness/wait.ts";
 
 const SEQUENCE_MASK = 0xff_ffff;
-/** Frames on the way at once: fewer than any queue on it holds. */
+/** Frames in flight: fewer than any queue on the path holds. */
 const WINDOW = 100;
 
 let net: TestNet;
@@ -33,7 +33,7 @@ const paths: [string, Path][] = [
 const upwards = (from: number, count: number) =>
   Array.from({ length: count }, (_, index) => (from + index) & SEQUENCE_MASK);
 
-/** How many of the frames are not late. */
+/** The number of frames that are not late. */
 function inTime(arrivals: readonly number[]): number {
   let highest = -1;
   let count = 0;
@@ -48,7 +48,7 @@ function inTime(arrivals: readonly number[]): number {
 it.each([
   ["without reordering", "0ms"],
   ["with reordering", "20ms"],
-])("%s, follows a sender that leaps, strays and restarts over any path", async (_name, timeout) => {
+])("%s, follows a sender that jumps and restarts, over any path", async (_name, timeout) => {
   net = await TestNet.create();
   agent = new TestAgent(net.a);
   const sequencing = { receive: true, reorderTimeout: timeout };
@@ -70,14 +70,14 @@ it.each([
     return rxSeqDiscards ?? Number.NaN;
   };
 
-  /** Sends the numbers, and waits until each frame has gone on or is dropped. */
+  /** Sends the numbers, and waits until each frame is forwarded or dropped. */
   async function pass(numbers: readonly number[]): Promise<number> {
     const marks: number[] = [];
     for (let first = 0; first < numbers.length; first += WINDOW) {
       for (const sequence of numbers.slice(first, first + WINDOW)) {
         marks.push(sender.send(sequence));
       }
-      await until("each has come out or is dropped", async () => {
+      await until("each frame is forwarded or dropped", async () => {
         for (let frame = port.receive(); frame !== null; frame = port.receive()) {
           const mark = markOf(frame);
           if (mark !== null) arrived.add(mark);
@@ -93,7 +93,7 @@ it.each([
       ["one frame far ahead", 1000, 1200 + 2 ** 22, 1200],
       ["a jump ahead", 1400, null, 1600 + 2 ** 22],
       ["a restart", 2_000_000, null, 0],
-      ["a restart where it has just been", 400, null, 400],
+      ["a restart at a recent number", 400, null, 400],
     ] as const) {
       await pass(path(upwards(before, 200)));
       if (stray !== null) await pass([stray]);
@@ -104,7 +104,7 @@ it.each([
     }
   }
 
-  // Old frames come again, more than new ones.
+  // Repeated old frames outnumber the new ones.
   await pass(upwards(50_000, 1200));
   const live = upwards(51_200, 50);
   const replayed = live.flatMap((sequence, i) => [sequence, ...upwards(20_000 + i * 3, 3)]);

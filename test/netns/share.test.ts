@@ -1,4 +1,4 @@
-/** Two pods of one datapath process that both send without pause: neither takes the other's share. */
+/** Two pods of one datapath process send without pause: both get an equal share. */
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, it } from "vitest";
 import { COST } from "../../datapath/userspace/packet/deficit.ts";
@@ -11,10 +11,10 @@ import { until } from "../harness/wait.ts";
 const FLOOD = fileURLToPath(new URL("../harness/segment-flood.ts", import.meta.url));
 const SESSIONS = ["flood", "other"] as const;
 type Name = (typeof SESSIONS)[number];
-/** A look at the counters takes in so much of the flood, at least. */
+/** The least amount of the flood between two readings of the counters. */
 const WINDOW = 200_000_000;
 const WINDOWS = 5;
-/** Equal shares but for what a turn may go over, and a machine that is too busy to have both flood. */
+/** Allows for turns that exceed their share, and for a machine that is too busy for two floods. */
 const LEAST_RATIO = 0.7;
 
 let net: TestNet;
@@ -41,10 +41,10 @@ async function flood(netns: string, kind: string): Promise<void> {
   background.start(inside(nameOf(netns), ...program), (text) => {
     output += text;
   });
-  await until(`it floods: ${output}`, () => output.includes("flooding"));
+  await until(`the flood starts: ${output}`, () => output.includes("flooding"));
 }
 
-/** What the process has spent on the session's frames so far. */
+/** The process's cost of the session's frames so far. */
 async function spent(name: Name): Promise<number> {
   const { txBytes = 0, txPackets = 0 } = (await agent.session(`shop/${name}`))?.counters ?? {};
   return txBytes + txPackets * COST.datagram;
@@ -52,10 +52,10 @@ async function spent(name: Name): Promise<number> {
 
 const both = async () => [await spent("flood"), await spent("other")] as const;
 
-/** What the other one gets for each part of the flood. */
+/** The other pod's cost, divided by the flood's. */
 async function ratio(): Promise<number> {
   const before = await both();
-  const after = await until("both send on", async () => {
+  const after = await until("both keep sending", async () => {
     const now = await both();
     return now[0] - before[0] >= WINDOW && now[1] > before[1] ? now : undefined;
   });
@@ -63,8 +63,8 @@ async function ratio(): Promise<number> {
 }
 
 it.each([
-  ["frames with as many segments as they may have", "tiny"],
-  ["such frames, in turn with small ones", "mixed"],
+  ["frames with the largest number of segments", "tiny"],
+  ["such frames, alternating with small ones", "mixed"],
 ])("shares the process with a pod that floods it with %s", async (_what, kind) => {
   net = await TestNet.create();
   agent = new TestAgent(net.a);
@@ -75,13 +75,13 @@ it.each([
     ),
   ]);
   await agent.start();
-  await until("the sessions are there", () => agent.session("shop/other"));
+  await until("the sessions are known", () => agent.session("shop/other"));
   const pods = [await attach("flood"), await attach("other")] as const;
   await flood(pods[0], kind);
   await flood(pods[1], "large");
   const ratios: number[] = [];
   await until(
-    "the other one has its share",
+    "the other pod gets its share",
     async () => {
       ratios.push(await ratio());
       const last = ratios.slice(-WINDOWS).sort((a, b) => a - b);

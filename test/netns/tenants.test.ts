@@ -1,6 +1,6 @@
 /**
- * Two tenants that ask for one circuit: the first has it, and keeps it over everything that a node goes
- * through. Runs again inside the virtual machine, with the frames in the kernel.
+ * Two tenants request the same Remote End ID: the first gets it, and keeps it over reboots and failures of the node.
+ * Runs again inside the virtual machine, with the kernel datapath.
  */
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,13 +14,13 @@ import { until } from "../harness/wait.ts";
 const DATAPATH = process.env.L2TP_TEST_DATAPATH === "Kernel" ? { datapath: "Kernel" as const } : {};
 const FIRST_START_MS = 240_000;
 const HELLO = { interval: "1s", deadAfter: "4s" };
-/** By their names the second comes first. */
+/** The second tenant is the first by name. */
 type Tenant = "shop" | "bakery";
 
 let net: TestNet;
 let agents: [TestAgent, TestAgent];
 let us: TestAgent;
-/** Two ends for each tenant. */
+/** The pods of both ends of each tenant. */
 const pods = new Map<string, string>();
 
 const session = (namespace: Tenant, more: object = {}) => ({
@@ -62,7 +62,7 @@ const crosses = (tenant: Tenant) =>
     ping(pods.get(`${tenant}-0`) ?? "", `10.${tenant === "shop" ? 1 : 2}.0.2`),
   );
 
-/** A reboot leaves files. */
+/** Simulates a reboot: only files remain. */
 async function lose(agent: TestAgent): Promise<void> {
   const pid = await agent.datapathPid();
   await agent.kill();
@@ -75,7 +75,7 @@ async function reboot(change: () => unknown = () => {}): Promise<void> {
   await us.start();
 }
 
-/** An emulated machine compiles the agent's modules now, and takes as long as it takes. */
+/** The first start compiles the agent's modules, which is slow on an emulated machine. */
 async function firstStart(agent: TestAgent): Promise<void> {
   agent.launch();
   const isReady = () => agent.ask({ op: "ready" }).then(() => true);
@@ -107,7 +107,7 @@ afterAll(async () => {
   await net.remove();
 });
 
-it("gives a circuit to the first that asks for it, and says to the other whose it is", async () => {
+it("gives a Remote End ID to the first session, and reports the holder to the other", async () => {
   await crosses("shop");
   us.write("bakery.yaml", [session("bakery", { remoteEndId: "42" })]);
   expect(await isRefused("bakery")).toContain(
@@ -119,13 +119,13 @@ it("gives a circuit to the first that asks for it, and says to the other whose i
 
 it.each<[string, () => unknown]>([
   ["a reboot", () => {}],
-  ["a reboot without a way to the peer", () => ip(net.a.name, "link", "set", net.a.device, "down")],
+  ["a reboot with the underlay down", () => ip(net.a.name, "link", "set", net.a.device, "down")],
   [
-    "a reboot with a manifest that is not valid",
+    "a reboot with an invalid manifest",
     () => us.write("shop.yaml", [session("shop", { remoteEndId: "42", mtu: 1 })]),
   ],
   ["a reboot with a file that is not YAML", () => us.write("shop.yaml", "{")],
-])("leaves the circuit to its holder over %s", async (_what, change) => {
+])("leaves the Remote End ID to its holder over %s", async (_what, change) => {
   await reboot(change);
   await isRefused("bakery");
   await ip(net.a.name, "link", "set", net.a.device, "up");
@@ -136,7 +136,7 @@ it.each<[string, () => unknown]>([
   await isRefused("bakery");
 });
 
-it("leaves the circuit to its holder when the agent has lost what it kept, and frames flow", async () => {
+it("leaves the Remote End ID to its holder when the agent loses its state, and frames cross", async () => {
   await us.kill();
   for (const name of ["held.json", "status"]) rmSync(join(us.state, name), { recursive: true });
   await us.start();
@@ -144,28 +144,28 @@ it("leaves the circuit to its holder when the agent has lost what it kept, and f
   await crosses("shop");
 });
 
-it("leaves the circuit to its holder when its manifest changes otherwise", async () => {
+it("leaves the Remote End ID to its holder when other fields of its manifest change", async () => {
   us.write("shop.yaml", [session("shop", { remoteEndId: "42", mtu: 1400 })]);
-  await until("it is changed", async () => (await us.session("shop/lan"))?.mtu === 1400);
+  await until("the session is changed", async () => (await us.session("shop/lan"))?.mtu === 1400);
   await crosses("shop");
   await isRefused("bakery");
 });
 
-it("gives the circuit to the other when its holder is deleted", async () => {
+it("gives the Remote End ID to the other session when its holder is deleted", async () => {
   us.remove("shop.yaml");
   await isUp("bakery");
   us.write("shop.yaml", [session("shop", { remoteEndId: "42" })]);
   await isRefused("shop");
 });
 
-it("has circuits of their own for two sessions of one name that ask for none", async () => {
-  // A session's circuit was decided on when it was accepted.
+it("gives two sessions of one name different default Remote End IDs", async () => {
+  // A session's Remote End ID is chosen when the session is accepted.
   for (const agent of agents) {
     for (const tenant of ["shop", "bakery"]) agent.write(`${tenant}.yaml`, "---");
   }
   for (const agent of agents) {
     await until(
-      "the sessions are gone",
+      "the sessions are deleted",
       async () => (await agent.ask({ op: "sessions" })).length === 0,
     );
     for (const tenant of ["shop", "bakery"] as const) {
@@ -180,7 +180,7 @@ it("has circuits of their own for two sessions of one name that ask for none", a
   expect(control?.phase).toBe("established");
 });
 
-it("keeps the name alone of sessions that an agent had accepted which knew no other", async () => {
+it("keeps the default without a namespace of sessions that an old agent accepted", async () => {
   const [, peer] = agents;
   peer.write("shop.yaml", [session("shop", { remoteEndId: "lan" })]);
   const conditions = [
@@ -198,17 +198,17 @@ it("keeps the name alone of sessions that an agent had accepted which knew no ot
   await crosses("shop");
 });
 
-it("lets no tenant send into the session of another at the peer", async () => {
+it("lets no tenant send into another tenant's session at the peer", async () => {
   const wan = tunnelObject("wan", net.a, net.b, { ...DATAPATH, tunnelId: 77 });
   const first = sessionObject("wan", "wan", {}, "shop");
   const second = sessionObject("wan", "wan", { sessionId: 129 }, "bakery");
   const accepted = (tenant: Tenant) => us.condition("l2tpsession", `${tenant}/wan`, "Accepted");
   us.write("wan.yaml", [wan, first]);
-  await until("it is accepted", () => accepted("shop")?.status === "True");
+  await until("the first is accepted", () => accepted("shop")?.status === "True");
   us.write("wan.yaml", [wan, second, first]);
   await until("the other is refused", () => accepted("bakery")?.reason === "Conflict");
   await reboot();
-  await until("it is still", () => accepted("bakery")?.reason === "Conflict");
+  await until("the other is still refused", () => accepted("bakery")?.reason === "Conflict");
   expect(accepted("bakery")?.message).toContain(
     "spec.peerSessionId: 128: already used by L2tpSession shop/wan",
   );

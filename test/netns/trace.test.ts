@@ -1,4 +1,4 @@
-/** l2tpctl trace, with agents and datapath processes; test/kernel/trace.test.ts has the kernel's datapaths. */
+/** l2tpctl trace, with agents and datapath processes. For the kernel datapaths see test/kernel/trace.test.ts. */
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
@@ -14,7 +14,7 @@ import { COOKIES } from "../harness/variants.ts";
 import { until } from "../harness/wait.ts";
 
 const SECRET = "correct-horse-battery-staple";
-/** A cookie's digits, and a nonce's, would stand so. */
+/** Matches digits of cookies and nonces, which must not be printed. */
 const DIGITS = /(Cookie|Nonce)[^\n]* [0-9a-f]{8}/;
 
 let net: TestNet;
@@ -48,7 +48,7 @@ async function attach(index: 0 | 1): Promise<string> {
   return pod;
 }
 
-/** One agent, with a session whose peer is the test. */
+/** Starts one agent, with a session whose peer is the test. */
 async function startOne(tunnel: Partial<TunnelSpec>, session: Partial<SessionSpec>) {
   const [a] = agents;
   const lan = sessionObject("lan", "branch", session);
@@ -57,7 +57,7 @@ async function startOne(tunnel: Partial<TunnelSpec>, session: Partial<SessionSpe
   return attach(0);
 }
 
-/** Two agents, each with a pod. @returns the first pod */
+/** Starts two agents, each with a pod. @returns the first pod */
 async function startBoth(
   tunnel: Partial<TunnelSpec>,
   session: (index: number) => Partial<SessionSpec>,
@@ -93,13 +93,13 @@ describe("control messages", () => {
     }
   }
 
-  it("of a tunnel show in words, checked by the secret, and without secrets", async () => {
+  it("of a tunnel are decoded and authenticated, and secrets are not shown", async () => {
     write({ hideValues: true });
     const [a, b] = agents;
     await a.start();
     const traced = await trace("branch");
     await b.start();
-    await until("the peer is there", async () => {
+    await until("the peer is connected", async () => {
       const [tunnel] = await a.ask({ op: "tunnels" });
       return tunnel?.control?.state === "established";
     });
@@ -119,7 +119,7 @@ describe("control messages", () => {
     expect(await traced.interrupt()).toBe(0);
   });
 
-  it("of a session are its own", async () => {
+  it("of a session exclude those of other sessions", async () => {
     write({});
     const [a, b] = agents;
     await a.start();
@@ -140,7 +140,7 @@ describe("headers of frames", () => {
     ["over UDP", {}],
     ["over IP", { encapsulation: "IP" }],
     ["on the fast path", { udpChecksum: false, fastPath: true }],
-  ])("%s show in both directions", async (_name, tunnel) => {
+  ])("%s are shown in both directions", async (_name, tunnel) => {
     const [left, right] = COOKIES[8];
     const cookies = [
       { receive: { value: left }, transmit: { value: right } },
@@ -163,11 +163,11 @@ describe("headers of frames", () => {
     expect(await traced.interrupt()).toBe(0);
   });
 
-  it("say what is wrong with a frame", async () => {
+  it("show what is wrong with a frame", async () => {
     const [left] = COOKIES[8];
     const cookies = { receive: { value: left }, transmit: { value: left } };
     await startOne({ udpChecksum: false }, { cookies });
-    // Without flags: a static tunnel has no control messages.
+    // No flags, since a static tunnel has no control messages.
     const [whole, part] = [await trace("branch"), await trace("shop/lan", "--data")];
     const sender = new MessageSender(net.b, net.a);
     const wrong = left.replaceAll(/./g, (digit) => (digit === "0" ? "1" : "0"));
@@ -192,17 +192,17 @@ describe("headers of frames", () => {
     sender.close();
   });
 
-  it("of many are bounded, and the rest is counted", async () => {
+  it("are limited, and the rest is counted", async () => {
     const pod = await startOne({}, {});
     const traced = await trace("shop/lan", "--data");
     const port = new FramePort(pod, "net1");
-    await until("it has left some out", () => {
+    await until("the trace omits frames", () => {
       for (let count = 0; count < 200; count++) port.send(experimentalFrame(64));
       return / more frames in this second/.test(traced.output);
     });
     port.close();
     const [first = ""] = traced.output.split(" more frames");
-    // A second may have begun before the first frame.
+    // A new second may have started before the first frame.
     expect(first.split("\n").length).toBeLessThanOrEqual(101);
     expect(await traced.interrupt()).toBe(0);
   });
@@ -212,7 +212,7 @@ describe("decisions by sequence numbers", () => {
   it.each([
     ["without reordering", "0ms"],
     ["with reordering", "100ms"],
-  ])("%s show, and agree with the counters", async (_name, reorderTimeout) => {
+  ])("%s are shown, and equal the counters", async (_name, reorderTimeout) => {
     await startOne({ udpChecksum: false }, { sequencing: { receive: true, reorderTimeout } });
     const [a] = agents;
     const traced = await trace("shop/lan", "--sequence");
@@ -230,9 +230,9 @@ describe("decisions by sequence numbers", () => {
       sender.send({ sequence: 20 });
       await traced.prints(/sequence 20: held[\s\S]*20: delivered after being held/);
     }
-    // A sender that has restarted.
+    // The sender restarts.
     for (let sequence = 1000; sequence < 1100; sequence++) sender.send({ sequence });
-    await until("they are there", async () => {
+    await until("all decisions are shown", async () => {
       const session = await a.session("shop/lan");
       return (session?.counters.rxPackets ?? 0) > 50;
     });
@@ -241,18 +241,18 @@ describe("decisions by sequence numbers", () => {
     await traced.counts("resyncs", 1);
     sender.send({ sequence: null });
     await traced.prints(/shop\/lan: dropped: no sequence number/);
-    // Only a few of what is in order.
+    // Frames in order are shown rarely.
     await traced.prints(/ more decisions in this second: \d+ delivered/);
     sender.close();
   });
 
-  it("are of each of the datagrams that the kernel has joined", async () => {
+  it("are shown for each of the datagrams that the kernel joined", async () => {
     const sequencing = { send: true, receive: true };
     const pod = await startBoth({}, () => ({ sequencing }));
     await until("frames cross", () => ping(pod, "10.1.0.2"));
     const traced = await trace("shop/lan", "--data", "--sequence");
-    // Cut by the stack of the pod at the other end into pieces of one size, more than a packet has room for.
-    await until("large ones cross", () => ping(pod, "10.1.0.2", { size: 20_000 }));
+    // The other pod's stack splits these into equal pieces, more than one packet can hold.
+    await until("large frames cross", () => ping(pod, "10.1.0.2", { size: 20_000 }));
     await traced.prints(/IPv4, 1\d{3} octets[\s\S]*IPv4, 1\d{3} octets/);
     await traced.prints(/delivered/);
     expect(traced.output).not.toMatch(/MTU|MISMATCH|dropped/);
@@ -263,7 +263,7 @@ describe("a trace", () => {
   it("ends when its object is deleted", async () => {
     await startOne({}, {});
     const [a] = agents;
-    // Behind a line of headings.
+    // The first line has headings.
     const packetSockets = () =>
       readFileSync(`/proc/${a.pid()}/net/packet`, "utf8").trim().split("\n").length - 1;
     expect(packetSockets()).toBe(0);
@@ -272,14 +272,14 @@ describe("a trace", () => {
     a.remove("all.yaml");
     expect(await session.ended()).toBe(0);
     expect(await tunnel.ended()).toBe(0);
-    // The pod may have sent something before.
+    // The pod may have sent frames before.
     expect(tunnel.output).toMatch(/The trace has ended: no L2tpTunnel branch on node .*\.\n$/);
     expect(session.output).toMatch(/The trace has ended: no L2tpSession shop\/lan on node .*\.\n$/);
     await a.logs(/trace ended[\s\S]*trace ended/);
-    await until("nothing is captured any more", () => packetSockets() === 0);
+    await until("the packet sockets are closed", () => packetSockets() === 0);
   });
 
-  it("begins for nothing that is not there, and not with wrong arguments", async () => {
+  it("rejects unknown objects and wrong arguments", async () => {
     await startOne({}, {});
     for (const [args, status, message] of [
       [["other"], 1, /^l2tpctl: no L2tpTunnel other on node .*; l2tpctl tunnels shows /],
@@ -296,7 +296,7 @@ describe("a trace", () => {
     }
   });
 
-  it("says why an object is not programmed", async () => {
+  it("reports why an object is not programmed", async () => {
     const [a] = agents;
     const lan = sessionObject("lan", "other");
     a.write("all.yaml", [tunnelObject("branch", net.a, net.b), lan]);
@@ -306,7 +306,7 @@ describe("a trace", () => {
     expect(stderr).toMatch(/L2tpSession shop\/lan is not programmed: .*other/);
   });
 
-  it("is one of a few, and leaves its place when its reader goes", async () => {
+  it("is limited in number, and ends when its reader exits", async () => {
     const pod = await startOne({}, {});
     const traces: TestTrace[] = [];
     for (let count = 0; count < 4; count++) traces.push(await trace("branch"));
@@ -321,7 +321,7 @@ describe("a trace", () => {
     const read = tryRun(inside(net.a.name, ...head)).finally(() => {
       isOver = true;
     });
-    await until("it has ended", () => {
+    await until("the trace has ended", () => {
       port.send(experimentalFrame(64));
       return isOver;
     });

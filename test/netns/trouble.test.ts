@@ -1,4 +1,4 @@
-/** Disks that are full, sockets of the dead, manifests that make no sense, commands given wrongly. */
+/** Clock jumps, full disks, stale sockets, invalid manifests, and wrong commands. */
 
 import { closeSync, openSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { connect } from "node:net";
@@ -39,7 +39,7 @@ describe("a clock that jumps", () => {
   const clock = new JumpingClock();
   afterAll(() => clock.remove());
 
-  it.each(["+3d", "-3d"])("by %s stops nothing", async (offset) => {
+  it.each(["+3d", "-3d"])("by %s interrupts nothing", async (offset) => {
     clock.jump("+0");
     agent.prefix = clock.command;
     await agent.start();
@@ -49,19 +49,19 @@ describe("a clock that jumps", () => {
     const before = agent.condition("l2tpsession", "shop/lan", "Programmed");
     clock.jump(offset);
     agent.write("more.yaml", [sessionObject("wan", "branch", { sessionId: 9, peerSessionId: 9 })]);
-    await until("the new session runs", () => agent.session("shop/wan"));
+    await until("the new session is programmed", () => agent.session("shop/wan"));
     expect(await link(pod, "net1")).toBeDefined();
     expect(agent.condition("l2tpsession", "shop/lan", "Programmed")).toEqual(before);
-    // What was attached before, by whatever clock, is what the runtime says it is.
+    // GC decides by the runtime's list of attachments, not by the clock.
     const valid = { "cni.dev/valid-attachments": [{ containerID: "c1", ifname: "net1" }] };
     const gc = await cni(net.a, { command: "GC", config: { ...config(), ...valid } });
     expect(gc).toMatchObject({ status: 0 });
     expect(await link(pod, "net1")).toBeDefined();
-    // With a new agent and a new datapath, too.
+    // A restarted agent and datapath keep the session.
     await agent.kill();
     process.kill(await agent.datapathPid(), "SIGKILL");
     await agent.start();
-    await until("the pod has its session", async () => {
+    await until("the pod is attached", async () => {
       const row = await agent.session("shop/lan");
       return row?.attachedTo.length === 1;
     });
@@ -87,21 +87,21 @@ describe("a full disk", () => {
     try {
       for (;;) writeSync(file, Buffer.alloc(4096));
     } catch {
-      // Full.
+      // Fill the disk.
     }
     closeSync(file);
     return path;
   }
 
-  it("keeps no pod from going, no session from running, and says what it does keep", async () => {
+  it("blocks neither DEL nor running sessions, and is reported where it blocks", async () => {
     await agent.start();
     const [first, second] = [await net.addPod("one"), await net.addPod("two")];
     const attached = { netns: first, config: config(), containerId: "c1" };
     expect((await cni(net.a, { command: "ADD", ...attached })).status).toBe(0);
     const filler = fill();
     agent.write("more.yaml", [sessionObject("wan", "branch", { sessionId: 9, peerSessionId: 9 })]);
-    await until("the new session runs", () => agent.session("shop/wan"));
-    await until("the log says so", () => agent.log.includes("cannot write status"));
+    await until("the new session is programmed", () => agent.session("shop/wan"));
+    await until("the log reports it", () => agent.log.includes("cannot write status"));
 
     const wanted = { netns: second, config: config("shop/wan"), containerId: "c2" };
     const refused = await cni(net.a, { command: "ADD", ...wanted });
@@ -122,12 +122,12 @@ describe("a full disk", () => {
 });
 
 describe("sockets", () => {
-  it("of the dead are replaced", async () => {
+  it("of dead processes are replaced", async () => {
     await agent.start();
     const datapath = await agent.datapathPid();
     await agent.kill();
     process.kill(datapath, "SIGKILL");
-    await until("the datapath is gone", () =>
+    await until("the datapath exits", () =>
       agent.datapathPid().then(
         () => false,
         () => true,
@@ -143,7 +143,7 @@ describe("sockets", () => {
     }
   });
 
-  it("of the living are not: a second agent leaves the first alone", async () => {
+  it("of running processes are not replaced: a second agent does not disturb the first", async () => {
     await agent.start();
     const { status, stderr } = await tryRun(agent.command());
     expect(status).toBe(2);
@@ -153,30 +153,32 @@ describe("sockets", () => {
 });
 
 describe("one datapath", () => {
-  it("is enough: one that does not answer is waited for, and not joined by another", async () => {
+  it("is awaited if it does not answer; the agent starts no second one", async () => {
     await agent.start();
     const pid = await agent.datapathPid();
-    // As many connections as it takes.
+    // Open connections until the process accepts no more.
     await agent.kill();
     const path = join(agent.folder, "run", "datapath.sock");
     const idle = Array.from({ length: 16 }, () => connect(path).on("error", () => {}));
     await Promise.all(idle.map((one) => new Promise((done) => one.once("connect", done))));
     agent.log = "";
     agent.launch();
-    await until("the agent complains", () => agent.log.includes("reconcile failed"));
+    await until("the agent logs the failure", () => agent.log.includes("reconcile failed"));
     for (const one of idle) one.destroy();
     await until("the agent is ready", () => agent.ask({ op: "ready" }).then(() => true));
     expect(await agent.datapathPid()).toBe(pid);
   });
 
-  it("is all that there is where its socket is lost: the agent says so, and starts no other", async () => {
+  it("stays the only one if its socket is deleted: the agent reports it, and starts no other", async () => {
     await agent.start();
     const pid = await agent.datapathPid();
     await agent.kill();
     rmSync(join(agent.folder, "run", "datapath.sock"));
     agent.log = "";
     agent.launch();
-    await until("the agent says why", () => agent.log.includes("another l2tp-datapath is running"));
+    await until("the agent logs the reason", () =>
+      agent.log.includes("another l2tp-datapath is running"),
+    );
     process.kill(pid, "SIGKILL");
     await until("the agent is ready", () => agent.ask({ op: "ready" }).then(() => true));
     expect(await agent.datapathPid()).not.toBe(pid);
@@ -184,7 +186,7 @@ describe("one datapath", () => {
 });
 
 describe("--teardown", () => {
-  it("refuses beside a running agent, and needs neither manifests nor a name", async () => {
+  it("fails while an agent runs, and requires neither manifests nor a node name", async () => {
     await agent.start();
     const pod = await net.addPod("pod");
     expect((await cni(net.a, { command: "ADD", netns: pod, config: config() })).status).toBe(0);
@@ -207,13 +209,13 @@ describe("--teardown", () => {
   });
 });
 
-describe("a tunnel that cannot be", () => {
+describe("a tunnel that cannot be programmed", () => {
   const away = () => {
     const local = { address: "192.0.2.99", port: 5000 };
     return tunnelObject("away", net.a, net.b, { tunnelId: 9, peerTunnelId: 9, local });
   };
 
-  it("keeps no pod from going, and no note about it keeps others from coming", async () => {
+  it("does not block DEL, and its deferred requests do not block other pods' ADDs", async () => {
     const lost = sessionObject("lost", "away", { sessionId: 9, peerSessionId: 9 });
     agent.write("away.yaml", [away(), lost]);
     await agent.start();
@@ -229,7 +231,7 @@ describe("a tunnel that cannot be", () => {
     expect(fine.status, fine.stdout).toBe(0);
   });
 
-  it("is what the doctor and the lists speak of first", async () => {
+  it("is listed first by the doctor, and shown in the lists", async () => {
     agent.write("away.yaml", [away()]);
     agent.write("typo.yaml", [sessionObject("typo", "branch", { sessionId: 7, mtuu: 1 } as never)]);
     const secret = { receive: { valueFrom: { secretKeyRef: { name: "no", key: "rx" } } } };
@@ -247,7 +249,7 @@ describe("a tunnel that cannot be", () => {
     expect(names).toEqual(["shop/lan", "shop/secret", "shop/typo"]);
   });
 
-  it("may belong to another node: the agent logs that it has nothing to do, and why", async () => {
+  it("may belong to another node: the agent logs why it has nothing to do", async () => {
     agent.write("good.yaml", [tunnelObject("branch", net.b, net.a)]);
     await agent.start();
     await agent.logs(`found: ${net.b.name}`);
@@ -264,7 +266,7 @@ describe("manifests", () => {
       ...spec,
     });
 
-  it("are each refused with a reason when they make no sense, and the others are applied", async () => {
+  it("are rejected with a reason if invalid, and the others are applied", async () => {
     const session = (name: string, spec: object) => sessionObject(name, "branch", spec);
     const odd: [string, object, RegExp][] = [
       ["l2tpsession shop/zero", session("zero", { sessionId: 0 }), /spec\.sessionId: 0/],
@@ -369,7 +371,7 @@ describe("commands", () => {
     expect(answer.status).toBe(status);
   });
 
-  it("dist/l2tp tells a person what it is, and reads nothing of the folder that it is called in", async () => {
+  it("dist/l2tp prints its help without CNI_COMMAND, and reads no file of the working folder", async () => {
     const plugin = fileURLToPath(new URL("../../dist/l2tp", import.meta.url));
     const { stderr, status } = await tryRun([plugin, "--help"]);
     expect(stderr).toContain("CNI plugin");

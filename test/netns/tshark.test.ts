@@ -1,4 +1,4 @@
-/** Messages and frames on the wire, as Wireshark's dissector of L2TPv3 reads them. */
+/** Messages and frames on the wire, decoded by Wireshark's L2TPv3 dissector. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,7 +28,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** Each packet's protocols, and what is odd about it. The dissector has to be told what Ethernet is. */
+/** Each packet's protocols and expert information. The dissector must be told that the payload is Ethernet. */
 async function dissect(file: string): Promise<{ protocols: string; notes: string }[]> {
   const types = ["-d", "l2tp.pw_type==4,eth", "-d", "l2tp.pw_type==5,eth"];
   const fields = ["-T", "fields", "-e", "frame.protocols", "-e", "_ws.expert.message"];
@@ -40,7 +40,7 @@ async function dissect(file: string): Promise<{ protocols: string; notes: string
   });
 }
 
-/** The capture of a managed tunnel from its first message on, with pings in the session. */
+/** Captures a managed tunnel from its first message on, with pings in the session. */
 async function capture(session: object): Promise<string> {
   const file = join(folder, "wire.pcap");
   const hello = { interval: "1s", deadAfter: "3s" };
@@ -70,7 +70,7 @@ async function capture(session: object): Promise<string> {
   background.start(inside(a.name, ...command), (text) => {
     said += text;
   });
-  await until("it listens", () => said.includes("listening"));
+  await until("tcpdump listens", () => said.includes("listening"));
   const pods: string[] = [];
   for (const [index, agent] of agents.entries()) {
     await agent.start();
@@ -84,7 +84,7 @@ async function capture(session: object): Promise<string> {
   }
   const [pod = ""] = pods;
   await until("frames cross", () => ping(pod, "10.1.0.2"));
-  // Pings that waited for a neighbor's address go out in one piece; these go one by one.
+  // Pings that waited for neighbor resolution are sent in one datagram; these are sent one by one.
   expect(await ping(pod, "10.1.0.2", { count: 5 })).toBe(true);
   await background.stopAll("SIGINT");
   return file;
@@ -97,16 +97,13 @@ it.each<[string, object, string]>([
     { pseudowireType: "EthernetVLAN", vlan: { id: 100 } },
     "l2tp:ethertype:vlan:ethertype:ip:icmp",
   ],
-])(
-  "%s: it decodes all messages and frames, and remarks upon none",
-  async (_type, session, inner) => {
-    const packets = await dissect(await capture(session));
-    // It does not know AVP 91, the MTU (RFC 4667).
-    const control = packets.filter(({ protocols }) => protocols.endsWith(":l2tp"));
-    expect(control.filter(({ notes }) => !/^(Vendor-Specific AVP data)?$/.test(notes))).toEqual([]);
-    const frames = packets.filter((packet) => !control.includes(packet));
-    expect(frames.filter(({ notes }) => notes !== "")).toEqual([]);
-    const pings = frames.filter(({ protocols }) => protocols.includes(inner));
-    expect(pings.length).toBeGreaterThanOrEqual(6);
-  },
-);
+])("%s: it decodes all messages and frames, without remarks", async (_type, session, inner) => {
+  const packets = await dissect(await capture(session));
+  // Tshark does not know AVP 91, the MTU (RFC 4667).
+  const control = packets.filter(({ protocols }) => protocols.endsWith(":l2tp"));
+  expect(control.filter(({ notes }) => !/^(Vendor-Specific AVP data)?$/.test(notes))).toEqual([]);
+  const frames = packets.filter((packet) => !control.includes(packet));
+  expect(frames.filter(({ notes }) => notes !== "")).toEqual([]);
+  const pings = frames.filter(({ protocols }) => protocols.includes(inner));
+  expect(pings.length).toBeGreaterThanOrEqual(6);
+});

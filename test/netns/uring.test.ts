@@ -32,7 +32,7 @@ async function received(): Promise<number> {
   return link.stats64.rx.packets;
 }
 
-/** Frames that nobody answers. */
+/** Writes a frame that no stack answers. */
 function putFrame(index: number, bytes: number): void {
   arena.bytes.fill(0, at(index) - 10, at(index) + bytes);
   arena.bytes.set(Buffer.from("02000000000102000000000288b5", "hex"), at(index));
@@ -40,10 +40,10 @@ function putFrame(index: number, bytes: number): void {
 
 for (const [name, make] of [
   ["by io_uring", () => new Uring(SIZE)],
-  // As a kernel that gives up in the middle.
-  ["after io_uring has refused", () => new Refusing(SIZE)],
+  // Simulates a kernel that fails during operation.
+  ["after io_uring has failed", () => new Refusing(SIZE)],
 ] as const) {
-  it.skipIf(!hasUring())(`writes and reads ${name}, and says what has failed`, async () => {
+  it.skipIf(!hasUring())(`writes and reads ${name}, and reports failures`, async () => {
     const refusals: number[] = [];
     const batch = new KernelFrameBatch(arena, make(), (errno) => refusals.push(errno));
     for (let call = 0; call < 3; call++) {
@@ -60,9 +60,9 @@ for (const [name, make] of [
     expect(await received()).toBe(3 * (SIZE - 1));
     expect(refusals).toHaveLength(name === "by io_uring" ? 0 : 1);
 
-    // What the stack sends by itself when a device comes up.
+    // Discard the frames that the stack sends when a device comes up.
     let frames = 0;
-    await until("frames wait", () => {
+    await until("frames are queued", () => {
       for (let index = 0; index < SIZE; index++) batch.setRead(index, device, at(index), SLOT - 64);
       batch.run(SIZE);
       for (let index = 0; index < SIZE; index++) {
@@ -89,7 +89,7 @@ class Refusing extends Uring {
   }
 }
 
-/** Containers often have a seccomp profile that does not permit it; the datapath does without, then. */
+/** False if a seccomp profile forbids io_uring, as is common in containers. The datapath then works without it. */
 function hasUring(): boolean {
   try {
     return new Uring(1).size === 1;

@@ -1,4 +1,4 @@
-/** EthernetVLAN sessions as their users have them: manifests, an agent on each host, pods, and a far end by hand. */
+/** EthernetVLAN sessions between pods, and with a peer that sends given frames. */
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SessionSpec } from "../../operator/api/types.ts";
@@ -105,12 +105,16 @@ async function dumped(count: number, send: () => void): Promise<string> {
   }
 }
 
-describe("between two ends of ours", () => {
+describe("between two agents", () => {
   it.each<[string, Vlan, Vlan]>([
-    ["of one ID", { id: 100 }, { id: 100 }],
-    ["of two, which one end translates", { id: 100, peerId: 200 }, { id: 200 }],
-    ["of two, which both name", { id: 100, peerId: 200 }, { id: 200, peerId: 100 }],
-  ])("carries untagged pods' frames in VLANs %s", async (_what, left, right) => {
+    ["with the same ID", { id: 100 }, { id: 100 }],
+    ["with different IDs, translated at one end", { id: 100, peerId: 200 }, { id: 200 }],
+    [
+      "with different IDs, configured at both ends",
+      { id: 100, peerId: 200 },
+      { id: 200, peerId: 100 },
+    ],
+  ])("forwards untagged pods' frames in VLANs %s", async (_what, left, right) => {
     await startBoth(sessionOf(left), sessionOf(right));
     // IPv4, UDP and L2TP without sublayer, the Ethernet header and the tag.
     const mtu = 1500 - 20 - 8 - 8 - 14 - 4;
@@ -125,7 +129,7 @@ describe("between two ends of ours", () => {
     }
   });
 
-  it("keeps large frames large, and every byte of them", async () => {
+  it("keeps large frames unsegmented and unchanged", async () => {
     await startBoth(sessionOf({ id: 100, peerId: 200 }), sessionOf({ id: 200 }));
     const before = await countersOf(0);
     const from = { netns: pods[0], address: "10.1.0.1" };
@@ -136,7 +140,7 @@ describe("between two ends of ours", () => {
     const devices = await packetsOf(pods[0], pods[1]);
     const segments = ((await countersOf(0)).txPackets ?? 0) - (before.txPackets ?? 0);
     expect(segments).toBeGreaterThan(20_000);
-    // The devices on both sides have seen several segments at once.
+    // The devices on both sides have seen frames of several segments.
     expect(devices.sent - devicesBefore.sent).toBeLessThan(segments / 3);
     expect(devices.received - devicesBefore.received).toBeLessThan(segments / 3);
     const datagrams = await streamUdp(from, to, 1_000_000);
@@ -144,7 +148,7 @@ describe("between two ends of ours", () => {
     expect(await countersOf(1)).toMatchObject({ rxErrors: 0, rxUntagged: 0, rxOtherVlan: 0 });
   });
 
-  it("serves several pods behind a bridge, held to their addresses", async () => {
+  it("serves several pods by a bridge, with macSpoofing: Refuse", async () => {
     const attachment = { mode: "Bridge", macSpoofing: "Refuse" };
     await startBoth(sessionOf({ id: 100 }, { attachment }), sessionOf({ id: 100 }));
     const other = await net.addPod("other");
@@ -153,7 +157,7 @@ describe("between two ends of ours", () => {
     expect(await ping(pods[0], "10.1.0.3")).toBe(true);
   });
 
-  it("stays off the fast path, and says why", async () => {
+  it("does not use the fast path, and reports why", async () => {
     const tunnel = { udpChecksum: false, fastPath: true };
     await startBoth(sessionOf({ id: 100 }), sessionOf({ id: 100 }), tunnel);
     expect((await agents[0].session("shop/lan"))?.fastPath).toBe(false);
@@ -161,11 +165,11 @@ describe("between two ends of ours", () => {
     expect(findings.map(({ remedy }) => remedy).join()).toContain("spec.fastPath");
   });
 
-  it("follows another VLAN, and another agent and datapath process, where the pod stands", async () => {
+  it("changes the VLAN, and survives restarts of agent and datapath, with the pod attached", async () => {
     await startBoth(sessionOf({ id: 100 }), sessionOf({ id: 100 }));
     const index = (await link(pods[0], "net1"))?.ifindex;
     write(sessionOf({ id: 300 }), sessionOf({ id: 300, peerId: 300 }));
-    await until("both ends have it", async () =>
+    await until("both ends have the new VLAN", async () =>
       (await run([L2TPCTL, "--socket", agents[0].socket, "-o", "wide", "sessions"])).includes(
         "EthernetVLAN 300",
       ),
@@ -179,7 +183,7 @@ describe("between two ends of ours", () => {
   });
 });
 
-/** Frames as the devices of the pods have counted them: large ones as one. */
+/** Frame counts of the pods' devices, which count a large frame once. */
 async function packetsOf(from: string, to: string) {
   const read = async (netns: string) => {
     const json = await ip(netns, "-j", "-s", "link", "show", "net1");
@@ -200,7 +204,7 @@ describe("the tags on the wire", () => {
     return { peer, port: podPort() };
   }
 
-  it("are pushed and popped for an untagged pod, and others' frames are dropped and counted", async () => {
+  it("are pushed and popped for an untagged pod, and frames of other VLANs are dropped and counted", async () => {
     const { peer, port } = await startOne({ id: 100, peerId: 200 });
     port.send(Buffer.from(taggedFrame("", 1), "hex"));
     port.send(Buffer.from(taggedFrame("8100e000", 2), "hex"));
@@ -210,7 +214,7 @@ describe("the tags on the wire", () => {
       ["8100e0c8", 2],
       ["810000c881000007", 3],
     ] as const) {
-      // A tag that was pushed makes the frame longer.
+      // The pushed tag makes the frame longer.
       await peer.hears(taggedFrame(tags, mark).padEnd(mark === 2 ? 128 : 136, "0"));
     }
     expect(await countersOf(0)).toMatchObject({ txInnerTagged: 1, txErrors: 0 });
@@ -223,7 +227,7 @@ describe("the tags on the wire", () => {
     expect(text).toContain(taggedFrame("", 5).slice(0, 36));
     expect(text).not.toContain("88b50009");
     expect(await countersOf(0)).toMatchObject({ rxErrors: 5, rxOtherVlan: 3, rxUntagged: 2 });
-    // The pod's own VLAN behind the session's.
+    // The pod's own VLAN tag follows the session's.
     const inner = await dumped(1, () => peer.send(taggedFrame("810000c881000007", 6)));
     expect(inner).toContain(taggedFrame("81000007", 6).slice(0, 40));
     expect((await countersOf(0)).rxInnerTagged).toBeGreaterThan(0);
@@ -237,7 +241,7 @@ describe("the tags on the wire", () => {
     port.send(Buffer.from(taggedFrame("8100e064", 1), "hex"));
     await peer.hears(taggedFrame("8100e0c8", 1));
     expect(peer.heard().join()).not.toContain("88b50009");
-    // The pod's own stack sends without a tag, too.
+    // The pod's stack sends untagged frames, too.
     const { txUntagged = 0, txErrors, txOtherVlan } = await countersOf(0);
     expect(txUntagged).toBeGreaterThanOrEqual(2);
     expect({ txErrors, txOtherVlan }).toEqual({ txErrors: txUntagged + 2, txOtherVlan: 2 });
@@ -245,7 +249,7 @@ describe("the tags on the wire", () => {
     expect(text).toContain(taggedFrame("8100a064", 2).slice(0, 40));
   });
 
-  it("do not keep a pod from being held to its address", async () => {
+  it("do not bypass macSpoofing: Refuse", async () => {
     const attachment = { macSpoofing: "Refuse" };
     const { peer, port } = await startOne({ id: 100, pod: "Tagged" }, { attachment });
     const own = ((await link(pods[0], "net1"))?.address ?? "").replaceAll(":", "");
@@ -256,7 +260,7 @@ describe("the tags on the wire", () => {
     expect((await countersOf(0)).txSpoofed).toBe(1);
   });
 
-  it("are named by the doctor, where they are not the session's", async () => {
+  it("are reported by the doctor if they differ from the session's", async () => {
     const { peer } = await startOne({ id: 100 });
     const timer = setInterval(() => {
       peer.send(taggedFrame("8100012c", 1));
@@ -289,14 +293,14 @@ describe("managed", () => {
     ]);
   }
 
-  it("is agreed on as type 4, and refused by an end that has another type", async () => {
+  it("is negotiated as type 4, and rejected by a peer with another type", async () => {
     const sequencing = { send: true, receive: true, reorderTimeout: "20ms" };
     const vlan = { pseudowireType: "EthernetVLAN", vlan: { id: 100 }, sequencing };
     writeManaged(vlan, {});
     for (const agent of agents) await agent.start();
     const why = () => agents[0].condition("l2tpsession", "shop/lan", "Established")?.message;
     await until(
-      () => `the other end refuses it: ${why()}`,
+      () => `the peer rejects the session: ${why()}`,
       () => why()?.includes("unsupported pseudowire type"),
     );
     writeManaged(vlan, { ...vlan, vlan: { id: 7, peerId: 100 } });
@@ -308,7 +312,7 @@ describe("managed", () => {
   });
 });
 
-/** A datagram of a ping between the pods, in hexadecimal digits. */
+/** Captures a datagram of a ping between the pods, in hexadecimal digits. */
 async function onTheWire(): Promise<string> {
   const background = new Background();
   background.start(inside(pods[0], "ping", "-i", "0.2", "10.1.0.2"), () => {});
@@ -322,7 +326,7 @@ async function onTheWire(): Promise<string> {
   }
 }
 
-it("refuses what makes no sense, in words, and leaves the others alone", async () => {
+it("rejects invalid sessions with a reason, and does not change the others", async () => {
   const vlan = { id: 100 };
   const bad: Record<string, [object, string]> = {
     zero: [{ pseudowireType: "EthernetVLAN", vlan: { id: 0 } }, "spec.vlan.id"],

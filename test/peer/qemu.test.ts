@@ -1,4 +1,4 @@
-/** Our datapath against QEMU's own L2TPv3, which joins a tunnel socket to a TAP device without a guest. */
+/** The userspace datapath with QEMU's L2TPv3 as the peer. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { pseudowireMtu } from "../../model/mtu.ts";
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
@@ -37,8 +37,8 @@ function qemuOptions({ encapsulation, family, cookieBytes, sublayer }: Variant):
   const address = family === 4 ? "ipv4" : "ipv6";
   const udp = encapsulation === "UDP" ? ["udp=on", "srcport=5000", "dstport=5000"] : ["udp=off"];
   const [ours, theirs] = COOKIES[cookieBytes];
-  // QEMU's txcookie is what it sends: what we require.
-  // QEMU 7.2 takes the very presence of cookie64 for "on": `cookie64=off` sends 8 bytes.
+  // QEMU's txcookie is the cookie that the session requires.
+  // QEMU 7.2 ignores the value of cookie64: `cookie64=off` sends 8 bytes.
   const width = cookieBytes === 8 ? ["cookie64=on"] : [];
   const cookies = cookieBytes === 0 ? [] : [...width, `txcookie=0x${ours}`, `rxcookie=0x${theirs}`];
   return [
@@ -51,11 +51,11 @@ function qemuOptions({ encapsulation, family, cookieBytes, sublayer }: Variant):
   ].join(",");
 }
 
-// QEMU's counter stands where the default sublayer does; pinned to 0 it is one without sequencing.
+// QEMU's counter is in the place of the default sublayer; pinned to 0 it equals one without sequencing.
 describe.each(VARIANTS)(
   "$encapsulation over IPv$family, cookies of $cookieBytes, sublayer $sublayer",
   (variant) => {
-    it("carries frames of every size", async () => {
+    it("forwards frames of every size", async () => {
       const { encapsulation, family, cookieBytes, sublayer } = variant;
       const address = family === 4 ? "ipv4" : "ipv6";
       const port = encapsulation === "UDP" ? { port: 5000 } : {};
@@ -78,7 +78,7 @@ describe.each(VARIANTS)(
         tunnelObject("t", net.a, net.b, tunnel),
         sessionObject(name, "t", session),
       ]);
-      await until("the session is up", async () => {
+      await until("the session is programmed", async () => {
         const row = await agent.session(`shop/${name}`);
         return row?.conditions.some(
           ({ type, status }) => type === "Programmed" && status === "True",
@@ -107,8 +107,8 @@ describe.each(VARIANTS)(
       await ip(net.b.name, "addr", "add", "10.1.0.2/24", "dev", "qtap");
       await ip(net.b.name, "addr", "add", "fd00::2/64", "dev", "qtap", "nodad");
       await ip(net.b.name, "link", "set", "qtap", "mtu", String(mtu), "up");
-      await until("the first ping", () => ping(pod, "10.1.0.2"));
-      // 28 bytes of IPv4 and ICMP: it fills the MTU.
+      await until("the first ping is answered", () => ping(pod, "10.1.0.2"));
+      // With 28 bytes of IPv4 and ICMP the ping fills the MTU.
       expect(await ping(pod, "10.1.0.2", { size: mtu - 28, args: ["-M", "do"] })).toBe(true);
       expect(await ping(pod, "fd00::2")).toBe(true);
       expect(await ping(net.b.name, "10.1.0.1", { count: 5 })).toBe(true);
@@ -118,7 +118,7 @@ describe.each(VARIANTS)(
       await expectEverySize(theirs, ours, mtu + ETHERNET_HEADER_BYTES);
       ours.close();
       theirs.close();
-      // Its stack is the kernel's: what we cut and join is what a sender without offload makes and takes.
+      // Behind QEMU is the kernel's stack: it must accept the datapath's segments, and send segments to join.
       for (const [near, far] of [
         ["10.1.0.1", "10.1.0.2"],
         ["fd00::1", "fd00::2"],
@@ -143,7 +143,7 @@ describe.each(VARIANTS)(
 );
 
 it("serves two peers on one UDP port, which the kernel's L2TP cannot", async () => {
-  // The second has an address and a port of its own, and the same session id on its side.
+  // The second peer has another address and port, and the same session ID.
   const second = "192.0.2.22";
   await ip(net.b.name, "addr", "add", `${second}/24`, "dev", net.b.device);
   const peers = [
@@ -164,7 +164,7 @@ it("serves two peers on one UDP port, which the kernel's L2TP cannot", async () 
   const pods: FramePort[] = [];
   const remotes: FramePort[] = [];
   for (const { name, address, port, sessionId, device } of peers) {
-    await until(`session ${name} is up`, async () =>
+    await until(`session ${name} is programmed`, async () =>
       (await agent.session(`shop/${name}`))?.conditions.some(
         ({ type, status }) => type === "Programmed" && status === "True",
       ),
@@ -190,7 +190,7 @@ it("serves two peers on one UDP port, which the kernel's L2TP cannot", async () 
     await expectEverySize(pod, remote, 200);
     await expectEverySize(remote, pod, 200);
   }
-  // Each has heard its own peer only.
+  // Each session has received frames of its own peer only.
   for (const { name } of peers) {
     const { counters } = (await agent.session(`shop/${name}`)) ?? { counters: {} };
     expect(counters).toMatchObject({ rxErrors: 0, rxSourceMismatch: 0 });

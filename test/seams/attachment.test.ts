@@ -1,4 +1,4 @@
-/** An attachment mode is added with one file, its registration and the API's enum; its frames cross in the process. */
+/** Adds an attachment mode with one file, its registration and the API's enum. Frames cross in the process. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ip, link, ping } from "../harness/net.ts";
 import { sessionObject, tunnelObject } from "../harness/objects.ts";
@@ -6,7 +6,7 @@ import { check, compilerSays, generateTypes, pairForEach } from "../harness/seam
 import { SourceTree } from "../harness/tree.ts";
 import { until } from "../harness/wait.ts";
 
-/** One pod by a veth pair, joined on the node with the session's device. */
+/** One pod by a veth pair, on a bridge with the session's device. */
 const SOLO = `
 import { bridgeLink, vethPair } from "./links.ts";
 import type { AttachmentMode } from "./mode.ts";
@@ -51,7 +51,7 @@ beforeAll(() => {
 
 afterAll(() => tree.remove());
 
-it("leads who adds it to the API's enum, and to nothing else", () => {
+it("makes the compiler report the API's enum, and nothing else", () => {
   expect(compilerSays(tree)).toEqual(["operator/resolve/session-kind.ts"]);
   tree.replace("crds/l2tpsessions.yaml", "enum: [Direct, Bridge]", "enum: [Direct, Bridge, Solo]");
   generateTypes(tree);
@@ -66,7 +66,7 @@ function write(session: object): void {
   pair().write([tunnelObject("branch", a, b), session], [tunnelObject("branch", b, a), theirs]);
 }
 
-it("carries frames of one pod, says so to the runtime, and tells a second one what to do", async () => {
+it("forwards frames of one pod, returns its interfaces, and rejects a second pod with a remedy", async () => {
   write(sessionObject("lan", "branch", attachment()));
   await pair().start();
   const { stdout, json } = await pair().add(0);
@@ -83,20 +83,20 @@ it("carries frames of one pod, says so to the runtime, and tells a second one wh
   expect(row).toMatchObject({ mode: "Solo", interface: "l2tp-128" });
   const second = await pair().add(0, await pair().net.addPod("second"), "c2");
   expect(second.stdout).toContain("give it a session of its own");
-  // The links that it has named are found again, and kept.
+  // The agent finds the mode's links by their names, and keeps them.
   await pair().agents[0].kill();
   await pair().agents[0].start();
   expect(await ping(pair().pods[0], "10.1.0.2", { count: 10 })).toBe(true);
 });
 
-it("holds a pod to its MAC address at its port", async () => {
+it("filters a pod's source MAC address at its port", async () => {
   write(sessionObject("lan", "branch", attachment({ macSpoofing: "Refuse" })));
   await pair().start();
   await pair().attach();
   await pair().crosses();
   await ip(pair().pods[0], "link", "set", "net1", "address", "02:00:00:00:00:99");
   expect(await ping(pair().pods[0], "10.1.0.2", { count: 3 })).toBe(false);
-  await until("the frames are counted", async () => {
+  await until("the drops are counted", async () => {
     return ((await pair().agents[0].session("shop/lan"))?.counters?.txSpoofed ?? 0) > 0;
   });
 });

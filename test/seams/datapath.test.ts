@@ -1,6 +1,6 @@
 /**
- * A made-up fourth datapath, in one file and its entry in the registry: its devices are born with their sessions, as the
- * kernel's are, and its frames are the datapath process's. So the plan's other branches move real frames.
+ * Adds a fourth datapath with one file and its entry in the registry. As in the kernel, devices are created with
+ * sessions; the datapath process forwards the frames. So frames also test the other branches of the plan.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { SourceTree } from "../harness/tree.ts";
@@ -8,7 +8,7 @@ import { SourceTree } from "../harness/tree.ts";
 const REGISTRY = "datapath/registry/datapaths.ts";
 const CRD = "crds/l2tptunnels.yaml";
 
-const MADE_UP = `/** A made-up datapath: the process's frames, with devices that come and go with their sessions. */
+const MADE_UP = `/** A test datapath: the process forwards frames, and devices are created and deleted with sessions. */
 import { sameData } from "../../l2tp/same-data.ts";
 import type { DatapathTraits } from "../../model/datapath.ts";
 import type { Reply } from "../../rpc/errors.ts";
@@ -84,7 +84,7 @@ export const MADE_UP: Registered = {
 };
 `;
 
-/** Runs in the copy, by its harness and its programs. */
+/** A test that runs in the copy, by the copy's harness and programs. */
 const FRAMES = `import { afterAll, beforeAll, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
@@ -125,12 +125,12 @@ afterAll(async () => {
 });
 
 it("has a device on the node before a pod attaches", async () => {
-  await until("it is born", onNode);
+  await until("the device is created", onNode);
   const programmed = () => agents[0].condition("l2tptunnel", "branch", "Programmed")?.message;
   expect(programmed()).toBe("Programmed in the made-up datapath.");
 });
 
-it("carries frames between two pods", async () => {
+it("forwards frames between two pods", async () => {
   for (const end of [0, 1] as const) expect((await call("ADD", end)).status).toBe(0);
   await crosses();
   expect(await onNode()).toBeUndefined();
@@ -138,10 +138,10 @@ it("carries frames between two pods", async () => {
   expect(row?.datapath).toBe("Born");
 });
 
-it("replaces the device when the session changes, and the pod has another like it", async () => {
+it("replaces the device when the session changes, and the pod gets an equal one", async () => {
   const before = await link(pods[0], "net1");
   write({ mtu: 1400 });
-  await until("it is another", async () => {
+  await until("the device is replaced", async () => {
     const now = await link(pods[0], "net1");
     return now !== undefined && now.ifindex !== before?.ifindex && now.mtu === 1400;
   });
@@ -149,16 +149,16 @@ it("replaces the device when the session changes, and the pod has another like i
   expect((await link(pods[0], "net1"))?.address).toBe(before?.address);
 });
 
-it("comes back after the process has crashed, and returns to the node after DEL", async () => {
+it("recreates the device after a crash of the process, and returns it to the node after DEL", async () => {
   process.kill(await agents[0].datapathPid(), "SIGKILL");
   await crosses();
   expect((await call("DEL", 0)).status).toBe(0);
-  await until("it is on the node", onNode);
+  await until("the device is on the node", onNode);
 });
 
-it("leaves nothing behind", async () => {
+it("deletes the device with the session", async () => {
   agents[0].remove("all.yaml");
-  await until("it is gone", async () => (await onNode()) === undefined);
+  await until("the device is deleted", async () => (await onNode()) === undefined);
   expect(await ip(net.a.name, "-o", "link")).not.toContain("born-");
 });
 `;
@@ -185,15 +185,15 @@ beforeAll(() => {
 
 afterAll(() => tree.remove());
 
-it("is one file for the compiler", () => {
+it("compiles with one added file", () => {
   tree.run("tsc", "-p", ".");
 });
 
-it("is among those that the plan's property test draws", () => {
+it("is included in the plan's property test", () => {
   expect(tree.run("vitest", "run", "--project", "unit", "model/plan.test.ts")).toContain("passed");
 });
 
-it("carries frames", () => {
+it("forwards frames", () => {
   tree.add("test/netns/made-up.test.ts", FRAMES);
   const output = tree.run("vitest", "run", "--project", "netns", "test/netns/made-up.test.ts");
   expect(output).toContain("passed");

@@ -1,4 +1,4 @@
-/** A pseudowire type is added with one file, its registration and the API's enum; its frames cross in the process. */
+/** Adds a pseudowire type with one file, its registration and the API's enum. Frames cross in the process. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { inside, link, ping } from "../harness/net.ts";
 import { managedSession, managedTunnel, sessionObject, tunnelObject } from "../harness/objects.ts";
@@ -7,7 +7,7 @@ import { check, compilerSays, generateTypes, pairForEach } from "../harness/seam
 import { SourceTree } from "../harness/tree.ts";
 import { until } from "../harness/wait.ts";
 
-/** Four bytes in front of each Ethernet frame; frames from the wire without them are dropped. */
+/** A type with four bytes in front of each Ethernet frame. Received frames without them are dropped. */
 const SHIM = `
 import { ETHERNET_HEADER_BYTES } from "../../net/headers.ts";
 import { DROPPED, type FrameMemory, type PseudowireType, TAP } from "./pseudowire.ts";
@@ -34,7 +34,7 @@ export const shim = {
   }),
 } as const satisfies PseudowireType;
 `;
-/** Bare IP datagrams, over a TUN device. */
+/** A type with bare IP datagrams, over a TUN device. */
 const DATAGRAM = `
 import { IPV4_HEADER_BYTES } from "../../net/headers.ts";
 import { type PseudowireType, TUN } from "./pseudowire.ts";
@@ -52,7 +52,7 @@ export const datagram = {
 `;
 const SHIM_HEX = "53484d21";
 
-/** A test of what resolve says of it beside a kernel that has L2TP. */
+/** A test of resolve with the type, for a kernel with L2TP. */
 const RESOLVE_TEST = `
 import { expect, it } from "vitest";
 import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts";
@@ -82,7 +82,7 @@ const resolved = (datapath: "Kernel" | "Auto") => {
   );
 };
 
-it("is refused in the kernel with the type's own words, and keeps an open tunnel out of it", () => {
+it("is refused in the kernel with the type's reason, and moves a tunnel of datapath Auto to userspace", () => {
   const message = resolved("Kernel").refusedSessions.get("shop/lan")?.message;
   expect(message).toContain("spec.pseudowireType Shim");
   expect(message).toContain("the kernel's L2TP knows no shims");
@@ -110,7 +110,7 @@ beforeAll(() => {
 
 afterAll(() => tree.remove());
 
-it("leads who adds it to the API's enum, and to nothing else", () => {
+it("makes the compiler report the API's enum, and nothing else", () => {
   expect(compilerSays(tree)).toEqual(["operator/resolve/session-kind.ts"]);
   tree.replace("crds/l2tpsessions.yaml", "enum: [Ethernet,", "enum: [Shim, Datagram, Ethernet,");
   generateTypes(tree);
@@ -120,7 +120,7 @@ it("leads who adds it to the API's enum, and to nothing else", () => {
 
 const type = { pseudowireType: "Shim" as "Ethernet" };
 
-it("carries frames, rewritten, between pods, up to the MTU that it leaves", async () => {
+it("forwards rewritten frames between pods, up to the reduced MTU", async () => {
   const { a, b } = pair().net;
   const session = sessionObject("lan", "branch", type);
   pair().write([tunnelObject("branch", a, b), session], [tunnelObject("branch", b, a), session]);
@@ -139,7 +139,7 @@ it("carries frames, rewritten, between pods, up to the MTU that it leaves", asyn
   expect(why).toContain("the kernel's L2TP knows no shims");
 });
 
-it("carries bare IP datagrams, by a TUN device", async () => {
+it("forwards bare IP datagrams, by a TUN device", async () => {
   const { a, b } = pair().net;
   const session = sessionObject("lan", "branch", { pseudowireType: "Datagram" as "Ethernet" });
   pair().write([tunnelObject("branch", a, b), session], [tunnelObject("branch", b, a), session]);
@@ -150,12 +150,12 @@ it("carries bare IP datagrams, by a TUN device", async () => {
   expect(device).toMatchObject({ mtu: 1500 - 20 - 8 - 12, link_type: "none" });
   const row = await pair().agents[0].session("shop/lan");
   expect(row?.counters).toMatchObject({ rxErrors: 0, rxInvalid: 0 });
-  // The device is opened again where it stands.
+  // The restarted process reopens the existing device.
   process.kill(await pair().agents[0].datapathPid(), "SIGKILL");
   await pair().crosses();
 });
 
-it("is negotiated by a managed tunnel, and refused by an end that has another type", async () => {
+it("is negotiated by a managed tunnel, and rejected by a peer with another type", async () => {
   const { a, b } = pair().net;
   const control = { hello: { interval: "1s", deadAfter: "3s" } };
   const left = managedTunnel("branch", a, b, control);
@@ -165,7 +165,7 @@ it("is negotiated by a managed tunnel, and refused by an end that has another ty
   pair().write([left, shim], [right, managedSession("lan", "branch")]);
   await pair().start();
   const established = () => pair().agents[0].condition("l2tpsession", "shop/lan", "Established");
-  await until("the other end refuses it", () =>
+  await until("the peer rejects the session", () =>
     established()?.message.includes("unsupported pseudowire type"),
   );
   pair().write([left, shim], [right, shim]);
@@ -174,7 +174,7 @@ it("is negotiated by a managed tunnel, and refused by an end that has another ty
   expect(await onTheWire(a.name)).toContain(SHIM_HEX);
 });
 
-/** A datagram of the tunnel, in hexadecimal digits, while a ping runs. */
+/** Captures a datagram of the tunnel during a ping, in hexadecimal digits. */
 async function onTheWire(host: string): Promise<string> {
   const background = new Background();
   const pings = inside(pair().pods[0], "ping", "-i", "0.2", "10.1.0.2");

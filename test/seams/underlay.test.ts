@@ -1,4 +1,4 @@
-/** A made-up underlay, added with one file and its line in the registry: it has paths, an MTU and frames. */
+/** Adds an underlay with one file and its line in the registry, and tests its paths, MTU and frames. */
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
@@ -12,7 +12,7 @@ import { until } from "../harness/wait.ts";
 const OVERHEAD_BYTES = 8;
 /** The MTU of a pseudowire over UDP and IPv4 with a sublayer and no cookies, on an underlay of 1500 bytes. */
 const PLAIN_MTU = 1446;
-const SHIM = `/** Eight bytes in front of each packet, which leave by a device of its own. */
+const SHIM = `/** Reserves eight bytes in each packet, and sends by another device. */
 import { plain } from "./plain.ts";
 import type { Underlay } from "./underlay.ts";
 
@@ -47,7 +47,7 @@ describe("the source with one more underlay", () => {
     tree.run(join(tree.path, "node_modules/.bin/tsc"), "-p", ".");
   });
 
-  it("plans as before", () => {
+  it("does not change plans", () => {
     const vitest = join(tree.path, "node_modules/.bin/vitest");
     tree.run(vitest, "run", "--project", "unit", "model/plan.test.ts");
   });
@@ -62,7 +62,7 @@ class CopyAgent extends TestAgent {
   }
 }
 
-describe("tunnels by that underlay", () => {
+describe("tunnels over that underlay", () => {
   let net: TestNet;
   let agents: CopyAgent[];
   let pods: string[];
@@ -73,7 +73,7 @@ describe("tunnels by that underlay", () => {
     const peer = ["peer", "name", "second", "netns", net.b.name];
     await run(["ip", "link", "add", "second", "netns", net.a.name, "type", "veth", ...peer]);
     for (const { name } of hosts) await ip(name, "link", "set", "second", "up");
-    // The peer's address is another device's: nothing is asked for it here.
+    // The peer's address is on another device: neighbor resolution is not required.
     for (const [host, other] of [
       [net.a, net.b],
       [net.b, net.a],
@@ -108,7 +108,7 @@ describe("tunnels by that underlay", () => {
     await until("frames cross", () => ping(pods[0] as string, "10.1.0.2"));
   }
 
-  it("have an MTU without its overhead, and frames cross in the process", async () => {
+  it("have an MTU reduced by its overhead, and frames cross in the process", async () => {
     await connect({ datapath: "Userspace", udpChecksum: true, fastPath: false });
     for (const [index, agent] of agents.entries()) {
       expect((await link(pods[index] as string, "net1"))?.mtu).toBe(PLAIN_MTU - OVERHEAD_BYTES);
@@ -120,10 +120,10 @@ describe("tunnels by that underlay", () => {
     expect(await ping(pods[0] as string, "10.1.0.2", { count: 5, size: largest, args })).toBe(true);
   });
 
-  it("have the fast path by the device that it names", async () => {
+  it("use the fast path by the underlay's egress device", async () => {
     await connect({ udpChecksum: false, fastPath: true });
     const isFast = async (agent: TestAgent) => (await agent.session("shop/lan"))?.fastPath === true;
-    await until("both ends are fast", async () =>
+    await until("both ends are on the fast path", async () =>
       (await Promise.all(agents.map(isFast))).every(Boolean),
     );
     const before = await sentBy(net.a);
@@ -132,7 +132,7 @@ describe("tunnels by that underlay", () => {
   });
 });
 
-/** Packets that have left by the second device. */
+/** Number of packets sent by the second device. */
 async function sentBy(host: Host): Promise<number> {
   const output = await run(inside(host.name, "ip", "-s", "-j", "link", "show", "dev", "second"));
   const [shown] = JSON.parse(output) as [{ stats64: { tx: { packets: number } } }];

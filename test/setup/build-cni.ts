@@ -1,4 +1,4 @@
-/** Builds dist/l2tp by the Bun that the registry's package for this machine holds. */
+/** Builds dist/l2tp by Bun, from the npm package for this architecture. */
 import { execFileSync } from "node:child_process";
 import { renameSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ const flags = [
   "--minify",
   "--bytecode",
   "--format=esm",
-  // A runtime calls it in any folder: what lies there is none of its business.
+  // A runtime calls the plugin in any folder: the plugin must not read files there.
   "--no-compile-autoload-dotenv",
   "--no-compile-autoload-bunfig",
 ];

@@ -1,4 +1,4 @@
-/** Rules for the pages: commands are run or marked, links lead somewhere, examples are valid. */
+/** Checks the pages: commands are run or marked, links have targets, examples are valid. */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
@@ -22,7 +22,7 @@ const RUN = RUN_PAGES.flatMap(runnableBlocks);
 const at = ({ page, line }: { page: string; line: number }) => `${page}:${line}`;
 
 describe("shell commands", () => {
-  it("are run by a suite, or marked with the reason why not", () => {
+  it("are run by a suite, or marked with a reason", () => {
     const isRun = new Set(RUN.map(at));
     const shell = BLOCKS.filter(({ language }) => language === "sh");
     expect(shell.length).toBeGreaterThan(30);
@@ -30,7 +30,7 @@ describe("shell commands", () => {
     expect(others.map(at)).toEqual([]);
   });
 
-  it("have a suite that exists and runs their place", () => {
+  it("have an existing suite that serves their place", () => {
     for (const { suite } of RUN_PAGES) expect(existsSync(`${ROOT}${suite}`), suite).toBe(true);
     for (const { words, ...block } of RUN) {
       const [place = ""] = words;
@@ -44,12 +44,12 @@ describe("shell commands", () => {
     }
   });
 
-  it("are marked with more than the word", () => {
+  it("have a reason of some length in their mark", () => {
     const marks = BLOCKS.flatMap(({ notRun }) => notRun ?? []);
     for (const mark of marks) expect(mark).toMatch(/^Not run by the tests( \w+)*: .{20}/);
   });
 
-  it("stand in a block, not in a sentence, if they have arguments for a cluster", () => {
+  it("are in a block, not in a sentence, if they have arguments for a cluster", () => {
     const guides = PAGES.filter((page) => !page.startsWith("docs/adr/"));
     const inline = guides.flatMap((page) =>
       [...withoutBlocks(page).matchAll(/`((?:kubectl|helm) [^`]*)`/g)].map(
@@ -60,7 +60,7 @@ describe("shell commands", () => {
     expect(inline.filter((line) => !known.has(line.replace(/^[^:]*: /, "")))).toEqual([]);
   });
 
-  it("name only targets of make and commands of l2tpctl that exist", () => {
+  it("use existing targets of make and commands of l2tpctl", () => {
     const text = PAGES.map(readPage).join("\n");
     const targets = [...text.matchAll(/`(?:[A-Z_]+=\S+ )?make ([a-z-]+)/g)].map(([, name]) => name);
     const makefile = readFileSync(`${ROOT}Makefile`, "utf8");
@@ -72,7 +72,7 @@ describe("shell commands", () => {
 });
 
 describe.each(PAGES)("%s", (page) => {
-  it("has links that lead somewhere", () => {
+  it("has links with existing targets", () => {
     const links = [...withoutBlocks(page).matchAll(/\]\(([^)\s]+)\)/g)].map(
       ([, link = ""]) => link,
     );
@@ -80,25 +80,25 @@ describe.each(PAGES)("%s", (page) => {
     expect(broken).toEqual([]);
   });
 
-  it("begins with what the reader gets", () => {
+  it('begins with "You get here"', () => {
     if (/^docs\/(adr|bench)\/|^README\.md$/.test(page)) return;
     expect(readPage(page)).toMatch(/^# [^\n]+\n\nYou get here: \S/);
   });
 
-  it("has none of the words that make a sentence hard to read", () => {
+  it("uses no words of the list", () => {
     if (/^docs\/adr\/|^docs\/api\.md$|^CONTRIBUTING\.md$/.test(page)) return;
     const words =
       /\b(whoever|anew|nobody|somebody|theirs|ours|the other end|let go|stands in for)\b/gi;
     expect(withoutBlocks(page).match(words) ?? []).toEqual([]);
   });
 
-  it("has examples that are valid", () => {
+  it("has valid examples", () => {
     const problems = blocksOf(page).flatMap((block) => objectsOf(block).flatMap(problemsOf(block)));
     expect(problems).toEqual([]);
   });
 });
 
-/** Objects of a YAML block, or of a shell block's here-documents. */
+/** The objects of a YAML block, or of a shell block's here-documents. */
 function objectsOf({ language, text }: { language: string; text: string }): unknown[] {
   const here = [...text.matchAll(/<<'?YAML'?\n([\s\S]*?)^ *YAML$/gm)].map(([, yaml = ""]) => yaml);
   const sources = language === "yaml" ? [text] : language === "sh" ? here : [];
@@ -110,7 +110,7 @@ function objectsOf({ language, text }: { language: string; text: string }): unkn
   );
 }
 
-/** Replacements for variables and commands of the shell. */
+/** Replaces variables and commands of the shell. */
 const withoutShell = (yaml: string): string =>
   yaml.replaceAll(/\$\(address "\$\w"\)/g, "192.0.2.1").replaceAll(/\$\w+/g, "name");
 
@@ -141,7 +141,7 @@ function leads(page: string, link: string): boolean {
   return headings.some((heading) => anchorOf(heading) === anchor);
 }
 
-describe("pages and code name the same", () => {
+describe("pages name all of the code's", () => {
   const source = execFileSync("git", ["ls-files", "*.ts"], { cwd: ROOT, encoding: "utf8" })
     .split("\n")
     .filter((file) => /^(operator|datapath|model)\//.test(file) && !/\.test\.ts$/.test(file))
@@ -180,10 +180,10 @@ describe("pages and code name the same", () => {
   });
 });
 
-/** Reasons that the code makes of parts. */
+/** Reasons that the code composes. */
 const MADE: ReadonlySet<string> = new Set(["NoKernelDatapath", "NoUserspaceDatapath"]);
 
-it("the systemd unit of docs/edge.md is whole", () => {
+it("the systemd unit of docs/edge.md has its required lines", () => {
   const [unit = ""] = pagesOf("test/kernel/documentation.test.ts")
     .flatMap(runnableBlocks)
     .flatMap(({ text }) => /<<'UNIT'\n([\s\S]*?)\nUNIT/.exec(text)?.[1] ?? []);

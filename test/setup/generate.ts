@@ -1,4 +1,4 @@
-/** `make generate`: writes all that is made from something else. */
+/** `make generate`: writes all generated files. */
 import { writeFileSync } from "node:fs";
 import { CNI_REFERENCE, generateCniReference } from "../../cni/reference.ts";
 import {

@@ -1,4 +1,4 @@
-/** Runs suites of vitest, names what cannot run here, and ends with what failed and one line of totals. */
+/** Runs suites of vitest, names suites that cannot run, and ends with the failures and a line of totals. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { relative } from "node:path";
@@ -22,8 +22,8 @@ interface Report {
 }
 
 /**
- * Files that run in one kernel, since an emulated machine takes minutes: their results depend little on its version. The
- * shares take about as long.
+ * Files that run in one kernel only, since an emulated machine is slow: their results depend little on the kernel's
+ * version. The kernels' shares take about equally long.
  */
 const IN_ONE_KERNEL: Readonly<Record<string, readonly string[]>> = {
   bookworm: [
@@ -38,7 +38,7 @@ const IN_ONE_KERNEL: Readonly<Record<string, readonly string[]>> = {
 
 const canRun = process.geteuid?.() === 0 && existsSync("/dev/net/tun");
 const total = { passed: 0, failed: 0, skipped: 0 };
-/** A line for each: where, what, and why. */
+/** One line for each failure. */
 const failures: string[] = [];
 mkdirSync(`${root}out`, { recursive: true });
 
@@ -58,7 +58,7 @@ function skip(suite: string, why: string): void {
   total.skipped++;
 }
 
-/** @param report where the machine-readable report goes */
+/** @param report the path of the machine-readable report */
 function vitest(suite: string, report: string): string[] {
   rmSync(report, { force: true });
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
@@ -76,15 +76,17 @@ function runHere(suite: string): void {
   count(report, status);
 }
 
-/** Side by side: an emulated machine has one processor. */
+/** Runs the machines in parallel: each has one processor. */
 async function runInVirtualMachines(): Promise<void> {
   const ready = KERNELS.filter((release) => {
     const isReady = setUpVm(release);
-    if (!isReady) skip(`kernel of ${release}`, "its virtual machine cannot be set up here");
+    if (!isReady) skip(`kernel of ${release}`, "its virtual machine cannot be set up");
     return isReady;
   });
   if (ready.length === 0) return;
-  console.log(`\nSuite kernel, in the kernels of ${ready.join(" and ")}: some minutes, emulated`);
+  console.log(
+    `\nSuite kernel, in the emulated kernels of ${ready.join(" and ")}: this takes minutes`,
+  );
   await Promise.all(ready.map(runInVirtualMachine));
 }
 
@@ -99,7 +101,7 @@ async function runInVirtualMachine(release: string): Promise<void> {
   count(report, status);
 }
 
-/** A failure that no test has is one all the same: of a file, of the run, or of the virtual machine. */
+/** Counts also failures outside of tests: of a file, of the run, or of the virtual machine. */
 function count(path: string, status: number | null): void {
   const before = failures.length;
   if (!existsSync(path)) return failed(path, `no report; exit status ${status}`);

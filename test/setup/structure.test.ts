@@ -12,12 +12,12 @@ const TABLE = `
 | \`model/kinds/\` | kinds | \`model\`, \`net\` |
 `;
 
-it("reads an import of types as an import", () => {
+it("treats type imports as imports", () => {
   const text = 'import type { A } from "../net/ip.ts";\nconst b = await import("./b.ts");\n';
   expect(importsOf("model/a.ts", text)).toEqual(["net/ip.ts", "model/b.ts"]);
 });
 
-it("allows what the table allows, by the longest folder", () => {
+it("applies the table's row of the longest folder", () => {
   const arrows = readArrows(TABLE);
   const right = graph({
     "model/a.ts": ["net/ip.ts", "model/b.ts"],
@@ -31,7 +31,7 @@ it("allows what the table allows, by the longest folder", () => {
   ]);
 });
 
-it("finds circles of any length", () => {
+it("finds cycles of any length", () => {
   expect(cycles(graph({ a: ["b"], b: ["c"], c: [] }))).toEqual([]);
   expect(cycles(graph({ a: ["b"], b: ["c"], c: ["a"], d: ["a"] }))).toEqual([["a", "b", "c"]]);
 });

@@ -1,6 +1,6 @@
 /**
- * Checks the structure of the source: CONTRIBUTING's table says which folder may import which, and no files and no
- * folders import each other in a circle, types included. Prints how many files know of one idea; fails above a target.
+ * Checks the structure of the source: imports follow CONTRIBUTING's table, and neither files nor folders import each
+ * other in a cycle, types included. Prints how many files know of one idea; fails above a target.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -11,14 +11,14 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 export type Graph = ReadonlyMap<string, ReadonlySet<string>>;
 
-/** Which folders each folder may import besides itself, by CONTRIBUTING's table. */
+/** The folders that each folder may import besides itself, by CONTRIBUTING's table. */
 export type Arrows = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** One idea, and the files that may know of it. */
 interface Count {
   readonly idea: string;
   readonly pattern: RegExp;
-  /** Files that the count leaves out. */
+  /** Files that are not counted. */
   readonly home: RegExp;
   readonly target: number;
 }
@@ -72,8 +72,8 @@ function main(): void {
     if (found.length > target) problems.push(`${idea}: ${found.join(", ")}`);
   };
   const circles = (of: Graph) => cycles(of).map((circle) => circle.join(" "));
-  count("circles of folders", circles(folderGraph(graph)), 0);
-  count("circles of files", circles(graph), 0);
+  count("cycles of folders", circles(folderGraph(graph)), 0);
+  count("cycles of files", circles(graph), 0);
   count("names that several files export", doubleExports(files), 0);
   for (const { idea, pattern, home, target } of COUNTS) {
     const knowing = files.filter(
@@ -85,8 +85,8 @@ function main(): void {
   process.exitCode = problems.length === 0 ? 0 : 1;
 }
 
-/** The product's own files: no tests, no support of tests. */
-function sourceFiles(): string[] {
+/** The product's files: no tests, no support of tests. */
+export function sourceFiles(): string[] {
   const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
     cwd: ROOT,
     encoding: "utf8",
@@ -111,7 +111,7 @@ export function importsOf(file: string, text: string): string[] {
   return Array.from(specifiers, ([, path = ""]) => normalize(join(dirname(file), path)));
 }
 
-/** Names with several meanings: of declarations, not of what a folder's index passes on. */
+/** Names that several files declare and export; re-exports do not count. */
 function doubleExports(files: readonly string[]): string[] {
   const homes = new Map<string, Set<string>>();
   const declared = /^export (?:abstract )?(?:class|function|const|interface|type|enum) (\w+)/gm;
@@ -136,7 +136,7 @@ function folderGraph(files: Graph): Graph {
   return folders;
 }
 
-/** Rows such as "| `rpc/` | what it is | `net`, `files` |". */
+/** Reads rows such as "| `rpc/` | what it is | `net`, `files` |". */
 export function readArrows(contributing: string): Arrows {
   const rows = contributing.matchAll(/^\| (`[^|]+\/`[^|]*) \|[^|]*\| ([^|]*) \|$/gm);
   const names = (cell: string) => Array.from(cell.matchAll(/`([^`]+)`/g), ([, name = ""]) => name);
@@ -148,7 +148,7 @@ export function readArrows(contributing: string): Arrows {
   return arrows;
 }
 
-/** The row that a file belongs to: the longest folder that has it. */
+/** The row of a file: the longest folder that contains it. */
 function rowOf(file: string, arrows: Arrows): string | undefined {
   const rows = [...arrows.keys()].filter((folder) => file.startsWith(`${folder}/`));
   return rows.sort((a, b) => b.length - a.length)[0];

@@ -1,12 +1,12 @@
 /**
- * `node test/soak/control.ts [COUNT [FIRST]]`: random courses of the control connection, on all processors; exit
- * status 1 where one ends badly. Each is a seed, to be had again by itself.
+ * `node test/soak/control.ts [COUNT [FIRST]]`: random courses of the control connection, on all processors. Exit
+ * status 1 if one fails. Each course is a seed, by which it can be repeated.
  */
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { course } from "../../l2tp/control/testing/chaos.ts";
 
-/** What a thread tells after each part. */
+/** A thread's message after each part. */
 interface Told {
   readonly ended: number;
   readonly failures: readonly string[];
@@ -60,7 +60,7 @@ async function runAll(count: number, first: number): Promise<void> {
         }),
     ),
   );
-  console.log(`${ended - failed} ended well, ${failed + count - ended} badly`);
+  console.log(`${ended - failed} courses passed, ${failed + count - ended} failed`);
   process.exitCode = failed === 0 && ended === count ? 0 : 1;
 }
 

@@ -1,7 +1,7 @@
 /**
- * `node test/soak/flood.ts [MINUTES]`: ten minutes of control messages in the peer's name on each
- * kind of wire. The connection stays, a peer that comes back is there as soon as ever, and the
- * process has given back what it took a minute after. Exit status 1 where it is not so. Needs root.
+ * `node test/soak/flood.ts [MINUTES]`: ten minutes of control messages with the peer's address over each
+ * encapsulation and IP version. The connection must stay up, a peer must reconnect as fast as without a
+ * flood, and a minute later the process must have freed its memory. Exit status 1 otherwise. Requires root.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { residentMebibytes } from "../bench/processes.ts";
@@ -16,7 +16,7 @@ import {
 } from "../harness/managed-pair.ts";
 import { ping } from "../harness/net.ts";
 
-/** A busy machine does not make a peer look dead. */
+/** Long timeouts, so that a busy machine does not make the peer look dead. */
 const CONTROL = {
   ...{ secrets: ["733363726574"], helloMs: 2000, deadAfterMs: 10_000 },
   ...DEFAULT_PAUSES,
@@ -26,7 +26,7 @@ const LOOK_MS = 1000;
 const TURNS = 5;
 const MOST = { comeBack: 3, memory: 1.1 };
 
-/** @returns what was not as it must be */
+/** @returns the faults */
 async function soak(wire: Wire, minutes: number): Promise<string[]> {
   const faults: string[] = [];
   const pair = await ManagedPair.create(wire, CONTROL);
@@ -50,13 +50,13 @@ async function soak(wire: Wire, minutes: number): Promise<string[]> {
       const crosses = await ping(pair.net.a.name, "10.1.0.2", { count: 3, args: ["-W", "10"] });
       if (!crosses) faults.push("frames were lost");
       if (now.localConnectionId === connectionId && now.state === "established") continue;
-      faults.push(`the connection was lost; now it is ${now.state}`);
+      faults.push(`the connection was lost; its state is ${now.state}`);
       break;
     }
     const { dropped, unauthenticated } = await controlOf(pair.a);
     const flooded = await comeBacks();
     await end();
-    // The machine may have become busier, or less so, since the flood began.
+    // The load of the machine may have changed since the flood started.
     const usual = [...timesBefore, ...(await comeBacks())];
     await pause(MINUTE_MS);
     const memoryAfter = await memory();
@@ -65,10 +65,10 @@ async function soak(wire: Wire, minutes: number): Promise<string[]> {
       memory: memoryAfter / memoryBefore,
     };
     if (ratios.comeBack > MOST.comeBack)
-      faults.push(`a peer took ${ratios.comeBack} times as long`);
+      faults.push(`a peer took ${ratios.comeBack} times as long to reconnect`);
     if (ratios.memory > MOST.memory) faults.push(`${ratios.memory} times the memory`);
     console.log(
-      `${dropped} messages dropped, ${unauthenticated} not signed; a peer comes back in`,
+      `${dropped} messages dropped, ${unauthenticated} not signed; a peer reconnects in`,
       `${ratios.comeBack.toFixed(2)} times the usual time; memory a minute after:`,
       `${ratios.memory.toFixed(2)} times what it was (${memoryBefore.toFixed(1)} MiB)`,
     );

@@ -1,8 +1,8 @@
 /**
- * `node test/soak/sessions.ts [MINUTES]`: sessions of a static and of a managed tunnel are created,
- * attached to pods, detached and deleted by manifests, as fast as two nodes take them. The exit
- * status is 1 when an agent or a datapath process, at the end, has more than a tenth more memory
- * than after ten minutes (of a shorter run: half-way), or more open files.
+ * `node test/soak/sessions.ts [MINUTES]`: creates, attaches, detaches and deletes sessions of a static and
+ * of a managed tunnel, as fast as two nodes process them. The exit status is 1 if at the end an agent or a
+ * datapath process has a tenth more memory than after ten minutes (half-way in a shorter run), or more
+ * open files.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { median } from "../bench/report.ts";
@@ -15,14 +15,14 @@ import { until } from "../harness/wait.ts";
 const MINUTE_MS = 60_000;
 const [minutes = 120] = process.argv.slice(2).map(Number);
 const settledMinutes = Math.min(10, minutes / 2);
-/** A figure is the median of the samples of so long: garbage comes and goes. */
+/** The time over which figures are medians, since garbage collection makes memory vary. */
 const windowMinutes = settledMinutes / 4;
 const MOST_GROWTH = 1.1;
 
-/** On the static tunnel, in each cycle: half of the names are new, half come again and again. */
+/** Sessions of the static tunnel in each cycle: half of the names are new, half repeat. */
 const STATIC = 8;
 const MANAGED = 2;
-/** Ids come again as well, though not soon. */
+/** IDs repeat, too, after many cycles. */
 const IDS = 60_000;
 
 interface Sample {
@@ -63,7 +63,7 @@ async function soak(): Promise<boolean> {
   return judge(samples);
 }
 
-/** Mebibytes of its own: pages of files come and go with what else the machine does. */
+/** Private memory in mebibytes: file pages depend on other activity of the machine. */
 function memoryOf(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   const kibibytes = [...status.matchAll(/^(?:RssAnon|VmSwap):\s+(\d+) kB$/gm)].map(([, size]) =>
@@ -81,7 +81,7 @@ function describe({ mebibytes, files }: Pick<Sample, "mebibytes" | "files">): st
   ).join("; ");
 }
 
-/** Sessions that come and go, with a pod that does on either side. */
+/** Creates and deletes sessions, with a pod at each end. */
 async function takeTurn(cycle: number): Promise<void> {
   const names = Array.from({ length: STATIC }, (_, index) =>
     index % 2 === 0 ? `again-${index}` : `once-${cycle}-${index}`,
@@ -99,15 +99,15 @@ async function takeTurn(cycle: number): Promise<void> {
     for (const [index, object] of [...statics, ...calls].entries()) {
       agent.write(`${cycle}-${index}.yaml`, [object]);
     }
-    // A manifest with a fault is told and forgotten, too.
+    // An invalid manifest is rejected and deleted, too.
     agent.write(`${cycle}-fault.yaml`, `kind: L2tpSession\nmetadata: {name: fault-${cycle}}\n`);
   }
   for (const [index, agent] of agents.entries()) {
-    await until("the sessions are there", () => hasAll(agent, keys));
+    await until("the sessions are known", () => hasAll(agent, keys));
     await eachSession(keys, (session, number) => attach(agent, pods[index] ?? "", session, number));
   }
   for (const agent of agents) {
-    await until("the calls are established", () => isEstablished(agent, managed.length));
+    await until("the sessions are established", () => isEstablished(agent, managed.length));
   }
   for (const [index, agent] of agents.entries()) {
     await eachSession(keys, (_, number) => detach(agent, pods[index] ?? "", number));
@@ -115,7 +115,7 @@ async function takeTurn(cycle: number): Promise<void> {
     agent.remove(`${cycle}-fault.yaml`);
   }
   for (const agent of agents) {
-    await until("the sessions are gone", async () => (await sessionsOf(agent)).length === 0);
+    await until("the sessions are deleted", async () => (await sessionsOf(agent)).length === 0);
   }
   for (const pod of pods) await net.removePod(pod);
 }
@@ -155,7 +155,7 @@ function attach(agent: TestAgent, netns: string, session: string, number: number
 const detach = (agent: TestAgent, netns: string, number: number) =>
   agent.ask({ op: "detach", ...callOf(netns, number), netns });
 
-/** Compares the end with the time after which the processes have all that they need. */
+/** Compares the end with the figures after the processes have warmed up. */
 function judge(samples: readonly Sample[]): boolean {
   const settled = summary(samples, settledMinutes);
   const end = summary(samples, samples.at(-1)?.minutes ?? 0);
@@ -175,7 +175,7 @@ function judge(samples: readonly Sample[]): boolean {
   return faults.length === 0;
 }
 
-/** Medians of the time before. */
+/** Medians over the window before `until`. */
 function summary(samples: readonly Sample[], until: number) {
   const window = samples.filter(({ minutes: at }) => at <= until && at > until - windowMinutes);
   const of = (read: (sample: Sample) => readonly number[]) =>

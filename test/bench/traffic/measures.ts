@@ -1,4 +1,4 @@
-/** One measurement of one side. */
+/** Measurements of one side. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { inside, ip, nameOf, type TestNet } from "../../harness/net.ts";
@@ -20,20 +20,20 @@ async function iperf({ from, address }: Side, ...args: string[]): Promise<Iperf>
   return JSON.parse(await run(inside(from, "iperf3", "-c", address, "-J", ...args))) as Iperf;
 }
 
-/** Gbit/s. */
+/** TCP throughput in Gbit/s. */
 export async function tcp(side: Side, flows: number): Promise<number> {
   const { end } = await iperf(side, "-t", String(SECONDS), "-P", String(flows));
   return end.sum_received.bits_per_second / 1e9;
 }
 
-/** Seconds of the whole machine's processors for a gigabyte of one flow: sender, wire and receiver. */
+/** Processor seconds of the whole machine for a gigabyte of one flow: sender, wire and receiver. */
 export async function processorsPerGigabyte(side: Side): Promise<number> {
   const before = busySeconds();
   const { end } = await iperf(side, "-t", String(SECONDS));
   return (busySeconds() - before) / (end.sum_received.bytes / 1e9);
 }
 
-/** user, nice, system, irq and softirq of /proc/stat, in ticks of 10 ms. */
+/** Reads user, nice, system, irq and softirq of /proc/stat, in ticks of 10 ms. */
 function busySeconds(): number {
   const [, user, nice, system, , , irq, softirq] = readFileSync("/proc/stat", "utf8").split(/\s+/);
   return [user, nice, system, irq, softirq].reduce((sum, ticks) => sum + Number(ticks), 0) / 100;
@@ -44,7 +44,7 @@ const LEAST_MBITS = 50;
 const MOST_MBITS = 12_800;
 const STEPS = 7;
 const MAX_LOST_PERCENT = 0.1;
-/** As far as the machine allows; iperf3 does not run with less than it asks for. */
+/** The machine's limit: iperf3 fails if it gets less than requested. */
 const SOCKET_BUFFER = String(
   Math.min(
     2 << 20,
@@ -55,8 +55,8 @@ const SOCKET_BUFFER = String(
 );
 
 /**
- * Thousands of datagrams a second that arrive, all but one in a thousand: the highest rate found by halving. iperf3
- * has large buffers, lest its own pauses be what loses.
+ * The highest rate with less than one datagram in a thousand lost, in thousands a second, by bisection. iperf3 has
+ * large buffers, so that its own pauses lose nothing.
  */
 export async function losslessDatagrams(side: Side): Promise<number> {
   let [low, high] = [LEAST_MBITS, MOST_MBITS];
@@ -75,7 +75,7 @@ export async function losslessDatagrams(side: Side): Promise<number> {
       SOCKET_BUFFER,
     ];
     const { end } = await iperf(side, ...args);
-    // A sender that cannot send so much proves nothing about more.
+    // If the sender does not reach the rate, higher rates cannot be tested.
     if (end.sum.lost_percent <= MAX_LOST_PERCENT) {
       best = Math.max(best, end.sum.bits_per_second);
       low = rate;
@@ -89,7 +89,7 @@ export interface Trips {
   readonly p99: number;
 }
 
-/** Milliseconds. */
+/** Round-trip times in milliseconds. */
 export async function roundTrips({ from, address }: Side, count = 1000): Promise<Trips> {
   const out = await run(inside(from, "ping", "-c", String(count), "-i", "0.002", address));
   const times = [...out.matchAll(/time=([\d.]+)/g)].map(([, time]) => Number(time));
@@ -98,7 +98,7 @@ export async function roundTrips({ from, address }: Side, count = 1000): Promise
   return { p50: at(0.5), p99: at(0.99) };
 }
 
-/** The same while a TCP flow goes the same way. */
+/** Round-trip times in milliseconds during a TCP flow in the same direction. */
 export async function roundTripsUnderLoad(side: Side): Promise<Trips> {
   const background = new Background();
   background.start(inside(side.from, "iperf3", "-c", side.address, "-t", "60"));
@@ -107,16 +107,16 @@ export async function roundTripsUnderLoad(side: Side): Promise<Trips> {
     return await roundTrips(side, 500);
   } finally {
     await background.stopAll();
-    // Its server is busy until it has noticed.
+    // The server is busy until it detects the end of the flow.
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
 }
 
-/** Frames per second that reach the devices of the second host, while the first floods its sessions. */
+/** Frames per second that arrive at the second host's devices during a flood from the first. */
 export async function smallFrames(net: TestNet, flooded: Flooded): Promise<number> {
   const { namespace, device, port, sessionId, sessions = 1 } = flooded;
   const header = `00030000${sessionId.toString(16).padStart(8, "0")}`;
-  // Nobody's address, so that neither stack has work with it.
+  // An unknown MAC address, so that neither stack processes the frames.
   const frame = `02000000000102000000000288b5${"00".repeat(FRAME_BYTES - 14)}`;
   const ends = [net.a.ipv4, String(FLOOD_PORT), net.b.ipv4, String(port)];
   const before = await receivedBy(namespace, device);
@@ -125,7 +125,7 @@ export async function smallFrames(net: TestNet, flooded: Flooded): Promise<numbe
   return ((await receivedBy(namespace, device)) - before) / SECONDS;
 }
 
-/** @param device its name; or the beginning of the names of several */
+/** @param device a name, or the prefix of several names */
 async function receivedBy(namespace: string, device: string): Promise<number> {
   const json = await ip(nameOf(namespace), "-j", "-s", "link", "show");
   const links = JSON.parse(json) as { ifname: string; stats64: { rx: { packets: number } } }[];

@@ -1,4 +1,4 @@
-/** Many sessions that carry traffic, beside one. */
+/** Compares many sessions with traffic to one. */
 import { TestAgent } from "../../harness/agent.ts";
 import type { TestNet } from "../../harness/net.ts";
 import { sessionObject, tunnelObject } from "../../harness/objects.ts";
@@ -12,7 +12,7 @@ import { alternate } from "./turns.ts";
 const MANY = 1000;
 const PORT = 5000;
 
-/** The flood's bursts go to one session, or in turn to a thousand of the same tunnel. */
+/** Sends the flood's bursts to one session, or in turn to a thousand of the same tunnel. */
 export async function benchSessions(net: TestNet, report: Report): Promise<void> {
   const agent = new TestAgent(net.b);
   try {
@@ -30,7 +30,7 @@ export async function benchSessions(net: TestNet, report: Report): Promise<void>
         }),
       ),
     ]);
-    await until("the sessions are there", () => agent.session(`shop/s${MANY - 1}`));
+    await until("the sessions are known", () => agent.session(`shop/s${MANY - 1}`));
     const namespace = await net.addPod("many");
     const keys = Array.from({ length: MANY }, (_, index) => `shop/s${index}`);
     await attachAll(agent, namespace, keys);

@@ -1,4 +1,4 @@
-/** What is measured side by side: layer-2 tunnels between the same two hosts, each set up as its users do. */
+/** The sides of a comparison: layer-2 tunnels between the same two hosts, each set up as its users do. */
 import type { TestAgent } from "../../harness/agent.ts";
 import { cni } from "../../harness/cni.ts";
 import { inside, ip, nameOf, ping, type TestNet } from "../../harness/net.ts";
@@ -8,25 +8,25 @@ import type { Background } from "../../harness/run.ts";
 import { run } from "../../harness/run.ts";
 import { until } from "../../harness/wait.ts";
 
-/** Where traffic starts, and where to. */
+/** The ends of the traffic. */
 export interface Side {
   readonly name: string;
   readonly from: string;
   readonly to: string;
   readonly address: string;
-  /** The programs that move the frames, where it is known. */
+  /** Process IDs of the forwarding programs, if any. */
   readonly processes?: readonly number[];
-  /** What hears the flood of small frames, where there is something. */
+  /** The receiver of the flood of small frames, if any. */
   readonly flooded?: Flooded;
 }
 
-/** A session without sublayer and cookie; or several. */
+/** One or several sessions without sublayer and cookie. */
 export interface Flooded {
   readonly namespace: string;
-  /** With several, what their names begin with. */
+  /** The device's name; for several sessions, the prefix of the names. */
   readonly device: string;
   readonly port: number;
-  /** The first one's; the others follow. */
+  /** The first session's ID; those of the others are consecutive. */
   readonly sessionId: number;
   readonly sessions?: number;
 }
@@ -34,11 +34,11 @@ export interface Flooded {
 export interface Place {
   readonly net: TestNet;
   readonly background: Background;
-  /** Of all devices: what the least of the tunnels carries. */
+  /** The MTU of all devices: the smallest MTU of the tunnels. */
   readonly mtu: number;
 }
 
-/** The flood's own port: those of the datapaths are in use. */
+/** A port for the flood only: the datapaths use other ports. */
 export const FLOOD_PORT = 7000;
 const QEMU_PORT = 6000;
 
@@ -50,12 +50,12 @@ const pairs = ({ a, b }: Pick<TestNet, "a" | "b">) =>
 
 type Encapsulation = "UDP" | "IP";
 
-/** The ways in which ours carries frames. */
+/** The variants of l2tp-cni. */
 const OURS = {
   UDP: { id: 1, port: 5000, spec: {}, session: {} },
   IP: { id: 3, port: null, spec: { encapsulation: "IP" }, session: {} },
   "fast path": { id: 4, port: 5100, spec: { udpChecksum: false, fastPath: true }, session: {} },
-  // The same as UDP, but for the tag.
+  // Like UDP, with a VLAN tag.
   EthernetVLAN: {
     ...{ id: 5, port: 5200, spec: {} },
     session: { pseudowireType: "EthernetVLAN", vlan: { id: 100, peerId: 100 } },
@@ -84,7 +84,7 @@ export async function startOurs(
         ...session,
       }),
     ]);
-    await until("the session is there", () => agent.session(`shop/${name}`));
+    await until("the session is known", () => agent.session(`shop/${name}`));
     const pod = await net.addPod(`${name}${index}`);
     pods.push(pod);
     await attach(agent, pod, `shop/${name}`, [`10.${id}.0.${index + 1}/24`]);
@@ -96,7 +96,7 @@ export async function startOurs(
   return { ...side, processes, flooded: await hearFlood(net, agents[1], OURS.UDP.port + 1) };
 }
 
-/** A tunnel whose other end is the flood. */
+/** Creates a tunnel whose peer is the flood. */
 export async function hearFlood(net: TestNet, agent: TestAgent, port: number): Promise<Flooded> {
   const pod = await net.addPod(`flooded${port}`);
   const sessionId = 8;
@@ -111,7 +111,7 @@ export async function hearFlood(net: TestNet, agent: TestAgent, port: number): P
       l2SpecificSublayer: "None",
     }),
   ]);
-  await until("the flood's session is there", () => agent.session("shop/flood"));
+  await until("the flood's session is known", () => agent.session("shop/flood"));
   await attach(agent, pod, "shop/flood", []);
   return { namespace: pod, device: "net1", port, sessionId };
 }
@@ -143,7 +143,7 @@ export async function startQemus(
   return { ...side, processes, flooded };
 }
 
-/** Every raw socket of an address gets a copy of all that comes for it: QEMU's and ours must not share one. */
+/** Each raw socket receives all packets of its address: QEMU and l2tp-cni must use different addresses. */
 async function withOtherAddresses({ a, b }: TestNet): Promise<Pick<TestNet, "a" | "b">> {
   const others = [a, b].map((host, index) => ({ ...host, ipv4: `192.0.2.${index + 11}` }));
   for (const { name, device, ipv4 } of others) {
@@ -154,7 +154,7 @@ async function withOtherAddresses({ a, b }: TestNet): Promise<Pick<TestNet, "a" 
   return { a: one, b: two };
 }
 
-/** The kernel's own, with all that it can leave to the wire. */
+/** The kernel's VXLAN, with all offloads. */
 export async function startVxlan({ net, mtu }: Place): Promise<Side> {
   for (const [local, remote] of pairs(net)) {
     const ends = ["remote", remote.ipv4, "local", local.ipv4, "dstport", "4789"];
@@ -173,13 +173,13 @@ export async function startFastd({ net, background, mtu }: Place): Promise<Side>
       "mode tap;",
       `mtu ${mtu};`,
       'method "null@l2tp";',
-      // The kernel's L2TP would be no user-space program.
+      // With the kernel's L2TP, fastd would not forward in user space.
       "offload l2tp no;",
       `bind ${local.ipv4}:8100;`,
       `secret "${mine.secret}";`,
       `peer "other" { remote ${remote.ipv4}:8100; key "${theirs.public}"; }`,
     ].join(" ");
-    // One process: of a pipe, the shell alone would be stopped.
+    // `exec`, so that the process that is stopped is fastd, not a shell.
     const command = ["sh", "-c", `exec fastd --config - <<'END'\n${config}\nEND`];
     background.start(inside(local.name, ...command));
     await until("fastd has its device", () => ip(local.name, "link", "show", "fd"));
@@ -218,7 +218,7 @@ async function address(
   return { name, from: a.name, to: b.name, address: `10.${subnet}.0.2` };
 }
 
-/** Waits until frames cross, and something listens. */
+/** Starts iperf3, and waits until frames cross and iperf3 listens. */
 export async function ready({ from, to, address: at }: Side, background: Background) {
   background.start(inside(to, "iperf3", "-s"));
   await until("frames cross", () => ping(from, at));

@@ -1,4 +1,4 @@
-/** Our datapath beside other layer-2 tunnels, on one wire. */
+/** Compares the userspace datapath with other layer-2 tunnels, on one wire. */
 import { TestAgent } from "../../harness/agent.ts";
 import { TestNet } from "../../harness/net.ts";
 import { Background } from "../../harness/run.ts";
@@ -28,7 +28,7 @@ import {
 import { alternate } from "./turns.ts";
 import { benchTypes } from "./types.ts";
 
-/** What the least of the tunnels leaves of the wire's. */
+/** The largest overhead of the tunnels. */
 const OVERHEAD_BYTES = 100;
 const JUMBO_BYTES = 9000;
 
@@ -58,13 +58,13 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
     const fast = await startOurs(place, agents, "fast path");
     const vlan = await startOurs(place, agents, "EthernetVLAN");
     const vxlan = await startVxlan(place);
-    // In the kernel, and without UDP checksums, as the fast path.
+    // VXLAN works in the kernel without UDP checksums, as the fast path.
     const rivals: Rival[] = [
       { side: vxlan, bound: {}, fastBound: { least: 0.6 } },
       { side: await startFastd(place), bound: isJumbo ? {} : { least: 8 } },
       { side: await startOpenVpn(place), bound: isJumbo ? {} : { least: 8 } },
     ];
-    // Its buffers are of 2 KiB.
+    // Its buffers have 2 KiB.
     const qemus = isJumbo
       ? null
       : { udp: await startQemus(place, "UDP"), ip: await startQemus(place, "IP") };
@@ -96,7 +96,7 @@ async function compare(net: TestNet, wire: number, report: Report): Promise<void
   }
 }
 
-/** A pseudowire type beside Ethernet, with the same MTU in both. */
+/** Compares a pseudowire type with Ethernet, with the same MTU for both. */
 async function pseudowireTypes(side: Side, ethernet: Side, report: Report): Promise<void> {
   for (const flows of [1, 8]) {
     const results = await alternate([side, ethernet], (each) => tcp(each, flows));
@@ -105,7 +105,7 @@ async function pseudowireTypes(side: Side, ethernet: Side, report: Report): Prom
   }
 }
 
-/** By the process, and past it. */
+/** l2tp-cni by the process, and by the fast path. */
 interface Ours {
   readonly ours: Side;
   readonly fast: Side;
@@ -114,7 +114,7 @@ interface Ours {
 interface Rival {
   readonly side: Side;
   readonly bound: Bound;
-  /** Of the fast path; left out: the same. */
+  /** The bound of the fast path; default: the same. */
   readonly fastBound?: Bound;
 }
 
@@ -177,7 +177,7 @@ async function frames(
   }
 }
 
-/** What they take, with all the traffic behind them. */
+/** Compares memory and idle processor time, after all traffic. */
 async function footprint(ours: Side, qemu: Side, report: Report): Promise<void> {
   const [memory, theirs] = [ours, qemu].map(({ processes = [] }) =>
     residentMebibytes(processes),

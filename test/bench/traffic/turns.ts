@@ -1,7 +1,7 @@
-/** BENCH_RUNS=1 for a first look. */
+/** Set BENCH_RUNS=1 for a quick run. */
 const RUNS = Number(process.env.BENCH_RUNS ?? 5);
 
-/** In turns, so that the machine's moods meet all; and not always in the same order. */
+/** Measures the sides in turns and in changing order, so that changes of the machine's speed affect all. */
 export async function alternate<S, T>(
   sides: readonly S[],
   measure: (side: S) => Promise<T>,

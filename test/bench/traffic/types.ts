@@ -1,4 +1,4 @@
-/** Pseudowire types beside Ethernet, over one wire and by the same processes. */
+/** Compares pseudowire types with Ethernet, over one wire and by the same processes. */
 import { TestAgent } from "../../harness/agent.ts";
 import type { TestNet } from "../../harness/net.ts";
 import { Background } from "../../harness/run.ts";

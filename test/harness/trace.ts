@@ -40,9 +40,9 @@ export class TestTrace {
     );
   }
 
-  /** Waits until the datapath has counted so many in the seconds that it has printed. */
+  /** Waits until the printed counters of the datapath add up to `expected`. */
   async counts(counter: string, expected: number): Promise<void> {
-    const pattern = new RegExp(`has counted .*\\b${counter} (\\d+)`, "g");
+    const pattern = new RegExp(`datapath counters .*\\b${counter} (\\d+)`, "g");
     const counted = () =>
       Array.from(this.output.matchAll(pattern), ([, number]) => Number(number)).reduce(
         (sum, number) => sum + number,

@@ -146,5 +146,5 @@ it("control messages of a tunnel whose frames are the kernel's show, and end wit
   expect(traced.output).not.toMatch(/MISMATCH|(Cookie|Nonce)[^\n]* [0-9a-f]{8}/);
   a.remove("all.yaml");
   expect(await traced.ended()).toBe(0);
-  await traced.prints(/The trace has ended: no L2tpTunnel branch on node /);
+  await traced.prints(/Trace ended: no L2tpTunnel branch on node /);
 });

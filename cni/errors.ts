@@ -1,4 +1,4 @@
-/** Errors as the CNI specification has them: a code, a message, details. */
+/** Errors of the CNI specification: code, message and details. */
 
 export const CniCode = {
   IncompatibleVersion: 1,
@@ -11,7 +11,7 @@ export const CniCode = {
   InvalidNetns: 8,
   TryAgainLater: 11,
   NotAvailable: 50,
-  /** From here on: this plugin's own. */
+  // Codes of this plugin (the specification reserves 0 to 99).
   UnknownSession: 100,
   SessionBusy: 101,
   InterfaceExists: 102,

@@ -86,7 +86,7 @@ function withdrawnInput(
   const failure = failures.get(`${isTunnel ? "tunnel" : "session"} ${key}`);
   const stays = isTunnel ? spared.tunnels(key) : spared.sessions(key);
   const message = failure?.message ?? "Something that cannot be read may need it.";
-  const reason = failure === undefined ? "Spared" : "Failed";
+  const reason = failure === undefined ? "Retained" : "Failed";
   const stillThere: UndatedCondition = { ...verdict, reason, message };
   const conditions = [failure === undefined && !stays ? verdict : stillThere];
   return { kind, key, spec: null, generation, status: { conditions } };

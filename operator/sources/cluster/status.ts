@@ -9,11 +9,11 @@ import {
   type L2tpObject,
   pathOf,
 } from "../../api/types.ts";
-import { Applied } from "../../kube/applied.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
 import type { EventRecorder } from "../../kube/events.ts";
 import { LogLimiter } from "../../kube/log-limiter.ts";
+import { PendingApplies } from "../../kube/pending-applies.ts";
 import { WorkQueue } from "../../kube/work-queue.ts";
 import type { UndatedCondition } from "../../resolve/status.ts";
 import type { Kind, StatusInput, StatusSink } from "../source.ts";
@@ -31,8 +31,11 @@ export interface ClusterStatusOptions {
 const MANAGER = "l2tp-agent";
 const CONCURRENCY = 8;
 const MAX_PER_SECOND = 100;
-/** Conditions that come and go by others' doing: an Event tells when they go, and when they are back. */
-const OF_PEERS: ReadonlySet<string> = new Set(["Alive", "Redundant"]);
+/** Conditions that depend on peers, with the reason of the Event when they become True again. */
+const RECOVERY_REASONS: ReadonlyMap<string, string> = new Map([
+  ["Alive", "PeerRecovered"],
+  ["Redundant", "RedundancyRestored"],
+]);
 /** The controller says these. */
 const CONTROLLERS = new Set([
   "nodeName",
@@ -54,8 +57,8 @@ export class ClusterStatus implements StatusSink {
   /** By "kind key": what the status is to say. */
   #wanted = new Map<string, Wanted>();
   readonly #logLimiter = new LogLimiter();
-  readonly #applied = new Applied();
-  /** Of the conditions of OF_PEERS, those of which an Event has told that they are gone: "uid type". */
+  readonly #applied = new PendingApplies();
+  /** Conditions of RECOVERY_REASONS that an Event has reported as not True: "uid type". */
   readonly #down = new Set<string>();
 
   constructor(options: ClusterStatusOptions) {
@@ -100,7 +103,9 @@ export class ClusterStatus implements StatusSink {
   check(kind: Kind, key: string, gone: L2tpObject | undefined): void {
     if (gone !== undefined) {
       this.#applied.forget("status", gone.metadata);
-      for (const type of OF_PEERS) this.#down.delete(`${gone.metadata.uid} ${type}`);
+      for (const type of RECOVERY_REASONS.keys()) {
+        this.#down.delete(`${gone.metadata.uid} ${type}`);
+      }
     }
     const id = `${kind} ${key}`;
     if (this.#wanted.has(id) && !this.#isSaid(id)) this.queue.addAfter(id, 1000);
@@ -132,7 +137,7 @@ export class ClusterStatus implements StatusSink {
     if (wanted === undefined) return true;
     const object = this.#options.find(wanted.kind, wanted.key);
     if (object === undefined) return true;
-    if (this.#applied.isUnderWay("status", object.metadata, wanted.status)) return true;
+    if (this.#applied.isPending("status", object.metadata, wanted.status)) return true;
     const said = (object.status ?? {}) as Readonly<Record<string, unknown>>;
     const fields = Object.entries(wanted.status).filter(([name]) => name !== "conditions");
     if (!fields.every(([name, value]) => sameData(value, said[name] ?? null))) return false;
@@ -159,7 +164,7 @@ export class ClusterStatus implements StatusSink {
     if (object.metadata.deletionTimestamp !== undefined) return;
     for (const condition of status.conditions) {
       if (condition.type === "Programmed") this.#tellProgrammed(object, condition);
-      else if (OF_PEERS.has(condition.type)) this.#tellOfPeer(object, condition);
+      else if (RECOVERY_REASONS.has(condition.type)) this.#tellOfPeer(object, condition);
     }
   }
 
@@ -175,7 +180,8 @@ export class ClusterStatus implements StatusSink {
     const { events } = this.#options;
     const known = `${object.metadata.uid} ${type}`;
     if (status === "True") {
-      if (this.#down.delete(known)) events.record(object, "Normal", `${type}Again`, message);
+      const recovered = RECOVERY_REASONS.get(type) ?? "";
+      if (this.#down.delete(known)) events.record(object, "Normal", recovered, message);
     } else if (reason !== "Connecting" && !this.#down.has(known)) {
       this.#down.add(known);
       events.record(object, "Warning", reason, message);

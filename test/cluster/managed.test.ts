@@ -92,17 +92,17 @@ describe("a managed tunnel", () => {
     await cluster.remove(other);
   });
 
-  it("tells by an Event when the peer has gone, and when it is back", async () => {
-    const [mine, theirs] = tunnels;
-    await cluster.remove(theirs);
-    await cluster.condition(mine, "Alive", "False");
+  it("reports the loss and the recovery of the peer by Events", async () => {
+    const [own, peers] = tunnels;
+    await cluster.remove(peers);
+    await cluster.condition(own, "Alive", "False");
     await until("there is an Event", async () =>
       (await events()).some((event) => event.includes("being shut down")),
     );
-    await cluster.apply(theirs);
-    await cluster.condition(mine, "Alive", "True");
+    await cluster.apply(peers);
+    await cluster.condition(own, "Alive", "True");
     await until("there is an Event", async () =>
-      (await events()).some((event) => event.startsWith("AliveAgain: ")),
+      (await events()).some((event) => event.startsWith("PeerRecovered: ")),
     );
     await cluster.pings("m1", "10.60.0.2");
   });

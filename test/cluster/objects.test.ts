@@ -77,7 +77,7 @@ describe("objects that contradict each other", () => {
     await cluster.condition(tunnel, "Programmed", "True");
     await cluster.apply({ ...tunnel, spec: { ...tunnel.spec, nodeName: n2.name } });
     const refused = await cluster.condition(tunnel, "Accepted", "False", "NodeImmutable");
-    expect(refused.message).toContain("stays on node n1");
+    expect(refused.message).toContain("the tunnel is on node n1");
     expect(
       (await cluster.ctl<{ name: string }[]>(n1.name, "tunnels")).map(({ name }) => name),
     ).toEqual(["ab-5310"]);

@@ -280,7 +280,7 @@ describe.skipIf(isForeign)("a node that dies for good", () => {
       const events = await Promise.all(
         onN2.map(({ metadata }) => cluster.eventsOf(metadata.name, "default")),
       );
-      return events.flat().join("\n").includes("its node is not in the cluster any more");
+      return events.flat().join("\n").includes("the node is no longer in the cluster");
     });
     await kubeCluster("restart-node", "n2");
     await until("n2 has joined again", () => cluster.kubectl("get", "node", "n2"), 60_000);

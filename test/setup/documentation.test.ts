@@ -181,12 +181,7 @@ describe("pages and code name the same", () => {
 });
 
 /** Reasons that the code makes of parts. */
-const MADE: ReadonlySet<string> = new Set([
-  "AliveAgain",
-  "RedundantAgain",
-  "NoKernelDatapath",
-  "NoUserspaceDatapath",
-]);
+const MADE: ReadonlySet<string> = new Set(["NoKernelDatapath", "NoUserspaceDatapath"]);
 
 it("the systemd unit of docs/edge.md is whole", () => {
   const [unit = ""] = pagesOf("test/kernel/documentation.test.ts")

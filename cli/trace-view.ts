@@ -31,6 +31,7 @@ const COOKIES: Readonly<Record<TracedFrame["cookie"], string>> = {
   "cut short": "cut short",
 };
 
+/** Renders the items of one trace. */
 export class TraceView {
   readonly #target: string;
 

@@ -10,6 +10,7 @@ import {
 } from "../operator/agent-protocol.ts";
 import { table } from "./table.ts";
 
+/** A table of items of one kind. */
 export interface View<T> {
   readonly head: readonly string[];
   readonly row: (item: T) => readonly string[];
@@ -22,6 +23,7 @@ export interface View<T> {
   readonly none: string;
 }
 
+/** Renders a table, and the faults of its items. @param wide adds the columns of `-o wide` */
 export function render<T>(view: View<T>, rows: readonly T[], wide: boolean): string {
   if (rows.length === 0) return view.none;
   const head = wide ? [...view.head, ...view.wideHead] : view.head;
@@ -44,6 +46,7 @@ function troubleOf({ name, conditions }: TunnelRow | SessionRow): string[] {
   return bad === undefined ? [] : [`! ${name}: ${bad.message}`];
 }
 
+/** Returns a duration as "90s", "5m" or "3h"; null as "never". */
 export function ago(milliseconds: number | null): string {
   if (milliseconds === null) return "never";
   const seconds = Math.round(milliseconds / 1000);

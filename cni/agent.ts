@@ -57,6 +57,7 @@ function codeOf({ code }: RemoteError): number {
   return known ?? (ERRNO.test(code) ? CniCode.TryAgainLater : CniCode.Internal);
 }
 
+/** Sends the plugin's requests to the agent. */
 export class AgentConnection {
   readonly #socket: string;
   readonly #connection: Promise<Connection>;

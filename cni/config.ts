@@ -15,6 +15,7 @@ type Json = Readonly<Record<string, unknown>>;
 /** Capability by which containerd and CRI-O pass the pod's annotations. */
 const POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations";
 
+/** The checked network configuration. */
 export interface Config {
   readonly cniVersion: string;
   readonly name: string;
@@ -44,6 +45,7 @@ export interface Config {
   readonly validAttachments: readonly { containerID: string; ifname: string }[] | null;
 }
 
+/** One call of the plugin. */
 export interface Invocation {
   readonly command: Command;
   readonly containerId: string;
@@ -90,6 +92,7 @@ export const SINCE: Partial<Record<Command, (typeof CNI_VERSIONS)[number]>> = {
   GC: "1.1.0",
 };
 
+/** Returns CNI_COMMAND. @throws CniError */
 export function readCommand(environment: Environment): Command {
   const command = environment.CNI_COMMAND ?? "";
   if ((COMMANDS as readonly string[]).includes(command)) return command as Command;
@@ -97,7 +100,7 @@ export function readCommand(environment: Environment): Command {
   throw new CniError(CniCode.InvalidEnvironment, message);
 }
 
-/** @throws CniError */
+/** Reads and checks the environment and the configuration on stdin. @throws CniError */
 export function readInvocation(
   command: Command,
   environment: Environment,
@@ -218,6 +221,7 @@ function missing(field: string): never {
   throw new CniError(CniCode.InvalidConfig, `${field}: missing in the network configuration`);
 }
 
+/** Returns a list of strings; an empty list if the value is not set. @throws CniError that names `path` */
 export function strings(value: unknown, path: string): readonly string[] {
   if (value === undefined || value === null) return [];
   if (Array.isArray(value) && value.every((item) => typeof item === "string")) return value;

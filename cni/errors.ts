@@ -20,6 +20,7 @@ export const CniCode = {
   Internal: 999,
 } as const;
 
+/** An error in the form that the plugin prints. */
 export class CniError extends Error {
   readonly code: number;
   readonly details: string;
@@ -32,6 +33,7 @@ export class CniError extends Error {
   }
 }
 
+/** Returns a CniError unchanged, and any other error with the code Internal. */
 export function toCniError(error: unknown): CniError {
   if (error instanceof CniError) return error;
   return new CniError(CniCode.Internal, error instanceof Error ? error.message : String(error));

@@ -4,6 +4,7 @@ import { CniCode, CniError } from "./errors.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** The `dns` field of a result or configuration. */
 export interface Dns {
   readonly nameservers?: readonly string[];
   readonly domain?: string;
@@ -11,6 +12,7 @@ export interface Dns {
   readonly options?: readonly string[];
 }
 
+/** An IPAM plugin's result. */
 export interface IpamResult {
   readonly ips: readonly { readonly address: string; readonly gateway?: string }[];
   readonly routes: readonly IpamRoute[];
@@ -56,7 +58,7 @@ export function parseIpamResult(type: string, text: string): IpamResult {
   };
 }
 
-/** @throws CniError */
+/** Returns the configuration's `dns`. @throws CniError that names the field */
 export function configuredDns(value: unknown): Dns | undefined {
   return value === undefined || value === null ? undefined : parseDns(value, new Reader(null));
 }

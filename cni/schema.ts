@@ -1,6 +1,7 @@
 /** The plugin's own fields of a network configuration. config.ts checks them; docs/cni.md is generated from them. */
 import { DEFAULT_SOCKET, FORMS } from "../operator/agent-protocol.ts";
 
+/** A field of the network configuration. */
 export interface Field {
   /** Description in the reference. */
   readonly what: string;

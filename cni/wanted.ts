@@ -3,6 +3,7 @@ import { ANNOTATION, FORMS } from "../operator/agent-protocol.ts";
 import { type Config, type Invocation, strings } from "./config.ts";
 import { CniCode, CniError } from "./errors.ts";
 
+/** A session for the pod, and its interface. */
 export interface RequestedInterface {
   /** "namespace/name". */
   readonly session: string;
@@ -43,6 +44,7 @@ export function asksForNothing({ config }: Invocation): boolean {
   return !isUnknown && config.session === null && NOTHING.test(config.annotation ?? "");
 }
 
+/** Returns the interface of a main plugin. @throws CniError if the configuration has no session */
 export function wantedOfMain(invocation: Invocation): RequestedInterface {
   const { config, ifname } = invocation;
   if (config.session === null) {
@@ -55,6 +57,7 @@ export function wantedOfMain(invocation: Invocation): RequestedInterface {
   return { session: qualify(config.session, invocation), ifname, mac, ips };
 }
 
+/** Returns the interfaces of a chained plugin, from configuration and annotation. @throws CniError */
 export function wantedOfChained(invocation: Invocation): readonly RequestedInterface[] {
   const { config } = invocation;
   const { mac, ips, session } = config;

@@ -14,6 +14,7 @@ interface Waiting {
   readonly take: ((item: unknown) => void) | null;
 }
 
+/** A connection to a server. */
 export class RpcClient {
   readonly #path: string;
   readonly #socket: Socket;

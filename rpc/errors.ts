@@ -2,11 +2,11 @@
 
 /** An error in the form in which it is sent. */
 export interface WireError {
-  /** For programs: an errno name, or a code of the protocol. */
+  /** Errno name, or a code of the protocol. */
   readonly code: string;
-  /** For people. */
+  /** Says what is wrong. */
   readonly message: string;
-  /** Instruction for people. */
+  /** Says what to do. */
   readonly remedy?: string;
 }
 

@@ -33,6 +33,7 @@ export class LineSplitter {
   }
 }
 
+/** A line exceeds the splitter's bound. */
 export class LineTooLongError extends Error {
   constructor(maxBytes: number) {
     super(`message exceeds ${maxBytes} bytes`);

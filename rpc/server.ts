@@ -7,6 +7,7 @@ import { toWireError } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
 import { type Outlet, ReplyStream } from "./stream.ts";
 
+/** Socket, limits and handler of a server. */
 export interface ServeOptions {
   readonly path: string;
   readonly maxRequestBytes: number;

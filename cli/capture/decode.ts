@@ -4,6 +4,7 @@ import type { Octets } from "../../l2tp/control/octets.ts";
 import { dissect } from "./dissect.ts";
 import { readCapture } from "./pcap.ts";
 
+/** A decoded control message with its time and addresses. */
 export interface DecodedDatagram extends MessageInWords {
   /** Seconds since 1970. */
   readonly seconds: number;
@@ -26,7 +27,7 @@ export function* decodeCapture(
   }
 }
 
-/** Returns "12:00:00.000123 192.0.2.1:1701 > 192.0.2.2:1701 SCCRQ to connection 0, Ns 0, Nr 0", and a line for each AVP. */
+/** Returns "12:00:00.000123 192.0.2.1:1701 > 192.0.2.2:1701 SCCRQ to connection 0, …", and a line for each AVP. */
 export function renderDatagram(datagram: DecodedDatagram): string {
   const { from, to, type, ns, nr, attributes, flaws, isAuthentic } = datagram;
   const signed = isAuthentic === null ? "" : isAuthentic ? ", authentic" : ", NOT AUTHENTIC";

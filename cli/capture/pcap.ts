@@ -3,6 +3,7 @@
  * and Wireshark write them. The npm packages for these formats are not maintained.
  */
 
+/** A packet of the capture. */
 export interface CapturedPacket {
   /** Seconds since 1970. */
   readonly seconds: number;
@@ -21,7 +22,7 @@ const BLOCK = { section: 0x0a0d0d0a, interface: 1, simple: 3, enhanced: 6 } as c
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 const OPTION_TIMESTAMP_RESOLUTION = 9;
 
-/** @throws CaptureError */
+/** Yields the packets of a capture file. @throws CaptureError */
 export function* readCapture(file: Uint8Array<ArrayBuffer>): Generator<CapturedPacket> {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   if (file.length < 12) throw new CaptureError("not a capture file: too short");

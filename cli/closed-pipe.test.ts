@@ -82,7 +82,7 @@ it.each(PROGRAMS)("%s --help, and --version", async (program) => {
 it.each([
   ...PROGRAMS.map((program) => `${program} --bogus`),
   ...["l2tpctl", "l2tpctl trace", "l2tpctl --socket /nowhere tunnels", "l2tp-agent"],
-])("%s, whose complaints nobody reads", async (command) => {
+])("%s exits quietly if stderr is closed", async (command) => {
   const [program = "", ...args] = command.split(" ");
   expect(await run("stderr", [bin(program), ...args])).toMatch(/^[12]\n$/);
 });

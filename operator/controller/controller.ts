@@ -285,10 +285,10 @@ export class Controller {
     await release(this.#options.client, object);
     const { events, log } = this.#options;
     const { abandoned } = leave;
-    log.info({ object: nameOf(object), node: nodeName }, abandoned ?? "finalizer removed");
+    const why = abandoned === null ? "" : ` without confirmation from the node: ${abandoned}`;
+    log.info({ object: nameOf(object), node: nodeName }, `finalizer removed${why}`);
     if (abandoned === null) return;
-    const message = `Finalizer removed without confirmation from the node: ${abandoned}.`;
-    events.record(object, "Warning", "FinalizerRemoved", message);
+    events.record(object, "Warning", "FinalizerRemoved", `Finalizer removed${why}.`);
   }
 
   #stateOf(nodeName: string, { metadata: { uid = "" } }: Decision["object"]): NodeState {

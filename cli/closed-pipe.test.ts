@@ -1,4 +1,4 @@
-/** Commands whose output has lost its reader: each ends quietly. */
+/** Commands whose output has been closed: each exits quietly. */
 import { execFile, execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import type { Server } from "node:net";
@@ -51,7 +51,7 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
   }),
 };
 
-/** Runs a command when the reader of its stdout, or of its stderr, has gone. @returns what the other one has, and the status */
+/** Runs a command with a closed stdout or stderr. @returns the output of the other stream, and the exit status */
 function run(closed: "stdout" | "stderr", command: readonly string[]) {
   const redirected = closed === "stdout" ? `"$@" 2>"$0/other"` : `"$@" 3>&1 2>&3 >"$0/other"`;
   const script = `{ cat "$0/gone"; ${redirected}; echo $? >"$0/status"; } |
@@ -69,7 +69,7 @@ it.each(L2TPCTL.flatMap((command) => [command, `-o wide ${command}`, `-o json ${
   async (command) => {
     const socket = ["--socket", join(folder, "agent.sock")];
     const said = await run("stdout", [bin("l2tpctl"), ...socket, ...command.split(" ")]);
-    // The doctor has found an error before it prints.
+    // Status 1: the doctor found an error before it printed.
     expect(said).toMatch(/^[01]\n$/);
   },
 );
@@ -82,7 +82,7 @@ it.each(PROGRAMS)("%s --help, and --version", async (program) => {
 it.each([
   ...PROGRAMS.map((program) => `${program} --bogus`),
   ...["l2tpctl", "l2tpctl trace", "l2tpctl --socket /nowhere tunnels", "l2tp-agent"],
-])("%s, whose complaints nobody reads", async (command) => {
+])("%s exits quietly if stderr is closed", async (command) => {
   const [program = "", ...args] = command.split(" ");
   expect(await run("stderr", [bin(program), ...args])).toMatch(/^[12]\n$/);
 });

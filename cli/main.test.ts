@@ -1,4 +1,4 @@
-/** The command as a process, and who reads no further. */
+/** l2tpctl as a process whose output is closed early. */
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { fromHex } from "../l2tp/control/octets.ts";
 
 const L2TPCTL = fileURLToPath(new URL("../bin/l2tpctl", import.meta.url));
-/** More than a pipe holds. */
+/** Exceeds the capacity of a pipe. */
 const MESSAGES = 5000;
 
 let folder: string;
@@ -35,7 +35,7 @@ const run = (script: string) =>
   });
 
 it.each(["decode FILE", "--output json decode FILE"])(
-  "ends quietly: %s | head",
+  "exits quietly: %s | head",
   async (command) => {
     const line = command.replace("FILE", capture());
     const { stdout, stderr } = await run(`${L2TPCTL} ${line} | head -n 1`);
@@ -44,12 +44,12 @@ it.each(["decode FILE", "--output json decode FILE"])(
   },
 );
 
-it.each(["--help", "decode --help", "--version"])("ends quietly: %s | true", async (command) => {
+it.each(["--help", "decode --help", "--version"])("exits quietly: %s | true", async (command) => {
   const { stderr } = await run(`${L2TPCTL} ${command} | true`);
   expect(stderr).toBe("");
 });
 
-it("ends quietly where nobody reads its errors", async () => {
+it("exits quietly if its stderr is closed", async () => {
   const { stdout } = await run(
     `{ ${L2TPCTL} decode /nowhere; echo $?; } 2>&1 >/dev/null | true; echo done`,
   );

@@ -1,4 +1,4 @@
-/** l2tpctl: what the agent of this node has programmed, and what is wrong with it. */
+/** l2tpctl: shows the tunnels and sessions of this node, and diagnoses them. */
 import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import {
@@ -32,7 +32,7 @@ interface Options {
   output: "table" | "wide" | "json";
 }
 
-// A reader that stops has seen enough: `l2tpctl decode FILE | head`.
+// The reader of a pipe may stop early: `l2tpctl decode FILE | head`. That is no error.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit();
@@ -41,11 +41,11 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 
 const program = new Command("l2tpctl")
-  .description("Shows the L2TPv3 pseudowires of this node.")
+  .description("Shows the L2TPv3 tunnels and sessions of this node.")
   .version(manifest.version)
   .option("--socket <path>", "the agent's socket", DEFAULT_SOCKET)
   .addOption(
-    new Option("-o, --output <form>", "how to print")
+    new Option("-o, --output <form>", "output format")
       .choices(["table", "wide", "json"])
       .default("table"),
   )
@@ -66,14 +66,14 @@ const list = <O extends "tunnels" | "sessions" | "attachments" | "dump">(
       print(output === "json" ? rows : render(view, rows, output === "wide"));
     });
 
-list("tunnels", "the tunnels, and whether they are up", TUNNEL_VIEW);
-list("sessions", "the sessions, their pods and their counters", SESSION_VIEW);
-list("attachments", "which pod has which session at which interface", ATTACHMENTS);
-list("dump", "all L2TP of this node's data planes, ours or not", DUMP);
+list("tunnels", "tunnels and their state", TUNNEL_VIEW);
+list("sessions", "sessions, their pods and counters", SESSION_VIEW);
+list("attachments", "pods, their interfaces and sessions", ATTACHMENTS);
+list("dump", "all L2TP tunnels and sessions of the node's datapaths, including foreign ones", DUMP);
 program
   .command("doctor")
-  .description("why a pseudowire does not pass frames; status 1 where something is wrong")
-  .option("--seconds <n>", "for how long to watch the counters", seconds, 2)
+  .description("diagnose tunnels and sessions; exit status 1 on errors")
+  .option("--seconds <n>", "how long to watch the counters", seconds, 2)
   .action(async (options: { seconds: number }) => {
     const { output } = program.opts<Options>();
     if (output !== "json" && process.stderr.isTTY) {
@@ -87,30 +87,27 @@ program
 program
   .command("trace")
   .argument("<target>", "a tunnel, or NAMESPACE/SESSION", target)
-  .summary("what a tunnel or session sends and receives, while it runs")
+  .summary("print the messages and frames of a tunnel or session live")
   .description(
-    "What a tunnel or session sends and receives, in words, until Ctrl-C. Without an option: control messages; of a static tunnel, which has none, headers of frames.",
+    "Prints what a tunnel or session sends and receives, until Ctrl-C. Without an option: control messages, or frame headers for a static tunnel, which has no control messages.",
   )
-  .option("--control", "control messages; secrets, cookies and nonces are left out")
-  .option("--sequence", "what is decided about received frames by their sequence numbers")
-  .option(
-    "--data",
-    "headers of frames; those with an unknown session ID show in the trace of the tunnel",
-  )
+  .option("--control", "control messages, without secrets, cookies and nonces")
+  .option("--sequence", "decisions about received frames by their sequence numbers")
+  .option("--data", "frame headers; a tunnel's trace includes frames with an unknown session ID")
   .addHelpText(
     "after",
-    "\nEach second shows up to some fifty lines of a kind, and says how many it leaves out.\nExit status: 0 if Ctrl-C, a reader that goes or the deletion of the object ends the trace; 1 if the node\nhas no such object; 2 if the arguments are wrong, or the agent does not answer.",
+    "\nEach second prints about fifty lines of each kind, and the number of omitted items.\nExit status: 0 if Ctrl-C, a closed output or the deletion of the object ends the trace; 1 if the node has\nno such object; 2 if the arguments are wrong or the agent does not answer.",
   )
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : WRONG_USAGE))
   .action(trace);
 
 program
   .command("decode")
-  .argument("<capture>", "a file of tcpdump or wireshark (pcap, pcapng); - reads from a pipe")
-  .description("the L2TPv3 control messages of a capture, in words; status 1 where there is none")
+  .argument("<capture>", "a capture by tcpdump or Wireshark (pcap, pcapng); - reads stdin")
+  .description("decode the L2TP control messages of a capture; exit status 1 if it has none")
   .option(
     "--secret-file <path>",
-    "the shared secret, in a file: checks who has signed, and reads what is hidden",
+    "file with the shared secret, to check digests and decode hidden AVPs",
   )
   .action(decode);
 
@@ -158,7 +155,7 @@ async function decode(path: string, { secretFile }: { secretFile?: string }): Pr
       }
     }
     if (count > 0) return;
-    process.stderr.write(`l2tpctl: ${path}: no L2TPv3 control message is in it\n`);
+    process.stderr.write(`l2tpctl: ${path}: no L2TP control messages found\n`);
     process.exitCode = 1;
   } catch (error) {
     process.stderr.write(`l2tpctl: ${path}: ${(error as Error).message}\n`);
@@ -166,20 +163,20 @@ async function decode(path: string, { secretFile }: { secretFile?: string }): Pr
   }
 }
 
-/** As it stands there, but for a line's end. */
+/** Returns the file's content without its last line break. */
 function readSecret(path: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(readFileSync(path, "utf8").replace(/\r?\n$/, ""));
 }
 
 function target(text: string): string {
   const form = text.includes("/") ? FORMS.session : FORMS.tunnel;
-  if (!form.test(text)) throw new InvalidArgumentError("TUNNEL, or NAMESPACE/SESSION.");
+  if (!form.test(text)) throw new InvalidArgumentError("Use TUNNEL or NAMESPACE/SESSION.");
   return text;
 }
 
 function seconds(text: string): number {
   const value = Number(text);
-  if (!(value >= 0 && value <= 60)) throw new InvalidArgumentError("0 to 60 seconds.");
+  if (!(value >= 0 && value <= 60)) throw new InvalidArgumentError("Use 0 to 60 seconds.");
   return value;
 }
 
@@ -202,8 +199,8 @@ function fail(error: unknown): never {
 }
 
 function hintFor({ code }: ConnectionError): string {
-  if (code === "EACCES" || code === "EPERM") return "; only root may ask the agent";
-  return "; is the agent running on this node? (--socket names its socket)";
+  if (code === "EACCES" || code === "EPERM") return "; run l2tpctl as root";
+  return "; check that the agent runs on this node, or set --socket";
 }
 
 function print(value: unknown): void {

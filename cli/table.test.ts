@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { table } from "./table.ts";
 
-it("aligns columns, and ends no line with spaces", () => {
+it("aligns columns without trailing spaces", () => {
   const rows = [
     ["a", "first", ""],
     ["longer-name", "", "x"],
@@ -12,7 +12,7 @@ it("aligns columns, and ends no line with spaces", () => {
   expect(table(["NAME"], [])).toBe("NAME");
 });
 
-it("counts the columns that characters take", () => {
+it("aligns wide and combining characters", () => {
   const rows = [
     ["日本", "x"],
     ["e\u0301t\u0301", "x"],
@@ -28,7 +28,7 @@ it("counts the columns that characters take", () => {
   ]);
 });
 
-it("keeps escape sequences and line breaks from the terminal", () => {
+it("replaces escape sequences and line breaks", () => {
   const rows = [["\u001b[31mred\u009b2J\r\nnext", "x"]] as const;
   expect(table(["NAME", "Y"], rows)).toBe(
     ["NAME                Y", "\ufffd[31mred\ufffd2J  next   x"].join("\n"),

@@ -11,11 +11,11 @@ it.each([
   expect(terminalLines(text)).toBe(expected);
 });
 
-it("leaves lines and letters as they are", () => {
+it("does not change lines and letters", () => {
   expect(terminalLines("Größe\n  日本")).toBe("Größe\n  日本");
 });
 
-it("escapes what JSON leaves as it is", () => {
+it("escapes characters that JSON does not escape", () => {
   const value = { text: "a\u009b\u202e\n日本" };
   const json = terminalJson(JSON.stringify(value, null, 2));
   expect(json).toContain("a\\u009b\\u202e\\n日本");

@@ -23,7 +23,7 @@ it.each<[string, TraceItem, string]>([
   [
     "the beginning",
     { shows: "begun", object: "L2tpTunnel branch", kinds: ["control", "data"] },
-    "Tracing L2tpTunnel branch: control messages, frame headers. Ctrl-C ends the trace.",
+    "Tracing L2tpTunnel branch: control messages, frame headers. Press Ctrl-C to stop.",
   ],
   [
     "a frame",
@@ -54,24 +54,24 @@ it.each<[string, TraceItem, string]>([
   [
     "counters",
     { shows: "counters", session: "shop/lan", counted: { rxSeqDiscards: 2, resyncs: 1 } },
-    "shop/lan: the datapath has counted in this second: rxSeqDiscards 2, resyncs 1",
+    "shop/lan: datapath counters in this second: rxSeqDiscards 2, resyncs 1",
   ],
   [
-    "what is left out",
+    "omitted frames",
     { shows: "rest", of: "data", count: 12, words: "" },
     "branch: 12 more frames in this second",
   ],
   [
-    "one decision that is left out",
+    "an omitted decision",
     { shows: "rest", of: "sequence", count: 1, words: "1 held" },
     "branch: 1 more decision in this second: 1 held",
   ],
-  ["the end", { shows: "ended", why: "no such" }, "The trace has ended: no such."],
+  ["the end", { shows: "ended", why: "no such" }, "Trace ended: no such."],
 ])("says %s in words", (_, item, expected) => {
   expect(new TraceView("branch").render(item)).toBe(expected);
 });
 
-it("shows a control message as decode does", () => {
+it("renders a control message like decode", () => {
   const head = { shows: "control", seconds: AT, outgoing: true, from: "a", to: "b" } as const;
   const body = { type: "HELLO", connectionId: 4, ns: 2, nr: 1, isAuthentic: true } as const;
   const item = { ...head, ...body, attributes: ['Host Name "x"'], flaws: ["missing: y"] };

@@ -1,4 +1,4 @@
-/** The lines that l2tpctl prints of a trace's items. Pure. */
+/** Renders the items of a trace as lines of text. Pure. */
 import type {
   TraceBegun,
   TracedCounters,
@@ -16,7 +16,7 @@ const KINDS: Readonly<Record<TraceKind, string>> = {
   data: "frame headers",
 };
 
-/** In the count of what is left out. */
+/** Units in the count of omitted items. */
 const UNITS: Readonly<Record<TraceKind, readonly [one: string, many: string]>> = {
   control: ["control message", "control messages"],
   sequence: ["decision", "decisions"],
@@ -31,6 +31,7 @@ const COOKIES: Readonly<Record<TracedFrame["cookie"], string>> = {
   "cut short": "cut short",
 };
 
+/** Renders the items of one trace. */
 export class TraceView {
   readonly #target: string;
 
@@ -38,7 +39,7 @@ export class TraceView {
     this.#target = target;
   }
 
-  /** Lines without the last line's end. */
+  /** Returns the lines of an item, without the last line break. */
   render(item: TraceItem): string {
     switch (item.shows) {
       case "begun":
@@ -54,16 +55,16 @@ export class TraceView {
       case "rest":
         return `${this.#target}: ${rest(item)}`;
       case "ended":
-        return `The trace has ended: ${item.why}.`;
+        return `Trace ended: ${item.why}.`;
     }
   }
 }
 
 function begun({ object, kinds }: TraceBegun): string {
-  return `Tracing ${object}: ${kinds.map((kind) => KINDS[kind]).join(", ")}. Ctrl-C ends the trace.`;
+  return `Tracing ${object}: ${kinds.map((kind) => KINDS[kind]).join(", ")}. Press Ctrl-C to stop.`;
 }
 
-/** "12:00:00.000123 192.0.2.1:5000 > 192.0.2.2:5000 shop/lan session 128, cookie matches, …". */
+/** Returns "12:00:00.000123 192.0.2.1:5000 > 192.0.2.2:5000 shop/lan session 128, cookie matches, …". */
 function frame(item: TracedFrame): string {
   const { from, to, session, sessionId, sequence, hasSublayer, ethernet, ip, bytes, flaws } = item;
   const number = sequence === null ? "" : `, sequence ${sequence}`;
@@ -90,7 +91,7 @@ function decision({ seconds, session, sequence, decision: what }: TracedDecision
 
 function counters({ session, counted }: TracedCounters): string {
   const all = Object.entries(counted).map(([name, value]) => `${name} ${value}`);
-  return `${session}: the datapath has counted in this second: ${all.join(", ")}`;
+  return `${session}: datapath counters in this second: ${all.join(", ")}`;
 }
 
 function rest({ of, count, words }: TracedRest): string {

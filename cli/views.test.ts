@@ -7,7 +7,7 @@ const up = [
   { type: "Attached", status: "False", reason: "NoPod", message: "" },
 ];
 
-it("aligns sessions in columns, and says what drops", () => {
+it("aligns sessions in columns, and sums up dropped frames", () => {
   const row = {
     name: "shop/lan",
     tunnel: "branch",
@@ -32,12 +32,10 @@ it("aligns sessions in columns, and says what drops", () => {
   expect(lines[1]).toMatch(/ 10 +20 +3 +1s$/);
   expect(render(SESSION_VIEW, [row], true)).toContain("rxSeqDiscards=1");
   expect(render(SESSION_VIEW, [row], true)).toContain("EthernetVLAN 100");
-  expect(render(SESSION_VIEW, [], false)).toBe(
-    "No sessions on this node; l2tpctl doctor says why.",
-  );
+  expect(render(SESSION_VIEW, [], false)).toBe("No sessions on this node; run l2tpctl doctor.");
 });
 
-it("names the first thing that is wrong, and no missing pod", () => {
+it("shows the first failed condition, and ignores a missing pod", () => {
   expect(stateOf(up)).toBe("Up");
   const bad = { type: "Programmed", status: "False", reason: "AddressInUse", message: "" };
   expect(stateOf([bad])).toBe("AddressInUse");
@@ -51,7 +49,7 @@ it.each([
   [7_300_000, "2h"],
 ])("%s ms are %s", (ms, text) => expect(ago(ms)).toBe(text));
 
-it("prints what to do under what was found", () => {
+it("prints the remedy below each finding", () => {
   const finding = {
     severity: "error",
     object: "L2tpSession a/b",
@@ -61,10 +59,10 @@ it("prints what to do under what was found", () => {
   const counts = { tunnels: 1, sessions: 2, seconds: 2, rxPackets: 1, txPackets: 9 };
   const looked = { ...counts, captured: { tunnels: 1, datagrams: 12, problem: null } };
   expect(renderFindings({ findings: [finding], ...looked })).toBe(
-    "ERROR  L2tpSession a/b: x\n       → y\nLooked at 1 tunnel, 2 sessions; in 2 s 1 frame in, 9 out; 12 datagrams captured.",
+    "ERROR  L2tpSession a/b: x\n       → y\nChecked 1 tunnel, 2 sessions; in 2 s 1 frame received, 9 sent; 12 datagrams captured.",
   );
   expect(renderFindings({ findings: [], ...looked })).toBe(
-    "Nothing wrong found: 1 tunnel, 2 sessions; in 2 s 1 frame in, 9 out; 12 datagrams captured.",
+    "Nothing wrong found: checked 1 tunnel, 2 sessions; in 2 s 1 frame received, 9 sent; 12 datagrams captured.",
   );
   const problem = "socket AF_PACKET: EPERM";
   const captured = { tunnels: 0, datagrams: 0, problem };

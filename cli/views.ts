@@ -1,4 +1,4 @@
-/** What l2tpctl shows of each answer: pure, from rows to text. */
+/** Renders the agent's answers as text. Pure. */
 import {
   type AttachmentRow,
   type ConditionRow,
@@ -10,17 +10,20 @@ import {
 } from "../operator/agent-protocol.ts";
 import { table } from "./table.ts";
 
+/** A table of items of one kind. */
 export interface View<T> {
   readonly head: readonly string[];
   readonly row: (item: T) => readonly string[];
-  /** Further columns with `-o wide`. */
+  /** Additional columns with `-o wide`. */
   readonly wideHead: readonly string[];
   readonly wideRow: (item: T) => readonly string[];
-  /** What is wrong with it, in a line under the table. */
+  /** The item's faults, printed as lines below the table. */
   readonly trouble: (item: T) => readonly string[];
+  /** Printed instead of an empty table. */
   readonly none: string;
 }
 
+/** Renders a table, and the faults of its items. @param wide adds the columns of `-o wide` */
 export function render<T>(view: View<T>, rows: readonly T[], wide: boolean): string {
   if (rows.length === 0) return view.none;
   const head = wide ? [...view.head, ...view.wideHead] : view.head;
@@ -32,7 +35,7 @@ export function render<T>(view: View<T>, rows: readonly T[], wide: boolean): str
 
 const or = (value: number | string | null): string => (value === null ? "-" : String(value));
 
-/** "Up", or the reason of the first condition that says no. */
+/** Returns "Up", or the reason of the first condition that is not True. */
 export function stateOf(conditions: readonly ConditionRow[]): string {
   const bad = faultOf(conditions);
   return bad === undefined ? "Up" : bad.reason;
@@ -43,6 +46,7 @@ function troubleOf({ name, conditions }: TunnelRow | SessionRow): string[] {
   return bad === undefined ? [] : [`! ${name}: ${bad.message}`];
 }
 
+/** Returns a duration as "90s", "5m" or "3h"; null as "never". */
 export function ago(milliseconds: number | null): string {
   if (milliseconds === null) return "never";
   const seconds = Math.round(milliseconds / 1000);
@@ -54,7 +58,7 @@ export function ago(milliseconds: number | null): string {
 const sum = (counters: Readonly<Record<string, number>>, names: readonly string[]): number =>
   names.reduce((total, name) => total + (counters[name] ?? 0), 0);
 
-/** Frames that came for a pod and did not reach it; `rxErrors` holds cookies, invalid, oversize and VLANs. */
+/** Counters of dropped frames. `rxErrors` includes wrong cookies, invalid and oversize frames, and other VLANs. */
 const DROPS = ["txSpoofed", "rxErrors", "rxSeqDiscards", "rxSourceMismatch"];
 const ENDPOINT_DROPS = [
   "rxShort",
@@ -72,31 +76,33 @@ const nonZero = (counters: Readonly<Record<string, number>>): string =>
     .map(([name, value]) => `${name}=${value}`)
     .join(" ");
 
-/** State, when the peer was heard, and the windows: what may be sent, what is on its way, what was sent again. */
+/** Returns the columns CONTROL, HEARD, IN-FLIGHT, WINDOW (own/peer's) and RETRANS of the control connection. */
 function controlOf({ control }: TunnelRow): string[] {
-  if (control === null) return ["-", "-", "-"];
+  if (control === null) return ["-", "-", "-", "-", "-"];
   const { state, localConnectionId, peerConnectionId, heardMsAgo } = control;
   const { window, peerWindow, unacknowledged, retransmitted } = control;
   const ids = state === "established" ? ` ${localConnectionId}/${peerConnectionId}` : "";
   return [
     `${state}${ids}`,
     heardMsAgo === null ? "-" : ago(heardMsAgo),
-    `${unacknowledged} of ${window}/${peerWindow}, ${retransmitted} again`,
+    String(unacknowledged),
+    `${window}/${peerWindow}`,
+    String(retransmitted),
   ];
 }
 
-/** Each of several, with when it was heard; the one that carries is marked. */
+/** Returns each remote with the time since its last message. "*" marks the active remote. */
 function remotesOf({ control }: TunnelRow): string {
   if (control === null || control.paths.length < 2) return "-";
   const shown = control.paths.map(({ remote, heardMsAgo }, index) => {
     const mark = index === control.active ? "*" : "";
-    return `${mark}${remote.address} ${heardMsAgo === null ? "gone" : ago(heardMsAgo)}`;
+    return `${mark}${remote.address} ${heardMsAgo === null ? "down" : ago(heardMsAgo)}`;
   });
   return shown.join(", ");
 }
 
-/** What the ends have agreed on; cookies are nobody's business. */
-function agreementOf({ control }: SessionRow): string {
+/** Returns the negotiated parameters, without the cookies, or the phase of the negotiation. */
+function negotiatedOf({ control }: SessionRow): string {
   if (control === null) return "-";
   if (control.established === null) return control.phase;
   const { sessionId, peerSessionId, l2SpecificSublayer, sequencing } = control.established;
@@ -122,7 +128,9 @@ export const TUNNEL_VIEW: View<TunnelRow> = {
     "DATAPATH",
     "CONTROL",
     "HEARD",
+    "IN-FLIGHT",
     "WINDOW",
+    "RETRANS",
     "REMOTES",
     "PATH-MTU",
     "RX",
@@ -141,7 +149,7 @@ export const TUNNEL_VIEW: View<TunnelRow> = {
     nonZero(item.counters),
   ],
   trouble: troubleOf,
-  none: "No tunnels on this node; l2tpctl doctor says why.",
+  none: "No tunnels on this node; run l2tpctl doctor.",
 };
 
 export const SESSION_VIEW: View<SessionRow> = {
@@ -163,16 +171,16 @@ export const SESSION_VIEW: View<SessionRow> = {
     String(sum(item.counters, DROPS)),
     ago(item.lastReceivedMsAgo),
   ],
-  wideHead: ["TYPE", "MODE", "FAST-PATH", "AGREED", "COUNTERS"],
+  wideHead: ["TYPE", "MODE", "FAST-PATH", "NEGOTIATED", "COUNTERS"],
   wideRow: (item) => [
     item.pseudowireType || "-",
     item.mode,
     item.fastPath ? "yes" : "-",
-    agreementOf(item),
+    negotiatedOf(item),
     nonZero(item.counters),
   ],
   trouble: troubleOf,
-  none: "No sessions on this node; l2tpctl doctor says why.",
+  none: "No sessions on this node; run l2tpctl doctor.",
 };
 
 export const ATTACHMENTS: View<AttachmentRow> = {
@@ -191,7 +199,7 @@ export const ATTACHMENTS: View<AttachmentRow> = {
   none: "No pods are attached on this node.",
 };
 
-/** Sessions stand indented under their tunnels. */
+/** Sessions are indented below their tunnels. */
 export const DUMP: View<DumpRow> = {
   head: ["ID", "PEER", "DATAPATH", "TYPE", "ENDPOINTS", "INTERFACE", "OWNER", "RX", "TX"],
   row: (item) => [
@@ -201,30 +209,30 @@ export const DUMP: View<DumpRow> = {
     item.type,
     item.endpoints || "-",
     item.interface || "-",
-    item.owner ?? "not ours",
+    item.owner ?? "foreign",
     String(item.counters.rxPackets ?? 0),
     String(item.counters.txPackets ?? 0),
   ],
   wideHead: ["SETTINGS", "COUNTERS"],
   wideRow: (item) => [item.settings.join(" ") || "-", nonZero(item.counters)],
   trouble: () => [],
-  none: "No L2TP on this node.",
+  none: "No L2TP tunnels on this node.",
 };
 
-/** Findings as paragraphs: they are sentences. */
+/** Renders findings as paragraphs, because they are sentences. */
 export function renderFindings(examination: Examination): string {
   const { findings, tunnels, sessions, seconds, rxPackets, txPackets } = examination;
-  const looked = `${count(tunnels, "tunnel")}, ${count(sessions, "session")}; in ${seconds} s ${count(rxPackets, "frame")} in, ${txPackets} out`;
-  const watched = `${looked}${captureOf(examination)}`;
-  if (findings.length === 0) return `Nothing wrong found: ${watched}.`;
+  const counted = `${count(tunnels, "tunnel")}, ${count(sessions, "session")}; in ${seconds} s ${count(rxPackets, "frame")} received, ${txPackets} sent`;
+  const checked = `${counted}${captureOf(examination)}`;
+  if (findings.length === 0) return `Nothing wrong found: checked ${checked}.`;
   const lines = findings.map(
     ({ severity, object, finding, remedy }) =>
       `${severity.toUpperCase()}  ${object}: ${finding}\n       → ${remedy}`,
   );
-  return [...lines, `Looked at ${watched}.`].join("\n");
+  return [...lines, `Checked ${checked}.`].join("\n");
 }
 
-/** Tells how much was captured; without a capture some faults in the kernel's L2TP are not seen. */
+/** Returns how much was captured. Without a capture, some faults in the kernel datapath cannot be detected. */
 function captureOf({ captured: { tunnels, datagrams, problem }, ...all }: Examination): string {
   if (problem !== null) return `; datagrams were not captured (${problem})`;
   if (tunnels === 0) return "";

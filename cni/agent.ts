@@ -1,6 +1,4 @@
-/**
- * The plugin's side of the agent's socket, and the files of requests that the node cannot take now.
- */
+/** Sends requests to the agent, and defers requests that the node cannot carry out now. */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { makeFolder, replaceFile } from "../files/replace-file.ts";
@@ -19,13 +17,13 @@ import { CniCode, CniError } from "./errors.ts";
 
 const REPLY_TIMEOUT_MS = 60_000;
 
-/** The agent cannot be asked. */
+/** The agent does not answer. */
 export class AgentDownError extends CniError {
-  /** It may have heard the request, and have done some of it. */
+  /** The agent may have received the request, and carried out a part of it. */
   readonly heard: boolean;
 
   constructor(socket: string, error: ConnectionError, heard: boolean) {
-    const message = `the l2tp-cni agent does not answer at ${socket} (${error.code}); is it running on this node?`;
+    const message = `the l2tp-cni agent does not answer at ${socket} (${error.code}); check that it runs on this node`;
     super(CniCode.TryAgainLater, message, error.message);
     this.name = "AgentDownError";
     this.heard = heard;
@@ -51,7 +49,7 @@ const CODES: Readonly<Record<AgentErrorCode, number>> = {
   DatapathAway: CniCode.TryAgainLater,
   SystemCallFailed: CniCode.TryAgainLater,
 };
-/** How an agent of another version names an error of its datapath or of the kernel. */
+/** An errno name: the code by which agents of other versions report errors of datapath or kernel. */
 const ERRNO = /^E[A-Z0-9]+$/;
 
 function codeOf({ code }: RemoteError): number {
@@ -59,12 +57,13 @@ function codeOf({ code }: RemoteError): number {
   return known ?? (ERRNO.test(code) ? CniCode.TryAgainLater : CniCode.Internal);
 }
 
+/** Sends the plugin's requests to the agent. */
 export class AgentConnection {
   readonly #socket: string;
   readonly #connection: Promise<Connection>;
   #deferred = 0;
 
-  /** @throws CniError where others than root decide who listens there */
+  /** @throws CniError if a user other than root can replace the socket */
   constructor(socket: string) {
     this.#socket = requireSafe(socket);
     this.#connection = Connection.open(this.#socket, MAX_REPLY_BYTES);
@@ -72,7 +71,7 @@ export class AgentConnection {
     this.#connection.catch(() => {});
   }
 
-  /** @throws AgentDownError; CniError with what the agent says */
+  /** @throws AgentDownError; CniError with the agent's message and remedy */
   async ask<R extends AgentRequest>(request: R): Promise<AgentResults[R["op"]]> {
     let heard = false;
     try {
@@ -87,7 +86,7 @@ export class AgentConnection {
     }
   }
 
-  /** Asks. If the agent, its datapath or the kernel cannot do it now, the agent does it later. */
+  /** Sends the request. If agent, datapath or kernel fail for now, defers it: the agent carries it out later. */
   async askOrDefer(request: DeferredRequest): Promise<void> {
     try {
       await this.ask(request);
@@ -97,20 +96,18 @@ export class AgentConnection {
     }
   }
 
-  /**
-   * Writes the request to a file that the agent reads before its next request and after each pass.
-   */
+  /** Writes the request to a file. The agent reads it before its next request, and after each reconcile. */
   defer(request: DeferredRequest): void {
-    const beside = dirname(this.#socket);
-    // No agent has run there since the machine started: nothing can be attached.
-    if (!existsSync(beside)) return;
-    const folder = join(beside, DEFERRED_REQUESTS);
+    const runFolder = dirname(this.#socket);
+    // No agent has run since the machine started, so nothing is attached.
+    if (!existsSync(runFolder)) return;
+    const folder = join(runFolder, DEFERRED_REQUESTS);
     const name = `${Date.now()}-${process.pid}-${this.#deferred++}.json`;
     try {
       makeFolder(folder);
       replaceFile(join(folder, name), JSON.stringify(request));
     } catch (error) {
-      const message = `the agent cannot be asked, and the request cannot be deferred: ${(error as Error).message}`;
+      const message = `cannot defer the request to the agent: ${(error as Error).message}`;
       throw new CniError(CniCode.IoFailure, message);
     }
   }

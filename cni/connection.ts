@@ -1,6 +1,6 @@
 /**
- * The plugin's connection to the agent. By Bun's own sockets and not rpc/client.ts: node:net takes
- * half as long to load as the rest of the executable, and a runtime waits for every start.
+ * The plugin's connection to the agent. It uses Bun's sockets and not rpc/client.ts: loading node:net takes
+ * half as long as loading the rest of the executable, and the runtime waits for every start.
  */
 import { connect, type Socket } from "bun";
 import { ConnectionError, RemoteError, type Reply } from "../rpc/errors.ts";
@@ -11,7 +11,7 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** One request at a time. */
+/** Sends one request at a time. */
 export class Connection {
   readonly #path: string;
   readonly #lines: LineSplitter;
@@ -25,7 +25,7 @@ export class Connection {
     this.#lines = new LineSplitter(maxReplyBytes);
   }
 
-  /** @throws ConnectionError, ENOENT or ECONNREFUSED where nobody listens */
+  /** @throws ConnectionError, ENOENT or ECONNREFUSED if no process listens */
   static async open(path: string, maxReplyBytes: number): Promise<Connection> {
     const connection = new Connection(path, maxReplyBytes);
     const socket = {
@@ -42,9 +42,9 @@ export class Connection {
     return connection;
   }
 
-  /** @throws RemoteError; ConnectionError, after which the connection is of no more use */
+  /** @throws RemoteError; ConnectionError, after which the connection cannot be used */
   request(request: unknown, timeoutMs: number): Promise<unknown> {
-    // The agent may have ended between the connection and the first request.
+    // The connection may have failed before the first request.
     if (this.#failure !== null) return Promise.reject(this.#failure);
     const timer = setTimeout(() => {
       this.#fail("ETIMEDOUT", `no answer in ${timeoutMs} ms`);

@@ -1,4 +1,4 @@
-/** Runs an IPAM plugin, as the specification's section 4 has it. */
+/** Runs an IPAM plugin (CNI specification, section 4). */
 import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import { spawn } from "bun";
@@ -8,18 +8,15 @@ import { CniCode, CniError } from "./errors.ts";
 const TIMEOUT_MS = 60_000;
 const MAX_OUTPUT_BYTES = 1024 * 1024;
 
-/**
- * A plugin that has been started, and waits for its configuration: until it has that, it knows not
- * what to do. So it loads while we find out whether it is to do anything.
- */
+/** A plugin process that has been started, and waits for its configuration. It loads while the agent works. */
 export interface Delegate {
-  /** What the plugin printed. @throws CniError, its own where it printed one */
+  /** @returns the plugin's stdout @throws CniError, the plugin's own if it printed one */
   run(): Promise<string>;
-  /** Ends it before it has done anything. */
+  /** Stops the plugin before it does anything. */
   cancel(): void;
 }
 
-/** @throws CniError where it cannot be started */
+/** @throws CniError if the plugin cannot be started */
 export function startDelegate(type: string, command: Command, invocation: Invocation): Delegate {
   const program = find(type, invocation.path);
   let child: ReturnType<typeof start>;
@@ -50,7 +47,7 @@ export async function delegate(
   return startDelegate(type, command, invocation).run();
 }
 
-/** By Bun and not node:child_process, which takes longer to load than an IPAM plugin to run. */
+/** Uses Bun's spawn: loading node:child_process takes longer than running an IPAM plugin. */
 function start(program: string, command: Command, { environment }: Invocation) {
   return spawn([program], {
     env: { ...environment, CNI_COMMAND: command },
@@ -69,7 +66,7 @@ function find(type: string, path: readonly string[]): string {
       accessSync(program, constants.X_OK);
       return program;
     } catch {
-      // The next one.
+      // Try the next folder.
     }
   }
   const message = `IPAM plugin ${type} is not in CNI_PATH ${path.join(":")}; install it there`;
@@ -91,7 +88,7 @@ function readError(type: string, command: Command, stdout: string, why: string):
       return new CniError(code, `IPAM plugin ${type}, ${command}: ${msg}`, details ?? "");
     }
   } catch {
-    // Not an error of the specification's form.
+    // stdout is not an error as the specification defines it.
   }
   return failure(type, command, why);
 }

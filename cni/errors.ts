@@ -1,4 +1,4 @@
-/** Errors as the CNI specification has them: a code, a message, details. */
+/** Errors of the CNI specification: code, message and details. */
 
 export const CniCode = {
   IncompatibleVersion: 1,
@@ -11,7 +11,7 @@ export const CniCode = {
   InvalidNetns: 8,
   TryAgainLater: 11,
   NotAvailable: 50,
-  /** From here on: this plugin's own. */
+  // Codes of this plugin (the specification reserves 0 to 99).
   UnknownSession: 100,
   SessionBusy: 101,
   InterfaceExists: 102,
@@ -20,6 +20,7 @@ export const CniCode = {
   Internal: 999,
 } as const;
 
+/** An error in the form that the plugin prints. */
 export class CniError extends Error {
   readonly code: number;
   readonly details: string;
@@ -32,6 +33,7 @@ export class CniError extends Error {
   }
 }
 
+/** Returns a CniError unchanged, and any other error with the code Internal. */
 export function toCniError(error: unknown): CniError {
   if (error instanceof CniError) return error;
   return new CniError(CniCode.Internal, error instanceof Error ? error.message : String(error));

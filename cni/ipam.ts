@@ -1,9 +1,10 @@
-/** Reads an IPAM plugin's answer, in the form of each version of the specification. */
+/** Reads an IPAM plugin's result, in the form of every version of the specification. */
 import type { Route } from "../operator/agent-protocol.ts";
 import { CniCode, CniError } from "./errors.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** The `dns` field of a result or configuration. */
 export interface Dns {
   readonly nameservers?: readonly string[];
   readonly domain?: string;
@@ -11,13 +12,14 @@ export interface Dns {
   readonly options?: readonly string[];
 }
 
+/** An IPAM plugin's result. */
 export interface IpamResult {
   readonly ips: readonly { readonly address: string; readonly gateway?: string }[];
   readonly routes: readonly IpamRoute[];
   readonly dns?: Dns;
 }
 
-/** The numbers are fields since 1.1.0. */
+/** The numeric fields exist since 1.1.0. */
 interface IpamRoute extends RouteNumbers {
   readonly dst: string;
   readonly gw?: string;
@@ -27,9 +29,9 @@ export type RouteNumbers = Pick<Route, (typeof ROUTE_NUMBERS)[number]>;
 export const ROUTE_NUMBERS = ["mtu", "advmss", "priority", "table", "scope"] as const;
 
 /**
- * All that the specification has a place for. An IPAM plugin makes no interfaces, so `interfaces` and
- * the indexes into them say nothing.
- * @throws CniError where the text is no result, naming the field
+ * Returns all fields of the specification, except `interfaces` and indexes into it: an IPAM plugin creates
+ * no interfaces.
+ * @throws CniError that names the field if the text is not a result
  */
 export function parseIpamResult(type: string, text: string): IpamResult {
   let json: Json;
@@ -37,7 +39,7 @@ export function parseIpamResult(type: string, text: string): IpamResult {
     json = JSON.parse(text) as Json;
     if (typeof json !== "object" || json === null) throw new TypeError("not an object");
   } catch (error) {
-    const message = `IPAM plugin ${type} answered no result: ${(error as Error).message}`;
+    const message = `IPAM plugin ${type} returned an invalid result: ${(error as Error).message}`;
     throw new CniError(CniCode.DecodingFailure, message);
   }
   const reader = new Reader(type);
@@ -46,7 +48,7 @@ export function parseIpamResult(type: string, text: string): IpamResult {
   return {
     ips: [
       ...reader.list(json.ips, "ips").map((ip, index) => reader.ip(ip, `ips[${index}]`, "address")),
-      // Until 0.2.0.
+      // The form of 0.2.0 and earlier.
       ...old.map((item) => reader.ip(item, "ip4 or ip6", "ip")),
     ],
     routes: [json.routes, ...old.map(({ routes }) => routes)].flatMap((routes) =>
@@ -56,7 +58,7 @@ export function parseIpamResult(type: string, text: string): IpamResult {
   };
 }
 
-/** @throws CniError */
+/** Returns the configuration's `dns`. @throws CniError that names the field */
 export function configuredDns(value: unknown): Dns | undefined {
   return value === undefined || value === null ? undefined : parseDns(value, new Reader(null));
 }
@@ -109,7 +111,7 @@ class Reader {
     const route = this.object(value, path);
     const numbers = ROUTE_NUMBERS.flatMap((field) => {
       const number = route[field];
-      // Plugins in Go leave a field out, or write the 0 that means the same.
+      // Plugins in Go omit a field, or write 0, which means the same.
       const isUnset =
         number === undefined || number === null || (number === 0 && field !== "scope");
       if (isUnset) return [];
@@ -128,19 +130,19 @@ class Reader {
     if (this.#plugin === null) {
       throw new CniError(CniCode.InvalidConfig, `${path}: ${shown}: ${what}`);
     }
-    const message = `IPAM plugin ${this.#plugin} answered ${path}: ${shown}: ${what}`;
+    const message = `IPAM plugin ${this.#plugin} returned ${path}: ${shown}: ${what}`;
     throw new CniError(CniCode.DecodingFailure, message);
   }
 }
 
 const isIpv6 = (address: string): boolean => address.includes(":");
 
-/** RT_SCOPE_LINK: destinations of this scope, and of narrower ones, are on the link itself. */
+/** RT_SCOPE_LINK: destinations of this scope, and of narrower scopes, are on the link itself. */
 const SCOPE_LINK = 253;
 
 /**
- * Routes for the kernel: one that names no gateway takes that of an address of its family, unless its
- * scope keeps it on the link.
+ * Returns routes for the kernel. A route without a gateway gets the gateway of an address of the same family,
+ * unless the scope of the route is the link.
  */
 export function ipamRoutes({ ips, routes }: IpamResult): Route[] {
   return routes.map(({ dst, gw, ...numbers }) => {

@@ -1,25 +1,25 @@
-/** l2tp: the CNI plugin. Environment and stdin in, a result on stdout. */
+/** l2tp: the CNI plugin. It reads environment and stdin, and prints a result on stdout. */
 import { readFileSync, writeSync } from "node:fs";
 import { CNI_VERSIONS } from "../operator/agent-protocol.ts";
 import manifest from "../package.json" with { type: "json" };
 import { run } from "./plugin.ts";
 
-const USAGE = `l2tp is a CNI plugin: a container runtime calls it, with CNI_COMMAND and other
-variables in its environment and a network configuration on stdin, such as
+const USAGE = `l2tp is a CNI plugin. A container runtime calls it with CNI_COMMAND and other
+variables in the environment, and a network configuration on stdin, for example:
 
   {"cniVersion": "1.0.0", "name": "branch", "type": "l2tp", "session": "lan",
    "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}
 
-Install it in the runtime's CNI folder, /opt/cni/bin for most.
+Install it in the runtime's folder of CNI plugins, usually /opt/cni/bin.
 `;
 
-/** Not by process.stdout: making a stream of it takes longer than all the rest of the start. */
+/** Does not use process.stdout: creating its stream takes longer than the rest of the start. */
 function print(text: string): void {
   const bytes = Buffer.from(text);
   try {
     for (let at = 0; at < bytes.length; ) at += writeSync(1, bytes, at);
   } catch (error) {
-    // Its reader has gone, and has seen enough.
+    // The reader closed stdout: no error.
     if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
   }
 }

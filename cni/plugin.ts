@@ -1,4 +1,4 @@
-/** The commands of the CNI specification. */
+/** Runs the commands of the CNI specification. */
 import { type Attached, CNI_VERSIONS } from "../operator/agent-protocol.ts";
 import { AgentConnection, AgentDownError } from "./agent.ts";
 import {
@@ -22,13 +22,13 @@ import {
   wantedOfMain,
 } from "./wanted.ts";
 
-/** What goes to stdout, and the exit status. */
+/** The output on stdout, and the exit status. */
 export interface Outcome {
   readonly stdout: string;
   readonly status: 0 | 1;
 }
 
-/** Runs one command; whatever happens is an outcome. */
+/** Runs one command. Never rejects: every error is an outcome. */
 export async function run(environment: Environment, readStdin: () => string): Promise<Outcome> {
   let cniVersion: string = NEWEST;
   try {
@@ -52,7 +52,7 @@ export async function run(environment: Environment, readStdin: () => string): Pr
   }
 }
 
-/** It answers in the version that was asked in, where that can be read. */
+/** Answers VERSION with the cniVersion of the request if it can be read, else with the newest. */
 function version(stdin: string): string {
   let asked: unknown;
   try {
@@ -76,9 +76,9 @@ const HANDLERS: Readonly<Record<"ADD" | "DEL" | "CHECK" | "STATUS" | "GC", Handl
 };
 
 /**
- * The answer if no session is concerned, whatever has become of the agent and its socket. Null: the agent
- * must be asked. An error of STATUS makes the runtime report the node as not ready, and then every pod of
- * the node is evicted: only a main plugin reports. A chained one fails the ADDs that need the agent.
+ * Returns the answer if it needs no agent; null: the agent must be asked. If STATUS fails, the runtime
+ * reports the node as NotReady, and Kubernetes evicts every pod of the node. So STATUS of a chained plugin
+ * always succeeds; its ADD fails if it needs the agent.
  */
 function answerAlone(command: Command, invocation: Invocation): string | null {
   const { config } = invocation;
@@ -87,7 +87,7 @@ function answerAlone(command: Command, invocation: Invocation): string | null {
   return print(addResult(config, config.prevResult, []));
 }
 
-/** With the pod's annotation, where the runtime has not passed it. */
+/** Returns the invocation with the pod's annotation. The agent reads it if the runtime does not pass it. */
 async function completed(invocation: Invocation, agent: AgentConnection): Promise<Invocation> {
   const { config, pod, podUid: uid } = invocation;
   if (!config.lacksAnnotations || pod === null) return invocation;
@@ -107,14 +107,14 @@ async function addMain(invocation: Invocation, agent: AgentConnection): Promise<
   return print(addResult(config, null, [attached]));
 }
 
-/** The interface is there, and up, before IPAM is asked: `dhcp` speaks through it. */
+/** Creates the interface and sets it up before it calls IPAM, because `dhcp` sends through the interface. */
 async function addWithIpam(
   type: string,
   invocation: Invocation,
   agent: AgentConnection,
   wanted: RequestedInterface,
 ): Promise<Attached> {
-  // It loads while the agent makes the interface.
+  // The plugin loads while the agent creates the interface.
   const plugin = startDelegate(type, "ADD", invocation);
   const made = await attach(invocation, agent, wanted, true).catch((error) => {
     plugin.cancel();
@@ -129,7 +129,7 @@ async function addWithIpam(
     try {
       return await configure(invocation, agent, wanted, ipam);
     } catch (error) {
-      // The addresses go back; what the rollback meets must not hide what went wrong.
+      // Release the addresses. An error of the rollback must not hide the first error.
       await delegate(type, "DEL", invocation).catch(() => {});
       throw error;
     }
@@ -151,7 +151,7 @@ async function configure(
     containerId,
     cniIfname,
     ifname,
-    // IPAM has seen the `ips` that were asked for; where it gives none they are simply given.
+    // IPAM receives the requested `ips`. If it returns no addresses, they are applied as requested.
     addresses: allocated.length > 0 ? allocated : ips,
     routes: ipamRoutes(ipam),
     ipam: { ...ipam },
@@ -167,7 +167,7 @@ async function allocate(
     return parseIpamResult(type, await plugin.run());
   } catch (error) {
     if (!(error instanceof CniError)) throw error;
-    // An ADD that was killed half-way may have left an allocation: the agent knows of none.
+    // An interrupted ADD may have left an allocation that the agent does not know. Release it and retry.
     await delegate(type, "DEL", invocation).catch(() => {});
   }
   try {
@@ -178,7 +178,7 @@ async function allocate(
   }
 }
 
-/** What takes away all that an ADD has made. */
+/** Returns the request that deletes everything that an ADD created. */
 function detachOf({ containerId, ifname: cniIfname, netns }: Invocation) {
   return { op: "detach", containerId, cniIfname, netns: netns === "" ? null : netns } as const;
 }
@@ -209,9 +209,9 @@ async function attach(
   try {
     return await agent.ask(request);
   } catch (error) {
-    // It may have died half-way: what it did is to be undone before anything else.
-    const isHalfDone = error instanceof AgentDownError && error.heard;
-    if (isHalfDone) agent.defer(detachOf(invocation));
+    // The agent may have stopped half-way. It must undo that before anything else.
+    const mayBePartial = error instanceof AgentDownError && error.heard;
+    if (mayBePartial) agent.defer(detachOf(invocation));
     throw error;
   }
 }
@@ -219,7 +219,7 @@ async function attach(
 async function addChained(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config } = invocation;
   if (config.ipam !== null) {
-    const message = `ipam: a chained plugin takes no addresses; leave it out, or give "ips" with each session of the annotation`;
+    const message = `ipam: not supported when chained; omit ipam, or set "ips" for each session in the annotation`;
     throw new CniError(CniCode.InvalidConfig, message);
   }
   const done: Attached[] = [];
@@ -236,7 +236,7 @@ async function addChained(invocation: Invocation, agent: AgentConnection): Promi
 
 async function del(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config } = invocation;
-  // IPAM first: `dhcp` gives its lease back through the interface.
+  // IPAM first: `dhcp` releases its lease through the interface.
   const released =
     config.ipam === null ? null : await delegate(config.ipam, "DEL", invocation).catch(asError);
   await detach(invocation, agent);
@@ -247,7 +247,7 @@ async function del(invocation: Invocation, agent: AgentConnection): Promise<stri
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(`${error}`));
 const isAway = (error: unknown): boolean => toCniError(error).code === CniCode.TryAgainLater;
 
-/** A pod that had no session defers nothing: on a node that has lost its agent that would fill /run. */
+/** Does not defer the DEL of a pod without sessions: on a node without an agent that would fill /run. */
 async function detach(invocation: Invocation, agent: AgentConnection): Promise<void> {
   const request = detachOf(invocation);
   const hadNothing = invocation.config.hasAnnotations && asksForNothing(invocation);
@@ -257,7 +257,7 @@ async function detach(invocation: Invocation, agent: AgentConnection): Promise<v
   });
 }
 
-/** Each must be tried even where another fails. @throws the first error, when all have ended */
+/** Waits for all tasks, even if one fails. @throws the first error */
 async function allOf(tasks: readonly (Promise<unknown> | null)[]): Promise<void> {
   for (const outcome of await Promise.allSettled(tasks)) {
     if (outcome.status === "rejected") throw outcome.reason;
@@ -267,7 +267,7 @@ async function allOf(tasks: readonly (Promise<unknown> | null)[]): Promise<void>
 async function check(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config, containerId, ifname: cniIfname } = invocation;
   if (config.prevResult === null) {
-    throw new CniError(CniCode.InvalidConfig, "prevResult: CHECK needs what ADD answered");
+    throw new CniError(CniCode.InvalidConfig, "prevResult: required for CHECK");
   }
   const listed = listedIn(config.prevResult);
   const made = await agent
@@ -277,14 +277,14 @@ async function check(invocation: Invocation, agent: AgentConnection): Promise<st
       throw error;
     });
   const isMain = config.session !== null && made.includes(cniIfname);
-  // An annotation may ask for nothing; then nothing has been made.
+  // An annotation without sessions has no interfaces.
   const missing = isMain
     ? undefined
     : wantedOfChained(await completed(invocation, agent)).find(
         ({ ifname }) => !made.includes(ifname),
       )?.ifname;
   if (missing !== undefined) {
-    const message = `container ${containerId} has no attachment at ${missing}; delete the pod and let it be made again`;
+    const message = `container ${containerId}: interface ${missing} is not attached; delete the pod to recreate it`;
     throw new CniError(CniCode.UnknownContainer, message);
   }
   if (config.ipam !== null) await delegate(config.ipam, "CHECK", invocation);
@@ -305,7 +305,7 @@ async function status({ config, ...invocation }: Invocation, agent: AgentConnect
 async function gc(invocation: Invocation, agent: AgentConnection): Promise<string> {
   const { config } = invocation;
   if (config.validAttachments === null) {
-    throw new CniError(CniCode.InvalidConfig, "cni.dev/valid-attachments: GC needs it");
+    throw new CniError(CniCode.InvalidConfig, "cni.dev/valid-attachments: required for GC");
   }
   const valid = config.validAttachments.map(({ containerID, ifname }) => ({
     containerId: containerID,

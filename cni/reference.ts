@@ -1,4 +1,4 @@
-/** docs/cni.md, from what the plugin checks by. */
+/** Generates docs/cni.md from the plugin's configuration schema. */
 import { CNI_VERSIONS } from "../operator/agent-protocol.ts";
 import { SINCE } from "./config.ts";
 import { CniCode } from "./errors.ts";
@@ -33,7 +33,7 @@ const CODES: Readonly<Record<OwnCode, string>> = {
   Internal: "internal error (bug): please report it",
 };
 
-/** The text of docs/cni.md. */
+/** Returns the text of docs/cni.md. */
 export function generateCniReference(): string {
   const since = Object.entries(SINCE).map(([command, version]) => `${command} since ${version}`);
   const fields = Object.entries(FIELDS).map(([name, { what }]) => [name, what]);

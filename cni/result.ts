@@ -1,11 +1,11 @@
-/** Results of ADD, in the form of each version of the specification. */
+/** Creates results of ADD, in the form of every version of the specification. */
 import { type Attached, type Route, resultAddress } from "../operator/agent-protocol.ts";
 import type { Config } from "./config.ts";
 import { type IpamResult, ROUTE_NUMBERS } from "./ipam.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Adds attached interfaces to a result, or starts one. */
+/** Adds attached interfaces to the previous result, or to an empty one. */
 export function addResult(
   { cniVersion, dns: configured }: Pick<Config, "cniVersion" | "dns">,
   before: Json | null,
@@ -17,7 +17,7 @@ export function addResult(
   let dns = before?.dns ?? configured;
   for (const item of attached) {
     interfaces.push(...interfacesOf(cniVersion, item));
-    // The pod's interface is the last.
+    // The last interface is the pod's.
     ips.push(...ipsOf(cniVersion, item, interfaces.length - 1));
     routes.push(...item.routes.map((route) => routeOf(cniVersion, route)));
     dns ??= ipamOf(item)?.dns;
@@ -38,7 +38,7 @@ function interfacesOf(cniVersion: string, { interfaces, mtu }: Attached): Json[]
   return interfaces.map(({ name, mac, sandbox }) => ({
     name,
     ...(mac === undefined ? {} : { mac }),
-    // A field since 1.1.0.
+    // The field exists since 1.1.0.
     ...(cniVersion === "1.1.0" ? { mtu } : {}),
     ...(sandbox === undefined ? {} : { sandbox }),
   }));
@@ -47,10 +47,10 @@ function interfacesOf(cniVersion: string, { interfaces, mtu }: Attached): Json[]
 function ipsOf(cniVersion: string, attached: Attached, index: number): Json[] {
   const ips = ipamOf(attached)?.ips ?? [];
   return attached.addresses.map((address, at) => {
-    // The agent has the addresses in IPAM's order.
+    // The agent keeps the order of IPAM's addresses.
     const gateway = ips[at]?.gateway;
     return {
-      // A field until 0.4.0.
+      // The field exists until 0.4.0.
       ...(cniVersion.startsWith("0.") ? { version: address.includes(":") ? "6" : "4" } : {}),
       interface: index,
       address: resultAddress(address),
@@ -70,7 +70,7 @@ function routeOf(cniVersion: string, { destination, gateway, ...numbers }: Route
   };
 }
 
-/** The addresses and the destinations of routes that CHECK must find again. */
+/** Returns the addresses and the destinations of routes that CHECK must find. */
 export function listedIn(result: Json) {
   const texts = (value: unknown, field: string) =>
     list(value).flatMap((item) => {

@@ -1,8 +1,9 @@
-/** The sessions that a pod is to have, from the configuration and the pod's annotation. */
+/** Determines the sessions of a pod from the configuration and the pod's annotation. */
 import { ANNOTATION, FORMS } from "../operator/agent-protocol.ts";
 import { type Config, type Invocation, strings } from "./config.ts";
 import { CniCode, CniError } from "./errors.ts";
 
+/** A session for the pod, and its interface. */
 export interface RequestedInterface {
   /** "namespace/name". */
   readonly session: string;
@@ -13,7 +14,7 @@ export interface RequestedInterface {
 
 const MAX_SESSIONS = 64;
 
-/** The first that a chained plugin names itself; `net1` is Multus's. */
+/** Default interface names of a chained plugin. Multus uses `net1`, `net2`, … */
 const defaultName = (index: number): string => `l2tp${index}`;
 
 function qualify(session: string, { pod, config }: Invocation): string {
@@ -21,14 +22,14 @@ function qualify(session: string, { pod, config }: Invocation): string {
   return `${pod?.split("/")[0] ?? config.namespace}/${session}`;
 }
 
-/** A main plugin makes CNI_IFNAME; one in a chain adds interfaces to what is there. */
+/** A main plugin creates CNI_IFNAME; a chained plugin adds interfaces to the previous result. */
 export function isChained({ prevResult }: Config): boolean {
   return prevResult !== null;
 }
 
 /**
- * Whether a configuration is a main plugin's, for STATUS, which never has a previous result. A chained
- * plugin takes no `ipam`; a main plugin reads neither `interface` nor the pod's annotations.
+ * True if the configuration is that of a main plugin. For STATUS, which never has a previous result. A chained
+ * plugin has no `ipam`; a main plugin reads neither `interface` nor the pod's annotations.
  */
 export function isMainForm({ ipam, session, ifname, lacksAnnotations }: Config): boolean {
   const isForChain = ifname !== null || lacksAnnotations;
@@ -37,24 +38,26 @@ export function isMainForm({ ipam, session, ifname, lacksAnnotations }: Config):
 
 const NOTHING = /^\s*(\[\s*\])?\s*$/;
 
-/** Whether a chained plugin knows without the agent that the pod has no session. */
+/** True if a chained plugin can tell without the agent that the pod has no session. */
 export function asksForNothing({ config }: Invocation): boolean {
   const isUnknown = !isChained(config) || config.lacksAnnotations;
   return !isUnknown && config.session === null && NOTHING.test(config.annotation ?? "");
 }
 
+/** Returns the interface of a main plugin. @throws CniError if the configuration has no session */
 export function wantedOfMain(invocation: Invocation): RequestedInterface {
   const { config, ifname } = invocation;
   if (config.session === null) {
     const odd = config.unknownFields.map((field) => JSON.stringify(field.slice(0, 50))).join(", ");
-    const hint = odd === "" ? "" : ` (which has fields that we do not know: ${odd})`;
-    const message = `session: missing in network ${config.name}${hint}; name an L2tpSession, or chain the plugin behind another`;
+    const hint = odd === "" ? "" : ` (unknown fields: ${odd})`;
+    const message = `session: missing in network ${config.name}${hint}; set it to an L2tpSession, or chain the plugin after another one`;
     throw new CniError(CniCode.InvalidConfig, message);
   }
   const { mac, ips } = config;
   return { session: qualify(config.session, invocation), ifname, mac, ips };
 }
 
+/** Returns the interfaces of a chained plugin, from configuration and annotation. @throws CniError */
 export function wantedOfChained(invocation: Invocation): readonly RequestedInterface[] {
   const { config } = invocation;
   const { mac, ips, session } = config;
@@ -63,7 +66,8 @@ export function wantedOfChained(invocation: Invocation): readonly RequestedInter
   const asked = config.annotation === null ? [] : parseAnnotation(config.annotation);
   const all = [...configured, ...asked];
   if (all.length > MAX_SESSIONS) {
-    throw new CniError(CniCode.InvalidConfig, `${ANNOTATION}: more than ${MAX_SESSIONS} sessions`);
+    const message = `${ANNOTATION}: ${all.length} sessions; at most ${MAX_SESSIONS} are supported`;
+    throw new CniError(CniCode.InvalidConfig, message);
   }
   const wanted = all.map((item, index) => ({
     session: qualify(item.name, invocation),
@@ -74,7 +78,8 @@ export function wantedOfChained(invocation: Invocation): readonly RequestedInter
   const names = wanted.map(({ ifname }) => ifname);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice === undefined) return wanted;
-  throw new CniError(CniCode.InvalidConfig, `${ANNOTATION}: two sessions for interface ${twice}`);
+  const message = `${ANNOTATION}: two sessions have the interface ${twice}; use different names`;
+  throw new CniError(CniCode.InvalidConfig, message);
 }
 
 interface Asked {
@@ -85,11 +90,11 @@ interface Asked {
 }
 
 const bad = (what: string): CniError => {
-  const message = `annotation ${ANNOTATION}: ${what}; use NAME, NAME@INTERFACE, a list of them with commas, or JSON`;
+  const message = `annotation ${ANNOTATION}: ${what}; use NAME, NAME@INTERFACE, a comma-separated list of these, or JSON`;
   return new CniError(CniCode.InvalidConfig, message);
 };
 
-/** "lan", "lan@net1, wan", or a JSON list of objects with name, interface, mac, ips. */
+/** @param text "lan", "lan@net1, wan", or a JSON list of objects with name, interface, mac, ips */
 export function parseAnnotation(text: string): Asked[] {
   const trimmed = text.trim();
   if (trimmed === "") return [];
@@ -119,9 +124,9 @@ function check(item: Record<string, unknown>): Asked {
     const value = item[name];
     if (value === undefined || value === null) return null;
     if (typeof value === "string" && pattern.test(value)) return value;
-    throw bad(`${name} ${JSON.stringify(value)?.slice(0, 100)} is not valid`);
+    throw bad(`${name} ${JSON.stringify(value)?.slice(0, 100)} is invalid`);
   };
-  // Pods may not reach into other namespaces: no slash.
+  // No slash: a pod must not use sessions of other namespaces.
   const name = field("name", FORMS.label);
   if (name === null) throw bad("an entry has no name");
   return {

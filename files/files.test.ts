@@ -35,14 +35,14 @@ describe("replaceFile", () => {
     expect(readFileSync(path, "utf8")).toBe("{}\n");
   });
 
-  it.each(ODD_FILES)("is not kept by %s that an interrupted write has left", (_what, make) => {
+  it.each(ODD_FILES)("succeeds if an interrupted write has left %s", (_what, make) => {
     make(`${path}.new`);
     replaceFile(path, "{}\n");
     expect(readdirSync(folder)).toEqual(["one.json"]);
     expect(readFileSync(path, "utf8")).toBe("{}\n");
   });
 
-  it("writes nothing through a symbolic link", () => {
+  it("does not write through a symbolic link", () => {
     const other = join(folder, "other");
     writeFileSync(other, "mine");
     symlinkSync(other, `${path}.new`);
@@ -51,14 +51,14 @@ describe("replaceFile", () => {
     expect(readFileSync(other, "utf8")).toBe("mine");
   });
 
-  it("loses nothing of a directory in its way", () => {
+  it("sets a directory aside with its content", () => {
     mkdirSync(join(path, "of"), { recursive: true });
     replaceFile(path, "{}");
     mkdirSync(join(folder, "two.json"));
     expect(readdirSync(`${path}.aside`)).toEqual(["of"]);
   });
 
-  it("leaves the file as it was where the folder takes no other", () => {
+  it("does not change the file if the folder does not exist", () => {
     replaceFile(path, "before");
     expect(() => replaceFile(join(folder, "no", "folder"), "x")).toThrow("ENOENT");
     expect(readdirSync(folder)).toEqual(["one.json"]);
@@ -80,17 +80,17 @@ describe("readJsonFile", () => {
   });
 
   it.each(ODD_FILES.filter(([what]) => /empty|half|bytes|bounds|directory|link|pipe/.test(what)))(
-    "says what is wrong with %s, and waits for nobody",
+    "reports %s without blocking",
     (_what, make) => {
       make(path);
-      expect(() => readJsonFile(path, 1000)).toThrow(/^it is /);
+      expect(() => readJsonFile(path, 1000)).toThrow(/^is /);
     },
   );
 });
 
 describe("removeStaleSocket", () => {
   it.each(ODD_FILES.filter(([what]) => !what.includes("something in it")))(
-    "makes room where %s is",
+    "removes %s",
     (_what, make) => {
       make(path);
       removeStaleSocket(path);
@@ -98,10 +98,10 @@ describe("removeStaleSocket", () => {
     },
   );
 
-  it("loses nothing of a directory, and needs nothing to be there", () => {
+  it("keeps a directory that is not empty, and accepts a missing file", () => {
     removeStaleSocket(path);
     mkdirSync(join(path, "of"), { recursive: true });
-    expect(() => removeStaleSocket(path)).toThrow("one.json: a directory that is not empty");
+    expect(() => removeStaleSocket(path)).toThrow("one.json: is a directory that is not empty");
     expect(readdirSync(path)).toEqual(["of"]);
   });
 });

@@ -1,15 +1,15 @@
-/** Checks that only root decides which socket, or which file, a path leads to. */
+/** Checks that only root can change which socket a path leads to. */
 import { lstatSync, readlinkSync, type Stats } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
 
-/** The kernel's own bound for the links of one path. */
+/** The kernel's limit for symbolic links of one path. */
 const MAX_LINKS = 40;
-/** struct sockaddr_un, without the final zero. */
+/** Size of sun_path in struct sockaddr_un, without the final zero. */
 const MAX_SOCKET_PATH_BYTES = 107;
 const WRITABLE_BY_OTHERS = 0o022;
 const STICKY = 0o1000;
 
-/** A path that others than root can lead elsewhere; the message says why and what to do. */
+/** A path that a user other than root can redirect. The message has reason and remedy. */
 export class UnsafePathError extends Error {
   constructor(what: string, remedy: string) {
     super(`${what}; ${remedy}`);
@@ -18,16 +18,16 @@ export class UnsafePathError extends Error {
 }
 
 /**
- * The socket's path with all symbolic links resolved. Every folder of it belongs to root, and only
- * root can write to it; above the socket's own folder one may be open to others if it is sticky
- * (/tmp), since what root has there is root's to rename. What does not exist cannot be taken for
- * anything else.
+ * Returns the socket's path with all symbolic links resolved. Every folder of the path must belong to root and
+ * be writable by root only. Folders above the socket's folder may be writable by others if they are sticky
+ * (/tmp), because there only root can rename root's entries. A folder that does not exist is accepted if
+ * only root can create it.
  * @throws UnsafePathError
  */
 export function requireSafeSocket(path: string): string {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
     const remedy = "use a shorter path";
-    throw new UnsafePathError(`it is longer than ${MAX_SOCKET_PATH_BYTES} bytes`, remedy);
+    throw new UnsafePathError(`the path is longer than ${MAX_SOCKET_PATH_BYTES} bytes`, remedy);
   }
   let links = 0;
   let reached = "/";
@@ -44,7 +44,7 @@ export function requireSafeSocket(path: string): string {
       continue;
     }
     if (++links > MAX_LINKS) {
-      throw new UnsafePathError(`${next} leads in a circle of symbolic links`, "give a real path");
+      throw new UnsafePathError(`${next} is a circle of symbolic links`, "use a path without it");
     }
     parts = [...resolve(dirname(next), readlinkSync(next)).split(sep).slice(1), ...rest];
     [reached, folder] = ["/", lookAt("/")];
@@ -52,14 +52,14 @@ export function requireSafeSocket(path: string): string {
   return reached;
 }
 
-/** The entry at the path itself, not behind a link; undefined: there is none. */
+/** Returns the entry at the path, without following a link; undefined if it does not exist. */
 function lookAt(path: string): Stats | undefined {
   try {
     return lstatSync(path);
   } catch (error) {
     const { code } = error as { code?: unknown };
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw new UnsafePathError(`${path} cannot be looked at (${code})`, "use another path");
+    throw new UnsafePathError(`cannot examine ${path} (${code})`, "use another path");
   }
 }
 
@@ -69,11 +69,11 @@ function requireFolder(path: string, stat: Stats | undefined, { isLast }: { isLa
   if ((stat.mode & WRITABLE_BY_OTHERS) === 0) return;
   const mode = (stat.mode & 0o7777).toString(8).padStart(4, "0");
   if ((stat.mode & STICKY) !== 0 && !isLast) return;
-  const remedy = `only root may write there: chmod go-w ${path}, or use another folder`;
-  throw new UnsafePathError(`others than root can write to ${path} (mode ${mode})`, remedy);
+  const remedy = `run chmod go-w ${path}, or use another folder`;
+  throw new UnsafePathError(`users other than root can write to ${path} (mode ${mode})`, remedy);
 }
 
-/** Only its owner renames an entry of a sticky folder, but every user can create a missing one. */
+/** In a sticky folder only the owner can rename an entry, but every user can create a missing one. */
 function requireRoots(
   path: string,
   stat: Stats | undefined,
@@ -90,7 +90,7 @@ function requireRoots(
 
 function belongsTo(path: string, uid: number): UnsafePathError {
   return new UnsafePathError(
-    `${path} belongs to user ${uid}`,
-    `it must belong to root: chown root ${path}, or use another folder`,
+    `${path} belongs to user ${uid}, not to root`,
+    `run chown root ${path}, or use another folder`,
   );
 }

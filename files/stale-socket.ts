@@ -1,9 +1,9 @@
-/** Makes room for a listening unix socket. */
+/** Removes the socket file of a process that has exited. */
 import { lstatSync, rmdirSync, rmSync } from "node:fs";
 
 /**
- * Removes what is at the path. The caller has made sure that nobody listens there.
- * @throws Error if it is a directory that is not empty: its content must not be lost
+ * Removes what is at the path. The caller must make sure that no process listens there.
+ * @throws Error for a directory that is not empty, because its content must not be lost
  */
 export function removeStaleSocket(path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) {
@@ -12,6 +12,6 @@ export function removeStaleSocket(path: string): void {
   try {
     rmdirSync(path);
   } catch {
-    throw new Error(`${path}: a directory that is not empty is there, and no socket can be`);
+    throw new Error(`${path}: is a directory that is not empty; delete it, or use another path`);
   }
 }

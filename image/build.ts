@@ -1,4 +1,4 @@
-/** Builds dist/image.tar, which `docker load` and `ctr images import` take, without a container engine. */
+/** Builds dist/image.tar for `docker load` and `ctr images import`, without a container engine. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -16,7 +16,7 @@ const ARCHITECTURES: Readonly<Record<string, string>> = { x64: "amd64", arm64: "
 buildRootfs(rootfs);
 rmSync(work, { recursive: true, force: true });
 mkdirSync(work, { recursive: true });
-// The same files make the same bytes.
+// Options for a reproducible archive.
 const SAME = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
 tar(`${work}/layer.tar`, rootfs, ["."]);
 const layer = await sha256(`${work}/layer.tar`);

@@ -1,6 +1,6 @@
 /**
- * The image's root directory: Node, the libraries that it loads, the programs, and the CNI plugin to
- * install. No shell, no package manager.
+ * Builds the image's root directory: Node and its libraries, the programs, and the CNI plugin. It has no shell
+ * and no package manager.
  */
 import { execFileSync } from "node:child_process";
 import {
@@ -23,7 +23,7 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 const APP = "/usr/lib/l2tp-cni";
 const FFI = join(root, "linux/ffi.ts");
 
-/** What the programs are made of. */
+/** Folders and files of the programs. */
 const SOURCES = [
   ...["net", "l2tp", "model", "linux", "datapath", "operator", "files", "rpc", "cli", "crds"],
   "underlay",
@@ -36,16 +36,17 @@ const PROGRAMS = {
   "l2tp-datapath": "datapath/userspace/process/main.js",
   l2tpctl: "cli/main.js",
 } as const;
-/** Nobody reads these in an image; of the API client's generated half they are most. */
+/** Files of packages that the programs do not use. They are more than half of the API client. */
 const UNUSED = /(\.map|\.d\.[cm]?ts|\.md|\.markdown)$|^\/(tests?|docs?)(\/|$)/;
 
+/** Builds the root directory. Replaces an existing one. */
 export function buildRootfs(directory: string): void {
   rmSync(directory, { recursive: true, force: true });
   for (const folder of ["etc", "proc", "sys", "dev", "run", "var", "tmp", "usr/bin"]) {
     mkdirSync(join(directory, folder), { recursive: true });
   }
   chmodSync(join(directory, "tmp"), 0o1777);
-  // Runtimes name network namespaces by the old path.
+  // Runtimes refer to network namespaces by /var/run/netns.
   symlinkSync("../run", join(directory, "var/run"));
   writeFileSync(
     join(directory, "etc/passwd"),
@@ -81,18 +82,18 @@ function addSources(directory: string): void {
 }
 
 /**
- * Replaces a TypeScript file by the JavaScript in it, as Node itself would run it. Loading the compiler
- * would cost each process of the image 12 MiB of memory.
+ * Replaces a TypeScript file by its JavaScript, with Node's own type stripping. Loading the compiler would cost
+ * each process 12 MiB of memory.
  */
 function compile(path: string): void {
   const script = stripTypeScriptTypes(readFileSync(path, "utf8"));
-  // Modules, and the programs of threads, are named by relative paths.
+  // Imports and programs of threads have relative paths.
   const renamed = script.replace(/(["'])(\.{1,2}\/[^"'\n]+)\.ts\1/g, "$1$2.js$1");
   writeFileSync(path.replace(/\.ts$/, ".js"), renamed);
   rmSync(path);
 }
 
-/** The packages that run in production, and the FFI library's part for this architecture. */
+/** Adds the production packages, and the FFI library's binary for this architecture. */
 function addPackages(directory: string): void {
   const list = execFileSync(
     "npm",
@@ -115,14 +116,14 @@ function addPackages(directory: string): void {
   }
 }
 
-/** Prints the shared objects of a process that has loaded the FFI library, too. */
+/** Script that loads the FFI library, and prints the process's shared objects. */
 const REPORT = `
   await import(process.argv[1]);
   process.report.excludeNetwork = true;
   console.log(JSON.stringify(process.report.getReport().sharedObjects));
 `;
 
-/** The system's libraries that Node and the FFI library have loaded, at the paths that these use. */
+/** Adds the system libraries that Node and the FFI library load, at the same paths. */
 function addLibraries(directory: string): void {
   const report = execFileSync(NODE, ["--input-type=module", "--eval", REPORT, FFI], {
     encoding: "utf8",
@@ -138,12 +139,12 @@ function addLibraries(directory: string): void {
   }
 }
 
-/** Without a shell, each is a script of Node's. */
+/** Adds the programs as Node scripts, because the image has no shell. */
 function addPrograms(directory: string): void {
   for (const [name, source] of Object.entries(PROGRAMS)) {
     const path = join(directory, "usr/bin", name);
-    // Its extension tells Node what is in it; its name without one is for people. The kernel passes
-    // one argument of the first line: the one that keeps SIGUSR1 from opening an inspector.
+    // Node needs the extension .mjs; users call the name without it. The kernel passes one argument of the
+    // first line: the flag that keeps SIGUSR1 from opening an inspector.
     writeFileSync(
       `${path}.mjs`,
       `#!/usr/bin/node --disable-sigusr1\nimport "${APP}/${source}";\n`,

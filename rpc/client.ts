@@ -1,4 +1,4 @@
-/** A client of our unix sockets: requests go out in order, and so the replies come in. */
+/** Client of the project's unix sockets. Replies arrive in the order of the requests. */
 import { connect, type Socket } from "node:net";
 import { ConnectionError, RemoteError, type Reply } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
@@ -10,10 +10,11 @@ interface Waiting {
   resolve(result: unknown): void;
   reject(error: Error): void;
   readonly timer: NodeJS.Timeout;
-  /** Takes the items of an answer of many lines; null: it has none. */
+  /** Receives the items of a streamed answer; null: the answer is one reply. */
   readonly take: ((item: unknown) => void) | null;
 }
 
+/** A connection to a server. */
 export class RpcClient {
   readonly #path: string;
   readonly #socket: Socket;
@@ -38,8 +39,8 @@ export class RpcClient {
   }
 
   /**
-   * @param closed called once, when the connection ends for whatever reason
-   * @throws ConnectionError, ENOENT or ECONNREFUSED where nobody listens
+   * @param closed called once, when the connection ends for any reason
+   * @throws ConnectionError, ENOENT or ECONNREFUSED if no process listens
    */
   static connect(
     path: string,
@@ -51,7 +52,7 @@ export class RpcClient {
       const socket = connect(path);
       const timer = setTimeout(() => {
         socket.destroy();
-        reject(new ConnectionError("ETIMEDOUT", `${path}: nobody accepts the connection`));
+        reject(new ConnectionError("ETIMEDOUT", `${path}: connection timed out`));
       }, timeoutMs);
       const refused = (error: NodeJS.ErrnoException) => {
         clearTimeout(timer);
@@ -66,15 +67,15 @@ export class RpcClient {
     });
   }
 
-  /** @throws RemoteError, ConnectionError (after which the connection is of no more use) */
+  /** @throws RemoteError; ConnectionError, after which the connection cannot be used */
   request(request: unknown, timeoutMs: number): Promise<unknown> {
     return this.#send(request, timeoutMs, null);
   }
 
   /**
-   * Asks for an answer of many lines (stream.ts).
-   * @param timeoutMs until the first of them
-   * @returns the reply behind the items
+   * Sends a request whose answer is a stream of items (stream.ts).
+   * @param timeoutMs until the first item
+   * @returns the reply after the last item
    * @throws RemoteError, ConnectionError
    */
   stream(request: unknown, timeoutMs: number, take: (item: unknown) => void): Promise<unknown> {
@@ -86,7 +87,7 @@ export class RpcClient {
       if (this.#failure !== null) return reject(this.#failure);
       const timer = setTimeout(() => {
         const message = `${this.#path}: no answer in ${timeoutMs} ms`;
-        // A reply that comes later would be taken for the next one's.
+        // A late reply would be taken for the reply to the next request.
         this.#fail(new ConnectionError("ETIMEDOUT", message));
         this.close();
       }, timeoutMs);

@@ -1,18 +1,18 @@
-/** Errors on both sides of a socket, and how they cross it. */
+/** Errors at both ends of a socket, and their form on the socket. */
 
-/** An error as it crosses a socket. */
+/** An error in the form in which it is sent. */
 export interface WireError {
-  /** A word for programs: errno's name, or one of the protocol's own. */
+  /** Errno name, or a code of the protocol. */
   readonly code: string;
-  /** A sentence for people. */
+  /** Says what is wrong. */
   readonly message: string;
-  /** What to do about it. */
+  /** Says what to do. */
   readonly remedy?: string;
 }
 
 export type Reply<T> = { readonly result: T } | { readonly error: WireError };
 
-/** The other side answered, and what it answered is an error. */
+/** The server answered with an error. */
 export class RemoteError extends Error {
   readonly code: string;
   readonly remedy: string | undefined;
@@ -25,7 +25,7 @@ export class RemoteError extends Error {
   }
 }
 
-/** The other side is not there, went away, or does not answer in time. `code` is errno's name. */
+/** The server does not run, closed the connection, or does not answer in time. `code` is an errno name. */
 export class ConnectionError extends Error {
   readonly code: string;
 
@@ -36,7 +36,7 @@ export class ConnectionError extends Error {
   }
 }
 
-/** Any error as it may cross a socket. */
+/** Returns the error in the form in which it is sent. */
 export function toWireError(error: unknown): WireError {
   if (!(error instanceof Error)) return { code: "Internal", message: String(error) };
   const { code, remedy } = error as { code?: unknown; remedy?: unknown };

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { LineSplitter, LineTooLongError } from "./lines.ts";
 
-it("puts lines together however they were cut", () => {
+it("reassembles lines from chunks of any size", () => {
   const texts = fc.array(fc.string().map((text) => text.replaceAll("\n", "")));
   fc.assert(
     fc.property(texts, fc.integer({ min: 1, max: 7 }), (lines, step) => {
@@ -17,14 +17,14 @@ it("puts lines together however they were cut", () => {
   );
 });
 
-it("refuses a line above its bound, even one that never ends", () => {
+it("rejects a line above its bound, even if it is incomplete", () => {
   const splitter = new LineSplitter(8);
   expect(splitter.push(Buffer.from("12345678\n"))).toEqual(["12345678"]);
   splitter.push(Buffer.from("1234"));
   expect(() => splitter.push(Buffer.from("56789"))).toThrow(LineTooLongError);
 });
 
-it("keeps nothing of the caller's buffer", () => {
+it("does not refer to the caller's buffer", () => {
   const splitter = new LineSplitter(8);
   const chunk = Buffer.from("ab");
   splitter.push(chunk);

@@ -1,6 +1,6 @@
-/** Newline-delimited JSON, the framing of all of our unix sockets: one request or reply a line. */
+/** Newline-delimited JSON: the framing of the project's unix sockets. Each line is a request or a reply. */
 
-/** Cuts a byte stream into lines of bounded length. */
+/** Splits a byte stream into lines of bounded length. */
 export class LineSplitter {
   readonly #maxBytes: number;
   #parts: Uint8Array[] = [];
@@ -11,8 +11,8 @@ export class LineSplitter {
   }
 
   /**
-   * The lines that the chunk completes, without their ends.
-   * @throws LineTooLongError where a line, complete or not, is above the bound
+   * Returns the lines that the chunk completes, without line breaks.
+   * @throws LineTooLongError if a line, complete or not, exceeds the bound
    */
   push(chunk: Uint8Array): string[] {
     const lines: string[] = [];
@@ -21,7 +21,7 @@ export class LineSplitter {
       const end = rest.indexOf(0x0a);
       const piece = end < 0 ? rest : rest.subarray(0, end);
       if (this.#bytes + piece.length > this.#maxBytes) throw new LineTooLongError(this.#maxBytes);
-      // Copied: the caller's buffer is its own again when this returns.
+      // Copied, because the caller may reuse its buffer.
       if (piece.length > 0) this.#parts.push(new Uint8Array(piece));
       this.#bytes += piece.length;
       if (end < 0) return lines;
@@ -33,9 +33,10 @@ export class LineSplitter {
   }
 }
 
+/** A line exceeds the splitter's bound. */
 export class LineTooLongError extends Error {
   constructor(maxBytes: number) {
-    super(`a message of more than ${maxBytes} bytes`);
+    super(`message exceeds ${maxBytes} bytes`);
     this.name = "LineTooLongError";
   }
 }

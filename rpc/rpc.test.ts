@@ -7,7 +7,7 @@ import { RpcClient } from "./client.ts";
 import { serve } from "./server.ts";
 import { type Outlet, ReplyStream } from "./stream.ts";
 
-/** For answers that come on any machine. */
+/** Timeout that is long enough on any machine. */
 const PATIENT_MS = 60_000;
 
 let dir: string;
@@ -30,7 +30,7 @@ async function start(handle: (request: unknown) => Promise<unknown>) {
   server = await serve({ path, handle, ...options });
 }
 
-it("answers in order, errors too", async () => {
+it("answers in the order of the requests, also with errors", async () => {
   await start(async (request) => {
     const { wait, fail } = request as { wait: number; fail?: boolean };
     await new Promise((done) => setTimeout(done, wait));
@@ -48,12 +48,12 @@ it("answers in order, errors too", async () => {
   client.close();
 });
 
-it("is for its owner only", async () => {
+it("creates the socket with mode 0600", async () => {
   await start(async () => null);
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
-it("replaces the socket of a server that has died, but not of one that lives", async () => {
+it("replaces the socket of a dead server, but not of a running one", async () => {
   await start(async () => null);
   await expect(start(async () => null)).rejects.toThrow("another server listens");
   server?.close();
@@ -64,7 +64,7 @@ it("replaces the socket of a server that has died, but not of one that lives", a
   client.close();
 });
 
-it("refuses what is no request, and goes on", async () => {
+it("rejects invalid requests, and continues", async () => {
   await start(async () => "fine");
   const reply = (sent: string) =>
     new Promise<string>((resolve) => {
@@ -75,11 +75,11 @@ it("refuses what is no request, and goes on", async () => {
       });
     });
   expect(await reply("{\n")).toContain("JSON");
-  expect(await reply("x".repeat(2000))).toContain("more than 1000 bytes");
+  expect(await reply("x".repeat(2000))).toContain("message exceeds 1000 bytes");
   expect(await reply("{}\n")).toContain("fine");
 });
 
-it("fails every waiting request when the time is over or the server is gone", async () => {
+it("fails every waiting request after a timeout, and if no server runs", async () => {
   await start(() => new Promise(() => {}));
   const client = await RpcClient.connect(path, 1000, PATIENT_MS);
   const late = client.request({}, 20).catch((error) => error);
@@ -91,7 +91,7 @@ it("fails every waiting request when the time is over or the server is gone", as
   });
 });
 
-it("answers a client that has closed its own side", async () => {
+it("answers a client that has closed its side", async () => {
   await start(async (request) => (request as { n: number }).n);
   const answer = await new Promise<string>((resolve) => {
     let text = "";
@@ -104,7 +104,7 @@ it("answers a client that has closed its own side", async () => {
   expect(answer).toBe('{"result":1}\n{"result":2}\n');
 });
 
-it("says who has gone meanwhile", async () => {
+it("tells the handler if the client has closed its side", async () => {
   const seen: boolean[] = [];
   let release = () => {};
   const held = new Promise<void>((done) => {
@@ -129,13 +129,13 @@ it("says who has gone meanwhile", async () => {
   expect(seen).toEqual([true, false]);
 });
 
-/** Serves answers of many lines. */
+/** Serves streamed answers. */
 async function startStream(run: (outlet: Outlet) => Promise<unknown>, idleTimeoutMs = 5000) {
   const options = { maxRequestBytes: 1000, maxConnections: 4, idleTimeoutMs };
   server = await serve({ path, handle: async () => new ReplyStream(run), ...options });
 }
 
-it("answers with many lines, and then with a reply", async () => {
+it("sends items, and then a reply", async () => {
   let count = 0;
   await startStream(async ({ send }) => {
     for (let item = 0; item < 3; item++) send(item);
@@ -155,7 +155,7 @@ it("answers with many lines, and then with a reply", async () => {
   client.close();
 });
 
-it("streams beyond the time for idle connections and for replies", async () => {
+it("applies no timeout to a stream after its first item", async () => {
   let end = () => {};
   await startStream(async ({ send }) => {
     send("first");
@@ -170,7 +170,7 @@ it("streams beyond the time for idle connections and for replies", async () => {
   client.close();
 });
 
-it.each(["close", "end"])("tells a stream that its client has gone: %s", async (how) => {
+it.each(["close", "end"])("tells a stream that its client has closed: %s", async (how) => {
   const told = new Promise<boolean>((resolve) => {
     void startStream(({ send, closed }) => {
       send("first");
@@ -188,7 +188,7 @@ it.each(["close", "end"])("tells a stream that its client has gone: %s", async (
   expect(await told).toBe(false);
 });
 
-it("keeps no more than a bound for a client that reads slowly", async () => {
+it("bounds the unsent items of a client that reads slowly", async () => {
   const text = "x".repeat(1000);
   let sent = 0;
   let isFull = () => {};

@@ -1,4 +1,4 @@
-/** A server of our unix sockets for processes with Node's event loop. */
+/** Server of the project's unix sockets, for processes with Node's event loop. */
 import { chmodSync, mkdirSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
@@ -7,32 +7,33 @@ import { toWireError } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
 import { type Outlet, ReplyStream } from "./stream.ts";
 
+/** Socket, limits and handler of a server. */
 export interface ServeOptions {
   readonly path: string;
   readonly maxRequestBytes: number;
   readonly maxConnections: number;
-  /** A connection that sends nothing for so long is closed. */
+  /** A connection without requests for this time is closed. */
   readonly idleTimeoutMs: number;
-  /** Answers a request. The client gets its error as well; a ReplyStream is run. */
+  /** Answers a request. An error is sent to the client. A ReplyStream is run. */
   handle(request: unknown, client: Client): Promise<unknown>;
 }
 
-/** Who asked. */
+/** The sender of a request. */
 export interface Client {
-  /** It has closed its side, and for all that can be seen waits for no answer any more. */
+  /** True if the client has closed its side, and so presumably does not wait for the answer. */
   readonly isGone: boolean;
 }
 
 /**
- * Listens on a unix socket of mode 0600. The file of a server that has died is replaced.
- * @throws Error where another server lives on it
+ * Listens on a unix socket with mode 0600. Replaces the socket file of a server that has exited.
+ * @throws Error if another server listens on the socket
  */
 export async function serve(options: ServeOptions): Promise<Server> {
   const { path } = options;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  if (await isServed(path)) throw new Error(`${path}: another server listens on it`);
+  if (await isServed(path)) throw new Error(`${path}: another server listens on this socket`);
   removeStaleSocket(path);
-  // A client may end its side when it has asked all, as `nc -U` does, and still wait for the answers.
+  // A client may close its side after its last request, as `nc -U` does, and still wait for the answers.
   const server = createServer({ allowHalfOpen: true }, (socket) => attend(socket, options));
   server.maxConnections = options.maxConnections;
   const mask = process.umask(0o177);
@@ -48,7 +49,7 @@ export async function serve(options: ServeOptions): Promise<Server> {
   return server;
 }
 
-/** Whether somebody accepts connections on the socket. */
+/** True if a process listens on the socket. */
 export function isServed(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -56,14 +57,14 @@ export function isServed(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    // Too busy to take one more: somebody is there.
+    // The queue of connections is full, so a process listens.
     socket.once("error", ({ code }: NodeJS.ErrnoException) => resolve(code === "EAGAIN"));
   });
 }
 
 function attend(socket: Socket, { maxRequestBytes, idleTimeoutMs, handle }: ServeOptions): void {
   const lines = new LineSplitter(maxRequestBytes);
-  // One after the other, so that the replies come in the order of the requests.
+  // Requests are handled one after the other, so that replies have the order of the requests.
   let last = Promise.resolve();
   const client: Client = {
     get isGone() {
@@ -82,7 +83,7 @@ function attend(socket: Socket, { maxRequestBytes, idleTimeoutMs, handle }: Serv
     if (!socket.destroyed) socket.write(`${JSON.stringify(reply)}\n`);
   };
   const stream = async ({ run }: ReplyStream) => {
-    // Nothing may come for long, in both directions.
+    // A stream may be silent in both directions for a long time.
     socket.setTimeout(0);
     try {
       return await run(outletTo(socket));
@@ -99,14 +100,14 @@ function attend(socket: Socket, { maxRequestBytes, idleTimeoutMs, handle }: Serv
     try {
       for (const line of lines.push(chunk)) last = last.then(() => answer(line));
     } catch (error) {
-      // What follows would be the middle of a message.
+      // The following bytes would be the middle of a message.
       socket.pause();
       socket.end(`${JSON.stringify({ error: toWireError(error) })}\n`, () => socket.destroy());
     }
   });
 }
 
-/** So much may wait for a client that reads slowly. */
+/** Bound of the unsent bytes for a client that reads slowly. */
 const MAX_UNREAD_BYTES = 1024 * 1024;
 
 function outletTo(socket: Socket): Outlet {

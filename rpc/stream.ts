@@ -1,16 +1,16 @@
-/** An answer of many lines: items as they come, each `{"item": …}`, and then a reply like any other. */
+/** A streamed answer: items, each a line `{"item": …}`, and then an ordinary reply. */
 
-/** How items go to the client. */
+/** Sends items to the client. */
 export interface Outlet {
-  /** Aborted when the client has gone, or has closed its side. */
+  /** Aborted when the client has closed its side. */
   readonly closed: AbortSignal;
-  /** Sends an item. False: the client reads too slowly, and the item is lost. */
+  /** Sends an item. @returns false if the item is lost, because the client reads too slowly or is closed */
   send(item: unknown): boolean;
 }
 
-/** The result of a handler that answers with many lines. */
+/** The result of a handler that answers with a stream. */
 export class ReplyStream {
-  /** Sends the items. What it returns, or throws, is the reply that ends them. */
+  /** Sends the items. The returned value or the thrown error is the reply after the last item. */
   readonly run: (outlet: Outlet) => Promise<unknown>;
 
   constructor(run: (outlet: Outlet) => Promise<unknown>) {

@@ -38,7 +38,7 @@ function pcapng(linkType: number, ...packets: Octets[]): Octets {
   return concat(
     block(0x0a0d0d0a, le32(0x1a2b3c4d, 1, 0xffffffff, 0xffffffff)),
     block(1, le32(linkType, 65535)),
-    // A block of a kind that says nothing to us.
+    // A block of an unknown type.
     block(5, le32(0, 0, 0)),
     ...packets.map((packet) =>
       block(6, concat(le32(0, 0, 5_000_000, packet.length, packet.length), padded(packet))),
@@ -46,7 +46,7 @@ function pcapng(linkType: number, ...packets: Octets[]): Octets {
   );
 }
 
-/** A tunnel and a session, as they are set up. */
+/** Messages that set up a tunnel and a session. */
 function setUp(settings: Parameters<Simulation["add"]>[2]): readonly Octets[] {
   const simulation = new Simulation();
   const one = simulation.add(1, {}, settings);
@@ -57,7 +57,7 @@ function setUp(settings: Parameters<Simulation["add"]>[2]): readonly Octets[] {
   return simulation.trace;
 }
 
-/** Who has sent a message of a set-up, from its receiver's connection id. */
+/** Returns the sender of a message of the setup, by the receiver's connection ID. */
 function addressed(trace: readonly Octets[]): Octets[] {
   const ids = trace.map((octets) => new DataView(octets.buffer).getUint32(4));
   const initiator = ids.find((id) => id !== 0);
@@ -92,7 +92,7 @@ describe("a capture", () => {
     expect(only).toMatchObject({ type: "ACK", connectionId: 42, ns: 3, nr: 5, flaws: [] });
   });
 
-  it("over IPv6", () => {
+  it("is decoded over IPv6", () => {
     const head = fromHex(
       `60000000${"001c"}1140${"20010db8".padEnd(32, "0")}${"20010db8".padEnd(31, "0")}1`,
     );
@@ -100,7 +100,7 @@ describe("a capture", () => {
     expect(message).toMatchObject({ from: "[2001:db8::]:1701", to: "[2001:db8::1]:1701" });
   });
 
-  it("has other things in it, that are passed over", () => {
+  it("may contain other packets, which are skipped", () => {
     const data = fromHex(`00030000${"00".repeat(60)}`);
     const packets = [
       ipv4(17, udp(data)),
@@ -116,15 +116,15 @@ describe("a capture", () => {
   it.each([
     ["a text", new TextEncoder().encode("nothing of the kind"), /neither pcap nor pcapng/],
     ["nothing", new Uint8Array(0), /too short/],
-    ["cut short", pcap(1, ethernet(ipv4(17, udp(ack)))).subarray(0, 70), /breaks off at 40/],
-    ["cut short", pcapng(1, ethernet(ipv4(17, udp(ack)))).subarray(0, 90), /breaks off/],
-  ])("%s: is none", (_, file, message) => {
+    ["truncated", pcap(1, ethernet(ipv4(17, udp(ack)))).subarray(0, 70), /corrupt at byte 40/],
+    ["truncated", pcapng(1, ethernet(ipv4(17, udp(ack)))).subarray(0, 90), /truncated or corrupt/],
+  ])("is rejected: %s", (_, file, message) => {
     expect(() => [...decodeCapture(Uint8Array.from(file), null)]).toThrow(message);
   });
 });
 
-describe("the messages of a set-up", () => {
-  it("are told in words", () => {
+describe("the messages of a setup", () => {
+  it("are described", () => {
     const file = pcap(101, ...addressed(setUp({})));
     const messages = [...decodeCapture(file, null)];
     expect(messages.map(({ type }) => type)).toEqual(SET_UP);
@@ -138,7 +138,7 @@ describe("the messages of a set-up", () => {
     expect(call).toContain("    L2-Specific Sublayer 0 (none)");
   });
 
-  it("are checked and unhidden with the secret, and not without", () => {
+  it("are checked and unhidden only with the secret", () => {
     const file = pcap(101, ...addressed(setUp(SIGNED)));
     const open = [...decodeCapture(file, SECRET)];
     expect(open.map(({ type }) => type)).toEqual(SET_UP);
@@ -153,13 +153,13 @@ describe("the messages of a set-up", () => {
     expect(renderDatagram(wrong[0] as (typeof wrong)[number])).toContain("NOT AUTHENTIC");
   });
 
-  it("are not called forged if the beginning is missing", () => {
+  it("are not reported as forged if the beginning is missing", () => {
     const file = pcap(101, ...addressed(setUp(SIGNED)).slice(3));
     const messages = [...decodeCapture(file, SECRET)];
     expect(messages.map(({ isAuthentic }) => isAuthentic)).not.toContain(false);
   });
 
-  it("name AVPs of L2TPv2 and of Cisco's", () => {
+  it("name the AVPs of L2TPv2 and of Cisco", () => {
     const avps = "8008000000000001800800000002010000060000002780" + "0a00090001cc1f7e41";
     const octets = fromHex(`c803002c0000000000000000${avps}`);
     const [message] = decodeCapture(pcap(101, ipv4(17, udp(octets))), null);
@@ -182,7 +182,7 @@ describe("the messages of a set-up", () => {
     ]);
   });
 
-  it("name the results", () => {
+  it("name result codes", () => {
     const cdn =
       "c80300400000002a00040002800800000000000e801800000001000500006b65696e20506c61747a3a20c3bc800a0000003f00000000800a0000004000000080";
     const [message] = decodeCapture(pcap(101, ipv4(17, udp(fromHex(cdn)))), null);

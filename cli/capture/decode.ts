@@ -1,9 +1,10 @@
-/** The control messages of a capture in readable lines; with the shared secret, checked and unhidden. */
+/** Decodes the control messages of a capture. With the shared secret, checks digests and decodes hidden AVPs. */
 import { Conversation, type MessageInWords } from "../../l2tp/control/conversation.ts";
 import type { Octets } from "../../l2tp/control/octets.ts";
 import { dissect } from "./dissect.ts";
 import { readCapture } from "./pcap.ts";
 
+/** A decoded control message with its time and addresses. */
 export interface DecodedDatagram extends MessageInWords {
   /** Seconds since 1970. */
   readonly seconds: number;
@@ -11,7 +12,7 @@ export interface DecodedDatagram extends MessageInWords {
   readonly to: string;
 }
 
-/** @param secret null: digests are not checked, and hidden values not read @throws CaptureError */
+/** @param secret null: digests are not checked, and hidden AVPs are not decoded @throws CaptureError */
 export function* decodeCapture(
   file: Uint8Array<ArrayBuffer>,
   secret: Octets | null,
@@ -26,7 +27,7 @@ export function* decodeCapture(
   }
 }
 
-/** "12:00:00.000123 192.0.2.1:1701 > 192.0.2.2:1701 SCCRQ id 0 Ns 0 Nr 0", and a line for each thing said. */
+/** Returns "12:00:00.000123 192.0.2.1:1701 > 192.0.2.2:1701 SCCRQ to connection 0, …", and a line for each AVP. */
 export function renderDatagram(datagram: DecodedDatagram): string {
   const { from, to, type, ns, nr, attributes, flaws, isAuthentic } = datagram;
   const signed = isAuthentic === null ? "" : isAuthentic ? ", authentic" : ", NOT AUTHENTIC";
@@ -39,10 +40,10 @@ function receiver({ type, connectionId }: DecodedDatagram): string {
   return `tunnel ${connectionId >>> 16}, session ${connectionId & 0xffff}`;
 }
 
-/** What a Date holds. */
+/** The maximum of a Date. */
 const MAX_SECONDS = 8.64e12;
 
-/** "12:00:00.000123", of the day in UTC. */
+/** Returns the time of day in UTC, "12:00:00.000123". @param seconds since 1970 */
 export function time(seconds: number): string {
   const whole = Math.floor(seconds);
   if (whole > MAX_SECONDS) return "?";

@@ -3,13 +3,13 @@ import { ETHERNET_HEADER_BYTES, ETHERTYPE, ETHERTYPE_OFFSET } from "../../net/he
 import { formatAddress } from "../../net/ip.ts";
 import type { CapturedPacket } from "./pcap.ts";
 
-/** A control message, without the four octets that stand in front of it over IP. */
+/** A control message, without the zero session ID that precedes it over IP (RFC 3931 section 4.1.1). */
 export interface ControlDatagram {
   readonly seconds: number;
   /** "192.0.2.1" over IP, "192.0.2.1:1701" and "[2001:db8::1]:1701" over UDP. */
   readonly from: string;
   readonly to: string;
-  /** Without ports: of whom it came from, and of whom it is for. */
+  /** Addresses of sender and receiver, without ports. */
   readonly hosts: readonly [from: string, to: string];
   readonly octets: Uint8Array<ArrayBuffer>;
 }
@@ -19,12 +19,12 @@ const PROTOCOL = { udp: 17, l2tp: 115 } as const;
 const CONTROL_MASK = 0xc80f;
 const CONTROL: ReadonlySet<number> = new Set([0xc802, 0xc803]);
 
-/** Bytes in front of the EtherType, by LINKTYPE_*; those of plain IP have none. */
+/** Bytes before the EtherType, by LINKTYPE_*. Plain IP has no EtherType. */
 const ETHERTYPE_AT: Readonly<Record<number, number>> = { 1: ETHERTYPE_OFFSET, 113: 14, 276: 0 };
 const NETWORK_AT: Readonly<Record<number, number>> = { 1: ETHERNET_HEADER_BYTES, 113: 16, 276: 20 };
 const PLAIN_IP: Readonly<Record<number, number>> = { 12: 0, 14: 0, 101: 0, 228: 0, 229: 0, 0: 4 };
 
-/** null: it is something else. */
+/** @returns null if the packet is not a control message */
 export function dissect(packet: CapturedPacket): ControlDatagram | null {
   const { octets, linkType } = packet;
   const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
@@ -32,7 +32,7 @@ export function dissect(packet: CapturedPacket): ControlDatagram | null {
     const at = PLAIN_IP[linkType] ?? networkHeader(view, linkType);
     return at === null ? null : dissectIp(packet, view, at);
   } catch (error) {
-    // Cut short by the capture's snapshot length.
+    // Truncated by the capture's snapshot length.
     if (error instanceof RangeError) return null;
     throw error;
   }
@@ -54,7 +54,7 @@ function networkHeader(view: DataView, linkType: number): number | null {
 function dissectIp(packet: CapturedPacket, view: DataView, at: number): ControlDatagram | null {
   const version = view.getUint8(at) >> 4;
   if (version === 4) {
-    // Of a fragment only the first has the message's head, and not its end.
+    // A fragment has at most the beginning of the message.
     if ((view.getUint16(at + 6) & 0x3fff) !== 0) return null;
     const payload = at + (view.getUint8(at) & 0x0f) * 4;
     const addresses = [at + 12, at + 16].map((start) => address(packet, start, 4));
@@ -91,7 +91,7 @@ function dissectPayload(
   };
 }
 
-/** On whatever port: L2TP is used on others than 1701. */
+/** Recognizes control messages on any port, because L2TP is also used on ports other than 1701. */
 function isControl(view: DataView, at: number): boolean {
   return CONTROL.has(view.getUint16(at) & CONTROL_MASK);
 }

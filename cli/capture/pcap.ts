@@ -1,8 +1,9 @@
 /**
- * Packets of a capture file: pcap (draft-ietf-opsawg-pcap) and pcapng (draft-ietf-opsawg-pcapng), as tcpdump and
- * wireshark write them. Packages for that on npm have not been kept up.
+ * Reads the packets of a capture file: pcap (draft-ietf-opsawg-pcap) and pcapng (draft-ietf-opsawg-pcapng), as tcpdump
+ * and Wireshark write them. The npm packages for these formats are not maintained.
  */
 
+/** A packet of the capture. */
 export interface CapturedPacket {
   /** Seconds since 1970. */
   readonly seconds: number;
@@ -11,7 +12,7 @@ export interface CapturedPacket {
   readonly octets: Uint8Array<ArrayBuffer>;
 }
 
-/** What the file is not, or where it breaks off. */
+/** The file is not a capture, or is truncated or corrupt. */
 export class CaptureError extends Error {
   override readonly name = "CaptureError";
 }
@@ -21,10 +22,10 @@ const BLOCK = { section: 0x0a0d0d0a, interface: 1, simple: 3, enhanced: 6 } as c
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 const OPTION_TIMESTAMP_RESOLUTION = 9;
 
-/** @throws CaptureError */
+/** Yields the packets of a capture file. @throws CaptureError */
 export function* readCapture(file: Uint8Array<ArrayBuffer>): Generator<CapturedPacket> {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  if (file.length < 12) throw new CaptureError("it is too short for a capture file");
+  if (file.length < 12) throw new CaptureError("not a capture file: too short");
   const magic = view.getUint32(0, true);
   if (magic === BLOCK.section) return yield* readPcapng(file, view);
   for (const littleEndian of [true, false]) {
@@ -33,7 +34,7 @@ export function* readCapture(file: Uint8Array<ArrayBuffer>): Generator<CapturedP
       return yield* readPcap(file, view, littleEndian, order === PCAP.nano ? 1e-9 : 1e-6);
     }
   }
-  throw new CaptureError("it is no capture file: neither pcap nor pcapng");
+  throw new CaptureError("not a capture file: neither pcap nor pcapng");
 }
 
 function* readPcap(
@@ -42,14 +43,14 @@ function* readPcap(
   littleEndian: boolean,
   unit: number,
 ): Generator<CapturedPacket> {
-  if (file.length < PCAP.headerBytes) throw new CaptureError("its header is cut short");
+  if (file.length < PCAP.headerBytes) throw new CaptureError("file header truncated");
   const linkType = view.getUint32(20, littleEndian) & 0xffff;
   for (let at = PCAP.headerBytes; at < file.length; ) {
-    if (file.length - at < PCAP.recordBytes) throw cutShort(at);
+    if (file.length - at < PCAP.recordBytes) throw truncated(at);
     const seconds = view.getUint32(at, littleEndian) + view.getUint32(at + 4, littleEndian) * unit;
     const length = view.getUint32(at + 8, littleEndian);
     at += PCAP.recordBytes;
-    if (length > file.length - at) throw cutShort(at);
+    if (length > file.length - at) throw truncated(at);
     yield { seconds, linkType, octets: file.subarray(at, at + length) };
     at += length;
   }
@@ -57,7 +58,7 @@ function* readPcap(
 
 interface Interface {
   readonly linkType: number;
-  /** Seconds of a unit of its timestamps. */
+  /** Seconds per timestamp unit. */
   readonly unit: number;
 }
 
@@ -65,7 +66,7 @@ function* readPcapng(file: Uint8Array<ArrayBuffer>, view: DataView): Generator<C
   let littleEndian = true;
   let interfaces: Interface[] = [];
   for (let at = 0; at < file.length; ) {
-    if (file.length - at < 12) throw cutShort(at);
+    if (file.length - at < 12) throw truncated(at);
     const isSection = view.getUint32(at, true) === BLOCK.section;
     if (isSection) {
       littleEndian = view.getUint32(at + 8, true) === BYTE_ORDER_MAGIC;
@@ -73,7 +74,7 @@ function* readPcapng(file: Uint8Array<ArrayBuffer>, view: DataView): Generator<C
     }
     const type = view.getUint32(at, littleEndian);
     const length = view.getUint32(at + 4, littleEndian);
-    if (length < 12 || length > file.length - at) throw cutShort(at);
+    if (length < 12 || length > file.length - at) throw truncated(at);
     const body = { view, littleEndian, at: at + 8, end: at + length - 4 };
     if (type === BLOCK.interface) interfaces.push(readInterface(body));
     else if (type === BLOCK.enhanced || type === BLOCK.simple) {
@@ -91,7 +92,7 @@ interface Body {
 }
 
 function readInterface({ view, littleEndian, at, end }: Body): Interface {
-  if (end - at < 8) throw cutShort(at);
+  if (end - at < 8) throw truncated(at);
   let unit = 1e-6;
   for (let option = at + 8; option + 4 <= end; ) {
     const code = view.getUint16(option, littleEndian);
@@ -112,9 +113,9 @@ function readPacket(
   interfaces: readonly Interface[],
 ): CapturedPacket {
   const headBytes = isSimple ? 4 : 20;
-  if (end - at < headBytes) throw cutShort(at);
+  if (end - at < headBytes) throw truncated(at);
   const known = interfaces[isSimple ? 0 : view.getUint32(at, littleEndian)];
-  if (known === undefined) throw new CaptureError(`at ${at} is a packet of an unknown interface`);
+  if (known === undefined) throw new CaptureError(`packet of an unknown interface at byte ${at}`);
   const { linkType, unit } = known;
   if (isSimple) {
     const length = Math.min(view.getUint32(at, littleEndian), end - at - headBytes);
@@ -123,10 +124,10 @@ function readPacket(
   const ticks =
     view.getUint32(at + 4, littleEndian) * 2 ** 32 + view.getUint32(at + 8, littleEndian);
   const length = view.getUint32(at + 12, littleEndian);
-  if (length > end - at - headBytes) throw cutShort(at);
+  if (length > end - at - headBytes) throw truncated(at);
   return { seconds: ticks * unit, linkType, octets: file.subarray(at + 20, at + 20 + length) };
 }
 
-function cutShort(at: number): CaptureError {
-  return new CaptureError(`it breaks off at ${at}: it was not written to its end, or is damaged`);
+function truncated(at: number): CaptureError {
+  return new CaptureError(`truncated or corrupt at byte ${at}`);
 }

@@ -17,7 +17,7 @@ const session = (name: string): L2tpSession => ({
 });
 
 describe("Index", () => {
-  it("follows tunnels and sessions from where they were to where they are", () => {
+  it("moves tunnels between nodes, and sessions between tunnels", () => {
     const index = new Index();
     expect(index.tunnel("t", tunnel("n1"))).toEqual(["n1"]);
     expect(index.tunnelsOf("n1")).toEqual(["t"]);
@@ -33,7 +33,7 @@ describe("Index", () => {
     expect(index.homeOf("t")).toBeUndefined();
   });
 
-  it("knows a tunnel by the node that was given it", () => {
+  it("indexes a tunnel by its assigned node", () => {
     const index = new Index();
     expect(index.tunnel("t", tunnel("n2", "n1"))).toEqual(["n1"]);
   });

@@ -1,15 +1,15 @@
-/** The objects of the cluster as the controller knows them, and which of them belong together. */
+/** Indexes the cluster's objects: tunnels by node, sessions by tunnel. */
 import type { L2tpSession, L2tpTunnel } from "../api/types.ts";
 import { homeOf } from "./decide.ts";
 
-/** Which tunnels a node has, and which sessions a tunnel; kept up to date object by object. */
+/** Tunnels of each node and sessions of each tunnel. Updated object by object. */
 export class Index {
   readonly #homes = new Map<string, string>();
   readonly #tunnelsByNode = new Map<string, Set<string>>();
   readonly #tunnelOf = new Map<string, string>();
   readonly #sessionsByTunnel = new Map<string, Set<string>>();
 
-  /** @returns the nodes that the change is about */
+  /** Adds, moves or (undefined) removes a tunnel. @returns the affected nodes */
   tunnel(name: string, tunnel: L2tpTunnel | undefined): string[] {
     const before = this.#homes.get(name);
     const home = tunnel === undefined ? undefined : homeOf(tunnel);
@@ -19,7 +19,7 @@ export class Index {
     return [before, home].filter((node) => node !== undefined);
   }
 
-  /** @returns the names of the tunnels that the change is about */
+  /** Adds, moves or (undefined) removes a session. @returns the names of the affected tunnels */
   session(key: string, session: L2tpSession | undefined): string[] {
     const before = this.#tunnelOf.get(key);
     const tunnel = session?.spec.tunnelRef.name;
@@ -60,12 +60,14 @@ function move(
   sets.set(to, set);
 }
 
+/** Numbers of a tunnel's sessions, for its status. */
 export interface Counts {
   readonly total: number;
   readonly programmed: number;
   readonly attached: number;
 }
 
+/** Counts sessions, and those with the conditions Programmed and Attached. */
 export function countSessions(sessions: readonly L2tpSession[]): Counts {
   const having = (wanted: string) =>
     sessions.filter(({ status }) =>

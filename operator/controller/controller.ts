@@ -1,21 +1,21 @@
 /**
- * The controller: accepts objects or says why not, gives ids, hands objects to their nodes, and lets them
- * go when those have taken them down. Level-triggered, a node at a time.
+ * The controller validates objects, allocates IDs, assigns objects to nodes, and removes finalizers after the
+ * nodes have removed deleted objects. It is level-triggered, and works on one node at a time.
  */
 import pMap from "p-map";
 import type { Logger } from "pino";
 import { allowedFrom, type DefaultNamespaces } from "../api/namespaces.ts";
 import { type L2tpSession, type L2tpTunnel, SESSIONS, TUNNELS } from "../api/types.ts";
-import { Applied } from "../kube/applied.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { KubeError } from "../kube/errors.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { LogLimiter } from "../kube/log-limiter.ts";
 import { collectionPath, type KubeObject, NAMESPACES } from "../kube/object.ts";
+import { PendingApplies } from "../kube/pending-applies.ts";
 import { type AnyReflector, Reflector } from "../kube/reflector.ts";
 import { WorkQueue } from "../kube/work-queue.ts";
 import { countSessions, Index } from "./cluster.ts";
-import { makeCookies, type Owner, wantedCookies } from "./cookies.ts";
+import { generateCookies, type Owner, wantedCookies } from "./cookies.ts";
 import { type Decision, decideNode, decideOrphan, isLeaving } from "./decide.ts";
 import { Ids } from "./ids.ts";
 import { decideLeaving, type NodeState } from "./leaving.ts";
@@ -29,27 +29,29 @@ import {
   writeUnknown,
 } from "./write.ts";
 
+/** Settings and connections of the controller. */
 export interface ControllerOptions {
   readonly client: KubeClient;
   readonly events: EventRecorder;
   readonly log: Logger;
-  /** How long a node that is not ready holds what is being deleted. */
-  readonly nodePatienceMs: number;
+  /** Finalizers of deleted objects are removed when their node has not been ready for this time. */
+  readonly nodeNotReadyTimeoutMs: number;
   /** Applies to tunnels without spec.allowedNamespaces. */
   readonly defaultNamespaces: DefaultNamespaces;
-  /** Whether it may make Secrets. */
-  readonly makesCookies: boolean;
+  /** True if the controller creates Secrets for cookies with `generate: true`. */
+  readonly generatesCookies: boolean;
 }
 
-/** A node that is not ready for so long may do anything, and its agent says nothing. */
+/** Programmed becomes Unknown when the node has not been ready for this time. */
 const UNKNOWN_AFTER_MS = 10_000;
-/** Changes of one node come in bursts. */
-const SETTLE_MS = 50;
+/** Delay that collects a burst of changes of one node. */
+const DEBOUNCE_MS = 50;
 const WRITES_AT_ONCE = 16;
-/** Nobody has to do anything about these: the pass comes again. */
-const isPassing = (error: unknown) =>
+/** True if another writer has changed or deleted the object meanwhile: retried without a log line. */
+const isRace = (error: unknown) =>
   error instanceof KubeError && (error.isConflict || error.isNotFound);
 
+/** Watches the cluster's objects, and writes decisions about them while it leads. */
 export class Controller {
   readonly tunnels: Reflector<L2tpTunnel>;
   readonly sessions: Reflector<L2tpSession>;
@@ -60,23 +62,23 @@ export class Controller {
   readonly #writer: Writer;
   readonly #index = new Index();
   readonly #ids = new Ids();
-  /** By uid, the generation for which the session's cookies have been made. */
-  readonly #cookiesMade = new Map<string, number>();
+  /** Generation for which the session's cookies have been generated, by UID. */
+  readonly #cookiesGenerated = new Map<string, number>();
   readonly #logLimiter = new LogLimiter();
-  /** By uid, since when the node has not been ready of which this was said: once each time. */
+  /** Start of the outage (performance.now()) that was written to the object's status, by UID. */
   readonly #reportedUnknown = new Map<string, number>();
-  /** By uid, since when the object has been leaving, by performance.now(). */
+  /** Time at which the controller first saw the object in deletion (performance.now()), by UID. */
   readonly #leavingSince = new Map<string, number>();
   #leading: AbortSignal | null = null;
 
   constructor(options: ControllerOptions) {
     const { client, events, log } = options;
     this.#options = options;
-    this.#writer = { client, applied: new Applied(), events, now: () => new Date() };
+    this.#writer = { client, pending: new PendingApplies(), events, now: () => new Date() };
     const failed = (error: KubeError) => {
       if (!this.#logLimiter.shouldLog(error.what, error.message)) return;
       const hint = error.isNotFound ? "; are the CustomResourceDefinitions installed?" : "";
-      log.warn({ reason: error.reason }, `${error.message}${hint}; it is tried again`);
+      log.warn({ reason: error.reason }, `${error.message}${hint}; retrying`);
     };
     const common = { client, failed };
     this.tunnels = new Reflector({
@@ -91,7 +93,7 @@ export class Controller {
     });
     this.#nodes = new NodeWatch({
       ...common,
-      changed: (name, isTurned) => this.#nodeChanged(name, isTurned),
+      changed: (name, readinessChanged) => this.#nodeChanged(name, readinessChanged),
     });
     this.#namespaces = new Reflector({
       ...common,
@@ -118,14 +120,14 @@ export class Controller {
     };
   }
 
-  /** Follows the cluster, without changing anything. Resolves when all of it is known. */
+  /** Watches the cluster without changing anything. Resolves when all objects are loaded. */
   async follow(signal: AbortSignal): Promise<void> {
     const reflectors = Object.values(this.reflectors);
     for (const reflector of reflectors) void reflector.run(signal);
     await Promise.all(reflectors.map((reflector) => reflector.synced()));
   }
 
-  /** Acts until the signal is aborted: for the leader only. */
+  /** Works until the signal is aborted. Only the leader may call it. */
   async lead(signal: AbortSignal): Promise<void> {
     this.#leading = signal;
     await this.queue.run(signal);
@@ -134,15 +136,15 @@ export class Controller {
   #enqueueTunnel(name: string): void {
     const home = this.#index.homeOf(name);
     const key = home === undefined ? `orphans/${name}` : `node/${home}`;
-    this.queue.addAfter(key, SETTLE_MS);
+    this.queue.addAfter(key, DEBOUNCE_MS);
   }
 
-  /** Nothing is kept of an object that is gone. */
+  /** Forgets an object that does not exist anymore. */
   #forget(object: L2tpTunnel | L2tpSession): void {
     const { uid = "" } = object.metadata;
     forgetWrites(this.#writer, object);
     this.#ids.forget(uid);
-    for (const map of [this.#cookiesMade, this.#reportedUnknown, this.#leavingSince])
+    for (const map of [this.#cookiesGenerated, this.#reportedUnknown, this.#leavingSince])
       map.delete(uid);
   }
 
@@ -151,8 +153,8 @@ export class Controller {
     if (gone !== undefined) this.#forget(gone);
     if (tunnel?.status?.tunnelId !== undefined) this.#ids.forget(tunnel.metadata.uid ?? "");
     const nodes = this.#index.tunnel(name, tunnel);
-    for (const node of nodes) this.queue.addAfter(`node/${node}`, SETTLE_MS);
-    // Its sessions have no node then.
+    for (const node of nodes) this.queue.addAfter(`node/${node}`, DEBOUNCE_MS);
+    // Without the tunnel its sessions have no node.
     if (tunnel === undefined) this.#enqueueTunnel(name);
   }
 
@@ -163,13 +165,13 @@ export class Controller {
     for (const tunnel of this.#index.session(key, session)) this.#enqueueTunnel(tunnel);
   }
 
-  #nodeChanged(name: string, isTurned: boolean): void {
-    if (this.#index.tunnelsOf(name).length > 0) this.queue.addAfter(`node/${name}`, SETTLE_MS);
+  #nodeChanged(name: string, readinessChanged: boolean): void {
+    if (this.#index.tunnelsOf(name).length > 0) this.queue.addAfter(`node/${name}`, DEBOUNCE_MS);
     else this.#nodes.forgetGone(name);
-    if (isTurned) this.#enqueueLeaving(name);
+    if (readinessChanged) this.#enqueueLeaving(name);
   }
 
-  /** What waits for the node, whosever tunnel it would be in now. */
+  /** Enqueues deleted sessions that wait for the node, even if their tunnel is on another node now. */
   #enqueueLeaving(node: string): void {
     for (const session of this.sessions.values()) {
       if (isLeaving(session) && session.status?.nodeName === node) {
@@ -191,11 +193,11 @@ export class Controller {
     const errors: unknown[] = [];
     await pMap(
       decisions,
-      (decision) => this.#settle(key, decision).catch((error) => errors.push(error)),
+      (decision) => this.#carryOut(key, decision).catch((error) => errors.push(error)),
       { concurrency: WRITES_AT_ONCE },
     );
-    const grave = errors.find((error) => !isPassing(error)) ?? errors[0];
-    if (grave !== undefined) throw grave;
+    const worst = errors.find((error) => !isRace(error)) ?? errors[0];
+    if (worst !== undefined) throw worst;
     this.#logLimiter.forget(key);
   }
 
@@ -212,7 +214,7 @@ export class Controller {
     });
   }
 
-  /** What has been put off since there was no tunnel may find one by now. */
+  /** Decides about the sessions of a missing tunnel. Returns nothing if the tunnel exists by now. */
   #decideOrphans(tunnel: string): Decision[] {
     if (this.tunnels.get(tunnel) !== undefined) return [];
     return this.#sessionsOf(tunnel).map(decideOrphan);
@@ -223,25 +225,25 @@ export class Controller {
     return keys.map((key) => this.sessions.get(key)).filter((item) => item !== undefined);
   }
 
-  async #settle(key: string, decision: Decision): Promise<void> {
-    // Another one leads by now, and knows better.
+  async #carryOut(key: string, decision: Decision): Promise<void> {
+    // Another controller may be the leader by now.
     this.#leading?.throwIfAborted();
     const { object } = decision;
-    if (isLeaving(object)) return this.#letGo(key, decision);
+    if (isLeaving(object)) return this.#carryOutDeletion(key, decision);
     let problem: unknown;
     if (decision.refusal === null && object.kind === "L2tpSession") {
-      // Without its cookies it is accepted all the same: its agent says what is missing.
+      // A session without its cookies is accepted, too. Its agent reports the missing Secret.
       problem = await this.#cookies(object).catch((error) => error);
     }
     const counts =
       object.kind === "L2tpTunnel" ? countSessions(this.#sessionsOf(object.metadata.name)) : null;
     await writeDecision(this.#writer, decision, counts);
-    await this.#doubt(key, decision);
+    await this.#reportUnknown(key, decision);
     if (problem !== undefined) throw problem;
   }
 
-  /** Of what a node that does not answer has programmed, nobody can say whether it still has it. */
-  async #doubt(key: string, { object, nodeName }: Decision): Promise<void> {
+  /** Writes Programmed=Unknown if the node has not been ready for a while. */
+  async #reportUnknown(key: string, { object, nodeName }: Decision): Promise<void> {
     const { uid = "" } = object.metadata;
     const since = this.#nodes.notReadySince(nodeName);
     if (since === undefined) {
@@ -249,42 +251,44 @@ export class Controller {
       return;
     }
     const left = since + UNKNOWN_AFTER_MS - performance.now();
-    if (left > 0) return this.queue.addAfter(key, left + SETTLE_MS);
-    // An agent that is there after all has the last word.
+    if (left > 0) return this.queue.addAfter(key, left + DEBOUNCE_MS);
+    // Write once per outage, so that a status of a running agent is not overwritten.
     if (this.#reportedUnknown.get(uid) === since) return;
     const what = this.#nodes.exists(nodeName) ? "not ready" : "not in the cluster";
-    const message = `Node ${nodeName} is ${what}; what it had programmed may still run.`;
+    const message = `Node ${nodeName} is ${what}; its tunnels and sessions may still be running.`;
     await writeUnknown(this.#writer, object, message);
     this.#reportedUnknown.set(uid, since);
   }
 
   async #cookies(session: L2tpSession): Promise<void> {
-    if (!this.#options.makesCookies || wantedCookies(session).size === 0) return;
+    if (!this.#options.generatesCookies || wantedCookies(session).size === 0) return;
     const { uid = "", generation = 0 } = session.metadata;
-    if (this.#cookiesMade.get(uid) === generation) return;
+    if (this.#cookiesGenerated.get(uid) === generation) return;
     const { namespace } = session.metadata;
     const isLive = (owner: Owner) =>
       this.sessions.get(`${namespace}/${owner.name}`)?.metadata.uid === owner.uid;
-    await makeCookies(this.#options.client, session, isLive);
-    this.#cookiesMade.set(uid, generation);
+    await generateCookies(this.#options.client, session, isLive);
+    this.#cookiesGenerated.set(uid, generation);
   }
 
-  async #letGo(key: string, decision: Decision): Promise<void> {
+  async #carryOutDeletion(key: string, decision: Decision): Promise<void> {
     const { object } = decision;
-    // The one that has it, which its tunnel may have left.
+    // The node that has the session, even if its tunnel is on another node now.
     const nodeName = object.status?.nodeName ?? decision.nodeName;
     const state = this.#stateOf(nodeName, object);
-    const leave = decideLeaving(object, state, this.#options.nodePatienceMs);
+    const leave = decideLeaving(object, state, this.#options.nodeNotReadyTimeoutMs);
     if (leave.do === "nothing") return;
     if (leave.do === "wait") {
-      if (leave.milliseconds !== null) this.queue.addAfter(key, leave.milliseconds + SETTLE_MS);
+      if (leave.milliseconds !== null) this.queue.addAfter(key, leave.milliseconds + DEBOUNCE_MS);
       return;
     }
     await release(this.#options.client, object);
     const { events, log } = this.#options;
-    log.info({ object: nameOf(object), node: nodeName }, leave.abandoned ?? "released");
-    if (leave.abandoned === null) return;
-    events.record(object, "Warning", "NodeGone", `Let go without its node: ${leave.abandoned}.`);
+    const { abandoned } = leave;
+    const why = abandoned === null ? "" : ` without confirmation from the node: ${abandoned}`;
+    log.info({ object: nameOf(object), node: nodeName }, `finalizer removed${why}`);
+    if (abandoned === null) return;
+    events.record(object, "Warning", "FinalizerRemoved", `Finalizer removed${why}.`);
   }
 
   #stateOf(nodeName: string, { metadata: { uid = "" } }: Decision["object"]): NodeState {
@@ -298,12 +302,12 @@ export class Controller {
     };
   }
 
-  /** Logged once, until the message changes. */
+  /** Logs a failure when its message changes. */
   #workFailed(key: string, error: unknown): void {
-    if (isPassing(error)) return;
+    if (isRace(error)) return;
     const message = error instanceof Error ? error.message : String(error);
     if (!this.#logLimiter.shouldLog(key, message)) return;
     const detail = error instanceof KubeError ? {} : { err: error };
-    this.#options.log.error({ key, ...detail }, `${message}; it is tried again`);
+    this.#options.log.error({ key, ...detail }, `${message}; retrying`);
   }
 }

@@ -1,4 +1,4 @@
-/** Makes the cookies that sessions want made: random ones, in Secrets. One that is there stays. */
+/** Generates the missing cookies of sessions (`generate: true`) in Secrets. Existing cookies do not change. */
 import { randomBytes } from "node:crypto";
 import { type CookieSpec, type L2tpSession, SESSIONS } from "../api/types.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -13,6 +13,7 @@ import {
 
 const COOKIE_BYTES = 8;
 
+/** An owner reference of a Secret. */
 export interface Owner {
   readonly apiVersion: string;
   readonly kind: string;
@@ -25,7 +26,7 @@ interface SecretObject extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
 }
 
-/** The Secrets' keys that the session wants made, by the Secret's name. */
+/** Returns the Secret keys with `generate: true` of the session, by the Secret's name. */
 export function wantedCookies({ spec }: L2tpSession): ReadonlyMap<string, ReadonlySet<string>> {
   const wanted = new Map<string, Set<string>>();
   const cookies: (CookieSpec | undefined)[] = [spec.cookies?.receive, spec.cookies?.transmit];
@@ -39,11 +40,11 @@ export function wantedCookies({ spec }: L2tpSession): ReadonlyMap<string, Readon
 }
 
 /**
- * @param isLive whether the owner is a session that is there
- * @throws KubeError; Conflict where somebody else writes the Secret at the same time, or where it goes with
- *   a session that is gone
+ * Creates the session's Secrets, or adds the missing keys.
+ * @param isLive true if the owner is an existing session
+ * @throws KubeError; Conflict if the Secret has changed meanwhile, or is deleted with a deleted session
  */
-export async function makeCookies(
+export async function generateCookies(
   client: KubeClient,
   session: L2tpSession,
   isLive: (owner: Owner) => boolean,
@@ -51,8 +52,8 @@ export async function makeCookies(
   const { namespace } = session.metadata;
   for (const [name, keys] of wantedCookies(session)) {
     const secret = await find(client, namespace, name);
-    if (secret !== null && isGoing(secret, isLive)) {
-      const message = `Secret ${namespace}/${name} goes with a session that is gone`;
+    if (secret !== null && isBeingDeleted(secret, isLive)) {
+      const message = `Secret ${namespace}/${name} is being deleted with a deleted session`;
       throw new KubeError(409, "Conflict", message);
     }
     const missing = [...keys].filter((key) => secret?.data?.[key] === undefined);
@@ -62,15 +63,15 @@ export async function makeCookies(
   }
 }
 
-/** The garbage collector is about to take it, or has begun. */
-function isGoing({ metadata }: SecretObject, isLive: (owner: Owner) => boolean): boolean {
+/** True if the garbage collector deletes the Secret, or will. */
+function isBeingDeleted({ metadata }: SecretObject, isLive: (owner: Owner) => boolean): boolean {
   if (metadata.deletionTimestamp !== undefined) return true;
   const owners = metadata.ownerReferences ?? [];
   const isDead = (owner: Owner) => owner.kind === SESSIONS.kind && !isLive(owner);
   return owners.length > 0 && owners.every(isDead);
 }
 
-/** Its hexadecimal digits, in base64 as a Secret holds them. */
+/** Returns hexadecimal digits in base64, the form of a value in a Secret. */
 function newCookie(): string {
   return Buffer.from(randomBytes(COOKIE_BYTES).toString("hex")).toString("base64");
 }
@@ -92,7 +93,7 @@ function ownerOf({ apiVersion, metadata }: L2tpSession): Owner {
   return { apiVersion, kind: SESSIONS.kind, name: metadata.name, uid: metadata.uid ?? "" };
 }
 
-/** It goes with the last of the sessions that it was made for. */
+/** Creates a Secret with the session as owner. It is deleted with the last of its sessions. */
 async function create(
   client: KubeClient,
   session: L2tpSession,
@@ -112,8 +113,8 @@ async function create(
 }
 
 /**
- * What a session has been the reason for has its sessions as owners; what a user has made stays his. Its
- * resource version goes along, so that a key that somebody has put there meanwhile stays.
+ * Adds keys to a Secret. A Secret that the controller has created gets the session as another owner; a
+ * user's Secret gets no owner. The resource version prevents overwriting a key that was added meanwhile.
  */
 async function addTo(
   client: KubeClient,
@@ -121,9 +122,9 @@ async function addTo(
   { metadata: { name, namespace, resourceVersion, ownerReferences = [] } }: SecretObject,
   data: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const isMade = ownerReferences.some(({ kind }) => kind === SESSIONS.kind);
+  const isGenerated = ownerReferences.some(({ kind }) => kind === SESSIONS.kind);
   const isOwner = ownerReferences.some(({ uid }) => uid === session.metadata.uid);
-  const becomesOwner = isMade && !isOwner;
+  const becomesOwner = isGenerated && !isOwner;
   if (Object.keys(data).length === 0 && !becomesOwner) return;
   const owners = becomesOwner ? { ownerReferences: [...ownerReferences, ownerOf(session)] } : {};
   await client.request({

@@ -56,7 +56,7 @@ function decide(change: Partial<NodeView>): Map<string, Decision> {
   return new Map(decisions.map((decision) => [decision.object.metadata.name, decision]));
 }
 
-/** The object as it is in the cluster when the decision has been written. */
+/** The object after the decision has been written. */
 function decided<T extends L2tpObject>(object: T, decision: Decision | undefined): T {
   const { refusal, nodeName, id, remoteEndId, claims } = decision as Decision;
   expect(refusal).toBeNull();
@@ -65,7 +65,7 @@ function decided<T extends L2tpObject>(object: T, decision: Decision | undefined
   return { ...object, status: { nodeName, ...ids, claims, conditions } } as T;
 }
 
-/** The object after a change of its spec that the controller has not seen yet. */
+/** The object after a change of its spec that the controller has not seen. */
 function changed<T extends L2tpObject>(object: T, spec: object): T {
   const generation = (object.metadata.generation ?? 0) + 1;
   return {
@@ -78,7 +78,7 @@ function changed<T extends L2tpObject>(object: T, spec: object): T {
 const reasonOf = (decision: Decision | undefined) => decision?.refusal?.reason;
 
 describe("tunnels", () => {
-  it("get the id that they ask for, or one that nobody has", () => {
+  it("get the configured ID, or an unused one", () => {
     const decisions = decide({
       tunnels: [
         tunnel("t", { tunnelId: 1000 }),
@@ -89,12 +89,12 @@ describe("tunnels", () => {
     expect(decisions.get("u")).toMatchObject({ refusal: null, id: 1001 });
   });
 
-  it("keep the id that their status says", () => {
+  it("keep the ID of their status", () => {
     const known = tunnel("t", {}, { status: { tunnelId: 7, nodeName: "n1" } });
     expect(decide({ tunnels: [known] }).get("t")?.id).toBe(7);
   });
 
-  it("start from the node's address of the remote's family", () => {
+  it("use the node's address of the remote's family", () => {
     const six = tunnel("t", { remote: { address: "2001:db8::7" } });
     expect(decide({ tunnels: [six] }).get("t")?.nodeAddress).toBe("2001:db8::1");
     expect(decide({ tunnels: [tunnel("t")] }).get("t")?.nodeAddress).toBe("192.0.2.1");
@@ -102,7 +102,7 @@ describe("tunnels", () => {
     expect(none.get("t")).toMatchObject({ refusal: null, nodeAddress: null });
   });
 
-  it("need a node, and stay on it", () => {
+  it("require an existing node, and cannot change it", () => {
     expect(reasonOf(decide({ tunnels: [tunnel("t")], nodeAddresses: null }).get("t"))).toBe(
       "NoNode",
     );
@@ -111,7 +111,7 @@ describe("tunnels", () => {
     expect(reasonOf(decide({ tunnels: [moved] }).get("t"))).toBe("NodeImmutable");
   });
 
-  it("are refused for their form, without standing in anybody's way", () => {
+  it("are refused if invalid, and then claim nothing", () => {
     const bad = tunnel("bad", { remote: { address: "224.0.0.1" } });
     const decisions = decide({ tunnels: [bad, tunnel("good")] });
     expect(decisions.get("bad")).toMatchObject({ id: null, refusal: { reason: "Invalid" } });
@@ -122,14 +122,14 @@ describe("tunnels", () => {
     ["the same id", { tunnelId: 5, remote: { address: "198.51.100.8" } }],
     ["the same ends", {}],
     ["the same ends, one of them given", { local: { address: "192.0.2.1" } }],
-  ])("cannot have %s; who was there first stays", (_name, spec) => {
+  ])("cannot have %s as an accepted tunnel", (_name, spec) => {
     const first = tunnel("z", { tunnelId: 5 }, { status: { tunnelId: 5, conditions: [accepted] } });
     const decisions = decide({ tunnels: [tunnel("a", spec), first] });
     expect(decisions.get("z")?.refusal).toBeNull();
     expect(reasonOf(decisions.get("a"))).toBe("Conflict");
   });
 
-  it("may share an interface, if their ports differ", () => {
+  it("can share an interface if their ports differ", () => {
     const at = (port: number) => ({ local: { interface: "eth1", port } });
     const decisions = decide({ tunnels: [tunnel("a", at(1)), tunnel("b", at(2))] });
     expect([...decisions.values()].map(reasonOf)).toEqual([undefined, undefined]);
@@ -139,7 +139,7 @@ describe("tunnels", () => {
 describe("sessions", () => {
   const tunnels = [tunnel("t")];
 
-  it("get an id of their own in the whole node", () => {
+  it("get an ID that is unique on the node", () => {
     const decisions = decide({
       tunnels,
       sessions: [session("a", { sessionId: 1000 }), session("b")],
@@ -148,14 +148,14 @@ describe("sessions", () => {
     expect(decisions.get("b")).toMatchObject({ refusal: null, id: 1001 });
   });
 
-  it("cannot have an id that another has", () => {
+  it("cannot have the ID of another session", () => {
     const sessions = [session("a", { sessionId: 9 }), session("b", { sessionId: 9 })];
     const decisions = decide({ tunnels, sessions });
     expect(reasonOf(decisions.get("a"))).toBeUndefined();
     expect(reasonOf(decisions.get("b"))).toBe("Conflict");
   });
 
-  it("cannot take an id from another by a change", () => {
+  it("cannot get the ID of another session by a change", () => {
     const holder = session(
       "z",
       { sessionId: 9 },
@@ -174,7 +174,7 @@ describe("sessions", () => {
     expect(reasonOf(decisions.get("a"))).toBe("Conflict");
   });
 
-  it("are let in by the labels of their namespace", () => {
+  it("are allowed by the labels of their namespace", () => {
     const selector = { matchLabels: { circuit: "yes" } };
     const closed = [tunnel("t", { allowedNamespaces: { from: "Selector", selector } })];
     const sessions = [session("a")];
@@ -184,23 +184,23 @@ describe("sessions", () => {
     expect(
       reasonOf(decide({ tunnels: closed, sessions, namespaceLabels }).get("a")),
     ).toBeUndefined();
-    // A namespace that is not there has no labels.
+    // A namespace that does not exist has no labels.
     const unknown = decide({ tunnels: closed, sessions, namespaceLabels: () => undefined });
     expect(reasonOf(unknown.get("a"))).toBe("NamespaceNotAllowed");
   });
 
-  it("are let into a tunnel that does not say as the cluster has it", () => {
+  it("are allowed by the cluster's default if the tunnel has no allowedNamespaces", () => {
     const sessions = [session("a")];
     expect(reasonOf(decide({ tunnels, sessions }).get("a"))).toBeUndefined();
     const closed = decide({ tunnels, sessions, defaultNamespaces: "None" });
     expect(reasonOf(closed.get("a"))).toBe("NamespaceNotAllowed");
-    // API servers have written down what counted before.
+    // API servers have written the previous default into older tunnels.
     const before = [tunnel("t", { allowedNamespaces: { from: "All" } })];
     const open = decide({ tunnels: before, sessions, defaultNamespaces: "None" });
     expect(reasonOf(open.get("a"))).toBeUndefined();
   });
 
-  it("go with a tunnel that goes", () => {
+  it("are refused while their tunnel is being deleted", () => {
     const leaving = tunnel(
       "t",
       {},
@@ -213,12 +213,12 @@ describe("sessions", () => {
     );
   });
 
-  it("stay in a tunnel that is refused: what was accepted runs on", () => {
+  it("are accepted while a change of their tunnel is refused", () => {
     const bad = [tunnel("t", { remote: { address: "224.0.0.1" } })];
     expect(reasonOf(decide({ tunnels: bad, sessions: [session("a")] }).get("a"))).toBeUndefined();
   });
 
-  it("without a tunnel are told first what is wrong with themselves", () => {
+  it("without a tunnel report their own faults first", () => {
     expect(decideOrphan(session("a")).refusal?.reason).toBe("NoTunnel");
     const bad = session("a", { sequencing: { reorderTimeout: "50ms" } });
     expect(decideOrphan(bad).refusal?.reason).toBe("Invalid");
@@ -239,7 +239,7 @@ describe("circuits of managed tunnels", () => {
     return sessions.map(({ metadata: { name } }) => reasonOf(decisions.get(name)));
   };
 
-  it("are named by namespace and name, once and for all", () => {
+  it("are named by namespace and name, and keep that name", () => {
     const holder = first({});
     expect(holder.status?.remoteEndId).toBe("shop/z");
     expect(holder.status?.claims).toContain('Remote End ID "shop/z" in L2tpTunnel t');
@@ -249,7 +249,7 @@ describe("circuits of managed tunnels", () => {
     expect(decisions.get("z")).toMatchObject({ refusal: null, remoteEndId: "shop/z" });
   });
 
-  it("may be named by octets", () => {
+  it("can be named by octets", () => {
     const holder = first({ remoteEndIdOctets: "002a" });
     expect(holder.status?.claims).toContain("Remote End ID 0x002a in L2tpTunnel t");
     const status = { nodeName: "n1", sessionId: 7, remoteEndIdOctets: "002a", claims: [] };
@@ -258,22 +258,22 @@ describe("circuits of managed tunnels", () => {
     expect(decisions.get("z")).toMatchObject({ refusal: null, remoteEndId: "\u0000*" });
   });
 
-  it("keep the name alone that they had before names were decided", () => {
+  it("keep the short name of an earlier release", () => {
     const status = { nodeName: "n1", sessionId: 7, conditions: [accepted] };
     const decisions = decide({ tunnels: [managed], sessions: [open("z", {}, { status })] });
     expect(decisions.get("z")).toMatchObject({ refusal: null, remoteEndId: "z" });
   });
 
-  it("are one session's: who was accepted first, whatever its name", () => {
+  it("belong to the session that was accepted first, regardless of its name", () => {
     expect(reasons([open("a", wish), first()])).toEqual(["Conflict", undefined]);
   });
 
-  it("stay with the holder while it is changed otherwise", () => {
+  it("stay with the holder while other fields change", () => {
     const sessions = [open("a", wish), changed(first(), { mtu: 1400 })];
     expect(reasons(sessions)).toEqual(["Conflict", undefined]);
   });
 
-  it("stay with the holder while it is invalid: the version before runs", () => {
+  it("stay with the holder while it is invalid, because its previous version runs", () => {
     const invalid = changed(first(), { sequencing: { reorderTimeout: "50ms" } });
     expect(reasons([open("a", wish), invalid])).toEqual(["Conflict", "Invalid"]);
   });
@@ -295,7 +295,7 @@ describe("circuits of managed tunnels", () => {
     expect(reasons([open("a", wish), leaving])[0]).toBe("Conflict");
   });
 
-  it("cannot be taken by a change, while the holder is changed too", () => {
+  it("cannot be claimed by a change while the holder changes, too", () => {
     const other = open("a", { remoteEndId: "43", sessionId: 5 });
     const taker = changed(
       decided(other, decide({ tunnels: [managed], sessions: [other] }).get("a")),
@@ -305,7 +305,7 @@ describe("circuits of managed tunnels", () => {
   });
 
   const closed = tunnel("t", { ...managed.spec, allowedNamespaces: { from: "None" } });
-  /** The object as it is when a refusal has been written. */
+  /** The object after a refusal has been written. */
   const refusedAs = (object: L2tpSession, decision: Decision | undefined): L2tpSession => {
     const condition: Condition = {
       ...{ ...accepted, status: "False", reason: reasonOf(decision) ?? "" },
@@ -318,7 +318,7 @@ describe("circuits of managed tunnels", () => {
     };
   };
 
-  it("come back to the holder when its tunnel was closed for a while", () => {
+  it("return to the holder when its tunnel allows its namespace again", () => {
     const lost = refusedAs(first(), decide({ tunnels: [closed], sessions: [first()] }).get("z"));
     expect(conditionOf(lost, "Accepted")?.reason).toBe("NamespaceNotAllowed");
     expect(reasons([open("a", wish), lost])).toEqual(["Conflict", undefined]);
@@ -327,7 +327,7 @@ describe("circuits of managed tunnels", () => {
     expect(reasons([open("a", wish), orphan])).toEqual(["Conflict", undefined]);
   });
 
-  it("are lost to who was accepted with one while the holder might not have it", () => {
+  it("are lost to a session that was accepted while the holder was refused", () => {
     const matchLabels = { open: "yes" };
     const picky = tunnel("t", {
       ...managed.spec,
@@ -341,20 +341,20 @@ describe("circuits of managed tunnels", () => {
     const lost = refusedAs(first(), decisions.get("z"));
     expect(lost.status?.claims).toEqual([expect.stringContaining("session ID")]);
     expect(reasons([holder, lost])).toEqual([undefined, "Conflict"]);
-    // Being invalid for a while does not bring it back.
+    // A temporary invalid change does not restore the claim.
     const invalid = changed(lost, { sequencing: { reorderTimeout: "50ms" } });
     expect(reasons([holder, invalid])).toEqual([undefined, "Invalid"]);
     const again = decide({ tunnels: [managed], sessions: [holder, lost] }).get("z");
     expect(refusedAs(lost, again).status?.claims).toEqual([]);
   });
 
-  it("stay with a holder from before that is changed while the controller is replaced", () => {
+  it("stay with a holder of an earlier release that changes while the controller is replaced", () => {
     const status = { nodeName: "n1", sessionId: 7, conditions: [accepted] };
     const sessions = [open("a", wish), changed(open("z", wish, { status }), { mtu: 1400 })];
     expect(reasons(sessions)).toEqual(["Conflict", undefined]);
   });
 
-  it("are left to the first of two sessions that were both accepted", () => {
+  it("stay with the first of two sessions that an earlier release accepted", () => {
     const at = (name: string, lastTransitionTime: string) =>
       open(name, wish, {
         status: {
@@ -368,8 +368,8 @@ describe("circuits of managed tunnels", () => {
   });
 });
 
-it("lets no namespace send into the session of another at the peer", () => {
-  const [ours, theirs] = [
+it("refuses a peer session ID that a session of another namespace has", () => {
+  const [first, second] = [
     session("z"),
     session(
       "a",
@@ -380,15 +380,15 @@ it("lets no namespace send into the session of another at the peer", () => {
     ),
   ];
   const tunnels = [tunnel("t")];
-  const holder = decided(ours, decide({ tunnels, sessions: [ours] }).get("z"));
-  const decisions = decide({ tunnels, sessions: [theirs, holder] });
+  const holder = decided(first, decide({ tunnels, sessions: [first] }).get("z"));
+  const decisions = decide({ tunnels, sessions: [second, holder] });
   expect(reasonOf(decisions.get("a"))).toBe("Conflict");
   expect(decisions.get("a")?.refusal?.message).toContain("spec.peerSessionId: 2");
   expect(reasonOf(decisions.get("z"))).toBeUndefined();
 });
 
-describe("ends of tunnels", () => {
-  it("stay with the holder while it is changed or invalid", () => {
+describe("endpoints of tunnels", () => {
+  it("stay with the holder while it changes or is invalid", () => {
     const object = tunnel("z");
     const holder = decided(object, decide({ tunnels: [object] }).get("z"));
     for (const spec of [{ udpChecksum: false }, { remote: { address: "224.0.0.1" } }]) {
@@ -397,7 +397,7 @@ describe("ends of tunnels", () => {
     }
   });
 
-  it("are one control connection's, over IP too, and as a backup", () => {
+  it("belong to one control connection, also over IP and as a backup", () => {
     const control = { control: {}, peerTunnelId: undefined, encapsulation: "IP" };
     const backup = {
       ...control,

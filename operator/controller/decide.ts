@@ -1,4 +1,4 @@
-/** What the controller makes of a node's objects. Pure. */
+/** Decides which of a node's objects are accepted, and which IDs and claims they get. Pure. */
 import {
   circuitClaims,
   type Held,
@@ -21,48 +21,50 @@ import { controlMode, validateSession, validateTunnel } from "../api/validate.ts
 import { remoteEndIdOf, sessionClaim } from "../resolve/held.ts";
 import type { Refusal } from "../resolve/refusal.ts";
 
+/** The objects of a node, and what decisions about them depend on. */
 export interface NodeView {
   readonly nodeName: string;
-  /** Of the Node, in its order; null: there is no such Node. */
+  /** Internal addresses of the Node, in its order; null: the Node does not exist. */
   readonly nodeAddresses: readonly string[] | null;
   /** The tunnels whose home is the node. */
   readonly tunnels: readonly L2tpTunnel[];
   /** The sessions in these tunnels. */
   readonly sessions: readonly L2tpSession[];
-  /** Undefined: there is no such namespace. */
+  /** @returns undefined if the namespace does not exist */
   namespaceLabels(namespace: string): Readonly<Record<string, string>> | undefined;
   /** Applies to tunnels without spec.allowedNamespaces. */
   readonly defaultNamespaces: DefaultNamespaces;
-  /** An id for the object that is none of `taken`; the same one whenever it is asked for again. */
+  /** Returns an ID for the object that is not in `taken`. Repeated calls return the same ID. */
   allocate(object: L2tpObject, taken: ReadonlySet<number>): number;
 }
 
-/** What is to be said of an object. */
+/** The decision about an object, to be written to its status. */
 export interface Decision<T extends L2tpObject = L2tpObject> {
   readonly object: T;
-  /** Null: it is accepted. */
+  /** Null: the object is accepted. */
   readonly refusal: Pick<Refusal, "reason" | "message"> | null;
   readonly nodeName: string;
-  /** Null where it is refused before it gets one. */
+  /** Null if the object is refused and has no ID. */
   readonly id: number | null;
-  /** Of tunnels: the node's own address of the remote's family. */
+  /** The node's address of the remote's family. Null for sessions, and if there is none. */
   readonly nodeAddress: string | null;
   /** Null unless it is an accepted session in a managed tunnel. */
   readonly remoteEndId: string | null;
-  /** The claims that it holds then; null: its status does not say, and is left so. */
+  /** The object's claims after the decision; null: the status has no claims, and gets none. */
   readonly claims: readonly string[] | null;
 }
 
-/** The node that has, or is to have, the tunnel: once given, it stays. */
+/** Returns the node of the tunnel. An assigned node does not change. */
 export function homeOf({ spec, status }: L2tpTunnel): string {
   return status?.nodeName ?? spec.nodeName;
 }
 
+/** True if the object is being deleted. */
 export function isLeaving({ metadata }: L2tpObject): boolean {
   return metadata.deletionTimestamp !== undefined;
 }
 
-/** An object of each name, and what is said of it. Objects that are being deleted hold their ids. */
+/** Returns a decision for each object of the node. Objects that are being deleted keep their IDs. */
 export function decideNode(view: NodeView): Decision[] {
   const tunnels = decideTunnels(view);
   const staying = tunnels.filter(({ object }) => !isLeaving(object));
@@ -72,10 +74,10 @@ export function decideNode(view: NodeView): Decision[] {
 
 const NO_CLAIMS = { nodeAddress: null, remoteEndId: null, claims: null };
 
-/** Of a session whose tunnel there is not. */
+/** Returns the decision for a session whose tunnel does not exist. */
 export function decideOrphan(object: L2tpSession): Decision<L2tpSession> {
   const { name } = object.spec.tunnelRef;
-  const message = `spec.tunnelRef.name "${name}": no such L2tpTunnel; create it, or correct the name`;
+  const message = `spec.tunnelRef.name "${name}": L2tpTunnel not found; create it, or correct the name`;
   const nodeName = object.status?.nodeName ?? "";
   const refusal = refuseForm(object) ?? { reason: "NoTunnel", message };
   const id = object.status?.sessionId ?? null;
@@ -126,7 +128,7 @@ function decideSessions(
   );
 }
 
-/** True if the tunnel is as its spec says. If a change was refused, the version before runs. */
+/** True if the tunnel has no refused change. With a refused change, the previous version runs. */
 function isClear(tunnel: Decision<L2tpTunnel> | undefined): tunnel is Decision<L2tpTunnel> {
   if (tunnel === undefined) return false;
   return tunnel.refusal === null || TEARDOWN_REASONS.has(tunnel.refusal.reason);
@@ -146,7 +148,7 @@ function idFor(object: L2tpObject, view: NodeView, taken: Set<number>): number {
   return id;
 }
 
-/** Claims that count: an object keeps them while it is invalid, since its version before runs. */
+/** Returns the claims in force. An invalid object keeps its claims, because its previous version runs. */
 function inForce(drafts: readonly Decision[]): Map<string, Held> {
   const kept = drafts.filter(({ refusal }) => !TEARDOWN_REASONS.has(refusal?.reason ?? ""));
   return new Map(kept.map(({ object }) => [keyOf(object), heldOf(object)]));
@@ -172,10 +174,10 @@ function withClaims<T extends L2tpObject>(
   });
 }
 
-/** By the object as it was read: it is looked at anew with every pass of its node. */
+/** Results of refuseForm. Each reconcile of a node checks all objects, most of them unchanged. */
 const formsSeen = new WeakMap<L2tpObject, Decision["refusal"]>();
 
-/** What the API server may have let through: an old one does not know of CEL. */
+/** Checks the object's fields. Old API servers do not evaluate CEL, and accept invalid objects. */
 function refuseForm(object: L2tpObject): Decision["refusal"] {
   const known = formsSeen.get(object);
   if (known !== undefined) return known;
@@ -201,11 +203,11 @@ function refuseTunnel(object: L2tpTunnel, { nodeName, nodeAddresses }: NodeView)
   if (form !== null) return form;
   const { spec } = object;
   if (spec.nodeName !== nodeName) {
-    const message = `spec.nodeName "${spec.nodeName}": the tunnel stays on node ${nodeName}; ${TUNNEL_RULES.nodeIsFinal.remedy}`;
+    const message = `spec.nodeName "${spec.nodeName}": immutable, the tunnel is on node ${nodeName}; ${TUNNEL_RULES.nodeIsFinal.remedy}`;
     return { reason: "NodeImmutable", message };
   }
   if (nodeAddresses !== null) return null;
-  const message = `spec.nodeName "${nodeName}": no such Node; correct it (kubectl get nodes), or wait until the node has joined`;
+  const message = `spec.nodeName "${nodeName}": Node not found; correct the name (kubectl get nodes), or wait until the node joins`;
   return { reason: "NoNode", message };
 }
 
@@ -218,7 +220,7 @@ function refuseSession(
   if (form !== null) return form;
   const tunnel = tunnels.get(object.spec.tunnelRef.name)?.object;
   if (tunnel === undefined) {
-    const message = `L2tpTunnel ${object.spec.tunnelRef.name} is being deleted; name another one`;
+    const message = `spec.tunnelRef.name "${object.spec.tunnelRef.name}": L2tpTunnel is being deleted; use another tunnel`;
     return { reason: "NoTunnel", message };
   }
   const { namespace } = object.metadata;
@@ -227,7 +229,7 @@ function refuseSession(
   return message === null ? null : { reason: "NamespaceNotAllowed", message };
 }
 
-/** The node's address of the remote's family. */
+/** Returns the node's first unicast address of the remote's family. */
 function ownAddress(addresses: readonly string[], remote: string): string | null {
   const length = parseAddress(remote)?.length;
   const own = addresses.find((address) => {
@@ -240,7 +242,7 @@ function ownAddress(addresses: readonly string[], remote: string): string | null
 function tunnelClaimOf({ object, id, nodeAddress }: Decision<L2tpTunnel>): TunnelClaim {
   const { metadata, spec } = object;
   const { encapsulation = "UDP", backup = [] } = spec;
-  // Which address an interface has is for the node to say; one name is one address.
+  // The controller does not know an interface's address, so the interface name stands for it.
   const local = spec.local?.address ?? spec.local?.interface ?? nodeAddress ?? "";
   return {
     name: metadata.name,

@@ -1,28 +1,29 @@
 /**
- * Tunnel and session ids for objects that name none. They are random (RFC 3931 section 8.2 wants session
- * ids that nobody can guess): so an id whose object is gone, while its peer may still send, does not come
- * again, and nobody has to remember it.
+ * Allocates tunnel and session IDs for objects that have none. IDs are random: RFC 3931 section 8.2 requires
+ * session IDs that cannot be guessed, and the ID of a deleted object, to which its peer may still send, is
+ * practically never reused.
  */
 import { randomInt } from "node:crypto";
 import { MAX_ID } from "../api/validate.ts";
 
+/** Allocated IDs that the watch does not show in a status yet. */
 export class Ids {
-  /** By the object's uid: what has been given until the status that says so comes back. */
-  readonly #given = new Map<string, number>();
+  /** IDs by the object's UID. */
+  readonly #allocated = new Map<string, number>();
 
-  /** @param taken ids that the node has already */
+  /** Returns the object's ID, or allocates one. @param taken IDs in use on the node */
   allocate(uid: string, taken: ReadonlySet<number>): number {
-    const known = this.#given.get(uid);
+    const known = this.#allocated.get(uid);
     if (known !== undefined) return known;
     let id: number;
     do id = randomInt(1, MAX_ID + 1);
     while (taken.has(id));
-    this.#given.set(uid, id);
+    this.#allocated.set(uid, id);
     return id;
   }
 
-  /** The object is gone, or its status says the id. */
+  /** Call when the object does not exist anymore, or its status has the ID. */
   forget(uid: string): void {
-    this.#given.delete(uid);
+    this.#allocated.delete(uid);
   }
 }

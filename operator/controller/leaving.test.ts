@@ -3,7 +3,7 @@ import { FINALIZER, NODE_LABEL, REMOVED } from "../api/placement.ts";
 import { API_VERSION, type Condition, type L2tpTunnel } from "../api/types.ts";
 import { decideLeaving, type NodeState } from "./leaving.ts";
 
-const PATIENCE_MS = 300_000;
+const TIMEOUT_MS = 300_000;
 const WELL: NodeState = { exists: true, notReadyMs: 0, leavingMs: 1000 };
 
 function leaving(
@@ -36,33 +36,32 @@ function leaving(
   return object;
 }
 
-it("waits until the node has taken it down", () => {
-  expect(decideLeaving(leaving(), WELL, PATIENCE_MS)).toEqual({ do: "wait", milliseconds: null });
+it("waits until the node has removed the object", () => {
+  expect(decideLeaving(leaving(), WELL, TIMEOUT_MS)).toEqual({ do: "wait", milliseconds: null });
   const removed = leaving({}, { status: "False", reason: REMOVED });
-  expect(decideLeaving(removed, WELL, PATIENCE_MS)).toEqual({ do: "release", abandoned: null });
+  expect(decideLeaving(removed, WELL, TIMEOUT_MS)).toEqual({ do: "release", abandoned: null });
 });
 
-it("does not take an older report for it", () => {
+it("ignores a status of an older generation", () => {
   const stale = leaving({}, { status: "False", reason: REMOVED, observedGeneration: 1 });
-  expect(decideLeaving(stale, WELL, PATIENCE_MS).do).toBe("wait");
+  expect(decideLeaving(stale, WELL, TIMEOUT_MS).do).toBe("wait");
 });
 
-it("lets go what never was on a node, and leaves alone what it does not hold", () => {
-  expect(decideLeaving(leaving({ labels: {} }), WELL, PATIENCE_MS).do).toBe("release");
-  expect(decideLeaving(leaving({ finalizers: ["other/x"] }), WELL, PATIENCE_MS).do).toBe("nothing");
+it("releases an object that was never on a node, and ignores other finalizers", () => {
+  expect(decideLeaving(leaving({ labels: {} }), WELL, TIMEOUT_MS).do).toBe("release");
+  expect(decideLeaving(leaving({ finalizers: ["other/x"] }), WELL, TIMEOUT_MS).do).toBe("nothing");
 });
 
-it("does not wait for a node that is gone", () => {
+it("does not wait for a deleted node", () => {
   const gone = { ...WELL, exists: false };
-  expect(decideLeaving(leaving(), gone, PATIENCE_MS)).toEqual({
+  expect(decideLeaving(leaving(), gone, TIMEOUT_MS)).toEqual({
     do: "release",
-    abandoned: expect.stringContaining("not in the cluster"),
+    abandoned: expect.stringContaining("no longer in the cluster"),
   });
 });
 
-it("waits for a node that is not ready, and not for ever", () => {
-  const ill = (notReadyMs: number) =>
-    decideLeaving(leaving(), { ...WELL, notReadyMs }, PATIENCE_MS);
+it("waits for a node that is not ready until the timeout", () => {
+  const ill = (notReadyMs: number) => decideLeaving(leaving(), { ...WELL, notReadyMs }, TIMEOUT_MS);
   expect(ill(100_000)).toEqual({ do: "wait", milliseconds: 200_000 });
   expect(ill(300_000)).toEqual({
     do: "release",
@@ -70,12 +69,12 @@ it("waits for a node that is not ready, and not for ever", () => {
   });
 });
 
-it("does not wait for ever for an agent that has never been there", () => {
+it("waits for an agent that has never reported a status until the timeout", () => {
   const unseen = leaving({}, { type: "Accepted" });
-  const after = (leavingMs: number) => decideLeaving(unseen, { ...WELL, leavingMs }, PATIENCE_MS);
+  const after = (leavingMs: number) => decideLeaving(unseen, { ...WELL, leavingMs }, TIMEOUT_MS);
   expect(after(100_000)).toEqual({ do: "wait", milliseconds: 200_000 });
   expect(after(300_000)).toMatchObject({
     do: "release",
-    abandoned: expect.stringMatching(/ever said/),
+    abandoned: expect.stringMatching(/reported a status/),
   });
 });

@@ -1,4 +1,4 @@
-/** l2tp-controller: accepts the cluster's tunnels and sessions, and hands them to their nodes. */
+/** l2tp-controller: validates the cluster's tunnels and sessions, and assigns them to nodes. */
 import { hostname } from "node:os";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { pino } from "pino";
@@ -34,50 +34,57 @@ const LEASE_DURATION_MS = 15_000;
 const RELEASE_DURATION_MS = 600_000;
 const RENEW_WITHIN_MS = 10_000;
 const RETRY_MS = 2000;
-/** A watch that has been silent for so long is not one. */
+/** The controller is unhealthy if the API server has sent nothing for this time. */
 const MAX_SILENCE_MS = 900_000;
 
 function seconds(text: string): number {
   const value = Number(text);
-  if (!(value >= 1 && value <= 86_400)) throw new InvalidArgumentError("1 to 86400 seconds.");
+  if (!(value >= 1 && value <= 86_400)) throw new InvalidArgumentError("Use 1 to 86400 seconds.");
   return value;
 }
 
 const program = new Command("l2tp-controller")
   .description(
-    "Accepts a cluster's L2tpTunnels and L2tpSessions or says why not, gives them ids, and hands them to their nodes.",
+    "Validates a cluster's L2tpTunnel and L2tpSession objects, allocates IDs, and assigns the objects to nodes.",
   )
   .version(manifest.version)
-  .option("--kubeconfig <file>", "how to reach the API server (default: as a pod of the cluster)")
-  .option("--namespace <name>", "of the lease", "l2tp-cni")
-  .option("--lease <name>", "the Lease by which one of several leads", "l2tp-controller")
-  .option("--identity <name>", "this one's name among them", hostname())
+  .option(
+    "--kubeconfig <file>",
+    "kubeconfig file (default: KUBECONFIG, ~/.kube/config, or the pod's service account)",
+  )
+  .option("--namespace <name>", "namespace of the Lease", "l2tp-cni")
+  .option("--lease <name>", "Lease for the leader election", "l2tp-controller")
+  .option("--identity <name>", "identity in the Lease", hostname())
   .option(
     "--node-patience <seconds>",
-    "how long a node that is not ready holds what is being deleted",
+    "time after which finalizers are removed from deleted objects whose node is not ready",
     seconds,
     300,
   )
-  .option("--listen <address>", "where /metrics, /healthz and /readyz are, as in :9403")
+  .option("--listen <address>", "address of /metrics, /healthz and /readyz, as in :9403")
   .addOption(
-    new Option("--log-level <level>", "least level to log")
+    new Option("--log-level <level>", "minimum level of log lines")
       .choices(["trace", "debug", "info", "warn", "error"])
       .default("info"),
   )
   .addOption(
     new Option(
       "--default-namespaces <which>",
-      "whose sessions a tunnel without spec.allowedNamespaces takes",
+      "namespaces that may use a tunnel without spec.allowedNamespaces",
     )
       .choices(["All", "None"])
       .default("All"),
   )
-  .option("--no-cookies", "make no Secrets for cookies with generate: true")
+  .option("--no-cookies", "do not create Secrets for cookies with generate: true")
   .option(
     "--marker <name>",
-    "with --release: the ConfigMap of the namespace that tells the nodes of the end",
+    "with --release: ConfigMap that marks the release as being uninstalled, for the nodes",
   )
-  .option("--release", "before uninstalling: end the leader, let all objects go, and exit", false)
+  .option(
+    "--release",
+    "before uninstalling: take the Lease, remove the finalizers of all objects, and exit",
+    false,
+  )
   .showHelpAfterError("(see l2tp-controller --help)")
   .parse();
 
@@ -107,7 +114,7 @@ async function connect(): Promise<KubeClient> {
     return new KubeClient(access, userAgent, observeRequests(registry));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    refuse(`${reason}; give --kubeconfig <file>`);
+    refuse(`${reason}; use --kubeconfig <file>`);
   }
 }
 
@@ -116,34 +123,34 @@ const election = new LeaderElection({
   namespace: options.namespace,
   name: options.lease,
   identity: options.release ? `${options.identity}-release` : options.identity,
-  // Nobody is to lead any more until the controllers are gone.
+  // With --release no controller may lead before helm deletes the Deployment.
   durationMs: options.release ? RELEASE_DURATION_MS : LEASE_DURATION_MS,
   renewWithinMs: RENEW_WITHIN_MS,
   retryMs: RETRY_MS,
   failed: (error) => {
-    const line = `lease: ${(error as Error).message}; it is tried again`;
+    const line = `lease: ${(error as Error).message}; retrying`;
     if (logLimiter.shouldLog("lease", line)) log.warn(line);
   },
 });
 
-await (options.release ? letGo() : lead());
+await (options.release ? releaseObjects() : lead());
 process.exit(0);
 
-/** A controller that has lost its lease ends, and comes back as one that waits. */
+/** Waits for the lease, and leads. Exits with an error if the lease is lost; the restarted process waits again. */
 async function lead(): Promise<void> {
   const events = new EventRecorder(client, "l2tp-controller", options.identity, (error) =>
-    log.warn(`an event is lost: ${(error as Error).message}`),
+    log.warn(`cannot send an Event: ${(error as Error).message}`),
   );
-  const nodePatienceMs = options.nodePatience * 1000;
-  const { cookies: makesCookies, defaultNamespaces } = options;
-  const wishes = { nodePatienceMs, makesCookies, defaultNamespaces };
-  const controller = new Controller({ client, events, log, ...wishes });
+  const nodeNotReadyTimeoutMs = options.nodePatience * 1000;
+  const { cookies: generatesCookies, defaultNamespaces } = options;
+  const settings = { nodeNotReadyTimeoutMs, generatesCookies, defaultNamespaces };
+  const controller = new Controller({ client, events, log, ...settings });
   let isLeading = false;
   watchReflectors(registry, controller.reflectors);
   watchQueue(registry, "controller", () => controller.queue.depth);
   new Gauge({
     name: "l2tp_cni_leader",
-    help: "Whether this controller leads.",
+    help: "1 if this controller is the leader.",
     registers: [registry],
     collect() {
       this.set(isLeading ? 1 : 0);
@@ -156,9 +163,9 @@ async function lead(): Promise<void> {
       registry,
       sick: () =>
         reflectors.some(({ silentMs }) => silentMs > MAX_SILENCE_MS)
-          ? "the API server has long been silent"
+          ? `no message from the API server for ${MAX_SILENCE_MS / 60_000} minutes`
           : null,
-      unready: () => (reflectors.every(({ isSynced }) => isSynced) ? null : "not synced yet"),
+      unready: () => (reflectors.every(({ isSynced }) => isSynced) ? null : "objects not loaded"),
     }).catch(refuse);
   }
   await controller.follow(stopped.signal);
@@ -177,15 +184,15 @@ async function lead(): Promise<void> {
   await working;
   if (stopped.signal.aborted) await election.release();
   else {
-    log.error("the lease is lost; ending, to wait for it again");
+    log.error("lost leader election; exiting to rejoin");
     process.exit(1);
   }
 }
 
-async function letGo(): Promise<void> {
+async function releaseObjects(): Promise<void> {
   const { marker, namespace } = options;
   if (marker !== undefined) await markUninstalled(client, namespace, marker);
   await election.take(stopped.signal);
   const count = await releaseAll(client, log);
-  log.info({ objects: count }, "all objects may be deleted now");
+  log.info({ objects: count }, "finalizers removed");
 }

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { internalAddresses, isReady, keepOfNode } from "./nodes.ts";
 
-it("keeps of a node what matters", () => {
+it("keeps only the used fields of a node", () => {
   const node = keepOfNode({
     metadata: { name: "n1", uid: "u", resourceVersion: "1", labels: { a: "b" } },
     status: {

@@ -1,10 +1,10 @@
-/** The nodes of the cluster: their addresses, and since when they have not been ready. */
+/** Watches the cluster's nodes: their addresses, and how long they have not been ready. */
 import type { KubeClient } from "../kube/client.ts";
 import type { KubeError } from "../kube/errors.ts";
 import { collectionPath, type KubeObject, NODES } from "../kube/object.ts";
 import { Reflector } from "../kube/reflector.ts";
 
-/** As much of a Node as matters here. */
+/** The fields of a Node that the controller uses. */
 export interface NodeObject extends KubeObject {
   readonly status?: {
     readonly addresses?: readonly { readonly type: string; readonly address: string }[];
@@ -12,16 +12,18 @@ export interface NodeObject extends KubeObject {
   };
 }
 
+/** Connection and callbacks of a NodeWatch. */
 export interface NodeWatchOptions {
   readonly client: KubeClient;
-  /** The node has come, changed or gone. @param isTurned it is ready now and was not, or the reverse */
-  changed(name: string, isTurned: boolean): void;
+  /** Called when the node is added, changed or deleted. */
+  changed(name: string, readinessChanged: boolean): void;
   failed(error: KubeError): void;
 }
 
+/** Keeps the nodes in memory, with the start of their outages. */
 export class NodeWatch {
   readonly reflector: Reflector<NodeObject>;
-  /** By name, by performance.now(): of those that are gone, too. */
+  /** Start of the outage (performance.now()) by the node's name. Includes deleted nodes. */
   readonly #notReadySince = new Map<string, number>();
 
   constructor({ client, changed, failed }: NodeWatchOptions) {
@@ -38,33 +40,33 @@ export class NodeWatch {
     return this.reflector.get(name) !== undefined;
   }
 
-  /** Null where there is no such node. */
+  /** @returns null if the node does not exist */
   internalAddresses(name: string): string[] | null {
     const node = this.reflector.get(name);
     return node === undefined ? null : internalAddresses(node);
   }
 
-  /** By performance.now(); undefined: it is ready, or has never been there. */
+  /** Returns a performance.now() time; undefined: the node is ready, or has never existed. */
   notReadySince(name: string): number | undefined {
     return this.#notReadySince.get(name);
   }
 
-  /** Nobody waits any more for a node that is gone. */
+  /** Forgets a deleted node for which no object waits. */
   forgetGone(name: string): void {
     if (!this.exists(name)) this.#notReadySince.delete(name);
   }
 
   #note(name: string): boolean {
     const node = this.reflector.get(name);
-    const isWell = node !== undefined && isReady(node);
-    const wasWell = !this.#notReadySince.has(name);
-    if (isWell) this.#notReadySince.delete(name);
-    else if (wasWell) this.#notReadySince.set(name, performance.now());
-    return isWell !== wasWell || node === undefined;
+    const isReadyNow = node !== undefined && isReady(node);
+    const wasReady = !this.#notReadySince.has(name);
+    if (isReadyNow) this.#notReadySince.delete(name);
+    else if (wasReady) this.#notReadySince.set(name, performance.now());
+    return isReadyNow !== wasReady || node === undefined;
   }
 }
 
-/** Drops what a kubelet reports many times an hour. */
+/** Returns only the fields that the controller uses. A kubelet reports the others many times an hour. */
 export function keepOfNode({ metadata, status }: NodeObject): NodeObject {
   const { name, uid, resourceVersion } = metadata;
   return {
@@ -78,11 +80,13 @@ export function keepOfNode({ metadata, status }: NodeObject): NodeObject {
   };
 }
 
+/** True if the node's condition Ready is True. */
 export function isReady({ status }: NodeObject): boolean {
   const conditions = status?.conditions ?? [];
   return conditions.some(({ type, status: value }) => type === "Ready" && value === "True");
 }
 
+/** Returns the node's internal addresses, in the order of its status. */
 export function internalAddresses({ status }: NodeObject): string[] {
   const internal = (status?.addresses ?? []).filter(({ type }) => type === "InternalIP");
   return internal.map(({ address }) => address);

@@ -1,4 +1,4 @@
-/** Before uninstalling: takes the controller's hold off every object, so that each can be deleted. */
+/** Removes the finalizers of all objects before the uninstallation, so that the objects can be deleted. */
 import pMap from "p-map";
 import type { Logger } from "pino";
 import { FINALIZER } from "../api/placement.ts";
@@ -16,7 +16,7 @@ interface Page {
   readonly items: readonly L2tpObject[];
 }
 
-/** @returns how many objects were held */
+/** Removes the controller's finalizer from every object. @returns the number of objects that had it */
 export async function releaseAll(client: KubeClient, log: Logger): Promise<number> {
   let count = 0;
   for (const resource of [SESSIONS, TUNNELS]) {
@@ -26,7 +26,7 @@ export async function releaseAll(client: KubeClient, log: Logger): Promise<numbe
       const page = await client.get<Page>(collectionPath(resource), query);
       const held = page.items.filter(({ metadata }) => metadata.finalizers?.includes(FINALIZER));
       await pMap(held, (object) => releaseOne(client, object), { concurrency: WRITES_AT_ONCE });
-      for (const object of held) log.debug({ object: nameOf(object) }, "released");
+      for (const object of held) log.debug({ object: nameOf(object) }, "finalizer removed");
       count += held.length;
       from = page.metadata.continue === "" ? undefined : page.metadata.continue;
     } while (from !== undefined);
@@ -34,7 +34,7 @@ export async function releaseAll(client: KubeClient, log: Logger): Promise<numbe
   return count;
 }
 
-/** Agents still write: until it is released as it is then, with whatever else holds it. */
+/** Retries conflicts, because agents still write to the objects. Other finalizers stay. */
 async function releaseOne(client: KubeClient, listed: L2tpObject): Promise<void> {
   let object = listed;
   for (;;) {

@@ -1,4 +1,4 @@
-/** Says to the API server what was decided, where it does not say so already. */
+/** Writes decisions to the API server, unless the objects already have them. */
 import { isDeepStrictEqual } from "node:util";
 import { writeRemoteEndId } from "../../model/remote-end-id.ts";
 import { datedCondition } from "../api/conditions.ts";
@@ -11,33 +11,37 @@ import {
   type L2tpObject,
   pathOf,
 } from "../api/types.ts";
-import type { Applied } from "../kube/applied.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/events.ts";
+import type { PendingApplies } from "../kube/pending-applies.ts";
 import type { Counts } from "./cluster.ts";
 import type { Decision } from "./decide.ts";
 
 const MANAGER = "l2tp-controller";
 
+/** Connection to the API server, and memory of pending writes. */
 export interface Writer {
   readonly client: KubeClient;
-  readonly applied: Applied;
+  readonly pending: PendingApplies;
   readonly events: EventRecorder;
   now(): Date;
 }
 
-/** @param counts of a tunnel's sessions */
+/**
+ * Writes the decision to the object's status. Assigns an accepted object to its node.
+ * @param counts numbers of a tunnel's sessions; null for a session
+ */
 export async function writeDecision(
   writer: Writer,
   decision: Decision,
   counts: Counts | null,
 ): Promise<void> {
   await writeStatus(writer, decision, counts);
-  if (decision.refusal === null) await handOver(writer, decision);
+  if (decision.refusal === null) await assignToNode(writer, decision);
 }
 
 async function writeStatus(
-  { client, applied, events, now }: Writer,
+  { client, pending, events, now }: Writer,
   decision: Decision,
   counts: Counts | null,
 ): Promise<void> {
@@ -51,17 +55,17 @@ async function writeStatus(
     ...(counts === null ? {} : { sessions: counts }),
     conditions: [accepted],
   };
-  if (saysSo(object, status, accepted)) return;
+  if (isWritten(object, status, accepted)) return;
   const identity = identityOf(object);
   const hasId = (before as Record<string, unknown> | undefined)?.[idField] !== undefined;
-  // Whoever gives an id must have seen that nobody else has.
+  // The resource version makes allocating an ID fail if another writer has allocated one meanwhile.
   const { resourceVersion } = object.metadata;
   const metadata = hasId ? identity.metadata : { ...identity.metadata, resourceVersion };
-  // Not the time, which is another one with every look.
-  const saying = { ...status, conditions: [{ ...accepted, lastTransitionTime: "" }] };
-  if (applied.isUnderWay("status", object.metadata, saying)) return;
+  // Compared without the time, which differs at each reconcile.
+  const timeless = { ...status, conditions: [{ ...accepted, lastTransitionTime: "" }] };
+  if (pending.isPending("status", object.metadata, timeless)) return;
   await client.apply(`${pathOf(object)}/status`, { ...identity, metadata, status }, MANAGER);
-  applied.note("status", object.metadata, saying);
+  pending.note("status", object.metadata, timeless);
   const was = conditionOf(object, "Accepted");
   if (refusal !== null && (was?.status !== "False" || was.reason !== refusal.reason)) {
     events.record(object, "Warning", refusal.reason, refusal.message);
@@ -69,13 +73,13 @@ async function writeStatus(
 }
 
 const idFieldOf = ({ kind }: L2tpObject) => (kind === "L2tpTunnel" ? "tunnelId" : "sessionId");
-/** Fields that an accepted object is given, besides its ID. */
+/** Status fields of an accepted object, besides its ID. */
 const REMOTE_END_ID = ["remoteEndId", "remoteEndIdOctets"];
 const GIVEN = ["nodeName", ...REMOTE_END_ID, "claims"];
 
 /**
- * Fields that the object has after the decision. A refusal takes nothing back, and gives nothing: if a
- * change was refused, the version before may run.
+ * Returns the status fields after the decision. A refusal neither removes nor adds a field, because the
+ * previous version may run.
  */
 function given({ object, refusal, nodeName, id, remoteEndId, claims }: Decision) {
   const idField = idFieldOf(object);
@@ -87,7 +91,7 @@ function given({ object, refusal, nodeName, id, remoteEndId, claims }: Decision)
   );
   if (refusal === null) {
     if (remoteEndId === null) return { ...kept, nodeName, [idField]: id, claims };
-    // In one of its two forms.
+    // The Remote End ID is in one of two fields.
     for (const field of REMOTE_END_ID) delete kept[field];
     return { ...kept, nodeName, [idField]: id, ...writeRemoteEndId(remoteEndId), claims };
   }
@@ -105,8 +109,8 @@ function acceptedCondition(object: L2tpObject, refusal: Decision["refusal"], now
   return datedCondition(accepted, known, object.metadata.generation, now);
 }
 
-/** Of conditions only ours is compared: the others are the agent's. */
-function saysSo(
+/** True if the object's status has these fields and the condition Accepted. The agent owns the other conditions. */
+function isWritten(
   object: L2tpObject,
   status: Readonly<Record<string, unknown>>,
   accepted: Condition,
@@ -118,7 +122,7 @@ function saysSo(
   return isDeepStrictEqual({ ...conditionOf(object, "Accepted") }, { ...accepted });
 }
 
-/** Says that nobody knows whether it is programmed: its node does not answer. */
+/** Writes Programmed=Unknown, because the node is not ready. */
 export async function writeUnknown(
   { client, now }: Writer,
   object: L2tpObject,
@@ -134,14 +138,14 @@ export async function writeUnknown(
     observedGeneration: object.metadata.generation ?? 0,
     lastTransitionTime: now().toISOString(),
   };
-  // In a name of its own: what the agent says when it is back takes its place.
+  // The field manager differs from the agent's, so that the agent's next status replaces the condition.
   const body = { ...identity, status: { conditions: [condition] } };
   await client.apply(`${pathOf(object)}/status`, body, `${MANAGER}-node`);
 }
 
-/** Shows the object to its node's agent, and keeps it until that has taken it down. */
-async function handOver(
-  { client, applied }: Writer,
+/** Sets the node label, by which the agent selects its objects, and the finalizer. */
+async function assignToNode(
+  { client, pending }: Writer,
   { object, nodeName }: Decision,
 ): Promise<void> {
   const { labels, finalizers } = object.metadata;
@@ -153,24 +157,24 @@ async function handOver(
     labels: { [NODE_LABEL]: label },
     finalizers: [FINALIZER],
   };
-  if (applied.isUnderWay("metadata", object.metadata, metadata)) return;
+  if (pending.isPending("metadata", object.metadata, metadata)) return;
   await client.apply(pathOf(object), { ...identity, metadata }, MANAGER);
-  applied.note("metadata", object.metadata, metadata);
+  pending.note("metadata", object.metadata, metadata);
 }
 
-/** The object is gone. */
-export function forgetWrites({ applied }: Writer, { metadata }: L2tpObject): void {
-  for (const part of ["status", "metadata"]) applied.forget(part, metadata);
+/** Forgets the pending writes of an object that does not exist anymore. */
+export function forgetWrites({ pending }: Writer, { metadata }: L2tpObject): void {
+  for (const part of ["status", "metadata"]) pending.forget(part, metadata);
 }
 
-/** Lets the object go. Its label stays where it is being deleted: its agent need not see it vanish twice. */
+/** Removes the controller's finalizer. The label stays, so that the agent sees the deletion once. */
 export async function release(client: KubeClient, object: L2tpObject): Promise<void> {
   const { finalizers = [], resourceVersion } = object.metadata;
   const metadata = {
     resourceVersion,
     finalizers: finalizers.filter((name) => name !== FINALIZER),
   };
-  // Not by apply: whoever has set the finalizer, it is ours.
+  // A merge patch removes the finalizer regardless of its field manager. Server-side apply would not.
   await client.request({
     method: "PATCH",
     path: pathOf(object),
@@ -179,6 +183,7 @@ export async function release(client: KubeClient, object: L2tpObject): Promise<v
   });
 }
 
+/** Returns "L2tpSession shop/lan", for log lines. */
 export function nameOf(object: L2tpObject): string {
   return `${object.kind} ${keyOf(object)}`;
 }

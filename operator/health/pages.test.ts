@@ -49,7 +49,7 @@ async function serve(source: Partial<PageSource>, limits: Partial<PageLimits> = 
   await once(server, "listening");
 }
 
-/** A connection that sends `text`, and nothing more. */
+/** Opens a connection that sends only `text`. */
 async function hold(text = ""): Promise<Socket> {
   const port = portOf();
   const socket = connect({ port, host: "127.0.0.1" });
@@ -60,7 +60,7 @@ async function hold(text = ""): Promise<Socket> {
   return socket;
 }
 
-it("makes the page at most once a second, however many ask", async () => {
+it("renders the page at most once a second", async () => {
   let made = 0;
   const metrics = async () => ({ text: `page ${++made}\n`, contentType: "text/plain" });
   await serve({ metrics });
@@ -73,7 +73,7 @@ it("makes the page at most once a second, however many ask", async () => {
   await until("it is made again", async () => (await get("/metrics")).text !== "page 1\n");
 });
 
-it("asks about the process's health at most once a second, too", async () => {
+it("checks the process's health at most once a second", async () => {
   let asked = 0;
   const health = async () => {
     asked++;
@@ -88,7 +88,7 @@ it("asks about the process's health at most once a second, too", async () => {
   expect(asked).toBe(1);
 });
 
-it("remembers a failure as long as a page", async () => {
+it("caches a failure like a page", async () => {
   let asked = 0;
   const metrics = () => {
     asked++;
@@ -101,14 +101,14 @@ it("remembers a failure as long as a page", async () => {
   expect(asked).toBe(1);
 });
 
-it("says that a process is sick that does not answer", async () => {
+it("reports a process that does not answer as unhealthy", async () => {
   await serve({ health: () => new Promise(() => {}) }, { patienceMs: 20 });
   const { status, text } = await get("/healthz");
   expect(status).toBe(503);
-  expect(text).toContain("has not answered");
+  expect(text).toContain("did not answer");
 });
 
-it("answers a probe while others hold all connections", async () => {
+it("answers a probe while other clients hold all connections", async () => {
   await serve({}, { maxConnections: 8 });
   for (let i = 0; i < 40; i++) await hold(i % 2 === 0 ? "" : "GET /metrics HTTP/1.1\r\nX-Slow: ");
   expect(await get("/healthz")).toEqual({ status: 200, text: "ok\n" });
@@ -116,7 +116,7 @@ it("answers a probe while others hold all connections", async () => {
   expect(closed.length).toBeGreaterThanOrEqual(40 - 8);
 });
 
-it("takes the connections of the address that has most, and leaves the others", async () => {
+it("closes connections of the address that has the most, and no others", async () => {
   let answerAll = () => {};
   const held = new Promise<void>((resolve) => {
     answerAll = resolve;
@@ -132,7 +132,7 @@ it("takes the connections of the address that has most, and leaves the others", 
   expect(await probe).toEqual({ status: 200, text: "ok\n" });
 });
 
-it("keeps no connection beyond its time, though its client reads a little now and then", async () => {
+it("closes a connection after its maximum duration, even if the client reads slowly", async () => {
   const text = "x".repeat(50_000_000);
   await serve({ metrics: async () => ({ text, contentType: "text/plain" }) }, { connectionMs: 50 });
   const slow = await hold("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -146,7 +146,7 @@ function connections(): Promise<number> {
   });
 }
 
-it("answers one request a connection", async () => {
+it("answers one request per connection", async () => {
   await serve({});
   const socket = await hold("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100));
   let text = "";
@@ -158,14 +158,14 @@ it("answers one request a connection", async () => {
 });
 
 it.each([
-  ["a method that changes things", "POST", "/metrics", 405],
-  ["a page that is none", "GET", "/other", 404],
+  ["a method other than GET", "POST", "/metrics", 405],
+  ["an unknown page", "GET", "/other", 404],
 ])("refuses %s", async (_what, method, path, status) => {
   await serve({});
   expect((await get(path, { method })).status).toBe(status);
 });
 
-it("reads neither endless headers nor endless bodies", async () => {
+it("bounds headers and bodies", async () => {
   await serve({});
   for (const head of [
     `GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: ${"x".repeat(100_000)}`,

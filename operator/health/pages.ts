@@ -1,37 +1,40 @@
 /**
- * The HTTP side of /metrics, /healthz and /readyz, made so that a flood of requests costs little and keeps nobody
- * else from an answer: answers are remembered for a second, a connection carries one request, and there are few
- * connections. It runs in a thread of its own (worker.ts).
+ * HTTP server of /metrics, /healthz and /readyz. A flood of requests costs little, and does not block other
+ * clients: answers are cached for a second, a connection serves one request, and the number of connections is
+ * bounded. Runs in a separate thread (worker.ts).
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
-/** What the process says of itself. */
+/** The state of the process. */
 export interface Health {
-  /** Why the process should be restarted; null: it should not. */
+  /** Reason for restarting the process; null: healthy. */
   readonly sick: string | null;
-  /** Why it cannot do its work now; null: it can. */
+  /** Reason why the process cannot work now; null: ready. */
   readonly unready: string | null;
 }
 
+/** The text of /metrics. */
 export interface MetricsPage {
   readonly text: string;
   readonly contentType: string;
 }
 
+/** Source of the pages' content. */
 export interface PageSource {
   health(): Promise<Health>;
   metrics(): Promise<MetricsPage>;
 }
 
+/** Bounds of the server. */
 export interface PageLimits {
-  /** How long an answer is remembered. */
+  /** Lifetime of a cached answer. */
   readonly rememberMs: number;
-  /** A process that does not answer for so long is sick. */
+  /** The process is unhealthy if it does not answer within this time. */
   readonly patienceMs: number;
-  /** Connections at once; one more takes the place of another. */
+  /** Maximum number of connections. Another connection closes an existing one. */
   readonly maxConnections: number;
-  /** The longest that a connection may last. */
+  /** Maximum duration of a connection. */
   readonly connectionMs: number;
 }
 
@@ -48,11 +51,12 @@ const TEXT = "text/plain; charset=utf-8";
 
 interface Answer {
   readonly status: number;
-  /** One piece of memory for all who get it, however slowly they read. */
+  /** One buffer, shared by all clients, so that slow clients cost no memory. */
   readonly body: Buffer;
   readonly type: string;
 }
 
+/** Creates the server. The caller calls listen(). */
 export function createPages(source: PageSource, limits: PageLimits = PAGE_LIMITS): Server {
   const { rememberMs, patienceMs } = limits;
   const remembered = <T>(ask: () => Promise<T>) =>
@@ -65,10 +69,10 @@ export function createPages(source: PageSource, limits: PageLimits = PAGE_LIMITS
   const answerTo = async (url: string | undefined): Promise<Answer> => {
     switch (url?.split("?")[0]) {
       case "/healthz":
-        return verdict((await health()).sick);
+        return probeAnswer((await health()).sick);
       case "/readyz": {
         const { sick, unready } = await health();
-        return verdict(sick ?? unready);
+        return probeAnswer(sick ?? unready);
       }
       case "/metrics":
         return metrics();
@@ -101,14 +105,14 @@ async function answer(
   response.end(method === "HEAD" ? undefined : body);
 }
 
-const verdict = (reason: string | null): Answer =>
+const probeAnswer = (reason: string | null): Answer =>
   plain(reason === null ? 200 : 503, reason ?? "ok");
 
 function plain(status: number, text: string): Answer {
   return { status, body: Buffer.from(`${text}\n`), type: TEXT };
 }
 
-/** All who ask until the answer is `rememberMs` old have the same one, a failure too. */
+/** Returns a function that caches the result of `make`, also a failure, for `rememberMs`. */
 function remember<T>(make: () => Promise<T>, rememberMs: number): () => Promise<T> {
   let known: Promise<T> | null = null;
   let goodUntil = Number.POSITIVE_INFINITY;
@@ -128,7 +132,7 @@ function remember<T>(make: () => Promise<T>, rememberMs: number): () => Promise<
 async function patiently<T>(ask: () => Promise<T>, patienceMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    const error = new Error(`the process has not answered for ${patienceMs} ms`);
+    const error = new Error(`the process did not answer within ${patienceMs} ms`);
     timer = setTimeout(() => reject(error), patienceMs);
   });
   try {
@@ -139,11 +143,11 @@ async function patiently<T>(ask: () => Promise<T>, patienceMs: number): Promise<
 }
 
 /**
- * A new connection always gets in: the kubelet's probe must not fail because someone else holds all connections. The
- * oldest connection of the address that has most makes room.
+ * Bounds the number of connections. A new connection is always accepted, because the kubelet's probe must not fail if
+ * other clients hold all connections. The oldest connection of the address with the most connections is closed.
  */
 function boundConnections(server: Server, { maxConnections, connectionMs }: PageLimits): void {
-  /** By address; the oldest first. */
+  /** Connections by address, the oldest first. */
   const byAddress = new Map<string, Set<Socket>>();
   let count = 0;
   server.on("connection", (socket: Socket) => {

@@ -10,7 +10,7 @@ function options(registry = new Registry()) {
   return { address: "127.0.0.1:0", registry, sick: () => null, unready: () => null };
 }
 
-it("tells what the process's registry has, from a thread of its own", async () => {
+it("serves the process's registry from another thread", async () => {
   const registry = new Registry();
   let collected = 0;
   new Gauge({
@@ -33,14 +33,14 @@ it("tells what the process's registry has, from a thread of its own", async () =
   expect([ready.status, await ready.text()]).toEqual([503, "not yet\n"]);
 });
 
-it("tells the rest where the figures cannot be read", async () => {
+it("serves the other metrics if refresh fails", async () => {
   const refresh = () => Promise.reject(new Error("the datapath is away"));
   server = await serveHealth({ ...options(), refresh });
   expect((await fetch(`http://127.0.0.1:${server.port}/metrics`)).status).toBe(200);
 });
 
-it("refuses an address that is none, or taken", async () => {
-  await expect(serveHealth({ ...options(), address: "here" })).rejects.toThrow("no address");
+it("refuses an address that is invalid or in use", async () => {
+  await expect(serveHealth({ ...options(), address: "here" })).rejects.toThrow("invalid listen");
   server = await serveHealth(options());
   const address = `127.0.0.1:${server.port}`;
   await expect(serveHealth({ ...options(), address })).rejects.toThrow("EADDRINUSE");

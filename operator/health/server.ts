@@ -1,21 +1,23 @@
-/** /metrics for Prometheus, /healthz and /readyz for the kubelet: what this process says on them. */
+/** Serves /metrics for Prometheus, and /healthz and /readyz for the kubelet. */
 import { Worker } from "node:worker_threads";
 import type { Registry } from "prom-client";
 import type { Health } from "./pages.ts";
 import type { Answers, FromWorker, ListenOptions, Question, ToWorker } from "./worker.ts";
 
+/** Address and content of the pages. */
 export interface HealthOptions {
   /** "127.0.0.1:9402", "[::1]:9402", ":9402". */
   readonly address: string;
   readonly registry: Registry;
-  /** Reads what is told by /metrics; where it fails, the rest is told all the same. */
+  /** Updates metrics before /metrics is rendered. If it fails, the other metrics are served. */
   refresh?(): Promise<void>;
-  /** Why the process should be restarted; null: it should not. */
+  /** @returns a reason for restarting the process; null: healthy */
   sick(): string | null;
-  /** Why it cannot do its work now; null: it can. */
+  /** @returns a reason why the process cannot work now; null: ready */
   unready(): string | null;
 }
 
+/** A running server. */
 export interface HealthServer {
   readonly port: number;
   close(): Promise<void>;
@@ -23,12 +25,12 @@ export interface HealthServer {
 
 const PROGRAM = new URL("./worker.ts", import.meta.url);
 const RESTART_MS = 1000;
-/** The pages and their readers need little; the page of ten thousand sessions has 10 MB. */
+/** Memory of the worker: /metrics of ten thousand sessions has 10 MB. */
 const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 8 };
 
 type Respond = (question: Question) => Promise<ToWorker>;
 
-/** @throws Error where the address is none, or taken */
+/** Starts the server in a worker thread. @throws Error if the address is invalid or in use */
 export async function serveHealth(options: HealthOptions): Promise<HealthServer> {
   const listen = parseAddress(options.address);
   const respond = responder(options);
@@ -41,7 +43,7 @@ export async function serveHealth(options: HealthOptions): Promise<HealthServer>
     worker.once("exit", () => restart({ ...at, port }));
     return port;
   };
-  // The pages must come back, and nothing else depends on them.
+  // Restart a worker that has exited. Nothing else depends on it.
   const restart = (at: ListenOptions) => {
     if (closed) return;
     setTimeout(() => {
@@ -58,7 +60,7 @@ export async function serveHealth(options: HealthOptions): Promise<HealthServer>
   };
 }
 
-/** @throws Error where the worker cannot listen */
+/** @throws Error if the worker cannot listen */
 function startWorker(
   listen: ListenOptions,
   respond: Respond,
@@ -99,7 +101,7 @@ function parseAddress(address: string): ListenOptions {
   const match = /^(?:\[(?<six>[^\]]+)\]|(?<four>[^:]*)):(?<port>\d{1,5})$/.exec(address);
   const port = Number(match?.groups?.port);
   if (match === null || port > 65_535) {
-    throw new Error(`${JSON.stringify(address)} is no address to listen on; as in 127.0.0.1:9402`);
+    throw new Error(`invalid listen address ${JSON.stringify(address)}; use HOST:PORT or :PORT`);
   }
   const host = match.groups?.six ?? match.groups?.four;
   return { host: host === "" ? undefined : host, port };

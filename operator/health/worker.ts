@@ -1,15 +1,16 @@
-/** The thread that serves the pages: a flood of requests takes no time from the process's own work. */
+/** Thread that serves the pages, so that a flood of requests does not delay the process's work. */
 import type { AddressInfo } from "node:net";
 import { constants, setPriority } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
 import { createPages, type Health, type MetricsPage, type PageSource } from "./pages.ts";
 
+/** Address to listen on. */
 export interface ListenOptions {
   readonly host: string | undefined;
   readonly port: number;
 }
 
-/** What the process answers; asked one after the other. */
+/** Answers of the main thread, by question. The worker has at most one open question of each kind. */
 export interface Answers {
   readonly health: Health;
   readonly metrics: MetricsPage;
@@ -30,7 +31,7 @@ export type ToWorker = {
 if (parentPort !== null) serve(parentPort, workerData as ListenOptions);
 
 function serve(port: NonNullable<typeof parentPort>, listen: ListenOptions): void {
-  // Linux sets the priority of the calling thread alone: on one processor, too, the process's work goes first.
+  // Linux sets the priority of the calling thread only, so the process's work has priority.
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   const tell = (message: FromWorker) => port.postMessage(message);
   const waiting: { [Q in Question]?: (reply: ToWorker) => void } = {};
@@ -41,7 +42,7 @@ function serve(port: NonNullable<typeof parentPort>, listen: ListenOptions): voi
   });
   const ask = <Q extends Question>(about: Q) =>
     new Promise<Answers[Q]>((resolve, reject) => {
-      // One that is late still counts as the answer to the question after it.
+      // A late answer to a previous question answers the next one.
       waiting[about] = (reply) => {
         if ("error" in reply) reject(new Error(reply.error));
         else resolve(reply.answer as Answers[Q]);

@@ -7,7 +7,7 @@ const list = (...plugins: object[]) =>
 const text = (edit: ReturnType<typeof addTo>) => (edit.do === "write" ? edit.text : "");
 
 describe("addTo", () => {
-  it("chains itself last, and leaves the rest as it is", () => {
+  it("adds the plugin at the end, and changes nothing else", () => {
     const edit = addTo(list({ type: "bridge", mtu: 1450 }, { type: "portmap" }), plugin);
     expect(JSON.parse(text(edit))).toEqual({
       cniVersion: "0.4.0",
@@ -17,11 +17,11 @@ describe("addTo", () => {
     });
   });
 
-  it("does nothing the second time", () => {
+  it("does not change an up-to-date list", () => {
     expect(addTo(text(addTo(list({ type: "bridge" }), plugin)), plugin)).toEqual({ do: "nothing" });
   });
 
-  it("brings an older one up to date, in its place", () => {
+  it("updates an older entry in its place", () => {
     const old = { type: "l2tp", session: "shop/lan", socket: "/old.sock" };
     const edit = addTo(list({ type: "bridge" }, old, { type: "tuning" }), plugin);
     const { plugins } = JSON.parse(text(edit));
@@ -31,36 +31,36 @@ describe("addTo", () => {
   it.each([
     ["Multus's list", list({ type: "multus-shim" }), /NetworkAttachmentDefinition/],
     ["Multus's file", JSON.stringify({ name: "m", type: "multus" }), /NetworkAttachmentDefinition/],
-    ["a single plugin", JSON.stringify({ name: "x", type: "bridge" }), /no list of plugins/],
+    ["a single plugin", JSON.stringify({ name: "x", type: "bridge" }), /not a plugin list/],
     ["half a file", '{"name": "x", "plug', /not JSON/],
-    ["an empty list", list(), /no list of plugins/],
+    ["an empty list", list(), /not a plugin list/],
     [
       "a list of an old version",
       list({ type: "bridge" }).replace("0.4.0", "0.2.0"),
-      /cniVersion is "0.2.0"/,
+      /unsupported cniVersion "0.2.0"/,
     ],
-  ])("leaves %s alone", (_name, before, why) => {
+  ])("does not change %s", (_name, before, why) => {
     expect(addTo(before, plugin)).toEqual({ do: "leave", why: expect.stringMatching(why) });
   });
 });
 
 describe("removeFrom", () => {
-  it("takes out what addTo has put in", () => {
+  it("reverts addTo", () => {
     const before = list({ type: "bridge" }, { type: "portmap" });
     const removed = removeFrom(text(addTo(before, plugin)), "l2tp");
     expect(JSON.parse(text(removed))).toEqual(JSON.parse(before));
   });
 
-  it("does nothing where there is none of ours", () => {
+  it("does not change a list without the plugin", () => {
     expect(removeFrom(list({ type: "bridge" }), "l2tp")).toEqual({ do: "nothing" });
   });
 
-  it("leaves a list that would be empty", () => {
+  it("does not empty a list", () => {
     expect(removeFrom(list(plugin), "l2tp").do).toBe("leave");
   });
 });
 
-it("knows what a runtime reads", () => {
+it("recognizes the files that runtimes read", () => {
   const names = ["10-a.conflist", "b.conf", "c.json", ".d.conflist", "e.conflist.new", "f.txt"];
   expect(names.filter(isNetworkConfig)).toEqual(["10-a.conflist", "b.conf", "c.json"]);
 });

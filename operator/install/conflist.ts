@@ -1,4 +1,4 @@
-/** Our place in the network configuration of a node (CNI specification, section 1). Pure. */
+/** Adds the plugin to the network configuration of a node, and removes it (CNI specification, section 1). Pure. */
 
 import { CNI_VERSIONS } from "../agent-protocol.ts";
 
@@ -14,39 +14,39 @@ interface Conflist {
 }
 
 export type Edit =
-  /** What the file is to hold. */
+  /** Write the file with this content. */
   | { readonly do: "write"; readonly text: string }
-  /** It is as it should be. */
+  /** The file is up to date. */
   | { readonly do: "nothing" }
-  /** It is not for us to change. */
+  /** The installer must not change the file. */
   | { readonly do: "leave"; readonly why: string };
 
-/** What runtimes read of a folder, in their order: the first one counts. */
+/** True if runtimes read a file of this name. They use the first file by name. */
 export function isNetworkConfig(fileName: string): boolean {
   return /\.(conflist|conf|json)$/.test(fileName) && !fileName.startsWith(".");
 }
 
-/** How plugins are called that call others by themselves. */
+/** Types of plugins that call other plugins. */
 const META_PLUGINS = new Set(["multus", "multus-shim", "multus-cni"]);
 
-/** Chained last, it asks the runtime for the annotations of pods. */
+/** Returns the plugin's entry in a plugin list. The capability requests the pod's annotations. */
 export function chainedPlugin(socket: string): Plugin {
   return { type: "l2tp", capabilities: { "io.kubernetes.cri.pod-annotations": true }, socket };
 }
 
-/** Adds `plugin` to the end of the list, or brings the one that is there up to date, its other fields kept. */
+/** Adds `plugin` to the end of the list, or updates an existing entry, whose other fields stay. */
 export function addTo(text: string, plugin: Plugin): Edit {
   const list = parse(text);
   if (typeof list === "string") return { do: "leave", why: list };
   const { plugins } = list;
   if (plugins.some(({ type }) => META_PLUGINS.has(String(type)))) {
-    const why = "Multus has the node; give pods a NetworkAttachmentDefinition with type l2tp";
+    const why = "Multus manages this node; use a NetworkAttachmentDefinition with type l2tp";
     return { do: "leave", why };
   }
   const { cniVersion } = list.whole;
-  // In a version that the plugin does not speak it would fail every pod.
+  // With a version that the plugin does not support, every pod would fail.
   if (!(CNI_VERSIONS as readonly unknown[]).includes(cniVersion)) {
-    const why = `its cniVersion is ${JSON.stringify(cniVersion)}; there are ${CNI_VERSIONS.join(", ")}`;
+    const why = `unsupported cniVersion ${JSON.stringify(cniVersion)}; supported: ${CNI_VERSIONS.join(", ")}`;
     return { do: "leave", why };
   }
   const known = plugins.findIndex(({ type }) => type === plugin.type);
@@ -55,12 +55,12 @@ export function addTo(text: string, plugin: Plugin): Edit {
   return edit(list.whole, plugins, changed);
 }
 
-/** Takes our plugin out; the others stay as they are. */
+/** Removes the entries of `type`; the other plugins stay. */
 export function removeFrom(text: string, type: unknown): Edit {
   const list = parse(text);
   if (typeof list === "string") return { do: "leave", why: list };
   const rest = list.plugins.filter((plugin) => plugin.type !== type);
-  if (rest.length === 0) return { do: "leave", why: "there is no other plugin in it" };
+  if (rest.length === 0) return { do: "leave", why: "the list has no other plugin" };
   return edit(list.whole, list.plugins, rest);
 }
 
@@ -69,16 +69,16 @@ function edit(whole: Conflist, before: readonly Plugin[], after: readonly Plugin
   return { do: "write", text: `${JSON.stringify({ ...whole, plugins: after }, null, 2)}\n` };
 }
 
-/** The list, or why it is none. */
+/** Returns the plugin list, or the reason why the text is not a list. */
 function parse(text: string): { whole: Conflist; plugins: readonly Plugin[] } | string {
   let whole: Conflist;
   try {
     whole = JSON.parse(text) as Conflist;
   } catch (error) {
-    return `it is not JSON: ${(error as Error).message}`;
+    return `not JSON: ${(error as Error).message}`;
   }
   const { plugins, type } = whole;
   if (Array.isArray(plugins) && plugins.length > 0) return { whole, plugins };
   if (META_PLUGINS.has(String(type))) return { whole, plugins: [whole] };
-  return "it is no list of plugins; make it one (a file .conflist with plugins: [...])";
+  return "not a plugin list; convert it to a .conflist file with plugins: [...]";
 }

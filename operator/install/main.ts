@@ -21,26 +21,38 @@ interface Options extends InstallPaths {
 }
 
 const AGAIN_MS = 30_000;
-/** Another installer writes its file in several steps; one that takes us out again and again has the longer breath. */
-const FIRST_SETTLE_MS = 200;
-const MOST_SETTLE_MS = 300_000;
+/** Delay after a change of the folder, because other installers write a file in several steps. */
+const FIRST_DELAY_MS = 200;
+/** Maximum of the delay, which doubles while another process keeps removing the plugin. */
+const MAX_DELAY_MS = 300_000;
+/** The delay is reset when the plugin stayed in the list for this time. */
 const CALM_MS = 600_000;
 
 const program = new Command("l2tp-install")
   .description(
-    "Keeps the CNI plugin on the node, chained in its network configuration, until it is uninstalled.",
+    "Installs the CNI plugin on the node, and keeps it chained in the network configuration until the uninstallation.",
   )
   .version(manifest.version)
-  .option("--plugin <file>", "the plugin to install", "/usr/share/l2tp-cni/l2tp")
+  .option("--plugin <file>", "plugin executable to install", "/usr/share/l2tp-cni/l2tp")
   .option("--binaries <dir>", "the node's folder of CNI plugins", "/host/opt/cni/bin")
   .option("--configs <dir>", "the node's folder of network configurations", "/host/etc/cni/net.d")
-  .option("--socket <path>", "the agent's socket, as the node has it", DEFAULT_SOCKET)
-  .option("--no-chain", "leave the network configuration alone: Multus, or by hand")
-  .option("--daemonset <namespace/name>", "whose end means that the plugin is uninstalled")
-  .option("--marker <name>", "the ConfigMap beside it that tells of the end", "l2tp-cni-release")
-  .option("--kubeconfig <file>", "how to reach the API server (default: as a pod of the cluster)")
-  .option("--once", "install, and exit", false)
-  .option("--remove", "uninstall, and exit", false)
+  .option("--socket <path>", "path of the agent's socket on the node", DEFAULT_SOCKET)
+  .option("--no-chain", "do not change the network configuration (for Multus, or your own list)")
+  .option(
+    "--daemonset <namespace/name>",
+    "this installer's DaemonSet; if it is deleted at shutdown, uninstall the plugin",
+  )
+  .option(
+    "--marker <name>",
+    "ConfigMap that marks the release as being uninstalled",
+    "l2tp-cni-release",
+  )
+  .option(
+    "--kubeconfig <file>",
+    "kubeconfig file (default: KUBECONFIG, ~/.kube/config, or the pod's service account)",
+  )
+  .option("--once", "install and exit", false)
+  .option("--remove", "uninstall and exit", false)
   .showHelpAfterError("(see l2tp-install --help)")
   .parse();
 
@@ -49,7 +61,7 @@ const log = pino({ name: "l2tp-install" }, pino.destination(2));
 const logLimiter = new LogLimiter();
 let times = 0;
 let chainedAt = 0;
-const settle = new JitteredBackoff(FIRST_SETTLE_MS, MOST_SETTLE_MS);
+const delay = new JitteredBackoff(FIRST_DELAY_MS, MAX_DELAY_MS);
 
 if (options.remove) {
   remove();
@@ -58,43 +70,43 @@ if (options.remove) {
   if (!options.once) await keep();
 }
 
-/** Again and again: other installers write the same files. */
+/** Installs and chains the plugin. Called repeatedly, because other installers write the same files. */
 function install(): void {
   try {
     if (installPlugin(options)) log.info({ folder: options.binaries }, "installed the plugin");
     if (!options.chain) return;
     const chained = chain(options);
     if (chained === null) {
-      return say(`${options.configs} has no network configuration yet; it is waited for`);
+      return warn(`${options.configs}: no network configuration yet; waiting`);
     }
     const { file, edit } = chained;
     if (edit.do === "write") chainedAgain(file);
-    if (edit.do === "leave") say(`${file} is left alone: ${edit.why}`);
+    if (edit.do === "leave") warn(`${file}: not changed: ${edit.why}`);
   } catch (error) {
-    say(`${(error as Error).message}; it is tried again`);
+    warn(`${(error as Error).message}; retrying`);
     if (options.once) process.exitCode = 1;
   }
 }
 
 function chainedAgain(file: string): void {
-  if (performance.now() - chainedAt > CALM_MS) settle.reset();
+  if (performance.now() - chainedAt > CALM_MS) delay.reset();
   chainedAt = performance.now();
   times++;
   const hint =
     times > 3
-      ? "; somebody takes it out again and again: does another CNI own the folder (Cilium: cni.exclusive=false)?"
+      ? "; another process keeps removing it: check whether another CNI owns the folder (Cilium: set cni.exclusive=false)"
       : "";
   log.info({ file }, `chained the plugin${hint}`);
 }
 
-function say(line: string): void {
+function warn(line: string): void {
   if (logLimiter.shouldLog("install", line)) log.warn(line);
 }
 
 function remove(): void {
   const { changed, stillIn } = uninstall(options);
-  if (stillIn.length === 0) log.info({ changed }, "took the plugin off the node");
-  else log.warn({ changed, stillIn }, "the plugin stays: these files still call it");
+  if (stillIn.length === 0) log.info({ changed }, "removed the plugin");
+  else log.warn({ changed, stillIn }, "plugin not removed: these files still use it");
 }
 
 function refuse(error: Error): never {
@@ -117,12 +129,12 @@ async function keep(): Promise<void> {
   }
   watch(options.configs, { ignoreInitial: true, depth: 0 }).on("all", () => {
     clearTimeout(timer);
-    timer = setTimeout(again, settle.next());
+    timer = setTimeout(again, delay.next());
   });
   const stop = async () => {
     clearTimeout(timer);
     if (await uninstalling?.isUninstalled()) remove();
-    else log.info("stopping; the plugin stays");
+    else log.info("stopping; the plugin stays installed");
     process.exit(0);
   };
   process.on("SIGTERM", () => void stop());

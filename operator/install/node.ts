@@ -1,4 +1,4 @@
-/** Puts the CNI plugin on a node, and into its network configuration; takes both away again. */
+/** Installs the CNI plugin on a node, chains it in the network configuration, and uninstalls it. */
 import {
   closeSync,
   copyFileSync,
@@ -14,14 +14,15 @@ import { join } from "node:path";
 import { clear, moveInto, replaceFile, UNFINISHED } from "../../files/replace-file.ts";
 import { addTo, chainedPlugin, type Edit, isNetworkConfig, removeFrom } from "./conflist.ts";
 
+/** Paths of an installation. */
 export interface InstallPaths {
-  /** The plugin as it came with us. */
+  /** Plugin executable in the image. */
   readonly plugin: string;
   /** /opt/cni/bin of the node. */
   readonly binaries: string;
   /** /etc/cni/net.d of the node. */
   readonly configs: string;
-  /** The agent's socket as the node has it. */
+  /** Path of the agent's socket on the node. */
   readonly socket: string;
 }
 
@@ -29,7 +30,7 @@ export interface InstallPaths {
 const NAME = "l2tp";
 const PIECE_BYTES = 1024 * 1024;
 
-/** Atomic: a runtime that calls it meanwhile has the old one or the new one. @returns whether it was new */
+/** Replaces the plugin atomically, so that a runtime can call it meanwhile. @returns true if it has changed */
 export function installPlugin({ plugin, binaries }: InstallPaths): boolean {
   const target = join(binaries, NAME);
   if (existsSync(target) && isSameFile(plugin, target)) return false;
@@ -40,7 +41,7 @@ export function installPlugin({ plugin, binaries }: InstallPaths): boolean {
   return true;
 }
 
-/** A piece at a time: the plugin is large, and the installer's memory is not. */
+/** Compares piece by piece, because the plugin is large and the installer's memory limit is small. */
 function isSameFile(one: string, other: string): boolean {
   if (!statSync(other).isFile() || statSync(one).size !== statSync(other).size) return false;
   const files = [openSync(one, "r"), openSync(other, "r")] as const;
@@ -57,13 +58,13 @@ function isSameFile(one: string, other: string): boolean {
   }
 }
 
-/** The file that counts, and what is to be done to it; null: there is none yet. */
+/** The first network configuration, and the edit of it. */
 export interface Chained {
   readonly file: string;
   readonly edit: Edit;
 }
 
-/** Chains the plugin in the configuration that runtimes use. */
+/** Chains the plugin in the configuration that runtimes use. @returns null if there is no configuration */
 export function chain({ configs, socket }: InstallPaths): Chained | null {
   const [file] = networkConfigs(configs);
   if (file === undefined) return null;
@@ -73,8 +74,9 @@ export function chain({ configs, socket }: InstallPaths): Chained | null {
 }
 
 /**
- * Takes the plugin out of every configuration, and then off the node, unless somebody else's configuration
- * still calls it: Multus copies what it finds into its own.
+ * Removes the plugin from every configuration. Deletes the executable, unless another configuration still uses
+ * it: Multus copies the plugin list into its own configuration.
+ * @returns the changed files, and the files that still use the plugin
  */
 export function uninstall({ binaries, configs }: InstallPaths): {
   readonly changed: readonly string[];
@@ -99,6 +101,6 @@ function networkConfigs(folder: string): string[] {
 function write(folder: string, file: string, edit: Edit): void {
   if (edit.do !== "write") return;
   const path = join(folder, file);
-  // No runtime reads a name with the ending of an unfinished file.
+  // Runtimes do not read names with the suffix of an unfinished file.
   replaceFile(path, edit.text, statSync(path).mode & 0o777);
 }

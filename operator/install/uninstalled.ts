@@ -1,7 +1,7 @@
 /**
- * Whether a process that is told to stop is being replaced, or taken away for good. Before a release is
- * uninstalled its ConfigMap is marked, and all follow it; a refusal to answer is no evidence, since a pod
- * that is deleted by force, and an API server that has just started, make the same.
+ * Decides whether a stopping process is being upgraded or uninstalled. Before helm uninstalls a release, a job
+ * marks the release's ConfigMap, which the processes watch. A refused request is no evidence: requests of a pod
+ * that was deleted by force, or to an API server that has just started, are refused, too.
  */
 import type { KubeClient } from "../kube/client.ts";
 import { KubeError } from "../kube/errors.ts";
@@ -21,14 +21,16 @@ interface ConfigMap extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
 }
 
+/** Identifies the release of a process. */
 export interface Release {
   readonly client: KubeClient;
-  /** "namespace/name" of our own DaemonSet. */
+  /** "namespace/name" of the process's DaemonSet. */
   readonly daemonSet: string;
-  /** Of the ConfigMap, in the same namespace. */
+  /** Name of the ConfigMap, in the same namespace. */
   readonly marker: string;
 }
 
+/** Watches the ConfigMap that marks an uninstallation. */
 export class UninstallWatch {
   readonly #release: Release;
   readonly #marker: Reflector<ConfigMap>;
@@ -43,19 +45,19 @@ export class UninstallWatch {
       fieldSelector: `metadata.name=${release.marker}`,
       changed: (key) => {
         const marked = this.#marker.get(key)?.data?.[KEY];
-        // It is deleted with the release: what was marked stays so.
+        // The ConfigMap is deleted with the release. The mark must outlive it.
         if (marked !== undefined) this.#isMarked = marked === "true";
       },
       failed: () => {},
     });
   }
 
-  /** Follows the marker until the signal is aborted. */
+  /** Watches the ConfigMap until the signal is aborted. */
   run(signal: AbortSignal): Promise<void> {
     return this.#marker.run(signal);
   }
 
-  /** To be asked when the process is told to stop. */
+  /** True if the release is being uninstalled. Call when the process is told to stop. */
   async isUninstalled(): Promise<boolean> {
     if (this.#isMarked) return true;
     const { client, daemonSet } = this.#release;
@@ -75,7 +77,7 @@ export class UninstallWatch {
   }
 }
 
-/** Tells all that follow the marker. */
+/** Marks the release as being uninstalled. @throws KubeError */
 export async function markUninstalled(
   client: KubeClient,
   namespace: string,

@@ -1,44 +1,46 @@
-/** How requests reach an API server: its address, and the credentials that go with each request. */
+/** Access to an API server: its address, and the credentials of each request. */
 import { readFile } from "node:fs/promises";
 import type https from "node:https";
 
+/** The API server's address, and the options of each request. */
 export interface ClusterAccess {
   readonly server: URL;
-  /** The request options contain an agent that the request must use, because it passes a proxy. */
+  /** True if requests must use the agent of the request options, which connects through a proxy. */
   readonly isProxied: boolean;
   /**
-   * TLS options and headers of one request.
+   * Returns TLS options and headers of one request.
    * @throws Error that names the file and the field if a credential cannot be read
    */
   requestOptions(): Promise<https.RequestOptions>;
 }
 
-/** A credential: its text, or a file that is read again for each request because it is rotated. */
+/** A credential: its text, or a file that is read for each request, because it may be rotated. */
 export type Credential =
   | { readonly text: string }
   | {
       readonly file: string;
-      /** The setting that names the file, as error messages begin. */
+      /** The setting that names the file. Error messages begin with it. */
       readonly field: string;
     };
 
+/** Access without Kubernetes' client library. */
 export interface DirectAccess {
   readonly server: URL;
-  /** PEM certificates that the server's certificate is checked against; default: Node's own. */
+  /** PEM certificates of the authorities; default: Node's. */
   readonly ca?: Credential | undefined;
   readonly skipVerify?: boolean;
-  /** The name in the server's certificate, if it is not the one in the URL. */
+  /** Name in the server's certificate; default: the host of the URL. */
   readonly serverName?: string | undefined;
   /** A client certificate and its key, in PEM. */
   readonly cert?: Credential | undefined;
   readonly key?: Credential | undefined;
   /** A bearer token. */
   readonly token?: Credential | undefined;
-  /** Sent as they are. */
+  /** Additional headers, sent unchanged. */
   readonly headers?: Readonly<Record<string, string | string[]>>;
 }
 
-/** Access without a proxy, by credentials that are texts or files. */
+/** Creates access without a proxy, with credentials from texts or files. */
 export function directAccess(access: DirectAccess): ClusterAccess {
   const { server, skipVerify = false, serverName } = access;
   return {

@@ -1,4 +1,4 @@
-/** Exponential backoff with jitter: each wait is random between once and twice its step. */
+/** Exponential backoff with jitter: each wait is random between one and two times its step. */
 export class JitteredBackoff {
   readonly #firstMs: number;
   readonly #mostMs: number;
@@ -10,7 +10,7 @@ export class JitteredBackoff {
     this.#stepMs = firstMs;
   }
 
-  /** How long to wait before the next attempt, in milliseconds. */
+  /** Returns the wait before the next attempt, in milliseconds. */
   next(): number {
     const wait = this.#stepMs * (1 + Math.random());
     this.#stepMs = Math.min(this.#stepMs * 2, this.#mostMs);

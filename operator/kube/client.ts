@@ -1,4 +1,4 @@
-/** Requests to the API server, in plain JSON. The one place that knows of HTTP. */
+/** Sends requests to the API server, in JSON. The only file that uses HTTP. */
 import http from "node:http";
 import https from "node:https";
 import { LineSplitter } from "../../rpc/lines.ts";
@@ -7,31 +7,33 @@ import { fromStatus, KubeError, type StatusBody } from "./errors.ts";
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
+/** One request. */
 export interface KubeRequest {
   readonly method: Method;
-  /** "/api/v1/nodes/n1", its parts encoded. */
+  /** "/api/v1/nodes/n1", with encoded parts. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: unknown;
   readonly contentType?: string;
-  /** For the whole answer. */
+  /** Timeout of the whole response; default 30 s. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
-/** How the requests went, for metrics. `code`: the HTTP status, or errno's name. */
+/** Called after each request, for metrics. `code`: the HTTP status, or an errno name. */
 export type RequestObserver = (method: Method, code: string, seconds: number) => void;
 
 const REQUEST_TIMEOUT_MS = 30_000;
 const MAX_ATTEMPTS = 5;
-/** A server that says so may be asked again at once; never sooner than this. */
+/** Minimum wait before a retry, also if the server's Retry-After is 0. */
 const MIN_RETRY_MS = 200;
 const MAX_RETRY_AFTER_MS = 30_000;
-/** A page of a list at most, and a line of a watch. */
+/** Maximum size of a response, and of a line of a watch. */
 const MAX_BODY_BYTES = 128 * 1024 * 1024;
 const MAX_LINE_BYTES = 4 * 1024 * 1024;
 const APPLY = "application/apply-patch+yaml";
 
+/** Client of one API server. */
 export class KubeClient {
   readonly #access: ClusterAccess;
   readonly #agent: http.Agent;
@@ -55,7 +57,7 @@ export class KubeClient {
   }
 
   /**
-   * The answer's JSON. Where the server asks to be left alone for a while, it is asked again after that.
+   * Returns the response's JSON. Retries after the server's Retry-After.
    * @throws KubeError
    */
   async request<T>(request: KubeRequest): Promise<T> {
@@ -75,8 +77,8 @@ export class KubeClient {
   }
 
   /**
-   * Server-side apply: makes the object have these fields, and takes those away that the same manager
-   * had applied before and does not name now.
+   * Server-side apply: sets these fields of the object, and removes fields that the same manager has applied
+   * before and that `body` does not have.
    */
   apply<T>(path: string, body: object, fieldManager: string): Promise<T> {
     const query = { fieldManager, force: "true" };
@@ -84,8 +86,8 @@ export class KubeClient {
   }
 
   /**
-   * Lines of an answer that has no end of its own, each parsed.
-   * @throws KubeError where the request is refused, or the connection breaks
+   * Yields the parsed lines of an endless response.
+   * @throws KubeError if the request is refused, or the connection breaks
    */
   async *stream<T>(
     path: string,
@@ -113,12 +115,12 @@ export class KubeClient {
       const response = await this.#send({ ...request, signal });
       return JSON.parse(await readAll(response)) as T;
     } catch (error) {
-      if (timeout.aborted) throw new KubeError(0, "ETIMEDOUT", `${what}: no answer in time`);
+      if (timeout.aborted) throw new KubeError(0, "ETIMEDOUT", `${what}: request timed out`);
       throw asKubeError(what, error);
     }
   }
 
-  /** The response when its headers are there. @throws KubeError unless they say that all is well */
+  /** Returns the response after its headers have arrived. @throws KubeError if the status is an error */
   async #send(request: KubeRequest): Promise<http.IncomingMessage> {
     const started = performance.now();
     const what = `${request.method} ${request.path}`;
@@ -173,7 +175,7 @@ export class KubeClient {
   }
 }
 
-/** The object without the properties that are undefined. */
+/** Returns the object without its undefined properties. */
 export function optional<T extends object>(
   fields: T,
 ): { [K in keyof T]?: Exclude<T[K], undefined> } {
@@ -181,7 +183,7 @@ export function optional<T extends object>(
   return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
-/** @throws the signal's reason, as soon as it is aborted */
+/** Waits. @throws the signal's reason, as soon as the signal is aborted */
 export function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const aborted = () => {
@@ -202,7 +204,7 @@ async function readAll(response: http.IncomingMessage): Promise<string> {
   let size = 0;
   for await (const chunk of response) {
     size += (chunk as Buffer).length;
-    if (size > MAX_BODY_BYTES) throw new RangeError(`an answer above ${MAX_BODY_BYTES} bytes`);
+    if (size > MAX_BODY_BYTES) throw new RangeError(`response exceeds ${MAX_BODY_BYTES} bytes`);
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks).toString("utf8");
@@ -212,7 +214,7 @@ function parseStatus(text: string): StatusBody {
   try {
     return JSON.parse(text) as StatusBody;
   } catch {
-    // A proxy's page, or nothing.
+    // The body is a proxy's page, or empty.
     return { message: text.slice(0, 200) };
   }
 }

@@ -1,12 +1,12 @@
-/** Finds the API server, and the credentials to use there. */
+/** Finds the API server and its credentials. */
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import type { ClusterAccess } from "./access.ts";
 import { serviceAccountAccess } from "./service-account.ts";
 
 /**
- * Reads a kubeconfig file. Without one: the files in KUBECONFIG, ~/.kube/config, or the pod's service
- * account, the first that exists.
+ * Reads a kubeconfig file. Without one, uses the first that exists: the files in KUBECONFIG, ~/.kube/config,
+ * the pod's service account.
  * @param env the process's environment
  * @throws Error that names the file and the field
  */
@@ -16,7 +16,7 @@ export async function loadConfig(
 ): Promise<ClusterAccess> {
   const files = file === undefined ? defaultFiles(env) : [file];
   if (files.length > 0) {
-    // Loaded only here: a pod with a service account does without a YAML parser.
+    // Loaded lazily: a pod with a service account needs no YAML parser.
     const { readKubeconfig } = await import("./kubeconfig.ts");
     return readKubeconfig(files);
   }
@@ -25,7 +25,7 @@ export async function loadConfig(
   return access;
 }
 
-/** Files that do not exist are left out, as kubectl does. */
+/** Returns the existing files. Ignores missing files, like kubectl, unless all files of KUBECONFIG are missing. */
 function defaultFiles({ KUBECONFIG, HOME }: Readonly<Record<string, string | undefined>>) {
   const named = (KUBECONFIG ?? "").split(delimiter).filter((path) => path !== "");
   const files = named.length > 0 || !HOME ? named : [join(HOME, ".kube", "config")];

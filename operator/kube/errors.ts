@@ -1,6 +1,6 @@
-/** What the API server, or the way to it, has against a request. */
+/** Errors of requests to the API server. */
 
-/** As metav1.Status, as far as anybody here reads it. */
+/** The used fields of metav1.Status. */
 export interface StatusBody {
   readonly reason?: string;
   readonly message?: string;
@@ -8,15 +8,16 @@ export interface StatusBody {
   readonly details?: { readonly retryAfterSeconds?: number };
 }
 
+/** A failed request. The message begins with method and path. */
 export class KubeError extends Error {
-  /** The HTTP status; 0: no answer came. */
+  /** The HTTP status; 0: no response. */
   readonly status: number;
-  /** metav1.StatusReason, "NotFound"; or errno's name where no answer came. */
+  /** metav1.StatusReason, such as "NotFound", or an errno name if there is no response. */
   readonly reason: string;
-  /** How long the server wants to be left alone; null where it does not say. */
+  /** The server's Retry-After in milliseconds; null: it sent none. */
   readonly retryAfterMs: number | null;
 
-  /** The request, as the message begins: "GET /api/v1/nodes". */
+  /** Returns the request from the message: "GET /api/v1/nodes". */
   get what(): string {
     return this.message.split(":")[0] ?? "";
   }
@@ -33,23 +34,23 @@ export class KubeError extends Error {
     return this.status === 404;
   }
 
-  /** Somebody else has changed the object, or made one of the name. */
+  /** True if another writer has changed the object, or created an object with this name. */
   get isConflict(): boolean {
     return this.status === 409;
   }
 
-  /** The resource version is too old (410 Gone), for a list as for a watch. */
+  /** True if the resource version of a list or watch is too old (410 Gone). */
   get isExpired(): boolean {
     return this.status === 410;
   }
 
-  /** The same request may succeed later. */
+  /** True if the same request may succeed later. */
   get isTransient(): boolean {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 
-/** @param retryAfter the header of the name, in seconds */
+/** Creates the error for an HTTP status. @param retryAfter the header Retry-After, in seconds */
 export function fromStatus(
   what: string,
   status: number,

@@ -1,8 +1,9 @@
-/** Events, for `kubectl describe` and `kubectl get events`: what a person may want to do something about. */
+/** Records Events, for `kubectl describe` and `kubectl get events`. */
 import { randomBytes } from "node:crypto";
 import type { KubeClient } from "./client.ts";
 import { collectionPath, EVENTS, type KubeMeta, objectPath } from "./object.ts";
 
+/** The object of an Event. */
 export interface Involved {
   readonly apiVersion: string;
   readonly kind: string;
@@ -13,17 +14,18 @@ interface Known {
   readonly name: string;
   readonly namespace: string;
   count: number;
-  /** By performance.now(). */
+  /** performance.now() of the last write. */
   lastAt: number;
 }
 
-/** The same event comes again within this: it is counted, not made anew. */
+/** A repeated event within this time increments the count of the existing Event. */
 const SAME_WITHIN_MS = 600_000;
-/** Counting it more often than this helps nobody. */
+/** Minimum time between two increments. */
 const COUNT_EVERY_MS = 10_000;
 const MAX_KNOWN = 4096;
 const MAX_MESSAGE = 1024;
 
+/** Sends Events, and counts repeated ones. */
 export class EventRecorder {
   readonly #client: KubeClient;
   readonly #component: string;
@@ -43,7 +45,7 @@ export class EventRecorder {
     this.#failed = failed;
   }
 
-  /** Sends it in the background; an event that cannot be sent is lost, and said to be. */
+  /** Sends an Event in the background. Calls `failed` if it cannot be sent; the Event is then lost. */
   record(involved: Involved, type: "Normal" | "Warning", reason: string, message: string): void {
     const { uid = "", name, namespace } = involved.metadata;
     const id = JSON.stringify([involved.kind, namespace, name, uid, type, reason, message]);
@@ -53,7 +55,7 @@ export class EventRecorder {
       if (now - known.lastAt > COUNT_EVERY_MS) void this.#again(known).catch(this.#failed);
       return;
     }
-    // Events of objects without a namespace live in "default".
+    // Events of objects without a namespace are in "default".
     const event = {
       name: `${name.slice(0, 200)}.${randomBytes(8).toString("hex")}`,
       namespace: namespace ?? "default",

@@ -1,4 +1,4 @@
-/** An API server for tests, that answers as it is told: what a real one does only in trouble. */
+/** API server for tests. Returns prepared answers, also those that a real server returns only in case of errors. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { directAccess } from "./access.ts";
@@ -17,7 +17,7 @@ export class FakeServer {
   readonly asked: Asked[] = [];
   readonly client: KubeClient;
   readonly #server: Server;
-  /** What the next requests are answered; the last one stays. */
+  /** Answers to the next requests. The last answer is repeated. */
   readonly answers: Answer[];
 
   private constructor(server: Server, answers: Answer[]) {
@@ -39,7 +39,7 @@ export class FakeServer {
     this.#server.close();
   }
 
-  /** The paths and queries that came, for comparison. */
+  /** Returns the queries of all requests, for comparison. */
   get queries(): string[] {
     return this.asked.map(({ query }) =>
       [...query].map(([name, value]) => `${name}=${value}`).join("&"),
@@ -71,7 +71,7 @@ export const json =
     response.end(JSON.stringify(body));
   };
 
-/** A watch that sends these events, and then ends, breaks, or stays silent. */
+/** Answers with a watch that sends these events, and then ends, breaks, or stays silent. */
 export const watch =
   (events: readonly object[], then: "end" | "break" | "silence"): Answer =>
   (_asked, response) => {
@@ -82,7 +82,7 @@ export const watch =
     else response.flushHeaders();
   };
 
-/** A page of a list. */
+/** Returns a page of a list. */
 export function page(
   names: readonly string[],
   resourceVersion: string,
@@ -95,6 +95,6 @@ export function page(
 }
 
 export function thing(name: string, resourceVersion: string): object {
-  const managedFields = [{ manager: "somebody" }];
+  const managedFields = [{ manager: "another" }];
   return { metadata: { name, namespace: "shop", resourceVersion, managedFields } };
 }

@@ -62,7 +62,7 @@ function config(cluster: Fields, user: Fields | null, name = "one"): Fields {
 
 const trusted = () => ({ "certificate-authority-data": base64(CA_CERT) });
 
-/** Loads the file, and makes a request. */
+/** Loads the file, and sends a request. */
 async function ask(file: string | undefined, env: NodeJS.ProcessEnv = {}): Promise<void> {
   const client = new KubeClient(await loadConfig(file, env), "test");
   try {
@@ -72,7 +72,7 @@ async function ask(file: string | undefined, env: NodeJS.ProcessEnv = {}): Promi
   }
 }
 
-describe("a user", () => {
+describe("the user", () => {
   it.each<[string, () => Fields, string | undefined]>([
     ["a token", () => ({ token: "abc" }), "Bearer abc"],
     ["a token's file", () => ({ tokenFile: write("token", "of-file\n") }), "Bearer of-file"],
@@ -89,7 +89,7 @@ describe("a user", () => {
     expect(seen[0]?.headers.authorization).toBe(header);
   });
 
-  it("may be missing, or have nothing", async () => {
+  it("may be missing or empty", async () => {
     await ask(write("config", config(trusted(), null)));
     await ask(write("config", { ...config(trusted(), {}), users: [{ name: "one", user: null }] }));
     expect(seen).toHaveLength(2);
@@ -118,7 +118,7 @@ describe("a user", () => {
     expect(subjects).toEqual(["test-client"]);
   });
 
-  it("reads a token's file again for each request", async () => {
+  it("has its token file read for each request", async () => {
     const tokenFile = write("token", "first");
     const access = await loadConfig(write("config", config(trusted(), { tokenFile })), {});
     const client = new KubeClient(access, "test");
@@ -138,7 +138,7 @@ describe("a user", () => {
     ]);
   });
 
-  it("acts as another", async () => {
+  it("can impersonate another user", async () => {
     const user = {
       as: "jane",
       "as-uid": "7",
@@ -154,7 +154,7 @@ describe("a user", () => {
     });
   });
 
-  it("has a plugin that says who it is", async () => {
+  it("can have a credential plugin", async () => {
     const status = { token: "of-plugin" };
     const credential = {
       apiVersion: "client.authentication.k8s.io/v1",
@@ -174,37 +174,37 @@ describe("a user", () => {
   });
 });
 
-describe("a cluster", () => {
-  it("has a certificate that must be right", async () => {
+describe("the cluster", () => {
+  it("must have a trusted certificate", async () => {
     const file = write("config", config({}, { token: "abc" }));
     await expect(ask(file)).rejects.toThrow(/certificate/);
     expect(seen).toEqual([]);
   });
 
-  it("has the authority's certificate in a file", async () => {
+  it("can have the authority's certificate in a file", async () => {
     write("ca.pem", CA_CERT);
     await ask(write("config", config({ "certificate-authority": "ca.pem" }, {})));
     expect(seen).toHaveLength(1);
   });
 
-  it("has a certificate that is not looked at", async () => {
+  it("can have its certificate ignored", async () => {
     await ask(write("config", config({ "insecure-skip-tls-verify": true }, {})));
     expect(seen).toHaveLength(1);
   });
 
-  it("has another name in its certificate", async () => {
+  it("can have another name in its certificate", async () => {
     const named = (name: string) => config({ ...trusted(), "tls-server-name": name }, {});
     await ask(write("config", named("api.test")));
     await expect(ask(write("config", named("other.test")))).rejects.toThrow(/other\.test/);
   });
 
-  it("has a path in front of all others", async () => {
+  it("can have a path prefix", async () => {
     const prefixed = `https://127.0.0.1:${port()}/k8s/clusters/c1/`;
     await ask(write("config", config({ ...trusted(), server: prefixed }, {})));
     expect(seen[0]?.url).toBe("/k8s/clusters/c1/version");
   });
 
-  it("is behind a proxy", async () => {
+  it("can be behind a proxy", async () => {
     const tunnels: (string | undefined)[] = [];
     const proxy = createHttp();
     proxy.on("connect", (request: IncomingMessage, socket, head: Buffer) => {
@@ -227,7 +227,7 @@ describe("a cluster", () => {
 });
 
 describe("several files", () => {
-  it("are merged, the first entry of a name counts", async () => {
+  it("are merged; the first entry of a name wins", async () => {
     const first = write("first", { ...config({}, null), contexts: [], clusters: null });
     const second = write("second", config(trusted(), { token: "second" }));
     const third = write("third", config({ server: "https://no.such.host" }, { token: "third" }));
@@ -236,14 +236,14 @@ describe("several files", () => {
     expect(seen[0]?.headers.authorization).toBe("Bearer second");
   });
 
-  it("must not all be missing", async () => {
+  it("are an error if all are missing", async () => {
     await expect(ask(undefined, { KUBECONFIG: "/no/such:/file" })).rejects.toThrow(
       "KUBECONFIG: /no/such:/file does not exist",
     );
   });
 });
 
-it("finds a kubeconfig at home", async () => {
+it("finds a kubeconfig in the home directory", async () => {
   mkdirSync(join(folder, ".kube"));
   write(".kube/config", config(trusted(), { token: "home" }));
   await ask(undefined, { HOME: folder });
@@ -263,44 +263,44 @@ describe("errors name the file and the field", () => {
     ["a list", () => "[]", /config: must be a mapping/],
     ["an empty file", () => "", /config: current-context: is not set/],
     [
-      "a context that is missing",
+      "a missing context",
       () => one({ "current-context": "two" }),
-      /config: current-context: there is no context "two"; found: one/,
+      /config: current-context: unknown context "two"; found: one/,
     ],
     [
-      "a cluster that is missing",
+      "a missing cluster",
       () => one({ clusters: [] }),
-      /config: contexts\["one"\]\.context\.cluster: there is no cluster "one"; found: none/,
+      /config: contexts\["one"\]\.context\.cluster: unknown cluster "one"; found: none/,
     ],
     [
-      "a user that is missing",
+      "a missing user",
       () => one({ users: null }),
-      /config: contexts\["one"\]\.context\.user: there is no user "one"/,
+      /config: contexts\["one"\]\.context\.user: unknown user "one"/,
     ],
     ["an entry without a name", () => one({ users: [{}] }), /config: users\[0\]\.name: is missing/],
-    ["users that are no list", () => one({ users: {} }), /config: users: must be a list/],
+    ["users that are not a list", () => one({ users: {} }), /config: users: must be a list/],
     [
-      "a server that is missing",
+      "a missing server",
       () => one({}, { server: "" }),
       /config: clusters\["one"\]\.cluster\.server: is missing/,
     ],
     [
       "a server without a scheme",
       () => one({}, { server: "localhost:6443" }),
-      /cluster\.server: "localhost:6443" is not a URL; as in https:/,
+      /cluster\.server: "localhost:6443" is not a URL; use a URL as in https:/,
     ],
     [
-      "a server in the clear",
+      "an unencrypted server",
       () => one({}, { server: "http://127.0.0.1:1" }),
-      /cluster\.server: http: sends credentials in the clear/,
+      /cluster\.server: http: sends credentials unencrypted/,
     ],
     [
-      "a certificate that is not one",
+      "an invalid certificate",
       () => one({}, { "certificate-authority-data": "abc" }),
       /cluster\.certificate-authority-data: is not PEM in base64/,
     ],
     [
-      "a flag that is a text",
+      "a flag that is a string",
       () => one({}, { "insecure-skip-tls-verify": "yes" }),
       /insecure-skip-tls-verify: must be true or false/,
     ],
@@ -315,7 +315,7 @@ describe("errors name the file and the field", () => {
       /users\["one"\]\.user\.client-key: is not set/,
     ],
     [
-      "groups that are a text",
+      "groups that are a string",
       () => one({}, {}, { "as-groups": "a" }),
       /as-groups: must be a list of strings/,
     ],
@@ -343,7 +343,7 @@ describe("a service account", () => {
     KUBERNETES_SERVICE_PORT: String(port()),
   });
 
-  it("is used with a token that is rotated", async () => {
+  it("is used with a rotated token", async () => {
     write("ca.crt", CA_CERT);
     write("token", "first");
     const access = serviceAccountAccess(env(), folder);
@@ -357,13 +357,13 @@ describe("a service account", () => {
     expect(tokens).toEqual(["Bearer first", "Bearer second"]);
   });
 
-  it("has an IPv6 address", () => {
+  it("supports an IPv6 address", () => {
     write("token", "x");
     const access = serviceAccountAccess({ ...env(), KUBERNETES_SERVICE_HOST: "fd00::1" }, folder);
     expect(access?.server.origin).toBe(`https://[fd00::1]:${port()}`);
   });
 
-  it("is not there outside a pod, and needs its variables inside", () => {
+  it("does not exist outside a pod, and requires its variables inside", () => {
     expect(serviceAccountAccess(env(), folder)).toBe(null);
     write("token", "x");
     expect(() => serviceAccountAccess({}, folder)).toThrow("KUBERNETES_SERVICE_HOST is not set");

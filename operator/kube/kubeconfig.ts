@@ -1,7 +1,7 @@
 /**
- * Reads kubeconfig files (https://kubernetes.io/docs/reference/config-api/kubeconfig.v1): the current
- * context's cluster and user. Credential plugins, authentication providers and proxies are left to
- * Kubernetes' client library, which is loaded for them alone.
+ * Reads cluster and user of the current context from kubeconfig files
+ * (https://kubernetes.io/docs/reference/config-api/kubeconfig.v1). Kubernetes' client library handles
+ * credential plugins, authentication providers and proxies, and is loaded only for them.
  */
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
@@ -11,7 +11,7 @@ import { libraryAccess } from "./library.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** A value, and where it stands: `FILE: clusters["c"].cluster.server`. */
+/** A value and its place: `FILE: clusters["c"].cluster.server`. */
 class Field {
   readonly #value: unknown;
   readonly #file: string;
@@ -35,7 +35,7 @@ class Field {
     throw new Error(`${this.place}: ${reason}`);
   }
 
-  /** The object; an empty one if the field is not set. */
+  /** Returns the object; an empty object if the field is not set. */
   fields(): Fields {
     const value = this.#value ?? {};
     if (typeof value !== "object" || Array.isArray(value)) return this.fail("must be a mapping");
@@ -47,7 +47,7 @@ class Field {
     return new Field(this.fields()[name], this.#file, path);
   }
 
-  /** An empty text counts as not set. */
+  /** Returns the string; undefined if the field is not set or empty. */
   text(): string | undefined {
     if (!this.isSet) return undefined;
     return typeof this.#value === "string"
@@ -66,7 +66,7 @@ class Field {
     return isTexts ? (value as string[]) : this.fail("must be a list of strings");
   }
 
-  /** Items of a list, by their name. */
+  /** Returns the items of a list, by their name. */
   named(kind: string): Map<string, Field> {
     const value = this.#value ?? [];
     if (!Array.isArray(value)) return this.fail("must be a list");
@@ -76,11 +76,11 @@ class Field {
       const path = `${this.#path}[${JSON.stringify(name)}].${kind}`;
       return [name, new Field(anonymous.fields()[kind], this.#file, path)] as const;
     });
-    // The first of several with one name counts, as for kubectl.
+    // If several items have the same name, the first one wins, as for kubectl.
     return new Map(items.toReversed());
   }
 
-  /** A path; a relative one starts at the file's folder. */
+  /** Returns an absolute path. A relative path is relative to the file's folder. */
   path(): string | undefined {
     const path = this.text();
     return path === undefined || isAbsolute(path) ? path : join(dirname(this.#file), path);
@@ -88,7 +88,7 @@ class Field {
 }
 
 /**
- * Merges the files as kubectl does: of settings and of entries with one name, the first counts.
+ * Reads and merges the files like kubectl: the first setting, and the first entry of each name, wins.
  * @throws Error that names the file and the field
  */
 export function readKubeconfig(files: readonly string[]): ClusterAccess {
@@ -118,14 +118,14 @@ function parseFile(file: string): unknown {
   }
 }
 
-/** The entry that `reference` names. */
+/** Returns the entry that `reference` names. */
 function find(configs: readonly Field[], kind: string, reference: Field): Field {
   const name = reference.text() ?? reference.fail("is not set");
   const all = configs.map((config) => config.get(`${kind}s`).named(kind));
   const found = all.find((entries) => entries.has(name))?.get(name);
   if (found !== undefined) return found;
   const names = [...new Set(all.flatMap((entries) => [...entries.keys()]))].join(", ");
-  return reference.fail(`there is no ${kind} ${JSON.stringify(name)}; found: ${names || "none"}`);
+  return reference.fail(`unknown ${kind} ${JSON.stringify(name)}; found: ${names || "none"}`);
 }
 
 function accessOf(cluster: Field, user: Field): ClusterAccess {
@@ -134,7 +134,7 @@ function accessOf(cluster: Field, user: Field): ClusterAccess {
   if (server.protocol === "http:" && !skipVerify) {
     cluster
       .get("server")
-      .fail("http: sends credentials in the clear; use https:, or set insecure-skip-tls-verify");
+      .fail("http: sends credentials unencrypted; use https:, or set insecure-skip-tls-verify");
   }
   const ca = pem(cluster, "certificate-authority");
   const cert = pem(user, "client-certificate");
@@ -142,7 +142,7 @@ function accessOf(cluster: Field, user: Field): ClusterAccess {
   if ((cert === undefined) !== (key === undefined)) {
     user
       .get(cert === undefined ? "client-certificate" : "client-key")
-      .fail("is not set; a client certificate and its key need each other");
+      .fail("is not set; set both client-certificate and client-key");
   }
   const tokens = [user.get("tokenFile"), user.get("token-file")];
   const tokenFile = tokens.find(({ isSet }) => isSet);
@@ -175,7 +175,9 @@ function serverOf(cluster: Field): URL {
   const text = field.text() ?? field.fail("is missing");
   const url = URL.parse(text);
   if (url === null || !/^https?:$/.test(url.protocol)) {
-    return field.fail(`${JSON.stringify(text)} is not a URL; as in https://10.0.0.1:6443`);
+    return field.fail(
+      `${JSON.stringify(text)} is not a URL; use a URL as in https://10.0.0.1:6443`,
+    );
   }
   return url;
 }
@@ -187,7 +189,7 @@ function file(field: Field): Credential | undefined {
   return path === undefined ? undefined : { file: path, field: field.place };
 }
 
-/** PEM in base64 in NAME-data, or else in the file that NAME names. */
+/** Returns the PEM text that is in base64 in NAME-data, or otherwise in the file that NAME names. */
 function pem(of: Field, name: string): Credential | undefined {
   const data = of.get(`${name}-data`);
   const encoded = data.text();
@@ -196,7 +198,7 @@ function pem(of: Field, name: string): Credential | undefined {
   return text.includes("-----BEGIN ") ? { text } : data.fail("is not PEM in base64");
 }
 
-/** A bearer token takes precedence. */
+/** Returns the header for basic authentication. A bearer token has precedence. */
 function basic(user: Field): Record<string, string> {
   const name = user.get("username").text();
   if (name === undefined) return {};
@@ -204,7 +206,7 @@ function basic(user: Field): Record<string, string> {
   return { authorization: `Basic ${credentials.toString("base64")}` };
 }
 
-/** Headers by which the API server lets one user act as another. */
+/** Returns the headers for user impersonation. */
 function impersonation(user: Field): Record<string, string | string[]> {
   const [name, uid] = [user.get("as").text(), user.get("as-uid").text()];
   const groups = user.get("as-groups").texts();
@@ -226,7 +228,7 @@ function absolute(of: Field, names: readonly string[]): Fields {
   return Object.fromEntries(paths.filter(([, path]) => path !== undefined));
 }
 
-/** A plugin's command with a slash starts at the file's folder; one without is found in PATH. */
+/** Makes the path of a plugin's command absolute. A command without a slash is found in PATH, and stays. */
 function commandOf(user: Field): Fields {
   const exec = user.get("exec");
   const command = exec.get("command");

@@ -10,11 +10,11 @@ interface Stored {
   spec?: { holderIdentity?: string };
 }
 
-/** One Lease, with the API server's rule about resource versions. */
+/** A Lease with the API server's check of resource versions. */
 let server: Server;
 let lease: Stored | null;
 let isAway: boolean;
-/** How often the Lease was read. */
+/** Number of reads of the Lease. */
 let reads: number;
 let client: KubeClient;
 
@@ -49,14 +49,14 @@ afterEach(() => {
   server.close();
 });
 
-/** @param durationMs after which a dead leader is replaced: long where nobody may die on a busy machine */
+/** @param durationMs after which a dead leader is replaced: long, so that no leader is replaced on a busy machine */
 const candidate = (identity: string, durationMs = 1000) =>
   new LeaderElection({
     client,
     namespace: "x",
     name: "lease",
     identity,
-    // Whole seconds are all that a lease can say.
+    // A Lease has whole seconds.
     durationMs,
     renewWithinMs: durationMs / 5,
     retryMs: 20,
@@ -65,7 +65,7 @@ const candidate = (identity: string, durationMs = 1000) =>
 const never = new AbortController().signal;
 const PATIENT_MS = 60_000;
 
-it("lets one candidate lead, and the next one when the first releases the lease", async () => {
+it("has one leader, and the next one when the first releases the lease", async () => {
   const [a, b] = [candidate("a", PATIENT_MS), candidate("b", PATIENT_MS)];
   await a.acquire(never);
   expect(lease?.spec?.holderIdentity).toBe("a");
@@ -87,43 +87,40 @@ it("lets one candidate lead, and the next one when the first releases the lease"
   expect(lease?.spec?.holderIdentity).toBe("b");
 });
 
-it("lets the next one lead when the first has died", async () => {
+it("replaces a dead leader", async () => {
   await candidate("a").acquire(never);
   await candidate("b").acquire(never);
   expect(lease?.spec?.holderIdentity).toBe("b");
 });
 
-it.each([86_400_000, -86_400_000])(
-  "takes no notice of a clock that jumps by %d ms",
-  async (milliseconds) => {
-    const [a, b] = [candidate("a", PATIENT_MS), candidate("b", PATIENT_MS)];
-    const stop = new AbortController();
-    await a.acquire(never);
-    const holding = a.hold(stop.signal);
-    const waiting = b.acquire(stop.signal).catch(() => "stopped");
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + milliseconds });
-    try {
-      const version = () => Number(lease?.metadata.resourceVersion);
-      const before = version();
-      await until("it has been renewed some times", () => version() > before + 5);
-      expect(lease?.spec?.holderIdentity).toBe("a");
-    } finally {
-      vi.useRealTimers();
-    }
-    stop.abort(new Error("stopped"));
-    await holding;
-    expect(await waiting).toBe("stopped");
-  },
-);
+it.each([86_400_000, -86_400_000])("ignores a clock that jumps by %d ms", async (milliseconds) => {
+  const [a, b] = [candidate("a", PATIENT_MS), candidate("b", PATIENT_MS)];
+  const stop = new AbortController();
+  await a.acquire(never);
+  const holding = a.hold(stop.signal);
+  const waiting = b.acquire(stop.signal).catch(() => "stopped");
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + milliseconds });
+  try {
+    const version = () => Number(lease?.metadata.resourceVersion);
+    const before = version();
+    await until("it has been renewed some times", () => version() > before + 5);
+    expect(lease?.spec?.holderIdentity).toBe("a");
+  } finally {
+    vi.useRealTimers();
+  }
+  stop.abort(new Error("stopped"));
+  await holding;
+  expect(await waiting).toBe("stopped");
+});
 
-it("stops leading when the API server is away for too long", async () => {
+it("stops leading when the API server does not answer for too long", async () => {
   const a = candidate("a");
   await a.acquire(never);
   isAway = true;
   await a.hold(never);
 });
 
-it("stops leading when somebody has taken the lease", async () => {
+it("stops leading when another candidate has taken the lease", async () => {
   const [a, b] = [candidate("a"), candidate("b")];
   await a.acquire(never);
   const holding = a.hold(never);

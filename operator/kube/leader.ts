@@ -1,20 +1,21 @@
 /**
- * Who of several may act: the holder of a Lease, as client-go's leader election has it. Nobody compares
- * clocks: a lease has run out when it has not changed for its duration by one's own monotonic clock.
+ * Leader election by a Lease, like client-go's. Candidates do not compare clocks: a lease has expired if it has
+ * not changed for its duration, measured by the candidate's monotonic clock.
  */
 import { type KubeClient, optional, pause } from "./client.ts";
 import { KubeError } from "./errors.ts";
 import { type KubeMeta, LEASES, objectPath } from "./object.ts";
 
+/** The Lease, and the timing of the election. */
 export interface LeaseOptions {
   readonly client: KubeClient;
   readonly namespace: string;
   readonly name: string;
-  /** Unique among those who may lead: the pod's name. */
+  /** Unique among the candidates: the pod's name. */
   readonly identity: string;
-  /** A leader that does not renew for so long has lost. */
+  /** Other candidates may acquire a lease that was not renewed for this time. */
   readonly durationMs: number;
-  /** A leader that could not renew for so long stops by itself: less than `durationMs`. */
+  /** A leader that cannot renew for this time stops leading. Must be less than `durationMs`. */
   readonly renewWithinMs: number;
   readonly retryMs: number;
   failed(error: unknown): void;
@@ -31,10 +32,11 @@ interface LeaseObject {
   };
 }
 
+/** A candidate for the Lease. */
 export class LeaderElection {
   readonly #options: LeaseOptions;
   readonly #path: string;
-  /** Of the lease as last seen, and since when. */
+  /** Resource version of the last seen lease, and performance.now() of its first sight. */
   #seen = "";
   #seenAt = 0;
   #lease: LeaseObject | null = null;
@@ -44,26 +46,26 @@ export class LeaderElection {
     this.#path = objectPath(LEASES, options.name, options.namespace);
   }
 
-  /** Waits until the lease is ours. @throws the signal's reason */
+  /** Waits until this candidate has acquired the lease. @throws the signal's reason */
   async acquire(signal: AbortSignal): Promise<void> {
     while (!(await this.#tryOnce())) {
       await pause(this.#options.retryMs * (1 + Math.random() / 5), signal);
     }
   }
 
-  /** Takes the lease from whoever has it, who then stops. @throws the signal's reason */
+  /** Acquires the lease by force, and waits until its holder has stopped. @throws the signal's reason */
   async take(signal: AbortSignal): Promise<void> {
     while (!(await this.#tryOnce(true))) await pause(this.#options.retryMs, signal);
-    // A leader that cannot be told stops by itself.
+    // The previous leader may not see the change. It stops when it cannot renew for this time.
     await pause(this.#options.renewWithinMs, signal);
   }
 
-  /** Keeps the lease. Returns when it is lost, or the signal is aborted. */
+  /** Renews the lease. Returns when the lease is lost, or the signal is aborted. */
   async hold(signal: AbortSignal): Promise<void> {
     const { retryMs, renewWithinMs, identity } = this.#options;
     const lost = new AbortController();
     const lose = () => lost.abort(new Error("the lease could not be renewed"));
-    // Not even a request that hangs may make it last longer.
+    // The timer also runs while a request hangs.
     let timer = setTimeout(lose, renewWithinMs);
     const either = AbortSignal.any([signal, lost.signal]);
     for (;;) {
@@ -77,7 +79,7 @@ export class LeaderElection {
     clearTimeout(timer);
   }
 
-  /** Lets the next one lead at once. */
+  /** Releases the lease, so that another candidate can acquire it at once. */
   async release(): Promise<void> {
     if (this.#holder() !== this.#options.identity) return;
     await this.#write({ ...this.#lease?.spec, holderIdentity: "", leaseDurationSeconds: 1 }).catch(
@@ -89,7 +91,7 @@ export class LeaderElection {
     return this.#lease?.spec?.holderIdentity ?? "";
   }
 
-  /** Takes the lease where it is free, renews it where it is ours. */
+  /** Acquires the lease if it is free, or renews it. @returns true if this candidate holds it */
   async #tryOnce(byForce = false, signal?: AbortSignal): Promise<boolean> {
     try {
       const lease = await this.#read(signal);
@@ -111,7 +113,7 @@ export class LeaderElection {
       );
       return true;
     } catch (error) {
-      // Somebody else was faster: no failure.
+      // A conflict is no failure: another candidate was faster.
       if (!(error instanceof KubeError && error.isConflict)) this.#options.failed(error);
       return false;
     }
@@ -145,7 +147,7 @@ export class LeaderElection {
   async #write(spec: NonNullable<LeaseObject["spec"]>, signal?: AbortSignal): Promise<void> {
     const { client, namespace, name, retryMs } = this.#options;
     const timeoutMs = retryMs * 2;
-    // The resource version that was read: a lease that somebody has taken meanwhile is a conflict.
+    // The metadata has the resource version: a lease that has changed meanwhile is a conflict.
     const metadata = this.#lease?.metadata ?? { namespace, name };
     const body = { apiVersion: LEASES.apiVersion, kind: LEASES.kind, metadata, spec };
     const isNew = this.#lease === null;
@@ -156,7 +158,7 @@ export class LeaderElection {
   }
 }
 
-/** metav1.MicroTime. */
+/** Returns the current time as metav1.MicroTime. */
 function microTime(): string {
   return new Date().toISOString().replace("Z", "000Z");
 }

@@ -1,24 +1,26 @@
 /**
- * Access that needs Kubernetes' client library: credential plugins (`exec`), authentication providers
- * and proxies. The library is loaded at the first request, since it costs 66 MiB of memory.
+ * Access through Kubernetes' client library, for credential plugins (`exec`), authentication providers and
+ * proxies. The library is loaded at the first request, because it costs 66 MiB of memory.
  */
 import type http from "node:http";
 import type https from "node:https";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { ClusterAccess } from "./access.ts";
 
+/** The current context, for the library. */
 export interface LibraryAccess {
   readonly server: URL;
   readonly isProxied: boolean;
   /** The entries of a kubeconfig, with absolute paths. */
   readonly cluster: Readonly<Record<string, unknown>>;
   readonly user: Readonly<Record<string, unknown>>;
-  /** The library does not know the field. */
+  /** Separate, because the library does not support the field. */
   readonly tokenFile: string | undefined;
-  /** Added to those of the library. */
+  /** Headers in addition to the library's. */
   readonly headers: Readonly<Record<string, string | string[]>>;
 }
 
+/** Creates access by the library. */
 export function libraryAccess(access: LibraryAccess): ClusterAccess {
   const { server, isProxied, headers } = access;
   let loading: Promise<KubeConfig> | undefined;

@@ -4,7 +4,7 @@ import { LogLimiter } from "./log-limiter.ts";
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => vi.useRealTimers());
 
-it("says a line again after ten minutes, and another one at once", () => {
+it("logs a repeated line after ten minutes, and a different line at once", () => {
   const limiter = new LogLimiter();
   expect(limiter.shouldLog("a", "one")).toBe(true);
   expect(limiter.shouldLog("a", "one")).toBe(false);
@@ -15,13 +15,13 @@ it("says a line again after ten minutes, and another one at once", () => {
   expect(limiter.shouldLog("a", "two")).toBe(true);
 });
 
-it("keeps no subject without a line for ten minutes", () => {
+it("forgets subjects without a line for ten minutes", () => {
   const limiter = new LogLimiter();
   for (let pod = 0; pod < 10_000; pod++) {
     limiter.shouldLog(`GET pod-${pod}`, "not found");
     limiter.shouldLog("still", "wrong");
     vi.advanceTimersByTime(1000);
   }
-  // Those of the last ten minutes.
+  // The subjects of the last ten minutes.
   expect([...limiter.subjects()].length).toBeLessThanOrEqual(602);
 });

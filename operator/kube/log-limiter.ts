@@ -1,11 +1,12 @@
-/** Keeps a fault that happens again and again from filling the log: a line is logged when it differs from the last. */
+/** Keeps a repeated fault from filling the log. */
 
 const AGAIN_AFTER_MS = 600_000;
 
+/** Logs a line about a subject if it differs from the last line, or after ten minutes. */
 export class LogLimiter {
   readonly #last = new Map<string, { readonly line: string; readonly at: number }>();
 
-  /** True if the line is to be logged: it is not the last one about the subject, or that is ten minutes old. */
+  /** True if the caller should log the line: it differs from the subject's last line, or that is ten minutes old. */
   shouldLog(subject: string, line: string): boolean {
     const last = this.#last.get(subject);
     const now = performance.now();
@@ -16,7 +17,7 @@ export class LogLimiter {
     return true;
   }
 
-  /** Call when the subject is well again, or gone. */
+  /** Call when the subject has recovered or does not exist anymore. */
   forget(subject: string): void {
     this.#last.delete(subject);
   }
@@ -25,10 +26,10 @@ export class LogLimiter {
     return this.#last.keys();
   }
 
-  /** Subjects that nobody forgets, such as requests about pods, must not pile up. */
+  /** Forgets old lines. Callers do not forget all subjects, such as requests about pods. */
   #forgetOld(now: number): void {
     for (const [subject, { at }] of this.#last) {
-      // The oldest come first.
+      // The oldest lines come first.
       if (now - at < AGAIN_AFTER_MS) return;
       this.#last.delete(subject);
     }

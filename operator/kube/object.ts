@@ -1,11 +1,13 @@
-/** What all objects of the API server have in common, as plain JSON. */
+/** The common fields of the API server's objects, and paths of resources. */
 
+/** An object of the API server, as JSON. */
 export interface KubeObject {
   readonly apiVersion?: string;
   readonly kind?: string;
   readonly metadata: KubeMeta;
 }
 
+/** The used fields of metav1.ObjectMeta. */
 export interface KubeMeta {
   readonly name: string;
   readonly namespace?: string;
@@ -19,7 +21,7 @@ export interface KubeMeta {
   readonly finalizers?: readonly string[];
 }
 
-/** A kind of object, and where the API server has it. */
+/** A kind of object, and its path on the API server. */
 export interface Resource {
   readonly apiVersion: string;
   readonly kind: string;
@@ -41,18 +43,19 @@ export const CONFIG_MAPS = resource("v1", "ConfigMap", "configmaps");
 export const LEASES = resource("coordination.k8s.io/v1", "Lease", "leases");
 export const DAEMON_SETS = resource("apps/v1", "DaemonSet", "daemonsets");
 
-/** The path of a collection; without a namespace, of all of them. */
+/** Returns the path of a collection in a namespace; without a namespace, in all of them. */
 export function collectionPath({ apiVersion, plural }: Resource, namespace?: string): string {
   const root = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
   const inside = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
   return `${root}${inside}/${plural}`;
 }
 
+/** Returns the path of an object. */
 export function objectPath(resource: Resource, name: string, namespace?: string): string {
   return `${collectionPath(resource, namespace)}/${encodeURIComponent(name)}`;
 }
 
-/** "namespace/name", or the name of what has no namespace. */
+/** Returns "namespace/name", or the name of an object without a namespace. */
 export function keyOfMeta({ namespace, name }: KubeMeta): string {
   return namespace === undefined ? name : `${namespace}/${name}`;
 }

@@ -45,7 +45,7 @@ const keys = (reflector: Reflector<KubeObject>) =>
   Array.from(reflector.values(), ({ metadata }) => metadata.name).sort();
 
 describe("Reflector", () => {
-  it("lists in pages, then watches from there, and drops managedFields", async () => {
+  it("lists in pages, watches from that version, and removes managedFields", async () => {
     const { reflector, changed } = await start([
       json(page(["a", "b"], "10", "more")),
       json(page(["c"], "10")),
@@ -65,7 +65,7 @@ describe("Reflector", () => {
     );
   });
 
-  it("takes the server's word for what has gone", async () => {
+  it("reports deleted objects", async () => {
     const { reflector, changed } = await start([
       json(page(["a"], "1")),
       watch([event("DELETED", "a", "2")], "silence"),
@@ -73,7 +73,7 @@ describe("Reflector", () => {
     await until("it is gone", () => changed.length === 2 && reflector.size === 0);
   });
 
-  it("goes on from where a broken watch has been, bookmarks included", async () => {
+  it("continues a broken watch from its last event or bookmark", async () => {
     const { reflector, failures } = await start([
       json(page([], "1")),
       watch([event("BOOKMARK", "", "7")], "break"),
@@ -88,7 +88,7 @@ describe("Reflector", () => {
     ["as a status", json(gone, 410)],
     ["as an event", watch([{ type: "ERROR", object: gone }], "silence")],
   ])(
-    "lists anew when its version has expired, said %s, and sees what it missed",
+    "lists again when its version has expired, reported %s, and reports missed changes",
     async (_, answer) => {
       const { reflector, changed } = await start([
         json(page(["a", "b"], "1")),
@@ -96,13 +96,13 @@ describe("Reflector", () => {
         json(page(["b", "c"], "9")),
         watch([], "silence"),
       ]);
-      await until("it has listed anew", () => keys(reflector).join() === "b,c");
-      // What has not changed is not told again.
+      await until("it has listed again", () => keys(reflector).join() === "b,c");
+      // Unchanged objects are not reported again.
       expect(changed).toEqual(["shop/a", "shop/b", "shop/a", "shop/c"]);
     },
   );
 
-  it("begins a list anew whose pages have expired", async () => {
+  it("restarts a list whose pages have expired", async () => {
     const { reflector } = await start([
       json(page(["a"], "1", "more")),
       json(gone, 410),
@@ -112,7 +112,7 @@ describe("Reflector", () => {
     await until("it has listed", () => keys(reflector).join() === "b");
   });
 
-  it("surfaces other errors of a watch, and goes on", async () => {
+  it("reports other errors of a watch, and continues", async () => {
     const odd = { code: 500, reason: "InternalError", message: "etcd has a bad day" };
     const { reflector, failures } = await start([
       json(page([], "1")),
@@ -123,7 +123,7 @@ describe("Reflector", () => {
     expect(failures.map(({ message }) => message).join()).toContain("etcd has a bad day");
   });
 
-  it("tries a list again that fails, and keeps what it knows", async () => {
+  it("retries a failed list, and keeps its objects", async () => {
     const { reflector, failures } = await start([
       json({ message: "no" }, 500),
       json({ message: "no" }, 403),
@@ -134,7 +134,7 @@ describe("Reflector", () => {
     expect(failures.map(({ status }) => status)).toEqual([500, 403]);
   });
 
-  it("leaves a silent watch, by its own deadline", async () => {
+  it("closes a silent watch at its deadline", async () => {
     const timing = { watchMs: 1, graceMs: 30 };
     const { reflector, failures } = await start(
       [json(page([], "1")), watch([], "silence"), watch([event("ADDED", "a", "2")], "silence")],
@@ -144,7 +144,7 @@ describe("Reflector", () => {
     expect(failures[0]?.reason).toBe("ETIMEDOUT");
   });
 
-  it("leaves a watch that has sent bookmarks and then nothing", async () => {
+  it("closes a watch that has sent bookmarks and then nothing", async () => {
     const { reflector } = await start(
       [
         json(page([], "1")),
@@ -156,7 +156,7 @@ describe("Reflector", () => {
     await until("it asks again", () => reflector.size === 1);
   });
 
-  it("asks a server that cuts watches short ever more rarely", async () => {
+  it("backs off from a server that closes watches early", async () => {
     const times: number[] = [];
     const cut: Answer = (asked, response) => {
       times.push(performance.now());
@@ -165,12 +165,12 @@ describe("Reflector", () => {
     await start([json(page([], "1")), cut], { timing: { firstBackoffMs: 5, mostBackoffMs: 1000 } });
     await until("it has asked some times", () => times.length === 5);
     const pauses = times.slice(1).map((time, index) => time - (times[index] ?? 0));
-    // A timer is never early but by what rounding takes.
+    // A timer can be early only by rounding.
     for (const [index, pause] of pauses.entries())
       expect(pause).toBeGreaterThan(5 * 2 ** index - 2);
   });
 
-  it("lists from the server's memory where it may, and never goes back in time", async () => {
+  it("lists from the watch cache if allowed, never an older version", async () => {
     const { reflector } = await start(
       [
         json(page(["a"], "5")),
@@ -185,7 +185,7 @@ describe("Reflector", () => {
     expect(server.queries[2]).toBe("labelSelector=a=b&resourceVersion=8");
   });
 
-  it("lists anew from the server's memory when a watch has come to nothing", async () => {
+  it("lists again from the watch cache after a watch without events", async () => {
     const { reflector } = await start(
       [json(page([], "1")), watch([], "end"), json(page(["a"], "9")), watch([], "silence")],
       { fromCache: true },
@@ -195,7 +195,7 @@ describe("Reflector", () => {
     expect(server.queries[3]).toContain("&resourceVersion=9&");
   });
 
-  it("asks the database when the server's memory has nothing so new", async () => {
+  it("lists from the database if the watch cache is older", async () => {
     const { reflector } = await start(
       [json(page([], "5")), json(gone, 410), json(page(["a"], "9")), watch([], "silence")],
       { fromCache: true },
@@ -212,14 +212,14 @@ describe("KubeClient", () => {
     return server.client;
   };
 
-  it("waits as long as the server wants it to", async () => {
+  it("waits for the server's Retry-After", async () => {
     const busy = json({ reason: "TooManyRequests" }, 429, { "retry-after": "0" });
     const client = await ask(busy, busy, json({ ok: true }));
     expect(await client.get("/x")).toEqual({ ok: true });
     expect(server.asked).toHaveLength(3);
   });
 
-  it("says what the server has against a request", async () => {
+  it("reports the server's error message", async () => {
     const client = await ask(json({ reason: "NotFound", message: "no such thing" }, 404));
     await expect(client.get("/x")).rejects.toMatchObject({
       status: 404,
@@ -228,16 +228,16 @@ describe("KubeClient", () => {
     });
   });
 
-  it("gives up on a server that does not answer", async () => {
+  it("times out if the server does not answer", async () => {
     const client = await ask(() => {});
     const request = { method: "GET", path: "/x", timeoutMs: 30 } as const;
     await expect(client.request(request)).rejects.toMatchObject({ reason: "ETIMEDOUT" });
   });
 
-  it("applies with its manager's name, and by force", async () => {
+  it("applies by force with its field manager", async () => {
     const client = await ask(json({}));
-    await client.apply("/x/status", { status: {} }, "somebody");
+    await client.apply("/x/status", { status: {} }, "manager-a");
     expect(server.asked[0]).toMatchObject({ method: "PATCH", body: '{"status":{}}' });
-    expect(server.queries[0]).toBe("fieldManager=somebody&force=true");
+    expect(server.queries[0]).toBe("fieldManager=manager-a&force=true");
   });
 });

@@ -1,47 +1,49 @@
 /**
- * Keeps the objects of a collection in memory, as client-go's Reflector does: a list, then a watch from
- * its resource version on, and a list again when that has become too old.
+ * Keeps the objects of a collection in memory, like client-go's Reflector: a list, then watches from its resource
+ * version, and another list if that version has expired.
  */
 import { JitteredBackoff } from "./backoff.ts";
 import { type KubeClient, optional, pause } from "./client.ts";
 import { fromStatus, KubeError, type StatusBody } from "./errors.ts";
 import { type KubeObject, keyOfMeta } from "./object.ts";
 
+/** The collection, and callbacks. */
 export interface ReflectorOptions<T extends KubeObject> {
   readonly client: KubeClient;
-  /** Of the collection. */
+  /** Path of the collection. */
   readonly path: string;
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
   /**
-   * Lists what the API server has in memory instead of asking its database: cheap where a selector lets
-   * few of many objects through, but it may be some moments old.
+   * Lists from the API server's watch cache instead of its database. That is cheap if a selector matches few of
+   * many objects, but the list may be slightly old.
    */
   readonly fromCache?: boolean;
-  /** Keeps of an object what is needed; managedFields are gone already. */
+  /** Returns the part of an object to keep in memory. managedFields are removed before. */
   keep?(object: T): T;
   /**
-   * The object of the key has come, changed or gone. It should only take note: the watch waits.
-   * @param gone the object as it was, where it is no more
+   * Called when an object is added, changed or deleted. Must return quickly, because the watch waits for it.
+   * @param gone the last state of a deleted object
    */
   changed(key: string, gone?: T): void;
-  /** What went wrong; the reflector goes on by itself. */
+  /** Called after an error. The reflector retries by itself. */
   failed(error: KubeError): void;
   readonly timing?: Partial<ReflectorTiming>;
 }
 
+/** Timing of lists and watches. */
 export interface ReflectorTiming {
-  /** The server is asked to end a watch after one to two times this. */
+  /** Requested duration of a watch: one to two times this. */
   readonly watchMs: number;
-  /** A watch that has not ended by then is ended from here. */
+  /** A watch that outlives its requested duration by this time is closed. */
   readonly graceMs: number;
-  /** A server that sends bookmarks (every minute or so), and then nothing for this long, is gone. */
+  /** A watch is closed if the server has sent bookmarks (about every minute), and then nothing for this time. */
   readonly silenceMs: number;
-  /** All is listed again after one to two times this, whatever the watch has said. */
+  /** Interval of full lists: one to two times this. */
   readonly relistMs: number;
   readonly firstBackoffMs: number;
   readonly mostBackoffMs: number;
-  /** A watch that has lasted for so long has gone well, however it ends. */
+  /** A watch of this duration counts as successful, however it ends. */
   readonly calmMs: number;
 }
 
@@ -67,12 +69,13 @@ interface WatchEvent<T> {
   readonly object: T & StatusBody;
 }
 
-/** What of a reflector does not depend on what it holds. */
+/** The members of a reflector that do not depend on the type of its objects. */
 export type AnyReflector = Pick<
   Reflector<KubeObject>,
   "isSynced" | "silentMs" | "size" | "synced" | "run"
 >;
 
+/** A collection in memory. */
 export class Reflector<T extends KubeObject> {
   readonly #options: ReflectorOptions<T>;
   readonly #timing: ReflectorTiming;
@@ -80,7 +83,7 @@ export class Reflector<T extends KubeObject> {
   readonly #syncedWaiters: (() => void)[] = [];
   #synced = false;
   #resourceVersion = "";
-  /** The server has told that it has forgotten the resource version: any answer will do. */
+  /** The resource version has expired: the next list may have any version. */
   #isExpired = false;
   #lastSign = performance.now();
 
@@ -89,12 +92,12 @@ export class Reflector<T extends KubeObject> {
     this.#timing = { ...TIMING, ...options.timing };
   }
 
-  /** Whether all has been listed at least once. */
+  /** True after the first complete list. */
   get isSynced(): boolean {
     return this.#synced;
   }
 
-  /** Since the server has last said anything about the collection. */
+  /** Milliseconds since the server's last message about the collection. */
   get silentMs(): number {
     return performance.now() - this.#lastSign;
   }
@@ -111,7 +114,7 @@ export class Reflector<T extends KubeObject> {
     return this.#objects.values();
   }
 
-  /** Resolves when all has been listed once. */
+  /** Resolves after the first complete list. */
   synced(): Promise<void> {
     if (this.#synced) return Promise.resolve();
     return new Promise((resolve) => this.#syncedWaiters.push(resolve));
@@ -158,13 +161,13 @@ export class Reflector<T extends KubeObject> {
       this.#lastSign = performance.now();
       return page;
     } catch (error) {
-      // Of the version that was asked for, or of the page that was to continue: the next list starts anew.
+      // The requested version or the continue token has expired. The next list starts from the beginning.
       if (isExpired(error) || isAhead(error)) this.#isExpired = true;
       throw error;
     }
   }
 
-  /** From memory, never older than what was seen; else from the database, in pages. */
+  /** Returns the query of a list: from the watch cache, at least as new as the last version, or from the database. */
   #listFrom(): Record<string, string> {
     const fromDatabase = { limit: String(PAGE) };
     if (this.#options.fromCache !== true || this.#isExpired) return fromDatabase;
@@ -190,8 +193,8 @@ export class Reflector<T extends KubeObject> {
   }
 
   /**
-   * One watch after the other. Returns when it is time to list again; a broken connection is none.
-   * A server that cuts watches short has more to do than it can: it is asked ever more rarely.
+   * Runs watches one after the other. Returns when it is time to list again. A broken connection is no reason
+   * to list. If the server closes watches early, it is overloaded: the backoff grows.
    */
   async #watchUntilRelist(signal: AbortSignal, backoff: JitteredBackoff): Promise<void> {
     const { relistMs, calmMs } = this.#timing;
@@ -211,7 +214,7 @@ export class Reflector<T extends KubeObject> {
         continue;
       }
       await pause(backoff.next(), signal).catch(() => {});
-      // The server goes through all that has happened since, for nothing, and each time there is more.
+      // Watches without events: each one makes the server scan a longer history. List instead.
       if (this.#options.fromCache && this.#resourceVersion === from) return;
     }
   }
@@ -221,7 +224,7 @@ export class Reflector<T extends KubeObject> {
     const { watchMs, graceMs, silenceMs } = this.#timing;
     const seconds = Math.ceil((watchMs * (1 + Math.random())) / 1000);
     const deadline = new AbortController();
-    const end = () => deadline.abort(new KubeError(0, "ETIMEDOUT", `${path}: the watch is silent`));
+    const end = () => deadline.abort(new KubeError(0, "ETIMEDOUT", `${path}: watch timed out`));
     let timer = setTimeout(end, seconds * 1000 + graceMs);
     const query = {
       ...optional({ labelSelector, fieldSelector }),
@@ -266,7 +269,7 @@ export class Reflector<T extends KubeObject> {
   }
 
   #kept(object: T): T {
-    // Often half of an object, and of no use here.
+    // managedFields are unused, and often half of the object's size.
     delete (object.metadata as { managedFields?: unknown }).managedFields;
     return this.#options.keep?.(object) ?? object;
   }
@@ -278,8 +281,8 @@ export class Reflector<T extends KubeObject> {
 }
 
 /**
- * We have seen a version that the server has not reached: its database has been put back to an earlier
- * state. Old servers say so in words alone.
+ * True if the server has not reached the resource version, because its database was restored from a backup. Old
+ * servers report that only by the message.
  */
 function isAhead(error: unknown): boolean {
   return (

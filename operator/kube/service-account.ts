@@ -4,10 +4,13 @@ import { isIPv6 } from "node:net";
 import { join } from "node:path";
 import { type ClusterAccess, directAccess } from "./access.ts";
 
-/** The kubelet mounts it into each pod. It replaces the token before it expires. */
+/** Folder that the kubelet mounts into each pod. The kubelet replaces the token before it expires. */
 const FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/** @returns null outside a pod, and in a pod without a service account token */
+/**
+ * Returns access with the pod's service account; null outside a pod, and in a pod without a token.
+ * @throws Error if the environment lacks the API server's address
+ */
 export function serviceAccountAccess(
   env: Readonly<Record<string, string | undefined>>,
   folder = FOLDER,

@@ -1,4 +1,4 @@
-/** Certificates of tests, valid until 2126. Nothing else trusts them. */
+/** Certificates for tests, valid until 2126. Only the tests trust them. */
 
 /** The authority that signed the two others. */
 export const CA_CERT = `-----BEGIN CERTIFICATE-----
@@ -13,7 +13,7 @@ cZ3QLZKuG5RclzulxAIhAPkqTlM97XPTfU2BBu/Tc0HCYZP9ObQmjL1r0l/ralkZ
 -----END CERTIFICATE-----
 `;
 
-/** Its names are 127.0.0.1 and api.test. */
+/** Valid for 127.0.0.1 and api.test. */
 export const SERVER_CERT = `-----BEGIN CERTIFICATE-----
 MIIBiTCCAS+gAwIBAgIUdYSfCRJF5r0DvPBnilrVZS1dcEwwCgYIKoZIzj0EAwIw
 EjEQMA4GA1UEAwwHdGVzdC1jYTAgFw0yNjExMjcxNDUyNTBaGA8yMTI2MTEwMzE0
@@ -34,7 +34,7 @@ EJNySOSSvUTf5zCRoPmLojl/U5uNY+6PjE4Di3eVqY42bVB5QDCdYGQE
 -----END PRIVATE KEY-----
 `;
 
-/** Its name is CN=test-client. */
+/** Subject CN=test-client. */
 export const CLIENT_CERT = `-----BEGIN CERTIFICATE-----
 MIIBJDCBywIUdYSfCRJF5r0DvPBnilrVZS1dcE0wCgYIKoZIzj0EAwIwEjEQMA4G
 A1UEAwwHdGVzdC1jYTAgFw0yNjExMjcxNDUyNTBaGA8yMTI2MTEwMzE0NTI1MFow

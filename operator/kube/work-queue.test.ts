@@ -23,7 +23,7 @@ function start(work: (key: string) => Promise<void>, change = {}) {
   return { queue, failures, running: queue.run(controller.signal), controller };
 }
 
-it("works on a key once, however often it is added", async () => {
+it("works on a key once if it is added several times", async () => {
   const done: string[] = [];
   const { queue } = start(async (key) => void done.push(key));
   for (const key of ["a", "b", "a", "a"]) queue.add(key);
@@ -31,7 +31,7 @@ it("works on a key once, however often it is added", async () => {
   expect(done).toEqual(["a", "b"]);
 });
 
-it("never works on a key twice at the same time, and works again on what changed meanwhile", async () => {
+it("never works on a key twice at the same time, and repeats keys that are added meanwhile", async () => {
   let [now, most, count] = [0, 0, 0];
   const { queue } = start(async () => {
     most = Math.max(most, ++now);
@@ -45,7 +45,7 @@ it("never works on a key twice at the same time, and works again on what changed
   expect(most).toBe(1);
 });
 
-it("works on several keys at once, and no more than it may", async () => {
+it("works on several keys at once, within its concurrency", async () => {
   let [now, most] = [0, 0];
   const { queue } = start(async () => {
     most = Math.max(most, ++now);
@@ -57,7 +57,7 @@ it("works on several keys at once, and no more than it may", async () => {
   expect(most).toBe(2);
 });
 
-it("tries again what fails, and only that", async () => {
+it("retries only failed keys", async () => {
   const tries = new Map<string, number>();
   const { queue, failures } = start(async (key) => {
     tries.set(key, (tries.get(key) ?? 0) + 1);
@@ -70,7 +70,7 @@ it("tries again what fails, and only that", async () => {
   expect(failures).toEqual(["bad", "bad", "bad"]);
 });
 
-it("lets what is due sooner come sooner", async () => {
+it("keeps the earliest due time of a key", async () => {
   const done: string[] = [];
   const { queue } = start(async (key) => void done.push(key));
   queue.addAfter("a", 3_600_000);
@@ -79,7 +79,7 @@ it("lets what is due sooner come sooner", async () => {
   await until("it is done", () => done.length === 1 && queue.isIdle);
 });
 
-it("ends when it is told to, with what is under way done", async () => {
+it("finishes running work when it is aborted", async () => {
   let isDone = false;
   const { queue, running, controller } = start(async () => {
     controller.abort(new Error("stopped"));

@@ -1,26 +1,28 @@
 /**
- * Keys to be worked on. A key is in it once, however often it is added, and is never worked on twice at
- * the same time; one that fails comes again, later each time.
+ * Queue of keys. A key is queued once, however often it is added, and is never worked on twice at the same
+ * time. A failed key is retried with backoff.
  */
 import { JitteredBackoff } from "./backoff.ts";
 import { pause } from "./client.ts";
 
+/** The work, and its limits. */
 export interface WorkQueueOptions {
-  /** Works on one key. What it throws is given to `failed`, and the key comes again. */
+  /** Works on one key. If it throws, `failed` gets the error, and the key is retried. */
   work(key: string): Promise<void>;
   failed(key: string, error: unknown): void;
   readonly concurrency: number;
-  /** Of all keys together; bursts of as many are let through. */
+  /** Rate limit of all keys together. A burst may have this number of keys. */
   readonly maxPerSecond: number;
   readonly firstBackoffMs: number;
   readonly mostBackoffMs: number;
 }
 
+/** Works on keys with limited rate and concurrency. */
 export class WorkQueue {
   readonly #options: WorkQueueOptions;
   readonly #waiting = new Set<string>();
   readonly #working = new Set<string>();
-  /** Added again while they are worked on. */
+  /** Keys that were added while they were being worked on. */
   readonly #again = new Set<string>();
   readonly #timers = new Map<string, { readonly timer: NodeJS.Timeout; readonly due: number }>();
   readonly #backoffs = new Map<string, JitteredBackoff>();
@@ -33,12 +35,12 @@ export class WorkQueue {
     this.#tokens = options.maxPerSecond;
   }
 
-  /** Keys that wait, those that wait for their time too. */
+  /** Returns the number of waiting keys, including delayed ones. */
   get depth(): number {
     return this.#waiting.size + this.#again.size + this.#timers.size;
   }
 
-  /** Whether nothing waits, and nobody works. */
+  /** True if no key waits or is being worked on. */
   get isIdle(): boolean {
     return this.depth === 0 && this.#working.size === 0;
   }
@@ -50,7 +52,7 @@ export class WorkQueue {
     this.#wake();
   }
 
-  /** Unless it comes sooner for another reason. */
+  /** Adds the key after the delay, unless it is due sooner already. */
   addAfter(key: string, milliseconds: number): void {
     const due = performance.now() + milliseconds;
     const before = this.#timers.get(key);
@@ -65,7 +67,7 @@ export class WorkQueue {
     this.#timers.delete(key);
   }
 
-  /** Works until the signal is aborted, and what is under way has ended. */
+  /** Works until the signal is aborted and all running work has ended. */
   async run(signal: AbortSignal): Promise<void> {
     const abort = () => this.#wake();
     signal.addEventListener("abort", abort, { once: true });
@@ -119,7 +121,7 @@ export class WorkQueue {
     });
   }
 
-  /** Takes a token, or says in how many milliseconds there is one. */
+  /** Takes a token. @returns 0, or the milliseconds until a token is available */
   #waitForToken(): number {
     const { maxPerSecond } = this.#options;
     const now = performance.now();

@@ -1,4 +1,4 @@
-/** A node without its agent: it stays ready, what runs goes on, and pods that ask for a session wait. */
+/** A node without its agent stays ready, its sessions run, and pods that request a session wait. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   Cluster,
@@ -26,7 +26,7 @@ const running = [
 ];
 const waiting = sleeper("waits", "n1", [{ name: "s601-a", ips: ["10.61.0.1/24"] }]);
 
-/** Nodes with this label run agents. Null: all nodes do. */
+/** Runs agents only on nodes with this label; null: on all nodes. */
 const agentsOn = (label: string | null) => {
   const spec = { template: { spec: { nodeSelector: { "l2tp.dev/agent": label } } } };
   const where = ["--namespace", RELEASE, "patch", `daemonset/${RELEASE}-agent`];
@@ -41,7 +41,7 @@ const podsOf = async (component: string) => {
   return items;
 };
 
-/** Calls the plugin as the node's list has it, which a newer runtime would read as 1.1.0. */
+/** Calls the plugin with the node's plugin list in version 1.1.0, like a newer runtime. */
 async function statusOn(node: string) {
   const list = await cluster.onNode(node, "sh", "-c", "cat /etc/cni/net.d/*.conflist");
   const { plugins } = JSON.parse(list) as { plugins: { type: string }[] };
@@ -79,7 +79,7 @@ describe.skipIf(isForeign)("without any agent", () => {
     await cluster.pings("stays1", "10.60.0.2");
   });
 
-  it("a pod that asks for a session is tried again until the agent is back", async () => {
+  it("the runtime retries a pod that requests a session until the agent runs", async () => {
     await cluster.apply(waiting);
     await until("the runtime has called the plugin", async () => {
       const events = await cluster.eventsOf("waits");

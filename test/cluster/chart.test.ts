@@ -1,4 +1,4 @@
-/** What the chart renders for clusters that limit what pods may be, and for each version of Kubernetes. */
+/** The chart's objects for clusters that restrict pods, and for each version of Kubernetes. */
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
@@ -38,7 +38,7 @@ async function render(version: string, ...values: string[]): Promise<Rendered[]>
 const only = (objects: readonly Rendered[], kind: string) =>
   objects.filter((object) => object.kind === kind);
 
-/** Pod specs by the names of their workloads. */
+/** Returns pod specs by the names of their workloads. */
 function pods(objects: readonly Rendered[]): Record<string, PodSpec> {
   const workloads = objects.filter(({ spec }) => spec?.template !== undefined);
   const entries = workloads.map(({ metadata, spec }) => {
@@ -57,7 +57,7 @@ describe("priority classes", () => {
     return [agent, datapath, controller].map((pod) => pod?.priorityClassName);
   };
 
-  it("are the critical ones by default, and can be changed or left out", async () => {
+  it("are critical by default, and can be changed or omitted", async () => {
     expect(await classesOf()).toEqual([NODE_CRITICAL, NODE_CRITICAL, CLUSTER_CRITICAL]);
     const other = ["agent.priorityClassName=high", "controller.priorityClassName=low"];
     expect(await classesOf(...other)).toEqual(["high", "high", "low"]);
@@ -81,7 +81,7 @@ describe("priority classes", () => {
     ["none on GKE if switched off", "v1.30.5-gke.1014001", ["resourceQuota.enabled=false"], []],
     ["one if switched on", "1.20.2", ["resourceQuota.enabled=true"], [both]],
     [
-      "one for as many pods as given",
+      "one with the configured number of pods",
       "1.30.0",
       ["resourceQuota.enabled=true", "resourceQuota.pods=100"],
       [quotaOf("100", NODE_CRITICAL, CLUSTER_CRITICAL)],
@@ -93,7 +93,7 @@ describe("priority classes", () => {
       [quotaOf("20k", NODE_CRITICAL)],
     ],
     [
-      "none without any class",
+      "none without priority classes",
       "1.30.0",
       ["resourceQuota.enabled=true", "agent.priorityClassName=", "controller.priorityClassName="],
       [],
@@ -114,7 +114,7 @@ describe("SELinux", () => {
   };
   const sections = ["agent", "userspaceDatapath", "cni"];
 
-  it("permits what touches the node, and nothing else", async () => {
+  it("has type spc_t for pods that change the node, and for no others", async () => {
     const privileged = { type: "spc_t" };
     expect(await optionsOf()).toEqual({
       agent: privileged,
@@ -125,7 +125,7 @@ describe("SELinux", () => {
     });
   });
 
-  it("takes other options, or none, for each of them", async () => {
+  it("can have other options, or none, for each of these pods", async () => {
     const values = [
       "agent.seLinuxOptions.type=agent_t",
       "userspaceDatapath.seLinuxOptions.level=s0",
@@ -149,7 +149,7 @@ describe("a PodDisruptionBudget", () => {
     ["v1.27.0-gke.1", "policy/v1", "AlwaysAllow"],
     ["v1.27.3+k3s1", "policy/v1", "AlwaysAllow"],
     ["v1.36.2", "policy/v1", "AlwaysAllow"],
-  ])("on %s is of %s, with unhealthyPodEvictionPolicy %s", async (version, api, policy) => {
+  ])("on %s has %s and unhealthyPodEvictionPolicy %s", async (version, api, policy) => {
     const [budget, ...more] = only(await render(version), "PodDisruptionBudget");
     expect(more).toEqual([]);
     expect(budget?.apiVersion).toBe(api);
@@ -157,7 +157,7 @@ describe("a PodDisruptionBudget", () => {
   });
 });
 
-it("asks for resources with every container, so that a quota of them refuses no pod", async () => {
+it("sets resource requests for every container, so that pods pass a quota of resources", async () => {
   const containers = Object.values(pods(await render("1.30.0"))).flatMap((pod) => pod.containers);
   expect(containers.map(({ name }) => name).sort()).toEqual(
     ["agent", "controller", "datapath", "installer", "release"].sort(),
@@ -194,7 +194,7 @@ describe("Pod Security", () => {
     expect(before).toMatch(LABEL);
   });
 
-  it("the notes label the namespace, and say how to see that pods run", async () => {
+  it("the notes label the namespace, and say how to check that pods run", async () => {
     const where = ["--namespace", "elsewhere", "--dry-run"];
     const { stdout, stderr, status } = await cluster.helm("install", "other", CHART, ...where);
     expect(status, stderr).toBe(0);

@@ -1,4 +1,4 @@
-/** The README's tutorial and pages about clusters, word by word. Only the pods' image is another: there is no registry. */
+/** Runs the README and pages about clusters unchanged, except for the pods' image, because there is no registry. */
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ beforeAll(async () => {
     writeFileSync(path, `#!/bin/sh\nexec ${PROGRAM} ${tool} "$@"\n`);
     chmodSync(path, 0o755);
   }
-  // It begins with an installation.
+  // The README begins with an installation.
   await cluster.helm("uninstall", RELEASE, "--namespace", RELEASE);
 });
 
@@ -42,7 +42,7 @@ async function outputOf(page: RunPage): Promise<string> {
   return output;
 }
 
-/** The output of a page that has done what it promises. */
+/** The expected output of each page. */
 const PROOFS: Readonly<Record<string, RegExp>> = {
   "README.md": /3 packets transmitted, 3 packets received[\s\S]*release "l2tp-cni" uninstalled\n/,
   "docs/install.md": /daemon set "l2tp-cni-agent" successfully rolled out/,
@@ -55,7 +55,7 @@ const PROOFS: Readonly<Record<string, RegExp>> = {
 };
 
 it.skipIf(isForeign).each(pagesOf("test/cluster/documentation.test.ts"))(
-  "$page works as it is written",
+  "$page works as written",
   async (page) => {
     expect(await outputOf(page)).toMatch(PROOFS[page.page] ?? /never/);
   },

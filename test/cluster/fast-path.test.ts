@@ -1,4 +1,4 @@
-/** Frames between pods by BPF programs: a container's capabilities and its seccomp profile have a say in bpf(2). */
+/** BPF programs forward frames between pods: capabilities and seccomp profile of the container permit bpf(2). */
 import { afterAll, describe, expect, it } from "vitest";
 import type { SessionRow } from "../../operator/agent-protocol.ts";
 import {
@@ -28,15 +28,15 @@ afterAll(async () => {
   cluster.close();
 });
 
-/** Whether the node's sessions of this test have it, as l2tpctl shows it. */
+/** Returns from l2tpctl whether the node's sessions of this test are on the fast path. */
 async function isFast({ name }: ClusterNode): Promise<boolean> {
   const rows = await cluster.ctl<SessionRow[]>(name, "sessions");
   return rows.some((row) => row.sessionId === 590 && row.fastPath);
 }
 
-// Another's cluster may be of another kernel.
+// The kernel of a foreign cluster may lack what the fast path needs.
 describe.skipIf(isForeign)("the fast path", () => {
-  it("carries frames between pods of two nodes", async () => {
+  it("forwards frames between pods of two nodes", async () => {
     await cluster.apply(...tunnels, ...sessions, ...pods);
     for (const pod of ["fast-a", "fast-b"]) await cluster.podRuns(pod);
     await cluster.pings("fast-a", "10.59.0.2");

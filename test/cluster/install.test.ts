@@ -1,4 +1,4 @@
-/** The chart: what it refuses, what it renders, and a release from its installation to its end. */
+/** The chart: values that it refuses, objects that it renders, and a release from installation to uninstallation. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KubeObject } from "../../operator/kube/object.ts";
 import {
@@ -22,14 +22,14 @@ const where = ["--namespace", RELEASE];
 afterAll(() => cluster.close());
 
 describe("the chart", () => {
-  it("passes helm's own check", async () => {
+  it("passes helm lint", async () => {
     const { stdout, status } = await cluster.helm("lint", CHART);
     expect(stdout).toContain("0 chart(s) failed");
     expect(status).toBe(0);
   });
 
   it.each([
-    ["a misspelt value", "agent.datapaht=kernel", /Additional property datapaht/],
+    ["a misspelled value", "agent.datapaht=kernel", /Additional property datapaht/],
     ["another datapath", "agent.datapath=dpdk", /agent\.datapath/],
     ["no controller", "controller.replicas=0", /controller\.replicas/],
   ])("refuses %s", async (_name, value, message) => {
@@ -38,12 +38,12 @@ describe("the chart", () => {
     expect(status).not.toBe(0);
   });
 
-  it("renders what it rendered before", async () => {
+  it("renders template.yaml", async () => {
     const { stdout } = await cluster.helm("template", RELEASE, CHART, ...where);
     await expect(stdout).toMatchFileSnapshot("template.yaml");
   });
 
-  it("renders without what is optional", async () => {
+  it("renders without optional parts", async () => {
     const off = [
       "userspaceDatapath.enabled=false",
       "cni.install=false",
@@ -121,7 +121,7 @@ describe.skipIf(isForeign)("a release", () => {
     return plugins.map(({ type }) => type);
   };
 
-  it("is upgraded and rolled back without the loss of a frame", async () => {
+  it("is upgraded and rolled back without losing a frame", async () => {
     const datapaths = await podsOf("datapath");
     const agents = await podsOf("agent");
     const ping = new ClusterPing(cluster, "n1", netns, "10.40.0.2");
@@ -132,7 +132,7 @@ describe.skipIf(isForeign)("a release", () => {
     await cluster.rolledOut();
     const { sent, received, gaps } = await ping.stop();
     expect(sent).toBeGreaterThan(100);
-    // The last one may have been on its way.
+    // The last frame may have been in flight.
     expect(gaps).toEqual([]);
     expect(sent - received).toBeLessThan(2);
     expect(await podsOf("datapath")).toEqual(datapaths);
@@ -141,14 +141,14 @@ describe.skipIf(isForeign)("a release", () => {
     }
   });
 
-  it("comes back into a configuration that somebody has written anew", async () => {
+  it("chains the plugin again after another process has rewritten the configuration", async () => {
     const file = "/etc/cni/net.d/10-bridge.conflist";
     const script = `node=$(cat ${file}); echo "$node" | tr '\\n' ' ' | sed 's/, *{ *"type": "l2tp".*/ ] }/' > ${file}`;
     await cluster.onNode("n1", "sh", "-c", script);
     await until("it is chained again", async () => (await chained(n1)).includes("l2tp"));
   });
 
-  it("takes all of itself along when it is uninstalled", async () => {
+  it("leaves nothing on the nodes after the uninstallation", async () => {
     const { status, stderr } = await cluster.helm("uninstall", RELEASE, ...where);
     expect(stderr).toBe("");
     expect(status).toBe(0);
@@ -169,14 +169,14 @@ describe.skipIf(isForeign)("a release", () => {
     }
     const roles = await cluster.kubectl("get", "clusterroles,clusterrolebindings", "-o", "name");
     expect(roles).not.toContain("l2tp");
-    // The objects are the users': they stay, and nothing holds them.
+    // The users' objects stay, without finalizers.
     for (const { kind = "", metadata } of objects) {
       const object = (await cluster.find(kind, metadata.name, metadata.namespace)) as KubeObject;
       expect(object.metadata.finalizers ?? []).toEqual([]);
     }
   });
 
-  it("finds the objects again when it is installed again", async () => {
+  it("programs the objects after another installation", async () => {
     await cluster.install("--set", "agent.secretsRefresh=2");
     for (const object of objects) await cluster.condition(object, "Programmed", "True");
     await cluster.remove(...pods);

@@ -1,4 +1,4 @@
-/** Managed tunnels between two nodes: no id, no cookie, a shared secret, and Events when the peer goes. */
+/** Managed tunnels between two nodes: without IDs and cookies, with a shared secret, and Events about the peer. */
 import { afterAll, describe, expect, it } from "vitest";
 import { Cluster, type ClusterNode, type Reported, sleeper } from "../harness/cluster.ts";
 import { until } from "../harness/wait.ts";
@@ -50,7 +50,7 @@ afterAll(async () => {
 const events = () => cluster.eventsOf(tunnels[0].metadata.name, "default");
 
 describe("a managed tunnel", () => {
-  it("waits for its secret, and then needs nothing else", async () => {
+  it("is established after its Secret has been created", async () => {
     await cluster.apply(...tunnels, ...sessions);
     for (const object of tunnels) await cluster.condition(object, "Programmed", "False");
     await cluster.apply(secret, ...pods);
@@ -63,7 +63,7 @@ describe("a managed tunnel", () => {
     expect(JSON.stringify(status)).not.toContain("horse");
   });
 
-  it("leaves its circuit to the session that has it, whatever another namespace asks for", async () => {
+  it("refuses a circuit that a session of another namespace has", async () => {
     const [holder] = sessions;
     const taker = {
       ...holder,
@@ -92,15 +92,15 @@ describe("a managed tunnel", () => {
     await cluster.remove(other);
   });
 
-  it("tells by an Event when the peer has gone, and when it is back", async () => {
-    const [mine, theirs] = tunnels;
-    await cluster.remove(theirs);
-    await cluster.condition(mine, "Alive", "False");
+  it("reports the loss and the recovery of the peer by Events", async () => {
+    const [own, peers] = tunnels;
+    await cluster.remove(peers);
+    await cluster.condition(own, "Alive", "False");
     await until("there is an Event", async () =>
       (await events()).some((event) => event.includes("shutting down")),
     );
-    await cluster.apply(theirs);
-    await cluster.condition(mine, "Alive", "True");
+    await cluster.apply(peers);
+    await cluster.condition(own, "Alive", "True");
     await until("there is an Event", async () =>
       (await events()).some((event) => event.startsWith("PeerRecovered: ")),
     );

@@ -1,4 +1,4 @@
-/** Every sample through an API server that has never heard of CEL: it rejects, or the controller refuses. */
+/** Every invalid sample on an API server without CEL: the API server or the controller rejects it. */
 import { afterAll, describe, expect, it } from "vitest";
 import { manifestOf, SAMPLES, type Sample } from "../../operator/api/testdata.ts";
 import { KubeError } from "../../operator/kube/errors.ts";
@@ -29,7 +29,7 @@ describe("an API server without CEL", () => {
   });
 
   it.each(named.filter(({ fault }) => fault === "cel" || fault === "ours"))(
-    "lets $name through, and the controller refuses it",
+    "accepts $name, and the controller refuses it",
     async (sample) => {
       expect(await verdict(sample)).toBe("taken");
       const object = manifestOf(sample, sample.id) as KubeObject;
@@ -38,7 +38,7 @@ describe("an API server without CEL", () => {
         reason: "Invalid",
         message: expect.stringMatching(/^spec\./),
       });
-      // Nothing holds what never was anywhere.
+      // An object that was never on a node has no finalizer.
       const { metadata } = (await cluster.find(
         sample.kind,
         sample.id,
@@ -50,8 +50,8 @@ describe("an API server without CEL", () => {
   );
 });
 
-describe("objects that contradict each other", () => {
-  it("leaves the first what it has, and tells the second", async () => {
+describe("conflicting objects", () => {
+  it("keeps the first object, and refuses the second one", async () => {
     const [tunnel] = tunnelPair(n1, n2, 5300) as [KubeObject & { spec: object }, KubeObject];
     const rival = { ...tunnel, metadata: { name: "rival" } };
     const [session] = sessionPair(n1, n2, 5300, 300) as [KubeObject, KubeObject];
@@ -71,20 +71,20 @@ describe("objects that contradict each other", () => {
     await cluster.remove(other, session, rival, tunnel);
   });
 
-  it("keeps a tunnel on its node", async () => {
+  it("does not move a tunnel to another node", async () => {
     const [tunnel] = tunnelPair(n1, n2, 5310) as [KubeObject & { spec: object }, KubeObject];
     await cluster.apply(tunnel);
     await cluster.condition(tunnel, "Programmed", "True");
     await cluster.apply({ ...tunnel, spec: { ...tunnel.spec, nodeName: n2.name } });
     const refused = await cluster.condition(tunnel, "Accepted", "False", "NodeImmutable");
-    expect(refused.message).toContain("stays on node n1");
+    expect(refused.message).toContain("the tunnel is on node n1");
     expect(
       (await cluster.ctl<{ name: string }[]>(n1.name, "tunnels")).map(({ name }) => name),
     ).toEqual(["ab-5310"]);
     await cluster.remove(tunnel);
   });
 
-  it("wants to know the node", async () => {
+  it("refuses a tunnel of an unknown node", async () => {
     const tunnel = {
       ...(tunnelPair(n1, n2, 5320)[0] as KubeObject & { spec: object }),
       metadata: { name: "elsewhere" },
@@ -95,7 +95,7 @@ describe("objects that contradict each other", () => {
     await cluster.remove(tunnel);
   });
 
-  it("lets in the namespaces that the tunnel's administrator has chosen", async () => {
+  it("accepts sessions only of allowed namespaces", async () => {
     const allowedNamespaces = { from: "Selector", selector: { matchLabels: { circuit: "yes" } } };
     const [tunnel] = tunnelPair(n1, n2, 5330, { allowedNamespaces }) as [KubeObject, KubeObject];
     const [session] = sessionPair(n1, n2, 5330, 330) as [KubeObject, KubeObject];
@@ -108,7 +108,7 @@ describe("objects that contradict each other", () => {
       metadata: { name: "default", labels: { circuit: "yes" } },
     });
     await cluster.condition(session, "Programmed", "True");
-    // Taken back, it is taken down.
+    // Without the label the session is removed from the node.
     await cluster.apply(namespace);
     await cluster.condition(session, "Programmed", "False", "NotAccepted");
     expect(await cluster.ctl<object[]>(n1.name, "sessions")).toEqual([]);
@@ -127,7 +127,7 @@ describe("cookies in a Secret", () => {
     stringData: { rx },
   });
 
-  it("waits for the Secret, says what is wrong in it, and follows it", async () => {
+  it("waits for the Secret, reports an invalid value, and follows changes", async () => {
     await cluster.apply(tunnel, session);
     const missing = await cluster.condition(session, "Programmed", "False", "NoSecret");
     expect(missing.message).toContain("Secret default/lan not found; create it");
@@ -138,7 +138,7 @@ describe("cookies in a Secret", () => {
     await cluster.apply(secret("a1b2c3d4"));
     await cluster.condition(session, "Programmed", "True");
     expect(await cookieBytes()).toBe("cookies=4/0");
-    // Rotated while in use; and then broken, which takes nothing away.
+    // A rotated cookie is applied. An invalid one does not affect the running session.
     await cluster.apply(secret("a1b2c3d4e5f60718"));
     await until("the new cookie is used", async () => (await cookieBytes()) === "cookies=8/0");
     await cluster.apply(secret("gone"));

@@ -1,4 +1,4 @@
-/** Pods on pseudowires, as users ask for them. */
+/** Pods on pseudowires, requested like users do. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KubeObject } from "../../operator/kube/object.ts";
 import {
@@ -38,7 +38,7 @@ afterAll(async () => {
 });
 
 describe("chained, by the annotation", () => {
-  it("joins two pods on two nodes, with cookies that nobody had to think of", async () => {
+  it("connects two pods on two nodes, with generated cookies", async () => {
     const [left, right] = sessionPair(n1, n2, PORT, 100) as [Reported, Reported];
     const cookies = (receive: string, transmit: string) => ({
       cookies: { receive: secretKeyRef(receive), transmit: secretKeyRef(transmit) },
@@ -67,11 +67,11 @@ describe("chained, by the annotation", () => {
       attachedTo: [{ pod: "default/a", interface: "lan" }],
     });
     await cluster.remove(...pods, ...sessions);
-    // Made for the session, it goes with it.
+    // The generated Secret is deleted with the session.
     await cluster.gone("Secret", "cookies", "default");
   });
 
-  it("gives a pod that asks for nothing nothing", async () => {
+  it("adds no interface to a pod without the annotation", async () => {
     const pod = sleeper("plain", n1.name);
     await cluster.apply(pod);
     await cluster.podRuns("plain");
@@ -80,7 +80,7 @@ describe("chained, by the annotation", () => {
     await cluster.remove(pod);
   });
 
-  it("tells a pod on the wrong node the right one", async () => {
+  it("names the session's node to a pod on another node", async () => {
     const sessions = sessionPair(n1, n2, PORT, 110);
     const pod = sleeper("astray", n1.name, "s110-b");
     await cluster.apply(...sessions, pod);
@@ -92,7 +92,7 @@ describe("chained, by the annotation", () => {
     await cluster.remove(pod, ...sessions);
   });
 
-  it("says that there is no such session", async () => {
+  it("reports an unknown session", async () => {
     const pod = sleeper("nowhere", n1.name, "nothing");
     await cluster.apply(pod);
     await until("the event says so", async () =>
@@ -103,7 +103,7 @@ describe("chained, by the annotation", () => {
     await cluster.remove(pod);
   });
 
-  it("gives a Deployment's next pod the pseudowire of the last", async () => {
+  it("attaches the next pod of a Deployment after the previous one is deleted", async () => {
     const sessions = sessionPair(n1, n2, PORT, 120);
     const labels = { app: "again" };
     const deployment = {
@@ -211,7 +211,7 @@ describe.skipIf(isForeign)("as a main plugin", () => {
       );
     const added = await call("ADD");
     expect(added).toMatchObject({ status: 0 });
-    // What Multus makes the network-status annotation of: the interface in the sandbox, its MAC, its IPs.
+    // Multus creates the network-status annotation from the interface in the sandbox, its MAC and its IPs.
     const result = JSON.parse(added.stdout);
     const inPod = result.interfaces.filter(({ sandbox }: { sandbox?: string }) => sandbox);
     expect(inPod).toEqual([
@@ -234,14 +234,14 @@ describe.skipIf(isForeign)("as a main plugin", () => {
   });
 });
 
-describe.skipIf(isForeign)("a peer outside of the cluster", () => {
+describe.skipIf(isForeign)("a peer outside the cluster", () => {
   const qemu = new Background();
-  /** The namespace that the cluster's helm runs in: beside the nodes, and no node. */
+  /** The network namespace of the cluster's helm. It reaches the nodes, and is not a node. */
   const outside = { name: "kc-cli", netns: "/run/netns/kc-cli", ipv4: "10.99.0.253" };
 
   afterAll(() => qemu.stopAll());
 
-  it("reaches a pod: QEMU's own L2TPv3", async () => {
+  it("reaches a pod by QEMU's L2TPv3", async () => {
     const tunnel = {
       apiVersion: "l2tp.dev/v1alpha1",
       kind: "L2tpTunnel",
@@ -258,7 +258,7 @@ describe.skipIf(isForeign)("a peer outside of the cluster", () => {
       apiVersion: "l2tp.dev/v1alpha1",
       kind: "L2tpSession",
       metadata: { name: "outside", namespace: "default" },
-      // QEMU's txsession is what we receive on.
+      // QEMU's txsession is our session ID.
       spec: { tunnelRef: { name: "outside" }, sessionId: 7, peerSessionId: 0xffffffff },
     };
     const pod = sleeper("q", n1.name, [{ name: "outside", ips: ["10.150.0.1/24"] }]);

@@ -1,4 +1,4 @@
-/** On a cluster that permits critical priority classes only where a quota has them, as GKE does. */
+/** A cluster that permits critical priority classes only in namespaces with a quota, like GKE. */
 import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
@@ -41,7 +41,7 @@ async function restartApiServer(flags?: string): Promise<void> {
 const namespaced = <T>(path: string, query: Record<string, string> = {}) =>
   cluster.client.get<{ items: T[] }>(`/api/v1/namespaces/${RELEASE}/${path}`, query);
 
-/** How often the quota has refused a pod of such a workload. */
+/** Returns how many pods of the workload the quota has refused. */
 async function refusals(kind: string): Promise<number> {
   const { items } = await namespaced<{
     readonly message: string;
@@ -65,7 +65,7 @@ describe.skipIf(isForeign)("a cluster that limits critical priority classes", ()
     await cluster.install("--set", "agent.secretsRefresh=2");
   });
 
-  it("refuses the pods of a release without a quota, and has those of one with it", async () => {
+  it("refuses pods of a release without a quota, and runs pods of a release with one", async () => {
     const selector = "app.kubernetes.io/component in (agent,controller)";
     const where = ["--namespace", RELEASE];
     await cluster.kubectl(...where, "delete", "pods", "--wait=false", "--selector", selector);

@@ -1,4 +1,4 @@
-/** Many objects at once on a real cluster: how long, how much memory, how many requests. */
+/** Time, memory and requests for many objects on a real cluster. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import pMap from "p-map";
 import { afterAll, expect, it } from "vitest";
@@ -27,7 +27,7 @@ function tunnel(index: number): object {
     apiVersion: "l2tp.dev/v1alpha1",
     kind: "L2tpTunnel",
     metadata: { name: `scale-${index}` },
-    // Nobody answers there: what is measured is how objects are handled.
+    // No peer answers: the test measures the handling of objects.
     spec: {
       nodeName: name,
       local: { port: 6000 },
@@ -57,7 +57,7 @@ async function scrape(address: string): Promise<Figures> {
   return figures;
 }
 
-/** Requests of all of ours so far, and the memory of the largest of each kind. */
+/** Returns the total requests of all our processes, and the largest memory of each kind. */
 async function measure() {
   const list = await cluster.client.get<{ items: Reported[] }>("/api/v1/namespaces/l2tp-cni/pods", {
     labelSelector: "app.kubernetes.io/component=controller",
@@ -79,7 +79,7 @@ async function measure() {
   };
 }
 
-/** Ours alone: what another file has left is its own failure. */
+/** Only this file's objects: leftovers of another file are that file's failure. */
 async function found(collection: string): Promise<Reported[]> {
   const path = `/apis/l2tp.dev/v1alpha1/${collection}`;
   const { items } = await cluster.client.get<{ items: Reported[] }>(path);
@@ -93,7 +93,7 @@ async function countProgrammed(collection: string): Promise<number> {
   return programmed.length;
 }
 
-/** Applies so many, waits until all are programmed, and takes them away again. */
+/** Applies the objects, waits until all are programmed, and deletes them. */
 async function round(tunnels: number, sessions: number) {
   const before = await measure();
   const started = performance.now();
@@ -118,7 +118,7 @@ async function round(tunnels: number, sessions: number) {
     { concurrency: WRITES_AT_ONCE },
   );
   await until(
-    "all have gone",
+    "all are deleted",
     async () => {
       const left = await Promise.all(["l2tptunnels", "l2tpsessions"].map(found));
       return left.flat().length === 0;
@@ -140,7 +140,7 @@ async function round(tunnels: number, sessions: number) {
   };
 }
 
-// Elsewhere the metrics of pods cannot be reached from here.
+// In a foreign cluster, the test cannot reach the metrics of pods.
 it.skipIf(isForeign)(
   "programs many tunnels and sessions, with few requests for each",
   async () => {
@@ -152,7 +152,7 @@ it.skipIf(isForeign)(
     writeFileSync(`${ROOT}out/scale.json`, `${JSON.stringify(table, null, 2)}\n`);
     console.log(JSON.stringify(table, null, 2));
     for (const { requestsPerObject } of [small, large]) expect(requestsPerObject).toBeLessThan(6);
-    // Ten times the objects take ten times as long, and not a hundred times.
+    // The time grows linearly with the number of objects, not quadratically.
     expect(growth).toBeLessThan(2);
     for (const { name } of nodes) {
       await until(`${name} is clean`, async () => {

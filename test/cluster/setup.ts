@@ -1,6 +1,6 @@
 /**
- * Once for all files of the suite: a cluster, our image in it, and the chart installed. A cluster that
- * KUBECONFIG names must be able to pull the image that L2TP_CNI_IMAGE names.
+ * Prepares the suite once: starts a cluster, loads the image and installs the chart. The cluster in KUBECONFIG, if
+ * set, must be able to pull the image in L2TP_CNI_IMAGE.
  */
 import { Cluster, isForeign, kubeCluster, RELEASE, ROOT } from "../harness/cluster.ts";
 
@@ -21,7 +21,7 @@ export async function teardown(): Promise<void> {
     await cluster.helm("uninstall", RELEASE, "--namespace", RELEASE);
     cluster.close();
   } else if (process.env.KEEP_CLUSTER === undefined) {
-    // Kept, it says why a run has failed.
+    // A kept cluster shows why a run has failed.
     await kubeCluster("down");
   }
 }

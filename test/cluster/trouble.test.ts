@@ -1,4 +1,4 @@
-/** Whatever may happen to a cluster: what runs goes on, and all comes right again. */
+/** Failures of a cluster: running sessions continue, and everything recovers. */
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { Random } from "../../l2tp/testing/random.ts";
 import type { KubeObject } from "../../operator/kube/object.ts";
@@ -19,7 +19,7 @@ import { until } from "../harness/wait.ts";
 
 const ADMIN = "/var/lib/kube-cluster/admin.kubeconfig";
 const PORT = 5500;
-/** How often something is killed under the flood of pings. */
+/** Number of processes that are killed during the flood of pings. */
 const ROUNDS = Number(process.env.CHAOS_ROUNDS ?? 60);
 const cluster = await Cluster.open();
 const [n1, n2] = cluster.nodes as [ClusterNode, ClusterNode];
@@ -49,7 +49,7 @@ async function allProgrammed(): Promise<void> {
   for (const object of objects) await cluster.condition(object, "Programmed", "True");
 }
 
-/** The nodes say it, not the status that they wrote before. */
+/** Asks the nodes, because a status may be outdated. */
 async function allRunning(): Promise<void> {
   for (const { name } of cluster.nodes) {
     await until(
@@ -60,16 +60,16 @@ async function allRunning(): Promise<void> {
   }
 }
 
-describe.skipIf(isForeign)("an API server that is away", () => {
-  it("takes no frame, no pod, and no new agent", async () => {
+describe.skipIf(isForeign)("an API server that is down", () => {
+  it("costs no frame and no pod, and agents can restart", async () => {
     const ping = flood();
     await kubeCluster("kill-apiserver");
     try {
-      // Both start anew, with nobody to ask.
+      // Both agents restart without an API server.
       for (const { name } of cluster.nodes) await kill(name, "l2tp-agent");
       for (const { name } of cluster.nodes) {
         await until(
-          `the agent of ${name} goes on with what it knows`,
+          `the agent of ${name} continues with its cache`,
           async () => {
             const command = "curl -sf --noproxy '*' http://127.0.0.1:9402/readyz";
             return (await cluster.onNode(name, "sh", "-c", command)).includes("ok");
@@ -77,11 +77,11 @@ describe.skipIf(isForeign)("an API server that is away", () => {
           60_000,
         );
       }
-      // And still answers CNI.
+      // The agent still answers CNI.
       const call = await cluster.tryOnNode(
         "n1",
         [
-          ...["env", "CNI_COMMAND=CHECK", "CNI_CONTAINERID=nobody", `CNI_NETNS=${netns}`],
+          ...["env", "CNI_COMMAND=CHECK", "CNI_CONTAINERID=none", `CNI_NETNS=${netns}`],
           ...["CNI_IFNAME=net1", "CNI_PATH=/opt/cni/bin", "/opt/cni/bin/l2tp"],
         ],
         JSON.stringify({ cniVersion: "1.0.0", name: "x", type: "l2tp", prevResult: {} }),
@@ -92,7 +92,7 @@ describe.skipIf(isForeign)("an API server that is away", () => {
     }
     const { sent, received, gaps } = await ping.stop();
     expect(sent).toBeGreaterThan(100);
-    // The last one may have been on its way.
+    // The last frame may have been in flight.
     expect(gaps).toEqual([]);
     expect(sent - received).toBeLessThan(2);
     await allProgrammed();
@@ -104,7 +104,7 @@ describe.skipIf(isForeign)("two controllers that both lead", () => {
   const background = new Background();
   afterAll(() => background.stopAll());
 
-  it("give an object one id", async () => {
+  it("allocate one ID for an object", async () => {
     await cluster.apply({
       apiVersion: "coordination.k8s.io/v1",
       kind: "Lease",
@@ -153,7 +153,7 @@ describe.skipIf(isForeign)("controllers whose clocks jump", () => {
     await cluster.delete("Lease", "jumping", "default");
   });
 
-  it("go on leading and waiting", async () => {
+  it("keep their roles of leader and candidate", async () => {
     await cluster.apply({ apiVersion: "coordination.k8s.io/v1", ...lease });
     const program = ["bin/l2tp-controller", "--kubeconfig", ADMIN, "--namespace", "default"];
     const logs = { first: "", second: "" };
@@ -197,8 +197,8 @@ describe.skipIf(isForeign)("controllers whose clocks jump", () => {
   });
 });
 
-describe.skipIf(isForeign)("a cluster in which anything is killed", () => {
-  it("loses no frame but those that a dead datapath could not carry", async () => {
+describe.skipIf(isForeign)("a cluster whose processes are killed", () => {
+  it("loses only frames that a dead datapath process could not forward", async () => {
     const dice = new Random(Number(process.env.CHAOS_SEED ?? 1));
     const node = () => dice.pick(["n1", "n2"]);
     const done: string[] = [];
@@ -224,14 +224,14 @@ describe.skipIf(isForeign)("a cluster in which anything is killed", () => {
     for (let round = 0; round < ROUNDS; round++) {
       const name = dice.pick(Object.keys(blows));
       done.push(`${name} at ${Date.now()}`);
-      // What has been killed may not be back yet: then there is nothing to kill.
+      // A killed process may not have restarted yet: then there is nothing to kill.
       await blows[name]?.().catch(() => {});
     }
     await allRunning();
     const unharmed = await quiet.stop();
     expect({ done, gaps: unharmed.gaps }).toEqual({ done, gaps: [] });
 
-    // The datapath itself: its frames are lost until it is back, and the agent has told it all.
+    // A dead datapath process loses frames until it has restarted and the agent has programmed it.
     const hurt = flood();
     for (const { name } of cluster.nodes) await kill(name, "l2tp-datapath");
     await allRunning();
@@ -246,7 +246,7 @@ describe.skipIf(isForeign)("a cluster in which anything is killed", () => {
     await allProgrammed();
   });
 
-  it("follows objects and pods that come and go in any order", async () => {
+  it("handles objects and pods that are created and deleted in any order", async () => {
     const dice = new Random(2);
     const all = [...pods, ...objects] as KubeObject[];
     for (let round = 0; round < 3; round++) {
@@ -267,8 +267,8 @@ describe.skipIf(isForeign)("a cluster in which anything is killed", () => {
   });
 });
 
-describe.skipIf(isForeign)("a node that dies for good", () => {
-  it("holds nothing for ever, and finds everything in order when it comes back after all", async () => {
+describe.skipIf(isForeign)("a node that dies", () => {
+  it("does not block deletions, and cleans up when it returns", async () => {
     const onN2 = objects.filter(({ metadata }) => metadata.name.match(/(-b|^ba-\d+)$/));
     await kubeCluster("kill-node", "n2");
     for (const object of onN2) {
@@ -280,7 +280,7 @@ describe.skipIf(isForeign)("a node that dies for good", () => {
       const events = await Promise.all(
         onN2.map(({ metadata }) => cluster.eventsOf(metadata.name, "default")),
       );
-      return events.flat().join("\n").includes("its node is not in the cluster any more");
+      return events.flat().join("\n").includes("the node is no longer in the cluster");
     });
     await kubeCluster("restart-node", "n2");
     await until("n2 has joined again", () => cluster.kubectl("get", "node", "n2"), 60_000);
@@ -313,7 +313,7 @@ describe.skipIf(isForeign)("the end", () => {
       "/apis/l2tp.dev/v1alpha1/l2tpsessions",
     );
     expect(left.items).toEqual([]);
-    // Addresses of the pods' first interfaces, which are none of ours, but whose DEL ran through us.
+    // Other plugins allocated the addresses of the pods' first interfaces, but our plugin is in the DEL of their list.
     for (const { name } of cluster.nodes) {
       await until(
         `the leases of ${name} are those of its pods`,

@@ -1,4 +1,4 @@
-/** The controller's decisions as an API server keeps them: what is decided once is read back, and stays. */
+/** The controller's decisions on an API server: decisions are read back from the status, and stay. */
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import {
   conditionOf,
@@ -10,9 +10,9 @@ import {
 import { type Decision, decideNode } from "../../operator/controller/decide.ts";
 import { Ids } from "../../operator/controller/ids.ts";
 import { type Writer, writeDecision } from "../../operator/controller/write.ts";
-import { Applied } from "../../operator/kube/applied.ts";
 import { EventRecorder } from "../../operator/kube/events.ts";
 import { collectionPath, objectPath } from "../../operator/kube/object.ts";
+import { PendingApplies } from "../../operator/kube/pending-applies.ts";
 import { CrdServer } from "../harness/crd-server.ts";
 
 interface List<T> {
@@ -48,7 +48,7 @@ async function apply(kind: "L2tpTunnel" | "L2tpSession", spec: object, namespace
 const session = (namespace: string, spec: object = {}) =>
   apply("L2tpSession", { tunnelRef: { name: tunnel }, ...spec }, namespace);
 
-/** One pass of a controller that remembers nothing of those before. */
+/** One reconcile of a controller that has just started. */
 async function pass(): Promise<void> {
   const { client } = server;
   const [tunnels, sessions] = await Promise.all([
@@ -68,9 +68,9 @@ async function pass(): Promise<void> {
     defaultNamespaces: "All",
     allocate: ({ metadata: { uid = "" } }, taken) => ids.allocate(uid, taken),
   });
-  // There are no Events here.
+  // The test's API server has no Events.
   const events = new EventRecorder(client, "test", "n1", () => {});
-  const writer: Writer = { client, applied: new Applied(), events, now: () => new Date() };
+  const writer: Writer = { client, pending: new PendingApplies(), events, now: () => new Date() };
   for (const decision of decisions) await write(writer, decision);
 }
 
@@ -86,7 +86,7 @@ async function statusOf(namespace: string) {
   return { reason: conditionOf(object, "Accepted")?.reason, remoteEndId, claims, sessionId };
 }
 
-it("keeps the circuit of the first, which is decided once", async () => {
+it("keeps the circuit of the first session", async () => {
   await session("shop", { remoteEndId: "42" });
   await pass();
   await session("bakery", { remoteEndId: "42" });
@@ -101,7 +101,7 @@ it("keeps the circuit of the first, which is decided once", async () => {
   await session("shop", { remoteEndId: "42", mtu: 1400 });
   await pass();
   expect(await statusOf("shop")).toEqual(first);
-  // The holder asks for another: the circuit is free.
+  // The holder requests another circuit, so the first one is free.
   await session("shop", { remoteEndId: "43" });
   await pass();
   await pass();
@@ -109,7 +109,7 @@ it("keeps the circuit of the first, which is decided once", async () => {
   expect(await statusOf("bakery")).toMatchObject({ reason: "Valid", remoteEndId: "42" });
 });
 
-it("gives two sessions of one name circuits of their own, which stay", async () => {
+it("allocates different, stable circuits to two sessions with the same name", async () => {
   await session("shop");
   await session("bakery");
   await pass();
@@ -118,7 +118,7 @@ it("gives two sessions of one name circuits of their own, which stay", async () 
   expect((await statusOf("bakery")).remoteEndId).toBe(`bakery/${name}`);
 });
 
-it("keeps the name alone of a session that was accepted before, also over a refusal", async () => {
+it("keeps the short Remote End ID of a session accepted by an earlier release, also after a refusal", async () => {
   await session("shop");
   const name = `lan-${tunnel}`;
   const path = `${objectPath(SESSIONS, name, "shop")}/status`;
@@ -140,7 +140,7 @@ it("keeps the name alone of a session that was accepted before, also over a refu
   await pass();
   const after = await statusOf("shop");
   expect(after).toMatchObject({ reason: "Valid", remoteEndId: name, sessionId: 70_000 + count });
-  // While it is refused another may get what it had; its name is left.
+  // While the session is refused, another one may get its circuit; the session keeps its Remote End ID.
   closed = new Set(["shop"]);
   await pass();
   expect(await statusOf("shop")).toEqual({ ...after, reason: "NamespaceNotAllowed" });
@@ -156,7 +156,7 @@ it("keeps the name alone of a session that was accepted before, also over a refu
   expect(await statusOf("shop")).toMatchObject({ reason: "Conflict", claims: [] });
 });
 
-it("writes no allowedNamespaces into a tunnel that leaves it open", async () => {
+it("adds no default for allowedNamespaces", async () => {
   const { spec } = await server.client.get<L2tpTunnel>(objectPath(TUNNELS, tunnel));
   expect(spec.allowedNamespaces).toBeUndefined();
 });

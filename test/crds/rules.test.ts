@@ -1,9 +1,9 @@
-/** Random objects, to which an API server and our own validation must say the same: the CEL is translated right. */
+/** An API server's CEL and our validation find the same faults in random objects. */
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Sample } from "../../operator/api/testdata.ts";
 import { CrdServer } from "../harness/crd-server.ts";
-import { complaintsOf, ownComplaintsOf, verdict } from "./complaints.ts";
+import { faultsOf, ownFaultsOf, rejectionOf } from "./faults.ts";
 
 let server: CrdServer;
 
@@ -13,11 +13,11 @@ beforeAll(async () => {
 
 afterAll(() => server.stop());
 
-/** Each field may be left out. */
+/** Each field is optional. */
 const some = <T>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
   fc.record(fields, { requiredKeys: [] });
 
-// Each in its canonical form: an API server compares addresses as they are spelled.
+// Canonical forms, because CEL compares addresses as text.
 const address = fc.oneof(
   { weight: 8, arbitrary: fc.constantFrom("192.0.2.1", "192.0.2.2", "198.51.100.7") },
   { weight: 3, arbitrary: fc.constantFrom("2001:db8::1", "2001:db8::2") },
@@ -78,16 +78,19 @@ const sessionSpec = fc.record(
 it.each([
   ["L2tpTunnel", tunnelSpec, 600],
   ["L2tpSession", sessionSpec, 200],
-] as const)("an API server says the same against any %s as we do", async (kind, spec, numRuns) => {
-  const said = new Set<string>();
-  const property = fc.asyncProperty(spec as fc.Arbitrary<object>, async (value) => {
-    const sample: Sample = { name: "random", kind, spec: { ...value }, fault: null };
-    const message = await verdict(server, sample);
-    const own = ownComplaintsOf(sample);
-    for (const complaint of own) said.add(complaint);
-    expect(complaintsOf(message)).toEqual(own);
-  });
-  await fc.assert(property, { numRuns });
-  // The specs are random enough to break about every rule.
-  expect(said.size).toBeGreaterThan(kind === "L2tpTunnel" ? 25 : 5);
-});
+] as const)(
+  "an API server finds the same faults in any %s as our validation",
+  async (kind, spec, numRuns) => {
+    const said = new Set<string>();
+    const property = fc.asyncProperty(spec as fc.Arbitrary<object>, async (value) => {
+      const sample: Sample = { name: "random", kind, spec: { ...value }, fault: null };
+      const message = await rejectionOf(server, sample);
+      const own = ownFaultsOf(sample);
+      for (const fault of own) said.add(fault);
+      expect(faultsOf(message)).toEqual(own);
+    });
+    await fc.assert(property, { numRuns });
+    // The random specs violate about every rule.
+    expect(said.size).toBeGreaterThan(kind === "L2tpTunnel" ? 25 : 5);
+  },
+);

@@ -3,7 +3,7 @@ import { manifestOf, SAMPLES, type Sample } from "../../operator/api/testdata.ts
 import { SESSIONS, TUNNELS } from "../../operator/api/types.ts";
 import { collectionPath, objectPath } from "../../operator/kube/object.ts";
 import { CrdServer } from "../harness/crd-server.ts";
-import { complaintsOf, ownComplaintsOf, verdict } from "./complaints.ts";
+import { faultsOf, ownFaultsOf, rejectionOf } from "./faults.ts";
 
 let server: CrdServer;
 
@@ -15,28 +15,28 @@ afterAll(() => server.stop());
 
 describe("a current API server", () => {
   it.each(SAMPLES.filter(({ fault }) => fault === null || fault === "ours"))(
-    "takes $name",
+    "accepts $name",
     async (sample) => {
-      expect(await verdict(server, sample)).toBeNull();
+      expect(await rejectionOf(server, sample)).toBeNull();
     },
   );
 
   it.each(SAMPLES.filter(({ fault }) => fault !== null && fault !== "ours"))(
     "rejects $name",
     async (sample) => {
-      expect(await verdict(server, sample)).toMatch(/invalid|unknown field/);
+      expect(await rejectionOf(server, sample)).toMatch(/invalid|unknown field/);
     },
   );
 
   it.each(SAMPLES.filter(({ fault }) => fault === "cel"))(
-    "says the same against $name as we do",
+    "finds the same faults in $name as our validation",
     async (sample) => {
-      const message = await verdict(server, sample);
-      expect(complaintsOf(message)).toEqual(ownComplaintsOf(sample));
+      const message = await rejectionOf(server, sample);
+      expect(faultsOf(message)).toEqual(ownFaultsOf(sample));
     },
   );
 
-  it("keeps a tunnel on its node, and says what to do", async () => {
+  it("does not move a tunnel to another node, and says what to do", async () => {
     const [sample] = SAMPLES;
     const body = manifestOf(sample as Sample, "stays") as { spec: object };
     await server.client.request({ method: "POST", path: collectionPath(TUNNELS), body });

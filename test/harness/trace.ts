@@ -42,7 +42,7 @@ export class TestTrace {
 
   /** Waits until the printed counts of all seconds add up to the expected number. */
   async counts(counter: string, expected: number): Promise<void> {
-    const pattern = new RegExp(`has counted .*\\b${counter} (\\d+)`, "g");
+    const pattern = new RegExp(`datapath counters .*\\b${counter} (\\d+)`, "g");
     const counted = () =>
       Array.from(this.output.matchAll(pattern), ([, number]) => Number(number)).reduce(
         (sum, number) => sum + number,

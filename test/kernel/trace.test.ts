@@ -149,5 +149,5 @@ it("shows control messages of a managed kernel tunnel, and ends with the tunnel"
   expect(traced.output).not.toMatch(/MISMATCH|(Cookie|Nonce)[^\n]* [0-9a-f]{8}/);
   a.remove("all.yaml");
   expect(await traced.ended()).toBe(0);
-  await traced.prints(/The trace has ended: no L2tpTunnel branch on node /);
+  await traced.prints(/Trace ended: no L2tpTunnel branch on node /);
 });

@@ -356,7 +356,7 @@ it("directories in place of the lock and the sockets prevent neither process fro
   mkdirSync(join(full, "x"), { recursive: true });
   const { status, stderr } = await tryRun(agent.command());
   expect(status).toBe(2);
-  expect(stderr).toMatch(/agent\.sock: a directory that is not empty/);
+  expect(stderr).toMatch(/agent\.sock: is a directory that is not empty/);
 });
 
 describe("an agent that answers with an error", () => {
@@ -426,10 +426,10 @@ describe("the socket of a network configuration", () => {
     [
       "that all users can write to",
       () => folder("open", 0o777),
-      /others than root can write.*0777/,
+      /users other than root can write.*0777/,
     ],
-    ["that is sticky", () => folder("sticky", 0o1777), /others than root can write.*1777/],
-    ["that a group can write to", () => folder("group", 0o770), /others than root can write/],
+    ["that is sticky", () => folder("sticky", 0o1777), /users other than root can write.*1777/],
+    ["that a group can write to", () => folder("group", 0o770), /users other than root can write/],
     ["of another user", () => folder("user", 0o700, 1000), /belongs to user 1000/],
     [
       "in a folder of another user",

@@ -129,7 +129,7 @@ describe("control messages", () => {
     await attach(1);
     await traced.prints(/SLI/);
     a.remove("all.yaml");
-    await traced.prints(/CDN|The trace has ended/);
+    await traced.prints(/CDN|Trace ended/);
     expect(traced.output).not.toMatch(/SCC|HELLO|ACK/);
     expect(traced.output).not.toMatch(DIGITS);
   });
@@ -273,8 +273,8 @@ describe("a trace", () => {
     expect(await session.ended()).toBe(0);
     expect(await tunnel.ended()).toBe(0);
     // The pod may have sent frames before.
-    expect(tunnel.output).toMatch(/The trace has ended: no L2tpTunnel branch on node .*\.\n$/);
-    expect(session.output).toMatch(/The trace has ended: no L2tpSession shop\/lan on node .*\.\n$/);
+    expect(tunnel.output).toMatch(/Trace ended: no L2tpTunnel branch on node .*\.\n$/);
+    expect(session.output).toMatch(/Trace ended: no L2tpSession shop\/lan on node .*\.\n$/);
     await a.logs(/trace ended[\s\S]*trace ended/);
     await until("the packet sockets are closed", () => packetSockets() === 0);
   });
@@ -285,8 +285,8 @@ describe("a trace", () => {
       [["other"], 1, /^l2tpctl: no L2tpTunnel other on node .*; l2tpctl tunnels shows /],
       [["shop/other"], 1, /^l2tpctl: no L2tpSession shop\/other on node .*; l2tpctl sessions /],
       [[], 2, /missing required argument/],
-      [["Branch"], 2, /TUNNEL, or NAMESPACE\/SESSION/],
-      [["a/b/c"], 2, /TUNNEL, or NAMESPACE\/SESSION/],
+      [["Branch"], 2, /Use TUNNEL or NAMESPACE\/SESSION/],
+      [["a/b/c"], 2, /Use TUNNEL or NAMESPACE\/SESSION/],
       [["branch", "--frames"], 2, /unknown option/],
       [["branch", "shop/lan"], 2, /too many arguments/],
     ] as const) {

@@ -10,7 +10,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{/* What a component's pods are selected by. Called with (list . "agent"). */}}
+{{/* Selector labels of a component's pods. Called with (list . "agent"). */}}
 {{- define "l2tp-cni.selector" -}}
 {{- $top := index . 0 -}}
 app.kubernetes.io/name: {{ $top.Chart.Name }}

@@ -9,11 +9,11 @@ import {
   type L2tpObject,
   pathOf,
 } from "../../api/types.ts";
-import { Applied } from "../../kube/applied.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
 import type { EventRecorder } from "../../kube/events.ts";
 import { LogLimiter } from "../../kube/log-limiter.ts";
+import { PendingApplies } from "../../kube/pending-applies.ts";
 import { WorkQueue } from "../../kube/work-queue.ts";
 import type { UndatedCondition } from "../../resolve/status.ts";
 import type { Kind, StatusInput, StatusSink } from "../source.ts";
@@ -57,7 +57,7 @@ export class ClusterStatus implements StatusSink {
   /** The desired status, by "kind key". */
   #wanted = new Map<string, Wanted>();
   readonly #logLimiter = new LogLimiter();
-  readonly #applied = new Applied();
+  readonly #applied = new PendingApplies();
   /** Conditions of RECOVERIES whose loss an Event has reported: "uid type". */
   readonly #down = new Set<string>();
 
@@ -135,7 +135,7 @@ export class ClusterStatus implements StatusSink {
     if (wanted === undefined) return true;
     const object = this.#options.find(wanted.kind, wanted.key);
     if (object === undefined) return true;
-    if (this.#applied.isUnderWay("status", object.metadata, wanted.status)) return true;
+    if (this.#applied.isPending("status", object.metadata, wanted.status)) return true;
     const said = (object.status ?? {}) as Readonly<Record<string, unknown>>;
     const fields = Object.entries(wanted.status).filter(([name]) => name !== "conditions");
     if (!fields.every(([name, value]) => sameData(value, said[name] ?? null))) return false;

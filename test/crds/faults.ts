@@ -1,4 +1,4 @@
-/** Complaints of an API server about an object, beside those of our own validation. */
+/** Compares the faults that an API server finds in an object with those of our validation. */
 import type { FieldProblem } from "../../model/problem.ts";
 import { fieldAtFault, RULES, validationOf } from "../../operator/api/rules.ts";
 import { manifestOf, problemsOf, type Sample } from "../../operator/api/testdata.ts";
@@ -7,8 +7,8 @@ import { KubeError } from "../../operator/kube/errors.ts";
 import { collectionPath } from "../../operator/kube/object.ts";
 import type { CrdServer } from "../harness/crd-server.ts";
 
-/** The API server's message; null: it takes the object. Nothing is created. */
-export async function verdict(server: CrdServer, sample: Sample): Promise<string | null> {
+/** Returns the API server's error message; null: it accepts the object. Dry run: nothing is created. */
+export async function rejectionOf(server: CrdServer, sample: Sample): Promise<string | null> {
   const isTunnel = sample.kind === "L2tpTunnel";
   const path = isTunnel ? collectionPath(TUNNELS) : collectionPath(SESSIONS, "default");
   const query = { dryRun: "All", fieldValidation: "Strict" };
@@ -22,11 +22,11 @@ export async function verdict(server: CrdServer, sample: Sample): Promise<string
   }
 }
 
-/** "spec.local: interface: …" for each rule that the API server found broken. */
-export function complaintsOf(message: string | null): Set<string> {
+/** Returns "spec.local: interface: …" for each violated rule in the API server's message. */
+export function faultsOf(message: string | null): Set<string> {
   const [, list = ""] = /is invalid: \[?(.*?)\]?$/s.exec(message ?? "") ?? [];
   const found = list.split(/, (?=spec[.:])/).map((text) => {
-    // The value is shown where it is not an object.
+    // The API server shows a value that is not an object.
     const [, at = ""] = /^(\S+): Invalid value: /.exec(text) ?? [];
     const known = messages.find((words) => text.endsWith(`: ${words}`));
     return known === undefined ? text : `${at}: ${known}`;
@@ -38,12 +38,12 @@ const messages = Object.values(RULES)
   .flatMap((rules) => Object.values(rules).map((rule) => validationOf(rule).message))
   .sort((a, b) => b.length - a.length);
 
-/** The same from our own validation. */
-export function ownComplaintsOf(sample: Sample): Set<string> {
-  return new Set(problemsOf(sample).map((problem) => asComplaint(sample, problem)));
+/** Returns the same from our validation. */
+export function ownFaultsOf(sample: Sample): Set<string> {
+  return new Set(problemsOf(sample).map((problem) => asFault(sample, problem)));
 }
 
-function asComplaint({ kind }: Sample, { path, reason, remedy }: FieldProblem): string {
+function asFault({ kind }: Sample, { path, reason, remedy }: FieldProblem): string {
   const field = path.replaceAll(/\[\d+\]/g, "[]");
   const rule = Object.values(RULES[kind] ?? {}).find(
     (one) =>
@@ -51,7 +51,7 @@ function asComplaint({ kind }: Sample, { path, reason, remedy }: FieldProblem): 
       one.remedy === remedy &&
       one.at.some((at) => fieldAtFault(one, at) === field),
   );
-  if (rule === undefined) throw new Error(`${path}: ${reason}: of no rule`);
+  if (rule === undefined) throw new Error(`${path}: ${reason}: no rule has this reason`);
   const isWhole = rule.each === undefined && rule.field === undefined;
   return `${isWhole ? path : rule.at[0]}: ${validationOf(rule).message}`;
 }

@@ -1,33 +1,34 @@
 /**
- * What was applied to objects and has not been seen to arrive: until the watch shows it, the object in
- * memory looks as if it still had to be applied.
+ * Remembers applies that the watch has not shown yet. Until then the object in memory looks as if the apply
+ * were still missing.
  */
 import type { KubeMeta } from "./object.ts";
 
-/** What has not been seen to arrive by then is applied again. */
+/** An apply that the watch has not shown after this time is repeated. */
 const KEPT_MS = 600_000;
 
 interface Last {
   readonly version: string;
   readonly body: string;
-  /** By performance.now(). */
+  /** performance.now() of the apply. */
   readonly at: number;
 }
 
-export class Applied {
+/** The last apply to each part of each object. */
+export class PendingApplies {
   readonly #last = new Map<string, Last>();
 
   get size(): number {
     return this.#last.size;
   }
 
-  /** Whether just this was applied to the object since it was last seen to change. */
-  isUnderWay(part: string, meta: KubeMeta, body: object): boolean {
+  /** True if `body` was the last apply to the part, and the watch has shown no change since. */
+  isPending(part: string, meta: KubeMeta, body: object): boolean {
     const last = this.#last.get(keyOf(part, meta));
     return last?.version === meta.resourceVersion && last?.body === JSON.stringify(body);
   }
 
-  /** @param meta as it was seen when it was applied */
+  /** Remembers an apply. @param meta the object's metadata before the apply */
   note(part: string, meta: KubeMeta, body: object): void {
     const version = meta.resourceVersion ?? "";
     const key = keyOf(part, meta);
@@ -37,10 +38,10 @@ export class Applied {
     this.#last.set(key, { version, body: JSON.stringify(body), at });
   }
 
-  /** An object that has gone while something was applied to it is forgotten before that is noted. */
+  /** Forgets old entries: an object that was deleted during an apply is never forgotten by its caller. */
   #forgetOld(now: number): void {
     for (const [key, { at }] of this.#last) {
-      // The oldest come first.
+      // The oldest entries come first.
       if (now - at < KEPT_MS) return;
       this.#last.delete(key);
     }

@@ -3,6 +3,7 @@
 export const SEQUENCE_MASK = 0xff_ffff;
 const HALF = 0x80_0000;
 
+/** Returns the following sequence number, modulo 2²⁴ (RFC 3931, 4.6). */
 export function nextSequence(sequence: number): number {
   return (sequence + 1) & SEQUENCE_MASK;
 }

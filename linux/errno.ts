@@ -14,6 +14,7 @@ NAMES.set(Errno.EAGAIN, "EAGAIN");
 
 export type ErrnoName = keyof typeof Errno;
 
+/** True for names of the table, such as "ENOENT". */
 export function isErrnoName(text: string): text is ErrnoName {
   return Object.hasOwn(Errno, text);
 }

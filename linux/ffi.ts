@@ -17,7 +17,7 @@ interface LibC {
   close(fd: number): number;
   /** Not declared variadic: both supported ABIs pass the third argument the same way. */
   ioctl(fd: number, request: number, argument: Buf): number;
-  /** For requests whose argument is a number. */
+  /** ioctl(2) with a request whose argument is a number. */
   ioctlNumber(fd: number, request: number, argument: number): number;
   setns(fd: number, kind: number): number;
   socket(domain: number, type: number, protocol: number): number;

@@ -31,7 +31,7 @@ const V4_CODES: Readonly<Record<number, Unreachable>> = {
   10: "prohibited",
   13: "prohibited",
 };
-/** By code (RFC 4443, section 3.1). */
+/** Keyed by code (RFC 4443, section 3.1). */
 const V6_CODES: Readonly<Record<number, Unreachable>> = {
   0: "network",
   1: "prohibited",

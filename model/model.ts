@@ -102,6 +102,7 @@ export interface SessionCounters extends PseudowireCounters {
   rxSublayerSuspect: number;
 }
 
+/** Returns counters of a new session: all 0. */
 export function createSessionCounters(): SessionCounters {
   return {
     txPackets: 0,
@@ -139,6 +140,7 @@ export interface EndpointCounters {
   rxErrors: number;
 }
 
+/** Returns counters of a new endpoint: all 0. */
 export function createEndpointCounters(): EndpointCounters {
   return {
     rxPackets: 0,

@@ -153,6 +153,7 @@ export type LinkAction =
 
 export type Action = DatapathAction | LinkAction;
 
+/** True for actions that a datapath carries out; the others change links. */
 export function isDatapathAction(action: Action): action is DatapathAction {
   return "datapath" in action;
 }

@@ -31,7 +31,7 @@ export function findPath(
   local?: string,
   device?: number,
 ): TunnelPath {
-  // For a foreign address the kernel reports EINVAL over IPv4, and over IPv6 a route without a return path.
+  // The kernel answers a foreign address with EINVAL over IPv4, and over IPv6 with a route without a return path.
   if (local !== undefined && !network.isLocal(local, device)) {
     throw new SystemError(Errno.EADDRNOTAVAIL, "find the local address", local);
   }

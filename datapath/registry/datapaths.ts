@@ -1,4 +1,4 @@
-/** The list of all datapaths. To add a datapath, add a folder beside theirs and an entry here. */
+/** The list of all datapaths. To add a datapath, add a folder beside the others and an entry here. */
 import type { DatapathTraits, DeviceKind } from "../../model/datapath.ts";
 import type { Datapath } from "../datapath.ts";
 import type { KernelL2tp } from "../kernel/shared.ts";

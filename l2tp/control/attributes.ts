@@ -111,6 +111,7 @@ export const ATTRIBUTE_KEYS = Object.keys(ATTRIBUTES) as readonly AttributeKey[]
 
 const BY_TYPE = new Map(ATTRIBUTE_KEYS.map((key) => [ATTRIBUTES[key].type, key]));
 
+/** Returns the key of an attribute type; undefined: the type is unknown. */
 export function attributeOf(type: number): AttributeKey | undefined {
   return BY_TYPE.get(type);
 }
@@ -136,6 +137,7 @@ const OPTIONAL_IN: Partial<Record<AttributeKey, readonly MessageType[]>> = {
   pseudowireType: ["ICRP", "OCRP"],
 };
 
+/** True if we clear the M bit of the attribute in messages of this type. */
 export function isOptionalIn(type: MessageType, key: AttributeKey): boolean {
   return OPTIONAL_IN[key]?.includes(type) === true;
 }

@@ -6,6 +6,7 @@ import { concat, NO_OCTETS, type Octets, sameOctets } from "./octets.ts";
 export const DIGEST_TYPES: Readonly<Record<DigestHash, number>> = { md5: 0, sha1: 1 };
 export const DIGEST_BYTES: Readonly<Record<DigestHash, number>> = { md5: 16, sha1: 20 };
 
+/** Returns the hash of a Message Digest AVP's type octet (RFC 3931, 5.4.1); undefined: the type is unknown. */
 export function digestHashOf(type: number): DigestHash | undefined {
   return type === DIGEST_TYPES.md5 ? "md5" : type === DIGEST_TYPES.sha1 ? "sha1" : undefined;
 }

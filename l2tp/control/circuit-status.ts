@@ -24,6 +24,7 @@ export function isCarrying({ active, standby }: CircuitStatus): boolean {
   return active && !standby;
 }
 
+/** Returns the value of the Circuit Status AVP (RFC 3931, 5.4.5; RFC 5641). */
 export function encodeCircuitStatus({ active, standby }: CircuitStatus): number {
   return (active ? CircuitBit.Active : 0) | (standby ? CircuitBit.Standby : 0);
 }

@@ -87,6 +87,7 @@ const SECRETS: ReadonlyMap<number, ReadonlySet<number>> = new Map([
   [CISCO, new Set([5, 12, 13])],
 ]);
 
+/** True if the AVP's value must not be shown: a cookie, a challenge or a password. */
 export function isSecret(vendor: number, type: number): boolean {
   return SECRETS.get(vendor)?.has(type) === true;
 }
@@ -137,6 +138,7 @@ const CISCO_ATTRIBUTES: ReadonlyMap<number, CiscoAttribute> = new Map([
   [100, unused("NAS Port Info")],
 ]);
 
+/** Returns Cisco's attribute of the type; undefined: the type is unknown. */
 export function ciscoAttributeOf(type: number): CiscoAttribute | undefined {
   return CISCO_ATTRIBUTES.get(type);
 }

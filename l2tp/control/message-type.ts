@@ -25,6 +25,7 @@ const NAMES = new Map(
   Object.entries(MESSAGE_TYPES).map(([name, number]) => [number as number, name as MessageType]),
 );
 
+/** Returns the short name of a message type; undefined: the type is unknown. */
 export function messageTypeOf(number: number): MessageType | undefined {
   return NAMES.get(number);
 }
@@ -42,6 +43,7 @@ const SESSION_MESSAGES: ReadonlySet<MessageType> = new Set([
   "SLI",
 ]);
 
+/** True for messages about one session; the others are about the control connection. */
 export function isOfSession(type: MessageType): boolean {
   return SESSION_MESSAGES.has(type);
 }

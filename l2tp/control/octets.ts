@@ -4,6 +4,7 @@ export type Octets = Uint8Array<ArrayBuffer>;
 
 export const NO_OCTETS: Octets = new Uint8Array(0);
 
+/** Returns a new array with the octets of all parts. */
 export function concat(...parts: readonly Uint8Array[]): Octets {
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -22,6 +23,7 @@ export function sameOctets(one: Uint8Array, other: Uint8Array): boolean {
   return difference === 0;
 }
 
+/** Returns two lower-case hexadecimal digits for each octet. */
 export function toHex(octets: Uint8Array): string {
   return Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("");
 }

@@ -36,14 +36,17 @@ export function connectionIdOf(view: DataView, at: number): number {
   return view.getInt32(at + 4);
 }
 
+/** Returns Ns of the message that begins at `at`. */
 export function nsOf(view: DataView, at: number): number {
   return view.getUint16(at + 8);
 }
 
+/** Returns Nr of the message that begins at `at`. */
 export function nrOf(view: DataView, at: number): number {
   return view.getUint16(at + 10);
 }
 
+/** True if the message is an SCCRQ. */
 export function isRequest(view: DataView, at: number): boolean {
   return typeOf(view, at) === MESSAGE_TYPES.SCCRQ;
 }

@@ -53,7 +53,7 @@ export interface LinkInfo {
   readonly alias: string;
   /** True if its frames are Ethernet frames, unlike those of a loopback or tunnel device. */
   readonly isEthernet: boolean;
-  /** For a veth: the index of its other end, in that end's namespace. */
+  /** The index of a veth's other end, in that end's namespace. */
   readonly peer: number;
 }
 

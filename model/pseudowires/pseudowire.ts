@@ -52,6 +52,7 @@ export interface PseudowireCounters {
   txInnerTagged: number;
 }
 
+/** Returns counters of a new session: all 0. */
 export function createPseudowireCounters(): PseudowireCounters {
   return {
     rxInvalid: 0,

@@ -42,6 +42,10 @@ export interface ApplyContext {
   sessionOfAttachment(key: string): string | undefined;
 }
 
+/**
+ * Carries out the actions in their order. An action that fails does not stop those that do not depend on it.
+ * @returns the failures, by object
+ */
 export async function applyPlan(
   actions: readonly Action[],
   context: ApplyContext,

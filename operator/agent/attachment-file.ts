@@ -101,7 +101,7 @@ const CHECKS: Readonly<Record<keyof Attachment, Check>> = {
  */
 export function parseAttachment(value: unknown): Attachment {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new TypeError("it is not a JSON object");
+    throw new TypeError("is not a JSON object");
   }
   const fields = value as Readonly<Record<string, unknown>>;
   for (const [name, check] of Object.entries(CHECKS)) {

@@ -12,6 +12,7 @@ export interface DoctorInput extends NodeInput {
   readonly attachments: readonly AttachmentRow[];
 }
 
+/** Returns findings about objects whose conditions are not True, and about rejected documents. */
 export function objectFindings(input: DoctorInput): Finding[] {
   const objects = [
     ...input.tunnels.flatMap(({ name, conditions }) =>

@@ -142,6 +142,7 @@ function allKeys(
   return [...keys].sort();
 }
 
+/** Returns the rows of `l2tpctl tunnels`. */
 export function tunnelRows(state: PassState, listing: Listing, status: StatusSink): TunnelRow[] {
   const programmed = new Map(listing.tunnels.map((item) => [item.tunnel.name, item]));
   const sessions = Map.groupBy(listing.sessions, ({ session }) => session.tunnel);
@@ -175,6 +176,7 @@ export function tunnelRows(state: PassState, listing: Listing, status: StatusSin
   });
 }
 
+/** Returns the rows of `l2tpctl sessions`. */
 export function sessionRows(
   state: PassState,
   listing: Listing,
@@ -236,6 +238,7 @@ function withoutCookies({ established, ...control }: SessionControlState): Sessi
   return { ...control, established: rest };
 }
 
+/** Returns the rows of `l2tpctl attachments`. */
 export function attachmentRows(
   state: PassState,
   store: AttachmentStore,

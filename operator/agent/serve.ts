@@ -24,6 +24,11 @@ const IDLE_TIMEOUT_MS = 120_000;
 /** Delay of the pass that writes the status, so that it does not hold up further calls. */
 const STATUS_DELAY_MS = 1000;
 
+/**
+ * Serves the agent's socket.
+ * @param path of the socket, which gets mode 0600
+ * @throws SystemError if the path cannot be bound
+ */
 export function serveAgent(agent: Agent, path: string): Promise<Server> {
   return serve({
     path,

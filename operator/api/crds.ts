@@ -46,6 +46,7 @@ interface Crd {
   };
 }
 
+/** Reads the CRDs in crds/. */
 export function readDefinitions(): Definition[] {
   return CRD_FILES.map((file) => {
     const text = readFileSync(new URL(`../../crds/${file}`, import.meta.url), "utf8");

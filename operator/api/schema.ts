@@ -53,6 +53,7 @@ type Checked = { readonly object: L2tpObject } | { readonly problems: readonly F
 /** The known kinds, for messages. */
 const KINDS = [...kinds.keys()].join(" or ");
 
+/** True for the kinds of l2tp.dev. */
 export function isKind(kind: string): boolean {
   return kinds.has(kind);
 }

@@ -54,6 +54,7 @@ export function identityOf({ apiVersion, kind, metadata }: L2tpObject) {
   return { apiVersion, kind, metadata: { name, ...(namespace && { namespace }), uid } };
 }
 
+/** Returns the object's condition of the type; undefined: its status has none. */
 export function conditionOf(
   { status }: Pick<L2tpObject, "status">,
   type: string,

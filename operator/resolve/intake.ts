@@ -116,6 +116,7 @@ function again(key: string, before: string): FieldProblem {
   };
 }
 
+/** Returns the problems of a document in one line: "lan.yaml (L2tpSession shop/lan): spec.mtu: …". */
 export function describeRejection({ origin, kind, key, problems }: Rejection): string {
   const what = kind === undefined || key === undefined ? "" : ` (${kind} ${key})`;
   return `${origin}${what}: ${problems.map(describeProblem).join("; ")}`;

@@ -100,7 +100,7 @@ it("resolves only objects of this node, and reports sessions without a tunnel", 
   const { tunnels, sessions, refusedSessions } = resolved(
     [away, tunnel("t")],
     [
-      session("theirs", { tunnelRef: { name: "away" } }),
+      session("foreign", { tunnelRef: { name: "away" } }),
       session("lost", { tunnelRef: { name: "x" } }),
     ],
   );

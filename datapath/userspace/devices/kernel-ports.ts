@@ -103,7 +103,7 @@ export class KernelFrameBatch implements FrameBatch {
   }
 
   run(count: number): void {
-    // For a single request a plain system call is faster.
+    // A plain system call is faster for a single request.
     if (count === 1) return this.#doAlone(0);
     const done = this.#isRefused ? 0 : this.#uring.run(count);
     for (let index = 0; index < done; index++) {

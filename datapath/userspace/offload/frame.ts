@@ -53,6 +53,7 @@ export interface FrameShape {
   end: number;
 }
 
+/** Returns a shape to be filled by the parser, so that the packet path allocates nothing. */
 export function createFrameShape(): FrameShape {
   return { at: 0, ip: 0, isIpv4: true, protocol: 0, transport: 0, payload: 0, end: 0 };
 }

@@ -29,14 +29,14 @@ export class SendQueue {
   readonly #refused: SegmentRefused;
   readonly #vectors: IoVectors;
   readonly #messages: MessageVectors;
-  /** For single datagrams of a rejected message. */
+  /** Vectors for the single datagrams of a rejected message. */
   readonly #single: MessageVectors;
-  /** By datagram: its session, the frame's bytes, the datagram's address and bytes. */
+  /** Each datagram's session, the frame's bytes, address and bytes. */
   readonly #senders: (PacketSession | null)[] = new Array(MAX_DATAGRAMS).fill(null);
   readonly #frameBytes = new Int32Array(MAX_DATAGRAMS);
   readonly #at = new Int32Array(MAX_DATAGRAMS);
   readonly #bytes = new Int32Array(MAX_DATAGRAMS);
-  /** By message: its first datagram and piece, and the bytes of each datagram except the last. */
+  /** Each message's first datagram and piece, and the bytes of each datagram except the last. */
   readonly #firstDatagram = new Int32Array(MAX_MESSAGES + 1);
   readonly #firstPiece = new Int32Array(MAX_MESSAGES + 1);
   readonly #segmentBytes = new Int32Array(MAX_MESSAGES);

@@ -33,7 +33,7 @@ export class LocalEndpoint {
   readonly counters: EndpointCounters = createEndpointCounters();
   /** The account of its received datagrams. Each session with datagrams adds a share. */
   readonly account = new Account();
-  /** By session ID as a signed 32-bit number, which V8 stores without allocation. */
+  /** Keyed by session ID as a signed 32-bit number, which V8 stores without allocation. */
   readonly sessions = new Map<number, PacketSession>();
   /** The last received unknown session ID; 0: none yet. */
   lastUnknownSession = 0;
@@ -145,7 +145,7 @@ export class PacketSession {
   sourceTail = 0;
   /** null: received sequence numbers are ignored. */
   order: ReceiveOrder | null;
-  /** By slot of `order`: the hold pool's slot with the frame, and the frame's length. */
+  /** Indexed by slot of `order`: the hold pool's slot with the frame, and the frame's length. */
   readonly held: Int32Array;
   readonly heldBytes: Int32Array;
   device: FrameDevice | null = null;

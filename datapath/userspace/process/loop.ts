@@ -13,7 +13,7 @@ import { LoadDetector } from "./load-detector.ts";
 /** Handles the readiness of a descriptor. */
 export interface Handler {
   ready(now: number): void;
-  /** True: its queued datagrams may wait for the next handlers, and share a system call with theirs. */
+  /** True: its queued datagrams may wait for the next handlers, and share a system call with those of the others. */
   readonly queues: boolean;
   /** The account of its share; undefined: it is served in each round. */
   readonly account?: Account;

@@ -8,5 +8,5 @@ export interface ConnectionIds {
   release(endpoint: LocalEndpoint, connectionId: number): void;
 }
 
-/** For endpoints whose socket receives every ID. */
+/** Grants every ID: for endpoints whose socket receives all of them. */
 export const ALL_IDS: ConnectionIds = { take: () => true, release() {} };

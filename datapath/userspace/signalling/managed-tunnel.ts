@@ -7,6 +7,7 @@ import { LocalEndpoint } from "../packet/session.ts";
 
 export type Controlled = Tunnel & { readonly control: TunnelControl };
 
+/** True if the tunnel has a control connection. */
 export function hasControl(tunnel: Tunnel): tunnel is Controlled {
   return tunnel.control !== undefined;
 }

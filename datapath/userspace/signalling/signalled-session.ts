@@ -5,6 +5,7 @@ import type { Session, SessionControl } from "../../../model/model.ts";
 /** The session as the agent has put it. */
 export type SignalledSession = Session & { readonly control: SessionControl };
 
+/** True if the ends negotiate the session. */
 export function isSignalled(session: Session): session is SignalledSession {
   return session.control !== undefined;
 }

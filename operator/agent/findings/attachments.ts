@@ -1,6 +1,7 @@
 /** Findings about pods without their session, and about unreadable attachment files. */
 import type { AttachmentRow, Finding } from "../../agent-protocol.ts";
 
+/** Reports an attachment whose session is not on the node. */
 export function aboutAttachment({ pod, ifname, session, state }: AttachmentRow): Finding[] {
   if (state !== "session missing") return [];
   const object = `attachment ${pod} (${ifname})`;
@@ -8,6 +9,7 @@ export function aboutAttachment({ pod, ifname, session, state }: AttachmentRow):
   return [{ severity: "error", object, finding, remedy: "recreate it, or delete the pod" }];
 }
 
+/** Reports attachment files that cannot be read. */
 export function aboutUnreadable(
   files: readonly { readonly path: string; readonly reason: string }[],
 ): Finding[] {

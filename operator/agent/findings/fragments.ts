@@ -10,6 +10,7 @@ export interface Fragments {
   readonly failed: number;
 }
 
+/** Reads the node's counters of reassembled datagrams. */
 export function readFragments(): Fragments {
   return parseFragments(readOrNothing("/proc/net/snmp"), readOrNothing("/proc/net/snmp6"));
 }
@@ -26,6 +27,7 @@ export function parseFragments(snmp: string, snmp6: string): Fragments {
   return { whole: both("ReasmOKs"), failed: both("ReasmFails") };
 }
 
+/** Reports datagrams that the node could not reassemble between two readings. */
 export function aboutFragments(nodeName: string, before: Fragments, after: Fragments): Finding[] {
   const failed = after.failed - before.failed;
   if (failed <= 0) return [];

@@ -24,6 +24,7 @@ interface Case {
 const IPPROTO_UDP = 17;
 const IPPROTO_L2TP = 115;
 
+/** Reports tunnels whose datagrams were answered by ICMP errors, or dropped for their checksum. */
 export function underlayFindings(before: Listing, after: Listing, seen: UnderlaySeen): Finding[] {
   const sessions = Map.groupBy(after.sessions, ({ session }) => session.tunnel);
   const earlier = new Map(before.sessions.map(({ session, counters }) => [session.key, counters]));

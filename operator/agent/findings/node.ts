@@ -11,6 +11,7 @@ export interface NodeInput {
   readonly rejections: readonly Rejection[];
 }
 
+/** Reports a folder whose manifests are not for this node. A cluster hands each node its objects alone. */
 export function aboutNode({ nodeName, folder, intake, rejections }: NodeInput): Finding[] {
   if (folder === null) return [];
   const object = `node ${nodeName}`;

@@ -10,6 +10,7 @@ export const source: SessionFinding = ({ tunnel, wire, grown: { rxSourceMismatch
   );
 };
 
+/** Reports frames of a session that came from another address than the remote's. */
 export function unexpectedSource(count: number, last: SocketAddress | null): Fault {
   const port = last === null || last.port === 0 ? "" : ` port ${last.port}`;
   const sender = last === null ? "" : ` ${last.address}${port}`;

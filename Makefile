@@ -30,8 +30,10 @@ test-cluster: ## run the suites on Kubernetes; the first run builds a cluster; r
 	@test/setup/cluster-ready.sh
 	@node test/setup/run-suites.ts crds cluster
 
-soak: ## test control connections and floods, and recreate sessions for MINUTES=120; root
-	@test/setup/install.sh $(PACKAGES)
+soak: ## all files in all kernels, control connections and floods; sessions recreated for MINUTES=120; root
+	@test/setup/install.sh $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory build
+	@node test/setup/run-suites.ts kernel-whole
 	@node test/soak/control.ts
 	@node test/soak/flood.ts
 	@node test/soak/sessions.ts $(MINUTES)

@@ -8,7 +8,8 @@ export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export const KERNELS = ["bookworm", "trixie"] as const;
 
 const PROGRAM = fileURLToPath(new URL("../vm/kernel-vm", import.meta.url));
-const TIMEOUT_S = 2700;
+/** All files of the suite take an hour. */
+const TIMEOUT_S = 5400;
 const MEMORY_MB = 2048;
 
 /** Folder of other projects' programs, shared with all machines (Debian's package go-l2tp). */

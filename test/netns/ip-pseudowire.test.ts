@@ -359,7 +359,7 @@ describe("the pod's interface", () => {
 
   it.each([
     ["mac", { runtimeConfig: { mac: "02:00:5e:00:53:01" } }, /^mac 02:00:5e:00:53:01: .* IP/],
-    ["mac", { mac: "02:00:5e:00:53:01" }, /leave mac out/],
+    ["mac", { mac: "02:00:5e:00:53:01" }, /omit mac/],
     ["dhcp", { ipam: { type: "dhcp" } }, /^ipam\.type dhcp: .*host-local/],
   ])("is rejected with %s", async (_what, more, message) => {
     await writeStatic();

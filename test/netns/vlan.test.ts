@@ -332,7 +332,7 @@ it("rejects invalid sessions with a reason, and does not change the others", asy
     zero: [{ pseudowireType: "EthernetVLAN", vlan: { id: 0 } }, "spec.vlan.id"],
     reserved: [{ pseudowireType: "EthernetVLAN", vlan: { id: 4095 } }, "spec.vlan.id"],
     peers: [{ pseudowireType: "EthernetVLAN", vlan: { id: 1, peerId: 5000 } }, "spec.vlan.peerId"],
-    none: [{ pseudowireType: "EthernetVLAN" }, "spec.vlan: missing"],
+    none: [{ pseudowireType: "EthernetVLAN" }, "spec.vlan: required"],
     plain: [{ vlan }, "spec.vlan"],
     half: [{ pseudowireType: "EthernetVLAN", vlan: { id: 1, pod: "Half" } }, "spec.vlan.pod"],
   };

@@ -20,6 +20,8 @@ const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
 const IFINFOMSG_BYTES = 16;
 const IFF_UP = 0x1;
+const IFF_PROMISC = 0x100;
+const IFF_LOWER_UP = 0x1_0000;
 const ARPHRD_ETHER = 1;
 
 const IFLA_ADDRESS = 1;
@@ -53,8 +55,12 @@ export interface LinkInfo {
   readonly alias: string;
   /** Whether its frames are Ethernet's, and not a loopback's or a tunnel's. */
   readonly isEthernet: boolean;
-  /** Of a veth: the index of its other end, in the namespace of that. */
+  /** Of a veth: the index of its other end, in the namespace of that; of a VLAN or the like: of the link below. */
   readonly peer: number;
+  /** It is up, and has a carrier. */
+  readonly isRunning: boolean;
+  /** An administrator has made it promiscuous. */
+  readonly isPromiscuous: boolean;
 }
 
 /** What may be changed of a link, in one request. */
@@ -99,6 +105,8 @@ function parseLink({ payload }: Message): LinkInfo {
     alias: attributes.string(IFLA_IFALIAS) ?? "",
     isEthernet: payload.readUInt16LE(2) === ARPHRD_ETHER,
     peer: attributes.u32(IFLA_LINK) ?? 0,
+    isRunning: (flags & IFF_LOWER_UP) !== 0 && (flags & IFF_UP) !== 0,
+    isPromiscuous: (flags & IFF_PROMISC) !== 0,
   };
 }
 

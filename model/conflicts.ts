@@ -203,11 +203,14 @@ export interface SessionClaim {
     | { readonly remoteEndId: string }
     | { readonly peerSessionId: number; readonly peer: Endpoint }
     | null;
+  /** The interface of the node that it has in place of pods. */
+  readonly nodeInterface?: string;
   /** Claims of its circuit, as it was accepted with them, where nobody can say how it finds it now. */
   readonly kept?: readonly string[];
 }
 
 const SESSION_ID = "session ID";
+const INTERFACE = "node interface";
 const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
 /** The field that says it, and what it says. */
@@ -256,6 +259,18 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
     }),
   },
   {
+    of: ({ nodeInterface }) =>
+      nodeInterface === undefined ? [] : [`${INTERFACE} ${nodeInterface}`],
+    // One tenant may have several sessions in one bridge.
+    canShare: (key, holder) => namespaceOf(key) === namespaceOf(holder),
+    problem: ({ nodeInterface }, holder) => ({
+      path: "spec.attachment.interface",
+      value: nodeInterface,
+      reason: `L2tpSession ${holder} has this interface of the node`,
+      remedy: "give the name of another interface",
+    }),
+  },
+  {
     of: ({ kept = [] }) => kept,
     canShare: (key, holder) => namespaceOf(key) === namespaceOf(holder),
     problem: ({ tunnel }, holder, lost) => ({
@@ -269,7 +284,7 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
 
 /** Those of the claims that are about the session's circuit. */
 export function circuitClaims(claims: readonly string[]): string[] {
-  return claims.filter((claim) => !claim.startsWith(SESSION_ID));
+  return claims.filter((claim) => !claim.startsWith(SESSION_ID) && !claim.startsWith(INTERFACE));
 }
 
 /** The claims of the session. */

@@ -37,7 +37,10 @@ export interface Link extends Place {
   /** Those of the addresses that the kernel gave for a time, as a router told it; it gives them again by itself. */
   readonly transient?: readonly string[];
   readonly routes: readonly LinkRoute[];
-  /** The kernel gives it no IPv6 link-local address, and so says nothing of its own when it goes up. */
+  /**
+   * The kernel gives it no IPv6 link-local address, and so says nothing of its own when it goes up. Left out: so on the
+   * node, and otherwise in a pod.
+   */
   readonly isSilent?: boolean;
   /** Its index in its namespace, if it exists. */
   readonly index?: number;
@@ -501,7 +504,7 @@ class Planner {
 }
 
 function silence({ up, isSilent }: Link): Pick<LinkChange, "isSilent"> {
-  return up && isSilent ? { isSilent } : {};
+  return up && isSilent !== undefined ? { isSilent } : {};
 }
 
 /** A link that has just been made, and of which everything is still to be set. */

@@ -215,7 +215,7 @@ class Executor {
         const { label, bridge, mac, isSilent, ...fields } = action.change;
         // What goes up on the node must not speak into the pseudowire by itself. The kernel raises a
         // link before it looks at the rest of the request: hence one before.
-        const raises = fields.up === true && (action.at.netns === null || isSilent === true);
+        const raises = fields.up === true && (isSilent ?? action.at.netns === null);
         if (raises) this.#set(action.link, action.at, { addressGeneration: false });
         return this.#set(action.link, action.at, {
           ...fields,

@@ -153,6 +153,12 @@ export interface TunnelSpec {
     };
   };
   /**
+   * Interfaces of the node that sessions may have in attachment.mode Interface: names, or patterns in which * stands for any characters. If left out, none. The interface that the tunnel's own packets use is never joined.
+   *
+   * @maxItems 64
+   */
+  allowedInterfaces?: string[];
+  /**
    * The namespaces whose sessions may run in the tunnel. If left out, all; or none, if the cluster's administrator has set that.
    */
   allowedNamespaces?: {
@@ -415,9 +421,23 @@ export interface SessionSpec {
    */
   attachment?: {
     /**
-     * Direct makes the pseudowire itself the interface of one pod; Bridge joins any number of pods.
+     * Direct makes the pseudowire itself the interface of one pod; Bridge joins any number of pods; Interface has an interface of the node in place of pods.
      */
-    mode?: "Direct" | "Bridge";
+    mode?: "Direct" | "Bridge" | "Interface";
+    /**
+     * In mode Interface: the interface of the node that the pseudowire is joined to, such as eth1 or eth1.100; of a bridge, the pseudowire becomes a port. With create: the name that the pseudowire's own device gets. The tunnel must allow it (spec.allowedInterfaces).
+     */
+    interface?: string;
+    /**
+     * In mode Interface: the pseudowire's device is an interface of the node itself, and has the name and the addresses. No other interface may have the name.
+     */
+    create?: boolean;
+    /**
+     * Addresses of the interface that create makes, with prefix lengths. Other addresses of it stay as they are.
+     *
+     * @maxItems 16
+     */
+    addresses?: string[];
     /**
      * ADD sends a gratuitous ARP and an unsolicited neighbor advertisement. With false it does not, and the pod's interface has no IPv6 link-local address, so it sends nothing by itself; live migration needs that.
      */

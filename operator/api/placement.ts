@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import type { HeldObject } from "../../model/conflicts.ts";
 import { readRemoteEndId } from "../../model/remote-end-id.ts";
+import { INTERFACE_NOT_ALLOWED } from "./interfaces.ts";
 import { conditionOf, type L2tpObject, type SessionStatus, type TunnelStatus } from "./types.ts";
 
 /** Selects a node's objects; API servers select by labels in every version, and by fields since 1.31. */
@@ -89,6 +90,7 @@ export function idOf(object: L2tpObject): number | undefined {
 /** Refusals that an administrator intends: what runs is taken down. Any other leaves the last valid version running. */
 export const TEARDOWN_REASONS: ReadonlySet<string> = new Set([
   "NamespaceNotAllowed",
+  INTERFACE_NOT_ALLOWED,
   "NoTunnel",
   "Conflict",
 ]);

@@ -1,4 +1,5 @@
 /** The results of resolving, and what it is told of the node. */
+import type { NodeInterface } from "../../model/attachments/index.ts";
 import type { SessionClaim } from "../../model/conflicts.ts";
 import type { BoundDevice, Session, Tunnel } from "../../model/model.ts";
 import type { L2tpSession, L2tpTunnel, SessionSpec } from "../api/types.ts";
@@ -23,6 +24,8 @@ export interface ResolvedSession {
   /** Bytes of the path's largest packet from which the session's MTU follows: as it was when its pods attached. */
   readonly pathMtu: number;
   readonly mode: NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
+  /** Present if an interface of the node has the session, and the agent has looked for it. */
+  readonly nodeInterface?: NodeInterface;
 }
 
 export interface Resolved {

@@ -12,6 +12,7 @@ import { describeProblem } from "../../model/problem.ts";
 import { writeRemoteEndId } from "../../model/remote-end-id.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import { interfaceName } from "./desired.ts";
+import { interfaceCondition } from "./node-interfaces.ts";
 import { peerNeeds } from "./peer-needs.ts";
 import type { Refusal } from "./refusal.ts";
 import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
@@ -159,7 +160,8 @@ export function sessionStatus(
   };
   const living = attachments.filter(({ alive }) => alive);
   const [first] = living;
-  const device = first === undefined ? null : interfaceName(resolved, first, live);
+  const onNode = resolved.nodeInterface?.name ?? null;
+  const device = first === undefined ? onNode : interfaceName(resolved, first, live);
   return {
     sessionId: session.sessionId,
     ...(session.control === undefined ? {} : writeRemoteEndId(session.control.remoteEndId)),
@@ -172,7 +174,7 @@ export function sessionStatus(
     conditions: [
       ACCEPTED,
       failure === undefined ? programmed : failed(failure),
-      attached(living, attachments.length),
+      interfaceCondition(living, resolved) ?? attached(living, attachments.length),
       ...(session.control === undefined ? [] : [established(live?.control)]),
     ],
   };

@@ -36,6 +36,7 @@ export class OwnInterfaces {
     this.#path = join(stateFolder, FILE);
     this.#socket = socket;
     this.#made = read(this.#path);
+    if (this.#made.size > 0) this.#written = textOf(this.#made);
   }
 
   /** True if the session's device has been given the name. */
@@ -111,7 +112,7 @@ export class OwnInterfaces {
   /** A full disk must not keep frames from flowing; it counts until the next start all the same. */
   #write(made: ReadonlyMap<string, OwnInterface>): void {
     this.#made = made;
-    const text = `${JSON.stringify(Object.fromEntries(made), null, 2)}\n`;
+    const text = textOf(made);
     if (text === this.#written || (made.size === 0 && this.#written === "")) return;
     try {
       replaceFile(this.#path, text);
@@ -121,6 +122,9 @@ export class OwnInterfaces {
     }
   }
 }
+
+const textOf = (made: ReadonlyMap<string, OwnInterface>): string =>
+  `${JSON.stringify(Object.fromEntries(made), null, 2)}\n`;
 
 /** Nothing where there is no such file, or its content is no list of interfaces. */
 function read(path: string): ReadonlyMap<string, OwnInterface> {

@@ -64,6 +64,7 @@ export const RUN_PAGES: readonly RunPage[] = [
   { page: "docs/edge.md", suite: KERNEL, replace: MOUNTED },
   { page: "docs/managed.md", suite: "test/netns/documentation.test.ts" },
   { page: "docs/backups.md", suite: "test/netns/documentation.test.ts" },
+  { page: "docs/interfaces.md", suite: "test/netns/interface-page.test.ts" },
 ];
 
 /** The places of blocks that are no hosts of a test. */

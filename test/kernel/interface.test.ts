@@ -4,7 +4,7 @@ import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { addKernelPeer } from "../harness/kernel-peer.ts";
 import { inside, ip, link, nameOf, ping, TestNet } from "../harness/net.ts";
-import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { managedSession, managedTunnel, sessionObject, tunnelObject } from "../harness/objects.ts";
 import { run } from "../harness/run.ts";
 import { streamTcp } from "../harness/streams.ts";
 import { until } from "../harness/wait.ts";
@@ -115,6 +115,47 @@ describe("a port", () => {
       return conditions?.some(({ reason }) => reason === "InterfaceIsUnderlay") === true;
     });
     expect(await isClean("eth1")).toBe(true);
+  });
+});
+
+describe("in a managed tunnel", () => {
+  it("tells the peer of the port's carrier", async () => {
+    const { a, b } = net;
+    const far = new TestAgent(b);
+    const control = { mode: "Managed", hello: { interval: "1s", deadAfter: "3s" } };
+    const session = (attachment: object) =>
+      managedSession("lan", "m", { attachment: { mode: "Interface", ...attachment } });
+    const more = { allowedInterfaces: ["*"] };
+    try {
+      far.write("all.yaml", [
+        managedTunnel("m", b, a, control, { ...more, datapath: "Userspace" }),
+        session({ interface: "edge0", create: true, addresses: [`${FAR}/24`] }),
+      ]);
+      await ip(b.name, "addr", "del", `${FAR}/24`, "dev", "peer0");
+      await far.start();
+      await ip(desk, "addr", "add", "10.1.0.1/24", "dev", "port");
+      agent.write("all.yaml", [
+        managedTunnel("m", a, b, control, { ...more, datapath: "Kernel" }),
+        session({ interface: "eth1" }),
+      ]);
+      await crosses(desk);
+      const isEstablished = (reason: string) =>
+        until(`the peer sees ${reason}`, async () => {
+          const conditions = (await far.session("shop/lan"))?.conditions;
+          return conditions?.some((one) => one.type === "Established" && one.reason === reason);
+        });
+      await ip(desk, "link", "set", "port", "down");
+      await isEstablished("NotActive");
+      await ip(desk, "link", "set", "port", "up");
+      await isEstablished("Active");
+      await crosses(desk);
+      // Another agreement makes another device.
+      process.kill(await far.datapathPid(), "SIGKILL");
+      await crosses(desk);
+    } finally {
+      await far.destroy();
+      await ip(b.name, "addr", "add", `${FAR}/24`, "dev", "peer0");
+    }
   });
 });
 

@@ -215,6 +215,25 @@ describe("a port", () => {
     await until("the port is clean", () => isClean());
   });
 
+  it("is joined on the fast path", async () => {
+    const tunnel = { udpChecksum: false, fastPath: true };
+    write(left, net.b, onNode({ interface: "eth1" }), tunnel);
+    write(right, net.a, EDGE, tunnel);
+    await left.start();
+    await right.start();
+    await crosses();
+    await until("the fast path has the session", async () => {
+      return (await left.session("shop/lan"))?.fastPath === true;
+    });
+    expect(await ping(desk, "10.1.0.2", { count: 20 })).toBe(true);
+    const from = { netns: desk, address: "10.1.0.1" };
+    const to = { netns: net.b.netns, address: "10.1.0.2" };
+    const { sent, received } = await streamTcp(from, to, 5_000_000);
+    expect(received).toEqual(sent);
+    write(left, net.b, null, tunnel);
+    await until("the port is clean", () => isClean());
+  });
+
   it("passes the tags of its VLANs", async () => {
     await start(onNode({ interface: "eth1" }), onNode({ interface: "edge0", create: true }));
     await hasReason("Attached", right);

@@ -8,7 +8,12 @@ import type { AttachmentMode } from "./mode.ts";
 export { type Attachment, attachmentKey, type GivenMtu, type PodDevice } from "./attachment.ts";
 export type { AttachmentMode, Layout, PresentLinks, WantedLinks } from "./mode.ts";
 export { portName, stableMac } from "./names.ts";
-export { hasCircuit, type InterfaceState, type NodeInterface } from "./node-interface.ts";
+export {
+  hasCircuit,
+  holderName,
+  type InterfaceState,
+  type NodeInterface,
+} from "./node-interface.ts";
 export { asLeft } from "./pod-link.ts";
 
 const REGISTERED = [direct, bridge, hostInterface] as const satisfies readonly AttachmentMode[];

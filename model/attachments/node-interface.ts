@@ -32,8 +32,14 @@ export interface NodeMode {
   wantedDevice(device: Link, at: NodeInterface | undefined): Link;
 }
 
+/** The name of the interface, if it has the session. */
+export function holderName(at: NodeInterface | undefined): string | null {
+  return at === undefined || at.state.kind === "unusable" ? null : at.name;
+}
+
 /** True if our circuit is active: the interface is there, and has a carrier. */
 export function hasCircuit(at: NodeInterface | undefined): boolean {
-  if (at === undefined || at.state.kind === "unusable") return false;
-  return at.state.kind === "own" || at.state.isUp;
+  const state = at?.state;
+  if (state === undefined || state.kind === "unusable") return false;
+  return state.kind === "own" || state.isUp;
 }

@@ -1,6 +1,6 @@
 /** Sessions that interfaces of the node have in place of pods: what is done on the node for them, and undone. */
 import type { NetlinkSocket } from "../../linux/netlink/socket.ts";
-import { attachmentMode, type NodeInterface } from "../../model/attachments/index.ts";
+import { attachmentMode, holderName, type NodeInterface } from "../../model/attachments/index.ts";
 import { AgentError } from "../agent-error.ts";
 import type { Resolved, ResolvedSession } from "../resolve/resolved.ts";
 import type { Failure } from "../resolve/status.ts";
@@ -74,7 +74,8 @@ export function requirePods({ mode, session, object }: ResolvedSession): void {
   throw new AgentError("SessionBusy", message, onNode.podRemedy);
 }
 
-/** The interface of the node that has the session, as lists show it beside pods. */
-export function interfacesOf(at: NodeInterface | undefined): string[] {
-  return at === undefined || at.state.kind === "unusable" ? [] : [`node:${at.name}`];
+/** The interface of the node that has the session, as lists show it in place of pods. */
+export function shownInterface(at: NodeInterface | undefined, pods: number): string[] {
+  const name = holderName(at);
+  return name === null || pods > 0 ? [] : [`node:${name}`];
 }

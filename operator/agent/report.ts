@@ -29,7 +29,7 @@ import {
 } from "../resolve/status.ts";
 import type { Kind, StatusInput, StatusSink, Withdrawn } from "../sources/source.ts";
 import type { AttachmentStore } from "./attachments.ts";
-import { interfacesOf } from "./interfaces.ts";
+import { shownInterface } from "./interfaces.ts";
 import type { PassState } from "./pass-state.ts";
 import { linkOf } from "./pod-devices.ts";
 import { isAlive } from "./pod-netns.ts";
@@ -204,7 +204,7 @@ export function sessionRows(
       mode: modeNameOf(spec?.attachment?.mode),
       attachedTo: [
         ...attachments.map(({ attachment: { pod, ifname }, name }) => `${pod}:${name ?? ifname}`),
-        ...interfacesOf(known?.nodeInterface),
+        ...shownInterface(known?.nodeInterface, attachments.length),
       ],
       lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,
       ...pickFeatures(live ?? {}),

@@ -6,7 +6,7 @@ import type { FailureCode } from "../../datapath/failure.ts";
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { StopResult } from "../../l2tp/control/result-code.ts";
-import type { Attachment } from "../../model/attachments/attachment.ts";
+import { type Attachment, holderName } from "../../model/attachments/index.ts";
 import type { FieldProblem } from "../../model/problem.ts";
 import { describeProblem } from "../../model/problem.ts";
 import { writeRemoteEndId } from "../../model/remote-end-id.ts";
@@ -160,7 +160,7 @@ export function sessionStatus(
   };
   const living = attachments.filter(({ alive }) => alive);
   const [first] = living;
-  const onNode = resolved.nodeInterface?.name ?? null;
+  const onNode = holderName(resolved.nodeInterface);
   const device = first === undefined ? onNode : interfaceName(resolved, first, live);
   return {
     sessionId: session.sessionId,

@@ -32,7 +32,8 @@ export type Suite =
   | "test/cluster/documentation.test.ts"
   | "test/kernel/documentation.test.ts"
   | "test/netns/demo.test.ts"
-  | "test/netns/documentation.test.ts";
+  | "test/netns/documentation.test.ts"
+  | "test/netns/interface-page.test.ts";
 
 /** There is no registry, and one version of the image. */
 const IMAGES = [["busybox:1.36", "localhost/busybox:1"]] as const;

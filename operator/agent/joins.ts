@@ -36,7 +36,7 @@ const MAGIC = Buffer.from("l2tp");
 const MARKS_AT = MAGIC.length;
 const DIGEST_AT = MARKS_AT + 1;
 const MARK = {
-  /** Of the interface, not of the session's device. */
+  /** Set at the interface, and not at the session's device. */
   isInterface: 0x01,
   madePromiscuous: 0x02,
   madeClsact: 0x04,
@@ -74,8 +74,8 @@ export class Joins {
         wanted.add(join.index);
         if (device === undefined) continue;
         wanted.add(device);
-        this.#joinInterface(join, device);
-        this.#redirect(device, { target: join.index, cookie: cookieOf(join.session, 0) });
+        const marks = this.#joinInterface(join, device);
+        this.#redirect(device, { target: join.index, cookie: cookieOf(join.session, marks) });
       } catch (error) {
         failures.set(`session ${join.session}`, describe(join, error));
       }
@@ -89,10 +89,10 @@ export class Joins {
   }
 
   /** Frames to other MAC addresses than the interface's are for those behind the pseudowire. */
-  #joinInterface({ session, index }: Join, device: number): void {
+  #joinInterface({ session, index }: Join, device: number): number {
     const socket = this.#socket;
-    const before = marksOf(this.#find(index)?.cookie);
-    const hasClsact = before !== 0 || listIngressDrops(socket).has(index);
+    const before = this.#marksOf(index, device);
+    const hasClsact = listIngressDrops(socket).has(index);
     const isPromiscuous = getLink(socket, index)?.isPromiscuous === true;
     const marks =
       before |
@@ -102,6 +102,14 @@ export class Joins {
     this.#redirect(index, { target: device, cookie: cookieOf(session, marks) });
     // What is to be undone is written down before it is done.
     if (!isPromiscuous) setPromiscuous(socket, index, true);
+    return marks & ~MARK.isInterface;
+  }
+
+  /** The device has the interface's marks, too: somebody may have deleted the filter of the interface. */
+  #marksOf(index: number, device: number): number {
+    const back = this.#find(device);
+    const copied = back?.target === index ? marksOf(back.cookie) : 0;
+    return marksOf(this.#find(index)?.cookie) | copied;
   }
 
   #redirect(index: number, wanted: Redirection): void {
@@ -124,8 +132,9 @@ export class Joins {
       if (found === undefined) return false;
       if (spares.some((key) => isOf(found.cookie, key))) return true;
       const marks = marksOf(found.cookie);
-      if (marks & MARK.madePromiscuous) setPromiscuous(this.#socket, index, false);
-      deleteRedirection(this.#socket, index, (marks & MARK.madeClsact) !== 0);
+      const has = (mark: number) => (marks & MARK.isInterface) !== 0 && (marks & mark) !== 0;
+      if (has(MARK.madePromiscuous)) setPromiscuous(this.#socket, index, false);
+      deleteRedirection(this.#socket, index, has(MARK.madeClsact));
       return false;
     } catch (error) {
       // The link is gone, and its filters with it.

@@ -163,6 +163,15 @@ describe("a port", () => {
     await crosses();
   });
 
+  it("is as it was in the end although somebody has deleted its filter", async () => {
+    await start(onNode({ interface: "eth1" }));
+    await crosses();
+    await run(inside(net.a.name, "tc", "qdisc", "del", "dev", "eth1", "clsact"));
+    await until("it is joined again", async () => (await filters("eth1")).includes("mirred"));
+    write(left, net.b, null);
+    await until("the port is clean", () => isClean());
+  });
+
   it.each<[string, () => Promise<void>]>([
     ["the session", async () => write(left, net.b, null)],
     ["its interface", async () => write(left, net.b, onNode({ interface: "eth2" }))],

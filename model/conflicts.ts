@@ -203,11 +203,14 @@ export interface SessionClaim {
     | { readonly remoteEndId: string }
     | { readonly peerSessionId: number; readonly peer: Endpoint }
     | null;
+  /** The interface of the node that it has in place of pods. */
+  readonly nodeInterface?: string;
   /** Held claims of its circuit, if its present circuit cannot be determined. */
   readonly kept?: readonly string[];
 }
 
 const SESSION_ID = "session ID";
+const INTERFACE = "node interface";
 const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
 /** Returns the field of the Remote End ID, and its value. */
@@ -256,6 +259,18 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
     }),
   },
   {
+    of: ({ nodeInterface }) =>
+      nodeInterface === undefined ? [] : [`${INTERFACE} ${nodeInterface}`],
+    // One tenant may have several sessions in one bridge.
+    canShare: (key, holder) => namespaceOf(key) === namespaceOf(holder),
+    problem: ({ nodeInterface }, holder) => ({
+      path: "spec.attachment.interface",
+      value: nodeInterface,
+      reason: `L2tpSession ${holder} has this interface of the node`,
+      remedy: "give the name of another interface",
+    }),
+  },
+  {
     of: ({ kept = [] }) => kept,
     canShare: (key, holder) => namespaceOf(key) === namespaceOf(holder),
     problem: ({ tunnel }, holder, lost) => ({
@@ -269,7 +284,7 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
 
 /** Returns the claims of the session's circuit. */
 export function circuitClaims(claims: readonly string[]): string[] {
-  return claims.filter((claim) => !claim.startsWith(SESSION_ID));
+  return claims.filter((claim) => !claim.startsWith(SESSION_ID) && !claim.startsWith(INTERFACE));
 }
 
 /** Returns the names of the session's claims. */

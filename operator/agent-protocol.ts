@@ -179,9 +179,19 @@ export interface ConditionRow {
   readonly message: string;
 }
 
+/** Attached is False for these where pods have the session: they come and go. */
+const REASONS_OF_PODS: ReadonlySet<string> = new Set([
+  "NoPod",
+  "NamespaceGone",
+  "InterfaceMissing",
+]);
+
 /** Returns the first condition that is a fault; undefined: none. A session without a pod is not a fault. */
 export function faultOf(conditions: readonly ConditionRow[]): ConditionRow | undefined {
-  return conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
+  return conditions.find(
+    ({ type, status, reason }) =>
+      status !== "True" && (type !== "Attached" || !REASONS_OF_PODS.has(reason)),
+  );
 }
 
 export interface TunnelRow {

@@ -6,6 +6,7 @@ import type { Session } from "../model.ts";
 import type { Link, PortPair } from "../plan.ts";
 import type { PseudowireDevice } from "../pseudowires/index.ts";
 import type { Attachment } from "./attachment.ts";
+import type { NodeMode } from "./node-interface.ts";
 
 /** Existing links of the node and its pods, by ID. */
 export type PresentLinks = ReadonlyMap<string, Link>;
@@ -56,4 +57,6 @@ export interface AttachmentMode {
   ): readonly string[];
   /** Returns the desired links of the session and its pods, including the session's own device. */
   wantedLinks(layout: Layout): WantedLinks;
+  /** Present in a mode in which the node itself has the session. */
+  readonly onNode?: NodeMode;
 }

@@ -110,7 +110,7 @@ export class Agent {
       () => this.#datapath.turns(),
       () => this.trigger(0),
     );
-    this.node = new Node(nodeName, this.#datapaths, this.store);
+    this.node = new Node(nodeName, this.#datapaths, this.store, stateFolder);
     this.attacher = new Attacher({
       nodeName,
       node: this.node,
@@ -300,7 +300,8 @@ export class Agent {
       heldMtus: heldMtus(observation.living),
     });
     const spared = sparedBy(unreadable, wanted);
-    const resolved = keepLastValid(wanted, programmed, spared.sessions);
+    const settled = keepLastValid(wanted, programmed, spared.sessions);
+    const resolved = this.node.interfaces.observe(settled);
     this.#hold(heldAfter(held, resolved, spared, new Date().toISOString()));
     if (needsProcess(resolved)) await this.#ensureUserspace();
     const { actions, failures } = await this.node.converge(resolved, spared, observation);

@@ -23,6 +23,7 @@ import type { Failures } from "../resolve/status.ts";
 import { announce } from "./announce.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import { givenMtu } from "./given-mtus.ts";
+import { requirePods } from "./interfaces.ts";
 import { requireIpv6Mtu } from "./ipv6-mtu.ts";
 import { requireNoMac } from "./no-mac.ts";
 import type { Node } from "./node.ts";
@@ -67,6 +68,7 @@ export class Attacher {
   async attach(request: AttachRequest): Promise<Attached> {
     const known = this.#requireSession(request);
     requireNoMac(known, request);
+    requirePods(known);
     const { store, failpoint } = this.#context;
     const before = store.get(attachmentKey(request));
     const isAgain = before !== undefined && this.#isSame(before, request);

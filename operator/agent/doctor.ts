@@ -12,6 +12,7 @@ import { device } from "./findings/device.ts";
 import { endpointErrors, foreignDatagrams } from "./findings/endpoint.ts";
 import { receiveErrors, transmitErrors } from "./findings/errors.ts";
 import { missingFeature } from "./findings/features.ts";
+import { interfaceMtu } from "./findings/interface.ts";
 import { mtuOfPath, mtuOfPeer, oversize } from "./findings/mtu.ts";
 import type {
   NodeKnowledge,
@@ -59,6 +60,7 @@ const SESSION_FINDINGS: readonly SessionFinding[] = [
   spoofed,
   mtuOfPath,
   mtuOfPeer,
+  interfaceMtu,
   missingFeature,
   lostOnNode,
   silence,

@@ -30,6 +30,7 @@ import type { Datapaths } from "./datapaths.ts";
 import { withDeviceErrors } from "./device-errors.ts";
 import { applyTags, type DeviceTags, deviceTags, withTagCounts } from "./device-tags.ts";
 import { withInterfaces, withRefusedFrames } from "./dump-entries.ts";
+import { NodeInterfaces } from "./interfaces.ts";
 import { assemble, observeLinks, type Scope, type SeenLinks } from "./observe.ts";
 import { linkOf, PodDevices } from "./pod-devices.ts";
 import { findLinkIn, isAlive } from "./pod-netns.ts";
@@ -69,6 +70,7 @@ export class Node {
   readonly #name: string;
   readonly #attachments: AttachmentStore;
   readonly #devices: PodDevices;
+  readonly interfaces: NodeInterfaces;
   /** Names of tunnels by tunnel ID, as the last pass desired them. */
   #tunnels: ReadonlyMap<number, string> = new Map();
   /** Keys of sessions by session ID, as the last pass desired them. */
@@ -79,11 +81,17 @@ export class Node {
   #tags: readonly DeviceTags[] = [];
   #held: ReadonlySet<string> = new Set();
 
-  constructor(name: string, datapaths: Datapaths, attachments: AttachmentStore) {
+  constructor(
+    name: string,
+    datapaths: Datapaths,
+    attachments: AttachmentStore,
+    stateFolder: string,
+  ) {
     this.#name = name;
     this.datapaths = datapaths;
     this.#attachments = attachments;
     this.#devices = new PodDevices(attachments);
+    this.interfaces = new NodeInterfaces(stateFolder, this.socket);
   }
 
   close(): void {
@@ -146,7 +154,8 @@ export class Node {
   }
 
   #links(scope: Scope): SeenLinks {
-    return observeLinks(this.socket, [...this.#attachments.all()], scope);
+    const { isNamed } = this.interfaces;
+    return observeLinks(this.socket, [...this.#attachments.all()], scope, isNamed);
   }
 
   #current(attachment: Attachment): Attachment {
@@ -199,6 +208,7 @@ export class Node {
       }),
     );
     this.#guards = portGuards(resolved.sessions.values(), (key) => attached.get(key) ?? []);
+    this.interfaces.prepare(resolved.sessions, spared.sessions);
     const result = await this.#apply(
       spare,
       observed,
@@ -212,7 +222,13 @@ export class Node {
       (key) => attached.get(key)?.map((each) => this.#current(each)) ?? [],
       spare,
     );
-    return this.#withTags(result, this.#tags);
+    const done = this.#withTags(result, this.#tags);
+    const programmed = new Map(spare.sessions.map((item) => [item.session.key, item]));
+    const nameOf = (one: ResolvedSession) => ownDeviceName(one, programmed.get(one.session.key));
+    const failures = this.interfaces.settle(resolved.sessions, nameOf, [...programmed.keys()]);
+    return failures.size === 0
+      ? done
+      : { ...done, failures: new Map([...failures, ...done.failures]) };
   }
 
   /** Returns the devices with tag rules. */

@@ -153,6 +153,12 @@ export interface TunnelSpec {
     };
   };
   /**
+   * Interfaces of the node that sessions may have in attachment.mode Interface: names, or patterns in which * stands for any characters. If left out, none. The interface that the tunnel's own packets use is never joined.
+   *
+   * @maxItems 64
+   */
+  allowedInterfaces?: string[];
+  /**
    * Namespaces whose sessions may use the tunnel. The default is All, or None if controller.defaultAllowedNamespaces is None.
    */
   allowedNamespaces?: {
@@ -415,9 +421,23 @@ export interface SessionSpec {
    */
   attachment?: {
     /**
-     * Direct: the pseudowire is the interface of one pod. Bridge: a bridge connects any number of pods.
+     * Direct: the pseudowire is the interface of one pod. Bridge: a bridge connects any number of pods; Interface has an interface of the node in place of pods.
      */
-    mode?: "Direct" | "Bridge";
+    mode?: "Direct" | "Bridge" | "Interface";
+    /**
+     * In mode Interface: the interface of the node that the pseudowire is joined to, such as eth1 or eth1.100; of a bridge, the pseudowire becomes a port. With create: the name that the pseudowire's own device gets. The tunnel must allow it (spec.allowedInterfaces).
+     */
+    interface?: string;
+    /**
+     * In mode Interface: the pseudowire's device is an interface of the node itself, and has the name and the addresses. No other interface may have the name.
+     */
+    create?: boolean;
+    /**
+     * Addresses of the interface that create makes, with prefix lengths. Other addresses of it stay as they are.
+     *
+     * @maxItems 16
+     */
+    addresses?: string[];
     /**
      * True if ADD sends a gratuitous ARP and an unsolicited neighbor advertisement. With false it sends neither, and the pod's interface has no IPv6 link-local address, so the interface sends nothing by itself, as live migration requires.
      */

@@ -98,6 +98,25 @@ export const SESSION_CHECKS = {
   spoofingNeedsMac: (self: SessionSpec) =>
     (self.attachment?.macSpoofing ?? "Allow") !== "Refuse" ||
     !((self.pseudowireType ?? "Ethernet") === "IP"),
+  nodesOwnHasInterface: (self: SessionSpec) =>
+    !((self.attachment?.mode ?? "Direct") === "Interface") ||
+    self.attachment?.interface !== undefined,
+  interfaceIsNodesOwn: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") === "Interface" || self.attachment?.interface === undefined,
+  createIsNodesOwn: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") === "Interface" || !(self.attachment?.create ?? false),
+  addressesNeedCreate: (self: SessionSpec) =>
+    self.attachment?.addresses === undefined || (self.attachment?.create ?? false),
+  createdNameIsFree: (self: SessionSpec) =>
+    self.attachment?.interface === undefined ||
+    !/^l2([a-z]*-|v|tpf|tpmove)/.test(self.attachment?.interface),
+  joiningNeedsMac: (self: SessionSpec) =>
+    !((self.attachment?.mode ?? "Direct") === "Interface") ||
+    (self.attachment?.create ?? false) ||
+    !((self.pseudowireType ?? "Ethernet") === "IP"),
+  nodesOwnHasAllMacs: (self: SessionSpec) =>
+    !((self.attachment?.mode ?? "Direct") === "Interface") ||
+    (self.attachment?.macSpoofing ?? "Allow") !== "Refuse",
   oneRemoteEndId: (self: SessionSpec) =>
     self.remoteEndIdOctets === undefined || self.remoteEndId === undefined,
   reorderTimeoutIsShort: (self: SessionSpec) =>

@@ -54,6 +54,15 @@ const MISFITS = ATTACHMENT_MODES.flatMap((mode) =>
 
 const hasType = ({ name }: PseudowireType): string => `self.pseudowireType == '${name}'`;
 
+/** Modes in which an interface of the node has the session. */
+const NODES_OWN = ATTACHMENT_MODES.filter(({ onNode }) => onNode !== undefined);
+const IS_NODES_OWN = `(${anyOf(NODES_OWN.map(({ name }) => `self.attachment.mode == '${name}'`))})`;
+const NODES_OWN_NAMES = NODES_OWN.map(({ name }) => name).join(" or ");
+const NOT_NODES_OWN = {
+  reason: `only in mode ${NODES_OWN_NAMES}`,
+  remedy: `leave it out, or set mode: ${NODES_OWN_NAMES}`,
+} as const;
+
 const NO_PORTS = {
   reason: "IP encapsulation has no ports",
   remedy: "omit the port, or use encapsulation: UDP",
@@ -312,6 +321,53 @@ export const SESSION_RULES = {
     cel: `self.attachment.macSpoofing != 'Refuse' || !(${anyOf(WITHOUT_MAC.map(hasType))})`,
     reason: `pseudowireType ${WITHOUT_MAC.map(({ name }) => name).join(", ")} has no MAC addresses`,
     remedy: "omit macSpoofing",
+  },
+  nodesOwnHasInterface: {
+    at: ["spec"],
+    field: "attachment.interface",
+    cel: `!${IS_NODES_OWN} || has(self.attachment.interface)`,
+    reason: "missing",
+    remedy: "give the name of an interface of the node",
+  },
+  interfaceIsNodesOwn: {
+    at: ["spec"],
+    field: "attachment.interface",
+    cel: `${IS_NODES_OWN} || !has(self.attachment.interface)`,
+    ...NOT_NODES_OWN,
+  },
+  createIsNodesOwn: {
+    at: ["spec"],
+    field: "attachment.create",
+    cel: `${IS_NODES_OWN} || !self.attachment.create`,
+    ...NOT_NODES_OWN,
+  },
+  addressesNeedCreate: {
+    at: ["spec"],
+    field: "attachment.addresses",
+    cel: "!has(self.attachment.addresses) || self.attachment.create",
+    reason: "the addresses of an interface that the administrator made are left alone",
+    remedy: "set create: true, or leave it out",
+  },
+  createdNameIsFree: {
+    at: ["spec"],
+    field: "attachment.interface",
+    cel: "!has(self.attachment.interface) || !self.attachment.interface.matches('^l2([a-z]*-|v|tpf|tpmove)')",
+    reason: "devices of pseudowires have such names",
+    remedy: "another name",
+  },
+  joiningNeedsMac: {
+    at: ["spec"],
+    field: "attachment.create",
+    cel: `!${IS_NODES_OWN} || self.attachment.create || !(${anyOf(WITHOUT_MAC.map(hasType))})`,
+    reason: `${WITHOUT_MAC.map(({ name }) => name).join(", ")} has no Ethernet frames that another interface could carry`,
+    remedy: "set create: true, or use another pseudowireType",
+  },
+  nodesOwnHasAllMacs: {
+    at: ["spec"],
+    field: "attachment.macSpoofing",
+    cel: `!${IS_NODES_OWN} || self.attachment.macSpoofing != 'Refuse'`,
+    reason: "no pod has the interface",
+    remedy: "leave it out",
   },
   oneRemoteEndId: {
     at: ["spec"],

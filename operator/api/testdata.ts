@@ -52,6 +52,38 @@ const backup = (name: string, backup: object[], fault: Fault | null = null): Sam
   tunnel(name, { peerTunnelId: undefined, control: {}, backup }, fault);
 const fiveAddresses = [3, 4, 5, 6, 7].map((host) => ({ address: `192.0.2.${host}` }));
 
+const onNode = (attachment: object, more: object = {}) => ({
+  attachment: { mode: "Interface", ...attachment },
+  ...more,
+});
+
+const INTERFACE_SAMPLES: readonly Sample[] = [
+  tunnel("allowed interfaces", { allowedInterfaces: ["eth1", "eth1.*", "*"] }),
+  tunnel("an interface with a slash", { allowedInterfaces: ["../eth1"] }, "schema"),
+  tunnel("an interface with a long name", { allowedInterfaces: ["a".repeat(16)] }, "schema"),
+  session("a port of the node", onNode({ interface: "eth1" })),
+  session("a VLAN of the node", onNode({ interface: "eth1.100" })),
+  session(
+    "an interface of its own",
+    onNode({ interface: "edge0", create: true, addresses: ["10.0.0.1/24", "2001:db8::1/64"] }),
+  ),
+  session("a TUN device", onNode({ interface: "edge0", create: true }, { pseudowireType: "IP" })),
+  session("no interface", onNode({}), "cel"),
+  session("an interface of a pod", { attachment: { interface: "eth1" } }, "cel"),
+  session("a device of its own in a pod", { attachment: { create: true } }, "cel"),
+  session("addresses of a port", onNode({ interface: "eth1", addresses: ["10.0.0.1/24"] }), "cel"),
+  session("a pseudowire's device", onNode({ interface: "l2tp-7" }), "cel"),
+  session("datagrams at a port", onNode({ interface: "eth1" }, { pseudowireType: "IP" }), "cel"),
+  session("a port of one MAC", onNode({ interface: "eth1", macSpoofing: "Refuse" }), "cel"),
+  session("a name with a slash", onNode({ interface: "net/eth1" }), "schema"),
+  session("a long name", onNode({ interface: "a".repeat(16) }), "schema"),
+  session(
+    "an address without its length",
+    onNode({ interface: "edge0", create: true, addresses: ["10.0.0.1"] }),
+    "schema",
+  ),
+];
+
 export const SAMPLES: readonly Sample[] = [
   tunnel("a tunnel", {}),
   tunnel("IPv6", { local: { address: "2001:db8::1" }, remote: { address: "2001:db8::2" } }),
@@ -256,6 +288,7 @@ export const SAMPLES: readonly Sample[] = [
     { pseudowireType: "IP", attachment: { macSpoofing: "Refuse" } },
     "cel",
   ),
+  ...INTERFACE_SAMPLES,
   session("no tunnel", { tunnelRef: undefined }, "schema"),
   session("a tunnelRef without a name", { tunnelRef: {} }, "schema"),
   session("a session of a managed tunnel", { peerSessionId: undefined, remoteEndId: "lan" }),

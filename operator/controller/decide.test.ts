@@ -409,3 +409,34 @@ describe("endpoints of tunnels", () => {
     expect(decisions.get("b")?.refusal?.message).toContain("spec.backup[0]");
   });
 });
+
+describe("interfaces of the node", () => {
+  const asks = (name: string, namespace = "shop") =>
+    session(
+      name,
+      { attachment: { mode: "Interface", interface: "eth1" }, peerSessionId: 7 },
+      { metadata: { name, namespace, uid: `uid-${name}`, generation: 1 } },
+    );
+  const refusals = (allowedInterfaces: string[] | undefined, ...sessions: L2tpSession[]) => {
+    const decisions = decide({ tunnels: [tunnel("t", { allowedInterfaces })], sessions });
+    return sessions.map(({ metadata }) => decisions.get(metadata.name)?.refusal?.reason ?? null);
+  };
+
+  it("are had by sessions only if the tunnel allows it", () => {
+    expect(refusals(undefined, asks("lan"))).toEqual(["InterfaceNotAllowed"]);
+    expect(refusals(["eth0"], asks("lan"))).toEqual(["InterfaceNotAllowed"]);
+    expect(refusals(["eth*"], asks("lan"))).toEqual([null]);
+  });
+
+  it("are had by one namespace", () => {
+    expect(refusals(["*"], asks("b"), asks("a", "other"))).toEqual(["Conflict", null]);
+    const first = decided(
+      asks("b"),
+      decide({ tunnels: [tunnel("t", { allowedInterfaces: ["*"] })], sessions: [asks("b")] }).get(
+        "b",
+      ),
+    );
+    expect(first.status?.claims).toContain("node interface eth1");
+    expect(refusals(["*"], first, asks("a", "other"))).toEqual([null, "Conflict"]);
+  });
+});

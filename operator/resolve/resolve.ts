@@ -47,6 +47,7 @@ import {
   type Unreadable,
 } from "./held.ts";
 import type { Intake } from "./intake.ts";
+import { requireInterface } from "./node-interfaces.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
@@ -361,10 +362,11 @@ function optional<K extends string, T>(key: K, value: T | null): { [key in K]?: 
 }
 
 function requireTunnel(
-  { metadata, spec }: L2tpSession,
+  session: L2tpSession,
   intake: Intake,
   tunnels: ReadonlyMap<string, ResolvedTunnel>,
 ): ResolvedTunnel {
+  const { metadata, spec } = session;
   const { name } = spec.tunnelRef;
   const object = intake.tunnels.get(name);
   const isBroken = intake.rejections.some(({ kind, key }) => kind === "L2tpTunnel" && key === name);
@@ -378,6 +380,7 @@ function requireTunnel(
   }
   const whyNot = whyNotAllowedInFolder(object, metadata.namespace);
   if (whyNot !== null) throw new RefusalError("Accepted", "NamespaceNotAllowed", whyNot);
+  requireInterface(session, object);
   const tunnel = tunnels.get(name);
   if (tunnel !== undefined) return tunnel;
   const message = `L2tpTunnel ${name} is not programmed; see its conditions`;

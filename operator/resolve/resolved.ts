@@ -1,4 +1,5 @@
 /** Results of resolving, and its input about the node. */
+import type { NodeInterface } from "../../model/attachments/index.ts";
 import type { SessionClaim } from "../../model/conflicts.ts";
 import type { BoundDevice, Session, Tunnel } from "../../model/model.ts";
 import type { L2tpSession, L2tpTunnel, SessionSpec } from "../api/types.ts";
@@ -23,6 +24,8 @@ export interface ResolvedSession {
   /** The path MTU in bytes that the session's MTU is computed from; while pods are attached, its value at ADD. */
   readonly pathMtu: number;
   readonly mode: NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
+  /** Present if an interface of the node has the session, and the agent has looked for it. */
+  readonly nodeInterface?: NodeInterface;
 }
 
 export interface Resolved {

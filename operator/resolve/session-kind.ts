@@ -11,6 +11,7 @@ import {
 import type { DatapathTraits, KernelSupport } from "../../model/datapath.ts";
 import type { Session, Tunnel } from "../../model/model.ts";
 import {
+  kernelPart,
   type PseudowireSettings,
   type PseudowireType,
   pseudowireNamed,
@@ -49,6 +50,20 @@ export const refusesSpoofing = ({ spec }: Asking): boolean =>
 const holdsDevice = (object: Asking): boolean =>
   refusesSpoofing(object) && modeOf(object).macSpoofingAt === "device";
 
+const TAGS_END_THERE =
+  "the kernel's filters that rewrite VLAN tags keep the frames from those of the interface";
+
+/** A filter that rewrites a frame decides on it, and no other filter at the device can hand it to an interface. */
+const isJoinedBehindTags = (
+  object: Asking,
+  type: PseudowireType,
+  { makesDevices }: DatapathTraits,
+): boolean =>
+  makesDevices &&
+  modeOf(object).onNode !== undefined &&
+  object.spec.attachment?.create !== true &&
+  kernelPart(type)?.tagRules !== undefined;
+
 /** Returns a sentence that names the session and says why the datapath cannot carry it; null: it can. */
 export function whyNotSession(
   object: L2tpSession,
@@ -59,6 +74,9 @@ export function whyNotSession(
     return `L2tpSession ${keyOf(object)} has attachment.macSpoofing Refuse, which requires the userspace datapath in mode ${modeName(object)}`;
   }
   const { type } = pseudowireTypeOf(object);
+  if (isJoinedBehindTags(object, type, traits)) {
+    return `L2tpSession ${keyOf(object)} has spec.pseudowireType ${type.name} and is joined to an interface: ${TAGS_END_THERE}`;
+  }
   const why = traits.whyNotPseudowire(type, kernel);
   return why === null
     ? null
@@ -80,6 +98,11 @@ export function requireCarriable(
   const why = traits.whyNotPseudowire(type, kernel);
   if (why !== null) {
     const message = `spec.pseudowireType: "${type.name}": L2tpTunnel ${name} is in the kernel: ${why}; ${userspace}`;
+    throw new RefusalError("Programmed", "NotInKernel", message);
+  }
+  if (isJoinedBehindTags(object, type, traits)) {
+    const remedy = `${userspace}, or spec.attachment.create: true, or join a VLAN of the interface with pseudowireType Ethernet`;
+    const message = `spec.attachment.interface: L2tpTunnel ${name} is in the kernel: ${TAGS_END_THERE}; ${remedy}`;
     throw new RefusalError("Programmed", "NotInKernel", message);
   }
   if (traits.filtersSourceMac || !holdsDevice(object)) return;

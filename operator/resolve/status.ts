@@ -6,12 +6,13 @@ import type { FailureCode } from "../../datapath/failure.ts";
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { StopResult } from "../../l2tp/control/result-code.ts";
-import type { Attachment } from "../../model/attachments/attachment.ts";
+import { type Attachment, holderName } from "../../model/attachments/index.ts";
 import type { FieldProblem } from "../../model/problem.ts";
 import { describeProblem } from "../../model/problem.ts";
 import { writeRemoteEndId } from "../../model/remote-end-id.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import { interfaceName } from "./desired.ts";
+import { interfaceCondition } from "./node-interfaces.ts";
 import { peerNeeds } from "./peer-needs.ts";
 import type { Refusal } from "./refusal.ts";
 import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
@@ -166,7 +167,8 @@ export function sessionStatus(
   };
   const living = attachments.filter(({ alive }) => alive);
   const [first] = living;
-  const device = first === undefined ? null : interfaceName(resolved, first, live);
+  const onNode = holderName(resolved.nodeInterface);
+  const device = first === undefined ? onNode : interfaceName(resolved, first, live);
   return {
     sessionId: session.sessionId,
     ...(session.control === undefined ? {} : writeRemoteEndId(session.control.remoteEndId)),
@@ -179,7 +181,7 @@ export function sessionStatus(
     conditions: [
       ACCEPTED,
       failure === undefined ? programmed : failed(failure),
-      attached(living, attachments.length),
+      interfaceCondition(living, resolved) ?? attached(living, attachments.length),
       ...(session.control === undefined ? [] : [established(live?.control)]),
     ],
   };

@@ -1,5 +1,6 @@
 /** The input of the doctor's findings, the same for every datapath. A finding is a pure function of a part of it. */
 import type { SessionState, TunnelState } from "../../../datapath/datapath.ts";
+import type { NodeInterface } from "../../../model/attachments/index.ts";
 import type { EndpointCounters, Session, SessionCounters } from "../../../model/model.ts";
 import type { Finding } from "../../agent-protocol.ts";
 import type { TunnelWire } from "./wire.ts";
@@ -14,7 +15,10 @@ export interface NodeKnowledge {
   device(
     session: string,
   ): { readonly place: string; readonly up: boolean; readonly mtu?: number } | null;
+  /** A pod or an interface of the node has it. */
   isAttached(session: string): boolean;
+  /** Null: pods have the session. */
+  nodeInterface(session: string): NodeInterface | null;
 }
 
 /** A tunnel, and its changes during the examination. */

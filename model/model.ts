@@ -70,6 +70,11 @@ export interface Session extends PseudowireSettings {
   /** In userspace: frames from its device with another source address are dropped; none: all pass. */
   readonly sourceMac?: string;
   /**
+   * The key of the session that its frames leave by, where neither has a device: a switch. It counts once that session
+   * names this one.
+   */
+  readonly switchTo?: string;
+  /**
    * Of a managed tunnel's session: the peer's id, cookies, sublayer and sequencing are what the ends agree on, and not
    * those above; ours is but a name for it here. Until then its device is without a carrier.
    */

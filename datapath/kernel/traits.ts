@@ -94,6 +94,6 @@ export function kernelSessionDifference(known: Session, wanted: Session): Differ
 }
 
 /** The session but for what is set on its device. */
-function withoutDevice({ mtu: _, vlan: __, ...session }: Session) {
+function withoutDevice({ mtu: _, vlan: __, switchTo: ___, ...session }: Session) {
   return session;
 }

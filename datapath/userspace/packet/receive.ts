@@ -18,6 +18,7 @@ import {
   type PacketSession,
   type PacketTunnel,
 } from "./session.ts";
+import type { Switcher } from "./switch.ts";
 
 /** Messages that one system call receives: nobody knows before what they cost. */
 const MESSAGES_PER_CALL = 16;
@@ -50,6 +51,7 @@ export class Receiver {
   readonly #batch: ReceiveBatch;
   readonly #holds: FrameSlots;
   readonly #writer: FrameWriter;
+  readonly #switcher: Switcher;
   readonly #control: ControlReceiver;
   /** The struct sockaddr of a control message's sender. */
   readonly #sender = new Uint8Array(SOCKADDR_BYTES);
@@ -67,12 +69,19 @@ export class Receiver {
   static readonly BYTES = ReceiveBatch.BYTES + FrameSlots.bytes(HOLD_POOL_SLOTS);
 
   /** @param base of Receiver.BYTES in the arena */
-  constructor(arena: Arena, base: number, writer: FrameWriter, control: ControlReceiver) {
+  constructor(
+    arena: Arena,
+    base: number,
+    writer: FrameWriter,
+    switcher: Switcher,
+    control: ControlReceiver,
+  ) {
     this.#arena = arena;
     this.#control = control;
     this.#batch = new ReceiveBatch(arena, base);
     this.#holds = new FrameSlots(base + ReceiveBatch.BYTES);
     this.#writer = writer;
+    this.#switcher = switcher;
   }
 
   /** Takes at most a batch of the messages that wait at the endpoint, and no more than its share. */
@@ -116,8 +125,10 @@ export class Receiver {
 
   /** Delivers held frames that have waited long enough. */
   expire(now: number): void {
+    if (this.#waiting.size === 0) return;
     for (const session of this.#waiting) this.#drain(session, now);
     this.#writer.flush();
+    this.#switcher.flush();
   }
 
   /** When `expire` has something to do; Infinity where nothing waits. */
@@ -136,6 +147,7 @@ export class Receiver {
     const skippedBefore = order.skipped;
     while (order.held > 0) this.#deliverHeld(session, order.release());
     this.#writer.flush();
+    this.#switcher.flush();
     counters.rxOosPackets += order.skipped - skippedBefore;
     this.#waiting.delete(session);
   }
@@ -267,12 +279,19 @@ export class Receiver {
     // Until where the frame may grow: the end of its slot.
     const limit = this.#batch.slots.at(slot) + FRAME_CAPACITY;
     if (session.isDirect) {
-      this.#writer.deliver(session, header.next, bytes, limit);
+      this.#deliver(session, header.next, bytes, limit);
       return true;
     }
     if (header.sequence < 0) counters.rxSeqDiscards++;
     else this.#sequence(session, header.sequence, header.next, bytes, limit, now);
     return false;
+  }
+
+  /** Hands a frame on that is due: to the session's device, or to the session that it is switched to. */
+  #deliver(session: PacketSession, at: number, bytes: number, limit: number): void {
+    const { partner, device } = session;
+    if (partner === null || device !== null) this.#writer.deliver(session, at, bytes, limit);
+    else this.#switcher.forward(session, partner, at, bytes);
   }
 
   #sequence(
@@ -291,7 +310,7 @@ export class Receiver {
       this.#deliverHeld(session, order.release());
       verdict = order.offer(sequence, now);
     }
-    if (verdict === ReorderVerdict.Deliver) this.#writer.deliver(session, offset, bytes, limit);
+    if (verdict === ReorderVerdict.Deliver) this.#deliver(session, offset, bytes, limit);
     else if (verdict === ReorderVerdict.Late) session.counters.rxSeqDiscards++;
     else this.#hold(session, order.slotOf(sequence), offset, bytes, limit);
     session.counters.rxOosPackets += order.skipped - skippedBefore;
@@ -328,7 +347,7 @@ export class Receiver {
   ): void {
     const order = session.order as ReceiveOrder;
     for (let slot = order.release(); slot >= 0; slot = order.release()) {
-      if (slot === orderSlot) this.#writer.deliver(session, offset, bytes, limit);
+      if (slot === orderSlot) this.#deliver(session, offset, bytes, limit);
       else this.#deliverHeld(session, slot);
     }
   }
@@ -352,7 +371,7 @@ export class Receiver {
     this.#writer.flush();
     const poolSlot = session.held[orderSlot] as number;
     const at = this.#holds.at(poolSlot);
-    this.#writer.deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
+    this.#deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
     this.#freeHolds[this.#freeHoldCount] = poolSlot;
     this.#freeHoldCount++;
   }

@@ -7,6 +7,7 @@ import type { BypassedFrames } from "./bypass.ts";
 import type { PacketPath } from "./packet-path.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
 import { LocalEndpoint, PacketSession, PacketTunnel } from "./session.ts";
+import { joinSessions, part } from "./switch.ts";
 
 /** What the table needs of the operating system; an open that fails throws, and changed nothing. */
 export interface Ports {
@@ -171,6 +172,7 @@ export class Table {
       known.configure(config, tunnel);
     }
     this.sessions.set(config.key, session);
+    joinSessions(session, this.sessions.get(config.switchTo ?? ""));
     tunnel.sessions.add(session);
     const { endpoint } = tunnel;
     const loser = config.sessionId === 0 ? undefined : endpoint.sessionOf(config.sessionId);
@@ -201,6 +203,7 @@ export class Table {
     this.#stopReceiving(session);
     session.tunnel.sessions.delete(session);
     this.sessions.delete(key);
+    part(session);
     this.loseDevice(session);
     this.#ports.forgetSession(session);
   }

@@ -243,9 +243,9 @@ export class ControlConnection {
   }
 
   /** The sessions of a key end. */
-  closeSession(key: string, why: string, now: number): void {
+  closeSession(key: string, why: string, now: number, result?: number): void {
     this.#now = now;
-    this.#sessions.of(key)?.close(why);
+    this.#sessions.of(key)?.close(why, result);
     this.#flush();
   }
 

@@ -24,6 +24,7 @@ export const DisconnectResult = {
   UnsupportedPseudowireType: 14,
   SequencingWithoutSublayer: 15,
   StateMachine: 16,
+  LoopDetected: 26,
 } as const;
 
 /** With a general error. */
@@ -60,6 +61,7 @@ const DISCONNECT_WORDS: Readonly<Record<number, string>> = {
   14: "unsupported pseudowire type",
   15: "sequencing needs an L2-specific sublayer",
   16: "finite state machine error or timeout",
+  26: "loop detected",
 };
 
 const ERROR_WORDS: Readonly<Record<number, string>> = {

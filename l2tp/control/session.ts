@@ -20,6 +20,7 @@ import {
   type SessionPhase,
   type SessionRole,
 } from "./session-tables.ts";
+import { loopOf } from "./switching.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 /** A session as its owner wants it. */
@@ -80,6 +81,10 @@ export class ControlSession {
   readonly rxCookie: string;
   /** 16 hexadecimal digits; null: we have asked for nothing. */
   readonly tieBreaker: string | null;
+  /** Names of the switches that our own call comes by; none: the session is not switched. */
+  readonly aggregators: readonly string[];
+  /** Names of the switches that the peer's call came by. */
+  peerAggregators: readonly string[] = [];
   phase: SessionPhase = "idle";
   peer: PeerTerms;
   #circuit: CircuitStatus;
@@ -100,6 +105,7 @@ export class ControlSession {
       readonly rxCookie: string;
       readonly tieBreaker: string | null;
       readonly serialNumber: number;
+      readonly aggregators: readonly string[];
     },
     host: SessionHost,
   ) {
@@ -109,6 +115,7 @@ export class ControlSession {
     this.rxCookie = chance.rxCookie;
     this.tieBreaker = chance.tieBreaker;
     this.#serialNumber = chance.serialNumber;
+    this.aggregators = chance.aggregators;
     this.#circuit = circuit;
     this.#host = host;
     this.peer = peerTerms({});
@@ -127,7 +134,8 @@ export class ControlSession {
   /** The peer asks for the session, and the config is for it. */
   accept(said: Attributes): void {
     this.peer = peerTerms(said);
-    const why = objection(this.config, said);
+    this.peerAggregators = said.aggregators ?? [];
+    const why = objection(this.config, said) ?? loopOf(this.aggregators, said);
     if (why !== null) this.#reason = why;
     this.#handle(why === null ? "request, acceptable" : "request, not acceptable");
     // Ours have no switch to dial: the circuit is there.
@@ -263,6 +271,7 @@ export class ControlSession {
           pseudowireType: this.config.pseudowireType,
           remoteEndId: this.config.remoteEndId,
           ...(this.tieBreaker === null ? {} : { tieBreaker: this.tieBreaker }),
+          ...(this.aggregators.length === 0 ? {} : { aggregators: this.aggregators }),
         });
       case "send reply":
         return this.#host.send(reply, {

@@ -42,6 +42,8 @@ export interface AttachmentMode {
   readonly deviceIn: "pod" | "node";
   /** Null: any number of pods may attach. Else one, and a second one is told this. */
   readonly secondPodRemedy: string | null;
+  /** Why no pod can attach, to end a sentence. Absent: pods can. */
+  readonly whyNoPods?: string;
   /**
    * Where a pod that is held to its MAC address (spec.attachment.macSpoofing) is held: at the session's own device, by
    * the datapath, or at the pod's port on the node (portName), by the agent.

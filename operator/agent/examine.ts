@@ -101,6 +101,9 @@ function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listi
         ? null
         : { place: `${link.name} of ${pod.pod}`, up: link.up, mtu: link.mtu };
     },
-    isAttached: (key) => agent.store.livingOf(key).length > 0,
+    isAttached: (key) =>
+      agent.store.livingOf(key).length > 0 ||
+      resolved.sessions.get(key)?.session.switchTo !== undefined,
+    hasDevice: (key) => resolved.sessions.get(key)?.switched?.byDevices !== false,
   };
 }

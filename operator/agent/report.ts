@@ -204,6 +204,7 @@ export function sessionRows(
       attachedTo: attachments.map(
         ({ attachment: { pod, ifname }, name }) => `${pod}:${name ?? ifname}`,
       ),
+      switchedTo: known?.session.switchTo ?? null,
       lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,
       ...pickFeatures(live ?? {}),
       conditions: conditionsOf(status, "L2tpSession", key),

@@ -415,9 +415,28 @@ export interface SessionSpec {
    */
   attachment?: {
     /**
-     * Direct makes the pseudowire itself the interface of one pod; Bridge joins any number of pods.
+     * Direct makes the pseudowire itself the interface of one pod; Bridge joins any number of pods; Switch joins it to another pseudowire of the node, without pods.
      */
-    mode?: "Direct" | "Bridge";
+    mode?: "Direct" | "Bridge" | "Switch";
+    /**
+     * The session that the frames go to, in mode Switch. That session must name this one.
+     */
+    switchTo?: {
+      /**
+       * The namespace of the session; this one's if left out.
+       */
+      namespace?: string;
+      /**
+       * The name of the session.
+       */
+      name: string;
+    };
+    /**
+     * Other namespaces whose sessions may be switched to this one, in mode Switch.
+     *
+     * @maxItems 64
+     */
+    allowSwitchFrom?: string[];
     /**
      * ADD sends a gratuitous ARP and an unsolicited neighbor advertisement. With false it does not, and the pod's interface has no IPv6 link-local address, so it sends nothing by itself; live migration needs that.
      */

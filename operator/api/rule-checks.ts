@@ -98,6 +98,13 @@ export const SESSION_CHECKS = {
   spoofingNeedsMac: (self: SessionSpec) =>
     (self.attachment?.macSpoofing ?? "Allow") !== "Refuse" ||
     !((self.pseudowireType ?? "Ethernet") === "IP"),
+  switchHasTarget: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") !== "Switch" || self.attachment?.switchTo !== undefined,
+  onlySwitchHasTarget: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") === "Switch" || self.attachment?.switchTo === undefined,
+  switchHasNoPods: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") !== "Switch" ||
+    (self.attachment?.macSpoofing ?? "Allow") !== "Refuse",
   oneRemoteEndId: (self: SessionSpec) =>
     self.remoteEndIdOctets === undefined || self.remoteEndId === undefined,
   reorderTimeoutIsShort: (self: SessionSpec) =>

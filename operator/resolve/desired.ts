@@ -60,11 +60,16 @@ export function desireSession(
   const [first] = attachments;
   const isWithout = pseudowireOf(session).device === null;
   const isMade = traitsOf(tunnel.datapath).makesDevices || first !== undefined;
-  const hasDevice = !isWithout && isMade;
+  const isSwitched = resolved.switched?.byDevices === true;
+  const hasDevice = !isWithout && (isMade || isSwitched);
   const devices = forwarding !== null && hasDevice ? [deviceOf(resolved, forwarding, blank)] : [];
   const sessions = [programmed(resolved, forwarding, first, devices)];
   if (first === undefined) {
-    return { sessions, links: devices.map((device) => ({ ...device, up: false })), pairs: [] };
+    return {
+      sessions,
+      links: devices.map((device) => ({ ...device, up: isSwitched && device.up })),
+      pairs: [],
+    };
   }
   const isSilent = object.spec.attachment?.announce === false;
   const [device = null] = devices;
@@ -80,7 +85,8 @@ function programmed(
 ): DesiredSession {
   const { session, tunnel } = resolved;
   const { datapath } = tunnel;
-  const put = (one: Session) => withCircuit(heldToMac(one, resolved, first), first !== undefined);
+  const isAttached = first !== undefined || session.switchTo !== undefined;
+  const put = (one: Session) => withCircuit(heldToMac(one, resolved, first), isAttached);
   const waits = traitsOf(datapath).waitsForAgreement(resolved);
   const forwarded = forwarding === null ? null : put(forwarding.session);
   return {

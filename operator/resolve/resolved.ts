@@ -23,6 +23,18 @@ export interface ResolvedSession {
   /** Bytes of the path's largest packet from which the session's MTU follows: as it was when its pods attached. */
   readonly pathMtu: number;
   readonly mode: NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
+  /** Absent: its frames are for pods. */
+  readonly switched?: Switched;
+}
+
+/** A session that is to be switched to another. */
+export interface Switched {
+  /** The key of the other session. */
+  readonly to: string;
+  /** Why its frames go nowhere; null: they go to the other session. */
+  readonly whyNot: { readonly reason: string; readonly message: string } | null;
+  /** Frames are handed over between two devices on the node. */
+  readonly byDevices: boolean;
 }
 
 export interface Resolved {

@@ -14,7 +14,7 @@ import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import { interfaceName } from "./desired.ts";
 import { peerNeeds } from "./peer-needs.ts";
 import type { Refusal } from "./refusal.ts";
-import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
+import type { ResolvedSession, ResolvedTunnel, Switched } from "./resolved.ts";
 
 /** What failed of an object. */
 export interface Failure {
@@ -172,10 +172,19 @@ export function sessionStatus(
     conditions: [
       ACCEPTED,
       failure === undefined ? programmed : failed(failure),
-      attached(living, attachments.length),
+      resolved.switched === undefined
+        ? attached(living, attachments.length)
+        : switched(resolved.switched),
       ...(session.control === undefined ? [] : [established(live?.control)]),
     ],
   };
+}
+
+function switched({ to, whyNot }: Switched): UndatedCondition {
+  const type = "Switched";
+  if (whyNot !== null) return { type, status: "False", ...whyNot };
+  const message = `Frames go to L2tpSession ${to}, and that session's frames to this one.`;
+  return { type, status: "True", reason: "Switched", message };
 }
 
 /** The ages are l2tpctl's: a status that changes each second is written each second. */

@@ -5,7 +5,7 @@ import { error, type SessionFinding } from "./picture.ts";
 
 export const device: SessionFinding = ({ state, around }) => {
   const { key } = state.session;
-  if (!around.isAttached(key)) return null;
+  if (!around.isAttached(key) || around.hasDevice?.(key) === false) return null;
   // Without a carrier it is down with the peer's circuit, and replaced by the next agreement.
   const established = state.control?.established;
   const hasCarrier = state.control === undefined || traitsOf(state.datapath).hasCarrier;

@@ -14,7 +14,10 @@ export interface NodeKnowledge {
   device(
     session: string,
   ): { readonly place: string; readonly up: boolean; readonly mtu?: number } | null;
+  /** A pod has it, or another session. */
   isAttached(session: string): boolean;
+  /** False: it is switched within the datapath process. Absent: all have one while they are attached. */
+  hasDevice?(session: string): boolean;
 }
 
 /** A tunnel, and what happened to it while the doctor looked. */

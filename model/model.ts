@@ -70,6 +70,11 @@ export interface Session extends PseudowireSettings {
   /** In userspace: frames from its device with another source MAC address are dropped; absent: all pass. */
   readonly sourceMac?: string;
   /**
+   * The key of the session that its frames leave by, where neither has a device: a switch. It counts once that session
+   * names this one.
+   */
+  readonly switchTo?: string;
+  /**
    * Present in a managed tunnel: session IDs, cookies, sublayer and sequencing are negotiated, and replace those above,
    * where sessionId is only a local name. Until then the device has no carrier.
    */

@@ -301,6 +301,8 @@ export interface SessionRow {
   readonly pseudowireType: string;
   readonly mode: string;
   readonly attachedTo: readonly string[];
+  /** The session that its frames go to. Absent or null: none. */
+  readonly switchedTo?: string | null;
   readonly lastReceivedMsAgo: number | null;
   /** True if BPF programs forward its frames. */
   readonly fastPath: boolean;

@@ -93,6 +93,6 @@ export function kernelSessionDifference(known: Session, wanted: Session): Differ
 }
 
 /** Returns the session without the settings of its device. */
-function withoutDevice({ mtu: _, vlan: __, ...session }: Session) {
+function withoutDevice({ mtu: _, vlan: __, switchTo: ___, ...session }: Session) {
   return session;
 }

@@ -243,9 +243,9 @@ export class ControlConnection {
   }
 
   /** Closes the session of the key. @param why a reason that is also sent to the peer */
-  closeSession(key: string, why: string, now: number): void {
+  closeSession(key: string, why: string, now: number, result?: number): void {
     this.#now = now;
-    this.#sessions.of(key)?.close(why);
+    this.#sessions.of(key)?.close(why, result);
     this.#flush();
   }
 

@@ -100,6 +100,7 @@ export class Peering {
   readonly #connections = new Set<ControlConnection>();
   readonly #sessions = new Map<string, WantedSession>();
   readonly #circuits = new Map<string, CircuitStatus>();
+  readonly #aggregators = new Map<string, readonly string[]>();
   readonly #backoff: Backoff;
   #openAt = Number.POSITIVE_INFINITY;
   #isClosing = false;
@@ -144,6 +145,7 @@ export class Peering {
     this.#now = now;
     this.#sessions.delete(key);
     this.#circuits.delete(key);
+    this.#aggregators.delete(key);
     this.#closeSession(key, "the session was deleted");
   }
 
@@ -156,6 +158,23 @@ export class Peering {
     this.#now = now;
     this.#circuits.set(key, circuit);
     this.established?.setCircuit(key, circuit, now);
+  }
+
+  /** Names of the switches that calls of the session come by. A call that lacks some is placed again. */
+  setAggregators(key: string, names: readonly string[], now: number): void {
+    this.#now = now;
+    this.#aggregators.set(key, names);
+    const session = this.sessionOf(key);
+    if (session === undefined || !session.role.endsWith("sender")) return;
+    if (names.every((name) => session.aggregators.includes(name))) return;
+    this.#closeSession(key, "the call comes by other switches now");
+  }
+
+  /** The session ends for a reason of the session that it is switched to; its call is placed again. */
+  relayEnding(key: string, { why, result }: Ending, now: number): void {
+    this.#now = now;
+    if (this.sessionOf(key)?.phase !== "established") return;
+    this.established?.closeSession(key, why, now, result ?? undefined);
   }
 
   sessionOf(key: string): ControlSession | undefined {
@@ -338,6 +357,7 @@ export class Peering {
         match: (said) => this.#match(said),
         admit: (said) => this.#admit(said),
         circuit: (key) => this.#circuits.get(key) ?? NOT_ACTIVE,
+        aggregators: (key) => this.#aggregators.get(key) ?? [],
       },
       {
         noted: (_, what) => listener.noted(name, what),

@@ -20,6 +20,7 @@ import {
   type SessionPhase,
   type SessionRole,
 } from "./session-tables.ts";
+import { loopOf } from "./switching.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 /** The configuration of a session. */
@@ -80,6 +81,10 @@ export class ControlSession {
   readonly rxCookie: string;
   /** 16 hexadecimal digits; null: we sent no request. */
   readonly tieBreaker: string | null;
+  /** Names of the switches that our own call comes by; none: the session is not switched. */
+  readonly aggregators: readonly string[];
+  /** Names of the switches that the peer's call came by. */
+  peerAggregators: readonly string[] = [];
   phase: SessionPhase = "idle";
   peer: PeerTerms;
   #circuit: CircuitStatus;
@@ -100,6 +105,7 @@ export class ControlSession {
       readonly rxCookie: string;
       readonly tieBreaker: string | null;
       readonly serialNumber: number;
+      readonly aggregators: readonly string[];
     },
     host: SessionHost,
   ) {
@@ -109,6 +115,7 @@ export class ControlSession {
     this.rxCookie = random.rxCookie;
     this.tieBreaker = random.tieBreaker;
     this.#serialNumber = random.serialNumber;
+    this.aggregators = random.aggregators;
     this.#circuit = circuit;
     this.#host = host;
     this.peer = peerTerms({});
@@ -127,7 +134,8 @@ export class ControlSession {
   /** Handles the peer's request for this session. */
   accept(said: Attributes): void {
     this.peer = peerTerms(said);
-    const why = objection(this.config, said);
+    this.peerAggregators = said.aggregators ?? [];
+    const why = objection(this.config, said) ?? loopOf(this.aggregators, said);
     if (why !== null) this.#reason = why;
     this.#handle(why === null ? "request, acceptable" : "request, not acceptable");
     // There is no call to place: the circuit exists.
@@ -264,6 +272,7 @@ export class ControlSession {
           pseudowireType: this.config.pseudowireType,
           remoteEndId: this.config.remoteEndId,
           ...(this.tieBreaker === null ? {} : { tieBreaker: this.tieBreaker }),
+          ...(this.aggregators.length === 0 ? {} : { aggregators: this.aggregators }),
         });
       case "send reply":
         return this.#host.send(reply, {

@@ -69,6 +69,15 @@ export const NAME: Format<string> = {
   decode: (octets) => TEXT.decode(octets) || undefined,
 };
 
+/** Texts of at least one octet, each in an AVP of its own. */
+export const NAMES: Format<readonly string[]> = {
+  encode: ([name = ""]) => NAME.encode(name),
+  decode(octets) {
+    const name = NAME.decode(octets);
+    return name === undefined ? undefined : [name];
+  },
+};
+
 export const OCTETS: Format<Octets> = {
   encode: (octets) => octets,
   decode: (octets) => octets,

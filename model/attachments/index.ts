@@ -4,6 +4,7 @@ import { bridge } from "./bridge.ts";
 import { direct } from "./direct.ts";
 import { hostInterface } from "./interface.ts";
 import type { AttachmentMode } from "./mode.ts";
+import { switchMode } from "./switch.ts";
 
 export { type Attachment, attachmentKey, type GivenMtu, type PodDevice } from "./attachment.ts";
 export type { AttachmentMode, Layout, PresentLinks, WantedLinks } from "./mode.ts";
@@ -16,7 +17,12 @@ export {
 } from "./node-interface.ts";
 export { asLeft } from "./pod-link.ts";
 
-const REGISTERED = [direct, bridge, hostInterface] as const satisfies readonly AttachmentMode[];
+const REGISTERED = [
+  direct,
+  bridge,
+  hostInterface,
+  switchMode,
+] as const satisfies readonly AttachmentMode[];
 
 export type AttachmentModeName = (typeof REGISTERED)[number]["name"];
 

@@ -43,6 +43,8 @@ export interface AttachmentMode {
   readonly deviceIn: "pod" | "node";
   /** The remedy for a second pod, if only one pod can attach; null: any number of pods can attach. */
   readonly secondPodRemedy: string | null;
+  /** Why no pod can attach, to end a sentence. Absent: pods can. */
+  readonly whyNoPods?: string;
   /**
    * Place of the source MAC filter (spec.attachment.macSpoofing): the session's own device, filtered by the datapath,
    * or the pod's port on the node (portName), filtered by the agent.

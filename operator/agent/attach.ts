@@ -52,6 +52,11 @@ function notEstablished({ session: { key } }: ResolvedSession, why: string): Age
   return new AgentError("SessionNotReady", `L2tpSession ${key} is not established: ${why}`, remedy);
 }
 
+function noPods({ session: { key }, mode }: ResolvedSession, why: string): AgentError {
+  const remedy = "use another session, or set spec.attachment.mode: Direct or Bridge";
+  return new AgentError("SessionBusy", `L2tpSession ${key} is in mode ${mode}: ${why}`, remedy);
+}
+
 const callKey = ({ containerId, cniIfname }: CniCall): string => `${containerId}/${cniIfname}`;
 
 export class Attacher {
@@ -343,7 +348,8 @@ export class Attacher {
       throw new AgentError("InterfaceExists", message, "detach it first with CNI DEL");
     }
     this.#requireName(request, own);
-    const { secondPodRemedy } = attachmentMode(resolved.mode);
+    const { secondPodRemedy, whyNoPods } = attachmentMode(resolved.mode);
+    if (whyNoPods !== undefined) throw noPods(resolved, whyNoPods);
     if (secondPodRemedy === null) return identity;
     const holder = this.#context.store
       .livingOf(resolved.session.key)

@@ -102,7 +102,10 @@ function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listi
         : { place: `${link.name} of ${pod.pod}`, up: link.up, mtu: link.mtu };
     },
     isAttached: (key) =>
-      agent.store.livingOf(key).length > 0 || hasCircuit(resolved.sessions.get(key)?.nodeInterface),
+      agent.store.livingOf(key).length > 0 ||
+      hasCircuit(resolved.sessions.get(key)?.nodeInterface) ||
+      resolved.sessions.get(key)?.session.switchTo !== undefined,
     nodeInterface: (key) => resolved.sessions.get(key)?.nodeInterface ?? null,
+    hasDevice: (key) => resolved.sessions.get(key)?.switched?.byDevices !== false,
   };
 }

@@ -208,6 +208,7 @@ export function sessionRows(
         ...attachments.map(({ attachment: { pod, ifname }, name }) => `${pod}:${name ?? ifname}`),
         ...shownInterface(known?.nodeInterface, attachments.length),
       ],
+      switchedTo: known?.session.switchTo ?? null,
       lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,
       ...pickFeatures(live ?? {}),
       conditions: conditionsOf(status, "L2tpSession", key),

@@ -421,9 +421,9 @@ export interface SessionSpec {
    */
   attachment?: {
     /**
-     * Direct: the pseudowire is the interface of one pod. Bridge: a bridge connects any number of pods; Interface has an interface of the node in place of pods.
+     * Direct: the pseudowire is the interface of one pod. Bridge: a bridge connects any number of pods. Interface: an interface of the node has the pseudowire. Switch: frames go to another pseudowire of the node.
      */
-    mode?: "Direct" | "Bridge" | "Interface";
+    mode?: "Direct" | "Bridge" | "Interface" | "Switch";
     /**
      * In mode Interface: the interface of the node that the pseudowire is joined to, such as eth1 or eth1.100; of a bridge, the pseudowire becomes a port. With create: the name that the pseudowire's own device gets. The tunnel must allow it (spec.allowedInterfaces).
      */
@@ -438,6 +438,25 @@ export interface SessionSpec {
      * @maxItems 16
      */
     addresses?: string[];
+    /**
+     * The session that the frames go to, in mode Switch. That session must name this one.
+     */
+    switchTo?: {
+      /**
+       * The namespace of the session; this one's if left out.
+       */
+      namespace?: string;
+      /**
+       * The name of the session.
+       */
+      name: string;
+    };
+    /**
+     * Other namespaces whose sessions may be switched to this one, in mode Switch.
+     *
+     * @maxItems 64
+     */
+    allowSwitchFrom?: string[];
     /**
      * True if ADD sends a gratuitous ARP and an unsolicited neighbor advertisement. With false it sends neither, and the pod's interface has no IPv6 link-local address, so the interface sends nothing by itself, as live migration requires.
      */

@@ -117,6 +117,13 @@ export const SESSION_CHECKS = {
   nodesOwnHasAllMacs: (self: SessionSpec) =>
     !((self.attachment?.mode ?? "Direct") === "Interface") ||
     (self.attachment?.macSpoofing ?? "Allow") !== "Refuse",
+  switchHasTarget: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") !== "Switch" || self.attachment?.switchTo !== undefined,
+  onlySwitchHasTarget: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") === "Switch" || self.attachment?.switchTo === undefined,
+  switchHasNoPods: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") !== "Switch" ||
+    (self.attachment?.macSpoofing ?? "Allow") !== "Refuse",
   oneRemoteEndId: (self: SessionSpec) =>
     self.remoteEndIdOctets === undefined || self.remoteEndId === undefined,
   reorderTimeoutIsShort: (self: SessionSpec) =>

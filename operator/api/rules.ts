@@ -369,6 +369,27 @@ export const SESSION_RULES = {
     reason: "no pod has the interface",
     remedy: "leave it out",
   },
+  switchHasTarget: {
+    at: ["spec"],
+    field: "attachment.switchTo",
+    cel: "self.attachment.mode != 'Switch' || has(self.attachment.switchTo)",
+    reason: "missing",
+    remedy: "name the other session of the switch, or use another mode",
+  },
+  onlySwitchHasTarget: {
+    at: ["spec"],
+    field: "attachment.switchTo",
+    cel: "self.attachment.mode == 'Switch' || !has(self.attachment.switchTo)",
+    reason: "only in mode Switch",
+    remedy: "set spec.attachment.mode: Switch, or leave it out",
+  },
+  switchHasNoPods: {
+    at: ["spec"],
+    field: "attachment.macSpoofing",
+    cel: "self.attachment.mode != 'Switch' || self.attachment.macSpoofing != 'Refuse'",
+    reason: "no pods attach in mode Switch",
+    remedy: "leave it out",
+  },
   oneRemoteEndId: {
     at: ["spec"],
     field: "remoteEndIdOctets",

@@ -277,6 +277,23 @@ export const SAMPLES: readonly Sample[] = [
   session("reordering", { sequencing: { send: true, receive: true, reorderTimeout: "50ms" } }),
   session("no sublayer", { l2SpecificSublayer: "None" }),
   session("a bridge", { attachment: { mode: "Bridge" }, mtu: 1400 }),
+  session("a switch", { attachment: { mode: "Switch", switchTo: { name: "other" } } }),
+  session("a switch of IP datagrams between namespaces", {
+    pseudowireType: "IP",
+    attachment: {
+      mode: "Switch",
+      switchTo: { namespace: "other", name: "lan" },
+      allowSwitchFrom: ["other"],
+    },
+  }),
+  session("a switch to nothing", { attachment: { mode: "Switch" } }, "cel"),
+  session("a switch to no name", { attachment: { mode: "Switch", switchTo: {} } }, "schema"),
+  session("a switch by another mode", { attachment: { switchTo: { name: "other" } } }, "cel"),
+  session(
+    "a switch that holds pods to addresses",
+    { attachment: { mode: "Switch", switchTo: { name: "other" }, macSpoofing: "Refuse" } },
+    "cel",
+  ),
   session("IP datagrams", { pseudowireType: "IP", attachment: { announce: false } }),
   session(
     "IP datagrams with mode Bridge",

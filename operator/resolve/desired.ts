@@ -65,7 +65,8 @@ export function desireSession(
   const { onNode } = attachmentMode(resolved.mode);
   const isNodes = onNode !== undefined && first === undefined;
   const isMade = traitsOf(tunnel.datapath).makesDevices || first !== undefined || isNodes;
-  const hasDevice = !isWithout && isMade;
+  const isSwitched = resolved.switched?.byDevices === true;
+  const hasDevice = !isWithout && (isMade || isSwitched);
   const devices = forwarding !== null && hasDevice ? [deviceOf(resolved, forwarding, blank)] : [];
   const sessions = [programmed(resolved, forwarding, first, devices)];
   if (isNodes) {
@@ -74,7 +75,11 @@ export function desireSession(
     return { sessions, links, pairs: [] };
   }
   if (first === undefined) {
-    return { sessions, links: devices.map((device) => ({ ...device, up: false })), pairs: [] };
+    return {
+      sessions,
+      links: devices.map((device) => ({ ...device, up: isSwitched && device.up })),
+      pairs: [],
+    };
   }
   const isSilent = object.spec.attachment?.announce === false;
   const [device = null] = devices;
@@ -90,7 +95,8 @@ function programmed(
 ): DesiredSession {
   const { session, tunnel } = resolved;
   const { datapath } = tunnel;
-  const isActive = first !== undefined || hasCircuit(resolved.nodeInterface);
+  const isActive =
+    first !== undefined || hasCircuit(resolved.nodeInterface) || session.switchTo !== undefined;
   const put = (one: Session) => withCircuit(heldToMac(one, resolved, first), isActive);
   const waits = traitsOf(datapath).waitsForAgreement(resolved);
   const forwarded = forwarding === null ? null : put(forwarding.session);

@@ -51,8 +51,9 @@ import { requireInterface } from "./node-interfaces.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
-import { modeName, pseudowireTypeOf, requireCarriable } from "./session-kind.ts";
+import { modeName, pseudowireTypeOf, requireCarriable, requireSwitchable } from "./session-kind.ts";
 import { type HeldMtu, settleMtu } from "./session-mtu.ts";
+import { withSwitches } from "./switches.ts";
 
 export interface ResolveContext {
   readonly nodeName: string;
@@ -136,7 +137,8 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
   refuseLosers(losers, refusedSessions);
   const keeps = waiting.filter(({ key }) => !losers.has(key));
   const sessions = new Map([...sessionDrafts].filter(([key]) => !losers.has(key)));
-  const resolved = { tunnels, sessions, refusedTunnels, refusedSessions };
+  const plain = { tunnels, sessions, refusedTunnels, refusedSessions };
+  const resolved = withSwitches(plain, intake);
   return keeps.length === 0 ? resolved : { ...resolved, waiting: keeps };
 }
 
@@ -318,6 +320,7 @@ function resolveSession(
 ): ResolvedSession {
   const { metadata, spec } = object;
   requireValid(validateSession(spec));
+  requireSwitchable(object, context.heldMtus?.has(keyOf(object)) === true);
   const { tunnel, underlayMtu, object: tunnelObject } = requireTunnel(object, intake, tunnels);
   requireFitting(object, tunnel);
   requireCarriable(object, tunnel, traitsOf(tunnel.datapath), context.datapaths.kernel);

@@ -26,6 +26,18 @@ export interface ResolvedSession {
   readonly mode: NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
   /** Present if an interface of the node has the session, and the agent has looked for it. */
   readonly nodeInterface?: NodeInterface;
+  /** Absent: its frames are for pods. */
+  readonly switched?: Switched;
+}
+
+/** A session that is to be switched to another. */
+export interface Switched {
+  /** The key of the other session. */
+  readonly to: string;
+  /** Why its frames go nowhere; null: they go to the other session. */
+  readonly whyNot: { readonly reason: string; readonly message: string } | null;
+  /** Frames are handed over between two devices on the node. */
+  readonly byDevices: boolean;
 }
 
 export interface Resolved {

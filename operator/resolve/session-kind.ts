@@ -19,6 +19,7 @@ import {
 } from "../../model/pseudowires/index.ts";
 import { keyOf, type L2tpSession, type SessionSpec } from "../api/types.ts";
 import { RefusalError } from "./refusal.ts";
+import { switchTarget } from "./switches.ts";
 
 type Asking = Pick<L2tpSession, "spec">;
 type PseudowireField = Pick<SessionSpec, "pseudowireType"> &
@@ -110,6 +111,23 @@ export function requireCarriable(
   const remedy = `${userspace}, or spec.attachment.mode: ${modes.map((mode) => mode.name).join(" or ")}`;
   const message = `spec.attachment.macSpoofing: "Refuse": L2tpTunnel ${name} is in the kernel, which cannot filter frames of a pod's own device; ${remedy}`;
   throw new RefusalError("Programmed", "NoNodeSide", message);
+}
+
+/**
+ * No pod can have a session that is switched, and a switch is to another session.
+ * @param isAttached a pod has it, by its manifest before
+ * @throws RefusalError
+ */
+export function requireSwitchable(object: L2tpSession, isAttached: boolean): void {
+  const { whyNoPods } = modeOf(object);
+  const key = keyOf(object);
+  if (switchTarget(object) === key) {
+    const message = `spec.attachment.switchTo: ${key} is the session itself; name another one`;
+    throw new RefusalError("Accepted", "Invalid", message);
+  }
+  if (whyNoPods === undefined || !isAttached) return;
+  const message = `spec.attachment.mode ${modeName(object)}: a pod has the session; end that pod first`;
+  throw new RefusalError("Programmed", "PodAttached", message);
 }
 
 /** Returns the session with the source MAC address that the datapath must enforce, if any. */

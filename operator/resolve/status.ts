@@ -15,7 +15,7 @@ import { interfaceName } from "./desired.ts";
 import { interfaceCondition } from "./node-interfaces.ts";
 import { peerNeeds } from "./peer-needs.ts";
 import type { Refusal } from "./refusal.ts";
-import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
+import type { ResolvedSession, ResolvedTunnel, Switched } from "./resolved.ts";
 
 /** A failed action of an object. */
 export interface Failure {
@@ -181,10 +181,19 @@ export function sessionStatus(
     conditions: [
       ACCEPTED,
       failure === undefined ? programmed : failed(failure),
-      interfaceCondition(living, resolved) ?? attached(living, attachments.length),
+      resolved.switched === undefined
+        ? (interfaceCondition(living, resolved) ?? attached(living, attachments.length))
+        : switched(resolved.switched),
       ...(session.control === undefined ? [] : [established(live?.control)]),
     ],
   };
+}
+
+function switched({ to, whyNot }: Switched): UndatedCondition {
+  const type = "Switched";
+  if (whyNot !== null) return { type, status: "False", ...whyNot };
+  const message = `Frames go to L2tpSession ${to}, and that session's frames to this one.`;
+  return { type, status: "True", reason: "Switched", message };
 }
 
 /** Messages have no ages, which would change the status each second; l2tpctl shows ages. */

@@ -18,6 +18,7 @@ import {
   type PacketSession,
   type PacketTunnel,
 } from "./session.ts";
+import type { Switcher } from "./switch.ts";
 
 /** Messages per system call. Few, because their cost is known only afterward. */
 const MESSAGES_PER_CALL = 16;
@@ -49,6 +50,7 @@ export class Receiver {
   readonly #batch: ReceiveBatch;
   readonly #holds: FrameSlots;
   readonly #writer: FrameWriter;
+  readonly #switcher: Switcher;
   readonly #control: ControlReceiver;
   /** The struct sockaddr of a control message's sender. */
   readonly #sender = new Uint8Array(SOCKADDR_BYTES);
@@ -66,12 +68,19 @@ export class Receiver {
   static readonly BYTES = ReceiveBatch.BYTES + FrameSlots.bytes(HOLD_POOL_SLOTS);
 
   /** @param base address of Receiver.BYTES in the arena */
-  constructor(arena: Arena, base: number, writer: FrameWriter, control: ControlReceiver) {
+  constructor(
+    arena: Arena,
+    base: number,
+    writer: FrameWriter,
+    switcher: Switcher,
+    control: ControlReceiver,
+  ) {
     this.#arena = arena;
     this.#control = control;
     this.#batch = new ReceiveBatch(arena, base);
     this.#holds = new FrameSlots(base + ReceiveBatch.BYTES);
     this.#writer = writer;
+    this.#switcher = switcher;
   }
 
   /** Receives at most a batch of messages from the endpoint, within its account's credit. */
@@ -115,8 +124,10 @@ export class Receiver {
 
   /** Delivers held frames whose time is up. */
   expire(now: number): void {
+    if (this.#waiting.size === 0) return;
     for (const session of this.#waiting) this.#drain(session, now);
     this.#writer.flush();
+    this.#switcher.flush();
   }
 
   /** Returns when `expire` must be called; Infinity: no frame is held. */
@@ -135,6 +146,7 @@ export class Receiver {
     const skippedBefore = order.skipped;
     while (order.held > 0) this.#deliverHeld(session, order.release());
     this.#writer.flush();
+    this.#switcher.flush();
     counters.rxOosPackets += order.skipped - skippedBefore;
     this.#waiting.delete(session);
   }
@@ -266,12 +278,19 @@ export class Receiver {
     // The frame may grow up to the end of its slot.
     const limit = this.#batch.slots.at(slot) + FRAME_CAPACITY;
     if (session.isDirect) {
-      this.#writer.deliver(session, header.next, bytes, limit);
+      this.#deliver(session, header.next, bytes, limit);
       return true;
     }
     if (header.sequence < 0) counters.rxSeqDiscards++;
     else this.#sequence(session, header.sequence, header.next, bytes, limit, now);
     return false;
+  }
+
+  /** Hands a frame on that is due: to the session's device, or to the session that it is switched to. */
+  #deliver(session: PacketSession, at: number, bytes: number, limit: number): void {
+    const { partner, device } = session;
+    if (partner === null || device !== null) this.#writer.deliver(session, at, bytes, limit);
+    else this.#switcher.forward(session, partner, at, bytes);
   }
 
   #sequence(
@@ -290,7 +309,7 @@ export class Receiver {
       this.#deliverHeld(session, order.release());
       verdict = order.offer(sequence, now);
     }
-    if (verdict === ReorderVerdict.Deliver) this.#writer.deliver(session, offset, bytes, limit);
+    if (verdict === ReorderVerdict.Deliver) this.#deliver(session, offset, bytes, limit);
     else if (verdict === ReorderVerdict.Late) session.counters.rxSeqDiscards++;
     else this.#hold(session, order.slotOf(sequence), offset, bytes, limit);
     session.counters.rxOosPackets += order.skipped - skippedBefore;
@@ -327,7 +346,7 @@ export class Receiver {
   ): void {
     const order = session.order as ReceiveOrder;
     for (let slot = order.release(); slot >= 0; slot = order.release()) {
-      if (slot === orderSlot) this.#writer.deliver(session, offset, bytes, limit);
+      if (slot === orderSlot) this.#deliver(session, offset, bytes, limit);
       else this.#deliverHeld(session, slot);
     }
   }
@@ -351,7 +370,7 @@ export class Receiver {
     this.#writer.flush();
     const poolSlot = session.held[orderSlot] as number;
     const at = this.#holds.at(poolSlot);
-    this.#writer.deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
+    this.#deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
     this.#freeHolds[this.#freeHoldCount] = poolSlot;
     this.#freeHoldCount++;
   }

@@ -149,6 +149,8 @@ export class PacketSession {
   readonly held: Int32Array;
   readonly heldBytes: Int32Array;
   device: FrameDevice | null = null;
+  /** The session that its frames leave by while it has no device (switch.ts); null: none. */
+  partner: PacketSession | null = null;
   /** The carrier of its device. */
   hasCarrier = true;
   readonly counters: SessionCounters = createSessionCounters();

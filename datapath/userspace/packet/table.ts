@@ -7,6 +7,7 @@ import type { BypassedFrames } from "./bypass.ts";
 import type { PacketPath } from "./packet-path.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
 import { LocalEndpoint, PacketSession, PacketTunnel } from "./session.ts";
+import { joinSessions, part } from "./switch.ts";
 
 /** The operating system, as the table uses it. An open that fails throws, and has changed nothing. */
 export interface Ports {
@@ -174,6 +175,7 @@ export class Table {
       known.configure(config, tunnel);
     }
     this.sessions.set(config.key, session);
+    joinSessions(session, this.sessions.get(config.switchTo ?? ""));
     tunnel.sessions.add(session);
     const { endpoint } = tunnel;
     const loser = config.sessionId === 0 ? undefined : endpoint.sessionOf(config.sessionId);
@@ -204,6 +206,7 @@ export class Table {
     this.#stopReceiving(session);
     session.tunnel.sessions.delete(session);
     this.sessions.delete(key);
+    part(session);
     this.loseDevice(session);
     this.#ports.forgetSession(session);
   }

@@ -32,6 +32,7 @@ import { HeapRelease } from "./heap-release.ts";
 import { Inbox } from "./inbox.ts";
 import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
 import { isSignalled, type SignalledSession, sessionConfig } from "./signalled-session.ts";
+import { relayedCircuit, Switching } from "./switching.ts";
 
 /** The zero session ID in front of a control message over IP (RFC 3931, 4.1.1.2). */
 const ZERO_SESSION_ID = new Uint8Array(4);
@@ -72,6 +73,7 @@ export class ControlPlane {
   readonly #sessions = new Map<string, SignalledSession>();
   readonly #inbox = new Inbox<PeerAddress, Incoming>();
   readonly #heapRelease = new HeapRelease();
+  readonly #switching = new Switching();
 
   /** @param now returns milliseconds of a monotonic clock */
   constructor(
@@ -102,8 +104,15 @@ export class ControlPlane {
         down: (peering) => this.#turned(peering),
         refused: (peering) => this.#turned(peering),
         noted: (peering, what) => this.#note(peering, what),
-        sessionUp: (peering, { key }) => this.#turned(peering, key),
-        sessionDown: (peering, key) => this.#turned(peering, key),
+        sessionUp: (peering, { key }) => {
+          this.#switching.stands(peering, key);
+          this.#turned(peering, key);
+        },
+        sessionDown: (peering, key, ending) => {
+          const isActive = this.#owners.get(peering)?.activeName === peering;
+          this.#switching.ended(peering, key, ending, isActive);
+          this.#turned(peering, key);
+        },
         peerCircuit: (peering, key) => this.#turned(peering, key),
       },
     });
@@ -328,10 +337,12 @@ export class ControlPlane {
     if (before !== undefined && before.tunnel !== session.tunnel) this.#unwant(before);
     const managed = this.#tunnels.get(session.tunnel);
     if (managed !== undefined) this.#want(managed, session);
+    this.#relay(session);
   }
 
   #want(managed: ManagedTunnel, wanted: SignalledSession): void {
     this.#setCircuits(managed, wanted);
+    this.#setAggregators(managed, wanted);
     for (const peering of this.#peeringsOf(managed)) {
       peering.putSession(sessionConfig(wanted), this.#now());
     }
@@ -345,10 +356,50 @@ export class ControlPlane {
   }
 
   /** Sets the circuit's status on all remotes: standby on all except the active one (RFC 5641, 3.1). */
-  #setCircuits(managed: ManagedTunnel, { key, control: { circuit } }: SignalledSession): void {
+  #setCircuits(managed: ManagedTunnel, wanted: SignalledSession): void {
+    const { key } = wanted;
+    const circuit = relayedCircuit(wanted, this.#partnerPeering(wanted));
     for (const [index, peering] of this.#peeringsOf(managed).entries()) {
       const status = { ...circuit, standby: circuit.standby || index !== managed.active };
       peering.setCircuit(key, status, this.#now());
+    }
+  }
+
+  #setAggregators(managed: ManagedTunnel, wanted: SignalledSession): void {
+    const { hostName } = managed.config.control;
+    const names = this.#switching.aggregators(hostName, wanted, this.#partnerPeering(wanted));
+    for (const peering of this.#peeringsOf(managed)) {
+      peering.setAggregators(wanted.key, names, this.#now());
+    }
+  }
+
+  /** The session that it is switched to, if that one is signalled, too, and names this one. */
+  #partnerOf({ key, switchTo }: Session): SignalledSession | undefined {
+    const partner = switchTo === undefined ? undefined : this.#sessions.get(switchTo);
+    return partner?.switchTo === key ? partner : undefined;
+  }
+
+  /** The peering by which the partner's frames go. */
+  #partnerPeering(wanted: SignalledSession): Peering | undefined {
+    const partner = this.#partnerOf(wanted);
+    return partner === undefined ? undefined : this.#carrying(partner);
+  }
+
+  /** What has changed of a session is told to the peer of the session that it is switched to. */
+  #relay(session: Session): void {
+    const partner = this.#partnerOf(session);
+    const managed = partner === undefined ? undefined : this.#tunnels.get(partner.tunnel);
+    if (partner === undefined || managed === undefined) return;
+    this.#setCircuits(managed, partner);
+    this.#setAggregators(managed, partner);
+  }
+
+  #relayEndings(): void {
+    for (const { key, ending } of this.#switching.takeEndings()) {
+      const known = this.#sessions.get(key);
+      const partner = known === undefined ? undefined : this.#partnerOf(known);
+      const peering = partner === undefined ? undefined : this.#carrying(partner);
+      if (partner !== undefined) peering?.relayEnding(partner.key, ending, this.#now());
     }
   }
 
@@ -376,6 +427,7 @@ export class ControlPlane {
 
   /** Applies recorded changes, after all others: a pod's carrier stays on if a backup takes over immediately. */
   #settle(): void {
+    this.#relayEndings();
     for (const managed of this.#turnedTunnels) {
       this.#turnedTunnels.delete(managed);
       this.#settleTunnel(managed);
@@ -417,6 +469,7 @@ export class ControlPlane {
       this.#table.apply({ op: "putSession", session, device: "keep" });
     }
     if (isOn) this.#table.setCarrier(wanted.key, true);
+    this.#relay(wanted);
   }
 
   #transmit(local: string, remote: SocketAddress, octets: Octets): void {

@@ -15,10 +15,12 @@ export interface NodeKnowledge {
   device(
     session: string,
   ): { readonly place: string; readonly up: boolean; readonly mtu?: number } | null;
-  /** A pod or an interface of the node has it. */
+  /** True if a pod, an interface of the node or another session has it. */
   isAttached(session: string): boolean;
   /** Null: pods have the session. */
   nodeInterface(session: string): NodeInterface | null;
+  /** False: it is switched within the datapath process. Absent: all have one while they are attached. */
+  hasDevice?(session: string): boolean;
 }
 
 /** A tunnel, and its changes during the examination. */

@@ -92,6 +92,8 @@ export interface DatapathTraits {
   readonly sessionsOutliveDevices: boolean;
   /** A device can show that the peer's circuit is down. */
   readonly hasCarrier: boolean;
+  /** Received frames may have one of two cookies. */
+  readonly acceptsPreviousCookie: boolean;
   /** Frames of a device with another source address than the pod's can be dropped. */
   readonly filtersSourceMac: boolean;
 

@@ -64,6 +64,8 @@ export interface Session extends PseudowireSettings {
   readonly l2SpecificSublayer: L2SpecificSublayer;
   /** What we require of the peer: 0, 8 or 16 hexadecimal digits. */
   readonly rxCookie: string;
+  /** In userspace: another cookie that received frames may have, while the peer changes to `rxCookie` (RFC 8159). */
+  readonly previousRxCookie?: string;
   /** What we send: 0, 8 or 16 hexadecimal digits. */
   readonly txCookie: string;
   readonly sequencing: Sequencing;
@@ -92,6 +94,8 @@ export interface SessionCounters extends PseudowireCounters {
   rxOosPackets: number;
   rxErrors: number;
   rxCookieDiscards: number;
+  /** Frames, among the `rxPackets` and `rxErrors`, with the previous cookie. */
+  rxPreviousCookie: number;
   /** Of the `rxErrors`: frames above the device's MTU. */
   rxOversize: number;
   /** Datagrams whose source is not the tunnel's remote. */
@@ -114,6 +118,7 @@ export function createSessionCounters(): SessionCounters {
     rxOosPackets: 0,
     rxErrors: 0,
     rxCookieDiscards: 0,
+    rxPreviousCookie: 0,
     rxOversize: 0,
     rxSourceMismatch: 0,
     rxNoDevice: 0,

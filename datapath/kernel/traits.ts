@@ -30,6 +30,8 @@ export const KERNEL: DatapathTraits = {
   makesDevices: true,
   sessionsOutliveDevices: false,
   hasCarrier: false,
+  // L2TP_ATTR_PEER_COOKIE is one.
+  acceptsPreviousCookie: false,
   // A pod's device is in the pod, and what the pod sends goes straight to the tunnel.
   filtersSourceMac: false,
   tunnelsNeedSessions: true,

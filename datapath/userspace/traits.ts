@@ -22,6 +22,7 @@ export const USERSPACE: DatapathTraits = {
   makesDevices: false,
   sessionsOutliveDevices: true,
   hasCarrier: true,
+  acceptsPreviousCookie: true,
   filtersSourceMac: true,
   tunnelsNeedSessions: false,
   sessionsNeedTunnel: false,

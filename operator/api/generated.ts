@@ -360,6 +360,37 @@ export interface SessionSpec {
     /**
      * A cookie, given here or in a Secret.
      */
+    receivePrevious?: {
+      /**
+       * 8 or 16 hexadecimal digits.
+       */
+      value?: string;
+      /**
+       * Where the cookie is kept.
+       */
+      valueFrom?: {
+        /**
+         * A key of a Secret in the session's namespace; it holds 8 or 16 hexadecimal digits.
+         */
+        secretKeyRef: {
+          /**
+           * The name of the Secret.
+           */
+          name: string;
+          /**
+           * The key in it.
+           */
+          key: string;
+        };
+        /**
+         * Put 8 random bytes there where the Secret or the key is missing. In a cluster only.
+         */
+        generate?: boolean;
+      };
+    };
+    /**
+     * A cookie, given here or in a Secret.
+     */
     transmit?: {
       /**
        * 8 or 16 hexadecimal digits.

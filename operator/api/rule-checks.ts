@@ -90,6 +90,12 @@ export const SESSION_CHECKS = {
     self.value !== undefined || self.valueFrom !== undefined,
   cookieHasOneSource: (self: NonNullable<NonNullable<SessionSpec["cookies"]>["receive"]>) =>
     self.value === undefined || self.valueFrom === undefined,
+  previousCookieNeedsCookie: (self: NonNullable<SessionSpec["cookies"]>) =>
+    self.receive !== undefined || self.receivePrevious === undefined,
+  previousCookieIsKnown: (self: NonNullable<SessionSpec["cookies"]>) =>
+    self.receivePrevious === undefined ||
+    self.receivePrevious?.valueFrom === undefined ||
+    !(self.receivePrevious?.valueFrom?.generate ?? false),
   modeCarriesType: (self: SessionSpec) =>
     !(
       (self.attachment?.mode ?? "Direct") === "Bridge" &&

@@ -37,7 +37,11 @@ export const SPELLING_MATTERS = /\baddress\(([^()]*)\)/;
 export const SPELLING = "The API server compares the addresses as they are spelled.";
 
 const ADDRESSES = ["spec.local.address", "spec.remote.address", "spec.backup[].address"] as const;
-const COOKIES = ["spec.cookies.receive", "spec.cookies.transmit"] as const;
+const COOKIES = [
+  "spec.cookies.receive",
+  "spec.cookies.receivePrevious",
+  "spec.cookies.transmit",
+] as const;
 
 const IS_MANAGED = "(has(self.control) && self.control.mode == 'Managed')";
 const HAS_NO_CONNECTION = "!has(self.control) || self.control.mode == 'Static'";
@@ -298,6 +302,20 @@ export const SESSION_RULES = {
     cel: "!has(self.value) || !has(self.valueFrom)",
     reason: "two sources",
     remedy: "give it either value or valueFrom",
+  },
+  previousCookieNeedsCookie: {
+    at: ["spec.cookies"],
+    field: "receivePrevious",
+    cel: "has(self.receive) || !has(self.receivePrevious)",
+    reason: "there is no new cookie that could replace it",
+    remedy: "set spec.cookies.receive to the new cookie, or leave it out",
+  },
+  previousCookieIsKnown: {
+    at: ["spec.cookies"],
+    field: "receivePrevious",
+    cel: "!has(self.receivePrevious) || !has(self.receivePrevious.valueFrom) || !self.receivePrevious.valueFrom.generate",
+    reason: "a previous cookie cannot be generated",
+    remedy: "name the key that holds the previous cookie, and leave generate out",
   },
   modeCarriesType: {
     at: ["spec"],

@@ -229,6 +229,9 @@ export const SAMPLES: readonly Sample[] = [
   session("a cookie of 4 bytes", cookie({ value: "a1b2c3d4" })),
   session("a cookie of 8 bytes", cookie({ value: "0xA1B2C3D4E5F60718" })),
   session("a cookie in a Secret", cookie({ valueFrom: { secretKeyRef } })),
+  session("two cookies to receive, one in a Secret", {
+    cookies: { receive: { value: "a1b2c3d4" }, receivePrevious: { valueFrom: { secretKeyRef } } },
+  }),
   session("a cookie to be generated", cookie({ valueFrom: { secretKeyRef, generate: true } })),
   session("reordering", { sequencing: { send: true, receive: true, reorderTimeout: "50ms" } }),
   session("no sublayer", { l2SpecificSublayer: "None" }),
@@ -287,6 +290,22 @@ export const SAMPLES: readonly Sample[] = [
   session("another mode", { attachment: { mode: "Router" } }, "schema"),
   session("no time", { sequencing: { receive: true, reorderTimeout: "soon" } }, "schema"),
   session("an empty cookie", cookie({}), "cel"),
+  session(
+    "a previous cookie alone",
+    { cookies: { receivePrevious: { value: "a1b2c3d4" } } },
+    "cel",
+  ),
+  session("an empty previous cookie", { cookies: { receivePrevious: {} } }, "cel"),
+  session(
+    "a previous cookie to be generated",
+    {
+      cookies: {
+        receive: { value: "a1b2c3d4" },
+        receivePrevious: { valueFrom: { secretKeyRef, generate: true } },
+      },
+    },
+    "cel",
+  ),
   session("two cookies", cookie({ value: "a1b2c3d4", valueFrom: { secretKeyRef } }), "cel"),
   session("too long", { sequencing: { receive: true, reorderTimeout: "11s" } }, "cel"),
   session("waiting without looking", { sequencing: { reorderTimeout: "50ms" } }, "cel"),

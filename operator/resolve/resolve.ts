@@ -47,6 +47,7 @@ import {
   type Unreadable,
 } from "./held.ts";
 import type { Intake } from "./intake.ts";
+import { previousCookie } from "./previous-cookie.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
@@ -321,10 +322,11 @@ function resolveSession(
   requireCarriable(object, tunnel, traitsOf(tunnel.datapath), context.datapaths.kernel);
   const key = keyOf(object);
   const { sessionId, remoteEndId } = idsOf(object, ids, context);
-  const cookie = (field: "receive" | "transmit") =>
+  const cookie = (field: keyof NonNullable<SessionSpec["cookies"]>) =>
     readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], context.secrets);
   const txCookie = cookie("transmit");
   const rxCookie = cookie("receive");
+  const previousRxCookie = previousCookie(cookie("receivePrevious"), rxCookie);
   const { type, field: pseudowire } = pseudowireTypeOf(object);
   const terms = { remoteEndId, rxCookie, pseudowireType: type.number };
   const control = sessionControl(tunnelObject, tunnel, terms);
@@ -340,6 +342,7 @@ function resolveSession(
     peerSessionId: spec.peerSessionId ?? 0,
     l2SpecificSublayer,
     rxCookie: control === null ? rxCookie : "",
+    ...optional("previousRxCookie", previousRxCookie),
     txCookie,
     sequencing: {
       send: spec.sequencing?.send ?? false,

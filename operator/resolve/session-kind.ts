@@ -17,6 +17,7 @@ import {
   pseudowireSettings,
 } from "../../model/pseudowires/index.ts";
 import { keyOf, type L2tpSession, type SessionSpec } from "../api/types.ts";
+import { whyNotPreviousCookie } from "./previous-cookie.ts";
 import { RefusalError } from "./refusal.ts";
 
 type Asking = Pick<L2tpSession, "spec">;
@@ -58,6 +59,8 @@ export function whyNotSession(
   if (!traits.filtersSourceMac && holdsDevice(object)) {
     return `L2tpSession ${keyOf(object)} asks for attachment.macSpoofing Refuse, which in mode ${modeName(object)} is the userspace datapath's`;
   }
+  const whyNotCookie = whyNotPreviousCookie(object, traits);
+  if (whyNotCookie !== null) return `L2tpSession ${keyOf(object)} has ${whyNotCookie}`;
   const { type } = pseudowireTypeOf(object);
   const why = traits.whyNotPseudowire(type, kernel);
   return why === null
@@ -80,6 +83,11 @@ export function requireCarriable(
   const why = traits.whyNotPseudowire(type, kernel);
   if (why !== null) {
     const message = `spec.pseudowireType ${type.name}: L2tpTunnel ${name} is in the kernel: ${why}; ${userspace}`;
+    throw new RefusalError("Programmed", "NotInKernel", message);
+  }
+  const whyNotCookie = whyNotPreviousCookie(object, traits);
+  if (whyNotCookie !== null) {
+    const message = `${whyNotCookie}; L2tpTunnel ${name} is in the kernel: ${userspace}, or leave it out`;
     throw new RefusalError("Programmed", "NotInKernel", message);
   }
   if (traits.filtersSourceMac || !holdsDevice(object)) return;

@@ -69,7 +69,7 @@ const sessionSpec = fc.record(
   {
     tunnelRef: fc.constant({ name: "branch" }),
     l2SpecificSublayer: fc.constantFrom("Default", "None"),
-    cookies: some({ receive: cookie, transmit: cookie }),
+    cookies: some({ receive: cookie, receivePrevious: cookie, transmit: cookie }),
     sequencing: some({ send: fc.boolean(), receive: fc.boolean(), reorderTimeout: duration }),
   },
   { requiredKeys: ["tunnelRef"] },

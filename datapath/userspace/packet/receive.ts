@@ -160,11 +160,14 @@ export class Receiver {
       if (session === null) continue;
       if (session.tunnel !== source && !this.#isFromRemote(endpoint, slot, session, now)) continue;
       source = session.tunnel;
+      const { counters } = session;
+      const previousBefore = counters.rxPreviousCookie;
       if (!this.#accept(session, slot, end, now)) continue;
       // Those with the same header would be found just as right.
       const headerBytes = this.#header.next - headerFrom;
       const more = this.#writer.deliverMany(session, headerBytes, from, size, messageEnd);
       endpoint.counters.rxPackets += more;
+      if (counters.rxPreviousCookie !== previousBefore) counters.rxPreviousCookie += more;
       from += more * size;
     }
   }
@@ -238,7 +241,14 @@ export class Receiver {
   #accept(session: PacketSession, slot: number, end: number, now: number): boolean {
     const { counters } = session;
     const header = this.#header;
-    const status = decodeSessionHeader(this.#arena.view, end, session.rx, header);
+    let status = decodeSessionHeader(this.#arena.view, end, session.rx, header);
+    if (status !== DecodeStatus.Ok && session.previousRx !== null) {
+      const other = decodeSessionHeader(this.#arena.view, end, session.previousRx, header);
+      if (other === DecodeStatus.Ok) {
+        counters.rxPreviousCookie++;
+        status = other;
+      }
+    }
     if (status !== DecodeStatus.Ok) {
       counters.rxErrors++;
       if (status === DecodeStatus.BadCookie) counters.rxCookieDiscards++;

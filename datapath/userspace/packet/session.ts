@@ -127,6 +127,8 @@ export class PacketSession {
   tunnel: PacketTunnel;
   tx: SessionTx;
   rx: SessionRx;
+  /** With the previous cookie, where frames with that are accepted, too. */
+  previousRx: SessionRx | null;
   /** Rewrites frames between device and wire; null: both have the same. */
   rewriter: FrameRewriter | null = null;
   /** True if a received frame goes to the device at once: it is not put in order. */
@@ -170,6 +172,7 @@ export class PacketSession {
     this.heldBytes = new Int32Array(HELD_FRAMES);
     this.tx = sessionTx(config, tunnel, 0);
     this.rx = sessionRx(config);
+    this.previousRx = previousRx(config);
     this.#carry(config);
     this.#holdToMac(config);
   }
@@ -194,6 +197,7 @@ export class PacketSession {
     }
     this.tx = sessionTx(config, tunnel, this.tx.sequence);
     this.rx = sessionRx(config);
+    this.previousRx = previousRx(config);
     this.#carry(config);
     this.#holdToMac(config);
     this.config = config;
@@ -246,6 +250,11 @@ function sessionRx(config: Session): SessionRx {
     ...cookieWords(config.rxCookie),
     sublayer: config.l2SpecificSublayer === "Default",
   };
+}
+
+function previousRx({ previousRxCookie, ...config }: Session): SessionRx | null {
+  if (previousRxCookie === undefined) return null;
+  return sessionRx({ ...config, rxCookie: previousRxCookie });
 }
 
 function maxFrameBytes({ mtu }: Session, { device, wireHeaderBytes }: PseudowireType): number {

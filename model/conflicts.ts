@@ -124,6 +124,8 @@ export interface TunnelClaim extends Pick<Tunnel, "name" | "tunnelId" | "encapsu
   readonly remote: Endpoint;
   /** Each VRF has addresses of its own. */
   readonly device?: BoundDevice;
+  /** Its addresses alone tell its session from others. */
+  readonly keyed?: boolean;
   /** Where there is a control connection. */
   readonly control?: { readonly backups: readonly Endpoint[] };
 }
@@ -149,6 +151,17 @@ const TUNNEL_CLAIMS: readonly Claim<TunnelClaim>[] = [
       value: remote,
       reason: `L2tpTunnel ${holder} runs between the same addresses and ports`,
       remedy: `choose another local or remote port than ${local.port} and ${remote.port}`,
+    }),
+  },
+  {
+    of: ({ keyed, local, remote, device }) =>
+      keyed === true ? [`keyed IP ${local.address}${by(device)} to ${remote.address}`] : [],
+    problem: ({ local, remote }, holder) => ({
+      path: "spec.local.address",
+      value: local.address,
+      reason: `L2tpTunnel ${holder} is the keyed tunnel between it and ${remote.address}`,
+      remedy:
+        "use another local or remote address: the pair tells a keyed tunnel's session from others",
     }),
   },
   {
@@ -203,6 +216,8 @@ export interface SessionClaim {
     | { readonly remoteEndId: string }
     | { readonly peerSessionId: number; readonly peer: Endpoint }
     | null;
+  /** Its tunnel is keyed: it carries one session, of any ID. */
+  readonly isKeyed?: boolean;
   /** Claims of its circuit, as it was accepted with them, where nobody can say how it finds it now. */
   readonly kept?: readonly string[];
 }
@@ -220,7 +235,17 @@ function namedField(name: string): Pick<FieldProblem, "path" | "value"> {
 
 const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
   {
-    of: ({ sessionId }) => [`${SESSION_ID} ${sessionId}`],
+    of: ({ isKeyed, tunnel }) =>
+      isKeyed === true ? [`${SESSION_ID} of keyed L2tpTunnel ${tunnel}`] : [],
+    problem: ({ tunnel }, holder) => ({
+      path: "spec.tunnelRef",
+      value: { name: tunnel },
+      reason: `L2tpSession ${holder} is in it, and a keyed tunnel carries one session`,
+      remedy: "create another keyed tunnel, with another pair of addresses",
+    }),
+  },
+  {
+    of: ({ sessionId, isKeyed }) => (isKeyed === true ? [] : [`${SESSION_ID} ${sessionId}`]),
     problem: ({ sessionId }, holder) => ({
       path: "spec.sessionId",
       value: sessionId,

@@ -82,7 +82,9 @@ export interface DatapathTraits {
 
   readonly device: DeviceKind;
   /** The name of a session's device on the node. */
-  deviceName(session: Pick<Session, "sessionId" | "l2SpecificSublayer" | "pseudowireType">): string;
+  deviceName(
+    session: Pick<Session, "sessionId" | "deviceId" | "l2SpecificSublayer" | "pseudowireType">,
+  ): string;
   /**
    * The datapath makes the device of a session when it begins to forward the session's frames, on the node and by
    * `deviceName`, and takes it along when it ends. Otherwise it opens a device where that is to stand, and leaves it.

@@ -36,6 +36,10 @@ export interface Tunnel extends Features {
   readonly device?: BoundDevice;
   /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
   readonly udpChecksum: boolean;
+  /** Its addresses alone tell its session from those of other tunnels (RFC 8159). */
+  readonly keyed?: true;
+  /** The prefix of the local address, "2001:db8:1::/64", whose tunnels share a socket; none: the node has the address. */
+  readonly localPrefix?: string;
   /** Without one both ends are configured alike. */
   readonly control?: TunnelControl;
   /**
@@ -57,8 +61,10 @@ export interface Session extends PseudowireSettings {
   readonly key: string;
   /** The name of its tunnel. */
   readonly tunnel: string;
-  /** What we receive on; unique on the node. */
+  /** What we receive on; unique on the node, but for sessions of keyed tunnels. */
   readonly sessionId: number;
+  /** What names the device of a session whose ID is not unique: the ID of its keyed tunnel. */
+  readonly deviceId?: number;
   /** What we send. */
   readonly peerSessionId: number;
   readonly l2SpecificSublayer: L2SpecificSublayer;

@@ -61,6 +61,8 @@ export function needsSocket({ control, device }: Tunnel): boolean {
 
 /** The kernel's L2TP has none of the features that a tunnel may ask for. */
 export function whyNotFeatures(tunnel: Tunnel): string | null {
+  if (tunnel.keyed)
+    return "it finds a session by its ID alone, and in a keyed tunnel IDs may be equal";
   const [feature] = featuresOf(tunnel);
   return feature === undefined
     ? null

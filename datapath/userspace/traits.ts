@@ -17,7 +17,8 @@ export const USERSPACE: DatapathTraits = {
   label: "The userspace datapath",
   device: TAP_DEVICE,
   // 15 bytes hold the largest id.
-  deviceName: ({ sessionId }) => `l2tp-${sessionId}`,
+  deviceName: ({ sessionId, deviceId }) =>
+    deviceId === undefined ? `l2tp-${sessionId}` : `l2tk-${deviceId}`,
   // Moving a device between namespaces takes the kernel as long as deleting it.
   makesDevices: false,
   sessionsOutliveDevices: true,

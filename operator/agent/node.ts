@@ -13,6 +13,7 @@ import { type Attachment, attachmentKey, attachmentMode } from "../../model/atta
 import { type DatapathTraits, forwardedSession } from "../../model/datapath.ts";
 import { linkId } from "../../model/link-label.ts";
 import { type Action, type Desired, type Link, type Observed, plan } from "../../model/plan.ts";
+import { setLocalPrefixes } from "../../underlay/local-prefixes.ts";
 import {
   desireLinks,
   desireSession,
@@ -77,6 +78,8 @@ export class Node {
   /** The devices that the last pass wanted, if the kernel rewrites their frames. */
   #tags: readonly DeviceTags[] = [];
   #held: ReadonlySet<string> = new Set();
+  /** An agent before may have left some. */
+  #mayHavePrefixes = true;
 
   constructor(name: string, datapaths: Datapaths, attachments: AttachmentStore) {
     this.#name = name;
@@ -164,6 +167,17 @@ export class Node {
     const living = [...this.#attachments.all()].filter(isAlive);
     const { links } = this.#links({ living });
     return new Map(links.map((link) => [link.id, link]));
+  }
+
+  /**
+   * Has the node receive what is sent to any address of the prefixes, and no others that it once had for that.
+   * @returns why a prefix is not routed to the node, by the prefix
+   */
+  routePrefixes(prefixes: ReadonlySet<string>): ReadonlyMap<string, string> {
+    if (prefixes.size === 0 && !this.#mayHavePrefixes) return new Map();
+    const problems = setLocalPrefixes(this.socket, prefixes);
+    this.#mayHavePrefixes = prefixes.size > 0;
+    return problems;
   }
 
   /** Makes the whole node what `resolved` and the attachments say. */

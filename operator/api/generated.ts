@@ -21,6 +21,10 @@ export interface TunnelSpec {
      */
     address?: string;
     /**
+     * The IPv6 prefix that the address of a keyed tunnel is of. The node receives what is sent to any address of the prefix, so no interface needs the address. The network has to route the prefix to the node.
+     */
+    prefix?: string;
+    /**
      * Instead of the address, the interface whose address to use. An interface of a VRF, or an address in one, binds the tunnel to the VRF. A link-local remote needs the interface.
      */
     interface?: string;
@@ -80,6 +84,10 @@ export interface TunnelSpec {
    * In userspace: IP frames of sessions without sequence numbers pass by BPF programs in the node's kernel (Linux 6.6), several times as fast, and past its packet filter and its IPsec policies. It makes no UDP checksums. Where a virtual link leads straight to the peer, that has to have the fast path, too.
    */
   fastPath?: boolean;
+  /**
+   * A keyed IPv6 tunnel (RFC 8159): its two addresses tell its session from those of other tunnels, so all sessions may have one ID, such as 4294967295. It has one session, with cookies of 8 bytes, and is in userspace.
+   */
+  keyed?: boolean;
   /**
    * The control connection, where there is one (RFC 3931 section 3.3). With datapath Kernel the kernel moves the frames, and a session's device is made anew whenever the ends agree anew.
    */

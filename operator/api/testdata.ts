@@ -50,6 +50,12 @@ const managed = (name: string, control: object, fault: Fault | null = null): Sam
 
 const backup = (name: string, backup: object[], fault: Fault | null = null): Sample =>
   tunnel(name, { peerTunnelId: undefined, control: {}, backup }, fault);
+const keyed = (name: string, change: object, fault: Fault | null = null): Sample => {
+  const ends = { local: { address: "2001:db8:1::1" }, remote: { address: "2001:db8:2::1" } };
+  const plain = { ...ends, encapsulation: "IP", keyed: true, peerTunnelId: 1 };
+  return tunnel(name, { ...plain, ...change }, fault);
+};
+const PREFIXED = { local: { address: "2001:db8:1::1", prefix: "2001:db8:1::/64" } };
 const fiveAddresses = [3, 4, 5, 6, 7].map((host) => ({ address: `192.0.2.${host}` }));
 
 export const SAMPLES: readonly Sample[] = [
@@ -88,6 +94,19 @@ export const SAMPLES: readonly Sample[] = [
     hello: { interval: "5s", deadAfter: "15s" },
   }),
   tunnel("a quiescent tunnel", { control: { mode: "Quiescent", hello: { interval: "1s" } } }),
+  keyed("a keyed tunnel", {}),
+  keyed("a keyed tunnel with a prefix", PREFIXED),
+  keyed("a keyed tunnel of UDP", { encapsulation: "UDP" }, "cel"),
+  keyed("a keyed tunnel over IPv4", { local: {}, remote: { address: "192.0.2.2" } }, "cel"),
+  keyed("a managed keyed tunnel", { control: {} }, "cel"),
+  keyed("a keyed tunnel in the kernel", { datapath: "Kernel" }, "cel"),
+  keyed("a prefix of a tunnel that is not keyed", { ...PREFIXED, keyed: false }, "cel"),
+  keyed("a prefix without an address of it", { local: { prefix: "2001:db8:1::/64" } }, "cel"),
+  keyed(
+    "a prefix of half the Internet",
+    { local: { ...PREFIXED.local, prefix: "::/1" } },
+    "schema",
+  ),
   tunnel("a static tunnel by name", { control: { mode: "Static" } }),
   backup("backups", [{ address: "192.0.2.3" }, { address: "192.0.2.4", port: 1702 }]),
   backup("no backup in the list of them", [], "schema"),

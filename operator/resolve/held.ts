@@ -97,14 +97,19 @@ export function sessionClaim(
 ): SessionClaim {
   const { tunnelRef, peerSessionId } = object.spec;
   const common = { key: keyOf(object), tunnel: tunnelRef.name, sessionId };
+  if (tunnel.keyed) return { ...common, isKeyed: true, circuit: null };
   if (controlMode(tunnel) === "Managed") return { ...common, circuit: { remoteEndId } };
   if (peerSessionId === undefined) return { ...common, circuit: null };
   return { ...common, circuit: { peerSessionId, peer: endpointOf(tunnel, tunnel.remote) } };
 }
 
 /** As it is programmed. */
-export function claimOf({ session, tunnel }: Pick<ResolvedSession, "session" | "tunnel">) {
+export function claimOf({
+  session,
+  tunnel,
+}: Pick<ResolvedSession, "session" | "tunnel">): SessionClaim {
   const { key, sessionId, control, peerSessionId } = session;
+  if (tunnel.keyed) return { key, tunnel: tunnel.name, sessionId, isKeyed: true, circuit: null };
   const circuit: SessionClaim["circuit"] =
     control === undefined
       ? { peerSessionId, peer: tunnel.remote }

@@ -47,6 +47,7 @@ import {
   type Unreadable,
 } from "./held.ts";
 import type { Intake } from "./intake.ts";
+import { keyedFields, keyedSession } from "./keyed.ts";
 import { previousCookie } from "./previous-cookie.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
@@ -63,6 +64,8 @@ export interface ResolveContext {
   readonly programmed: Programmed & {
     readonly underlayMtus: ReadonlyMap<string, number>;
   };
+  /** Why prefixes of keyed tunnels are not routed to the node. */
+  readonly prefixProblems?: ReadonlyMap<string, string>;
   /** The claims with which objects were accepted; they need not be programmed. */
   readonly held?: HeldObjects;
   readonly isUnreadable?: Unreadable;
@@ -180,7 +183,8 @@ export function yieldToSpared(
   }
   const sessions = new Map(resolved.sessions);
   const refusedSessions = new Map(resolved.refusedSessions);
-  for (const [key, { session }] of resolved.sessions) {
+  for (const [key, { session, tunnel }] of resolved.sessions) {
+    if (tunnel.keyed) continue;
     const holder = holders.get(session.sessionId);
     if (holder === undefined) continue;
     sessions.delete(key);
@@ -274,6 +278,7 @@ function resolveTunnel(
     // Over IP there is none to leave out.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
     ...pickFeatures(spec),
+    ...keyedFields(spec, context.prefixProblems ?? new Map()),
     ...optional("control", tunnelControl(spec, local, context.secrets)),
   };
   requireOtherEnd(spec, local);
@@ -343,6 +348,7 @@ function resolveSession(
     l2SpecificSublayer,
     rxCookie: control === null ? rxCookie : "",
     ...optional("previousRxCookie", previousRxCookie),
+    ...keyedSession({ rxCookie, txCookie }, tunnel),
     txCookie,
     sequencing: {
       send: spec.sequencing?.send ?? false,

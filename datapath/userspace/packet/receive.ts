@@ -9,6 +9,7 @@ import { type ReceiveOrder, ReorderVerdict } from "../../../l2tp/reorder.ts";
 import { SOCKADDR_BYTES } from "../../../linux/socket.ts";
 import { IPV4_HEADER_BYTES } from "../../../net/headers.ts";
 import { type Arena, FRAME_CAPACITY, FrameSlots } from "./arena.ts";
+import type { CircuitTable } from "./circuit-table.ts";
 import { COST } from "./deficit.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import { ReceiveBatch } from "./receive-batch.ts";
@@ -210,13 +211,31 @@ export class Receiver {
       } else endpoint.counters.rxWrongVersion++;
       return null;
     }
-    const session = endpoint.sessionOf(header.sessionId);
+    const session =
+      endpoint.circuits === null
+        ? endpoint.sessionOf(header.sessionId)
+        : this.#sessionBetween(endpoint, endpoint.circuits, slot);
     if (session === undefined) {
       endpoint.counters.rxUnknownSession++;
       endpoint.lastUnknownSession = header.sessionId;
       return null;
     }
     return session;
+  }
+
+  /** At a socket with keyed tunnels: an ID of theirs may be a session's of another tunnel, too. */
+  #sessionBetween(
+    endpoint: LocalEndpoint,
+    circuits: CircuitTable<PacketSession>,
+    slot: number,
+  ): PacketSession | undefined {
+    const { messages } = this.#batch;
+    const { sessionId } = this.#header;
+    const byId = endpoint.sessionOf(sessionId);
+    if (byId !== undefined && messages.isFrom(slot, byId.tunnel.remote, true)) return byId;
+    const keyed = circuits.find(messages, slot);
+    if (keyed === null) return byId;
+    return (keyed.config.sessionId | 0) === (sessionId | 0) ? keyed : undefined;
   }
 
   /** Whether the message in the slot came from the remote of the session's tunnel. */

@@ -124,6 +124,8 @@ export interface TunnelClaim extends Pick<Tunnel, "name" | "tunnelId" | "encapsu
   readonly remote: Endpoint;
   /** The VRF: each VRF has its own addresses. */
   readonly device?: BoundDevice;
+  /** Its addresses alone tell its session from others. */
+  readonly keyed?: boolean;
   /** Absent without a control connection. */
   readonly control?: { readonly backups: readonly Endpoint[] };
 }
@@ -149,6 +151,17 @@ const TUNNEL_CLAIMS: readonly Claim<TunnelClaim>[] = [
       value: remote,
       reason: `L2tpTunnel ${holder} uses the same addresses and ports`,
       remedy: `change spec.local.port (${local.port}) or spec.remote.port (${remote.port})`,
+    }),
+  },
+  {
+    of: ({ keyed, local, remote, device }) =>
+      keyed === true ? [`keyed IP ${local.address}${by(device)} to ${remote.address}`] : [],
+    problem: ({ local, remote }, holder) => ({
+      path: "spec.local.address",
+      value: local.address,
+      reason: `L2tpTunnel ${holder} is the keyed tunnel between it and ${remote.address}`,
+      remedy:
+        "use another local or remote address: the pair tells a keyed tunnel's session from others",
     }),
   },
   {
@@ -203,6 +216,8 @@ export interface SessionClaim {
     | { readonly remoteEndId: string }
     | { readonly peerSessionId: number; readonly peer: Endpoint }
     | null;
+  /** Its tunnel is keyed: it carries one session, of any ID. */
+  readonly isKeyed?: boolean;
   /** The interface of the node that it has in place of pods. */
   readonly nodeInterface?: string;
   /** Held claims of its circuit, if its present circuit cannot be determined. */
@@ -223,7 +238,17 @@ function namedField(name: string): Pick<FieldProblem, "path" | "value"> {
 
 const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
   {
-    of: ({ sessionId }) => [`${SESSION_ID} ${sessionId}`],
+    of: ({ isKeyed, tunnel }) =>
+      isKeyed === true ? [`${SESSION_ID} of keyed L2tpTunnel ${tunnel}`] : [],
+    problem: ({ tunnel }, holder) => ({
+      path: "spec.tunnelRef",
+      value: { name: tunnel },
+      reason: `L2tpSession ${holder} is in it, and a keyed tunnel carries one session`,
+      remedy: "create another keyed tunnel, with another pair of addresses",
+    }),
+  },
+  {
+    of: ({ sessionId, isKeyed }) => (isKeyed === true ? [] : [`${SESSION_ID} ${sessionId}`]),
     problem: ({ sessionId }, holder) => ({
       path: "spec.sessionId",
       value: sessionId,

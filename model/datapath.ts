@@ -82,7 +82,9 @@ export interface DatapathTraits {
 
   readonly device: DeviceKind;
   /** The name of a session's device on the node. */
-  deviceName(session: Pick<Session, "sessionId" | "l2SpecificSublayer" | "pseudowireType">): string;
+  deviceName(
+    session: Pick<Session, "sessionId" | "deviceId" | "l2SpecificSublayer" | "pseudowireType">,
+  ): string;
   /**
    * True if the datapath creates a session's device on the node, named by `deviceName`, when it starts to forward the
    * session's frames, and deletes the device when it stops. Otherwise it opens a device at its place, and does not
@@ -93,6 +95,8 @@ export interface DatapathTraits {
   readonly sessionsOutliveDevices: boolean;
   /** True if a device can show by its carrier that the peer's circuit is down. */
   readonly hasCarrier: boolean;
+  /** Received frames may have one of two cookies. */
+  readonly acceptsPreviousCookie: boolean;
   /** True if the datapath can drop frames with another source MAC address than the pod's. */
   readonly filtersSourceMac: boolean;
 

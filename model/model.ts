@@ -36,6 +36,10 @@ export interface Tunnel extends Features {
   readonly device?: BoundDevice;
   /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
   readonly udpChecksum: boolean;
+  /** Its addresses alone tell its session from those of other tunnels (RFC 8159). */
+  readonly keyed?: true;
+  /** The prefix of the local address, "2001:db8:1::/64", whose tunnels share a socket; none: the node has the address. */
+  readonly localPrefix?: string;
   /** Absent in a static tunnel. */
   readonly control?: TunnelControl;
   /**
@@ -57,13 +61,17 @@ export interface Session extends PseudowireSettings {
   readonly key: string;
   /** The name of its tunnel. */
   readonly tunnel: string;
-  /** The session ID in received data messages; unique on the node. */
+  /** The session ID in received data messages; unique on the node, but for sessions of keyed tunnels. */
   readonly sessionId: number;
+  /** What names the device of a session whose ID is not unique: the ID of its keyed tunnel. */
+  readonly deviceId?: number;
   /** The session ID in sent data messages. */
   readonly peerSessionId: number;
   readonly l2SpecificSublayer: L2SpecificSublayer;
   /** The cookie required in received data messages: 0, 8 or 16 hexadecimal digits. */
   readonly rxCookie: string;
+  /** In userspace: another cookie that received frames may have, while the peer changes to `rxCookie` (RFC 8159). */
+  readonly previousRxCookie?: string;
   /** The cookie in sent data messages: 0, 8 or 16 hexadecimal digits. */
   readonly txCookie: string;
   readonly sequencing: Sequencing;
@@ -97,6 +105,8 @@ export interface SessionCounters extends PseudowireCounters {
   rxOosPackets: number;
   rxErrors: number;
   rxCookieDiscards: number;
+  /** Frames, among the `rxPackets` and `rxErrors`, with the previous cookie. */
+  rxPreviousCookie: number;
   /** Frames above the device's MTU; also counted in rxErrors. */
   rxOversize: number;
   /** Datagrams whose source is not the tunnel's remote. */
@@ -120,6 +130,7 @@ export function createSessionCounters(): SessionCounters {
     rxOosPackets: 0,
     rxErrors: 0,
     rxCookieDiscards: 0,
+    rxPreviousCookie: 0,
     rxOversize: 0,
     rxSourceMismatch: 0,
     rxNoDevice: 0,

@@ -30,6 +30,8 @@ export const KERNEL: DatapathTraits = {
   makesDevices: true,
   sessionsOutliveDevices: false,
   hasCarrier: false,
+  // L2TP_ATTR_PEER_COOKIE is one.
+  acceptsPreviousCookie: false,
   // The device is in the pod, and the kernel sends the pod's frames directly into the tunnel.
   filtersSourceMac: false,
   tunnelsNeedSessions: true,
@@ -59,6 +61,8 @@ export function needsSocket({ control, device }: Tunnel): boolean {
 
 /** Returns why the kernel cannot have the tunnel: the kernel's L2TP supports no feature that a tunnel can request. */
 export function whyNotFeatures(tunnel: Tunnel): string | null {
+  if (tunnel.keyed)
+    return "it finds a session by its ID alone, and in a keyed tunnel IDs may be equal";
   const [feature] = featuresOf(tunnel);
   return feature === undefined ? null : `${feature.noun} requires the userspace datapath`;
 }

@@ -25,6 +25,7 @@ import {
   type Rejection,
   takeIn,
 } from "../resolve/intake.ts";
+import { localPrefixes } from "../resolve/keyed.ts";
 import type { Refusal } from "../resolve/refusal.ts";
 import { keepLastValid, resolve } from "../resolve/resolve.ts";
 import type { Resolved, ResolvedTunnel } from "../resolve/resolved.ts";
@@ -245,6 +246,7 @@ export class Agent {
       const spared: Retained = { tunnels: () => false, sessions: () => false };
       const observation = await this.node.observe(() => undefined);
       const { actions, failures } = await this.node.converge(nothing, spared, observation);
+      this.node.routePrefixes(new Set());
       this.#forgetLeft(failures);
       if (failures.size === 0) this.store.removeUnreadable();
       this.source.forget();
@@ -288,6 +290,18 @@ export class Agent {
       devices: boundDevices(listing),
       remoteEndIds: remoteEndIds(listing),
     };
+    // Their IDs are nobody else's concern.
+    const keyed = new Set(
+      listing.sessions.flatMap(({ session: { key, deviceId } }) =>
+        deviceId === undefined ? [] : key,
+      ),
+    );
+    const prefixes = localPrefixes(intake.tunnels.values(), nodeName);
+    // A tunnel that goes, or whose manifest is broken, has its prefix as long as it runs.
+    for (const { tunnel } of listing.tunnels) {
+      if (tunnel.localPrefix !== undefined) prefixes.add(tunnel.localPrefix);
+    }
+    const prefixProblems = this.node.routePrefixes(prefixes);
     const unreadable = unreadableBy(rejections, unknown);
     const wanted = resolve(intake, {
       nodeName,
@@ -296,11 +310,13 @@ export class Agent {
       datapaths: await this.#datapathContext(intake),
       programmed: { ...programmed, underlayMtus: this.#underlayMtus() },
       held,
+      prefixProblems,
       isUnreadable: unreadable,
       heldMtus: heldMtus(observation.living),
     });
     const spared = sparedBy(unreadable, wanted);
-    const settled = keepLastValid(wanted, programmed, spared.sessions);
+    const isRetained = (key: string) => spared.sessions(key) && !keyed.has(key);
+    const settled = keepLastValid(wanted, programmed, isRetained);
     const resolved = this.node.interfaces.observe(settled);
     this.#hold(heldAfter(held, resolved, spared, new Date().toISOString()));
     if (needsProcess(resolved)) await this.#ensureUserspace();

@@ -22,6 +22,7 @@ import type {
   TunnelFinding,
 } from "./findings/picture.ts";
 import { otherPort } from "./findings/ports.ts";
+import { olderCookie } from "./findings/previous-cookie.ts";
 import { sequence } from "./findings/sequence.ts";
 import { lostOnNode, silence } from "./findings/silence.ts";
 import { tooShort } from "./findings/sizes.ts";
@@ -47,6 +48,7 @@ const TUNNEL_FINDINGS: readonly TunnelFinding[] = [
 const SESSION_FINDINGS: readonly SessionFinding[] = [
   device,
   cookie,
+  olderCookie,
   sublayer,
   source,
   sequence,

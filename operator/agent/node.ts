@@ -13,6 +13,7 @@ import { type Attachment, attachmentKey, attachmentMode } from "../../model/atta
 import { type DatapathTraits, forwardedSession } from "../../model/datapath.ts";
 import { linkId } from "../../model/link-label.ts";
 import { type Action, type Desired, type Link, type Observed, plan } from "../../model/plan.ts";
+import { setLocalPrefixes } from "../../underlay/local-prefixes.ts";
 import {
   desireLinks,
   desireSession,
@@ -80,6 +81,8 @@ export class Node {
   /** Devices with tag rules that the last pass desired. */
   #tags: readonly DeviceTags[] = [];
   #held: ReadonlySet<string> = new Set();
+  /** An agent before may have left some. */
+  #mayHavePrefixes = true;
 
   constructor(
     name: string,
@@ -174,6 +177,17 @@ export class Node {
     const living = [...this.#attachments.all()].filter(isAlive);
     const { links } = this.#links({ living });
     return new Map(links.map((link) => [link.id, link]));
+  }
+
+  /**
+   * Has the node receive what is sent to any address of the prefixes, and no others that it once had for that.
+   * @returns why a prefix is not routed to the node, by the prefix
+   */
+  routePrefixes(prefixes: ReadonlySet<string>): ReadonlyMap<string, string> {
+    if (prefixes.size === 0 && !this.#mayHavePrefixes) return new Map();
+    const problems = setLocalPrefixes(this.socket, prefixes);
+    this.#mayHavePrefixes = prefixes.size > 0;
+    return problems;
   }
 
   /** Brings the whole node to the state that `resolved` and the attachments desire. */

@@ -21,6 +21,10 @@ export interface TunnelSpec {
      */
     address?: string;
     /**
+     * The IPv6 prefix that the address of a keyed tunnel is of. The node receives what is sent to any address of the prefix, so no interface needs the address. The network has to route the prefix to the node.
+     */
+    prefix?: string;
+    /**
      * The interface whose address the tunnel uses, instead of address. An interface or address of a VRF binds the tunnel to the VRF. Required for a link-local remote.
      */
     interface?: string;
@@ -80,6 +84,10 @@ export interface TunnelSpec {
    * True if BPF programs in the node's kernel (Linux 6.6) forward the IP frames of sessions without sequence numbers. Userspace datapath only. Throughput is several times as high. The frames bypass netfilter and IPsec policies, and have no UDP checksum. If a virtual link connects the node directly to the peer, the peer must use the fast path, too.
    */
   fastPath?: boolean;
+  /**
+   * A keyed IPv6 tunnel (RFC 8159): its two addresses tell its session from those of other tunnels, so all sessions may have one ID, such as 4294967295. It has one session, with cookies of 8 bytes, and is in userspace.
+   */
+  keyed?: boolean;
   /**
    * The control connection (RFC 3931 section 3.3). With datapath Kernel, the session device is recreated on each renegotiation.
    */
@@ -336,6 +344,37 @@ export interface SessionSpec {
      * A cookie, set as value or read from a Secret.
      */
     receive?: {
+      /**
+       * 8 or 16 hexadecimal digits.
+       */
+      value?: string;
+      /**
+       * The source of the cookie.
+       */
+      valueFrom?: {
+        /**
+         * A key of a Secret in the session's namespace that holds 8 or 16 hexadecimal digits.
+         */
+        secretKeyRef: {
+          /**
+           * The name of the Secret.
+           */
+          name: string;
+          /**
+           * The key in the Secret.
+           */
+          key: string;
+        };
+        /**
+         * True if the controller generates a missing Secret or key with 8 random bytes. Kubernetes only.
+         */
+        generate?: boolean;
+      };
+    };
+    /**
+     * A cookie, set as value or read from a Secret.
+     */
+    receivePrevious?: {
       /**
        * 8 or 16 hexadecimal digits.
        */

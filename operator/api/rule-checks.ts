@@ -9,7 +9,20 @@ export const TUNNEL_CHECKS = {
     self.peerTunnelId === undefined,
   unmanagedHasPeerId: (self: TunnelSpec) =>
     (self.control !== undefined && (self.control?.mode ?? "Managed") === "Managed") ||
+    (self.keyed ?? false) ||
     self.peerTunnelId !== undefined,
+  keyedOverIp: (self: TunnelSpec) =>
+    !(self.keyed ?? false) || (self.encapsulation ?? "UDP") === "IP",
+  keyedOverIpv6: (self: TunnelSpec) => !(self.keyed ?? false) || self.remote.address.includes(":"),
+  keyedIsStatic: (self: TunnelSpec) =>
+    !(self.keyed ?? false) ||
+    self.control === undefined ||
+    (self.control?.mode ?? "Managed") === "Static",
+  keyedInUserspace: (self: TunnelSpec) =>
+    !(self.keyed ?? false) || (self.datapath ?? "Auto") !== "Kernel",
+  prefixIsOfKeyed: (self: TunnelSpec) => self.local?.prefix === undefined || (self.keyed ?? false),
+  prefixHasAddress: (self: NonNullable<TunnelSpec["local"]>) =>
+    self.prefix === undefined || self.address !== undefined,
   backupsInUserspace: (self: TunnelSpec) =>
     self.control === undefined ||
     (self.control?.mode ?? "Managed") === "Static" ||
@@ -90,6 +103,12 @@ export const SESSION_CHECKS = {
     self.value !== undefined || self.valueFrom !== undefined,
   cookieHasOneSource: (self: NonNullable<NonNullable<SessionSpec["cookies"]>["receive"]>) =>
     self.value === undefined || self.valueFrom === undefined,
+  previousCookieNeedsCookie: (self: NonNullable<SessionSpec["cookies"]>) =>
+    self.receive !== undefined || self.receivePrevious === undefined,
+  previousCookieIsKnown: (self: NonNullable<SessionSpec["cookies"]>) =>
+    self.receivePrevious === undefined ||
+    self.receivePrevious?.valueFrom === undefined ||
+    !(self.receivePrevious?.valueFrom?.generate ?? false),
   modeCarriesType: (self: SessionSpec) =>
     !(
       (self.attachment?.mode ?? "Direct") === "Bridge" &&

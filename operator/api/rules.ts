@@ -37,7 +37,11 @@ export const SPELLING_MATTERS = /\baddress\(([^()]*)\)/;
 export const SPELLING = "The API server compares addresses as text.";
 
 const ADDRESSES = ["spec.local.address", "spec.remote.address", "spec.backup[].address"] as const;
-const COOKIES = ["spec.cookies.receive", "spec.cookies.transmit"] as const;
+const COOKIES = [
+  "spec.cookies.receive",
+  "spec.cookies.receivePrevious",
+  "spec.cookies.transmit",
+] as const;
 
 const IS_MANAGED = "(has(self.control) && self.control.mode == 'Managed')";
 const HAS_NO_CONNECTION = "!has(self.control) || self.control.mode == 'Static'";
@@ -97,9 +101,51 @@ export const TUNNEL_RULES = {
   unmanagedHasPeerId: {
     at: ["spec"],
     field: "peerTunnelId",
-    cel: `${IS_MANAGED} || has(self.peerTunnelId)`,
+    cel: `${IS_MANAGED} || self.keyed || has(self.peerTunnelId)`,
     reason: "required unless control.mode is Managed",
     remedy: "set the peer's tunnel ID, or use control.mode: Managed",
+  },
+  keyedOverIp: {
+    at: ["spec"],
+    field: "encapsulation",
+    cel: "!self.keyed || self.encapsulation == 'IP'",
+    reason: "a keyed tunnel has no UDP (RFC 8159)",
+    remedy: "set spec.encapsulation: IP, or leave spec.keyed out",
+  },
+  keyedOverIpv6: {
+    at: ["spec"],
+    field: "remote.address",
+    cel: "!self.keyed || self.remote.address.contains(':')",
+    reason: "a keyed tunnel has IPv6 addresses (RFC 8159)",
+    remedy: "use the peer's IPv6 address, or leave spec.keyed out",
+  },
+  keyedIsStatic: {
+    at: ["spec"],
+    field: "control",
+    cel: `!self.keyed || ${HAS_NO_CONNECTION}`,
+    reason: "a keyed tunnel has no control connection (RFC 8159)",
+    remedy: "leave it out, or spec.keyed",
+  },
+  keyedInUserspace: {
+    at: ["spec"],
+    field: "datapath",
+    cel: "!self.keyed || self.datapath != 'Kernel'",
+    reason: "the kernel finds a session by its ID, and not by addresses",
+    remedy: "leave it out, or spec.keyed",
+  },
+  prefixIsOfKeyed: {
+    at: ["spec"],
+    field: "local.prefix",
+    cel: "!has(self.local.prefix) || self.keyed",
+    reason: "only a keyed tunnel has an address of a prefix",
+    remedy: "set spec.keyed: true, or leave it out",
+  },
+  prefixHasAddress: {
+    at: ["spec.local"],
+    field: "address",
+    cel: "!has(self.prefix) || has(self.address)",
+    reason: "missing",
+    remedy: "give the tunnel's address of spec.local.prefix",
   },
   backupsInUserspace: {
     at: ["spec"],
@@ -307,6 +353,20 @@ export const SESSION_RULES = {
     cel: "!has(self.value) || !has(self.valueFrom)",
     reason: "value and valueFrom are both set",
     remedy: "set only one of them",
+  },
+  previousCookieNeedsCookie: {
+    at: ["spec.cookies"],
+    field: "receivePrevious",
+    cel: "has(self.receive) || !has(self.receivePrevious)",
+    reason: "there is no new cookie that could replace it",
+    remedy: "set spec.cookies.receive to the new cookie, or leave it out",
+  },
+  previousCookieIsKnown: {
+    at: ["spec.cookies"],
+    field: "receivePrevious",
+    cel: "!has(self.receivePrevious) || !has(self.receivePrevious.valueFrom) || !self.receivePrevious.valueFrom.generate",
+    reason: "a previous cookie cannot be generated",
+    remedy: "name the key that holds the previous cookie, and leave generate out",
   },
   modeCarriesType: {
     at: ["spec"],

@@ -50,6 +50,12 @@ const managed = (name: string, control: object, fault: Fault | null = null): Sam
 
 const backup = (name: string, backup: object[], fault: Fault | null = null): Sample =>
   tunnel(name, { peerTunnelId: undefined, control: {}, backup }, fault);
+const keyed = (name: string, change: object, fault: Fault | null = null): Sample => {
+  const ends = { local: { address: "2001:db8:1::1" }, remote: { address: "2001:db8:2::1" } };
+  const plain = { ...ends, encapsulation: "IP", keyed: true, peerTunnelId: 1 };
+  return tunnel(name, { ...plain, ...change }, fault);
+};
+const PREFIXED = { local: { address: "2001:db8:1::1", prefix: "2001:db8:1::/64" } };
 const fiveAddresses = [3, 4, 5, 6, 7].map((host) => ({ address: `192.0.2.${host}` }));
 
 const onNode = (attachment: object, more: object = {}) => ({
@@ -124,6 +130,19 @@ export const SAMPLES: readonly Sample[] = [
     hello: { interval: "5s", deadAfter: "15s" },
   }),
   tunnel("a quiescent tunnel", { control: { mode: "Quiescent", hello: { interval: "1s" } } }),
+  keyed("a keyed tunnel", {}),
+  keyed("a keyed tunnel with a prefix", PREFIXED),
+  keyed("a keyed tunnel of UDP", { encapsulation: "UDP" }, "cel"),
+  keyed("a keyed tunnel over IPv4", { local: {}, remote: { address: "192.0.2.2" } }, "cel"),
+  keyed("a managed keyed tunnel", { control: {} }, "cel"),
+  keyed("a keyed tunnel in the kernel", { datapath: "Kernel" }, "cel"),
+  keyed("a prefix of a tunnel that is not keyed", { ...PREFIXED, keyed: false }, "cel"),
+  keyed("a prefix without an address of it", { local: { prefix: "2001:db8:1::/64" } }, "cel"),
+  keyed(
+    "a prefix of half the Internet",
+    { local: { ...PREFIXED.local, prefix: "::/1" } },
+    "schema",
+  ),
   tunnel("control mode Static", { control: { mode: "Static" } }),
   backup("backups", [{ address: "192.0.2.3" }, { address: "192.0.2.4", port: 1702 }]),
   backup("an empty list of backups", [], "schema"),
@@ -273,6 +292,9 @@ export const SAMPLES: readonly Sample[] = [
   session("a cookie of 4 bytes", cookie({ value: "a1b2c3d4" })),
   session("a cookie of 8 bytes", cookie({ value: "0xA1B2C3D4E5F60718" })),
   session("a cookie in a Secret", cookie({ valueFrom: { secretKeyRef } })),
+  session("two cookies to receive, one in a Secret", {
+    cookies: { receive: { value: "a1b2c3d4" }, receivePrevious: { valueFrom: { secretKeyRef } } },
+  }),
   session("a cookie to be generated", cookie({ valueFrom: { secretKeyRef, generate: true } })),
   session("reordering", { sequencing: { send: true, receive: true, reorderTimeout: "50ms" } }),
   session("no sublayer", { l2SpecificSublayer: "None" }),
@@ -357,6 +379,22 @@ export const SAMPLES: readonly Sample[] = [
     "schema",
   ),
   session("a cookie without value and valueFrom", cookie({}), "cel"),
+  session(
+    "a previous cookie alone",
+    { cookies: { receivePrevious: { value: "a1b2c3d4" } } },
+    "cel",
+  ),
+  session("an empty previous cookie", { cookies: { receivePrevious: {} } }, "cel"),
+  session(
+    "a previous cookie to be generated",
+    {
+      cookies: {
+        receive: { value: "a1b2c3d4" },
+        receivePrevious: { valueFrom: { secretKeyRef, generate: true } },
+      },
+    },
+    "cel",
+  ),
   session(
     "a cookie with value and valueFrom",
     cookie({ value: "a1b2c3d4", valueFrom: { secretKeyRef } }),

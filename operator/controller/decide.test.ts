@@ -77,6 +77,30 @@ function changed<T extends L2tpObject>(object: T, spec: object): T {
 
 const reasonOf = (decision: Decision | undefined) => decision?.refusal?.reason;
 
+it("accepts equal session IDs in keyed tunnels, and one tunnel of each pair of addresses", () => {
+  const keyed = { keyed: true, encapsulation: "IP", peerTunnelId: undefined };
+  const ends = (host: number) => ({
+    local: { address: `2001:db8:1::${host}`, prefix: "2001:db8:1::/64" },
+    remote: { address: "2001:db8:2::1" },
+  });
+  const inTunnel = (name: string, tunnelName: string) =>
+    session(name, { tunnelRef: { name: tunnelName }, sessionId: 7, peerSessionId: 7 });
+  const decisions = decide({
+    tunnels: [
+      tunnel("k1", { ...keyed, ...ends(1) }),
+      tunnel("k2", { ...keyed, ...ends(2) }),
+      tunnel("k3", { ...keyed, ...ends(2) }),
+    ],
+    sessions: [inTunnel("one", "k1"), inTunnel("two", "k2"), inTunnel("too-many", "k2")],
+  });
+  for (const name of ["k1", "k2", "one"]) expect(decisions.get(name)?.refusal).toBeNull();
+  expect(decisions.get("one")?.id).toBe(7);
+  expect(reasonOf(decisions.get("k3"))).toBe("Conflict");
+  // By name, the first of both has the tunnel.
+  expect(decisions.get("too-many")?.refusal).toBeNull();
+  expect(reasonOf(decisions.get("two"))).toBe("Conflict");
+});
+
 describe("tunnels", () => {
   it("get the configured ID, or an unused one", () => {
     const decisions = decide({

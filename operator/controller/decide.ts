@@ -257,6 +257,7 @@ function tunnelClaimOf({ object, id, nodeAddress }: Decision<L2tpTunnel>): Tunne
     encapsulation,
     local: endpointOf(spec, { ...spec.local, address: local }),
     remote: endpointOf(spec, spec.remote),
+    keyed: spec.keyed ?? false,
     ...(controlMode(spec) === "Static"
       ? {}
       : { control: { backups: backup.map((remote) => endpointOf(spec, remote)) } }),

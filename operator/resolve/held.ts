@@ -100,6 +100,7 @@ export function sessionClaim(
     ...{ key: keyOf(object), tunnel: tunnelRef.name, sessionId },
     ...nodeInterfaceOf(object),
   };
+  if (tunnel.keyed) return { ...common, isKeyed: true, circuit: null };
   if (controlMode(tunnel) === "Managed") return { ...common, circuit: { remoteEndId } };
   if (peerSessionId === undefined) return { ...common, circuit: null };
   return { ...common, circuit: { peerSessionId, peer: endpointOf(tunnel, tunnel.remote) } };
@@ -110,8 +111,9 @@ export function claimOf({
   session,
   tunnel,
   object,
-}: Pick<ResolvedSession, "session" | "tunnel" | "object">) {
+}: Pick<ResolvedSession, "session" | "tunnel" | "object">): SessionClaim {
   const { key, sessionId, control, peerSessionId } = session;
+  if (tunnel.keyed) return { key, tunnel: tunnel.name, sessionId, isKeyed: true, circuit: null };
   const circuit: SessionClaim["circuit"] =
     control === undefined
       ? { peerSessionId, peer: tunnel.remote }

@@ -47,7 +47,9 @@ import {
   type Unreadable,
 } from "./held.ts";
 import type { Intake } from "./intake.ts";
+import { keyedFields, keyedSession } from "./keyed.ts";
 import { requireInterface } from "./node-interfaces.ts";
+import { previousCookie } from "./previous-cookie.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
@@ -64,6 +66,8 @@ export interface ResolveContext {
   readonly programmed: Programmed & {
     readonly underlayMtus: ReadonlyMap<string, number>;
   };
+  /** Why prefixes of keyed tunnels are not routed to the node. */
+  readonly prefixProblems?: ReadonlyMap<string, string>;
   /** Claims with which objects were accepted, programmed or not. */
   readonly held?: HeldObjects;
   readonly isUnreadable?: Unreadable;
@@ -183,7 +187,8 @@ export function keepLastValid(
   }
   const sessions = new Map(resolved.sessions);
   const refusedSessions = new Map(resolved.refusedSessions);
-  for (const [key, { session }] of resolved.sessions) {
+  for (const [key, { session, tunnel }] of resolved.sessions) {
+    if (tunnel.keyed) continue;
     const holder = holders.get(session.sessionId);
     if (holder === undefined) continue;
     sessions.delete(key);
@@ -277,6 +282,7 @@ function resolveTunnel(
     // IP encapsulation has no UDP checksum to omit.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
     ...pickFeatures(spec),
+    ...keyedFields(spec, context.prefixProblems ?? new Map()),
     ...optional("control", tunnelControl(spec, local, context.secrets)),
   };
   requireOtherEnd(spec, local);
@@ -326,10 +332,11 @@ function resolveSession(
   requireCarriable(object, tunnel, traitsOf(tunnel.datapath), context.datapaths.kernel);
   const key = keyOf(object);
   const { sessionId, remoteEndId } = idsOf(object, ids, context);
-  const cookie = (field: "receive" | "transmit") =>
+  const cookie = (field: keyof NonNullable<SessionSpec["cookies"]>) =>
     readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], context.secrets);
   const txCookie = cookie("transmit");
   const rxCookie = cookie("receive");
+  const previousRxCookie = previousCookie(cookie("receivePrevious"), rxCookie);
   const { type, field: pseudowire } = pseudowireTypeOf(object);
   const terms = { remoteEndId, rxCookie, pseudowireType: type.number };
   const control = sessionControl(tunnelObject, tunnel, terms);
@@ -345,6 +352,8 @@ function resolveSession(
     peerSessionId: spec.peerSessionId ?? 0,
     l2SpecificSublayer,
     rxCookie: control === null ? rxCookie : "",
+    ...optional("previousRxCookie", previousRxCookie),
+    ...keyedSession({ rxCookie, txCookie }, tunnel),
     txCookie,
     sequencing: {
       send: spec.sequencing?.send ?? false,

@@ -18,6 +18,7 @@ import {
   pseudowireSettings,
 } from "../../model/pseudowires/index.ts";
 import { keyOf, type L2tpSession, type SessionSpec } from "../api/types.ts";
+import { whyNotPreviousCookie } from "./previous-cookie.ts";
 import { RefusalError } from "./refusal.ts";
 import { switchTarget } from "./switches.ts";
 
@@ -74,6 +75,8 @@ export function whyNotSession(
   if (!traits.filtersSourceMac && holdsDevice(object)) {
     return `L2tpSession ${keyOf(object)} has attachment.macSpoofing Refuse, which requires the userspace datapath in mode ${modeName(object)}`;
   }
+  const whyNotCookie = whyNotPreviousCookie(object, traits);
+  if (whyNotCookie !== null) return `L2tpSession ${keyOf(object)} has ${whyNotCookie}`;
   const { type } = pseudowireTypeOf(object);
   if (isJoinedBehindTags(object, type, traits)) {
     return `L2tpSession ${keyOf(object)} has spec.pseudowireType ${type.name} and is joined to an interface: ${TAGS_END_THERE}`;
@@ -104,6 +107,11 @@ export function requireCarriable(
   if (isJoinedBehindTags(object, type, traits)) {
     const remedy = `${userspace}, or spec.attachment.create: true, or join a VLAN of the interface with pseudowireType Ethernet`;
     const message = `spec.attachment.interface: L2tpTunnel ${name} is in the kernel: ${TAGS_END_THERE}; ${remedy}`;
+    throw new RefusalError("Programmed", "NotInKernel", message);
+  }
+  const whyNotCookie = whyNotPreviousCookie(object, traits);
+  if (whyNotCookie !== null) {
+    const message = `${whyNotCookie}; L2tpTunnel ${name} is in the kernel: ${userspace}, or leave it out`;
     throw new RefusalError("Programmed", "NotInKernel", message);
   }
   if (traits.filtersSourceMac || !holdsDevice(object)) return;

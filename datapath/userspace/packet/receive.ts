@@ -9,6 +9,7 @@ import { type ReceiveOrder, ReorderVerdict } from "../../../l2tp/reorder.ts";
 import { SOCKADDR_BYTES } from "../../../linux/socket.ts";
 import { IPV4_HEADER_BYTES } from "../../../net/headers.ts";
 import { type Arena, FRAME_CAPACITY, FrameSlots } from "./arena.ts";
+import type { CircuitTable } from "./circuit-table.ts";
 import { COST } from "./deficit.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import { ReceiveBatch } from "./receive-batch.ts";
@@ -171,11 +172,14 @@ export class Receiver {
       if (session === null) continue;
       if (session.tunnel !== source && !this.#isFromRemote(endpoint, slot, session, now)) continue;
       source = session.tunnel;
+      const { counters } = session;
+      const previousBefore = counters.rxPreviousCookie;
       if (!this.#accept(session, slot, end, now)) continue;
       // Following datagrams with the same header are valid, too.
       const headerBytes = this.#header.next - headerFrom;
       const more = this.#writer.deliverMany(session, headerBytes, from, size, messageEnd);
       endpoint.counters.rxPackets += more;
+      if (counters.rxPreviousCookie !== previousBefore) counters.rxPreviousCookie += more;
       from += more * size;
     }
   }
@@ -218,13 +222,31 @@ export class Receiver {
       } else endpoint.counters.rxWrongVersion++;
       return null;
     }
-    const session = endpoint.sessionOf(header.sessionId);
+    const session =
+      endpoint.circuits === null
+        ? endpoint.sessionOf(header.sessionId)
+        : this.#sessionBetween(endpoint, endpoint.circuits, slot);
     if (session === undefined) {
       endpoint.counters.rxUnknownSession++;
       endpoint.lastUnknownSession = header.sessionId;
       return null;
     }
     return session;
+  }
+
+  /** At a socket with keyed tunnels: an ID of theirs may be a session's of another tunnel, too. */
+  #sessionBetween(
+    endpoint: LocalEndpoint,
+    circuits: CircuitTable<PacketSession>,
+    slot: number,
+  ): PacketSession | undefined {
+    const { messages } = this.#batch;
+    const { sessionId } = this.#header;
+    const byId = endpoint.sessionOf(sessionId);
+    if (byId !== undefined && messages.isFrom(slot, byId.tunnel.remote, true)) return byId;
+    const keyed = circuits.find(messages, slot);
+    if (keyed === null) return byId;
+    return (keyed.config.sessionId | 0) === (sessionId | 0) ? keyed : undefined;
   }
 
   /** Returns true if the remote of the session's tunnel sent the message in the slot. */
@@ -249,7 +271,14 @@ export class Receiver {
   #accept(session: PacketSession, slot: number, end: number, now: number): boolean {
     const { counters } = session;
     const header = this.#header;
-    const status = decodeSessionHeader(this.#arena.view, end, session.rx, header);
+    let status = decodeSessionHeader(this.#arena.view, end, session.rx, header);
+    if (status !== DecodeStatus.Ok && session.previousRx !== null) {
+      const other = decodeSessionHeader(this.#arena.view, end, session.previousRx, header);
+      if (other === DecodeStatus.Ok) {
+        counters.rxPreviousCookie++;
+        status = other;
+      }
+    }
     if (status !== DecodeStatus.Ok) {
       counters.rxErrors++;
       if (status === DecodeStatus.BadCookie) counters.rxCookieDiscards++;

@@ -226,6 +226,9 @@ export class SendQueue {
     const piece = this.#firstPiece[index] as number;
     this.#messages.setPieces(index, piece, (this.#firstPiece[index + 1] as number) - piece);
     this.#messages.setSegment(index, datagrams > 1 ? (this.#segmentBytes[index] as number) : 0);
+    const { source } = (this.#senders[this.#firstDatagram[index] as number] as PacketSession)
+      .tunnel;
+    if (source !== null) this.#messages.setSource(index, source);
   }
 
   #fail(index: number, errno: number): void {

@@ -5,6 +5,7 @@ import { encodeSockaddr, SOCKADDR_BYTES } from "../../../linux/socket.ts";
 import {
   createEndpointCounters,
   createSessionCounters,
+  type Endpoint,
   type EndpointCounters,
   type Session,
   type SessionCounters,
@@ -16,6 +17,7 @@ import {
   pseudowireOf,
 } from "../../../model/pseudowires/index.ts";
 import { parseMac } from "../../../net/mac.ts";
+import { type AddressPair, addressPair, CircuitTable } from "./circuit-table.ts";
 import { Account } from "./deficit.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
 
@@ -35,6 +37,8 @@ export class LocalEndpoint {
   readonly account = new Account();
   /** Keyed by session ID as a signed 32-bit number, which V8 stores without allocation. */
   readonly sessions = new Map<number, PacketSession>();
+  /** Sessions of keyed tunnels; null: there has been none. */
+  circuits: CircuitTable<PacketSession> | null = null;
   /** The last received unknown session ID; 0: none yet. */
   lastUnknownSession = 0;
   /** The number of its tunnels. */
@@ -47,14 +51,43 @@ export class LocalEndpoint {
     this.receivesIpHeader = !this.overUdp && !tunnel.local.address.includes(":");
   }
 
-  static keyOf({ encapsulation, local, remote, device, socketOwner }: Tunnel): string {
+  static keyOf(tunnel: Tunnel): string {
+    const { encapsulation, local, remote, device, socketOwner, localPrefix } = tunnel;
     const bound = device === undefined ? "" : ` ${device.index}`;
+    if (localPrefix !== undefined) return `${encapsulation} ${localPrefix}${bound}`;
     const key = `${encapsulation} ${local.address} ${local.port}${bound}`;
     return socketOwner !== undefined ? `${key} ${remote.address} ${remote.port}` : key;
   }
 
   sessionOf(sessionId: number): PacketSession | undefined {
     return this.sessions.get(sessionId | 0);
+  }
+
+  /** The session that gets the frames of the session's circuit, or of its session ID. */
+  receiverFor({ config, tunnel: { pair } }: PacketSession): PacketSession | undefined {
+    return pair === null ? this.sessionOf(config.sessionId) : this.circuits?.get(pair);
+  }
+
+  /** From now on these frames are the session's. @returns the session that had them */
+  giveTo(session: PacketSession): PacketSession | undefined {
+    const { config, tunnel } = session;
+    // Its ends have not agreed.
+    if (config.sessionId === 0) return undefined;
+    const before = this.receiverFor(session);
+    if (tunnel.pair === null) this.sessions.set(config.sessionId | 0, session);
+    else {
+      this.circuits ??= new CircuitTable(tunnel.source !== null);
+      this.circuits.set(tunnel.pair, session);
+    }
+    return before;
+  }
+
+  /** Unless another session has taken them over already. */
+  takeFrom(session: PacketSession): void {
+    if (this.receiverFor(session) !== session) return;
+    const { config, tunnel } = session;
+    if (tunnel.pair === null) this.sessions.delete(config.sessionId | 0);
+    else this.circuits?.delete(tunnel.pair);
   }
 }
 
@@ -64,6 +97,10 @@ export class PacketTunnel {
   endpoint: LocalEndpoint;
   /** The remote as a struct sockaddr, in 32-bit words. */
   remote: Uint32Array;
+  /** The local address likewise, if datagrams have to tell it since the socket has several; null: it has one. */
+  source: Uint32Array | null;
+  /** What tells its session from others; null: its sessions have IDs of their own. */
+  pair: AddressPair | null;
   readonly sessions = new Set<PacketSession>();
   /** The largest segment, in bytes, that the kernel is asked for; 0: no segmentation. */
   segmentLimit: number;
@@ -81,14 +118,18 @@ export class PacketTunnel {
   constructor(config: Tunnel, endpoint: LocalEndpoint) {
     this.config = config;
     this.endpoint = endpoint;
-    this.remote = sockaddrWords(config);
+    this.remote = sockaddrWords(config.remote);
+    this.source = config.localPrefix === undefined ? null : sockaddrWords(config.local);
+    this.pair = config.keyed ? addressPair(this.remote, this.source ?? undefined) : null;
     this.segmentLimit = segmentLimit(config, endpoint);
   }
 
   configure(config: Tunnel, endpoint: LocalEndpoint): void {
     this.config = config;
     this.endpoint = endpoint;
-    this.remote = sockaddrWords(config);
+    this.remote = sockaddrWords(config.remote);
+    this.source = config.localPrefix === undefined ? null : sockaddrWords(config.local);
+    this.pair = config.keyed ? addressPair(this.remote, this.source ?? undefined) : null;
     this.segmentLimit = segmentLimit(config, endpoint);
     this.hasRefused = false;
     this.#untilRetry = 0;
@@ -116,8 +157,8 @@ function segmentLimit({ udpChecksum }: Tunnel, { socket }: LocalEndpoint): numbe
   return socket.canSegment && udpChecksum ? MAX_DATAGRAM_BYTES : 0;
 }
 
-function sockaddrWords({ remote }: Tunnel): Uint32Array {
-  return new Uint32Array(encodeSockaddr(remote).buffer);
+function sockaddrWords(end: Endpoint): Uint32Array {
+  return new Uint32Array(encodeSockaddr(end).buffer);
 }
 
 /** The `looksMisaligned` of types without one. */
@@ -129,6 +170,8 @@ export class PacketSession {
   tunnel: PacketTunnel;
   tx: SessionTx;
   rx: SessionRx;
+  /** With the previous cookie, where frames with that are accepted, too. */
+  previousRx: SessionRx | null;
   /** Converts frames between device and wire format; null: both are the same. */
   rewriter: FrameRewriter | null = null;
   /** True if received frames are delivered immediately, without ordering. */
@@ -174,13 +217,14 @@ export class PacketSession {
     this.heldBytes = new Int32Array(HELD_FRAMES);
     this.tx = sessionTx(config, tunnel, 0);
     this.rx = sessionRx(config);
+    this.previousRx = previousRx(config);
     this.#carry(config);
     this.#holdToMac(config);
   }
 
   /** False: another session has taken over its session ID. */
   get isReceiving(): boolean {
-    return this.tunnel.endpoint.sessionOf(this.config.sessionId) === this;
+    return this.tunnel.endpoint.receiverFor(this) === this;
   }
 
   /** Applies a changed configuration. Sent sequence numbers continue, and received ones if the IDs are the same. */
@@ -198,6 +242,7 @@ export class PacketSession {
     }
     this.tx = sessionTx(config, tunnel, this.tx.sequence);
     this.rx = sessionRx(config);
+    this.previousRx = previousRx(config);
     this.#carry(config);
     this.#holdToMac(config);
     this.config = config;
@@ -250,6 +295,11 @@ function sessionRx(config: Session): SessionRx {
     ...cookieWords(config.rxCookie),
     sublayer: config.l2SpecificSublayer === "Default",
   };
+}
+
+function previousRx({ previousRxCookie, ...config }: Session): SessionRx | null {
+  if (previousRxCookie === undefined) return null;
+  return sessionRx({ ...config, rxCookie: previousRxCookie });
 }
 
 function maxFrameBytes({ mtu }: Session, { device, wireHeaderBytes }: PseudowireType): number {

@@ -134,16 +134,17 @@ export class Table {
       endpoint.users++;
     } else {
       const moves = endpoint !== tunnel.endpoint;
+      // The addresses of a keyed tunnel are what its session is known by.
+      const isOther = moves || tunnel.pair !== null || config.keyed === true;
+      if (isOther) for (const session of tunnel.sessions) this.#stopReceiving(session);
       if (moves) {
-        for (const session of tunnel.sessions) this.#stopReceiving(session);
         endpoint.users++;
         tunnel.endpoint.users--;
       }
       tunnel.configure(config, endpoint);
       for (const session of tunnel.sessions) {
         session.configure(session.config, tunnel);
-        const { sessionId } = session.config;
-        if (moves && sessionId !== 0) endpoint.sessions.set(sessionId | 0, session);
+        if (isOther) endpoint.giveTo(session);
         this.#ports.settleSession(session);
       }
     }
@@ -177,9 +178,7 @@ export class Table {
     this.sessions.set(config.key, session);
     joinSessions(session, this.sessions.get(config.switchTo ?? ""));
     tunnel.sessions.add(session);
-    const { endpoint } = tunnel;
-    const loser = config.sessionId === 0 ? undefined : endpoint.sessionOf(config.sessionId);
-    if (config.sessionId !== 0) endpoint.sessions.set(config.sessionId | 0, session);
+    const loser = tunnel.endpoint.giveTo(session);
     if (loser !== undefined && loser !== session) this.#ports.settleSession(loser);
     this.#ports.settleSession(session);
   }
@@ -213,9 +212,7 @@ export class Table {
 
   /** Removes the session's ID, unless another session has taken it over. */
   #stopReceiving(session: PacketSession): void {
-    if (session.isReceiving) {
-      session.tunnel.endpoint.sessions.delete(session.config.sessionId | 0);
-    }
+    session.tunnel.endpoint.takeFrom(session);
   }
 
   #endpointFor(config: Tunnel): LocalEndpoint {

@@ -1,6 +1,12 @@
 /** Message vectors and I/O vectors for sendmmsg(2) and recvmmsg(2), built in place. */
 import { addressOf, createMemory, type Memory, setWord64 } from "../../../linux/memory.ts";
-import { SOCKADDR_BYTES, SOL_UDP, UDP_SEGMENT } from "../../../linux/socket.ts";
+import {
+  IPV6_PKTINFO,
+  SOCKADDR_BYTES,
+  SOL_IPV6,
+  SOL_UDP,
+  UDP_SEGMENT,
+} from "../../../linux/socket.ts";
 import type { Arena } from "./arena.ts";
 
 /** struct mmsghdr on LP64: the msghdr, then the length of the message. */
@@ -23,6 +29,12 @@ const IOVEC_BYTES = 16;
 const CONTROL_BYTES = 24;
 const CMSG = { length: 0, level: 8, type: 12, data: 16 } as const;
 const CMSG_HEADER_BYTES = 16;
+/** struct in6_pktinfo (ipv6(7)): an address, and the index of an interface. */
+const PKTINFO_BYTES = 20;
+/** Room for one control message: an IPV6_PKTINFO, padded, is the largest. */
+const CONTROL_STRIDE = 40;
+/** The first word of the address in one. */
+const DESTINATION_WORD = CMSG.data / 4;
 
 if (NAME_BYTES < SOCKADDR_BYTES) throw new RangeError("NAME_BYTES");
 
@@ -66,20 +78,27 @@ export class MessageVectors {
   readonly #controls: Memory;
   /** The names in 32-bit words: 8 for each message. */
   readonly #nameWords: Uint32Array;
+  /** The same as signed numbers, which the engine keeps without a box. */
+  readonly #sourceWords: Int32Array;
+  /** The control messages, by 32-bit words. */
+  readonly #controlWords: Int32Array;
 
   constructor(pieces: IoVectors, count: number) {
     this.count = count;
     this.#pieces = pieces;
     this.#messages = createMemory(count * MMSGHDR_BYTES);
     this.#names = createMemory(count * NAME_BYTES);
-    this.#controls = createMemory(count * CONTROL_BYTES);
+    this.#controls = createMemory(count * CONTROL_STRIDE);
     const { buffer, byteOffset, length } = this.#names.bytes;
     this.#nameWords = new Uint32Array(buffer, byteOffset, length / 4);
+    this.#sourceWords = new Int32Array(buffer, byteOffset, length / 4);
+    const controls = this.#controls.bytes;
+    this.#controlWords = new Int32Array(controls.buffer, controls.byteOffset, controls.length / 4);
     const { view } = this.#messages;
     for (let index = 0; index < count; index++) {
       const message = index * MMSGHDR_BYTES;
       const name = addressOf(this.#names, index * NAME_BYTES, NAME_BYTES);
-      const control = addressOf(this.#controls, index * CONTROL_BYTES, CONTROL_BYTES);
+      const control = addressOf(this.#controls, index * CONTROL_STRIDE, CONTROL_STRIDE);
       setWord64(view, message + MSG.name, name);
       setWord64(view, message + MSG.control, control);
     }
@@ -109,7 +128,7 @@ export class MessageVectors {
     this.#messages.view.setUint32(length, bytes === 0 ? 0 : CONTROL_BYTES, true);
     if (bytes === 0) return;
     const { view } = this.#controls;
-    const control = index * CONTROL_BYTES;
+    const control = index * CONTROL_STRIDE;
     view.setUint32(control + CMSG.length, CMSG_HEADER_BYTES + 2, true);
     view.setUint32(control + CMSG.level, SOL_UDP, true);
     view.setUint32(control + CMSG.type, UDP_SEGMENT, true);
@@ -121,8 +140,44 @@ export class MessageVectors {
     const { view } = this.#messages;
     for (let at = 0; at < count * MMSGHDR_BYTES; at += MMSGHDR_BYTES) {
       view.setUint32(at + MSG.nameBytes, NAME_BYTES, true);
-      view.setUint32(at + MSG.controlBytes, CONTROL_BYTES, true);
+      view.setUint32(at + MSG.controlBytes, CONTROL_STRIDE, true);
     }
+  }
+
+  /** Has the message leave with a source address: the words of a struct sockaddr_in6. After `setSegment`. */
+  setSource(index: number, words: Uint32Array): void {
+    const control = index * CONTROL_STRIDE;
+    const { view } = this.#controls;
+    this.#messages.view.setUint32(index * MMSGHDR_BYTES + MSG.controlBytes, CONTROL_STRIDE, true);
+    view.setUint32(control + CMSG.length, CMSG_HEADER_BYTES + PKTINFO_BYTES, true);
+    view.setUint32(control + CMSG.level, SOL_IPV6, true);
+    view.setUint32(control + CMSG.type, IPV6_PKTINFO, true);
+    const at = control / 4 + DESTINATION_WORD;
+    for (let i = 0; i < 4; i++) this.#controlWords[at + i] = words[2 + i] as number;
+    // The routes choose the interface.
+    this.#controlWords[at + 4] = 0;
+  }
+
+  /** One of the four words of the IPv6 address that the message came from. */
+  sourceWord(index: number, word: number): number {
+    return this.#sourceWords[index * (NAME_BYTES / 4) + 2 + word] as number;
+  }
+
+  /** True if the message tells which IPv6 address it went to. */
+  hasDestination(index: number): boolean {
+    const { view } = this.#controls;
+    const control = index * CONTROL_STRIDE;
+    const length = this.#messages.view.getUint32(index * MMSGHDR_BYTES + MSG.controlBytes, true);
+    return (
+      length >= CMSG_HEADER_BYTES + PKTINFO_BYTES &&
+      view.getUint32(control + CMSG.level, true) === SOL_IPV6 &&
+      view.getUint32(control + CMSG.type, true) === IPV6_PKTINFO
+    );
+  }
+
+  /** One of the four words of that address. */
+  destinationWord(index: number, word: number): number {
+    return this.#controlWords[index * (CONTROL_STRIDE / 4) + DESTINATION_WORD + word] as number;
   }
 
   receivedBytes(index: number): number {
@@ -138,8 +193,11 @@ export class MessageVectors {
   receivedSegment(index: number): number {
     const length = this.#messages.view.getUint32(index * MMSGHDR_BYTES + MSG.controlBytes, true);
     if (length < CMSG_HEADER_BYTES + 4) return 0;
-    // UDP_GRO is the only control message that the socket requests.
-    return this.#controls.view.getUint32(index * CONTROL_BYTES + CMSG.data, true);
+    const { view } = this.#controls;
+    const control = index * CONTROL_STRIDE;
+    // UDP_GRO is the only control message that a UDP socket requests.
+    if (view.getUint32(control + CMSG.level, true) !== SOL_UDP) return 0;
+    return view.getUint32(control + CMSG.data, true);
   }
 
   /**
@@ -170,8 +228,15 @@ export class MessageVectors {
     view.setUint32(message + MSG_LENGTH, bytes.length, true);
     view.setUint32(message + MSG_FLAGS, 0, true);
     view.setUint32(message + MSG.controlBytes, segment === 0 ? 0 : CONTROL_BYTES, true);
-    this.#controls.view.setUint32(index * CONTROL_BYTES + CMSG.data, segment, true);
+    const control = index * CONTROL_STRIDE;
+    this.#controls.view.setUint32(control + CMSG.level, SOL_UDP, true);
+    this.#controls.view.setUint32(control + CMSG.data, segment, true);
     this.#names.bytes.set(sockaddr, index * NAME_BYTES);
+  }
+
+  /** What the kernel would say besides of a message that came to the struct sockaddr_in6. For fakes. */
+  pretendSentTo(index: number, sockaddr: Uint8Array): void {
+    this.setSource(index, new Uint32Array(Uint8Array.from(sockaddr).buffer));
   }
 
   /** Returns the datagrams into which the kernel would segment a message. For fakes. */
@@ -182,9 +247,9 @@ export class MessageVectors {
     const count = view.getUint32(message + MSG.iovCount, true);
     const pieces = Array.from({ length: count }, (_, i) => this.#pieces.piece(first + i));
     const all = Buffer.concat(pieces);
-    const isCut = view.getUint32(message + MSG.controlBytes, true) !== 0;
+    const isCut = view.getUint32(message + MSG.controlBytes, true) === CONTROL_BYTES;
     if (!isCut) return [all];
-    const size = this.#controls.view.getUint16(index * CONTROL_BYTES + CMSG.data, true);
+    const size = this.#controls.view.getUint16(index * CONTROL_STRIDE + CMSG.data, true);
     const parts = Math.ceil(all.length / size);
     return Array.from({ length: parts }, (_, i) => all.subarray(i * size, (i + 1) * size));
   }

@@ -2,6 +2,7 @@
 
 import { EPOLLIN } from "../../../linux/epoll.ts";
 import { Errno, errnoName, isErrno } from "../../../linux/errno.ts";
+import { openPrefixSocket } from "../../../linux/prefix-socket.ts";
 import {
   AF_INET,
   AF_INET6,
@@ -18,7 +19,7 @@ import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { asEarlierAgentPut, withSocketOwner } from "../../managed-kernel/earlier-agent.ts";
 import { PathMtus } from "../../path-mtus.ts";
-import { openTunnelSocket } from "../../tunnel-socket.ts";
+import { IPPROTO_L2TP, openTunnelSocket } from "../../tunnel-socket.ts";
 import { ControlSocket } from "../devices/control-socket.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import type { Arena } from "../packet/arena.ts";
@@ -143,9 +144,12 @@ export class DatapathProcess implements Ports, Batches {
 
   openSocket(tunnel: Tunnel): DatagramSocket {
     const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
-    const { encapsulation, local, device } = tunnel;
+    const { encapsulation, local, device, localPrefix } = tunnel;
     if (tunnel.socketOwner !== undefined) return givenSocket(tunnel, tunnel.socketOwner, family);
-    const fd = openTunnelSocket(encapsulation, local, device?.index);
+    const fd =
+      localPrefix === undefined
+        ? openTunnelSocket(encapsulation, local, device?.index)
+        : openPrefixSocket(IPPROTO_L2TP, localPrefix, device?.index);
     this.#pathMtus.serve(tunnel);
     const hasOffload = this.#offload && encapsulation === "UDP";
     if (hasOffload) joinReceived(fd);

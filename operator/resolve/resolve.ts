@@ -278,6 +278,7 @@ function resolveTunnel(
     // Over IP there is none to leave out.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
     ...pickFeatures(spec),
+    ...optional("dscp", dscpOf(spec)),
     ...keyedFields(spec, context.prefixProblems ?? new Map()),
     ...optional("control", tunnelControl(spec, local, context.secrets)),
   };
@@ -359,6 +360,12 @@ function resolveSession(
     ...optional("control", control),
   };
   return { object, session, tunnel, pathMtu, mode: modeName(object) };
+}
+
+/** Null: 0, as without. */
+function dscpOf({ dscp = 0 }: TunnelSpec): number | "Copy" | null {
+  if (typeof dscp === "string") return "Copy";
+  return dscp === 0 ? null : dscp;
 }
 
 /** What the ends may come to agree on. */

@@ -97,6 +97,8 @@ export class PacketTunnel {
   remote: Uint32Array;
   /** The local address likewise, if datagrams have to tell it since the socket has several; null: it has one. */
   source: Uint32Array | null;
+  /** Its packets' traffic class; −1: the DSCP of the datagram in each frame. */
+  trafficClass: number;
   /** What tells its session from others; null: its sessions have IDs of their own. */
   pair: AddressPair | null;
   readonly sessions = new Set<PacketSession>();
@@ -118,6 +120,7 @@ export class PacketTunnel {
     this.endpoint = endpoint;
     this.remote = sockaddrWords(config.remote);
     this.source = config.localPrefix === undefined ? null : sockaddrWords(config.local);
+    this.trafficClass = trafficClassOf(config);
     this.pair = config.keyed ? addressPair(this.remote, this.source ?? undefined) : null;
     this.segmentLimit = segmentLimit(config, endpoint);
   }
@@ -127,6 +130,7 @@ export class PacketTunnel {
     this.endpoint = endpoint;
     this.remote = sockaddrWords(config.remote);
     this.source = config.localPrefix === undefined ? null : sockaddrWords(config.local);
+    this.trafficClass = trafficClassOf(config);
     this.pair = config.keyed ? addressPair(this.remote, this.source ?? undefined) : null;
     this.segmentLimit = segmentLimit(config, endpoint);
     this.hasRefused = false;
@@ -153,6 +157,11 @@ const RETRY_MESSAGES = 4096;
 /** The kernel cuts nothing that goes without a checksum (udp_send_skb). */
 function segmentLimit({ udpChecksum }: Tunnel, { socket }: LocalEndpoint): number {
   return socket.canSegment && udpChecksum ? MAX_DATAGRAM_BYTES : 0;
+}
+
+/** The DSCP is the upper six bits (RFC 2474). */
+function trafficClassOf({ dscp = 0 }: Tunnel): number {
+  return dscp === "Copy" ? -1 : dscp << 2;
 }
 
 function sockaddrWords(end: Endpoint): Uint32Array {

@@ -11,7 +11,9 @@ const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
-const SOL_IP = 0;
+export const SOL_IP = 0;
+export const IP_TOS = 1;
+export const IPV6_TCLASS = 67;
 export const SOL_UDP = 17;
 export const SOL_IPV6 = 41;
 export const IPV6_PKTINFO = 50;
@@ -240,6 +242,12 @@ export function requireDatagramProtocol(family: number, protocol: number, name: 
 export function setTransmitChecksum(fd: number, family: number, on: boolean): void {
   if (family === AF_INET) setOption(fd, SOL_SOCKET, SO_NO_CHECK, on ? 0 : 1, "SO_NO_CHECK");
   else setOption(fd, SOL_UDP, UDP_NO_CHECK6_TX, on ? 0 : 1, "UDP_NO_CHECK6_TX");
+}
+
+/** The traffic class of the socket's packets, in IPv4 the type of service: six bits of DSCP, and two of ECN. */
+export function setTrafficClass(fd: number, family: number, value: number): void {
+  if (family === AF_INET) setOption(fd, SOL_IP, IP_TOS, value, "IP_TOS");
+  else setOption(fd, SOL_IPV6, IPV6_TCLASS, value, "IPV6_TCLASS");
 }
 
 /** Sets whether an IPv6 UDP socket accepts datagrams without a checksum (RFC 6935). IPv4 sockets always do. */

@@ -36,6 +36,8 @@ export interface Tunnel extends Features {
   readonly device?: BoundDevice;
   /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
   readonly udpChecksum: boolean;
+  /** The DSCP of its packets, from 1 on; "Copy": that of the datagram in each frame. Left out: 0. */
+  readonly dscp?: number | "Copy";
   /** Its addresses alone tell its session from those of other tunnels (RFC 8159). */
   readonly keyed?: true;
   /** The prefix of the local address, "2001:db8:1::/64", whose tunnels share a socket; none: the node has the address. */

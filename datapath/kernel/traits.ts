@@ -52,17 +52,18 @@ export const KERNEL: DatapathTraits = {
 };
 
 /**
- * True if the kernel cannot create the tunnel's socket: netlink has no attributes for a control connection or a device
- * (l2tp_nl_cmd_tunnel_create).
+ * True if the kernel cannot create the tunnel's socket: netlink has no attributes for a control connection, a device or a
+ * DSCP (l2tp_nl_cmd_tunnel_create).
  */
-export function needsSocket({ control, device }: Tunnel): boolean {
-  return control !== undefined || device !== undefined;
+export function needsSocket({ control, device, dscp }: Tunnel): boolean {
+  return control !== undefined || device !== undefined || dscp !== undefined;
 }
 
 /** Returns why the kernel cannot have the tunnel: the kernel's L2TP supports no feature that a tunnel can request. */
 export function whyNotFeatures(tunnel: Tunnel): string | null {
   if (tunnel.keyed)
     return "it finds a session by its ID alone, and in a keyed tunnel IDs may be equal";
+  if (tunnel.dscp === "Copy") return "it copies no DSCP";
   const [feature] = featuresOf(tunnel);
   return feature === undefined ? null : `${feature.noun} requires the userspace datapath`;
 }

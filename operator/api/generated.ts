@@ -85,6 +85,10 @@ export interface TunnelSpec {
    */
   fastPath?: boolean;
   /**
+   * The DSCP of the tunnel's packets (RFC 2474), 0 to 63; Copy: that of the datagram in each frame, 0 where there is none, in userspace. If left out, 0.
+   */
+  dscp?: number | string;
+  /**
    * A keyed IPv6 tunnel (RFC 8159): its two addresses tell its session from those of other tunnels, so all sessions may have one ID, such as 4294967295. It has one session, with cookies of 8 bytes, and is in userspace.
    */
   keyed?: boolean;

@@ -20,6 +20,10 @@ export const TUNNEL_CHECKS = {
     (self.control?.mode ?? "Managed") === "Static",
   keyedInUserspace: (self: TunnelSpec) =>
     !(self.keyed ?? false) || (self.datapath ?? "Auto") !== "Kernel",
+  copiedDscpInUserspace: (self: TunnelSpec) =>
+    self.dscp === undefined || self.dscp !== "Copy" || (self.datapath ?? "Auto") !== "Kernel",
+  copiedDscpByProcess: (self: TunnelSpec) =>
+    self.dscp === undefined || self.dscp !== "Copy" || !(self.fastPath ?? false),
   prefixIsOfKeyed: (self: TunnelSpec) => self.local?.prefix === undefined || (self.keyed ?? false),
   prefixHasAddress: (self: NonNullable<TunnelSpec["local"]>) =>
     self.prefix === undefined || self.address !== undefined,

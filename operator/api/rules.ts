@@ -133,6 +133,20 @@ export const TUNNEL_RULES = {
     reason: "the kernel finds a session by its ID, and not by addresses",
     remedy: "leave it out, or spec.keyed",
   },
+  copiedDscpInUserspace: {
+    at: ["spec"],
+    field: "dscp",
+    cel: "!has(self.dscp) || self.dscp != 'Copy' || self.datapath != 'Kernel'",
+    reason: "the kernel copies no DSCP",
+    remedy: "use a number from 0 to 63, or leave spec.datapath out",
+  },
+  copiedDscpByProcess: {
+    at: ["spec"],
+    field: "dscp",
+    cel: "!has(self.dscp) || self.dscp != 'Copy' || !self.fastPath",
+    reason: "the fast path copies no DSCP",
+    remedy: "use a number from 0 to 63, or leave spec.fastPath out",
+  },
   prefixIsOfKeyed: {
     at: ["spec"],
     field: "local.prefix",

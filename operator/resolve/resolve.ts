@@ -282,6 +282,7 @@ function resolveTunnel(
     // IP encapsulation has no UDP checksum to omit.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
     ...pickFeatures(spec),
+    ...optional("dscp", dscpOf(spec)),
     ...keyedFields(spec, context.prefixProblems ?? new Map()),
     ...optional("control", tunnelControl(spec, local, context.secrets)),
   };
@@ -364,6 +365,12 @@ function resolveSession(
     ...optional("control", control),
   };
   return { object, session, tunnel, pathMtu, mode: modeName(object) };
+}
+
+/** Null: 0, as without. */
+function dscpOf({ dscp = 0 }: TunnelSpec): number | "Copy" | null {
+  if (typeof dscp === "string") return "Copy";
+  return dscp === 0 ? null : dscp;
 }
 
 /** The largest header that the ends can negotiate. */

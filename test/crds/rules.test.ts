@@ -50,6 +50,7 @@ const tunnelSpec = fc.record(
     udpChecksum: fc.boolean(),
     fastPath: fc.boolean(),
     keyed: fc.boolean(),
+    dscp: fc.constantFrom<number | string>(0, 46, "Copy"),
     control: some({
       mode: fc.constantFrom("Static", "Quiescent", "Managed"),
       secretRef,

@@ -86,6 +86,8 @@ export class FakeSocket implements DatagramSocket {
   readonly sent: Uint8Array[] = [];
   /** The number of datagrams in each sent message. */
   readonly messages: number[] = [];
+  /** Traffic classes of messages. */
+  readonly classes: number[] = [];
   /** Source addresses of messages that told one. */
   readonly sources: string[] = [];
   /** The errno of the next send; 0: none. */
@@ -109,6 +111,7 @@ export class FakeSocket implements DatagramSocket {
     }
     for (let index = first; index < first + count; index++) {
       const datagrams = messages.datagrams(index);
+      this.classes.push(messages.trafficClass(index));
       if (messages.hasDestination(index)) this.sources.push(sourceOf(messages, index));
       this.messages.push(datagrams.length);
       this.sent.push(...datagrams);

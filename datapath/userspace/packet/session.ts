@@ -99,6 +99,8 @@ export class PacketTunnel {
   remote: Uint32Array;
   /** The local address likewise, if datagrams have to tell it since the socket has several; null: it has one. */
   source: Uint32Array | null;
+  /** Its packets' traffic class; −1: the DSCP of the datagram in each frame. */
+  trafficClass: number;
   /** What tells its session from others; null: its sessions have IDs of their own. */
   pair: AddressPair | null;
   readonly sessions = new Set<PacketSession>();
@@ -120,6 +122,7 @@ export class PacketTunnel {
     this.endpoint = endpoint;
     this.remote = sockaddrWords(config.remote);
     this.source = config.localPrefix === undefined ? null : sockaddrWords(config.local);
+    this.trafficClass = trafficClassOf(config);
     this.pair = config.keyed ? addressPair(this.remote, this.source ?? undefined) : null;
     this.segmentLimit = segmentLimit(config, endpoint);
   }
@@ -129,6 +132,7 @@ export class PacketTunnel {
     this.endpoint = endpoint;
     this.remote = sockaddrWords(config.remote);
     this.source = config.localPrefix === undefined ? null : sockaddrWords(config.local);
+    this.trafficClass = trafficClassOf(config);
     this.pair = config.keyed ? addressPair(this.remote, this.source ?? undefined) : null;
     this.segmentLimit = segmentLimit(config, endpoint);
     this.hasRefused = false;
@@ -155,6 +159,11 @@ const RETRY_MESSAGES = 4096;
 /** The kernel does not segment messages without a checksum (udp_send_skb). */
 function segmentLimit({ udpChecksum }: Tunnel, { socket }: LocalEndpoint): number {
   return socket.canSegment && udpChecksum ? MAX_DATAGRAM_BYTES : 0;
+}
+
+/** The DSCP is the upper six bits (RFC 2474). */
+function trafficClassOf({ dscp = 0 }: Tunnel): number {
+  return dscp === "Copy" ? -1 : dscp << 2;
 }
 
 function sockaddrWords(end: Endpoint): Uint32Array {

@@ -3,6 +3,7 @@ import { dataHeaderBytes, encodeDataHeader } from "../../../l2tp/codec.ts";
 import { Errno } from "../../../linux/errno.ts";
 import { isDatagram } from "../offload/frame.ts";
 import { Segmenter } from "../offload/segment.ts";
+import { trafficClassOf } from "../offload/traffic-class.ts";
 import { completeChecksum } from "../offload/transport-checksum.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { type Arena, FRAME_CAPACITY } from "./arena.ts";
@@ -162,7 +163,8 @@ export class Transmitter {
     if (headerBytes + bytes > MAX_DATAGRAM_BYTES) return false;
     // The header overwrites the device's header in front of the frame.
     encodeDataHeader(this.#arena.view, at - headerBytes, tx);
-    this.#queue.add(session, at - headerBytes, headerBytes + bytes, bytes);
+    const trafficClass = this.#trafficClass(session, at, at + bytes);
+    this.#queue.add(session, at - headerBytes, headerBytes + bytes, bytes, trafficClass);
     this.#queue.keepFrame(slot);
     return true;
   }
@@ -184,14 +186,29 @@ export class Transmitter {
     const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(0);
     if (frameBytes > session.maxFrameBytes) return 0;
     const headerBytes = dataHeaderBytes(tx);
+    const trafficClass = this.#trafficClass(session, at, end);
     const batch = queue.fitting(headerBytes + frameBytes);
     for (let first = 0; first < count; first += batch) {
-      this.#takeSegments(session, first, Math.min(batch, count - first), headerBytes);
+      const some = Math.min(batch, count - first);
+      this.#takeSegments(session, first, some, headerBytes, trafficClass);
     }
     return count;
   }
 
-  #takeSegments(session: PacketSession, first: number, count: number, headerBytes: number): void {
+  /** The datagram in the frame tells it, if the tunnel copies that. */
+  #trafficClass({ tunnel, isBare }: PacketSession, at: number, end: number): number {
+    return tunnel.trafficClass >= 0
+      ? tunnel.trafficClass
+      : trafficClassOf(this.#arena.view, at, end, isBare);
+  }
+
+  #takeSegments(
+    session: PacketSession,
+    first: number,
+    count: number,
+    headerBytes: number,
+    trafficClass: number,
+  ): void {
     const { view } = this.#arena;
     const segmenter = this.#segmenter;
     const { tx } = session;
@@ -205,9 +222,10 @@ export class Transmitter {
       for (let index = 1; index < count; index++) encodeDataHeader(view, at + index * size, tx);
     }
     const equal = lastBytes === frameBytes ? count : count - 1;
-    this.#queue.add(session, at, size, frameBytes, equal);
+    this.#queue.add(session, at, size, frameBytes, trafficClass, equal);
     if (equal < count) {
-      this.#queue.add(session, at + equal * size, headerBytes + lastBytes, lastBytes);
+      const last = at + equal * size;
+      this.#queue.add(session, last, headerBytes + lastBytes, lastBytes, trafficClass);
     }
   }
 }

@@ -1,8 +1,12 @@
 /** Message vectors and I/O vectors for sendmmsg(2) and recvmmsg(2), built in place. */
 import { addressOf, createMemory, type Memory, setWord64 } from "../../../linux/memory.ts";
 import {
+  AF_INET,
+  IP_TOS,
   IPV6_PKTINFO,
+  IPV6_TCLASS,
   SOCKADDR_BYTES,
+  SOL_IP,
   SOL_IPV6,
   SOL_UDP,
   UDP_SEGMENT,
@@ -31,8 +35,12 @@ const CMSG = { length: 0, level: 8, type: 12, data: 16 } as const;
 const CMSG_HEADER_BYTES = 16;
 /** struct in6_pktinfo (ipv6(7)): an address, and the index of an interface. */
 const PKTINFO_BYTES = 20;
-/** Room for one control message: an IPV6_PKTINFO, padded, is the largest. */
-const CONTROL_STRIDE = 40;
+/** An IPV6_PKTINFO, padded. */
+const PKTINFO_CONTROL_BYTES = 40;
+/** An IP_TOS or IPV6_TCLASS (int), padded. */
+const CLASS_CONTROL_BYTES = 24;
+/** Room for the control messages of a message that is sent; of one that comes there is one. */
+const CONTROL_STRIDE = PKTINFO_CONTROL_BYTES + CLASS_CONTROL_BYTES;
 /** The first word of the address in one. */
 const DESTINATION_WORD = CMSG.data / 4;
 
@@ -148,7 +156,8 @@ export class MessageVectors {
   setSource(index: number, words: Uint32Array): void {
     const control = index * CONTROL_STRIDE;
     const { view } = this.#controls;
-    this.#messages.view.setUint32(index * MMSGHDR_BYTES + MSG.controlBytes, CONTROL_STRIDE, true);
+    const length = index * MMSGHDR_BYTES + MSG.controlBytes;
+    this.#messages.view.setUint32(length, PKTINFO_CONTROL_BYTES, true);
     view.setUint32(control + CMSG.length, CMSG_HEADER_BYTES + PKTINFO_BYTES, true);
     view.setUint32(control + CMSG.level, SOL_IPV6, true);
     view.setUint32(control + CMSG.type, IPV6_PKTINFO, true);
@@ -156,6 +165,21 @@ export class MessageVectors {
     for (let i = 0; i < 4; i++) this.#controlWords[at + i] = words[2 + i] as number;
     // The routes choose the interface.
     this.#controlWords[at + 4] = 0;
+  }
+
+  /** Has the message leave with a traffic class. After `setSegment` and `setSource`. */
+  addTrafficClass(index: number, value: number): void {
+    const messages = this.#messages.view;
+    const length = index * MMSGHDR_BYTES + MSG.controlBytes;
+    const before = messages.getUint32(length, true);
+    messages.setUint32(length, before + CLASS_CONTROL_BYTES, true);
+    const isIpv4 = this.#names.view.getUint16(index * NAME_BYTES, true) === AF_INET;
+    const { view } = this.#controls;
+    const control = index * CONTROL_STRIDE + before;
+    view.setUint32(control + CMSG.length, CMSG_HEADER_BYTES + 4, true);
+    view.setUint32(control + CMSG.level, isIpv4 ? SOL_IP : SOL_IPV6, true);
+    view.setUint32(control + CMSG.type, isIpv4 ? IP_TOS : IPV6_TCLASS, true);
+    view.setUint32(control + CMSG.data, value, true);
   }
 
   /** One of the four words of the IPv6 address that the message came from. */
@@ -247,11 +271,25 @@ export class MessageVectors {
     const count = view.getUint32(message + MSG.iovCount, true);
     const pieces = Array.from({ length: count }, (_, i) => this.#pieces.piece(first + i));
     const all = Buffer.concat(pieces);
-    const isCut = view.getUint32(message + MSG.controlBytes, true) === CONTROL_BYTES;
+    const controls = this.#controls.view;
+    const isCut =
+      view.getUint32(message + MSG.controlBytes, true) >= CONTROL_BYTES &&
+      controls.getUint32(index * CONTROL_STRIDE + CMSG.level, true) === SOL_UDP;
     if (!isCut) return [all];
     const size = this.#controls.view.getUint16(index * CONTROL_STRIDE + CMSG.data, true);
     const parts = Math.ceil(all.length / size);
     return Array.from({ length: parts }, (_, i) => all.subarray(i * size, (i + 1) * size));
+  }
+
+  /** The traffic class of a message that is sent; 0: the socket's. For fakes. */
+  trafficClass(index: number): number {
+    const all = this.#messages.view.getUint32(index * MMSGHDR_BYTES + MSG.controlBytes, true);
+    const { view } = this.#controls;
+    const last = index * CONTROL_STRIDE + all - CLASS_CONTROL_BYTES;
+    const type = all < CLASS_CONTROL_BYTES ? 0 : view.getUint32(last + CMSG.type, true);
+    const length = all < CLASS_CONTROL_BYTES ? 0 : view.getUint32(last + CMSG.length, true);
+    const isClass = length === CMSG_HEADER_BYTES + 4 && (type === IP_TOS || type === IPV6_TCLASS);
+    return isClass ? view.getUint32(last + CMSG.data, true) : 0;
   }
 
   #firstPiece(index: number): number {

@@ -9,6 +9,7 @@ import {
   canSegment,
   joinReceived,
   setReceiveZeroChecksum,
+  setTrafficClass,
   setTransmitChecksum,
 } from "../../../linux/socket.ts";
 import { deleteTap, openTap, setCarrier, type Tap } from "../../../linux/tun.ts";
@@ -269,13 +270,19 @@ export class DatapathProcess implements Ports, Batches {
 
 /** Opens a socket for another datapath. */
 function givenSocket(tunnel: Tunnel, owner: string, family: number): DatagramSocket {
-  const { encapsulation, local, remote, udpChecksum } = tunnel;
+  const { encapsulation, local, remote, udpChecksum, dscp } = tunnel;
   const open = socketOwner(owner);
+  const classify = (fd: number) => {
+    if (typeof dscp === "number") setTrafficClass(fd, family, dscp << 2);
+  };
   if (encapsulation === "IP") {
-    const fd = open(tunnel, () => {});
+    const fd = open(tunnel, classify);
     return new ControlSocket(fd, local.address, remote.address);
   }
-  const fd = open(tunnel, (socket) => setTransmitChecksum(socket, family, udpChecksum));
+  const fd = open(tunnel, (socket) => {
+    setTransmitChecksum(socket, family, udpChecksum);
+    classify(socket);
+  });
   return new TunnelSocket(fd, family, false);
 }
 

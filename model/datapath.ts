@@ -38,6 +38,8 @@ export interface KernelSupport {
   readonly IPv6: string | null;
   /** Why its tc cannot rewrite VLAN tags; null, or left out: it can. */
   readonly tags?: string | null;
+  /** Why its tc cannot redirect frames between devices; null, or left out: it can. */
+  readonly redirects?: string | null;
 }
 
 /** The node, as far as it decides which tunnels a datapath can have. */

@@ -28,6 +28,7 @@ import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
 import { withDeviceErrors } from "./device-errors.ts";
+import { withRedirects } from "./device-redirects.ts";
 import { type DeviceTags, deviceTags, settleTags, withTagCounts } from "./device-tags.ts";
 import { withInterfaces, withRefusedFrames } from "./dump-entries.ts";
 import { assemble, observeLinks, type Scope, type SeenLinks } from "./observe.ts";
@@ -76,6 +77,7 @@ export class Node {
   #guards: readonly PortGuard[] = [];
   /** The devices that the last pass wanted, if the kernel rewrites their frames. */
   #tags: readonly DeviceTags[] = [];
+  #hasConverged = false;
   #held: ReadonlySet<string> = new Set();
 
   constructor(name: string, datapaths: Datapaths, attachments: AttachmentStore) {
@@ -210,7 +212,9 @@ export class Node {
       resolved.sessions.values(),
       (key) => attached.get(key)?.map((each) => this.#current(each)) ?? [],
       spare,
+      this.#hasConverged ? this.#tags : null,
     );
+    this.#hasConverged = true;
     return this.#withTags(result, this.#tags);
   }
 
@@ -219,11 +223,13 @@ export class Node {
     sessions: Iterable<ResolvedSession>,
     attachmentsOf: (session: string) => readonly Attachment[],
     desired: Desired,
+    before: readonly DeviceTags[] | null = [],
   ): DeviceTags[] {
     const forwarded = new Map(desired.sessions.map((item) => [item.session.key, item]));
-    return deviceTags(sessions, attachmentsOf, (resolved) =>
-      ownDeviceName(resolved, forwarded.get(resolved.session.key)),
-    );
+    const nameOf = (resolved: ResolvedSession) =>
+      ownDeviceName(resolved, forwarded.get(resolved.session.key));
+    const all = [...sessions];
+    return withRedirects(deviceTags(all, attachmentsOf, nameOf), all, nameOf, before);
   }
 
   /** A pod is not told that its interface is there before its frames are rewritten. */

@@ -59,6 +59,10 @@ export function whyNotSession(
   if (!traits.filtersSourceMac && holdsDevice(object)) {
     return `L2tpSession ${keyOf(object)} asks for attachment.macSpoofing Refuse, which in mode ${modeName(object)} is the userspace datapath's`;
   }
+  const whyNoSwitch = whyNotSwitch(object, traits, kernel);
+  if (whyNoSwitch !== null) {
+    return `L2tpSession ${keyOf(object)} is in mode ${modeName(object)}: ${whyNoSwitch}`;
+  }
   const { type } = pseudowireTypeOf(object);
   const why = traits.whyNotPseudowire(type, kernel);
   return why === null
@@ -77,6 +81,11 @@ export function requireCarriable(
   kernel: KernelSupport,
 ): void {
   const userspace = "set that tunnel's spec.datapath: Userspace";
+  const whyNoSwitch = whyNotSwitch(object, traits, kernel);
+  if (whyNoSwitch !== null) {
+    const message = `spec.attachment.mode ${modeName(object)}: L2tpTunnel ${name} is in the kernel: ${whyNoSwitch}; ${userspace}`;
+    throw new RefusalError("Programmed", "NotInKernel", message);
+  }
   const { type } = pseudowireTypeOf(object);
   const why = traits.whyNotPseudowire(type, kernel);
   if (why !== null) {
@@ -105,6 +114,12 @@ export function requireSwitchable(object: L2tpSession, isAttached: boolean): voi
   if (whyNoPods === undefined || !isAttached) return;
   const message = `spec.attachment.mode ${modeName(object)}: a pod has the session; end that pod first`;
   throw new RefusalError("Programmed", "PodAttached", message);
+}
+
+/** Devices of the kernel's L2TP hand frames over by tc. */
+function whyNotSwitch(object: L2tpSession, traits: DatapathTraits, kernel: KernelSupport) {
+  if (!traits.makesDevices || switchTarget(object) === null) return null;
+  return kernel.redirects ?? null;
 }
 
 /** The session as the datapath is to hold it to the pod's address. */

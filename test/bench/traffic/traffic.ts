@@ -25,6 +25,7 @@ import {
   startQemus,
   startVxlan,
 } from "./sides.ts";
+import { benchSwitch } from "./switch.ts";
 import { alternate } from "./turns.ts";
 import { benchTypes } from "./types.ts";
 
@@ -36,6 +37,7 @@ export async function benchTraffic(net: TestNet, report: Report): Promise<void> 
   await report.attempt("1500-byte wire", () => compare(net, 1500, report));
   await report.attempt("many sessions", () => benchSessions(net, report));
   await report.attempt("pseudowire types", () => benchTypes(net, report));
+  await report.attempt("switches", () => benchSwitch(report));
   await report.attempt(`${JUMBO_BYTES}-byte wire`, async () => {
     const jumbo = await TestNet.create({ mtu: JUMBO_BYTES });
     try {

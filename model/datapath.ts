@@ -38,6 +38,8 @@ export interface KernelSupport {
   readonly IPv6: string | null;
   /** The reason why tc cannot rewrite VLAN tags; null or absent: it can. */
   readonly tags?: string | null;
+  /** Why its tc cannot redirect frames between devices; null, or left out: it can. */
+  readonly redirects?: string | null;
 }
 
 /** Properties of the node that decide which tunnels a datapath can have. */

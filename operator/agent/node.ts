@@ -29,6 +29,7 @@ import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
 import { withDeviceErrors } from "./device-errors.ts";
+import { withRedirects } from "./device-redirects.ts";
 import { applyTags, type DeviceTags, deviceTags, withTagCounts } from "./device-tags.ts";
 import { withInterfaces, withRefusedFrames } from "./dump-entries.ts";
 import { NodeInterfaces } from "./interfaces.ts";
@@ -80,6 +81,7 @@ export class Node {
   #guards: readonly PortGuard[] = [];
   /** Devices with tag rules that the last pass desired. */
   #tags: readonly DeviceTags[] = [];
+  #hasConverged = false;
   #held: ReadonlySet<string> = new Set();
   /** An agent before may have left some. */
   #mayHavePrefixes = true;
@@ -235,7 +237,9 @@ export class Node {
       resolved.sessions.values(),
       (key) => attached.get(key)?.map((each) => this.#current(each)) ?? [],
       spare,
+      this.#hasConverged ? this.#tags : null,
     );
+    this.#hasConverged = true;
     const done = this.#withTags(result, this.#tags);
     const programmed = new Map(spare.sessions.map((item) => [item.session.key, item]));
     const nameOf = (one: ResolvedSession) => ownDeviceName(one, programmed.get(one.session.key));
@@ -250,11 +254,13 @@ export class Node {
     sessions: Iterable<ResolvedSession>,
     attachmentsOf: (session: string) => readonly Attachment[],
     desired: Desired,
+    before: readonly DeviceTags[] | null = [],
   ): DeviceTags[] {
     const forwarded = new Map(desired.sessions.map((item) => [item.session.key, item]));
-    return deviceTags(sessions, attachmentsOf, (resolved) =>
-      ownDeviceName(resolved, forwarded.get(resolved.session.key)),
-    );
+    const nameOf = (resolved: ResolvedSession) =>
+      ownDeviceName(resolved, forwarded.get(resolved.session.key));
+    const all = [...sessions];
+    return withRedirects(deviceTags(all, attachmentsOf, nameOf), all, nameOf, before);
   }
 
   /** Sets the tag filters. A failure fails the session, so that ADD does not succeed without the filters. */

@@ -77,6 +77,10 @@ export function whyNotSession(
   }
   const whyNotCookie = whyNotPreviousCookie(object, traits);
   if (whyNotCookie !== null) return `L2tpSession ${keyOf(object)} has ${whyNotCookie}`;
+  const whyNoSwitch = whyNotSwitch(object, traits, kernel);
+  if (whyNoSwitch !== null) {
+    return `L2tpSession ${keyOf(object)} is in mode ${modeName(object)}: ${whyNoSwitch}`;
+  }
   const { type } = pseudowireTypeOf(object);
   if (isJoinedBehindTags(object, type, traits)) {
     return `L2tpSession ${keyOf(object)} has spec.pseudowireType ${type.name} and is joined to an interface: ${TAGS_END_THERE}`;
@@ -98,6 +102,11 @@ export function requireCarriable(
   kernel: KernelSupport,
 ): void {
   const userspace = "set spec.datapath: Userspace on that tunnel";
+  const whyNoSwitch = whyNotSwitch(object, traits, kernel);
+  if (whyNoSwitch !== null) {
+    const message = `spec.attachment.mode ${modeName(object)}: L2tpTunnel ${name} is in the kernel: ${whyNoSwitch}; ${userspace}`;
+    throw new RefusalError("Programmed", "NotInKernel", message);
+  }
   const { type } = pseudowireTypeOf(object);
   const why = traits.whyNotPseudowire(type, kernel);
   if (why !== null) {
@@ -136,6 +145,12 @@ export function requireSwitchable(object: L2tpSession, isAttached: boolean): voi
   if (whyNoPods === undefined || !isAttached) return;
   const message = `spec.attachment.mode ${modeName(object)}: a pod has the session; end that pod first`;
   throw new RefusalError("Programmed", "PodAttached", message);
+}
+
+/** Devices of the kernel's L2TP hand frames over by tc. */
+function whyNotSwitch(object: L2tpSession, traits: DatapathTraits, kernel: KernelSupport) {
+  if (!traits.makesDevices || switchTarget(object) === null) return null;
+  return kernel.redirects ?? null;
 }
 
 /** Returns the session with the source MAC address that the datapath must enforce, if any. */

@@ -59,8 +59,7 @@ export function withSwitches(resolved: Resolved, { sessions: objects, tunnels }:
       whyNotAllowed(one.object, object) ??
       whyNotAllowed(object, one.object) ??
       whyNotMutual(one.object, object) ??
-      whyNotAlike(one, other) ??
-      whyNotInProcess(one, other)
+      whyNotAlike(one, other)
     );
   }
 
@@ -114,16 +113,6 @@ function whyNotAlike({ session: one }: ResolvedSession, { session }: ResolvedSes
   return {
     reason: "TypesDiffer",
     message: `spec.pseudowireType ${ours.name}: L2tpSession ${session.key} has ${others.name}; both sessions of a switch must have one type, or Ethernet and EthernetVLAN`,
-  };
-}
-
-/** Frames are switched within the datapath process. */
-function whyNotInProcess(one: ResolvedSession, other: ResolvedSession): WhyNot | null {
-  const found = [one, other].find(({ tunnel }) => traitsOf(tunnel.datapath).makesDevices);
-  if (found === undefined) return null;
-  return {
-    reason: "NotInUserspace",
-    message: `L2tpTunnel ${found.tunnel.name} is in the kernel; set that tunnel's spec.datapath: Userspace`,
   };
 }
 

@@ -4,6 +4,7 @@ import { MAX_GROWTH_BYTES } from "../../../model/pseudowires/pseudowire.ts";
 import type { Arena } from "./arena.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { PacketSession } from "./session.ts";
+import { outerTrafficClass } from "./traffic-class.ts";
 
 /** The payload of the largest UDP datagram over IPv6; a socket of IPv4 refuses the few bytes that it cannot hold. */
 const MAX_DATAGRAM_BYTES = 65_527;
@@ -50,7 +51,9 @@ export class Switcher {
       return;
     }
     encodeDataHeader(this.#arena.view, begin - headerBytes, tx);
-    this.#queue.add(to, begin - headerBytes, slotEnd - begin + headerBytes, slotEnd - begin);
+    const wireBytes = slotEnd - begin;
+    const trafficClass = outerTrafficClass(this.#arena.view, to, begin, slotEnd);
+    this.#queue.add(to, begin - headerBytes, wireBytes + headerBytes, wireBytes, trafficClass);
   }
 
   /** Sends all that is queued. */

@@ -3,7 +3,6 @@ import { dataHeaderBytes, encodeDataHeader } from "../../../l2tp/codec.ts";
 import { Errno } from "../../../linux/errno.ts";
 import { isDatagram } from "../offload/frame.ts";
 import { Segmenter } from "../offload/segment.ts";
-import { trafficClassOf } from "../offload/traffic-class.ts";
 import { completeChecksum } from "../offload/transport-checksum.ts";
 import { GsoType, NEEDS_CHECKSUM, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import { type Arena, FRAME_CAPACITY } from "./arena.ts";
@@ -11,6 +10,7 @@ import { COST } from "./deficit.ts";
 import { BATCH_FRAMES, type FrameBatch, type FrameDevice } from "./ports.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { PacketSession } from "./session.ts";
+import { outerTrafficClass } from "./traffic-class.ts";
 
 /** The maximum number of frames in a turn, so that other devices are served. The account may allow fewer. */
 const MAX_FRAMES = 64;
@@ -163,7 +163,7 @@ export class Transmitter {
     if (headerBytes + bytes > MAX_DATAGRAM_BYTES) return false;
     // The header overwrites the device's header in front of the frame.
     encodeDataHeader(this.#arena.view, at - headerBytes, tx);
-    const trafficClass = this.#trafficClass(session, at, at + bytes);
+    const trafficClass = outerTrafficClass(this.#arena.view, session, at, at + bytes);
     this.#queue.add(session, at - headerBytes, headerBytes + bytes, bytes, trafficClass);
     this.#queue.keepFrame(slot);
     return true;
@@ -186,20 +186,13 @@ export class Transmitter {
     const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(0);
     if (frameBytes > session.maxFrameBytes) return 0;
     const headerBytes = dataHeaderBytes(tx);
-    const trafficClass = this.#trafficClass(session, at, end);
+    const trafficClass = outerTrafficClass(this.#arena.view, session, at, end);
     const batch = queue.fitting(headerBytes + frameBytes);
     for (let first = 0; first < count; first += batch) {
       const some = Math.min(batch, count - first);
       this.#takeSegments(session, first, some, headerBytes, trafficClass);
     }
     return count;
-  }
-
-  /** The datagram in the frame tells it, if the tunnel copies that. */
-  #trafficClass({ tunnel, isBare }: PacketSession, at: number, end: number): number {
-    return tunnel.trafficClass >= 0
-      ? tunnel.trafficClass
-      : trafficClassOf(this.#arena.view, at, end, isBare);
   }
 
   #takeSegments(

@@ -26,6 +26,7 @@ import {
   startQemus,
   startVxlan,
 } from "./sides.ts";
+import { benchSwitch } from "./switch.ts";
 import { alternate } from "./turns.ts";
 import { benchTypes } from "./types.ts";
 
@@ -38,6 +39,7 @@ export async function benchTraffic(net: TestNet, report: Report): Promise<void> 
   await report.attempt("many sessions", () => benchSessions(net, report));
   await report.attempt("keyed circuits", () => benchKeyed(net, report));
   await report.attempt("pseudowire types", () => benchTypes(net, report));
+  await report.attempt("switches", () => benchSwitch(report));
   await report.attempt(`${JUMBO_BYTES}-byte wire`, async () => {
     const jumbo = await TestNet.create({ mtu: JUMBO_BYTES });
     try {

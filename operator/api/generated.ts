@@ -21,7 +21,7 @@ export interface TunnelSpec {
      */
     address?: string;
     /**
-     * The IPv6 prefix that the address of a keyed tunnel is of. The node receives what is sent to any address of the prefix, so no interface needs the address. The network has to route the prefix to the node.
+     * The IPv6 prefix that contains the address of a keyed tunnel. The node receives packets to all addresses of the prefix without interface addresses. The network must route the prefix to the node.
      */
     prefix?: string;
     /**
@@ -85,11 +85,11 @@ export interface TunnelSpec {
    */
   fastPath?: boolean;
   /**
-   * The DSCP of the tunnel's packets (RFC 2474), 0 to 63; Copy: that of the datagram in each frame, 0 where there is none, in userspace. If left out, 0.
+   * The DSCP of the tunnel's packets (RFC 2474): a number from 0 to 63, or Copy. Copy uses the DSCP of the datagram in each frame, or 0 without a datagram, and requires the userspace datapath. The default is 0.
    */
   dscp?: number | string;
   /**
-   * A keyed IPv6 tunnel (RFC 8159): its two addresses tell its session from those of other tunnels, so all sessions may have one ID, such as 4294967295. It has one session, with cookies of 8 bytes, and is in userspace.
+   * True if the pair of addresses identifies the tunnel's session (RFC 8159). Sessions of keyed tunnels can have the same ID, such as 4294967295. A keyed tunnel has one session, with 8-byte cookies, and requires the userspace datapath.
    */
   keyed?: boolean;
   /**
@@ -165,7 +165,7 @@ export interface TunnelSpec {
     };
   };
   /**
-   * Interfaces of the node that sessions may have in attachment.mode Interface: names, or patterns in which * stands for any characters. If left out, none. The interface that the tunnel's own packets use is never joined.
+   * Node interfaces that sessions can use in attachment.mode Interface: names, or patterns in which * matches any characters. The default is none. An interface that the node's tunnels send packets through cannot be joined.
    *
    * @maxItems 64
    */
@@ -464,29 +464,29 @@ export interface SessionSpec {
    */
   attachment?: {
     /**
-     * Direct: the pseudowire is the interface of one pod. Bridge: a bridge connects any number of pods. Interface: an interface of the node has the pseudowire. Switch: frames go to another pseudowire of the node.
+     * Direct: the pseudowire is the interface of one pod. Bridge: a bridge connects any number of pods. Interface: the pseudowire is connected to an interface of the node. Switch: frames are forwarded to another pseudowire of the node.
      */
     mode?: "Direct" | "Bridge" | "Interface" | "Switch";
     /**
-     * In mode Interface: the interface of the node that the pseudowire is joined to, such as eth1 or eth1.100; of a bridge, the pseudowire becomes a port. With create: the name that the pseudowire's own device gets. The tunnel must allow it (spec.allowedInterfaces).
+     * The node interface that mode Interface joins the pseudowire to, such as eth1 or eth1.100. If it is a bridge, the pseudowire becomes a port of it. With create, this is the name of the pseudowire's own device. The tunnel must allow the interface (spec.allowedInterfaces).
      */
     interface?: string;
     /**
-     * In mode Interface: the pseudowire's device is an interface of the node itself, and has the name and the addresses. No other interface may have the name.
+     * True if mode Interface creates the pseudowire's device as a node interface with the name and the addresses. No other interface can have the name.
      */
     create?: boolean;
     /**
-     * Addresses of the interface that create makes, with prefix lengths. Other addresses of it stay as they are.
+     * Addresses of the created interface, with prefix lengths. The agent does not remove other addresses from the interface.
      *
      * @maxItems 16
      */
     addresses?: string[];
     /**
-     * The session that the frames go to, in mode Switch. That session must name this one.
+     * The session that mode Switch forwards frames to. Its switchTo must name this session.
      */
     switchTo?: {
       /**
-       * The namespace of the session; this one's if left out.
+       * The namespace of the session. The default is the namespace of this object.
        */
       namespace?: string;
       /**
@@ -495,7 +495,7 @@ export interface SessionSpec {
       name: string;
     };
     /**
-     * Other namespaces whose sessions may be switched to this one, in mode Switch.
+     * Other namespaces whose sessions can name this session in switchTo.
      *
      * @maxItems 64
      */

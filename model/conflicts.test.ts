@@ -64,7 +64,7 @@ describe("keyed tunnels", () => {
       remote: { address: "2001:db8::2", port: 0 },
     });
 
-  it("have their pair of addresses to themselves", () => {
+  it("cannot have the pair of addresses of another keyed tunnel", () => {
     const one = keyed("a", "2001:db8:1::1", 1);
     const same = keyed("b", "2001:db8:1::1", 2);
     const other = keyed("c", "2001:db8:1::2", 3);
@@ -72,12 +72,12 @@ describe("keyed tunnels", () => {
     expect(accepted.map(({ name }) => name)).toEqual(["a", "c"]);
     expect(refused.get("b")).toMatchObject({
       path: "spec.local.address",
-      reason: "L2tpTunnel a is the keyed tunnel between it and 2001:db8::2",
+      reason: "keyed L2tpTunnel a uses it with remote address 2001:db8::2",
     });
     expect([...settleTunnels([one, same], holdAll(["b"])).refused.keys()]).toEqual(["a"]);
   });
 
-  it("have one session each, of any ID", () => {
+  it("have one session each, with any ID", () => {
     const inTunnel = (key: string, name: string): SessionClaim => ({
       ...{ key, tunnel: name, sessionId: 0xffff_ffff, isKeyed: true, circuit: null },
     });
@@ -88,7 +88,7 @@ describe("keyed tunnels", () => {
     const { refused } = settleSessions([...sessions, ordinary], new Map());
     expect([...refused.keys()]).toEqual(["b/three"]);
     expect(refused.get("b/three")?.reason).toBe(
-      "L2tpSession a/one is in it, and a keyed tunnel carries one session",
+      "L2tpSession a/one uses this tunnel, and a keyed tunnel has only one session",
     );
   });
 });

@@ -124,7 +124,7 @@ export interface TunnelClaim extends Pick<Tunnel, "name" | "tunnelId" | "encapsu
   readonly remote: Endpoint;
   /** The VRF: each VRF has its own addresses. */
   readonly device?: BoundDevice;
-  /** Its addresses alone tell its session from others. */
+  /** True if the pair of addresses identifies its session (RFC 8159). */
   readonly keyed?: boolean;
   /** Absent without a control connection. */
   readonly control?: { readonly backups: readonly Endpoint[] };
@@ -159,9 +159,8 @@ const TUNNEL_CLAIMS: readonly Claim<TunnelClaim>[] = [
     problem: ({ local, remote }, holder) => ({
       path: "spec.local.address",
       value: local.address,
-      reason: `L2tpTunnel ${holder} is the keyed tunnel between it and ${remote.address}`,
-      remedy:
-        "use another local or remote address: the pair tells a keyed tunnel's session from others",
+      reason: `keyed L2tpTunnel ${holder} uses it with remote address ${remote.address}`,
+      remedy: "use another local or remote address; the pair must be unique among keyed tunnels",
     }),
   },
   {
@@ -216,9 +215,9 @@ export interface SessionClaim {
     | { readonly remoteEndId: string }
     | { readonly peerSessionId: number; readonly peer: Endpoint }
     | null;
-  /** Its tunnel is keyed: it carries one session, of any ID. */
+  /** True if its tunnel is keyed: the tunnel has one session, and the session ID need not be unique. */
   readonly isKeyed?: boolean;
-  /** The interface of the node that it has in place of pods. */
+  /** The node interface that it is connected to. */
   readonly nodeInterface?: string;
   /** Held claims of its circuit, if its present circuit cannot be determined. */
   readonly kept?: readonly string[];
@@ -243,8 +242,8 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
     problem: ({ tunnel }, holder) => ({
       path: "spec.tunnelRef",
       value: { name: tunnel },
-      reason: `L2tpSession ${holder} is in it, and a keyed tunnel carries one session`,
-      remedy: "create another keyed tunnel, with another pair of addresses",
+      reason: `L2tpSession ${holder} uses this tunnel, and a keyed tunnel has only one session`,
+      remedy: "create another keyed tunnel with another pair of addresses",
     }),
   },
   {
@@ -286,13 +285,13 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
   {
     of: ({ nodeInterface }) =>
       nodeInterface === undefined ? [] : [`${INTERFACE} ${nodeInterface}`],
-    // One tenant may have several sessions in one bridge.
+    // Several sessions of a namespace can be ports of one bridge.
     canShare: (key, holder) => namespaceOf(key) === namespaceOf(holder),
     problem: ({ nodeInterface }, holder) => ({
       path: "spec.attachment.interface",
       value: nodeInterface,
-      reason: `L2tpSession ${holder} has this interface of the node`,
-      remedy: "give the name of another interface",
+      reason: `L2tpSession ${holder} uses this node interface`,
+      remedy: "use another interface",
     }),
   },
   {

@@ -38,7 +38,7 @@ export interface KernelSupport {
   readonly IPv6: string | null;
   /** The reason why tc cannot rewrite VLAN tags; null or absent: it can. */
   readonly tags?: string | null;
-  /** Why its tc cannot redirect frames between devices; null, or left out: it can. */
+  /** The reason why tc cannot redirect frames between devices; null or absent: it can. */
   readonly redirects?: string | null;
 }
 
@@ -97,7 +97,7 @@ export interface DatapathTraits {
   readonly sessionsOutliveDevices: boolean;
   /** True if a device can show by its carrier that the peer's circuit is down. */
   readonly hasCarrier: boolean;
-  /** Received frames may have one of two cookies. */
+  /** True if received frames can have the session's cookie or its previous cookie. */
   readonly acceptsPreviousCookie: boolean;
   /** True if the datapath can drop frames with another source MAC address than the pod's. */
   readonly filtersSourceMac: boolean;

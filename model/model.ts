@@ -36,11 +36,11 @@ export interface Tunnel extends Features {
   readonly device?: BoundDevice;
   /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
   readonly udpChecksum: boolean;
-  /** The DSCP of its packets, from 1 on; "Copy": that of the datagram in each frame. Left out: 0. */
+  /** The DSCP of its packets, 1 to 63; "Copy": the DSCP of the datagram in each frame. Absent: 0. */
   readonly dscp?: number | "Copy";
-  /** Its addresses alone tell its session from those of other tunnels (RFC 8159). */
+  /** Present if the pair of addresses identifies its session (RFC 8159). */
   readonly keyed?: true;
-  /** The prefix of the local address, "2001:db8:1::/64", whose tunnels share a socket; none: the node has the address. */
+  /** The prefix of the local address; tunnels of a prefix share a socket. Absent: the node has the address. */
   readonly localPrefix?: string;
   /** Absent in a static tunnel. */
   readonly control?: TunnelControl;
@@ -63,16 +63,16 @@ export interface Session extends PseudowireSettings {
   readonly key: string;
   /** The name of its tunnel. */
   readonly tunnel: string;
-  /** The session ID in received data messages; unique on the node, but for sessions of keyed tunnels. */
+  /** The session ID in received data messages; unique on the node, except in keyed tunnels. */
   readonly sessionId: number;
-  /** What names the device of a session whose ID is not unique: the ID of its keyed tunnel. */
+  /** The ID in the name of the device, if the session ID is not unique: the ID of the keyed tunnel. */
   readonly deviceId?: number;
   /** The session ID in sent data messages. */
   readonly peerSessionId: number;
   readonly l2SpecificSublayer: L2SpecificSublayer;
   /** The cookie required in received data messages: 0, 8 or 16 hexadecimal digits. */
   readonly rxCookie: string;
-  /** In userspace: another cookie that received frames may have, while the peer changes to `rxCookie` (RFC 8159). */
+  /** Another accepted cookie, while the peer changes to `rxCookie` (RFC 8159, section 3). Userspace only. */
   readonly previousRxCookie?: string;
   /** The cookie in sent data messages: 0, 8 or 16 hexadecimal digits. */
   readonly txCookie: string;
@@ -80,8 +80,8 @@ export interface Session extends PseudowireSettings {
   /** In userspace: frames from its device with another source MAC address are dropped; absent: all pass. */
   readonly sourceMac?: string;
   /**
-   * The key of the session that its frames leave by, where neither has a device: a switch. It counts once that session
-   * names this one.
+   * The key of the session that frames are forwarded to without a device. It has an effect only if that session names
+   * this session.
    */
   readonly switchTo?: string;
   /**
@@ -107,7 +107,7 @@ export interface SessionCounters extends PseudowireCounters {
   rxOosPackets: number;
   rxErrors: number;
   rxCookieDiscards: number;
-  /** Frames, among the `rxPackets` and `rxErrors`, with the previous cookie. */
+  /** Frames with the previous cookie; also counted in rxPackets or rxErrors. */
   rxPreviousCookie: number;
   /** Frames above the device's MTU; also counted in rxErrors. */
   rxOversize: number;

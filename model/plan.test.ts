@@ -282,7 +282,7 @@ interface DrawnPod {
   pod: number;
   mode: AttachmentMode;
   address: boolean;
-  /** How an interface of the node has the session, in a mode that gives it to one. */
+  /** The state of the node interface, in a mode that connects the session to one. */
   node?: InterfaceState;
 }
 

@@ -37,8 +37,8 @@ export interface Link extends Place {
   readonly transient?: readonly string[];
   readonly routes: readonly LinkRoute[];
   /**
-   * True if it has no automatic IPv6 link-local address, so that it sends nothing by itself when it goes up. Left out: so on the
-   * node, and otherwise in a pod.
+   * True if it has no automatic IPv6 link-local address, so that it sends nothing by itself when it goes up. Absent:
+   * true on the node, false in a pod.
    */
   readonly isSilent?: boolean;
   /** Its index in its namespace, if it exists. */

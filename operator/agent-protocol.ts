@@ -179,7 +179,7 @@ export interface ConditionRow {
   readonly message: string;
 }
 
-/** Attached is False for these where pods have the session: they come and go. */
+/** Reasons of Attached False that are not faults: pods come and go. */
 const REASONS_OF_PODS: ReadonlySet<string> = new Set([
   "NoPod",
   "NamespaceGone",
@@ -301,7 +301,7 @@ export interface SessionRow {
   readonly pseudowireType: string;
   readonly mode: string;
   readonly attachedTo: readonly string[];
-  /** The session that its frames go to. Absent or null: none. */
+  /** The session that it forwards frames to. Absent or null: none. */
   readonly switchedTo?: string | null;
   readonly lastReceivedMsAgo: number | null;
   /** True if BPF programs forward its frames. */

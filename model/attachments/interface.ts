@@ -1,6 +1,6 @@
 /**
- * An interface of the node has the session: the session's device is joined to it, becomes a port of it, or is itself
- * the interface. A pod that had the session before the mode was set keeps the device until it goes.
+ * The session is connected to a node interface: its device is joined to the interface, is a port of the bridge, or is
+ * the interface itself. A pod that attached before the mode was set keeps the device until the pod is deleted.
  */
 import { direct } from "./direct.ts";
 import type { AttachmentMode } from "./mode.ts";
@@ -15,11 +15,11 @@ export const hostInterface = {
   nodeLinks: () => [],
   wantedLinks: direct.wantedLinks,
   onNode: {
-    podRemedy: "use another session, or set spec.attachment.mode to one of pods",
+    podRemedy: "use another session, or set spec.attachment.mode: Direct or Bridge",
     wantedDevice(device, at) {
       switch (at?.state.kind) {
         case "own":
-          // The node is a host on the pseudowire: it has a link-local address as on each other interface.
+          // The node is a host on the pseudowire, so the interface has a link-local address.
           return { ...device, name: at.name, isSilent: false };
         case "port":
           return { ...device, bridge: at.state.bridge };

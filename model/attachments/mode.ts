@@ -43,7 +43,7 @@ export interface AttachmentMode {
   readonly deviceIn: "pod" | "node";
   /** The remedy for a second pod, if only one pod can attach; null: any number of pods can attach. */
   readonly secondPodRemedy: string | null;
-  /** Why no pod can attach, to end a sentence. Absent: pods can. */
+  /** The reason why pods cannot attach, as the end of a sentence. Absent: pods can attach. */
   readonly whyNoPods?: string;
   /**
    * Place of the source MAC filter (spec.attachment.macSpoofing): the session's own device, filtered by the datapath,
@@ -59,6 +59,6 @@ export interface AttachmentMode {
   ): readonly string[];
   /** Returns the desired links of the session and its pods, including the session's own device. */
   wantedLinks(layout: Layout): WantedLinks;
-  /** Present in a mode in which the node itself has the session. */
+  /** Present if the mode connects the session to a node interface. */
   readonly onNode?: NodeMode;
 }

@@ -1,43 +1,43 @@
-/** An interface of the node that has a session in place of pods. */
+/** A node interface that a session is connected to in place of pods. */
 import type { Link } from "../plan.ts";
 
-/** The interface of spec.attachment, and what the agent found under its name. */
+/** The interface of spec.attachment, with its state on the node. */
 export interface NodeInterface {
   readonly name: string;
-  /** "192.0.2.1/24"; of an interface that is the session's own device. */
+  /** Addresses such as "192.0.2.1/24", if the interface is the session's own device. */
   readonly addresses: readonly string[];
   readonly state: InterfaceState;
 }
 
 export type InterfaceState =
-  /** The session's device has the name. */
+  /** The session's device is the interface. */
   | { readonly kind: "own" }
-  /** Frames go from the interface to the session's device, and back. */
+  /** The interface and the session's device forward frames to each other. */
   | {
       readonly kind: "joined";
       readonly index: number;
       readonly mtu: number;
       readonly isUp: boolean;
     }
-  /** The session's device is a port of the bridge that has the name. */
+  /** The interface is a bridge, and the session's device is a port of it. */
   | { readonly kind: "port"; readonly bridge: string; readonly isUp: boolean }
-  /** The reason is one of a condition. */
+  /** The reason and the message are those of the condition Attached. */
   | { readonly kind: "unusable"; readonly reason: string; readonly message: string };
 
-/** What a mode in which the node has the session wants of the node. */
+/** The part of an attachment mode that connects the session to a node interface. */
 export interface NodeMode {
-  /** Tells a pod that asks for the session what to do. */
+  /** The remedy in the error of a pod that requests the session. */
   readonly podRemedy: string;
-  /** The session's device on the node. @param device as it stands there without a pod */
+  /** Returns the desired device on the node. @param device the session's device without a pod */
   wantedDevice(device: Link, at: NodeInterface | undefined): Link;
 }
 
-/** The name of the interface, if it has the session. */
+/** Returns the name of the interface; null: it is absent or unusable. */
 export function holderName(at: NodeInterface | undefined): string | null {
   return at === undefined || at.state.kind === "unusable" ? null : at.name;
 }
 
-/** True if our circuit is active: the interface is there, and has a carrier. */
+/** True if our circuit is active: the interface exists and has a carrier. */
 export function hasCircuit(at: NodeInterface | undefined): boolean {
   const state = at?.state;
   if (state === undefined || state.kind === "unusable") return false;

@@ -1,6 +1,6 @@
 /**
- * The session's frames go to another session of the node, and that one's to this: no pod has them. Devices stand on the
- * node, and only where the two datapaths need some to hand frames over.
+ * The session and another session of the node forward frames to each other, and pods cannot attach. A device exists on
+ * the node only if the datapaths need it to forward frames to each other.
  */
 import type { AttachmentMode } from "./mode.ts";
 import { stableMac } from "./names.ts";
@@ -10,7 +10,7 @@ export const switchMode = {
   devices: ["TAP", "TUN"],
   deviceIn: "node",
   secondPodRemedy: null,
-  whyNoPods: "its frames go to another session",
+  whyNoPods: "it forwards frames to another session",
   macSpoofingAt: "port",
   podMac: (nodeName, { session }) => stableMac(nodeName, session),
   nodeLinks: () => [],

@@ -290,14 +290,14 @@ export class Agent {
       devices: boundDevices(listing),
       remoteEndIds: remoteEndIds(listing),
     };
-    // Their IDs are nobody else's concern.
+    // The IDs of these sessions need not be unique.
     const keyed = new Set(
       listing.sessions.flatMap(({ session: { key, deviceId } }) =>
         deviceId === undefined ? [] : key,
       ),
     );
     const prefixes = localPrefixes(intake.tunnels.values(), nodeName);
-    // A tunnel that goes, or whose manifest is broken, has its prefix as long as it runs.
+    // A programmed tunnel keeps its prefix until it is deleted, even if its manifest is invalid.
     for (const { tunnel } of listing.tunnels) {
       if (tunnel.localPrefix !== undefined) prefixes.add(tunnel.localPrefix);
     }

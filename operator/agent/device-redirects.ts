@@ -1,6 +1,6 @@
 /**
- * Devices on the node whose received frames go to the device of another session, by tc, where two sessions that are
- * switched to each other have devices at all: at least one of them is the kernel's.
+ * Devices on the node that tc redirects received frames from, to the device of another session. Switched sessions have
+ * devices only if at least one of the two is in the kernel datapath.
  */
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import type { TagRules } from "../../model/pseudowires/index.ts";
@@ -12,9 +12,9 @@ const ALL_FRAMES: TagRules = { fromWire: [{ action: { do: "pass" } }], toWire: [
 
 /**
  * @param tags devices whose frames tc rewrites
- * @param deviceName of a session's device on the node
- * @param before devices of the pass before; null: this is the first one
- * @returns those devices, and the ones that redirect frames or did so before
+ * @param deviceName returns the name of a session's device on the node
+ * @param before devices of the previous reconcile; null: this is the first reconcile
+ * @returns `tags`, and the devices that redirect frames or did so before
  */
 export function withRedirects(
   tags: readonly DeviceTags[],
@@ -37,7 +37,7 @@ export function withRedirects(
       const rules = own?.rules ?? ALL_FRAMES;
       rewritten.set(session, { ...plain, ...own, rules, redirectTo: deviceName(target) });
     } else if (own === undefined && makesDevice && (before === null || redirected.has(session))) {
-      // An earlier pass, or an earlier agent, may have left a filter.
+      // An earlier reconcile or an earlier agent may have left a filter.
       rewritten.set(session, { ...plain, rules: NO_RULES });
     }
   }

@@ -33,7 +33,7 @@ export interface DeviceTags {
   readonly netns: string | null;
   /** The device's index in its namespace, or its name on the node. */
   readonly device: number | string;
-  /** The name of the device on the node that received frames leave by; absent: they are received. */
+  /** The name of the device on the node that received frames are redirected to; absent: not redirected. */
   readonly redirectTo?: string;
 }
 
@@ -102,7 +102,7 @@ function describe(error: unknown, { redirectTo }: DeviceTags): Failure {
   };
 }
 
-/** The index of the device that frames are redirected to; undefined: to none, or to one that the plan makes again. */
+/** Returns the index of the device that frames are redirected to; undefined: none, or the plan recreates the device. */
 function redirectTarget(node: NetlinkSocket, { redirectTo }: DeviceTags): number | undefined {
   return redirectTo === undefined ? undefined : findLink(node, redirectTo)?.index;
 }

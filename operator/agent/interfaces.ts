@@ -1,4 +1,4 @@
-/** Sessions that interfaces of the node have in place of pods: what is done on the node for them, and undone. */
+/** Applies and removes the connections between sessions and node interfaces. */
 import type { NetlinkSocket } from "../../linux/netlink/socket.ts";
 import { attachmentMode, holderName, type NodeInterface } from "../../model/attachments/index.ts";
 import { AgentError } from "../agent-error.ts";
@@ -25,21 +25,21 @@ export class NodeInterfaces {
     return this.#own.isNamed;
   }
 
-  /** Adds to the sessions the interfaces that they ask for, as they are now. */
+  /** Returns the sessions with the present state of their node interfaces. */
   observe(resolved: Resolved): Resolved {
     return withNodeInterfaces(resolved, this.#socket, this.#joins.holderOf);
   }
 
-  /** Before the plan. @param isSpared tells the sessions that stay as they are */
+  /** Runs before the plan, and records the names and addresses. @param isSpared true for sessions that are retained */
   prepare(sessions: Sessions, isSpared: (key: string) => boolean): void {
     this.#own.record(ownOf(sessions), isSpared);
   }
 
   /**
-   * Behind the plan, which has made the devices.
-   * @param nameOf the name of a session's device on the node
-   * @param programmed keys of all sessions that stay, the unreadable ones too
-   * @returns what failed, by "session KEY"
+   * Runs after the plan has created the devices.
+   * @param nameOf returns the name of a session's device on the node
+   * @param programmed keys of all retained sessions, including those with an unreadable manifest
+   * @returns failures by "session KEY"
    */
   settle(
     sessions: Sessions,
@@ -65,16 +65,16 @@ function ownOf(sessions: Sessions): ReadonlyMap<string, OwnInterface> {
   );
 }
 
-/** @throws AgentError if an interface of the node has the session, so that no pod can */
+/** @throws AgentError if the session is for a node interface, so that pods cannot attach */
 export function requirePods({ mode, session, object }: ResolvedSession): void {
   const { onNode } = attachmentMode(mode);
   if (onNode === undefined) return;
   const name = object.spec.attachment?.interface ?? "";
-  const message = `L2tpSession ${session.key} is for interface ${name} of the node, and not for pods`;
+  const message = `L2tpSession ${session.key} is for interface ${name} of the node, not for pods`;
   throw new AgentError("SessionBusy", message, onNode.podRemedy);
 }
 
-/** The interface of the node that has the session, as lists show it in place of pods. */
+/** Returns "node:NAME" for lists, if a node interface has the session and no pod does. @param pods attached pods */
 export function shownInterface(at: NodeInterface | undefined, pods: number): string[] {
   const name = holderName(at);
   return name === null || pods > 0 ? [] : [`node:${name}`];

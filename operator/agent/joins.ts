@@ -1,7 +1,7 @@
 /**
- * Interfaces of the node that are joined to devices of sessions: tc redirects all frames that come in at one of them to
- * the other. Both filters stay while the agent is away. What was changed at an interface is written in its own filter's
- * cookie, so that an agent that knows nothing of a session undoes it.
+ * Node interfaces that are joined to devices of sessions: tc redirects all received frames of each to the other. Both
+ * filters remain while the agent is stopped. The cookie of a filter records the changes to its interface, so that an
+ * agent without the session can revert them.
  */
 import { createHash } from "node:crypto";
 import { failureCode } from "../../datapath/failure.ts";
@@ -31,12 +31,12 @@ export interface Join {
   readonly device: string;
 }
 
-/** "l2tp", a byte of marks, and the beginning of a digest of the session's key. */
+/** The cookie: "l2tp", a byte of marks, and the start of a digest of the session's key. */
 const MAGIC = Buffer.from("l2tp");
 const MARKS_AT = MAGIC.length;
 const DIGEST_AT = MARKS_AT + 1;
 const MARK = {
-  /** Set at the interface, and not at the session's device. */
+  /** Set on the interface, not on the session's device. */
   isInterface: 0x01,
   madePromiscuous: 0x02,
   madeClsact: 0x04,
@@ -44,23 +44,23 @@ const MARK = {
 
 export class Joins {
   readonly #socket: NetlinkSocket;
-  /** Indexes of links with filters of ours; null: an agent before this one may have left some anywhere. */
+  /** Indexes of links with our filters; null: unknown, because an earlier agent may have left filters. */
   #known: Set<number> | null = null;
 
   constructor(socket: NetlinkSocket) {
     this.#socket = socket;
   }
 
-  /** Of the sessions the one that the link is joined to. */
+  /** Returns the session that the link is joined to, if it is one of `sessions`. */
   readonly holderOf: HolderOf = (index, sessions) => {
     const found = this.#find(index);
     return found && sessions.find((key) => isOf(found.cookie, key));
   };
 
   /**
-   * Joins what is to be joined, and undoes the rest.
-   * @param spares tells the sessions that stay as they are although nobody knows what they should be
-   * @returns what could not be done, by "session KEY"
+   * Creates the joins, and removes all others.
+   * @param spares keys of sessions that are retained because their manifest is unreadable
+   * @returns failures by "session KEY"
    */
   settle(joins: readonly Join[], spares: Iterable<string>): ReadonlyMap<string, Failure> {
     const failures = new Map<string, Failure>();
@@ -88,7 +88,7 @@ export class Joins {
     return failures;
   }
 
-  /** Frames to other MAC addresses than the interface's are for those behind the pseudowire. */
+  /** The interface becomes promiscuous, because frames are for the hosts behind the pseudowire. Returns the marks. */
   #joinInterface({ session, index }: Join, device: number): number {
     const socket = this.#socket;
     const before = this.#marksOf(index, device);
@@ -100,12 +100,12 @@ export class Joins {
       (hasClsact ? 0 : MARK.madeClsact) |
       (isPromiscuous ? 0 : MARK.madePromiscuous);
     this.#redirect(index, { target: device, cookie: cookieOf(session, marks) });
-    // What is to be undone is written down before it is done.
+    // The cookie records the change before the change is made, so that a crash between them is reverted, too.
     if (!isPromiscuous) setPromiscuous(socket, index, true);
     return marks & ~MARK.isInterface;
   }
 
-  /** The device has the interface's marks, too: somebody may have deleted the filter of the interface. */
+  /** The device has a copy of the interface's marks, in case the filter of the interface was deleted. */
   #marksOf(index: number, device: number): number {
     const back = this.#find(device);
     const copied = back?.target === index ? marksOf(back.cookie) : 0;
@@ -119,13 +119,13 @@ export class Joins {
     setRedirection(this.#socket, index, wanted);
   }
 
-  /** A redirection of ours. */
+  /** Returns our redirection of the link, if any. */
   #find(index: number): Redirection | undefined {
     const found = findRedirection(this.#socket, index);
     return found !== undefined && isOurs(found.cookie) ? found : undefined;
   }
 
-  /** @returns whether it has to be looked at again */
+  /** @returns true if the next reconcile must check the link again */
   #release(index: number, spares: readonly string[]): boolean {
     try {
       const found = this.#find(index);
@@ -137,7 +137,7 @@ export class Joins {
       deleteRedirection(this.#socket, index, has(MARK.madeClsact));
       return false;
     } catch (error) {
-      // The link is gone, and its filters with it.
+      // ENODEV: the link was deleted, and its filters with it.
       return !isErrno(error, "ENODEV");
     }
   }
@@ -165,6 +165,6 @@ function describe(join: Join, error: unknown): Failure {
     : "";
   return {
     code: failureCode(error),
-    message: `spec.attachment.interface "${join.interface}": not joined to ${join.device}: ${message}${remedy}`,
+    message: `spec.attachment.interface: "${join.interface}": cannot join it to ${join.device}: ${message}${remedy}`,
   };
 }

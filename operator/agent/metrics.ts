@@ -75,7 +75,7 @@ export function watchAgent(
   });
   const previousCookie = new Counter({
     name: "l2tp_cni_session_previous_cookie_total",
-    help: "Frames of a session that came with its previous cookie.",
+    help: "Frames of a session with its previous cookie.",
     labelNames: ["namespace", "session"],
     registers,
   });

@@ -1,4 +1,4 @@
-/** The interfaces of the node that sessions ask for, as they are: which can be had, and why not the others. */
+/** The present state of the node interfaces in spec.attachment.interface: usable, or the reason why not. */
 import { deviceKindOfLink } from "../../datapath/registry/datapaths.ts";
 import { SystemError } from "../../linux/errno.ts";
 import { findLink, getLink, type LinkInfo, listLinks } from "../../linux/netlink/link.ts";
@@ -10,10 +10,10 @@ import { createsInterface, wantedInterface } from "../resolve/node-interfaces.ts
 import type { Resolved, ResolvedSession, ResolvedTunnel } from "../resolve/resolved.ts";
 import { foreignBridge } from "./observe.ts";
 
-/** Tells which session an interface is joined to now; undefined: to none. */
+/** Returns the session that an interface is joined to now; undefined: none of them. */
 export type HolderOf = (index: number, sessions: readonly string[]) => string | undefined;
 
-/** Adds to each session the interface that it asks for, with its state. */
+/** Returns the sessions with their node interfaces and the state of each. */
 export function withNodeInterfaces(
   resolved: Resolved,
   socket: NetlinkSocket,
@@ -44,12 +44,12 @@ export function withNodeInterfaces(
 
 interface NodeLinks {
   byName(name: string): LinkInfo | undefined;
-  /** Why packets of tunnels need a link, by its index. */
+  /** The reasons why packets of tunnels require a link, by its index. */
   readonly underlay: ReadonlyMap<number, string>;
   masterOf(link: LinkInfo): LinkInfo | undefined;
 }
 
-/** Of the sessions that ask for one interface the one that has it, else the first by name; null: all may. */
+/** Returns the session that uses the interface now, otherwise the first by name; null: all sessions can use it. */
 function winnerOf(
   rivals: readonly ResolvedSession[],
   link: LinkInfo | undefined,
@@ -59,9 +59,9 @@ function winnerOf(
     link?.kind === "bridge" && !rivals.some(({ object }) => createsInterface(object));
   if (isShared || rivals.length < 2) return null;
   const keys = rivals.map(({ session }) => session.key).sort();
-  const labelled = keys.find((key) => isDeviceOf(link, key));
+  const owner = keys.find((key) => isDeviceOf(link, key));
   const joined = link === undefined ? undefined : holderOf(link.index, keys);
-  return labelled ?? joined ?? keys[0] ?? null;
+  return owner ?? joined ?? keys[0] ?? null;
 }
 
 const isDeviceOf = (link: LinkInfo | undefined, key: string): boolean =>
@@ -75,17 +75,18 @@ function stateOf(
 ): InterfaceState {
   const link = node.byName(name);
   if (winner !== null && winner !== key) {
-    return unusable("InterfaceInUse", `L2tpSession ${winner} has interface ${name}; name another`);
+    const remedy = "use another interface";
+    return unusable("InterfaceInUse", `L2tpSession ${winner} uses interface ${name}; ${remedy}`);
   }
   const isOwn = isDeviceOf(link, key) && deviceKindOfLink(link?.kind ?? "") !== undefined;
   if (createsInterface(object)) {
     if (link === undefined || isOwn) return { kind: "own" };
-    const remedy = "name another, or leave out create to join it";
-    return unusable("NameInUse", `the node has an interface ${name} already; ${remedy}`);
+    const remedy = "use another name, or omit create to join the interface";
+    return unusable("NameInUse", `interface ${name} already exists on the node; ${remedy}`);
   }
   if (link === undefined || isOwn) {
-    // A device of ours that had the name goes by itself.
-    const remedy = "create it, or set create: true for a device of the pseudowire's own";
+    // The plan deletes our own device of this name.
+    const remedy = "create it, or set create: true to create the pseudowire's own device";
     return unusable("NoInterface", `the node has no interface ${name}; ${remedy}`);
   }
   return unfit(link, node) ?? usable(link);
@@ -93,7 +94,7 @@ function stateOf(
 
 function usable(link: LinkInfo): InterfaceState {
   const { index, mtu, up, isRunning, kind } = link;
-  // The carrier of a bridge is that of its ports, and ours is one of them.
+  // The carrier of a bridge depends on its ports, including ours.
   if (kind === "bridge") return { kind: "port", bridge: foreignBridge(index), isUp: up };
   return { kind: "joined", index, mtu, isUp: isRunning };
 }
@@ -102,21 +103,22 @@ function unfit(link: LinkInfo, node: NodeLinks): InterfaceState | null {
   const { name, alias, isEthernet, master } = link;
   const label = parseLinkLabel(alias);
   if (label !== undefined) {
-    return unusable("InterfaceInUse", `interface ${name} belongs to ${label.key}; name another`);
+    const remedy = "use another interface";
+    return unusable("InterfaceInUse", `interface ${name} belongs to ${label.key}; ${remedy}`);
   }
   if (!isEthernet) {
-    const remedy = "name a port, a VLAN or a bridge";
-    return unusable("NotEthernet", `interface ${name} carries no Ethernet frames; ${remedy}`);
+    const remedy = "use a port, a VLAN or a bridge";
+    return unusable("NotEthernet", `interface ${name} cannot carry Ethernet frames; ${remedy}`);
   }
   const why = node.underlay.get(link.index);
   if (why !== undefined) {
-    return unusable("InterfaceIsUnderlay", `interface ${name} ${why}; name another`);
+    return unusable("InterfaceIsUnderlay", `interface ${name} ${why}; use another interface`);
   }
   if (master === 0) return null;
   const above = node.masterOf(link);
   const of = above?.name ?? `link ${master}`;
-  const another = above?.kind === "bridge" ? `name ${of} to be another port of it, or ` : "";
-  const remedy = `${another}take ${name} out of it`;
+  const another = above?.kind === "bridge" ? `use ${of} to add the pseudowire as a port, or ` : "";
+  const remedy = `${another}remove ${name} from ${of}`;
   return unusable("InterfaceHasMaster", `interface ${name} is a port of ${of}; ${remedy}`);
 }
 
@@ -126,7 +128,7 @@ const unusable = (reason: string, message: string): InterfaceState => ({
   message: `${message.charAt(0).toUpperCase()}${message.slice(1)}.`,
 });
 
-/** The links that packets of tunnels leave by, those below them, and the bridges of which they are ports. */
+/** Returns the egress links of all tunnels, the links below them, and their bridges, by index with the reason. */
 function underlayOf(
   tunnels: Iterable<ResolvedTunnel>,
   socket: NetlinkSocket,
@@ -141,7 +143,7 @@ function underlayOf(
         const { egress } = route(address, local.address, device);
         need(egress, `carries the packets of L2tpTunnel ${name}`);
       } catch (error) {
-        // Without a route nothing carries them now; each pass looks again.
+        // Without a route there is no egress link now; each reconcile checks again.
         if (!(error instanceof SystemError)) throw error;
       }
     }
@@ -153,7 +155,7 @@ function underlayOf(
     needed.set(index, why);
     const link = links.find((one) => one.index === index) ?? getLink(socket, index);
     if (link === undefined) return;
-    // The other end of a veth pair is not below it, and its index may be of another namespace.
+    // The other end of a veth pair is not below it, and its index can belong to another namespace.
     if (link.kind !== "veth") need(link.peer, why);
     const isRouter = (at: number) => links.some((one) => one.index === at && one.kind === "vrf");
     if (!isRouter(link.master)) need(link.master, why);

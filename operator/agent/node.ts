@@ -83,7 +83,7 @@ export class Node {
   #tags: readonly DeviceTags[] = [];
   #hasConverged = false;
   #held: ReadonlySet<string> = new Set();
-  /** An agent before may have left some. */
+  /** True at first, because an earlier agent may have left prefixes. */
   #mayHavePrefixes = true;
 
   constructor(
@@ -182,8 +182,8 @@ export class Node {
   }
 
   /**
-   * Has the node receive what is sent to any address of the prefixes, and no others that it once had for that.
-   * @returns why a prefix is not routed to the node, by the prefix
+   * Adds the local routes of the prefixes, and deletes those of all other prefixes.
+   * @returns the reasons why prefixes cannot be routed to the node, by prefix
    */
   routePrefixes(prefixes: ReadonlySet<string>): ReadonlyMap<string, string> {
     if (prefixes.size === 0 && !this.#mayHavePrefixes) return new Map();

@@ -218,8 +218,8 @@ function labelOnNode(info: LinkInfo, left: ReadonlyMap<number, string>): LinkLab
 }
 
 /**
- * The label of a kernel's device that is an interface of the node. A device that a dead pod has left has the name and
- * the label that the pod gave it: it does not count while the session has a device by the name that the kernel gave.
+ * Returns the label of a kernel device that is a node interface. A device that a deleted pod left has the name and the
+ * label of the pod's choice, so it does not count while the session has a device with the kernel's name.
  */
 function labelOfOwn(
   info: LinkInfo,

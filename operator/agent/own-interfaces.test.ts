@@ -19,7 +19,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true }));
 
-it("remembers names over a restart, the one before too", () => {
+it("remembers the name and the previous name after a restart", () => {
   open().record(wanted("edge0", ["10.0.0.1/24"]), NONE);
   expect(open().isNamed("shop/lan", "edge0")).toBe(true);
   expect(open().isNamed("shop/lan", "eth0")).toBe(false);
@@ -27,11 +27,11 @@ it("remembers names over a restart, the one before too", () => {
   open().record(wanted("edge1"), NONE);
   expect(open().isNamed("shop/lan", "edge0")).toBe(true);
   expect(open().isNamed("shop/lan", "edge1")).toBe(true);
-  // The address is to be taken away yet.
+  // The address is not removed yet.
   expect(readFileSync(path(), "utf8")).toContain("10.0.0.1/24");
 });
 
-it("forgets what no session wants, unless it is spared", () => {
+it("forgets interfaces of deleted sessions, but not of retained ones", () => {
   open().record(wanted("edge0"), NONE);
   open().record(new Map(), (key) => key === "shop/lan");
   expect(open().isNamed("shop/lan", "edge0")).toBe(true);
@@ -40,7 +40,7 @@ it("forgets what no session wants, unless it is spared", () => {
 });
 
 it.each(["", "[", "7", "null", '{"shop/lan": 7}', '{"shop/lan": {"name": 7, "addresses": []}}'])(
-  "knows nothing by a file with %s",
+  "starts empty with a file that contains %s",
   (text) => {
     writeFileSync(path(), text);
     expect(open().isNamed("shop/lan", "edge0")).toBe(false);
@@ -49,7 +49,7 @@ it.each(["", "[", "7", "null", '{"shop/lan": 7}', '{"shop/lan": {"name": 7, "add
   },
 );
 
-it("sets aside a directory in its file's place", () => {
+it("sets aside a directory at the path of its file", () => {
   mkdirSync(path());
   open().record(wanted("edge0"), NONE);
   expect(open().isNamed("shop/lan", "edge0")).toBe(true);

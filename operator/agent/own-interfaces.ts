@@ -1,7 +1,7 @@
 /**
- * Devices of sessions that are interfaces of the node itself: their names and addresses. A file of the state folder
- * says which the agent has made, since the kernel's devices are known by names that a pod cannot give (observe.ts), and
- * an address that was taken out of a manifest must go from its interface.
+ * Names and addresses of devices that are node interfaces. A file in the state folder records them: otherwise kernel
+ * devices are recognized by names that a pod cannot set (observe.ts), and addresses that were removed from a manifest
+ * must be removed from the interface.
  */
 import { join } from "node:path";
 import { failureCode } from "../../datapath/failure.ts";
@@ -14,12 +14,12 @@ import type { Failure } from "../resolve/status.ts";
 
 export interface OwnInterface {
   readonly name: string;
-  /** The name before, if it was to be changed. */
+  /** The previous name, if the name is being changed. */
   readonly formerName?: string;
   readonly addresses: readonly string[];
 }
 
-/** Tells whether the agent has given the name to the device of the session. */
+/** True if the agent has named the session's device so. */
 export type IsNamed = (session: string, name: string) => boolean;
 
 const FILE = "interfaces.json";
@@ -28,7 +28,7 @@ const MAX_FILE_BYTES = 16 * 1024 * 1024;
 export class OwnInterfaces {
   readonly #path: string;
   readonly #socket: NetlinkSocket;
-  /** By the keys of sessions. */
+  /** The recorded interfaces, by session key. */
   #made: ReadonlyMap<string, OwnInterface>;
   #written = "";
 
@@ -39,21 +39,21 @@ export class OwnInterfaces {
     if (this.#made.size > 0) this.#written = textOf(this.#made);
   }
 
-  /** True if the session's device has been given the name. */
+  /** True if the name is the recorded name or the previous name of the session's device. */
   readonly isNamed: IsNamed = (session, name) => {
     const made = this.#made.get(session);
     return made !== undefined && (made.name === name || made.formerName === name);
   };
 
   /**
-   * Writes down what is about to be made.
-   * @param isSpared tells the sessions that stay as they are
+   * Records the interfaces before they are created.
+   * @param isSpared true for sessions that are retained
    */
   record(wanted: ReadonlyMap<string, OwnInterface>, isSpared: (key: string) => boolean): void {
     const stays = [...this.#made].filter(([key]) => wanted.has(key) || isSpared(key));
     const kept = stays.map(([key, before]): [string, OwnInterface] => {
       const now = wanted.get(key) ?? before;
-      // What is to go is known until it has gone.
+      // Previous names and addresses remain recorded until they are removed.
       const addresses = [...new Set([...now.addresses, ...before.addresses])];
       const former = now.name === before.name ? {} : { formerName: before.name };
       return [key, { name: now.name, addresses, ...former }];
@@ -61,7 +61,7 @@ export class OwnInterfaces {
     this.#write(new Map([...wanted, ...kept]));
   }
 
-  /** Gives the interfaces their addresses, and takes away those of before. @returns what failed, by "session KEY" */
+  /** Adds the addresses, and removes recorded addresses that are not wanted. @returns failures by "session KEY" */
   settle(wanted: ReadonlyMap<string, OwnInterface>): ReadonlyMap<string, Failure> {
     const failures = new Map<string, Failure>();
     if (wanted.size === 0) return failures;
@@ -98,7 +98,7 @@ export class OwnInterfaces {
     }
   }
 
-  /** The kernel takes an IPv4 address along with the first one of its network. */
+  /** Adds IPv4 addresses again that the kernel deleted together with the primary address of their network. */
   #restore(link: number, had: ReadonlySet<string>, leaving: readonly string[]): void {
     const left = new Set(
       listAddresses(this.#socket).flatMap((one) => (one.link === link ? one.prefix : [])),
@@ -109,7 +109,7 @@ export class OwnInterfaces {
     }
   }
 
-  /** A full disk must not keep frames from flowing; it counts until the next start all the same. */
+  /** Ignores write failures: a full disk must not interrupt traffic. The record is then lost if the agent restarts. */
   #write(made: ReadonlyMap<string, OwnInterface>): void {
     this.#made = made;
     const text = textOf(made);
@@ -118,7 +118,7 @@ export class OwnInterfaces {
       replaceFile(this.#path, text);
       this.#written = text;
     } catch {
-      // The next pass tries again.
+      // The next reconcile retries.
     }
   }
 }
@@ -126,7 +126,7 @@ export class OwnInterfaces {
 const textOf = (made: ReadonlyMap<string, OwnInterface>): string =>
   `${JSON.stringify(Object.fromEntries(made), null, 2)}\n`;
 
-/** Nothing where there is no such file, or its content is no list of interfaces. */
+/** Returns the recorded interfaces; empty if the file does not exist or is invalid. */
 function read(path: string): ReadonlyMap<string, OwnInterface> {
   try {
     const content = readJsonFile(path, MAX_FILE_BYTES);

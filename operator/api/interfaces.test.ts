@@ -15,7 +15,7 @@ describe("the interfaces that a tunnel allows", () => {
     expect(whyNotInterface(tunnel([]), session("eth1"))).not.toBeNull();
   });
 
-  it("do not matter to a session without an interface", () => {
+  it("are not checked for a session without an interface", () => {
     expect(whyNotInterface(tunnel(), session())).toBeNull();
   });
 

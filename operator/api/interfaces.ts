@@ -1,9 +1,9 @@
-/** Interfaces of nodes that sessions may have (spec.allowedInterfaces of the tunnel). */
+/** Node interfaces that sessions can use (spec.allowedInterfaces of the tunnel). */
 import type { L2tpSession, L2tpTunnel } from "./types.ts";
 
 /**
- * Why the session may not have its interface, and what the tunnel's administrator can do; null: it may, or asks for
- * none. A tunnel that leaves it open allows none: a session is a tenant's, and its interface the node's.
+ * Returns why the tunnel does not allow the session's interface, with the remedy; null: the tunnel allows it, or the
+ * session has none. The default is no interface, because users own sessions, and administrators own node interfaces.
  */
 export function whyNotInterface(
   { metadata: { name: tunnel }, spec }: L2tpTunnel,
@@ -12,13 +12,13 @@ export function whyNotInterface(
   const name = attachment?.interface;
   if (name === undefined) return null;
   if (spec.allowedInterfaces?.some((pattern) => matches(pattern, name))) return null;
-  return `spec.attachment.interface "${name}": L2tpTunnel ${tunnel} does not allow it; its administrator can, in spec.allowedInterfaces`;
+  return `spec.attachment.interface: "${name}": L2tpTunnel ${tunnel} does not allow this interface; ask its administrator to add it to spec.allowedInterfaces`;
 }
 
-/** The reason in conditions. The session is taken down, as its administrator means it. */
+/** The reason in conditions. It is a decision of the administrator, so the session is deleted from the node. */
 export const INTERFACE_NOT_ALLOWED = "InterfaceNotAllowed";
 
-/** @param pattern in which * stands for any characters */
+/** @param pattern a name in which * matches any characters */
 function matches(pattern: string, name: string): boolean {
   const [first = "", ...rest] = pattern.split("*");
   const last = rest.pop();

@@ -77,7 +77,7 @@ function changed<T extends L2tpObject>(object: T, spec: object): T {
 
 const reasonOf = (decision: Decision | undefined) => decision?.refusal?.reason;
 
-it("accepts equal session IDs in keyed tunnels, and one tunnel of each pair of addresses", () => {
+it("accepts equal session IDs in keyed tunnels, but only one keyed tunnel for a pair of addresses", () => {
   const keyed = { keyed: true, encapsulation: "IP", peerTunnelId: undefined };
   const ends = (host: number) => ({
     local: { address: `2001:db8:1::${host}`, prefix: "2001:db8:1::/64" },
@@ -96,7 +96,7 @@ it("accepts equal session IDs in keyed tunnels, and one tunnel of each pair of a
   for (const name of ["k1", "k2", "one"]) expect(decisions.get(name)?.refusal).toBeNull();
   expect(decisions.get("one")?.id).toBe(7);
   expect(reasonOf(decisions.get("k3"))).toBe("Conflict");
-  // By name, the first of both has the tunnel.
+  // The first of the two by name is accepted.
   expect(decisions.get("too-many")?.refusal).toBeNull();
   expect(reasonOf(decisions.get("two"))).toBe("Conflict");
 });
@@ -446,13 +446,13 @@ describe("interfaces of the node", () => {
     return sessions.map(({ metadata }) => decisions.get(metadata.name)?.refusal?.reason ?? null);
   };
 
-  it("are had by sessions only if the tunnel allows it", () => {
+  it("are accepted only if the tunnel allows them", () => {
     expect(refusals(undefined, asks("lan"))).toEqual(["InterfaceNotAllowed"]);
     expect(refusals(["eth0"], asks("lan"))).toEqual(["InterfaceNotAllowed"]);
     expect(refusals(["eth*"], asks("lan"))).toEqual([null]);
   });
 
-  it("are had by one namespace", () => {
+  it("are accepted for one namespace only", () => {
     expect(refusals(["*"], asks("b"), asks("a", "other"))).toEqual(["Conflict", null]);
     const first = decided(
       asks("b"),

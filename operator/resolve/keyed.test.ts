@@ -12,7 +12,7 @@ const prefixed = (prefix: string, address = "2001:db8:1::1") => spec({ address, 
 const NONE = new Map<string, string>();
 
 describe("the prefix of a keyed tunnel", () => {
-  it("is told in canonical form, and only for tunnels of the node that are right", () => {
+  it("is returned in canonical form, and only for valid tunnels of the node", () => {
     const object = (name: string, of: TunnelSpec): L2tpTunnel => ({
       ...{ apiVersion: API_VERSION, kind: "L2tpTunnel", metadata: { name }, spec: of },
     });
@@ -31,21 +31,25 @@ describe("the prefix of a keyed tunnel", () => {
 
   it.each<[string, TunnelSpec, string]>([
     [
-      "that the address is not of",
+      "without the local address",
       prefixed("2001:db8:4::/64"),
-      'spec.local.address "2001:db8:1::1": not an address of spec.local.prefix 2001:db8:4::/64',
+      'spec.local.address: "2001:db8:1::1": not an address of spec.local.prefix 2001:db8:4::/64',
     ],
     [
-      "that the remote is of",
+      "with the remote",
       prefixed("2001:db8:2::/64", "2001:db8:2::2"),
-      "the remote 2001:db8:2::1 is in it, and would not be reached",
+      "contains spec.remote.address 2001:db8:2::1, which would be unreachable",
     ],
-    ["that is none", prefixed("1:2:3:4:5:6:7:8:9/64"), "not an IPv6 prefix; such as"],
-  ])("is refused: one %s", (_what, of, message) => {
+    [
+      "with an invalid format",
+      prefixed("1:2:3:4:5:6:7:8:9/64"),
+      "not an IPv6 prefix; use a prefix such as",
+    ],
+  ])("is refused %s", (_what, of, message) => {
     expect(() => keyedFields(of, NONE)).toThrow(message);
   });
 
-  it("is refused while the node cannot have it", () => {
+  it("is refused while it cannot be routed to the node", () => {
     const problems = new Map([["2001:db8:1::/64", "the loopback device lo is down"]]);
     expect(() => keyedFields(prefixed("2001:db8:1::/64"), problems)).toThrow("lo is down");
     expect(keyedFields(prefixed("2001:db8:1::/64"), NONE)).toEqual({
@@ -59,15 +63,15 @@ describe("the prefix of a keyed tunnel", () => {
 describe("a session of a keyed tunnel", () => {
   const keyed = modelTunnel({ name: "t", tunnelId: 9, keyed: true });
 
-  it("has a device by the tunnel's ID, since its own is not unique", () => {
+  it("names its device by the tunnel's ID, because the session ID is not unique", () => {
     expect(keyedSession({ rxCookie: COOKIE, txCookie: COOKIE }, keyed)).toEqual({ deviceId: 9 });
     expect(keyedSession({ rxCookie: "", txCookie: "" }, modelTunnel({}))).toEqual({});
   });
 
   it.each([
-    ["receive", "", COOKIE, "spec.cookies.receive: missing, and L2tpTunnel t is keyed"],
-    ["transmit", COOKIE, "11111111", "spec.cookies.transmit: 4 bytes, and L2tpTunnel t is keyed"],
-  ])("needs a %s cookie of eight bytes", (_which, rxCookie, txCookie, message) => {
+    ["receive", "", COOKIE, "spec.cookies.receive: missing, but L2tpTunnel t is keyed"],
+    ["transmit", COOKIE, "11111111", "spec.cookies.transmit: 4 bytes, but L2tpTunnel t is keyed"],
+  ])("requires a %s cookie of eight bytes", (_which, rxCookie, txCookie, message) => {
     expect(() => keyedSession({ rxCookie, txCookie }, keyed)).toThrow(message);
   });
 });

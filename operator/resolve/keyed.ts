@@ -1,4 +1,4 @@
-/** Keyed IPv6 tunnels (RFC 8159): the pair of addresses tells the one session of a tunnel from all others. */
+/** Keyed IPv6 tunnels (RFC 8159): the pair of addresses identifies the tunnel's one session. */
 import type { Session, Tunnel } from "../../model/model.ts";
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
 import {
@@ -13,7 +13,7 @@ import { RefusalError } from "./refusal.ts";
 
 const COOKIE_DIGITS = 16;
 
-/** The prefixes of which tunnels of the node have their addresses, in canonical form. */
+/** Returns the prefixes of the valid keyed tunnels of the node, in canonical form. */
 export function localPrefixes(tunnels: Iterable<L2tpTunnel>, nodeName: string): Set<string> {
   const prefixes = Array.from(tunnels, ({ spec }) =>
     spec.nodeName === nodeName && misfit(spec) === null ? prefixOf(spec) : undefined,
@@ -22,8 +22,9 @@ export function localPrefixes(tunnels: Iterable<L2tpTunnel>, nodeName: string): 
 }
 
 /**
- * @param problems why a prefix is not routed to the node, by the prefix
- * @throws RefusalError
+ * Returns the keyed tunnel's fields.
+ * @param problems the reasons why prefixes cannot be routed to the node, by prefix
+ * @throws RefusalError if the prefix is invalid or cannot be routed
  */
 export function keyedFields(
   spec: TunnelSpec,
@@ -36,7 +37,7 @@ export function keyedFields(
   if (localPrefix === undefined) return { keyed: true };
   const notRouted = problems.get(localPrefix);
   if (notRouted !== undefined) {
-    const remedy = "use a prefix that the network routes to this node, and that no link has";
+    const remedy = "use a prefix that the network routes to this node, and that no interface has";
     const where = { path: "spec.local.prefix", value: localPrefix };
     const message = describeProblem({ ...where, reason: notRouted, remedy });
     throw new RefusalError("Programmed", "NoLocalPrefix", message);
@@ -44,7 +45,7 @@ export function keyedFields(
   return { keyed: true, localPrefix };
 }
 
-/** @throws RefusalError */
+/** Returns the fields of a keyed tunnel's session. @throws RefusalError if a cookie does not have 8 bytes */
 export function keyedSession(
   { rxCookie, txCookie }: Pick<Session, "rxCookie" | "txCookie">,
   { keyed, name, tunnelId }: Tunnel,
@@ -59,8 +60,8 @@ export function keyedSession(
     const message = describeProblem({
       path: `spec.cookies.${field}`,
       value: undefined,
-      reason: `${bytes === 0 ? "missing" : `${bytes} bytes`}, and L2tpTunnel ${name} is keyed (RFC 8159)`,
-      remedy: "give a cookie of 16 hexadecimal digits",
+      reason: `${bytes === 0 ? "missing" : `${bytes} bytes`}, but L2tpTunnel ${name} is keyed (RFC 8159)`,
+      remedy: "use a cookie of 16 hexadecimal digits",
     });
     throw new RefusalError("Accepted", "Invalid", message);
   }
@@ -81,7 +82,7 @@ function misfit(spec: TunnelSpec): FieldProblem | null {
       path,
       value: local.prefix,
       reason: "not an IPv6 prefix",
-      remedy: "such as 2001:db8:1::/64",
+      remedy: "use a prefix such as 2001:db8:1::/64",
     };
   }
   const text = formatPrefix(networkOf(prefix));
@@ -91,10 +92,11 @@ function misfit(spec: TunnelSpec): FieldProblem | null {
     return formatPrefix(networkOf({ address: bytes, length: prefix.length })) === text;
   };
   if (isIn(remote.address)) {
-    const reason = `the remote ${remote.address} is in it, and would not be reached`;
-    return { path, value: local.prefix, reason, remedy: "use a prefix of this node's alone" };
+    const reason = `contains spec.remote.address ${remote.address}, which would be unreachable`;
+    return { path, value: local.prefix, reason, remedy: "use a prefix of this node only" };
   }
   if (isIn(local.address)) return null;
   const reason = `not an address of spec.local.prefix ${local.prefix}`;
-  return { path: "spec.local.address", value: local.address, reason, remedy: "use one of it" };
+  const remedy = "use an address of the prefix";
+  return { path: "spec.local.address", value: local.address, reason, remedy };
 }

@@ -75,29 +75,29 @@ describe("a session of an interface", () => {
       condition: "Accepted",
       reason: "InterfaceNotAllowed",
       message:
-        'spec.attachment.interface "eth1": L2tpTunnel t does not allow it; its administrator can, in spec.allowedInterfaces',
+        'spec.attachment.interface: "eth1": L2tpTunnel t does not allow this interface; ask its administrator to add it to spec.allowedInterfaces',
     });
   });
 
-  it("is refused if an address is none", () => {
+  it("is refused if an address is invalid", () => {
     const addresses = ["10.0.0.1/24", "10.0.0.256/24"];
     const one = session("lan", { interface: "edge0", create: true, addresses });
     expect(refusal(resolved([one]))?.message).toContain('addresses[1]: "10.0.0.256/24"');
   });
 
-  it("keeps the interface from sessions of other namespaces", () => {
+  it("excludes sessions of other namespaces from the interface", () => {
     const at = { interface: "eth1" };
     const both = [session("lan", at), session("a", at, { peerSessionId: 2 }, "other")];
     const others = resolved(both);
     expect([...others.refusedSessions.keys()]).toEqual(["shop/lan"]);
     expect(refusal(others)).toMatchObject({ reason: "Conflict" });
-    expect(refusal(others)?.message).toContain("other/a has this interface of the node");
+    expect(refusal(others)?.message).toContain("other/a uses this node interface");
     const same = [session("lan", at), session("a", at, { peerSessionId: 2 })];
     expect(resolved(same).refusedSessions).toEqual(new Map());
   });
 });
 
-describe("frames that the kernel rewrites by tc", () => {
+describe("sessions whose tags tc rewrites", () => {
   const vlan = { pseudowireType: "EthernetVLAN", vlan: { id: 7 } } as const;
   const joined = session("lan", { interface: "eth1" }, vlan);
 
@@ -107,13 +107,13 @@ describe("frames that the kernel rewrites by tc", () => {
     expect(refusal(inKernel)?.message).toContain("spec.attachment.create: true");
   });
 
-  it("are joined in userspace, if the datapath is open", () => {
+  it("are joined in userspace with datapath: Auto", () => {
     const open = resolved([joined], { spec: { datapath: "Auto" }, kernel: KERNEL });
     expect(open.refusedSessions).toEqual(new Map());
     expect(open.tunnels.get("t")?.notInKernel).toContain("is joined to an interface");
   });
 
-  it("stay in the kernel as the node's own interface", () => {
+  it("remain in the kernel with create: true", () => {
     const own = session("lan", { interface: "edge0", create: true }, vlan);
     const inKernel = resolved([own], { spec: { datapath: "Kernel" }, kernel: KERNEL });
     expect(inKernel.refusedSessions).toEqual(new Map());
@@ -125,7 +125,7 @@ describe("the condition Attached", () => {
     interfaceCondition([], state === undefined ? {} : { nodeInterface: state });
   const at = { name: "eth1", addresses: [] };
 
-  it("says what has the session, and whether it has a carrier", () => {
+  it("names the interface, and reports its carrier", () => {
     const joined = { kind: "joined", index: 7, mtu: 1500, isUp: true } as const;
     expect(of({ ...at, state: joined })).toMatchObject({ status: "True", reason: "Attached" });
     expect(of({ ...at, state: { ...joined, isUp: false } })).toMatchObject({
@@ -136,7 +136,7 @@ describe("the condition Attached", () => {
     expect(of({ ...at, state: port })?.message).toContain("bridge eth1");
   });
 
-  it("is about pods while one has the session", () => {
+  it("is about pods while a pod is attached", () => {
     expect(of(undefined)).toBeUndefined();
     const nodeInterface = { ...at, state: { kind: "own" } } as const;
     expect(interfaceCondition(["a pod"], { nodeInterface })).toBeUndefined();

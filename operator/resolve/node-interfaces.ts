@@ -1,4 +1,4 @@
-/** Sessions that an interface of the node has in place of pods: what is refused, and what their status says. */
+/** Checks and conditions of sessions that are connected to a node interface in place of pods. */
 import {
   attachmentMode,
   type InterfaceState,
@@ -10,23 +10,23 @@ import type { Condition, L2tpSession, L2tpTunnel } from "../api/types.ts";
 import { RefusalError } from "./refusal.ts";
 import type { ResolvedSession } from "./resolved.ts";
 
-/** @throws RefusalError if the tunnel does not allow the session's interface, or an address is none */
+/** @throws RefusalError if the tunnel does not allow the session's interface, or an address is invalid */
 export function requireInterface(session: L2tpSession, tunnel: L2tpTunnel): void {
   const whyNot = whyNotInterface(tunnel, session);
   if (whyNot !== null) throw new RefusalError("Accepted", INTERFACE_NOT_ALLOWED, whyNot);
   const addresses = session.spec.attachment?.addresses ?? [];
   const wrong = addresses.findIndex((address) => parseInterfaceAddress(address) === undefined);
   if (wrong < 0) return;
-  const message = `spec.attachment.addresses[${wrong}]: "${addresses[wrong]}" is not an address with a prefix length; such as 192.0.2.1/24`;
+  const message = `spec.attachment.addresses[${wrong}]: "${addresses[wrong]}": not an address with a prefix length; use an address such as 192.0.2.1/24`;
   throw new RefusalError("Accepted", "Invalid", message);
 }
 
-/** True if the session's device is to be an interface of the node. */
+/** True if the session's device becomes a node interface. */
 export function createsInterface({ spec }: Pick<L2tpSession, "spec">): boolean {
   return spec.attachment?.create === true;
 }
 
-/** The interface that the session asks for, with what was found; undefined: pods have the session. */
+/** Returns the session's node interface with its state; undefined: the session is for pods. */
 export function wantedInterface(
   { mode, object }: Pick<ResolvedSession, "mode" | "object">,
   state: () => InterfaceState,
@@ -36,7 +36,11 @@ export function wantedInterface(
   return { name, addresses: addresses.map(canonicalInterfaceAddress), state: state() };
 }
 
-/** @param living the pods that have the session all the same; @returns undefined: pods are what counts */
+/**
+ * Returns the condition Attached of a session with a node interface.
+ * @param living pods that attached before the mode was set
+ * @returns undefined: the condition is about pods
+ */
 export function interfaceCondition(
   living: readonly unknown[],
   { nodeInterface }: Pick<ResolvedSession, "nodeInterface">,
@@ -55,7 +59,9 @@ function describe({
     case "port":
       return state.isUp ? attached(`The pseudowire is a port of bridge ${name}.`) : noCarrier(name);
     case "joined":
-      return state.isUp ? attached(`Joined to interface ${name} of the node.`) : noCarrier(name);
+      return state.isUp
+        ? attached(`The pseudowire is joined to interface ${name} of the node.`)
+        : noCarrier(name);
     case "unusable":
       return { status: "False", reason: state.reason, message: state.message };
   }
@@ -64,6 +70,6 @@ function describe({
 const attached = (message: string) => ({ status: "True", reason: "Attached", message }) as const;
 
 function noCarrier(name: string) {
-  const message = `Interface ${name} of the node is down, or has no carrier; a Managed tunnel's peer is told.`;
+  const message = `Interface ${name} of the node is down or has no carrier. In a Managed tunnel the peer receives circuit status down.`;
   return { status: "False", reason: "NoCarrier", message } as const;
 }

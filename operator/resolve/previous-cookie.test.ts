@@ -7,26 +7,30 @@ import { resolve } from "./resolve.ts";
 
 const NEW = "1111111122222222";
 
-it("is another cookie of the same length", () => {
+it("is accepted if it is another cookie of the same length", () => {
   expect(previousCookie("3333333344444444", NEW)).toBe("3333333344444444");
   expect(previousCookie("", NEW)).toBeNull();
 });
 
 it.each([
-  ["the same cookie", NEW, "the same cookie as spec.cookies.receive; set it to the cookie"],
-  ["a shorter cookie", "33333333", "4 bytes, but spec.cookies.receive has 8; use cookies of one"],
+  ["the same cookie", NEW, "duplicates spec.cookies.receive; set it to the cookie"],
+  [
+    "a shorter cookie",
+    "33333333",
+    "4 bytes, but spec.cookies.receive has 8; use two cookies of the same",
+  ],
 ])("refuses %s, without showing it", (_what, previous, message) => {
   const refused = () => previousCookie(previous, NEW);
   expect(refused).toThrow(message);
   expect(refused).not.toThrow(previous);
 });
 
-it("is for the userspace datapath", () => {
+it("requires the userspace datapath", () => {
   const receivePrevious = { value: "3333333344444444" };
   const spec = { tunnelRef: { name: "t" }, cookies: { receive: { value: NEW }, receivePrevious } };
   expect(whyNotPreviousCookie({ spec }, USERSPACE)).toBeNull();
   expect(whyNotPreviousCookie({ spec }, KERNEL)).toBe(
-    "spec.cookies.receivePrevious: the kernel accepts one cookie of a session",
+    "spec.cookies.receivePrevious: the kernel accepts only one cookie for each session",
   );
   expect(whyNotPreviousCookie({ spec: { tunnelRef: { name: "t" } } }, KERNEL)).toBeNull();
 });
@@ -65,22 +69,22 @@ function resolved(datapath: "Auto" | "Kernel") {
   });
 }
 
-it("keeps a tunnel that leaves the datapath open out of the kernel", () => {
+it("keeps a tunnel with datapath: Auto out of the kernel", () => {
   const { tunnels, sessions } = resolved("Auto");
   expect(tunnels.get("t")?.tunnel.datapath).toBe("Userspace");
   expect(tunnels.get("t")?.notInKernel).toBe(
-    "L2tpSession shop/lan has spec.cookies.receivePrevious: the kernel accepts one cookie of a session",
+    "L2tpSession shop/lan has spec.cookies.receivePrevious: the kernel accepts only one cookie for each session",
   );
   expect(sessions.get("shop/lan")?.session.previousRxCookie).toBe("3333333344444444");
 });
 
-it("refuses the session in a tunnel that asks for the kernel", () => {
+it("refuses the session in a tunnel with datapath: Kernel", () => {
   const { tunnels, refusedSessions } = resolved("Kernel");
   expect(tunnels.get("t")?.tunnel.datapath).toBe("Kernel");
   expect(refusedSessions.get("shop/lan")).toEqual({
     condition: "Programmed",
     reason: "NotInKernel",
     message:
-      "spec.cookies.receivePrevious: the kernel accepts one cookie of a session; L2tpTunnel t is in the kernel: set that tunnel's spec.datapath: Userspace, or leave it out",
+      "spec.cookies.receivePrevious: the kernel accepts only one cookie for each session, and L2tpTunnel t is in the kernel; set spec.datapath: Userspace on that tunnel, or omit receivePrevious",
   });
 });

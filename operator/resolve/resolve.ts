@@ -66,7 +66,7 @@ export interface ResolveContext {
   readonly programmed: Programmed & {
     readonly underlayMtus: ReadonlyMap<string, number>;
   };
-  /** Why prefixes of keyed tunnels are not routed to the node. */
+  /** The reasons why prefixes of keyed tunnels cannot be routed to the node. */
   readonly prefixProblems?: ReadonlyMap<string, string>;
   /** Claims with which objects were accepted, programmed or not. */
   readonly held?: HeldObjects;
@@ -367,7 +367,7 @@ function resolveSession(
   return { object, session, tunnel, pathMtu, mode: modeName(object) };
 }
 
-/** Null: 0, as without. */
+/** Returns the tunnel's DSCP; null: 0, which is the default. */
 function dscpOf({ dscp = 0 }: TunnelSpec): number | "Copy" | null {
   if (typeof dscp === "string") return "Copy";
   return dscp === 0 ? null : dscp;

@@ -24,19 +24,19 @@ export interface ResolvedSession {
   /** The path MTU in bytes that the session's MTU is computed from; while pods are attached, its value at ADD. */
   readonly pathMtu: number;
   readonly mode: NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
-  /** Present if an interface of the node has the session, and the agent has looked for it. */
+  /** Present if the session is for a node interface, and the agent has observed the interface. */
   readonly nodeInterface?: NodeInterface;
-  /** Absent: its frames are for pods. */
+  /** Present in mode Switch. */
   readonly switched?: Switched;
 }
 
-/** A session that is to be switched to another. */
+/** The switch of a session in mode Switch. */
 export interface Switched {
   /** The key of the other session. */
   readonly to: string;
-  /** Why its frames go nowhere; null: they go to the other session. */
+  /** The reason why frames are dropped; null: they are forwarded to the other session. */
   readonly whyNot: { readonly reason: string; readonly message: string } | null;
-  /** Frames are handed over between two devices on the node. */
+  /** True if tc redirects frames between the devices of the two sessions. */
   readonly byDevices: boolean;
 }
 

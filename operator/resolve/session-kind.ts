@@ -52,10 +52,10 @@ export const refusesSpoofing = ({ spec }: Asking): boolean =>
 const holdsDevice = (object: Asking): boolean =>
   refusesSpoofing(object) && modeOf(object).macSpoofingAt === "device";
 
-const TAGS_END_THERE =
-  "the kernel's filters that rewrite VLAN tags keep the frames from those of the interface";
+const REWRITE_ONLY =
+  "a tc filter that rewrites VLAN tags cannot also redirect frames to an interface";
 
-/** A filter that rewrites a frame decides on it, and no other filter at the device can hand it to an interface. */
+/** True if filters at the device rewrite tags: they end the lookup, so no other filter can redirect the frame. */
 const isJoinedBehindTags = (
   object: Asking,
   type: PseudowireType,
@@ -83,7 +83,7 @@ export function whyNotSession(
   }
   const { type } = pseudowireTypeOf(object);
   if (isJoinedBehindTags(object, type, traits)) {
-    return `L2tpSession ${keyOf(object)} has spec.pseudowireType ${type.name} and is joined to an interface: ${TAGS_END_THERE}`;
+    return `L2tpSession ${keyOf(object)} has spec.pseudowireType ${type.name} and is joined to an interface: ${REWRITE_ONLY}`;
   }
   const why = traits.whyNotPseudowire(type, kernel);
   return why === null
@@ -104,7 +104,7 @@ export function requireCarriable(
   const userspace = "set spec.datapath: Userspace on that tunnel";
   const whyNoSwitch = whyNotSwitch(object, traits, kernel);
   if (whyNoSwitch !== null) {
-    const message = `spec.attachment.mode ${modeName(object)}: L2tpTunnel ${name} is in the kernel: ${whyNoSwitch}; ${userspace}`;
+    const message = `spec.attachment.mode: "${modeName(object)}": L2tpTunnel ${name} is in the kernel: ${whyNoSwitch}; ${userspace}`;
     throw new RefusalError("Programmed", "NotInKernel", message);
   }
   const { type } = pseudowireTypeOf(object);
@@ -114,13 +114,13 @@ export function requireCarriable(
     throw new RefusalError("Programmed", "NotInKernel", message);
   }
   if (isJoinedBehindTags(object, type, traits)) {
-    const remedy = `${userspace}, or spec.attachment.create: true, or join a VLAN of the interface with pseudowireType Ethernet`;
-    const message = `spec.attachment.interface: L2tpTunnel ${name} is in the kernel: ${TAGS_END_THERE}; ${remedy}`;
+    const remedy = `${userspace}, or set spec.attachment.create: true, or join a VLAN of the interface with pseudowireType Ethernet`;
+    const message = `spec.attachment.interface: L2tpTunnel ${name} is in the kernel: ${REWRITE_ONLY}; ${remedy}`;
     throw new RefusalError("Programmed", "NotInKernel", message);
   }
   const whyNotCookie = whyNotPreviousCookie(object, traits);
   if (whyNotCookie !== null) {
-    const message = `${whyNotCookie}; L2tpTunnel ${name} is in the kernel: ${userspace}, or leave it out`;
+    const message = `${whyNotCookie}, and L2tpTunnel ${name} is in the kernel; ${userspace}, or omit receivePrevious`;
     throw new RefusalError("Programmed", "NotInKernel", message);
   }
   if (traits.filtersSourceMac || !holdsDevice(object)) return;
@@ -131,23 +131,23 @@ export function requireCarriable(
 }
 
 /**
- * No pod can have a session that is switched, and a switch is to another session.
- * @param isAttached a pod has it, by its manifest before
+ * Refuses a session in mode Switch that names itself, or that a pod has attached.
+ * @param isAttached true if a pod attached before the mode was set
  * @throws RefusalError
  */
 export function requireSwitchable(object: L2tpSession, isAttached: boolean): void {
   const { whyNoPods } = modeOf(object);
   const key = keyOf(object);
   if (switchTarget(object) === key) {
-    const message = `spec.attachment.switchTo: ${key} is the session itself; name another one`;
+    const message = `spec.attachment.switchTo: ${key} is the session itself; use another session`;
     throw new RefusalError("Accepted", "Invalid", message);
   }
   if (whyNoPods === undefined || !isAttached) return;
-  const message = `spec.attachment.mode ${modeName(object)}: a pod has the session; end that pod first`;
+  const message = `spec.attachment.mode: "${modeName(object)}": a pod is attached to the session; delete the pod first`;
   throw new RefusalError("Programmed", "PodAttached", message);
 }
 
-/** Devices of the kernel's L2TP hand frames over by tc. */
+/** Returns why a kernel datapath cannot switch the session's frames, which requires tc; null: it can. */
 function whyNotSwitch(object: L2tpSession, traits: DatapathTraits, kernel: KernelSupport) {
   if (!traits.makesDevices || switchTarget(object) === null) return null;
   return kernel.redirects ?? null;

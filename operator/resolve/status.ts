@@ -192,7 +192,7 @@ export function sessionStatus(
 function switched({ to, whyNot }: Switched): UndatedCondition {
   const type = "Switched";
   if (whyNot !== null) return { type, status: "False", ...whyNot };
-  const message = `Frames go to L2tpSession ${to}, and that session's frames to this one.`;
+  const message = `This session and L2tpSession ${to} forward frames to each other.`;
   return { type, status: "True", reason: "Switched", message };
 }
 

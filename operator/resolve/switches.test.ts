@@ -1,4 +1,4 @@
-/** What keeps two sessions from being switched to each other. test/netns/switch.test.ts has the rest. */
+/** Reasons why two sessions are not switched to each other. test/netns/switch.test.ts has the rest. */
 import { describe, expect, it } from "vitest";
 import type { KernelSupport } from "../../model/datapath.ts";
 import {
@@ -91,14 +91,14 @@ describe("the datapaths of a switch", () => {
     }
   });
 
-  it("are userspace where the kernel's tc cannot redirect, and the status says why", () => {
+  it("are userspace if tc cannot redirect frames, and the status says why", () => {
     const { tunnels, sessions } = resolved([tunnel("t", 2), tunnel("u", 3)], PAIR, WITHOUT_TC);
     expect(tunnels.get("t")?.tunnel.datapath).toBe("Userspace");
     expect(tunnels.get("t")?.notInKernel).toMatch(/shop\/a is in mode Switch: .*act_mirred/);
     expect(sessions.get("shop/a")?.switched).toMatchObject({ whyNot: null, byDevices: false });
   });
 
-  it("refuse a session in a tunnel that must be in such a kernel", () => {
+  it("refuse a session with datapath: Kernel if tc cannot redirect frames", () => {
     const tunnels = [tunnel("t", 2, { datapath: "Kernel" }), tunnel("u", 3)];
     const { refusedSessions, sessions } = resolved(tunnels, PAIR, WITHOUT_TC);
     const refusal = refusedSessions.get("shop/a");
@@ -110,7 +110,7 @@ describe("the datapaths of a switch", () => {
   });
 });
 
-it("refuses what is switched to itself, by whatever spelling", () => {
+it("refuses a session that is switched to itself, with or without the namespace", () => {
   const itself = { mode: "Switch", switchTo: { namespace: "shop", name: "a" } } as const;
   const { refusedSessions } = resolved(
     [tunnel("t", 2)],

@@ -1,4 +1,4 @@
-/** Sessions that are switched to each other (spec.attachment.mode Switch): which pairs there are, and why not more. */
+/** Sessions that are switched to each other (spec.attachment.mode Switch): finds the pairs, or the reason why not. */
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { type PseudowireType, pseudowireOf } from "../../model/pseudowires/index.ts";
 import { keyOf, type L2tpSession } from "../api/types.ts";
@@ -9,7 +9,7 @@ import type { Resolved, ResolvedSession, Switched } from "./resolved.ts";
 type Asking = Pick<L2tpSession, "spec" | "metadata">;
 type WhyNot = NonNullable<Switched["whyNot"]>;
 
-/** The key of the session that the object is switched to; null: it is not in mode Switch. */
+/** Returns the key of the session in switchTo; null: the object is not in mode Switch. */
 export function switchTarget({ spec, metadata }: Asking): string | null {
   const { mode, switchTo } = spec.attachment ?? {};
   if (mode !== "Switch" || switchTo === undefined) return null;
@@ -17,8 +17,8 @@ export function switchTarget({ spec, metadata }: Asking): string | null {
 }
 
 /**
- * Joins sessions that name each other. A session that finds no other stays, with its IDs and its signalling, and its
- * frames go nowhere.
+ * Joins sessions that name each other. A session without a partner keeps its IDs and its signaling, and its frames are
+ * dropped.
  */
 export function withSwitches(resolved: Resolved, { sessions: objects, tunnels }: Intake): Resolved {
   const sessions = new Map(resolved.sessions);
@@ -68,10 +68,10 @@ export function withSwitches(resolved: Resolved, { sessions: objects, tunnels }:
     if (refusal === undefined && tunnel !== undefined) {
       return {
         reason: "OtherNode",
-        message: `spec.attachment.switchTo: L2tpSession ${to} is of node ${tunnel.spec.nodeName}; both sessions of a switch must be in tunnels of one node`,
+        message: `spec.attachment.switchTo: L2tpSession ${to} belongs to node ${tunnel.spec.nodeName}; use two sessions in tunnels of one node`,
       };
     }
-    const why = refusal === undefined ? "it has no tunnel" : refusal.message;
+    const why = refusal === undefined ? "its tunnel does not exist" : refusal.message;
     return {
       reason: "PartnerRefused",
       message: `spec.attachment.switchTo: L2tpSession ${to} is not programmed: ${why}`,
@@ -79,14 +79,14 @@ export function withSwitches(resolved: Resolved, { sessions: objects, tunnels }:
   }
 }
 
-/** A session of another namespace is switched to where it allows that. */
+/** Returns why `to` does not allow a switch from the namespace of `from`; null: it does. */
 function whyNotAllowed(from: Asking, to: Asking): WhyNot | null {
   const { namespace } = from.metadata;
   if (namespace === to.metadata.namespace) return null;
   if (to.spec.attachment?.allowSwitchFrom?.includes(namespace)) return null;
   return {
     reason: "SwitchNotAllowed",
-    message: `L2tpSession ${keyOf(to)} does not allow switching from namespace ${namespace}; add ${namespace} to its spec.attachment.allowSwitchFrom`,
+    message: `L2tpSession ${keyOf(to)} does not allow namespace ${namespace}; add ${namespace} to its spec.attachment.allowSwitchFrom`,
   };
 }
 
@@ -101,7 +101,7 @@ function whyNotMutual(one: Asking, other: Asking): WhyNot | null {
   };
 }
 
-/** As the object would name the other. */
+/** Returns the value of switchTo with which the first object names the second. */
 function nameFor({ metadata }: Asking, { metadata: { namespace, name } }: Asking): string {
   const within = metadata.namespace === namespace ? "" : `namespace: ${namespace}, `;
   return `{${within}name: ${name}}`;
@@ -112,11 +112,11 @@ function whyNotAlike({ session: one }: ResolvedSession, { session }: ResolvedSes
   if (carrySame(ours, others)) return null;
   return {
     reason: "TypesDiffer",
-    message: `spec.pseudowireType ${ours.name}: L2tpSession ${session.key} has ${others.name}; both sessions of a switch must have one type, or Ethernet and EthernetVLAN`,
+    message: `spec.pseudowireType: "${ours.name}": L2tpSession ${session.key} has ${others.name}; use one type, or Ethernet and EthernetVLAN`,
   };
 }
 
-/** True if a frame of the one type is, where a device would have it, one of the other. */
+/** True if both types have the same frame format on a device. */
 function carrySame(one: PseudowireType, other: PseudowireType): boolean {
   return one.name === other.name || (one.device !== null && one.device === other.device);
 }

@@ -114,7 +114,7 @@ it("says what is wrong when the sender begins, and mends it", async () => {
   await until("the object is refused", () =>
     agents[0]
       .condition("l2tpsession", "shop/lan", "Accepted")
-      ?.message.includes("the same cookie as spec.cookies.receive"),
+      ?.message.includes("duplicates spec.cookies.receive"),
   );
   expect(JSON.stringify(agents[0].log)).not.toContain(NEW.value);
 });

@@ -381,9 +381,9 @@ describe("other interfaces", () => {
 describe("an interface that cannot be had", () => {
   it.each<[string, string, Partial<Attachment>, string, string]>([
     ["is gone", "", { interface: "eth9" }, "NoInterface", "create it"],
-    ["is the loopback", "", { interface: "lo" }, "NotEthernet", "no Ethernet frames"],
+    ["is the loopback", "", { interface: "lo" }, "NotEthernet", "cannot carry Ethernet frames"],
     ["carries the tunnel", "", { interface: "wire1" }, "InterfaceIsUnderlay", "L2tpTunnel t"],
-    ["is there already", "", { interface: "eth1", create: true }, "NameInUse", "leave out create"],
+    ["is there already", "", { interface: "eth1", create: true }, "NameInUse", "omit create"],
   ])("because it %s has a reason", async (_what, _setup, attachment, reason, text) => {
     await start(onNode(attachment));
     await hasReason(reason);
@@ -399,7 +399,7 @@ describe("an interface that cannot be had", () => {
     await ip(net.a.name, "link", "set", "eth1", "master", "br0");
     await start(onNode({ interface: "eth1" }));
     await hasReason("InterfaceHasMaster");
-    expect((await attached())?.message).toContain("name br0");
+    expect((await attached())?.message).toContain("use br0");
     await ip(net.a.name, "link", "set", "eth1", "nomaster");
     await crosses();
     const ids = { sessionId: 129, peerSessionId: 129 };

@@ -233,20 +233,20 @@ describe("bad input", () => {
     await attach(1, "c0");
     await until("frames cross", () => ping(pod, "10.1.0.2"));
     agents[0].write("bad.yaml", bad);
-    await refused("l2tptunnel", "z-same-pair", "L2tpTunnel c0 is the keyed tunnel between it and");
+    await refused("l2tptunnel", "z-same-pair", "keyed L2tpTunnel c0 uses it with remote address");
     await refused("l2tptunnel", "z-other-prefix", "not an address of spec.local.prefix");
-    await refused("l2tptunnel", "z-own-network", "is in it, and would not be reached");
+    await refused("l2tptunnel", "z-own-network", "contains spec.remote.address");
     await refused(
       "l2tpsession",
       "shop/z-short-cookie",
-      "4 bytes, and L2tpTunnel z-short-cookie is",
+      "4 bytes, but L2tpTunnel z-short-cookie is",
     );
     await refused(
       "l2tpsession",
       "shop/z-no-cookie",
-      "missing, and L2tpTunnel z-no-cookie is keyed",
+      "missing, but L2tpTunnel z-no-cookie is keyed",
     );
-    await refused("l2tpsession", "shop/z-second", "a keyed tunnel carries one session");
+    await refused("l2tpsession", "shop/z-second", "a keyed tunnel has only one session");
     const peer = new KeyedPeer(net.b);
     try {
       peer.send(circuitAddress(0), "deadbeefdeadbeef");

@@ -376,7 +376,7 @@ describe("what makes no sense", () => {
     expect(accepted?.message).toContain("is the session itself");
     for (const [key, reason, words] of [
       ["shop/gone", "NoSwitchPartner", "no L2tpSession shop/nothing"],
-      ["shop/here", "OtherNode", "of node other"],
+      ["shop/here", "OtherNode", "belongs to node other"],
       ["shop/near", "SwitchNotAllowed", "add shop to its spec.attachment.allowSwitchFrom"],
       ["bank/far", "SwitchNotAllowed", "does not allow"],
       ["shop/ring1", "NotMutual", "is switched to shop/ring3"],
@@ -433,7 +433,7 @@ describe("what makes no sense", () => {
     writeStatic(PLAIN, PLAIN);
     await until("the change is refused", () => {
       const programmed = a.condition("l2tpsession", LEFT, "Programmed");
-      return programmed?.reason === "PodAttached" && programmed.message.includes("end that pod");
+      return programmed?.reason === "PodAttached" && programmed.message.includes("delete the pod");
     });
     expect(await link(pod, "net1")).toBeDefined();
     expect(switched(a, RIGHT)?.reason).toBe("PartnerRefused");

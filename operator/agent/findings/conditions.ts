@@ -36,7 +36,7 @@ const REMEDIES: Readonly<Record<string, readonly [Finding["severity"], string]>>
   "Redundant Connecting": ["error", "check that one of the peers is up and reachable"],
   "Attached NoCarrier": [
     "warning",
-    "set the interface up, and see what is plugged in there; the agent looks by itself",
+    "set the interface up, and check its cable and link partner; the agent then updates the circuit by itself",
   ],
   "Established NotActive": [
     "warning",

@@ -1,7 +1,7 @@
-/** The interface of the node that a session is joined to. */
+/** Finding about the node interface that a session is joined to. */
 import { deviceMtu, type SessionFinding, warning } from "./picture.ts";
 
-/** The MTU of the interface is left alone, so frames that it takes may be too large for the pseudowire. */
+/** The agent does not change the MTU of the interface, so its frames can be too large for the pseudowire. */
 export const interfaceMtu: SessionFinding = (of) => {
   const { session } = of.state;
   const at = of.around.nodeInterface(session.key);
@@ -9,7 +9,7 @@ export const interfaceMtu: SessionFinding = (of) => {
   const [own, mtu] = [deviceMtu(of), at.state.mtu];
   if (mtu <= own) return null;
   return warning(
-    `interface ${at.name} has an MTU of ${mtu}, and the pseudowire one of ${own}: larger frames are dropped`,
-    `set spec.mtu: ${mtu}, which has large frames sent in fragments; or lower the MTU of the hosts behind ${at.name}`,
+    `the MTU of interface ${at.name} is ${mtu}, and the MTU of the pseudowire is ${own}: larger frames are dropped`,
+    `set spec.mtu: ${mtu} to send large frames in fragments, or lower the MTU of the hosts behind ${at.name}`,
   );
 };

@@ -15,11 +15,11 @@ export interface NodeKnowledge {
   device(
     session: string,
   ): { readonly place: string; readonly up: boolean; readonly mtu?: number } | null;
-  /** True if a pod, an interface of the node or another session has it. */
+  /** True if a pod, a node interface or another session uses it. */
   isAttached(session: string): boolean;
-  /** Null: pods have the session. */
+  /** Returns the node interface of the session; null: the session is for pods. */
   nodeInterface(session: string): NodeInterface | null;
-  /** False: it is switched within the datapath process. Absent: all have one while they are attached. */
+  /** False: the session is switched within the datapath process. Absent: each attached session has a device. */
   hasDevice?(session: string): boolean;
 }
 

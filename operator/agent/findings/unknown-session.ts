@@ -4,7 +4,7 @@ import { counted, type TunnelFinding, warning } from "./picture.ts";
 import { unexpectedSource } from "./source.ts";
 
 export const unknownSession: TunnelFinding = ({ state, grown, wire }) => {
-  // A thousand keyed tunnels may have one endpoint: only the capture tells whose a message would be.
+  // Many keyed tunnels can share one endpoint, so only the capture assigns a message to a tunnel.
   const rxUnknownSession = state.tunnel.keyed
     ? (wire?.unknownSessions.count ?? 0)
     : grown.rxUnknownSession;

@@ -70,7 +70,7 @@ function values({
   return parts.filter((part) => part !== "").join("; ");
 }
 
-/** The alternatives of a field: a number or a word, which its pattern has, or an address of either family. */
+/** Returns the alternatives of a field: the word in its pattern beside a number, or an address of either family. */
 const wordsOf = (pattern: string | undefined) =>
   pattern === undefined ? "IPv4 or IPv6" : `\`${pattern.slice(1, -1)}\``;
 

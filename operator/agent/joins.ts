@@ -165,6 +165,6 @@ function describe(join: Join, error: unknown): Failure {
     : "";
   return {
     code: failureCode(error),
-    message: `spec.attachment.interface: "${join.interface}": cannot join it to ${join.device}: ${message}${remedy}`,
+    message: `spec.attachment.interface: "${join.interface}": cannot join the interface to ${join.device}: ${message}${remedy}`,
   };
 }

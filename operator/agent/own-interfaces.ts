@@ -1,7 +1,7 @@
 /**
- * Names and addresses of devices that are node interfaces. A file in the state folder records them: otherwise kernel
- * devices are recognized by names that a pod cannot set (observe.ts), and addresses that were removed from a manifest
- * must be removed from the interface.
+ * Names and addresses of devices that are node interfaces. A file in the state folder records both. The agent
+ * recognizes a renamed kernel device by the recorded name, and removes recorded addresses that the manifest no longer
+ * has.
  */
 import { join } from "node:path";
 import { failureCode } from "../../datapath/failure.ts";
@@ -19,7 +19,7 @@ export interface OwnInterface {
   readonly addresses: readonly string[];
 }
 
-/** True if the agent has named the session's device so. */
+/** True if the agent has set this name for the session's device. */
 export type IsNamed = (session: string, name: string) => boolean;
 
 const FILE = "interfaces.json";

@@ -55,7 +55,7 @@ export interface LinkInfo {
   readonly alias: string;
   /** True if its frames are Ethernet frames, unlike those of a loopback or tunnel device. */
   readonly isEthernet: boolean;
-  /** Of a veth: the index of its peer device, in the peer's namespace. Of a VLAN or macvlan: its parent's index. */
+  /** A veth has the index of its peer device, in the peer's namespace. A VLAN or macvlan has its parent's index. */
   readonly peer: number;
   /** True if the link is up and has a carrier. */
   readonly isRunning: boolean;

@@ -7,25 +7,26 @@ import { bindToDevice, openDatagramSocket, SOL_IPV6 } from "./socket.ts";
 
 const IPV6_RECVPKTINFO = 49;
 const IPV6_FREEBIND = 78;
-/** Loads behind it are from the network header on (SKF_NET_OFF, include/uapi/linux/filter.h). */
+/** The base of load offsets that count from the network header (SKF_NET_OFF, include/uapi/linux/filter.h). */
 const NETWORK_HEADER = 0xfff0_0000;
-/** The destination in an IPv6 header. */
+/** Offset of the destination address in an IPv6 header. */
 const DESTINATION_AT = 24;
 const WORD_BITS = 32;
 const WHOLE = 0xffff_ffff;
 
 /**
- * A non-blocking socket of an IP protocol. It receives what is sent to addresses of the prefix, each message with its
- * destination (IPV6_PKTINFO), and sends from any address.
- * @param device the index of the device that it is bound to
- * @throws SystemError; TypeError where the prefix is none of IPv6
+ * Opens a non-blocking raw socket of an IP protocol. The socket receives packets to addresses of the prefix, each with
+ * its destination (IPV6_PKTINFO), and can send from any address.
+ * @param device the index of the device to bind to
+ * @returns the file descriptor
+ * @throws SystemError; TypeError if the prefix is not an IPv6 prefix
  */
 export function openPrefixSocket(protocol: number, prefix: string, device?: number): number {
   const filter = destinationFilter(prefix);
   return openDatagramSocket(protocol, { address: "::", port: 0 }, (fd) => {
     attachFilter(fd, filter);
     enable(fd, IPV6_RECVPKTINFO, "IPV6_RECVPKTINFO");
-    // No interface has the addresses.
+    // The addresses are not on any interface.
     enable(fd, IPV6_FREEBIND, "IPV6_FREEBIND");
     if (device !== undefined) bindToDevice(fd, device);
   });
@@ -37,7 +38,7 @@ function enable(fd: number, option: number, name: string): void {
   checked(c.setsockopt(fd, SOL_IPV6, option, value, value.length), "setsockopt", name);
 }
 
-/** Takes packets to the prefix, and drops all others. */
+/** Returns a program that accepts packets to the prefix and drops all others. */
 function destinationFilter(text: string): Uint8Array {
   const prefix = parsePrefix(text);
   if (prefix?.address.length !== 16) {

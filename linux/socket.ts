@@ -244,7 +244,7 @@ export function setTransmitChecksum(fd: number, family: number, on: boolean): vo
   else setOption(fd, SOL_UDP, UDP_NO_CHECK6_TX, on ? 0 : 1, "UDP_NO_CHECK6_TX");
 }
 
-/** The traffic class of the socket's packets, in IPv4 the type of service: six bits of DSCP, and two of ECN. */
+/** Sets the traffic class (IPv4: type of service) of the socket's packets: six bits of DSCP, two bits of ECN. */
 export function setTrafficClass(fd: number, family: number, value: number): void {
   if (family === AF_INET) setOption(fd, SOL_IP, IP_TOS, value, "IP_TOS");
   else setOption(fd, SOL_IPV6, IPV6_TCLASS, value, "IPV6_TCLASS");

@@ -1,6 +1,6 @@
 /**
- * Prefixes whose addresses are all the node's, for keyed tunnels: each has a local route, so that no interface needs the
- * addresses. The routes bear a mark, so an agent finds its own after a restart.
+ * Local prefixes of keyed tunnels. A local route for each prefix makes the node receive packets to all its addresses,
+ * without an address on an interface. The routes have their own protocol number, so that a restarted agent finds them.
  */
 import { isErrno } from "../linux/errno.ts";
 import { addLocalRoute, deleteLocalRoute, listLocalRoutes } from "../linux/netlink/local-route.ts";
@@ -8,14 +8,14 @@ import { listRoutes } from "../linux/netlink/route.ts";
 import type { NetlinkSocket } from "../linux/netlink/socket.ts";
 import { formatPrefix, networkOf, parsePrefix } from "../net/ip.ts";
 
-/** The number of a route's protocol, which says who has added it (rtnetlink(7)): that of L2TP over IP. */
+/** The origin of our routes (rtm_protocol, rtnetlink(7)): the IP protocol number of L2TP. */
 const PROTOCOL = 115;
 
 /**
- * Adds the routes that are missing, and deletes those of ours that are not wanted.
- * @param wanted in canonical form
- * @returns why a prefix has no route, by the prefix
- * @throws NetlinkError where the routes cannot be listed
+ * Adds missing local routes, and deletes our local routes of other prefixes.
+ * @param wanted prefixes in canonical form
+ * @returns the reason for each prefix that has no route
+ * @throws NetlinkError if the routes cannot be listed or deleted
  */
 export function setLocalPrefixes(
   socket: NetlinkSocket,
@@ -35,10 +35,13 @@ export function setLocalPrefixes(
   return problems;
 }
 
-/** A local route goes before all others: it would take the addresses of other hosts. */
+/**
+ * Adds a local route. Rejects a prefix with other routes in it: the local route would override them.
+ * @returns why the route was not added; null: it was added
+ */
 function add(socket: NetlinkSocket, prefix: string, destinations: readonly string[]) {
   const inside = destinations.find((destination) => contains(prefix, destination));
-  if (inside !== undefined) return `the node has a route to ${inside}, which is in it`;
+  if (inside !== undefined) return `the node has a route to ${inside}, which is inside the prefix`;
   try {
     addLocalRoute(socket, prefix, PROTOCOL);
     return null;
@@ -48,7 +51,7 @@ function add(socket: NetlinkSocket, prefix: string, destinations: readonly strin
   }
 }
 
-/** Destinations of IPv6 routes, of all tables but the local one, and not of the loopback device. */
+/** Returns the destinations of IPv6 routes, except in the local table and on the loopback device. */
 function destinationsOf(socket: NetlinkSocket): string[] {
   return listRoutes(socket).flatMap(({ destination, link }) =>
     link !== LOOPBACK && destination.includes(":") ? destination : [],

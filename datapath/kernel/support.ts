@@ -53,10 +53,13 @@ export async function probeKernel(): Promise<KernelSupport> {
 /** The parts of tc that rewrite VLAN tags (linux/netlink/tag-filter.ts). */
 const TAG_MODULES = ["sch_ingress", "cls_flower", "act_gact", "act_vlan"] as const;
 
-/** The parts of tc that hand frames to another device (operator/agent/device-redirects.ts). */
+/** The parts of tc that redirect frames to another device (operator/agent/device-redirects.ts). */
 const REDIRECT_MODULES = ["sch_ingress", "cls_flower", "act_gact", "act_mirred"] as const;
 
-/** @param purpose "VLAN tags require" */
+/**
+ * Loads the modules. Returns why the kernel lacks one; null: all are loaded.
+ * @param purpose "VLAN tags require"
+ */
 async function whyNotModules(modules: readonly string[], purpose: string): Promise<string | null> {
   for (const name of modules) {
     if (!existsSync(`/sys/module/${name}`) && !(await modprobe(name))) {

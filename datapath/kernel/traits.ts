@@ -30,7 +30,7 @@ export const KERNEL: DatapathTraits = {
   makesDevices: true,
   sessionsOutliveDevices: false,
   hasCarrier: false,
-  // L2TP_ATTR_PEER_COOKIE is one.
+  // Netlink has one cookie for received frames: L2TP_ATTR_PEER_COOKIE.
   acceptsPreviousCookie: false,
   // The device is in the pod, and the kernel sends the pod's frames directly into the tunnel.
   filtersSourceMac: false,
@@ -52,8 +52,8 @@ export const KERNEL: DatapathTraits = {
 };
 
 /**
- * True if the kernel cannot create the tunnel's socket: netlink has no attributes for a control connection, a device or a
- * DSCP (l2tp_nl_cmd_tunnel_create).
+ * True if the kernel cannot create the tunnel's socket: netlink has no attributes for a control connection, a device or
+ * a DSCP (l2tp_nl_cmd_tunnel_create).
  */
 export function needsSocket({ control, device, dscp }: Tunnel): boolean {
   return control !== undefined || device !== undefined || dscp !== undefined;
@@ -61,9 +61,9 @@ export function needsSocket({ control, device, dscp }: Tunnel): boolean {
 
 /** Returns why the kernel cannot have the tunnel: the kernel's L2TP supports no feature that a tunnel can request. */
 export function whyNotFeatures(tunnel: Tunnel): string | null {
-  if (tunnel.keyed)
-    return "it finds a session by its ID alone, and in a keyed tunnel IDs may be equal";
-  if (tunnel.dscp === "Copy") return "it copies no DSCP";
+  // The kernel finds a session by its ID alone. Sessions of keyed tunnels may have the same ID.
+  if (tunnel.keyed) return "a keyed tunnel requires the userspace datapath";
+  if (tunnel.dscp === "Copy") return "dscp Copy requires the userspace datapath";
   const [feature] = featuresOf(tunnel);
   return feature === undefined ? null : `${feature.noun} requires the userspace datapath`;
 }

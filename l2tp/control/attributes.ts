@@ -52,7 +52,7 @@ export interface Attributes {
   readonly rxConnectSpeed?: bigint;
   /** Octets (RFC 4667). */
   readonly interfaceMtu?: number;
-  /** Names of the switches that a call came by (draft-ietf-l2tpext-tunnel-switching). */
+  /** Names of the switches that a call has passed (draft-ietf-l2tpext-tunnel-switching). */
   readonly aggregators?: readonly string[];
 }
 

@@ -242,7 +242,11 @@ export class ControlConnection {
     this.#flush();
   }
 
-  /** Closes the session of the key. @param why a reason that is also sent to the peer */
+  /**
+   * Closes the session of the key.
+   * @param why a reason that is also sent to the peer
+   * @param result the Result Code of the CDN (RFC 3931, 5.4.2)
+   */
   closeSession(key: string, why: string, now: number, result?: number): void {
     this.#now = now;
     this.#sessions.of(key)?.close(why, result);

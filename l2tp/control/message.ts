@@ -344,7 +344,7 @@ class AvpReader {
       const isFatal = avp.mandatory && !this.#canDoWithout(key, avp);
       this.flaws.push(flaw("malformed", avp.type, key, isFatal));
     }
-    // The first of several is used, except in a list.
+    // The first AVP of a type is used, except in a list.
     else if (ATTRIBUTES[key].isStacked) {
       const before = (this.attributes[key] ?? []) as readonly unknown[];
       this.attributes = { ...this.attributes, [key]: [...before, ...(decoded as unknown[])] };

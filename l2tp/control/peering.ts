@@ -160,17 +160,17 @@ export class Peering {
     this.established?.setCircuit(key, circuit, now);
   }
 
-  /** Names of the switches that calls of the session come by. A call that lacks some is placed again. */
+  /** Sets the names of the switches that calls of the session pass. A call without one of them is placed again. */
   setAggregators(key: string, names: readonly string[], now: number): void {
     this.#now = now;
     this.#aggregators.set(key, names);
     const session = this.sessionOf(key);
     if (session === undefined || !session.role.endsWith("sender")) return;
     if (names.every((name) => session.aggregators.includes(name))) return;
-    this.#closeSession(key, "the call comes by other switches now");
+    this.#closeSession(key, "the switches on the path of the call have changed");
   }
 
-  /** The session ends for a reason of the session that it is switched to; its call is placed again. */
+  /** Ends the session for the same reason as its partner. The call is placed again. */
   relayEnding(key: string, { why, result }: Ending, now: number): void {
     this.#now = now;
     if (this.sessionOf(key)?.phase !== "established") return;

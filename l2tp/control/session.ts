@@ -81,9 +81,9 @@ export class ControlSession {
   readonly rxCookie: string;
   /** 16 hexadecimal digits; null: we sent no request. */
   readonly tieBreaker: string | null;
-  /** Names of the switches that our own call comes by; none: the session is not switched. */
+  /** Names of the switches that our call has passed; none: the session is not switched. */
   readonly aggregators: readonly string[];
-  /** Names of the switches that the peer's call came by. */
+  /** Names of the switches that the peer's call has passed. */
   peerAggregators: readonly string[] = [];
   phase: SessionPhase = "idle";
   peer: PeerTerms;

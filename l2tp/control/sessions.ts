@@ -22,7 +22,7 @@ export interface SessionSurroundings {
   match(said: Attributes): SessionConfig | ResultCode;
   /** Returns the present circuit status of a session. */
   circuit(key: string): CircuitStatus;
-  /** Names of the switches that a call of one of our sessions comes by; none: it is not switched. */
+  /** Returns the names of the switches that our call of a session has passed; none: it is not switched. */
   aggregators(key: string): readonly string[];
 }
 

@@ -69,7 +69,7 @@ export const NAME: Format<string> = {
   decode: (octets) => TEXT.decode(octets) || undefined,
 };
 
-/** Texts of at least one octet, each in an AVP of its own. */
+/** Texts of at least one octet. Each is in a separate AVP. */
 export const NAMES: Format<readonly string[]> = {
   encode: ([name = ""]) => NAME.encode(name),
   decode(octets) {

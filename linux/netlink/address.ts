@@ -69,7 +69,7 @@ export function addAddress(socket: NetlinkSocket, address: LinkAddress): void {
   changeAddress(socket, address, RTM_NEWADDR, flags);
 }
 
-/** Nothing happens where the link does not have it. */
+/** Deletes an address. Does nothing if the link does not have it. */
 export function deleteAddress(socket: NetlinkSocket, address: LinkAddress): void {
   try {
     changeAddress(socket, address, RTM_DELADDR, NLM_F_REQUEST | NLM_F_ACK);

@@ -55,11 +55,11 @@ export interface LinkInfo {
   readonly alias: string;
   /** True if its frames are Ethernet frames, unlike those of a loopback or tunnel device. */
   readonly isEthernet: boolean;
-  /** The index of a veth's other end, in that end's namespace; of a VLAN and the like, the index of the link below. */
+  /** A veth has the index of its peer device, in the peer's namespace. A VLAN or macvlan has its parent's index. */
   readonly peer: number;
-  /** It is up, and has a carrier. */
+  /** True if the link is up and has a carrier. */
   readonly isRunning: boolean;
-  /** An administrator has made it promiscuous. */
+  /** True if IFF_PROMISC is set, as by `ip link set promisc on`. */
   readonly isPromiscuous: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** Routes by which the node receives what is sent to any address of an IPv6 prefix (ip-route(8): "local PREFIX dev lo"). */
+/** Local routes: the node receives packets to any address of an IPv6 prefix (ip-route(8): "local PREFIX dev lo"). */
 import { canonicalNetwork, formatPrefix, networkOf, parsePrefix } from "../../net/ip.ts";
 import { isErrno } from "../errno.ts";
 import { AF_INET6 } from "../socket.ts";
@@ -19,10 +19,10 @@ const RTA_DST = 1;
 const RTA_OIF = 4;
 const RT_TABLE_LOCAL = 255;
 const RTN_LOCAL = 2;
-/** The loopback device has it in each network namespace. */
+/** The index of the loopback device, in each network namespace. */
 const LOOPBACK = 1;
 
-/** @param protocol as rtnetlink(7) numbers who has added a route */
+/** @param protocol the origin of the route (rtm_protocol, rtnetlink(7)) */
 function rtmsg(bits: number, protocol: number): Buffer {
   const header = Buffer.alloc(RTMSG_BYTES);
   header.writeUInt8(AF_INET6, 0);
@@ -44,7 +44,7 @@ function request(socket: NetlinkSocket, kind: "add" | "delete", text: string, pr
   socket.request({ message, name: `${kind} local route ${text}` });
 }
 
-/** Nothing happens where the node has the route. @throws NetlinkError, ENETDOWN where the loopback device is down */
+/** Adds a local route. Does nothing if the node has it. @throws NetlinkError, ENETDOWN if the device lo is down */
 export function addLocalRoute(socket: NetlinkSocket, prefix: string, protocol: number): void {
   try {
     request(socket, "add", prefix, protocol);
@@ -53,7 +53,7 @@ export function addLocalRoute(socket: NetlinkSocket, prefix: string, protocol: n
   }
 }
 
-/** Nothing happens where the node does not have it. @throws NetlinkError */
+/** Deletes a local route. Does nothing if the node does not have it. @throws NetlinkError */
 export function deleteLocalRoute(socket: NetlinkSocket, prefix: string, protocol: number): void {
   try {
     request(socket, "delete", prefix, protocol);
@@ -62,11 +62,11 @@ export function deleteLocalRoute(socket: NetlinkSocket, prefix: string, protocol
   }
 }
 
-/** Prefixes of the local routes that were added as `protocol`. @throws NetlinkError */
+/** Returns the prefixes of the protocol's local routes. @throws NetlinkError */
 export function listLocalRoutes(socket: NetlinkSocket, protocol: number): string[] {
   const build = () => ({
     name: "list local routes",
-    // Kernels from 4.20 on list no others then.
+    // Kernels since 4.20 filter by the header; older kernels list all routes.
     message: new MessageWriter(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, rtmsg(0, protocol)),
   });
   return socket.dump(build).flatMap(({ payload }) => {

@@ -1,4 +1,4 @@
-/** Whether a link hands over frames to other MAC addresses than its own (IFF_PROMISC, include/uapi/linux/if.h). */
+/** Promiscuity: a link also receives frames to other MAC addresses (IFF_PROMISC, include/uapi/linux/if.h). */
 import { MessageWriter, NLM_F_ACK } from "./message.ts";
 import { type NetlinkSocket, NLM_F_REQUEST } from "./socket.ts";
 
@@ -6,7 +6,7 @@ const RTM_NEWLINK = 16;
 const IFINFOMSG_BYTES = 16;
 const IFF_PROMISC = 0x100;
 
-/** @throws NetlinkError */
+/** Sets whether a link is promiscuous. @throws NetlinkError */
 export function setPromiscuous(socket: NetlinkSocket, index: number, on: boolean): void {
   const header = Buffer.alloc(IFINFOMSG_BYTES);
   header.writeInt32LE(index, 4);

@@ -1,7 +1,7 @@
 /**
- * A filter of tc that hands all that comes in at a link to another one: classic BPF, which takes all frames, with
- * act_mirred (include/uapi/linux/tc_act/tc_mirred.h). It stays until one of the links is gone; without the other one,
- * frames are dropped.
+ * A tc filter that redirects all received frames of a link to another link: a classic BPF program that matches every
+ * frame, and act_mirred (include/uapi/linux/tc_act/tc_mirred.h). The filter is deleted with the receiving link. If the
+ * other link is deleted, frames are dropped.
  */
 import { isErrno } from "../errno.ts";
 import { MessageWriter, NetlinkAttributes, NLM_F_ACK } from "./message.ts";
@@ -30,9 +30,9 @@ const TCA_BPF_ACT = 1;
 const TCA_BPF_OPS_LEN = 4;
 const TCA_BPF_OPS = 5;
 const TCA_BPF_FLAGS_GEN = 9;
-/** A program in a network card does not know the other link. */
+/** Never in hardware: a program in a network card cannot reach the other link. */
 const TCA_CLS_FLAGS_SKIP_HW = 1;
-/** Returns -1: all frames. */
+/** A BPF program that returns -1: it matches all frames. */
 const ALL_FRAMES = Buffer.from([0x06, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
 const TCA_ACT_KIND = 1;
 const TCA_ACT_OPTIONS = 2;
@@ -46,22 +46,22 @@ const IFINDEX_AT = 24;
 const TC_ACT_STOLEN = 4;
 const TCA_EGRESS_REDIR = 1;
 const HANDLE = 1;
-/** Behind those of an administrator, who numbers from the front. */
+/** After an administrator's filters, which usually have low numbers. */
 const PRIORITY = 700;
-/** ETH_P_ALL in network order, behind the priority. */
+/** The priority, then ETH_P_ALL in network order. */
 const PLACE = ((PRIORITY << 16) | 0x0300) >>> 0;
 
-/** Bytes that a redirection can hold for its owner. */
+/** The maximum length of a redirection's cookie, in bytes. */
 export const REDIRECTION_COOKIE_BYTES = 16;
 
 export interface Redirection {
-  /** The index of the link that gets the frames; 0: it is gone. */
+  /** The index of the link that sends the frames; 0: it was deleted. */
   readonly target: number;
-  /** Up to REDIRECTION_COOKIE_BYTES by which the owner knows it again. */
+  /** Up to REDIRECTION_COOKIE_BYTES that identify the owner. */
   readonly cookie: Buffer;
 }
 
-/** The redirection at the link, whoever has set it. @throws NetlinkError */
+/** Returns the link's redirection at our priority, of any owner; undefined: none. @throws NetlinkError */
 export function findRedirection(socket: NetlinkSocket, ifindex: number): Redirection | undefined {
   for (const payload of listFilters(socket, ifindex, PARENT_INGRESS)) {
     if (payload.readUInt32LE(16) !== PLACE) continue;
@@ -76,8 +76,8 @@ export function findRedirection(socket: NetlinkSocket, ifindex: number): Redirec
 }
 
 /**
- * Redirects all that comes in at the link, in place of the redirection that is there.
- * @throws NetlinkError, ENOENT where the kernel lacks sch_ingress, cls_bpf or act_mirred
+ * Redirects all received frames of the link. Replaces an existing redirection.
+ * @throws NetlinkError, ENOENT if the kernel lacks sch_ingress, cls_bpf or act_mirred
  */
 export function setRedirection(
   socket: NetlinkSocket,
@@ -113,7 +113,11 @@ export function setRedirection(
   socket.request({ message, name: `redirect link ${ifindex} to link ${target}` });
 }
 
-/** @param withClsact takes the room for filters away, too, if nothing else uses it @throws NetlinkError */
+/**
+ * Deletes the link's redirection. Does nothing if there is none.
+ * @param withClsact true: also deletes the clsact qdisc if it has no other filters
+ * @throws NetlinkError
+ */
 export function deleteRedirection(
   socket: NetlinkSocket,
   ifindex: number,

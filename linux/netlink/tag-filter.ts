@@ -43,7 +43,7 @@ const GACT_BYTES = 20;
 const TCA_VLAN_PARMS = 2;
 const TCA_VLAN_PUSH_VLAN_ID = 3;
 const VLAN_BYTES = 24;
-/** struct tc_mirred: the same as gact's, eaction and ifindex. */
+/** struct tc_mirred: the fields of struct tc_gact, then eaction and ifindex. */
 const TCA_MIRRED_PARMS = 2;
 const MIRRED_BYTES = 28;
 const MIRRED_ACTION_AT = 20;
@@ -54,7 +54,7 @@ const VLAN_ACTION_AT = 20;
 const VLAN_ACTION = { pop: 1, push: 2, modify: 3 } as const;
 const TC_ACT_OK = 0;
 const TC_ACT_SHOT = 2;
-/** The next action has the frame. */
+/** Continues with the next action. */
 const TC_ACT_PIPE = 3;
 const TC_ACT_STOLEN = 4;
 const ETH_P_ALL = 0x0003;
@@ -77,7 +77,7 @@ export interface TagFilter {
   readonly action:
     | { readonly do: "pass" | "drop" | "pop" }
     | { readonly do: "push" | "modify"; readonly vlanId: number };
-  /** The index of the link that frames leave by in place of being received, unless they are dropped. */
+  /** The index of the link to which frames are redirected, unless the action drops them. */
   readonly redirectTo?: number;
   /** FILTER_COOKIE_BYTES. */
   readonly cookie: Uint8Array;

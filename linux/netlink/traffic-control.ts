@@ -183,7 +183,7 @@ export function addClsact(socket: NetlinkSocket, ifindex: number): void {
   unlessThere(() => socket.request({ message, name: `put clsact on link ${ifindex}` }));
 }
 
-/** Takes the room for filters away, with all filters in it. @throws NetlinkError */
+/** Deletes the clsact qdisc and all its filters. @throws NetlinkError */
 export function deleteClsact(socket: NetlinkSocket, ifindex: number): void {
   const qdisc = tcmsg(ifindex, HANDLE_CLSACT, PARENT_CLSACT, 0);
   const message = new MessageWriter(RTM_DELQDISC, NLM_F_REQUEST | NLM_F_ACK, qdisc);

@@ -1,5 +1,5 @@
 /**
- * Sends data messages over IPv6 (protocol 115) to keyed circuits as fast as it can, a burst to each in turn:
+ * Sends data messages over IPv6 (protocol 115) to keyed circuits as fast as possible, a burst to each in turn:
  * node keyed-flood.ts LOCAL PAYLOAD-HEX SECONDS CIRCUITS.
  */
 import { createArena } from "../../datapath/userspace/packet/arena.ts";
@@ -28,6 +28,6 @@ const end = Date.now() + Number(seconds) * 1000;
 for (let turn = 0; Date.now() < end; turn++) {
   const destination = destinations[turn % destinations.length] as Uint32Array;
   for (let index = 0; index < BURST; index++) messages.setDestination(index, destination);
-  // A full queue is what we are after.
+  // A full queue is not an error: the flood fills it.
   packet.sendmmsg(fd, messages.addressOf(0, BURST), BURST, 0);
 }

@@ -1,4 +1,4 @@
-/** Keyed IPv6 tunnels between two hosts: objects, and a far end that sends by hand. */
+/** Keyed IPv6 tunnels between two hosts: their objects, and a peer without an L2TP implementation. */
 
 import { closeFd } from "../../linux/fd.ts";
 import { inNetns } from "../../linux/netns.ts";
@@ -15,7 +15,7 @@ export const COOKIES = {
 } as const;
 const L2TP_PROTOCOL = 115;
 
-/** The address of a circuit, of `PREFIX`. */
+/** Returns a circuit's address in `PREFIX`. */
 export const circuitAddress = (index: number): string => `2001:db8:77::${(index + 1).toString(16)}`;
 
 export function keyedTunnel(
@@ -32,7 +32,7 @@ export function keyedTunnel(
   };
 }
 
-/** A session with the ID that all have. */
+/** Returns a session with the ID that all sessions share. */
 export function keyedSession(name: string, more: Partial<SessionSpec> = {}): object {
   return sessionObject(name, name, {
     ...{ sessionId: ALL_ONES, peerSessionId: ALL_ONES, l2SpecificSublayer: "None" },
@@ -40,12 +40,12 @@ export function keyedSession(name: string, more: Partial<SessionSpec> = {}): obj
   });
 }
 
-/** Has a host reach the prefix by another, as a network would route it. */
+/** Routes the prefix from one host to another, as a network would. */
 export async function routePrefix(from: Host, to: Host, prefix = PREFIX): Promise<void> {
   await ip(from.name, "-6", "route", "add", prefix, "via", to.ipv6);
 }
 
-/** A peer that sends data messages by hand. */
+/** A peer that sends single data messages by a raw socket. */
 export class KeyedPeer {
   readonly #fd: number;
 
@@ -53,7 +53,7 @@ export class KeyedPeer {
     this.#fd = inNetns(netns, () => openDatagramSocket(L2TP_PROTOCOL, { address, port: 0 }));
   }
 
-  /** One frame, with our receive cookie. */
+  /** Sends one frame, by default with our receive cookie. */
   send(to: string, cookie: string = COOKIES.receive.value, sessionId = "ffffffff"): void {
     const frame = `ffffffffffff02000000000188b5${"00".repeat(46)}`;
     const bytes = Buffer.from(`${sessionId}${cookie}${frame}`, "hex");

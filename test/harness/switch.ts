@@ -1,15 +1,15 @@
-/** A host in the middle of two others, with a pseudowire to each: objects for a switch. */
+/** Objects for a switch: a host in the middle, with a pseudowire to each of two others. */
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
 import type { Host, TestNet } from "./net.ts";
 import { managedTunnel, sessionObject, tunnelObject } from "./objects.ts";
 import { type Family, PORT } from "./tunnel-by.ts";
 import { COOKIES, type Variant } from "./variants.ts";
 
-/** The host in the middle, as the other hosts see it. */
+/** The host in the middle, with its addresses on both wires. */
 export interface Middle {
-  /** As host b sees it. */
+  /** With its addresses on the wire to host b. */
   readonly left: Host;
-  /** As the added host sees it. */
+  /** With its addresses on the wire to the added host. */
   readonly right: Host;
 }
 
@@ -20,7 +20,7 @@ export function middleOf(net: TestNet): Middle {
 
 const addressOf = ({ family }: Variant): Family => (family === 4 ? "ipv4" : "ipv6");
 
-/** A tunnel of the variant. @param id of it at both ends */
+/** Returns a tunnel of the variant. @param id its ID on both hosts */
 export function variantTunnel(
   name: string,
   at: Host,
@@ -40,7 +40,7 @@ export function variantTunnel(
   });
 }
 
-/** A session of the variant that is switched to another. */
+/** Returns a session of the variant that is switched to another session. */
 export function switchedSession(
   name: string,
   tunnel: string,
@@ -65,12 +65,12 @@ export function switchTo(name: string, more: object = {}): Pick<SessionSpec, "at
   return { attachment: { mode: "Switch", switchTo: { name }, ...more } };
 }
 
-/** The options of QEMU's netdev at the other end. @param sessionId of the switch; QEMU's is one more */
+/** Returns the options of the peer's QEMU netdev. @param sessionId the switch's; that of QEMU is one more */
 export function qemuWire(at: Host, remote: Host, variant: Variant, sessionId: number): string {
   const { encapsulation, family, cookieBytes, sublayer } = variant;
   const address = addressOf(variant);
   const [ours, theirs] = COOKIES[cookieBytes];
-  // QEMU 7.2 takes the very presence of cookie64 for "on".
+  // QEMU 7.2 treats any cookie64 option as "on".
   const width = cookieBytes === 8 ? ["cookie64=on"] : [];
   return [
     `src=${at[address]},dst=${remote[address]}`,

@@ -1,4 +1,4 @@
-/** The DSCP of tunnels in the kernel: their sockets are the agent's. */
+/** The DSCP of tunnels in the kernel. The agent sets it on their sockets. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -30,7 +30,7 @@ const WAYS: [string, Partial<TunnelSpec>, "ipv4" | "ipv6"][] = [
   ["IP over IPv6", { encapsulation: "IP" }, "ipv6"],
 ];
 
-it.each(WAYS)("is the socket's, over %s", async (_what, spec, address) => {
+it.each(WAYS)("is that of the socket, over %s", async (_what, spec, address) => {
   const port = spec.encapsulation === "IP" ? {} : { port: 5000 };
   const pods: string[] = [];
   for (const index of [0, 1] as const) {

@@ -1,4 +1,4 @@
-/** Sessions of interfaces of the node in the kernel: l2tpeth joined to a port, to a VLAN, in a bridge, or the node's own. */
+/** Mode Interface in the kernel: l2tpeth is joined to a port or VLAN, is in a bridge, or is a node interface. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -55,7 +55,7 @@ function write(attachment: Partial<Attachment>, tunnel: Partial<TunnelSpec> = {}
   ]);
 }
 
-/** The session goes; a file must not be empty. */
+/** Deletes the session, but keeps the tunnel: a file must not be empty. */
 function clear(): void {
   const kernel = { datapath: "Kernel" as const };
   agent.write("all.yaml", [tunnelObject("t", net.a, net.b, kernel)]);
@@ -69,7 +69,7 @@ const isClean = async (name: string) =>
   (await link(net.a.name, name))?.flags.includes("PROMISC") === false;
 
 describe("a port", () => {
-  it("is joined, stays so without the agent, is joined again, and is as it was in the end", async () => {
+  it("is joined, stays joined without the agent, is rejoined, and is restored at the end", async () => {
     await ip(desk, "addr", "add", "10.1.0.1/24", "dev", "port");
     write({ interface: "eth1" });
     await crosses(desk);
@@ -93,14 +93,14 @@ describe("a port", () => {
     await until("the port is clean", () => isClean("eth1"));
   });
 
-  it("lends one of its VLANs", async () => {
+  it("can be joined by one of its VLANs", async () => {
     const vlan = ["type", "vlan", "id", "100"];
     await ip(net.a.name, "link", "add", "link", "eth1", "name", "eth1.100", ...vlan);
     await ip(net.a.name, "link", "set", "eth1.100", "up");
     await ip(desk, "link", "add", "link", "port", "name", "port.100", ...vlan);
     await ip(desk, "link", "set", "port.100", "up");
     await ip(desk, "addr", "add", "10.1.0.1/24", "dev", "port.100");
-    // What has no tag is the node's, as before.
+    // The node still receives untagged frames.
     await ip(net.a.name, "addr", "add", "10.7.0.2/24", "dev", "eth1");
     await ip(desk, "addr", "add", "10.7.0.1/24", "dev", "port");
     write({ interface: "eth1.100" });
@@ -110,13 +110,13 @@ describe("a port", () => {
     await until("the VLAN is clean", () => isClean("eth1.100"));
   });
 
-  it("is the underlay if a VLAN of it is", async () => {
+  it("is part of the underlay if one of its VLANs is", async () => {
     const vlan = ["type", "vlan", "id", "100"];
     await ip(net.a.name, "link", "add", "link", "eth1", "name", "eth1.100", ...vlan);
     await ip(net.a.name, "link", "set", "eth1.100", "up");
     await ip(net.a.name, "route", "add", `${net.b.ipv4}/32`, "dev", "eth1.100");
     write({ interface: "eth1" });
-    await until("it is refused", async () => {
+    await until("the port is rejected", async () => {
       const conditions = (await agent.session("shop/lan"))?.conditions;
       return conditions?.some(({ reason }) => reason === "InterfaceIsUnderlay") === true;
     });
@@ -125,7 +125,7 @@ describe("a port", () => {
 });
 
 describe("in a managed tunnel", () => {
-  it("tells the peer of the port's carrier", async () => {
+  it("signals the port's carrier to the peer", async () => {
     const { a, b } = net;
     const far = new TestAgent(b);
     const control = { mode: "Managed", hello: { interval: "1s", deadAfter: "3s" } };
@@ -155,7 +155,7 @@ describe("in a managed tunnel", () => {
       await ip(desk, "link", "set", "port", "up");
       await isEstablished("Active");
       await crosses(desk);
-      // Another agreement makes another device.
+      // A renegotiated session has another device.
       process.kill(await far.datapathPid(), "SIGKILL");
       await crosses(desk);
     } finally {
@@ -179,7 +179,7 @@ describe("the l2tpeth device", () => {
     await ip(net.a.name, "link", "del", "br7");
   });
 
-  it("is an interface of the node with addresses, also for an agent that starts, and comes back", async () => {
+  it("is a node interface with addresses, is adopted by a new agent, and is recreated", async () => {
     const at = (name: string, address: string) =>
       write({ interface: name, create: true, addresses: [address] });
     at("edge0", "10.1.0.1/24");
@@ -193,10 +193,13 @@ describe("the l2tpeth device", () => {
       ...{ interface: "edge0", attachedTo: ["node:edge0"] },
     });
     at("edge1", "10.1.0.2/24");
-    await until("it has the name", async () => (await link(net.a.name, "edge1")) !== undefined);
+    await until(
+      "the device has the name",
+      async () => (await link(net.a.name, "edge1")) !== undefined,
+    );
     await crosses(net.a.netns);
     expect((await link(net.a.name, "edge1"))?.ifindex).toBe(index);
-    await until("the first address has gone", async () => {
+    await until("the first address is deleted", async () => {
       const known = (await link(net.a.name, "edge1"))?.addr_info ?? [];
       return !known.some(({ local }) => local === "10.1.0.1");
     });

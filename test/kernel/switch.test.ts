@@ -1,4 +1,4 @@
-/** Switches whose sessions the kernel has, both or one: tc hands frames over between their devices. */
+/** Switches with one or both sessions in the kernel: tc redirects frames between their devices. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -92,7 +92,7 @@ describe.each([
   ["the right in the kernel", ["Userspace", "Kernel"]],
   ["both in userspace", ["Userspace", "Userspace"]],
 ] as const)("%s", (_what, datapaths) => {
-  it("crosses, large frames and small ones, and ends when a session names no other", async () => {
+  it("forwards large and small frames, and stops when a session is no longer switched", async () => {
     write(datapaths);
     await until("frames cross", () => crosses());
     expect(switched("left")?.status).toBe("True");
@@ -104,12 +104,12 @@ describe.each([
     const { sent, received } = await streamTcp(from, to, 1_000_000);
     expect(received).toEqual(sent);
     expect((await agent.ask({ op: "doctor", seconds: 1 })).findings).toEqual([]);
-    // Another agent finds all as it is.
+    // A new agent adopts everything unchanged.
     await agent.kill();
     expect(await ping(net.b.name, "10.1.0.3", { count: 5 })).toBe(true);
     await agent.start();
     write(datapaths, {}, false);
-    await until("the pair has ended", () => switched("left")?.reason === "NotMutual");
+    await until("the pair is separated", () => switched("left")?.reason === "NotMutual");
     await until("no frames cross", async () => !(await crosses()));
     write(datapaths);
     await until("frames cross again", () => crosses());
@@ -122,14 +122,14 @@ describe.each([
   });
 });
 
-it("leaves no filter behind when a session is for pods again", async () => {
+it("deletes its filters when a session is attachable to pods again", async () => {
   write(["Kernel", "Kernel"]);
   await until("frames cross", () => crosses());
   expect(await namesOf()).toMatch(/l2\w+-100/);
   write(["Kernel", "Kernel"], { attachment: { mode: "Bridge" } });
-  await until("the pair has ended", () => switched("left")?.reason === "NotMutual");
+  await until("the pair is separated", () => switched("left")?.reason === "NotMutual");
   const device = /(l2\w+-200)\b/.exec(await namesOf())?.[1] ?? "";
-  await until("the filter is gone", async () => {
+  await until("the filter is deleted", async () => {
     const shown = await run(["tc", "filter", "show", "dev", device, "ingress"]);
     return !shown.includes("mirred");
   });
@@ -137,7 +137,7 @@ it("leaves no filter behind when a session is for pods again", async () => {
 
 describe("managed", () => {
   it.each([["Kernel"], ["Userspace"]] as const)(
-    "crosses, and relays circuits: %s beside Kernel",
+    "forwards frames and relays circuit status: %s beside Kernel",
     async (datapath) => {
       agent.write("all.yaml", [
         managedBy("ml", middle.left, net.b, { datapath: "Kernel" }),
@@ -172,7 +172,7 @@ describe("managed", () => {
       await until("frames cross", () => ping(pods[0] ?? "", "10.3.0.2"));
       await attach(1, "DEL");
       const established = () => others[0]?.condition("l2tpsession", "shop/lan", "Established");
-      await until("the left is told", () => established()?.reason === "NotActive");
+      await until("the left peer is informed", () => established()?.reason === "NotActive");
       await attach(1, "ADD");
       await until("frames cross again", () => ping(pods[0] ?? "", "10.3.0.2"));
     },

@@ -1,4 +1,4 @@
-/** A cookie is changed while frames flow: in the right order without loss, in a wrong one with words (RFC 8159, section 3). */
+/** Changes a cookie during traffic. The wrong order loses frames, and is reported (RFC 8159, section 3). */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { SessionSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -59,7 +59,7 @@ async function startBoth(left: Cookies, right: Cookies): Promise<void> {
 const countersOf = async (index: 0 | 1) =>
   (await agents[index].session("shop/lan"))?.counters ?? {};
 
-/** Frames that came since, until the counter has grown by as many. */
+/** Waits until the counter has grown by the given number. */
 async function grows(index: 0 | 1, name: string, by = 5): Promise<void> {
   const before = (await countersOf(index))[name] ?? 0;
   await until(`${name} grows`, async () => ((await countersOf(index))[name] ?? 0) >= before + by);
@@ -70,7 +70,7 @@ async function findings(index: 0 | 1): Promise<string> {
   return examined.findings.map(({ finding, remedy }) => `${finding}; ${remedy}`).join("\n");
 }
 
-it("loses no frame when the receiver begins, and says when the previous cookie can go", async () => {
+it("loses no frame if the receiver changes first, and reports when the previous cookie can be removed", async () => {
   await startBoth({ receive: OLD, transmit: BACK }, { receive: BACK, transmit: OLD });
   const pings = inside(pods[1].replace(/.*\//, ""), "ping", "-i", "0.02", "-q", "10.1.0.1");
   let said = "";
@@ -89,7 +89,7 @@ it("loses no frame when the receiver begins, and says when the previous cookie c
   });
   expect(await findings(0)).not.toContain("cookie");
   write(0, { receive: NEW, transmit: BACK });
-  // Longer than a pass takes.
+  // Longer than a reconcile pass.
   await grows(0, "rxPackets", 150);
   pinging.kill("SIGINT");
   await until("ping has ended", () => said.includes("packet loss"));
@@ -97,7 +97,7 @@ it("loses no frame when the receiver begins, and says when the previous cookie c
   expect(await countersOf(0)).toMatchObject({ rxCookieDiscards: 0, rxErrors: 0 });
 });
 
-it("says what is wrong when the sender begins, and mends it", async () => {
+it("reports the error if the sender changes first, and recovers", async () => {
   await startBoth({ receive: OLD, transmit: BACK }, { receive: BACK, transmit: OLD });
   write(1, { receive: BACK, transmit: NEW });
   await until("frames are dropped", async () => {
@@ -109,9 +109,9 @@ it("says what is wrong when the sender begins, and mends it", async () => {
   await pinging;
   write(0, { receive: NEW, receivePrevious: OLD, transmit: BACK });
   await until("frames cross again", () => ping(pods[1], "10.1.0.1"));
-  // The same cookie twice: the session stays as it is.
+  // If both cookies are equal, the session does not change.
   write(0, { receive: NEW, receivePrevious: NEW, transmit: BACK });
-  await until("the object is refused", () =>
+  await until("the object is rejected", () =>
     agents[0]
       .condition("l2tpsession", "shop/lan", "Accepted")
       ?.message.includes("duplicates spec.cookies.receive"),

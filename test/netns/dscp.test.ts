@@ -1,4 +1,4 @@
-/** The DSCP of a tunnel's packets, as they are on the wire. */
+/** The DSCP of a tunnel's packets on the wire. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
@@ -50,7 +50,7 @@ async function start(spec: Partial<TunnelSpec>, family: 4 | 6): Promise<string> 
   return pods[0] ?? "";
 }
 
-/** The traffic classes of large packets that come to host b. */
+/** Returns the traffic classes of large packets that host b receives. */
 function classesOf(port: FramePort): number[] {
   const classes: number[] = [];
   for (let frame = port.receive(); frame !== null; frame = port.receive()) {
@@ -68,7 +68,7 @@ const WAYS: [string, Partial<TunnelSpec>, 4 | 6][] = [
   ["IP over IPv6", { encapsulation: "IP" }, 6],
 ];
 
-it.each(WAYS)("is a number, or copied, over %s", async (_what, spec, family) => {
+it.each(WAYS)("is the configured number, or is copied, over %s", async (_what, spec, family) => {
   const pod = await start({ ...spec, dscp: 34 }, family);
   const port = new FramePort(net.b.netns, net.b.device);
   const seen = async (tos: string) => {
@@ -88,19 +88,22 @@ it.each(WAYS)("is a number, or copied, over %s", async (_what, spec, family) => 
     tunnelObject("t", local, remote, { datapath: "Userspace", ...ends, ...spec, dscp: "Copy" }),
     sessionObject("lan", "t"),
   ]);
-  await until("it is copied", async () => (await seen("0xb8"))[0] === 0xb8);
+  await until("the DSCP is copied", async () => (await seen("0xb8"))[0] === 0xb8);
   expect(await seen("0x00")).toEqual([0]);
   port.close();
 });
 
-it.each([4, 6] as const)("is a number on the fast path, over IPv%i", async (family) => {
-  const pod = await start({ udpChecksum: false, fastPath: true, dscp: 34 }, family);
-  await until("it is on the fast path", async () => {
-    await ping(pod, "10.1.0.2");
-    return (await agents[0].session("shop/lan"))?.fastPath === true;
-  });
-  const port = new FramePort(net.b.netns, net.b.device);
-  expect(await ping(pod, "10.1.0.2", { size: 1200, args: ["-Q", "0xb8"] })).toBe(true);
-  expect([...new Set(classesOf(port))]).toEqual([0x88]);
-  port.close();
-});
+it.each([4, 6] as const)(
+  "is the configured number on the fast path, over IPv%i",
+  async (family) => {
+    const pod = await start({ udpChecksum: false, fastPath: true, dscp: 34 }, family);
+    await until("the session is on the fast path", async () => {
+      await ping(pod, "10.1.0.2");
+      return (await agents[0].session("shop/lan"))?.fastPath === true;
+    });
+    const port = new FramePort(net.b.netns, net.b.device);
+    expect(await ping(pod, "10.1.0.2", { size: 1200, args: ["-Q", "0xb8"] })).toBe(true);
+    expect([...new Set(classesOf(port))]).toEqual([0x88]);
+    port.close();
+  },
+);

@@ -1,10 +1,10 @@
-/** The page about interfaces of the node, word by word. */
+/** Runs the commands of the page about node interfaces. */
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { Boxes } from "../harness/box.ts";
 import { pagesOf, type RunPage, runnableBlocks } from "../harness/pages.ts";
 
 const [PAGE] = pagesOf("test/netns/interface-page.test.ts") as [RunPage];
-/** The page presupposes its installation. */
+/** The page that describes the installation. */
 const EDGE: RunPage = { page: "docs/edge.md", suite: "test/kernel/documentation.test.ts" };
 const ADDRESSES = { edge: "192.0.2.1", hub: "198.51.100.7" };
 
@@ -13,7 +13,8 @@ let boxes: Boxes;
 beforeAll(async () => {
   boxes = await Boxes.create(ADDRESSES);
   const [install] = runnableBlocks(EDGE);
-  if (install === undefined) throw new Error("docs/edge.md installs nothing");
+  if (install === undefined)
+    throw new Error("docs/edge.md has no runnable block; add the installation");
   for (const name of Object.keys(ADDRESSES)) await boxes.at(name).shell.run(install);
 });
 

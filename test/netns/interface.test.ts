@@ -1,4 +1,4 @@
-/** Sessions of interfaces of the node: a port, a bridge, a device of the node's own; what stays, and what is undone. */
+/** Mode Interface: a port, a bridge, a node interface; what is kept, and what is undone. */
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
@@ -16,7 +16,7 @@ type Attachment = NonNullable<SessionSpec["attachment"]>;
 let net: TestNet;
 let left: TestAgent;
 let right: TestAgent;
-/** A host behind a port of the left one. */
+/** The host behind a port of the left host. */
 let desk: string;
 
 beforeEach(async () => {
@@ -34,7 +34,7 @@ afterEach(async (context) => {
   await net.remove();
 });
 
-/** A port of the left host, and the host that is plugged in there. */
+/** Adds a port to the left host, with a host behind it. */
 async function addPort(name: string, netns: string, address: string): Promise<void> {
   const peer = ["peer", "name", "port", "netns", nameOf(netns)];
   await ip(net.a.name, "link", "add", name, "type", "veth", ...peer);
@@ -59,7 +59,7 @@ function write(
   agent.write("all.yaml", session === null ? [one] : [one, sessionObject("lan", "t", session)]);
 }
 
-/** The right host is a host on the pseudowire itself. */
+/** The right host has its own interface on the pseudowire. */
 const EDGE = onNode({ interface: "edge0", create: true, addresses: ["10.1.0.2/24", "fd00::2/64"] });
 
 async function start(session: Partial<SessionSpec>, far: Partial<SessionSpec> = EDGE) {
@@ -86,14 +86,14 @@ const qdiscs = (name: string) => run(inside(net.a.name, "tc", "qdisc", "show", "
 const isPromiscuous = async (name: string) =>
   (await link(net.a.name, name))?.flags.includes("PROMISC") === true;
 
-/** Nothing of ours is at the port. */
+/** True if the port has no filter and no clsact qdisc, and is not promiscuous. */
 const isClean = async (name = "eth1") =>
   (await filters(name)) === "" &&
   !(await qdiscs(name)).includes("clsact") &&
   !(await isPromiscuous(name));
 
 describe("a port", () => {
-  it("is joined, and left alone but for that", async () => {
+  it("is joined, and is otherwise unchanged", async () => {
     await ip(net.a.name, "addr", "add", "203.0.113.1/24", "dev", "eth1");
     await ip(net.a.name, "link", "set", "eth1", "mtu", "1480");
     const whatStays = async () => {
@@ -117,7 +117,7 @@ describe("a port", () => {
     ]);
   });
 
-  it("keeps large frames large, and every byte of them", async () => {
+  it("preserves every byte of large frames", async () => {
     await start(onNode({ interface: "eth1" }, { mtu: 1500 }), { ...EDGE, mtu: 1500 });
     await crosses();
     const from = { netns: desk, address: "10.1.0.1" };
@@ -129,7 +129,7 @@ describe("a port", () => {
     expect(received).toEqual(sent);
   });
 
-  it("carries frames while the agent is away, and is not touched by the next one", async () => {
+  it("forwards frames while the agent is down, and is not changed by the next agent", async () => {
     await start(onNode({ interface: "eth1" }));
     await crosses();
     const before = await filters("eth1");
@@ -143,7 +143,7 @@ describe("a port", () => {
     expect(await ping(desk, "10.1.0.2", { count: 10 })).toBe(true);
   });
 
-  it("is joined again after somebody has broken it, or the datapath process has died", async () => {
+  it("is rejoined after manual changes, and after the datapath process has died", async () => {
     await start(onNode({ interface: "eth1" }));
     await crosses();
     await run(inside(net.a.name, "tc", "qdisc", "del", "dev", "eth1", "clsact"));
@@ -156,18 +156,18 @@ describe("a port", () => {
     await crosses();
     process.kill(await left.datapathPid(), "SIGKILL");
     await crosses();
-    // The port itself goes, and comes back.
+    // The port itself is deleted and recreated.
     await ip(net.a.name, "link", "del", "eth1");
     await hasReason("NoInterface");
     await addPort("eth1", desk, "10.1.0.1/24");
     await crosses();
   });
 
-  it("is as it was in the end although somebody has deleted its filter", async () => {
+  it("is restored at the end, also if its filter was deleted by hand", async () => {
     await start(onNode({ interface: "eth1" }));
     await crosses();
     await run(inside(net.a.name, "tc", "qdisc", "del", "dev", "eth1", "clsact"));
-    await until("it is joined again", async () => (await filters("eth1")).includes("mirred"));
+    await until("the port is joined again", async () => (await filters("eth1")).includes("mirred"));
     write(left, net.b, null);
     await until("the port is clean", () => isClean());
   });
@@ -180,7 +180,7 @@ describe("a port", () => {
       async () => write(left, net.b, onNode({ interface: "eth1" }), { allowedInterfaces: [] }),
     ],
     ["everything, by --teardown", async () => void (await left.teardownOrKill())],
-  ])("is as it was when %s goes", async (_what, change) => {
+  ])("is restored when %s is removed", async (_what, change) => {
     await start(onNode({ interface: "eth1" }));
     await crosses();
     expect(await isClean()).toBe(false);
@@ -189,7 +189,7 @@ describe("a port", () => {
     expect(await link(net.a.name, "eth1")).toMatchObject({ flags: expect.arrayContaining(["UP"]) });
   });
 
-  it("is as it was when its session went while the agent was away", async () => {
+  it("is restored when its session was deleted while the agent was down", async () => {
     await start(onNode({ interface: "eth1" }));
     await crosses();
     await left.kill();
@@ -198,7 +198,7 @@ describe("a port", () => {
     await until("the port is clean", () => isClean());
   });
 
-  it("keeps the filters and the promiscuity of others", async () => {
+  it("keeps filters and promiscuity that l2tp-cni did not set", async () => {
     await ip(net.a.name, "link", "set", "eth1", "promisc", "on");
     await run(inside(net.a.name, "tc", "qdisc", "add", "dev", "eth1", "clsact"));
     const theirs = ["bpf", "bytecode", "1,6 0 0 0"];
@@ -208,12 +208,12 @@ describe("a port", () => {
     await start(onNode({ interface: "eth1" }));
     await crosses();
     write(left, net.b, null);
-    await until("ours is gone", async () => (await filters("eth1")) === before);
+    await until("our filter is deleted", async () => (await filters("eth1")) === before);
     expect(await isPromiscuous("eth1")).toBe(true);
     expect(await qdiscs("eth1")).toContain("clsact");
   });
 
-  it("stays joined while the manifest is broken, also by an agent that starts then", async () => {
+  it("stays joined while the manifest is invalid, also when an agent starts meanwhile", async () => {
     await start(onNode({ interface: "eth1" }));
     await crosses();
     left.write("all.yaml", "]");
@@ -279,17 +279,17 @@ describe("a port", () => {
 });
 
 describe("other interfaces", () => {
-  it("may be above a port", async () => {
+  it("can be above a port", async () => {
     await ip(net.a.name, "link", "add", "link", "eth1", "name", "eth1m", "type", "macvlan");
     await ip(net.a.name, "link", "set", "eth1m", "up");
     await start(onNode({ interface: "eth1m" }));
-    // Frames that come to no macvlan of this MAC address stay the port's.
+    // The port keeps frames that match no macvlan's MAC address.
     const mac = (await link(net.b.name, "edge0"))?.address ?? "";
     await ip(net.a.name, "link", "set", "eth1m", "address", mac);
     await crosses();
   });
 
-  it("may be a bridge, of which several pseudowires become ports", async () => {
+  it("can be a bridge with several pseudowires as ports", async () => {
     await ip(net.a.name, "link", "add", "br0", "type", "bridge");
     await ip(net.a.name, "link", "set", "br0", "up");
     await ip(net.a.name, "link", "set", "eth1", "master", "br0");
@@ -302,7 +302,7 @@ describe("other interfaces", () => {
     const ids = { sessionId: 129, peerSessionId: 129 };
     left.write("second.yaml", [sessionObject("second", "t", onNode({ interface: "br0" }, ids))]);
     await until(
-      "the second one is a port",
+      "the second device is a port",
       async () => (await link(net.a.name, "l2tp-129"))?.master === "br0",
     );
     left.remove("second.yaml");
@@ -311,7 +311,7 @@ describe("other interfaces", () => {
     expect((await link(net.a.name, "eth1"))?.master).toBe("br0");
   });
 
-  it("may be the pseudowire itself, with addresses", async () => {
+  it("can be the pseudowire itself, with addresses", async () => {
     await start(onNode({ interface: "eth1" }));
     await crosses();
     const edge = await link(net.b.name, "edge0");
@@ -321,7 +321,7 @@ describe("other interfaces", () => {
     expect(await right.session("shop/lan")).toMatchObject({
       ...{ interface: "edge0", attachedTo: ["node:edge0"] },
     });
-    // An address of the administrator's stays, and one that was broken comes back.
+    // An administrator's address is kept, and a deleted address of ours is restored.
     await ip(net.b.name, "addr", "del", "10.1.0.2/24", "dev", "edge0");
     await crosses();
     await ip(net.b.name, "addr", "add", "10.1.0.77/24", "dev", "edge0");
@@ -331,18 +331,26 @@ describe("other interfaces", () => {
       (await link(net.b.name, "edge0"))?.addr_info?.map(({ local }) => local) ?? [];
     write(right, net.a, onNode({ interface: "edge0", create: true, addresses: ["10.1.0.3/24"] }));
     await crosses(desk, "10.1.0.3");
-    await until("the other one is gone", async () => !(await addresses()).includes("10.1.0.2"));
-    await until("the other one stays", async () => (await addresses()).includes("10.1.0.77"));
+    await until(
+      "our old address is deleted",
+      async () => !(await addresses()).includes("10.1.0.2"),
+    );
+    await until("the administrator's address is kept", async () =>
+      (await addresses()).includes("10.1.0.77"),
+    );
     expect((await link(net.b.name, "edge0"))?.ifindex).toBe(edge?.ifindex);
-    // Another name.
+    // The interface is renamed.
     write(right, net.a, onNode({ interface: "edge1", create: true, addresses: ["10.1.0.3/24"] }));
-    await until("it has the name", async () => (await link(net.b.name, "edge1")) !== undefined);
+    await until(
+      "the device has the name",
+      async () => (await link(net.b.name, "edge1")) !== undefined,
+    );
     await crosses(desk, "10.1.0.3");
     write(right, net.a, null);
     await until("it is gone", async () => (await link(net.b.name, "edge1")) === undefined);
   });
 
-  it("may be a TUN device of the node", async () => {
+  it("can be a TUN device of the node", async () => {
     const type = { pseudowireType: "IP" as const };
     const at = (address: string) =>
       onNode({ interface: "edge0", create: true, addresses: [address] });
@@ -351,7 +359,7 @@ describe("other interfaces", () => {
     expect((await link(net.a.name, "edge0"))?.link_type).toBe("none");
   });
 
-  it("follow another one in the manifest, and pods when the mode says so", async () => {
+  it("change with the manifest, also from and to pods", async () => {
     await start(onNode({ interface: "eth1" }));
     await crosses();
     const pod = await net.addPod("pod");
@@ -366,7 +374,7 @@ describe("other interfaces", () => {
     await until("the port is clean", () => isClean());
     expect((await cni(net.a, call)).status).toBe(0);
     await crosses(pod);
-    // The pod keeps it until it goes.
+    // The pod keeps the session until it is deleted.
     write(left, net.b, onNode({ interface: "eth1" }));
     await until(
       "the mode is set",
@@ -378,13 +386,13 @@ describe("other interfaces", () => {
   });
 });
 
-describe("an interface that cannot be had", () => {
+describe("an interface that cannot be used", () => {
   it.each<[string, string, Partial<Attachment>, string, string]>([
-    ["is gone", "", { interface: "eth9" }, "NoInterface", "create it"],
+    ["does not exist", "", { interface: "eth9" }, "NoInterface", "create it"],
     ["is the loopback", "", { interface: "lo" }, "NotEthernet", "cannot carry Ethernet frames"],
     ["carries the tunnel", "", { interface: "wire1" }, "InterfaceIsUnderlay", "L2tpTunnel t"],
-    ["is there already", "", { interface: "eth1", create: true }, "NameInUse", "omit create"],
-  ])("because it %s has a reason", async (_what, _setup, attachment, reason, text) => {
+    ["exists already", "", { interface: "eth1", create: true }, "NameInUse", "omit create"],
+  ])("that %s has a reason", async (_what, _setup, attachment, reason, text) => {
     await start(onNode(attachment));
     await hasReason(reason);
     expect((await attached())?.message).toContain(text);
@@ -394,7 +402,7 @@ describe("an interface that cannot be had", () => {
     expect(await isClean()).toBe(true);
   });
 
-  it("is a port of a bridge, or another session's", async () => {
+  it("is rejected if it is a port of a bridge, or belongs to another session", async () => {
     await ip(net.a.name, "link", "add", "br0", "type", "bridge");
     await ip(net.a.name, "link", "set", "eth1", "master", "br0");
     await start(onNode({ interface: "eth1" }));
@@ -403,7 +411,7 @@ describe("an interface that cannot be had", () => {
     await ip(net.a.name, "link", "set", "eth1", "nomaster");
     await crosses();
     const ids = { sessionId: 129, peerSessionId: 129 };
-    // By its name it would come first.
+    // Its name sorts first, but the other session already has the interface.
     const other = onNode({ interface: "eth1" }, ids);
     left.write("second.yaml", [
       sessionObject("a", "t", other),
@@ -412,11 +420,11 @@ describe("an interface that cannot be had", () => {
     const conditionOf = async (key: string, type: string) =>
       (await left.session(key))?.conditions.find((one) => one.type === type)?.reason;
     await until(
-      "the same tenant's is told",
+      "the session of the same tenant is rejected",
       async () => (await conditionOf("shop/a", "Attached")) === "InterfaceInUse",
     );
     await until(
-      "another tenant's is refused",
+      "the session of another tenant is rejected",
       async () => (await conditionOf("other/b", "Accepted")) === "Conflict",
     );
     expect(await ping(desk, "10.1.0.2", { count: 5 })).toBe(true);
@@ -425,7 +433,7 @@ describe("an interface that cannot be had", () => {
     await hasReason("Attached");
   });
 
-  it("is the bridge of the underlay", async () => {
+  it("is rejected if it is the bridge of the underlay, or a port of that bridge", async () => {
     const { a } = net;
     await ip(a.name, "link", "add", "br0", "type", "bridge");
     await ip(a.name, "addr", "flush", "dev", a.device);
@@ -434,26 +442,26 @@ describe("an interface that cannot be had", () => {
     await ip(a.name, "link", "set", "br0", "up");
     await start(onNode({ interface: "br0" }));
     await hasReason("InterfaceIsUnderlay");
-    // A port of it is as dangerous.
+    // A port of the underlay's bridge would also cut off the tunnel.
     write(left, net.b, onNode({ interface: a.device }));
     await until(
-      "the port is refused",
+      "the port is rejected",
       async () => (await attached())?.message.includes(a.device) === true,
     );
     expect(await attached()).toMatchObject({ reason: "InterfaceIsUnderlay" });
   });
 
-  it("is not allowed", async () => {
+  it("is rejected if the tunnel does not allow it", async () => {
     write(left, net.b, onNode({ interface: "eth1" }), { allowedInterfaces: ["eth10", "eth.*"] });
     await left.start();
     const row = await left.session("shop/lan");
     expect(row?.conditions[0]).toMatchObject({ status: "False", reason: "InterfaceNotAllowed" });
     expect(await isClean()).toBe(true);
     write(left, net.b, onNode({ interface: "eth1" }));
-    await until("it is joined", async () => !(await isClean()));
+    await until("the port is joined", async () => !(await isClean()));
   });
 
-  it("becomes the underlay, and is left at once", async () => {
+  it("is released immediately when it becomes the underlay", async () => {
     await start(onNode({ interface: "eth1" }));
     await crosses();
     await ip(desk, "addr", "add", "192.0.2.2/32", "dev", "port");
@@ -467,7 +475,7 @@ describe("in a managed tunnel", () => {
   const control = { mode: "Managed", hello: { interval: "1s", deadAfter: "3s" } };
   const allowed = { allowedInterfaces: ["*"], datapath: "Userspace" };
 
-  it("tells the peer of the port's carrier, and follows the peer's circuit", async () => {
+  it("signals the port's carrier to the peer, and follows the peer's circuit status", async () => {
     const { a, b } = net;
     left.write("all.yaml", [
       managedTunnel("t", a, b, control, allowed),
@@ -485,7 +493,7 @@ describe("in a managed tunnel", () => {
         ?.reason;
     await ip(desk, "link", "set", "port", "down");
     await hasReason("NoCarrier");
-    await until("the peer is told", async () => (await established(right)) === "NotActive");
+    await until("the peer is informed", async () => (await established(right)) === "NotActive");
     await until(
       "its own interface has no carrier",
       async () => (await link(b.name, "edge0"))?.flags.includes("NO-CARRIER") === true,
@@ -493,6 +501,6 @@ describe("in a managed tunnel", () => {
     await ip(desk, "link", "set", "port", "up");
     await hasReason("Attached");
     await crosses();
-    await until("the peer is told", async () => (await established(right)) === "Active");
+    await until("the peer is informed", async () => (await established(right)) === "Active");
   });
 });

@@ -1,4 +1,4 @@
-/** Keyed IPv6 tunnels (RFC 8159) as their users have them: sessions with one ID, told apart by the tunnels' addresses. */
+/** Keyed IPv6 tunnels (RFC 8159): sessions with equal IDs, which the tunnels' addresses distinguish. */
 import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
@@ -39,7 +39,7 @@ afterEach(async (context) => {
   await net.remove();
 });
 
-/** A circuit of host a, by an address of the prefix, or of host b, by its own. */
+/** Returns the objects of a circuit, on host a with an address of the prefix, or on host b with its own. */
 function circuit(index: number, host: 0 | 1): object[] {
   const name = `c${index}`;
   const address = circuitAddress(index);
@@ -87,16 +87,16 @@ const refused = (kind: "l2tptunnel" | "l2tpsession", key: string, text: string) 
       conditionOf(kind, key)?.status === "False" && conditionOf(kind, key)?.message.includes(text),
   );
 
-/** Raw IPv6 sockets of L2TP in the process. */
+/** Returns the number of the process's raw IPv6 sockets for L2TP. */
 async function rawSockets(): Promise<number> {
   const pid = await agents[0].datapathPid();
   const sockets = readdirSync(`/proc/${pid}/fd`).length;
   const lines = readFileSync(`/proc/${pid}/net/raw6`, "utf8").split("\n");
-  // Port 0x73 is the protocol; one more learns the MTUs of paths.
+  // Port 0x73 is the protocol. Another socket learns path MTUs.
   return sockets === 0 ? 0 : lines.filter((line) => /^\s*\d+: [0-9A-F]{32}:0073/.test(line)).length;
 }
 
-it("serves a thousand circuits with one ID by one socket, and without addresses", async () => {
+it("serves a thousand circuits with one ID by one socket, without addresses on interfaces", async () => {
   const all = Array.from({ length: CIRCUITS }, (_, index) => circuit(index, 0)).flat();
   agents[0].write("all.yaml", all);
   agents[1].write(
@@ -114,7 +114,7 @@ it("serves a thousand circuits with one ID by one socket, and without addresses"
   const peer = new KeyedPeer(net.b);
   try {
     for (let index = 0; index < CIRCUITS; index++) peer.send(circuitAddress(index));
-    // The thousand tunnels share an endpoint: one message for none of them is no finding of each.
+    // The thousand tunnels share an endpoint. A message for an unknown session is not a finding for each tunnel.
     const examined = agents[0].ask({ op: "doctor", seconds: 2 });
     for (let count = 0; count < 20; count++) peer.send("2001:db8:77::dead");
     const { findings } = await examined;
@@ -141,15 +141,15 @@ it("serves a thousand circuits with one ID by one socket, and without addresses"
     ({ counters }) => (counters.rxErrors ?? 0) + (counters.rxSourceMismatch ?? 0),
   );
   expect(errors.every((count) => count === 0)).toBe(true);
-  // The agent is restarted, and then all of it goes.
+  // The agent restarts, and then everything is deleted.
   await agents[0].kill();
   await agents[0].start();
   expect(await routes()).toContain(PREFIX);
   agents[0].remove("all.yaml");
-  await until("the prefix is routed no longer", async () => !(await routes()).includes(PREFIX));
+  await until("the local route is deleted", async () => !(await routes()).includes(PREFIX));
 });
 
-describe("the public reports about many tunnels on one address", () => {
+describe("public reports about many tunnels on one address", () => {
   it("tunneldigger#64: peers whose sessions all have ID 1", async () => {
     const second = "2001:db8::22";
     await ip(net.b.name, "addr", "add", `${second}/64`, "dev", net.b.device, "nodad");
@@ -208,7 +208,7 @@ describe("the public reports about many tunnels on one address", () => {
 });
 
 describe("bad input", () => {
-  it("harms no other circuit", async () => {
+  it("does not affect other circuits", async () => {
     const prefixed = (address: string, prefix = PREFIX) => ({
       local: { address, prefix },
       remote: { address: net.b.ipv6 },
@@ -265,7 +265,7 @@ describe("bad input", () => {
     expect(await routes()).not.toContain("2001:db8::/64");
   });
 
-  it("takes no addresses of a network that the node has a route to", async () => {
+  it("does not override the node's route to a network in the prefix", async () => {
     await ip(net.a.name, "-6", "route", "add", "2001:db8:79:0:1::/80", "via", net.b.ipv6);
     const local = { address: "2001:db8:79::1", prefix: "2001:db8:79::/64" };
     agents[0].write("all.yaml", [
@@ -276,7 +276,10 @@ describe("bad input", () => {
     await programmed(agents[0], "c0");
     await refused("l2tptunnel", "t", "the node has a route to 2001:db8:79:0:1::/80");
     await ip(net.a.name, "-6", "route", "del", "2001:db8:79:0:1::/80");
-    await until("it is programmed", () => conditionOf("l2tptunnel", "t")?.status === "True");
+    await until(
+      "the tunnel is programmed",
+      () => conditionOf("l2tptunnel", "t")?.status === "True",
+    );
     await agents[0].teardownOrKill();
     expect(await routes()).not.toContain("2001:db8:79");
   });

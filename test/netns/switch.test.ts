@@ -1,4 +1,4 @@
-/** Sessions that are switched to each other, as their users have them: QEMU and our own agents on both sides. */
+/** Sessions that are switched to each other, with QEMU or our agents as peers. */
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SessionSpec } from "../../operator/api/types.ts";
@@ -60,7 +60,7 @@ const PLAIN: Variant = { encapsulation: "UDP", family: 4, cookieBytes: 0, sublay
 const WIRES = (["UDP", "IP"] as const).flatMap((encapsulation) =>
   ([4, 6] as const).map((family) => ({ encapsulation, family })),
 );
-/** Each wire with each, and on each side another cookie and sublayer. */
+/** Each encapsulation with each other. Cookies and sublayers differ between the sides. */
 const PAIRS = WIRES.flatMap((one, row) =>
   WIRES.map((other, column): readonly [Variant, Variant] => [
     { ...one, cookieBytes: ([0, 4, 8] as const)[(row + column) % 3] ?? 0, sublayer: "Default" },
@@ -99,7 +99,7 @@ async function startQemus(left: Variant, right: Variant): Promise<void> {
 
 describe("between two QEMUs", () => {
   it.each(PAIRS.map(([one, other]) => [wordsOf(one), wordsOf(other), one, other] as const))(
-    "carries frames of every size from %s to %s",
+    "forwards frames of every size from %s to %s",
     async (_from, _to, one, other) => {
       writeStatic(one, other);
       await a.start();
@@ -117,12 +117,12 @@ describe("between two QEMUs", () => {
         expect(counters).toMatchObject({ rxErrors: 0, txErrors: 0, rxNoDevice: 0 });
       }
       expect(switched(a, LEFT)?.status).toBe("True");
-      // No device of ours is on the node.
+      // The node has no device of ours.
       expect(await ip(net.a.name, "link")).not.toContain("l2tp-");
     },
   );
 
-  it("shows the pair, and the doctor names the side that is silent", async () => {
+  it("lists the pair, and the doctor names the silent side", async () => {
     writeStatic(PLAIN, PLAIN);
     await a.start();
     await startQemus(PLAIN, PLAIN);
@@ -138,7 +138,7 @@ describe("between two QEMUs", () => {
     await a.kill();
     process.kill(await a.datapathPid(), "SIGKILL");
     await a.start();
-    await until("frames of the left come", async () => {
+    await until("frames of the left arrive", async () => {
       await ping(net.b.name, "10.1.0.3");
       return ((await countersOf(a, LEFT)).rxPackets ?? 0) > 0;
     });
@@ -156,7 +156,7 @@ it("pushes and pops the tag between Ethernet and EthernetVLAN", async () => {
   const peers = [new RawPeer(net.b, net.a, 100), new RawPeer(c, middle.right, 200)] as const;
   try {
     peers[0].send(taggedFrame("", 1));
-    // A tag that was pushed makes the frame longer.
+    // A pushed tag lengthens the frame.
     await peers[1].hears(taggedFrame("8100012c", 1).padEnd(136, "0"));
     for (const [tags, mark] of [
       ["", 2],
@@ -232,7 +232,7 @@ describe("between pods of our own", () => {
     await until("frames cross", () => ping(pods[0], "10.1.0.2"));
   }
 
-  it("keeps large frames large, with few system calls", async () => {
+  it("forwards large frames unsegmented, with few system calls", async () => {
     const both = { sequencing: { send: true, receive: true, reorderTimeout: "20ms" } };
     await startManaged(both);
     const wire = async () => {
@@ -248,36 +248,39 @@ describe("between pods of our own", () => {
     const messages = (await wire()) - before[0];
     const datagrams = ((await countersOf(a, RIGHT)).txPackets ?? 0) - before[1];
     expect(datagrams).toBeGreaterThan(20_000);
-    // Messages with several datagrams each have left, and a message is a system call at most.
+    // Each message has several datagrams, and costs at most one system call.
     expect(messages).toBeLessThan(datagrams / 3);
     console.log(`switch: ${(messages / 30).toFixed(1)} messages a megabyte`);
     expect(await countersOf(a, LEFT)).toMatchObject({ rxErrors: 0, rxSeqDiscards: 0 });
   });
 
-  it("relays the circuit behind it, and what ends a session", async () => {
+  it("relays the circuit status and the ending of the other side", async () => {
     await startManaged();
     await attach(1, "DEL");
     await until(
-      "the left is told that no pod is there",
+      "the left learns that the right has no pod",
       () => established(0)?.reason === "NotActive",
     );
     await attach(1);
-    await until("the left is told that a pod is there", () => established(0)?.status === "True");
+    await until(
+      "the left learns that the right has a pod",
+      () => established(0)?.status === "True",
+    );
     await until("frames cross again", () => ping(pods[0], "10.1.0.2"));
-    // The right ends its session: the left's ends likewise, and is agreed on again without a circuit.
+    // The right ends its session. The left's session ends too, and is reestablished without an active circuit.
     ends[1].write("all.yaml", [managedBy("t", c, middle.right)]);
-    await until("the left stands without a circuit", () => established(0)?.reason === "NotActive");
+    await until(
+      "the left is established without an active circuit",
+      () => established(0)?.reason === "NotActive",
+    );
     writeManaged();
     await until("frames cross once more", () => ping(pods[0], "10.1.0.2"));
     await ends[1].kill();
     process.kill(await ends[1].datapathPid(), "SIGKILL");
-    await until(
-      "the left is told that the right is lost",
-      () => established(0)?.status === "False",
-    );
+    await until("the left learns that the right is lost", () => established(0)?.status === "False");
   });
 
-  it("refuses a loop, and says so", async () => {
+  it("rejects a loop, and reports it", async () => {
     const both = [
       managedSession("one", "t", { remoteEndId: "1", ...switchTo("two") }),
       managedSession("two", "t", { remoteEndId: "2", ...switchTo("one") }),
@@ -285,7 +288,7 @@ describe("between pods of our own", () => {
     a.write("all.yaml", [managedBy("t", middle.left, net.b), ...both]);
     ends[0].write("all.yaml", [managedBy("t", net.b, middle.left), ...both]);
     await startAll();
-    await until("one of the two is refused", () =>
+    await until("one of the two sessions is rejected", () =>
       [a, ends[0]].some((agent) =>
         ["one", "two"].some((name) =>
           agent
@@ -296,7 +299,7 @@ describe("between pods of our own", () => {
     );
   });
 
-  it("joins a managed session to a static one, over a restart of agent and process", async () => {
+  it("joins a managed session to a static one, and survives a restart of agent and process", async () => {
     writeManaged();
     const ids = { sessionId: 300, peerSessionId: 301 };
     const crossed = { sessionId: 301, peerSessionId: 300 };
@@ -323,7 +326,7 @@ describe("between pods of our own", () => {
   });
 });
 
-describe("what makes no sense", () => {
+describe("an invalid switch", () => {
   const tunnels = () => [
     variantTunnel("l", middle.left, net.b, PLAIN, 1),
     variantTunnel("r", middle.right, c, PLAIN, 2),
@@ -341,7 +344,7 @@ describe("what makes no sense", () => {
   };
   const IP = { pseudowireType: "IP" } as const;
 
-  it("is refused in words, and harms no other switch", async () => {
+  it("has a reason, and does not affect other switches", async () => {
     const other = { attachment: { mode: "Switch", switchTo: { namespace: "bank", name: "far" } } };
     writeStatic(PLAIN, PLAIN);
     a.write("bad.yaml", [
@@ -395,7 +398,7 @@ describe("what makes no sense", () => {
     expect(await ping(net.b.name, "10.1.0.3", { count: 5 })).toBe(true);
   });
 
-  it("is allowed between namespaces by both", async () => {
+  it("is valid between namespaces if both sessions allow it", async () => {
     const [namespace, allowSwitchFrom] = ["bank", ["shop"]];
     a.write("all.yaml", [
       ...tunnels(),
@@ -415,7 +418,7 @@ describe("what makes no sense", () => {
     expect(switched(a, "shop/near")?.status).toBe("True");
   });
 
-  it("is a session that a pod has, and a pod for a session that is switched", async () => {
+  it("is a session with a pod, or a pod with a switched session", async () => {
     const pod = await net.addPod("pod");
     const add = (session: string, command: "ADD" | "DEL" = "ADD") => {
       const rest = { session, socket: a.socket, runtimeConfig: { ips: ["10.1.0.9/24"] } };
@@ -431,14 +434,14 @@ describe("what makes no sense", () => {
     await a.start();
     expect((await add("shop/left")).status).toBe(0);
     writeStatic(PLAIN, PLAIN);
-    await until("the change is refused", () => {
+    await until("the change is rejected", () => {
       const programmed = a.condition("l2tpsession", LEFT, "Programmed");
       return programmed?.reason === "PodAttached" && programmed.message.includes("delete the pod");
     });
     expect(await link(pod, "net1")).toBeDefined();
     expect(switched(a, RIGHT)?.reason).toBe("PartnerRefused");
     expect((await add("shop/left", "DEL")).status).toBe(0);
-    await until("they are switched", () => switched(a, LEFT)?.status === "True");
+    await until("the sessions are switched", () => switched(a, LEFT)?.status === "True");
     const refused = await add("shop/left");
     expect(refused.status).not.toBe(0);
     expect(refused.stdout).toContain("in mode Switch");

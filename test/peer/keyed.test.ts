@@ -33,10 +33,10 @@ afterEach(async (context) => {
   await net.remove();
 });
 
-it("tells QEMUs with equal IDs apart by their addresses", async () => {
+it("distinguishes QEMUs with equal IDs by their addresses", async () => {
   const second = "2001:db8::22";
   await ip(net.b.name, "addr", "add", `${second}/64`, "dev", net.b.device, "nodad");
-  // One remote has two circuits, and one circuit's address has two remotes.
+  // One remote has two circuits, and one local address has two remotes.
   const circuits = [
     { name: "one", local: circuitAddress(0), remote: net.b.ipv6 },
     { name: "two", local: circuitAddress(1), remote: net.b.ipv6 },

@@ -75,7 +75,7 @@ export interface FakeDatagram {
   readonly bytes: Uint8Array;
   /** The bytes of each datagram, if the kernel has joined several. */
   readonly segment?: number;
-  /** Where it went to, at the socket of a prefix. */
+  /** The destination, at the socket of a prefix. */
   readonly to?: SocketAddress;
 }
 
@@ -86,9 +86,9 @@ export class FakeSocket implements DatagramSocket {
   readonly sent: Uint8Array[] = [];
   /** The number of datagrams in each sent message. */
   readonly messages: number[] = [];
-  /** Traffic classes of messages. */
+  /** The traffic class of each sent message. */
   readonly classes: number[] = [];
-  /** Source addresses of messages that told one. */
+  /** The source addresses of sent messages that specify one. */
   readonly sources: string[] = [];
   /** The errno of the next send; 0: none. */
   sendErrno = 0;
@@ -126,7 +126,7 @@ export class FakeSocket implements DatagramSocket {
   setTransmitChecksum(): void {}
 }
 
-/** The address in the control message of a message that is sent. */
+/** Returns the source address that a sent message specifies. */
 function sourceOf(messages: MessageVectors, index: number): string {
   const words = [0, 1, 2, 3].map((word) => messages.destinationWord(index, word));
   return formatAddress(new Uint8Array(Int32Array.from(words).buffer));

@@ -1,13 +1,13 @@
-/** The DSCP of the datagram in a frame, as the packet that carries the frame may have it. */
+/** Reads the DSCP of the IP datagram in a frame, to copy it to the outer packet. */
 import { findIp, ipVersionAt } from "./frame.ts";
 
-/** The upper six bits: ECN is each IP layer's own (RFC 6040). */
+/** The upper six bits. ECN is not copied: each IP layer has its own (RFC 6040). */
 const DSCP_MASK = 0xfc;
 
 /**
- * The traffic class with the DSCP, and without ECN.
+ * Returns the traffic class of the datagram in a frame, without ECN.
  * @param isBare the frame is an IP datagram
- * @returns 0 where the frame has no IP header
+ * @returns 0 if the frame has no IP header
  */
 export function trafficClassOf(view: DataView, at: number, end: number, isBare: boolean): number {
   const ip = findIp(view, at, end, isBare);

@@ -12,8 +12,8 @@ const words = (address: string) =>
 const addressOf = (host: number) =>
   `2001:db8::${(host >> 8).toString(16)}:${(host & 255).toString(16)}`;
 
-describe("the table", () => {
-  it("finds each of many pairs, and no other, while pairs come and go", () => {
+describe("the circuit table", () => {
+  it("finds exactly the present pairs while pairs are added and deleted", () => {
     const vectors = new IoVectors(createArena(65_536), 1);
     vectors.set(0, 0, 64);
     const messages = new MessageVectors(vectors, 1);
@@ -64,7 +64,7 @@ function put(bench: Bench, name: string, tunnel: Partial<Tunnel>, session: Parti
 }
 
 describe("sessions with one ID", () => {
-  it("are told apart by the sender, at a socket of one address", () => {
+  it("are distinguished by the source address, at a socket with one address", () => {
     const bench = new Bench();
     const one = put(bench, "one", {});
     const two = put(bench, "two", { remote: TWO });
@@ -78,7 +78,7 @@ describe("sessions with one ID", () => {
     expect(bench.endpoint().endpoint.lastUnknownSession).toBe(7);
   });
 
-  it("are told apart by the destination, at the socket of a prefix", () => {
+  it("are distinguished by the destination address, at the socket of a prefix", () => {
     const bench = new Bench();
     const prefixed = (address: string) => ({
       local: { address, port: 0 },
@@ -107,7 +107,7 @@ describe("sessions with one ID", () => {
     expect(socket.sources).toEqual(["2001:db8:1::2", "2001:db8:1::1"]);
   });
 
-  it("stay apart while their tunnels change, and when one goes", () => {
+  it("stay distinct while their tunnels change, and when one is deleted", () => {
     const bench = new Bench();
     const one = put(bench, "one", {});
     const two = put(bench, "two", { remote: TWO });
@@ -122,7 +122,7 @@ describe("sessions with one ID", () => {
     expect(bench.endpoint().endpoint.counters.rxUnknownSession).toBe(2);
   });
 
-  it("leave the session of another tunnel its ID, at the same address", () => {
+  it("do not receive frames of an unkeyed tunnel's session with the same ID and local address", () => {
     const bench = new Bench();
     const keyed = put(bench, "keyed", {});
     const plain = bench.put(

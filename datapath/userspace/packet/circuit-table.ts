@@ -1,20 +1,20 @@
 /**
- * Sessions of keyed tunnels by the addresses of a message: where it came from, and where it went to (RFC 8159, section 2).
- * Open addressing in one array of words: a look-up allocates nothing.
+ * Finds the session of a keyed tunnel by a message's source and destination (RFC 8159, section 2). The table uses open
+ * addressing in one array of words, so that a look-up allocates nothing.
  */
 import type { MessageVectors } from "./vectors.ts";
 
 /** 32-bit words of an IPv6 address. */
 const ADDRESS_WORDS = 4;
-/** The remote's address, and the local one. */
+/** The remote address and the local address. */
 const PAIR_WORDS = 2 * ADDRESS_WORDS;
 const FIRST_SLOTS = 16;
 
-/** Both addresses of a keyed tunnel, by 32-bit words; the local words are 0 at a socket that has one local address. */
+/** The addresses of a keyed tunnel, in 32-bit words. The local words are 0 if the socket has one local address. */
 export type AddressPair = Int32Array;
 
 export class CircuitTable<T extends object> {
-  /** True if messages at the socket tell where they went to. */
+  /** True if the socket reports the destination of each message. */
   readonly #hasDestination: boolean;
   readonly #entries = new Map<string, { readonly pair: AddressPair; readonly session: T }>();
   #words = new Int32Array(FIRST_SLOTS * PAIR_WORDS);
@@ -35,7 +35,7 @@ export class CircuitTable<T extends object> {
   set(pair: AddressPair, session: T): void {
     const isNew = !this.#entries.has(pair.join());
     this.#entries.set(pair.join(), { pair, session });
-    // Enough slots stay empty for look-ups of unknown pairs to end soon.
+    // At least half of the slots stay empty, so that look-ups of unknown pairs end soon.
     if (isNew && 2 * this.#entries.size <= this.#sessions.length) this.#insert(pair, session);
     else this.#rebuild();
   }
@@ -44,7 +44,7 @@ export class CircuitTable<T extends object> {
     if (this.#entries.delete(pair.join())) this.#rebuild();
   }
 
-  /** The session whose tunnel is between the addresses of the message; null: there is none. */
+  /** Returns the session of the tunnel with the message's addresses; null: none. */
   find(messages: MessageVectors, index: number): T | null {
     if (this.#hasDestination && !messages.hasDestination(index)) return null;
     const mask = this.#sessions.length - 1;
@@ -93,10 +93,14 @@ function mix(hash: number, word: number): number {
   return product ^ (product >>> 15);
 }
 
-/** @param local undefined: the socket has one local address */
+/**
+ * Returns the key of a tunnel.
+ * @param remote the remote's struct sockaddr_in6, in 32-bit words
+ * @param local the local one; undefined: the socket has one local address
+ */
 export function addressPair(remote: Uint32Array, local: Uint32Array | undefined): AddressPair {
   const pair = new Int32Array(PAIR_WORDS);
-  // Word 2 of a struct sockaddr_in6 is the first of the address.
+  // The address begins at word 2 of a struct sockaddr_in6.
   pair.set(remote.subarray(2, 2 + ADDRESS_WORDS));
   if (local !== undefined) pair.set(local.subarray(2, 2 + ADDRESS_WORDS), ADDRESS_WORDS);
   return pair;

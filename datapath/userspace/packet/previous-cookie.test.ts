@@ -9,7 +9,7 @@ const OLD = "3333333344444444";
 const message = (cookie: string) => `0003000000000001${cookie}00000000${FRAME}`;
 const ROLLOVER: Partial<Session> = { rxCookie: NEW, previousRxCookie: OLD };
 
-it("accepts both cookies, counts frames with the previous one, and drops others", () => {
+it("accepts both cookies, counts frames with the previous cookie, and drops other frames", () => {
   const bench = new Bench();
   const { state, device } = bench.put({}, ROLLOVER);
   bench.receive(PEER, [message(NEW), message(OLD), message("33333333deadbeef"), message(OLD)]);
@@ -19,7 +19,7 @@ it("accepts both cookies, counts frames with the previous one, and drops others"
   });
 });
 
-it("drops frames with the previous cookie once the session has it no longer", () => {
+it("drops frames with the previous cookie after the session loses that cookie", () => {
   const bench = new Bench();
   const { state } = bench.put({}, ROLLOVER);
   bench.put({}, { rxCookie: NEW });
@@ -29,7 +29,7 @@ it("drops frames with the previous cookie once the session has it no longer", ()
   });
 });
 
-it("puts frames with either cookie in one order", () => {
+it("orders frames with either cookie by one sequence", () => {
   const bench = new Bench();
   const sequencing = { send: false, receive: true, reorderTimeoutMs: 50 };
   const { state, device } = bench.put({}, { ...ROLLOVER, sequencing });
@@ -40,7 +40,7 @@ it("puts frames with either cookie in one order", () => {
   expect(state.counters).toMatchObject({ rxPreviousCookie: 2, rxSeqDiscards: 0 });
 });
 
-it("counts each datagram of a message that the kernel has joined", () => {
+it("counts each datagram of a joined message", () => {
   const bench = new Bench();
   const { state } = bench.put({}, ROLLOVER);
   const { socket, endpoint } = bench.endpoint();

@@ -234,7 +234,7 @@ export class Receiver {
     return session;
   }
 
-  /** At a socket with keyed tunnels: an ID of theirs may be a session's of another tunnel, too. */
+  /** Finds the session at a socket with keyed tunnels. A session of another tunnel may have the same ID. */
   #sessionBetween(
     endpoint: LocalEndpoint,
     circuits: CircuitTable<PacketSession>,
@@ -315,7 +315,7 @@ export class Receiver {
     return false;
   }
 
-  /** Hands a frame on that is due: to the session's device, or to the session that it is switched to. */
+  /** Delivers a frame to the session's device, or forwards the frame to the session's partner. */
   #deliver(session: PacketSession, at: number, bytes: number, limit: number): void {
     const { partner, device } = session;
     if (partner === null || device !== null) this.#writer.deliver(session, at, bytes, limit);

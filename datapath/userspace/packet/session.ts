@@ -37,7 +37,7 @@ export class LocalEndpoint {
   readonly account = new Account();
   /** Keyed by session ID as a signed 32-bit number, which V8 stores without allocation. */
   readonly sessions = new Map<number, PacketSession>();
-  /** Sessions of keyed tunnels; null: there has been none. */
+  /** Sessions of keyed tunnels; null: the socket never had one. */
   circuits: CircuitTable<PacketSession> | null = null;
   /** The last received unknown session ID; 0: none yet. */
   lastUnknownSession = 0;
@@ -63,15 +63,15 @@ export class LocalEndpoint {
     return this.sessions.get(sessionId | 0);
   }
 
-  /** The session that gets the frames of the session's circuit, or of its session ID. */
+  /** Returns the session that receives the frames of the given session's address pair, or of its session ID. */
   receiverFor({ config, tunnel: { pair } }: PacketSession): PacketSession | undefined {
     return pair === null ? this.sessionOf(config.sessionId) : this.circuits?.get(pair);
   }
 
-  /** From now on these frames are the session's. @returns the session that had them */
-  giveTo(session: PacketSession): PacketSession | undefined {
+  /** Assigns the frames to the session. @returns the session that received them before */
+  assign(session: PacketSession): PacketSession | undefined {
     const { config, tunnel } = session;
-    // Its ends have not agreed.
+    // The session ID is not negotiated yet.
     if (config.sessionId === 0) return undefined;
     const before = this.receiverFor(session);
     if (tunnel.pair === null) this.sessions.set(config.sessionId | 0, session);
@@ -82,8 +82,8 @@ export class LocalEndpoint {
     return before;
   }
 
-  /** Unless another session has taken them over already. */
-  takeFrom(session: PacketSession): void {
+  /** Stops assigning frames to the session. Does nothing if another session has taken them over. */
+  unassign(session: PacketSession): void {
     if (this.receiverFor(session) !== session) return;
     const { config, tunnel } = session;
     if (tunnel.pair === null) this.sessions.delete(config.sessionId | 0);
@@ -97,11 +97,11 @@ export class PacketTunnel {
   endpoint: LocalEndpoint;
   /** The remote as a struct sockaddr, in 32-bit words. */
   remote: Uint32Array;
-  /** The local address likewise, if datagrams have to tell it since the socket has several; null: it has one. */
+  /** The source address of datagrams, in the same form, if the socket has several addresses; null: it has one. */
   source: Uint32Array | null;
-  /** Its packets' traffic class; −1: the DSCP of the datagram in each frame. */
+  /** The traffic class of the tunnel's packets; −1: copied from the datagram in each frame. */
   trafficClass: number;
-  /** What tells its session from others; null: its sessions have IDs of their own. */
+  /** The addresses that identify the session of a keyed tunnel; null: session IDs do. */
   pair: AddressPair | null;
   readonly sessions = new Set<PacketSession>();
   /** The largest segment, in bytes, that the kernel is asked for; 0: no segmentation. */
@@ -161,7 +161,7 @@ function segmentLimit({ udpChecksum }: Tunnel, { socket }: LocalEndpoint): numbe
   return socket.canSegment && udpChecksum ? MAX_DATAGRAM_BYTES : 0;
 }
 
-/** The DSCP is the upper six bits (RFC 2474). */
+/** Returns the tunnel's traffic class; −1: copied. The DSCP is the upper six bits (RFC 2474). */
 function trafficClassOf({ dscp = 0 }: Tunnel): number {
   return dscp === "Copy" ? -1 : dscp << 2;
 }
@@ -179,7 +179,7 @@ export class PacketSession {
   tunnel: PacketTunnel;
   tx: SessionTx;
   rx: SessionRx;
-  /** With the previous cookie, where frames with that are accepted, too. */
+  /** The settings with the previous cookie; null: frames with a previous cookie are not accepted. */
   previousRx: SessionRx | null;
   /** Converts frames between device and wire format; null: both are the same. */
   rewriter: FrameRewriter | null = null;
@@ -201,7 +201,7 @@ export class PacketSession {
   readonly held: Int32Array;
   readonly heldBytes: Int32Array;
   device: FrameDevice | null = null;
-  /** The session that its frames leave by while it has no device (switch.ts); null: none. */
+  /** The session to which frames are switched while this session has no device (switch.ts); null: none. */
   partner: PacketSession | null = null;
   /** The carrier of its device. */
   hasCarrier = true;

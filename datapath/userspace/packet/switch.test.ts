@@ -1,4 +1,4 @@
-/** Sessions that are switched to each other: frames go from socket to socket, each with the header of its side. */
+/** Switched sessions: frames pass from socket to socket, and each side has its own header. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Random } from "../../../l2tp/testing/random.ts";
@@ -18,7 +18,7 @@ interface Side {
   readonly hasSublayer: boolean;
   readonly checks: boolean;
   readonly numbers: boolean;
-  /** The first number that comes. */
+  /** The first received sequence number. */
   readonly sequence: number;
   readonly pseudowire: Pick<Session, "pseudowireType" | "vlan">;
 }
@@ -75,7 +75,7 @@ class SwitchBench {
     return state;
   }
 
-  /** Messages for the session come, one after the other, or joined by the kernel. */
+  /** Receives messages for the session, separately or joined by the kernel. */
   receive(key: string, datagrams: readonly Buffer[], isJoined = false, now = 1): void {
     const side = this.sideOf(key);
     const { endpoint } = this.stateOf(key).tunnel;
@@ -101,7 +101,7 @@ class SwitchBench {
     return found;
   }
 
-  /** What has been sent by the session since the last time. */
+  /** Returns the datagrams that the session has sent since the last call. */
   sent(key: string): Buffer[] {
     return this.socketOf(key)
       .sent.splice(0)
@@ -118,7 +118,7 @@ function endOf({ encapsulation, isIpv6 }: Side, key: string, host: number) {
 const hex8 = (value: number) => value.toString(16).padStart(8, "0");
 const modulo = (value: number) => value & 0xffffff;
 
-/** What the session's peer sends; @param index counts from the first frame */
+/** Returns a message of the session's peer. @param index counts from the first frame */
 function fromPeer(side: Side, frame: Buffer, index: number): Buffer {
   const { encapsulation, isIpv6, sessionId, rxCookie, hasSublayer, checks, sequence } = side;
   const number = checks ? 0x40000000 + modulo(sequence + index) : 0;
@@ -128,7 +128,7 @@ function fromPeer(side: Side, frame: Buffer, index: number): Buffer {
   return Buffer.concat([Buffer.from(head + words, "hex"), frame]);
 }
 
-/** What the session sends; @param index counts from the first frame, whose number is `first` */
+/** Returns a message of the session. @param index counts from the first frame, whose number is `first` */
 function toPeer(side: Side, frame: Buffer, index: number, first: number): Buffer {
   const { encapsulation, peerSessionId, txCookie, hasSublayer, numbers } = side;
   const number = numbers ? 0x40000000 + modulo(first + index) : 0;
@@ -188,20 +188,20 @@ const frames = fc.array(payload, { minLength: 1, maxLength: 40 }).chain((list) =
   ),
 );
 
-/** A frame without tags, as it is on the wire of a side. */
+/** Returns an untagged frame as it is on a side's wire. */
 function onWire({ pseudowire: { vlan } }: Side, frame: Buffer): Buffer {
   if (vlan === undefined) return frame;
   const tag = Buffer.from(`8100${vlan.peerId.toString(16).padStart(4, "0")}`, "hex");
   return Buffer.concat([frame.subarray(0, 12), tag, frame.subarray(12)]);
 }
 
-/** Sends frames in by one side; returns what comes out at the other. */
+/** Receives frames on one side; returns the datagrams that the other side sends. */
 function cross(bench: SwitchBench, from: string, to: string, list: readonly Buffer[]): Buffer[] {
   const side = bench.sideOf(from);
   const datagrams = list.map((frame, index) => fromPeer(side, onWire(side, frame), index));
   const isJoined =
     side.encapsulation === "UDP" && new Set(datagrams.map(({ length }) => length)).size === 1;
-  // Early frames are put in order, where numbers are checked.
+  // A side that checks sequence numbers reorders early frames.
   const isSwapped = side.checks && list.length > 2;
   if (isSwapped) datagrams.push(...datagrams.splice(1, 1));
   bench.receive(from, datagrams, isJoined);
@@ -209,7 +209,7 @@ function cross(bench: SwitchBench, from: string, to: string, list: readonly Buff
 }
 
 describe("a switch", () => {
-  it("returns each frame that goes there and back, whatever the sides are", () => {
+  it("preserves each frame there and back, between any two sides", () => {
     fc.assert(
       fc.property(
         side,
@@ -246,7 +246,7 @@ describe("a switch", () => {
     );
   });
 
-  it("keeps what the kernel has joined in one piece, headers of other sizes or not", () => {
+  it("sends a joined message as one message, also with headers of different sizes", () => {
     const b = { ...PLAIN, txCookie: "0102030405060708", sessionId: 7, peerSessionId: 8 };
     const bench = new SwitchBench(PLAIN, b);
     const list = Array.from({ length: 40 }, (_, index) => Buffer.alloc(1400, index + 1));
@@ -256,7 +256,7 @@ describe("a switch", () => {
     expect(bench.sent(B)).toEqual(list.map((frame, index) => toPeer(b, frame, index, 0)));
   });
 
-  it("drops late frames and counts lost ones at the side that checks, and numbers on at the other", () => {
+  it("drops late frames and counts lost frames on the side that checks, and numbers frames on the other", () => {
     const a = { ...PLAIN, checks: true };
     const b = { ...PLAIN, numbers: true };
     const bench = new SwitchBench(a, b);
@@ -279,7 +279,7 @@ describe("a switch", () => {
     expect(bench.stateOf(B).counters).toMatchObject({ txPackets: 4 });
   });
 
-  it("sends what waits for its turn when the session changes or goes, before its socket does", () => {
+  it("sends held frames when the session changes or is deleted, before its socket closes", () => {
     const a = { ...PLAIN, checks: true };
     const bench = new SwitchBench(a, PLAIN);
     const frame = Buffer.alloc(100, 1);
@@ -295,7 +295,7 @@ describe("a switch", () => {
     expect(socket.sent).toHaveLength(1);
   });
 
-  it("ends with either session, and begins again", () => {
+  it("stops when either session is deleted, and starts when the session is recreated", () => {
     const bench = new SwitchBench(PLAIN, PLAIN);
     const frame = Buffer.alloc(100, 1);
     const send = () => bench.receive(A, [fromPeer(PLAIN, frame, 0)]);
@@ -316,7 +316,7 @@ describe("a switch", () => {
     expect(bench.sent(B)).toHaveLength(1);
   });
 
-  it("is between two sessions that name each other, and no others", () => {
+  it("joins only two sessions that name each other", () => {
     const bench = new SwitchBench(PLAIN, PLAIN);
     const frame = Buffer.alloc(100, 1);
     const send = () => bench.receive(A, [fromPeer(PLAIN, frame, 0)]);
@@ -329,14 +329,14 @@ describe("a switch", () => {
     expect(bench.stateOf(B).partner).toBeNull();
   });
 
-  it("counts frames for a side that has not been agreed on", () => {
+  it("counts frames for a side whose session ID is not negotiated yet", () => {
     const bench = new SwitchBench(PLAIN, { ...PLAIN, peerSessionId: 0 });
     bench.receive(A, [fromPeer(PLAIN, Buffer.alloc(100, 1), 0)]);
     expect(bench.sent(B)).toEqual([]);
     expect(bench.stateOf(B).counters).toMatchObject({ txErrors: 1, txPackets: 0 });
   });
 
-  it("has no part in frames for a device in the same message", () => {
+  it("does not affect frames for a device in the same message", () => {
     const bench = new SwitchBench(PLAIN, PLAIN);
     const device = { netns: null, name: "tap" };
     const session = sessionOf({ key: "d/c", tunnel: A, sessionId: 9, mtu: 9000 });

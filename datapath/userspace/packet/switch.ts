@@ -1,4 +1,4 @@
-/** From socket to socket: a frame loses the header of the session that it came by, and gets that of the other. */
+/** Switches frames from socket to socket: replaces the header of one session by the header of the other. */
 import { dataHeaderBytes, encodeDataHeader } from "../../../l2tp/codec.ts";
 import { MAX_GROWTH_BYTES } from "../../../model/pseudowires/pseudowire.ts";
 import type { Arena } from "./arena.ts";
@@ -6,7 +6,7 @@ import type { SendQueue } from "./send-queue.ts";
 import type { PacketSession } from "./session.ts";
 import { outerTrafficClass } from "./traffic-class.ts";
 
-/** The payload of the largest UDP datagram over IPv6; a socket of IPv4 refuses the few bytes that it cannot hold. */
+/** The payload of the largest UDP datagram over IPv6. An IPv4 socket rejects datagrams above its own, lower limit. */
 const MAX_DATAGRAM_BYTES = 65_527;
 
 export class Switcher {
@@ -19,9 +19,9 @@ export class Switcher {
   }
 
   /**
-   * Queues a received frame for the other session's peer. The frame is copied: several that follow each other lie
-   * contiguously, and leave as one message that the kernel cuts.
-   * @param at where the frame begins on the wire; up to 4 bytes in front are written over
+   * Queues a received frame for the other session's peer. Frames are copied, so that successive frames are contiguous
+   * and leave as one message, which the kernel segments.
+   * @param at offset of the frame as received; up to 4 bytes in front of it are overwritten
    */
   forward(session: PacketSession, to: PacketSession, at: number, bytes: number): void {
     const { tx, rewriter, counters } = to;
@@ -37,7 +37,7 @@ export class Switcher {
     const frameBytes = end - from;
     const headerBytes = dataHeaderBytes(tx);
     const growth = rewriter === null ? 0 : MAX_GROWTH_BYTES;
-    // Without a session ID the ends have not agreed.
+    // A session ID of 0 is not negotiated yet.
     if (tx.sessionId === 0 || headerBytes + growth + frameBytes > MAX_DATAGRAM_BYTES) {
       counters.txErrors++;
       return;
@@ -63,21 +63,21 @@ export class Switcher {
 }
 
 /**
- * Joins the session with the one that it is switched to, if that one is switched to it.
- * @param other the session of the key `session.config.switchTo`; undefined: none exists
+ * Makes two sessions partners if each is switched to the other. Otherwise the session loses its partner.
+ * @param other the session with the key `session.config.switchTo`; undefined: none exists
  */
 export function joinSessions(session: PacketSession, other: PacketSession | undefined): void {
   const isPair = other !== session && other?.config.switchTo === session.config.key;
   const partner = isPair ? other : null;
-  if (session.partner !== partner) part(session);
+  if (session.partner !== partner) separate(session);
   if (partner === null) return;
-  if (partner.partner !== session) part(partner);
+  if (partner.partner !== session) separate(partner);
   session.partner = partner;
   partner.partner = session;
 }
 
-/** The session's frames go to no other session. */
-export function part(session: PacketSession): void {
+/** Stops switching frames between the session and its partner. */
+export function separate(session: PacketSession): void {
   const { partner } = session;
   if (partner?.partner === session) partner.partner = null;
   session.partner = null;

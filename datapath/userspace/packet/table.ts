@@ -7,7 +7,7 @@ import type { BypassedFrames } from "./bypass.ts";
 import type { PacketPath } from "./packet-path.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
 import { LocalEndpoint, PacketSession, PacketTunnel } from "./session.ts";
-import { joinSessions, part } from "./switch.ts";
+import { joinSessions, separate } from "./switch.ts";
 
 /** The operating system, as the table uses it. An open that fails throws, and has changed nothing. */
 export interface Ports {
@@ -134,7 +134,7 @@ export class Table {
       endpoint.users++;
     } else {
       const moves = endpoint !== tunnel.endpoint;
-      // The addresses of a keyed tunnel are what its session is known by.
+      // A keyed tunnel's session is found by the tunnel's addresses.
       const isOther = moves || tunnel.pair !== null || config.keyed === true;
       if (isOther) for (const session of tunnel.sessions) this.#stopReceiving(session);
       if (moves) {
@@ -144,7 +144,7 @@ export class Table {
       tunnel.configure(config, endpoint);
       for (const session of tunnel.sessions) {
         session.configure(session.config, tunnel);
-        if (isOther) endpoint.giveTo(session);
+        if (isOther) endpoint.assign(session);
         this.#ports.settleSession(session);
       }
     }
@@ -178,7 +178,7 @@ export class Table {
     this.sessions.set(config.key, session);
     joinSessions(session, this.sessions.get(config.switchTo ?? ""));
     tunnel.sessions.add(session);
-    const loser = tunnel.endpoint.giveTo(session);
+    const loser = tunnel.endpoint.assign(session);
     if (loser !== undefined && loser !== session) this.#ports.settleSession(loser);
     this.#ports.settleSession(session);
   }
@@ -205,14 +205,14 @@ export class Table {
     this.#stopReceiving(session);
     session.tunnel.sessions.delete(session);
     this.sessions.delete(key);
-    part(session);
+    separate(session);
     this.loseDevice(session);
     this.#ports.forgetSession(session);
   }
 
   /** Removes the session's ID, unless another session has taken it over. */
   #stopReceiving(session: PacketSession): void {
-    session.tunnel.endpoint.takeFrom(session);
+    session.tunnel.endpoint.unassign(session);
   }
 
   #endpointFor(config: Tunnel): LocalEndpoint {

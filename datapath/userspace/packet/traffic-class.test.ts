@@ -28,25 +28,25 @@ function classes(tunnel: Partial<Tunnel>, hexes: readonly string[]): number[] {
 it.each<[string, Partial<Tunnel>]>([
   ["UDP over IPv4", {}],
   ["UDP over IPv6", V6],
-])("is the tunnel's, over %s", (_what, tunnel) => {
+])("is that of the tunnel, over %s", (_what, tunnel) => {
   const frames = [ipv4("00"), ipv4("b8"), NO_IP];
   expect(new Set(classes({ ...tunnel, dscp: 46 }, frames))).toEqual(new Set([0xb8]));
   expect(new Set(classes(tunnel, frames))).toEqual(new Set([0]));
 });
 
-it("is that of the datagram in each frame, without its ECN bits", () => {
+it("is copied from the datagram in each frame, without its ECN bits", () => {
   const vlan = `${ETHERNET}8100006408004588${"00".repeat(44)}`;
   const frames = [ipv4("b8"), ipv4("03"), ipv6("6b80"), vlan, NO_IP, `${ETHERNET}0800`];
   expect(classes({ dscp: "Copy" }, frames)).toEqual([0xb8, 0, 0xb8, 0x88, 0]);
 });
 
-it("parts messages that the kernel cuts", () => {
+it("separates segmented messages by traffic class", () => {
   expect(classes({ dscp: "Copy" }, [ipv4("b8"), ipv4("b8"), ipv4("00"), ipv4("b8")])).toEqual([
     ...[0xb8, 0, 0xb8],
   ]);
 });
 
-it("stands behind the source address, at the socket of a prefix", () => {
+it("follows the source address in the control messages, at the socket of a prefix", () => {
   const prefix = { encapsulation: "IP", keyed: true, localPrefix: "2001:db8::/64" } as const;
   expect(classes({ ...V6, ...prefix, dscp: 46 }, [ipv4("00")])).toEqual([0xb8]);
 });

@@ -1,8 +1,8 @@
-/** The traffic class of the datagrams that carry a session's frames: that of the tunnel, or the frame's own (`dscp: Copy`). */
+/** The traffic class of datagrams with frames: configured in the tunnel, or copied from the frame (`dscp: Copy`). */
 import { trafficClassOf } from "../offload/traffic-class.ts";
 import type { PacketSession } from "./session.ts";
 
-/** @returns the octet for the outer IP header of the frame from `at` to `end` */
+/** Returns the traffic class octet of the outer IP header for the frame from `at` to `end`. */
 export function outerTrafficClass(
   view: DataView,
   { tunnel, isBare }: PacketSession,

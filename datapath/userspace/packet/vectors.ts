@@ -33,15 +33,15 @@ const IOVEC_BYTES = 16;
 const CONTROL_BYTES = 24;
 const CMSG = { length: 0, level: 8, type: 12, data: 16 } as const;
 const CMSG_HEADER_BYTES = 16;
-/** struct in6_pktinfo (ipv6(7)): an address, and the index of an interface. */
+/** struct in6_pktinfo (ipv6(7)): an address and an interface index. */
 const PKTINFO_BYTES = 20;
 /** An IPV6_PKTINFO, padded. */
 const PKTINFO_CONTROL_BYTES = 40;
 /** An IP_TOS or IPV6_TCLASS (int), padded. */
 const CLASS_CONTROL_BYTES = 24;
-/** Room for the control messages of a message that is sent; of one that comes there is one. */
+/** Room for the control messages of a sent message. A received message has one at most. */
 const CONTROL_STRIDE = PKTINFO_CONTROL_BYTES + CLASS_CONTROL_BYTES;
-/** The first word of the address in one. */
+/** The first word of the address in an IPV6_PKTINFO. */
 const DESTINATION_WORD = CMSG.data / 4;
 
 if (NAME_BYTES < SOCKADDR_BYTES) throw new RangeError("NAME_BYTES");
@@ -86,9 +86,9 @@ export class MessageVectors {
   readonly #controls: Memory;
   /** The names in 32-bit words: 8 for each message. */
   readonly #nameWords: Uint32Array;
-  /** The same as signed numbers, which the engine keeps without a box. */
+  /** The same memory as signed numbers, which V8 stores without allocation. */
   readonly #sourceWords: Int32Array;
-  /** The control messages, by 32-bit words. */
+  /** The control messages, in 32-bit words. */
   readonly #controlWords: Int32Array;
 
   constructor(pieces: IoVectors, count: number) {
@@ -152,7 +152,7 @@ export class MessageVectors {
     }
   }
 
-  /** Has the message leave with a source address: the words of a struct sockaddr_in6. After `setSegment`. */
+  /** Sets a message's source address: the words of a struct sockaddr_in6. Call it after `setSegment`. */
   setSource(index: number, words: Uint32Array): void {
     const control = index * CONTROL_STRIDE;
     const { view } = this.#controls;
@@ -163,11 +163,11 @@ export class MessageVectors {
     view.setUint32(control + CMSG.type, IPV6_PKTINFO, true);
     const at = control / 4 + DESTINATION_WORD;
     for (let i = 0; i < 4; i++) this.#controlWords[at + i] = words[2 + i] as number;
-    // The routes choose the interface.
+    // No interface index: the routing table selects the interface.
     this.#controlWords[at + 4] = 0;
   }
 
-  /** Has the message leave with a traffic class. After `setSegment` and `setSource`. */
+  /** Sets a message's traffic class. Call it after `setSegment` and `setSource`. */
   addTrafficClass(index: number, value: number): void {
     const messages = this.#messages.view;
     const length = index * MMSGHDR_BYTES + MSG.controlBytes;
@@ -182,12 +182,12 @@ export class MessageVectors {
     view.setUint32(control + CMSG.data, value, true);
   }
 
-  /** One of the four words of the IPv6 address that the message came from. */
+  /** Returns one of the four words of the message's IPv6 source address. */
   sourceWord(index: number, word: number): number {
     return this.#sourceWords[index * (NAME_BYTES / 4) + 2 + word] as number;
   }
 
-  /** True if the message tells which IPv6 address it went to. */
+  /** True if the kernel reported the message's IPv6 destination address. */
   hasDestination(index: number): boolean {
     const { view } = this.#controls;
     const control = index * CONTROL_STRIDE;
@@ -199,7 +199,7 @@ export class MessageVectors {
     );
   }
 
-  /** One of the four words of that address. */
+  /** Returns one of the four words of the message's IPv6 destination address. */
   destinationWord(index: number, word: number): number {
     return this.#controlWords[index * (CONTROL_STRIDE / 4) + DESTINATION_WORD + word] as number;
   }
@@ -258,7 +258,7 @@ export class MessageVectors {
     this.#names.bytes.set(sockaddr, index * NAME_BYTES);
   }
 
-  /** What the kernel would say besides of a message that came to the struct sockaddr_in6. For fakes. */
+  /** Pretends that a received message had the struct sockaddr_in6 as its destination. For fakes. */
   pretendSentTo(index: number, sockaddr: Uint8Array): void {
     this.setSource(index, new Uint32Array(Uint8Array.from(sockaddr).buffer));
   }
@@ -281,7 +281,7 @@ export class MessageVectors {
     return Array.from({ length: parts }, (_, i) => all.subarray(i * size, (i + 1) * size));
   }
 
-  /** The traffic class of a message that is sent; 0: the socket's. For fakes. */
+  /** Returns the traffic class of a sent message; 0: that of the socket. For fakes. */
   trafficClass(index: number): number {
     const all = this.#messages.view.getUint32(index * MMSGHDR_BYTES + MSG.controlBytes, true);
     const { view } = this.#controls;

@@ -105,7 +105,7 @@ export class ControlPlane {
         refused: (peering) => this.#turned(peering),
         noted: (peering, what) => this.#note(peering, what),
         sessionUp: (peering, { key }) => {
-          this.#switching.stands(peering, key);
+          this.#switching.established(peering, key);
           this.#turned(peering, key);
         },
         sessionDown: (peering, key, ending) => {
@@ -373,19 +373,19 @@ export class ControlPlane {
     }
   }
 
-  /** The session that it is switched to, if that one is signalled, too, and names this one. */
+  /** Returns the signaled session that is the session's partner: each is switched to the other. */
   #partnerOf({ key, switchTo }: Session): SignalledSession | undefined {
     const partner = switchTo === undefined ? undefined : this.#sessions.get(switchTo);
     return partner?.switchTo === key ? partner : undefined;
   }
 
-  /** The peering by which the partner's frames go. */
+  /** Returns the peering that forwards the partner's frames. */
   #partnerPeering(wanted: SignalledSession): Peering | undefined {
     const partner = this.#partnerOf(wanted);
     return partner === undefined ? undefined : this.#carrying(partner);
   }
 
-  /** What has changed of a session is told to the peer of the session that it is switched to. */
+  /** Signals a session's changed status to the peer of the session's partner. */
   #relay(session: Session): void {
     const partner = this.#partnerOf(session);
     const managed = partner === undefined ? undefined : this.#tunnels.get(partner.tunnel);

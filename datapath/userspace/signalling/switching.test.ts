@@ -1,4 +1,4 @@
-/** A node in the middle that switches between two others, with real control planes and a network in memory. */
+/** A node switches sessions between two other nodes, with real control planes and a network in memory. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Decoded, decodeMessage } from "../../../l2tp/control/message.ts";
 import { decodeSockaddr, encodeSockaddr, type SocketAddress } from "../../../linux/socket.ts";
@@ -24,7 +24,7 @@ interface Datagram {
 let wire: Datagram[];
 let now: number;
 let nodes: TestNode[];
-/** Messages that were sent, with the last octets of their ends' addresses: "1>2". */
+/** Sent messages, with the last octets of both addresses: "1>2". */
 let said: { readonly way: string; readonly message: Decoded }[];
 
 const last = ({ address }: { readonly address: string }) => address.split(".").at(-1);
@@ -165,7 +165,7 @@ const disconnects = (way: string) =>
   );
 
 describe("a switch", () => {
-  it("tells each side of the circuit behind the other", () => {
+  it("signals to each side the circuit status of the other", () => {
     start();
     expect([left.circuit("d/lan"), right.circuit("d/lan")]).toEqual([ACTIVE, ACTIVE]);
     const remoteEndId = { remoteEndId: "y" };
@@ -182,7 +182,7 @@ describe("a switch", () => {
     expect(left.circuit("d/lan")).toEqual(ACTIVE);
   });
 
-  it("has no circuit for a side while the other is not there", () => {
+  it("signals no active circuit to a side while the other is not established", () => {
     right.isDead = true;
     start();
     expect(left.circuit("d/lan")).toEqual({ active: false, standby: false });
@@ -192,11 +192,11 @@ describe("a switch", () => {
     right.isDead = true;
     pass(3000);
     expect(left.circuit("d/lan")).toEqual({ active: false, standby: false });
-    // A side that is lost without a word ends nothing. Both ends may have placed the call: 13 is a lost tie breaker.
+    // A side that becomes silent ends no session. Both nodes may have placed the call: 13 is a lost tie breaker.
     expect(disconnects("2>1").filter((result) => result !== 13)).toEqual([]);
   });
 
-  it("ends one side as the peer has ended the other, and agrees with both again", () => {
+  it("ends one side with the result of the other, and reestablishes both", () => {
     start();
     said = [];
     right.plane.apply({ op: "deleteSession", key: "d/lan" });
@@ -212,10 +212,10 @@ describe("a switch", () => {
     expect([left.circuit("d/lan"), right.circuit("d/lan")]).toEqual([ACTIVE, ACTIVE]);
   });
 
-  it("relays the result as it was said", () => {
+  it("relays the Result Code unchanged", () => {
     start();
     said = [];
-    // The right wants another type: it refuses nothing, and ends what stands.
+    // The right changes its type: it ends the established session, and rejects no call.
     const control = sessionControl({ remoteEndId: "y", pseudowireType: 4 });
     right.putSession("d/lan", "t", "y", { control });
     pass(200);
@@ -224,7 +224,7 @@ describe("a switch", () => {
     expect(disconnects("2>1")).toEqual([first]);
   });
 
-  it("relays nothing of sessions that are switched no more", () => {
+  it("relays nothing of sessions that are no longer switched", () => {
     start();
     middle.putSession(L, "l", "x");
     middle.putSession(R, "r", "y");
@@ -235,7 +235,7 @@ describe("a switch", () => {
     expect(left.circuit("d/lan")).toEqual(ACTIVE);
   });
 
-  it("takes a static partner for one whose circuit is as the agent says", () => {
+  it("uses the circuit status of the agent if the partner is static", () => {
     left.putTunnel("t", middle);
     left.putSession("d/lan", "t", "x");
     middle.putTunnel("l", left);
@@ -248,7 +248,7 @@ describe("a switch", () => {
     expect(left.circuit("d/lan")).toEqual(ACTIVE);
   });
 
-  it("adds its name to its calls, and tells the next one by which switches a call has come", () => {
+  it("adds its name to its calls, and passes on the names of earlier switches", () => {
     start();
     const calls = said.filter(({ message }) => message.type === "ICRQ");
     const by = (way: string) =>
@@ -277,7 +277,7 @@ describe("a loop", () => {
   const standing = (node: TestNode) =>
     ["d/1", "d/2"].filter((key) => node.control(key)?.established).length;
 
-  it("of two switches is refused with result 26, whoever calls first", () => {
+  it("of two switches is rejected with result 26, in any order of calls", () => {
     startRing(left, middle);
     expect(standing(left)).toBeLessThan(2);
     expect([...disconnects("1>2"), ...disconnects("2>1")]).toContain(26);
@@ -287,7 +287,7 @@ describe("a loop", () => {
     expect(endings.join()).toContain("loop detected");
   });
 
-  it("of three switches is refused with result 26", () => {
+  it("of three switches is rejected with result 26", () => {
     const ring = [left, middle, right] as const;
     for (const [index, node] of ring.entries()) {
       node.putTunnel("next", ring[(index + 1) % 3] as TestNode);
@@ -300,7 +300,7 @@ describe("a loop", () => {
     expect(results).toContain(26);
     const circuits = ring.map((node) => [node.circuit("d/n"), node.circuit("d/b")]);
     const active = circuits.flat().filter((circuit) => circuit?.active);
-    // Once a link of the ring is refused, no circuit is behind the others.
+    // After a call of the ring is rejected, the other calls have no active circuit.
     expect(active).toEqual([]);
   });
 });

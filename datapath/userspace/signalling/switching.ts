@@ -1,47 +1,49 @@
-/** What the control connections of two sessions that are switched to each other tell of one another. */
+/** Relays status and endings between the control connections of two sessions that are switched to each other. */
 import { randomBytes } from "node:crypto";
 import type { CircuitStatus } from "../../../l2tp/control/circuit-status.ts";
 import type { Peering } from "../../../l2tp/control/peering.ts";
 import type { Ending } from "../../../l2tp/control/session.ts";
 import type { SignalledSession } from "./signalled-session.ts";
 
-/** Octets of a Tunnel Switching Aggregator ID that peers take (H3C). */
+/** The longest Tunnel Switching Aggregator ID, in octets, that peers accept (H3C). */
 const MAX_NAME = 64;
 const UNIQUE_OCTETS = 8;
 
-/** A session that a peer has ended, whose partner is to end likewise. */
+/** A session that a peer has ended. Its partner must end with the same result. */
 interface RelayedEnding {
   readonly key: string;
   readonly ending: Ending;
 }
 
 export class Switching {
-  /** Tells this process from all others; calls of an earlier one are over. */
+  /** Identifies this process. No call of an earlier process is still up. */
   readonly #unique = randomBytes(UNIQUE_OCTETS).toString("hex");
-  /** Sessions that stand, by peering and key. */
-  readonly #standing = new Set<string>();
+  /** Established sessions, by peering and key. */
+  readonly #established = new Set<string>();
   #endings: RelayedEnding[] = [];
 
-  stands(peering: string, key: string): void {
-    this.#standing.add(`${peering} ${key}`);
+  established(peering: string, key: string): void {
+    this.#established.add(`${peering} ${key}`);
   }
 
-  /** @param isActive frames go by the peering */
+  /** @param isActive true if the peering forwards the frames */
   ended(peering: string, key: string, ending: Ending, isActive: boolean): void {
-    const stood = this.#standing.delete(`${peering} ${key}`);
+    const wasEstablished = this.#established.delete(`${peering} ${key}`);
     const { by, result } = ending;
-    // What never stood was refused for a reason between the peer and us.
-    if (stood && isActive && by === "peer" && result !== null) this.#endings.push({ key, ending });
+    // A session that was never established failed for a reason that does not concern the partner.
+    if (wasEstablished && isActive && by === "peer" && result !== null) {
+      this.#endings.push({ key, ending });
+    }
   }
 
-  /** Sessions that peers have ended since it was last asked. */
+  /** Returns the sessions that peers have ended since the last call. */
   takeEndings(): readonly RelayedEnding[] {
     return this.#endings.splice(0);
   }
 
   /**
-   * The names of the switches that a call of the session comes by: ours first; none: it is not switched.
-   * @param partner by which the partner's frames go; undefined: it has no control connection
+   * Returns the names of the switches that a call of the session has passed, ours first; none: it is not switched.
+   * @param partner the peering that forwards the partner's frames; undefined: it has no control connection
    */
   aggregators(
     hostName: string,
@@ -55,8 +57,8 @@ export class Switching {
 }
 
 /**
- * The circuit that the session's peer is told of: that of the partner's peer.
- * @param partner by which the partner's frames go; undefined: it has no control connection
+ * Returns the circuit status to signal to the session's peer: the session's own, and that of the partner's peer.
+ * @param partner the peering that forwards the partner's frames; undefined: it has no control connection
  */
 export function relayedCircuit(
   { switchTo, control: { circuit } }: SignalledSession,

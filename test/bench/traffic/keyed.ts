@@ -1,4 +1,4 @@
-/** A thousand keyed circuits that carry traffic, beside one. */
+/** Compares traffic on a thousand keyed circuits with traffic on one. */
 import { fileURLToPath } from "node:url";
 import { TestAgent } from "../../harness/agent.ts";
 import {
@@ -21,7 +21,7 @@ const MANY = 1000;
 const FLOOD = fileURLToPath(new URL("../../harness/keyed-flood.ts", import.meta.url));
 const FRAME_BYTES = 64;
 
-/** The flood's bursts go to one circuit, or in turn to a thousand with the same session ID. */
+/** Floods one circuit, or in turn a thousand circuits with the same session ID. */
 export async function benchKeyed(net: TestNet, report: Report): Promise<void> {
   const agent = new TestAgent(net.b);
   try {
@@ -38,7 +38,7 @@ export async function benchKeyed(net: TestNet, report: Report): Promise<void> {
         keyedSession(name),
       ]),
     );
-    await until("the sessions are there", () => agent.session(`shop/k${MANY - 1}`));
+    await until("the sessions exist", () => agent.session(`shop/k${MANY - 1}`));
     const namespace = await net.addPod("keyed");
     await attachAll(
       agent,
@@ -58,7 +58,7 @@ export async function benchKeyed(net: TestNet, report: Report): Promise<void> {
   }
 }
 
-/** The frame is nobody's, so that neither stack has work with it. */
+/** The frame has an unknown MAC address, so that neither stack processes the frame. */
 function message(): string {
   const frame = `02000000000102000000000288b5${"00".repeat(FRAME_BYTES - 14)}`;
   return `ffffffff${COOKIES.receive.value}${frame}`;

@@ -1,4 +1,4 @@
-/** A host in the middle of two others: our switch, a Linux bridge between two of our sessions, and a hub of QEMU's. */
+/** Compares our switch with a Linux bridge between two of our sessions, and with a QEMU hub. */
 import { fileURLToPath } from "node:url";
 import { TestAgent } from "../../harness/agent.ts";
 import { cni } from "../../harness/cni.ts";
@@ -16,15 +16,15 @@ const MTU = 1400;
 const FRAME_BYTES = 64;
 const FLOOD = fileURLToPath(new URL("../../harness/flood.ts", import.meta.url));
 
-/** Ways to join what comes from the left to the right. */
+/** Ways to join the left pseudowire to the right one. */
 const WAYS = { switch: 1, bridge: 2, hub: 3 } as const;
 type Way = keyof typeof WAYS;
 
-/** A way, and a second pair of sessions whose left peer is the flood. */
+/** A way, with a second pair of sessions whose left peer is the flood. */
 interface Joined extends Side {
-  /** Of the middle's session that the flood is for. */
+  /** The local port of the session that receives the flood. */
   readonly floodPort: number;
-  /** The pod at the right that hears the flood. */
+  /** The pod on the right that receives the flood. */
   readonly hears: string;
 }
 
@@ -91,7 +91,7 @@ class SwitchBench {
     return { name: way, from, to, address, floodPort: portOf(2 * id + 1), hears };
   }
 
-  /** A pod at one end. @returns its namespace */
+  /** Adds a pod on one host. @returns its namespace */
   async #addEnd(
     agent: TestAgent,
     way: Way,
@@ -107,7 +107,7 @@ class SwitchBench {
     return pod;
   }
 
-  /** @param id of the tunnel and session at both ends */
+  /** @param id the ID of the tunnel and session on both hosts */
   #objects(name: string, at: Host, remote: Host, id: number, change: object, port = portOf(id)) {
     return [
       tunnelObject(name, at, remote, {
@@ -154,7 +154,7 @@ class SwitchBench {
     await ip(pod, "link", "set", "br0", "up");
   }
 
-  /** Two netdevs on one hub. */
+  /** Starts QEMU with two netdevs on one hub. */
   async #startHub(id: number): Promise<void> {
     const { left, right } = middleOf(this.#net);
     const port = `srcport=${portOf(id)},dstport=${portOf(id)}`;
@@ -170,12 +170,12 @@ class SwitchBench {
     this.#background.start(inside(this.#net.a.name, ...machine, ...args), () => {});
   }
 
-  /** Frames a second that reach the right, while the left floods the middle. */
+  /** Returns the frames per second that reach the right while the left floods the middle. */
   async flood({ floodPort, hears }: Joined): Promise<number> {
     const { a, b } = this.#net;
     const session = idOf((floodPort - BASE_PORT) / 100, "l");
     const header = `00030000${session.toString(16).padStart(8, "0")}`;
-    // Nobody's address, so that no stack has work with it.
+    // An unknown MAC address, so that no stack processes the frames.
     const frame = `02000000000102000000000288b5${"00".repeat(FRAME_BYTES - 14)}`;
     const ends = [b.ipv4, String(FLOOD_PORT), a.ipv4, String(floodPort)];
     const before = await received(hears);
@@ -187,7 +187,7 @@ class SwitchBench {
 
 const BASE_PORT = 5000;
 const portOf = (id: number): number => BASE_PORT + 100 * id;
-/** @param name ends with the side: "l", or another letter */
+/** Returns a session's ID. @param name its last letter is the side: "l", or another letter */
 const idOf = (id: number, name: string): number => 10 * id + (name.endsWith("l") ? 1 : 2);
 
 async function received(namespace: string): Promise<number> {

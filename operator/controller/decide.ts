@@ -78,7 +78,7 @@ const NO_CLAIMS = { nodeAddress: null, remoteEndId: null, claims: null };
 /** Returns the decision for a session whose tunnel does not exist. */
 export function decideOrphan(object: L2tpSession): Decision<L2tpSession> {
   const { name } = object.spec.tunnelRef;
-  const message = `spec.tunnelRef.name "${name}": L2tpTunnel not found; create it, or correct the name`;
+  const message = `spec.tunnelRef.name: "${name}": L2tpTunnel not found; create it, or correct the name`;
   const nodeName = object.status?.nodeName ?? "";
   const refusal = refuseForm(object) ?? { reason: "NoTunnel", message };
   const id = object.status?.sessionId ?? null;
@@ -208,11 +208,11 @@ function refuseTunnel(object: L2tpTunnel, { nodeName, nodeAddresses }: NodeView)
   if (form !== null) return form;
   const { spec } = object;
   if (spec.nodeName !== nodeName) {
-    const message = `spec.nodeName "${spec.nodeName}": immutable, the tunnel is on node ${nodeName}; ${TUNNEL_RULES.nodeIsFinal.remedy}`;
+    const message = `spec.nodeName: "${spec.nodeName}": immutable, the tunnel is on node ${nodeName}; ${TUNNEL_RULES.nodeIsFinal.remedy}`;
     return { reason: "NodeImmutable", message };
   }
   if (nodeAddresses !== null) return null;
-  const message = `spec.nodeName "${nodeName}": Node not found; correct the name (kubectl get nodes), or wait until the node joins`;
+  const message = `spec.nodeName: "${nodeName}": Node not found; correct the name (kubectl get nodes), or wait until the node joins`;
   return { reason: "NoNode", message };
 }
 
@@ -225,7 +225,7 @@ function refuseSession(
   if (form !== null) return form;
   const tunnel = tunnels.get(object.spec.tunnelRef.name)?.object;
   if (tunnel === undefined) {
-    const message = `spec.tunnelRef.name "${object.spec.tunnelRef.name}": L2tpTunnel is being deleted; use another tunnel`;
+    const message = `spec.tunnelRef.name: "${object.spec.tunnelRef.name}": L2tpTunnel is being deleted; use another tunnel`;
     return { reason: "NoTunnel", message };
   }
   const { namespace } = object.metadata;

@@ -208,11 +208,11 @@ export function testInKernel(): void {
     it(`${DROPS}, in mode Bridge`, () =>
       expectHeld(tunnel, "Bridge", ["one", "two"], addFarKernel));
 
-    it("is rejected in mode Direct, since the node has no side of the pod's device", async () => {
+    it("is rejected in mode Direct, since the kernel cannot filter frames of the pod's device", async () => {
       await start(tunnel, { mode: "Direct", macSpoofing: "Refuse" });
       const { answer } = await add(agent, "one", "10.1.0.1/24");
       expect(answer.status).not.toBe(0);
-      expect(answer.stdout).toContain("the node has no side");
+      expect(answer.stdout).toContain("cannot filter frames");
       expect(agent.condition("l2tpsession", "shop/lan", "Programmed")).toMatchObject({
         status: "False",
         reason: "NoNodeSide",

@@ -175,7 +175,7 @@ describe("on a cluster", () => {
     });
     await until(
       () => `the agent listens: ${log}`,
-      () => existsSync(agent.socket) && log.includes("in the cluster"),
+      () => existsSync(agent.socket) && log.includes("reading objects from the API server"),
     );
   }
 

@@ -84,7 +84,7 @@ const resolved = (datapath: "Kernel" | "Auto") => {
 
 it("is refused in the kernel with the type's reason, and moves a tunnel of datapath Auto to userspace", () => {
   const message = resolved("Kernel").refusedSessions.get("shop/lan")?.message;
-  expect(message).toContain("spec.pseudowireType Shim");
+  expect(message).toContain('spec.pseudowireType: "Shim"');
   expect(message).toContain("the kernel's L2TP knows no shims");
   expect(resolved("Auto").tunnels.get("t")?.tunnel.datapath).toBe("Userspace");
   expect(resolved("Auto").sessions.get("shop/lan")?.session.pseudowireType).toBe("Shim");

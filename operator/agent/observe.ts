@@ -170,7 +170,11 @@ function see(
   const links = new Map<string, Link>();
   const claimed = new Set<string>();
   const bridges = new Map(
-    here.filter(({ kind }) => kind === "bridge").map(({ index, alias }) => [index, alias]),
+    here.flatMap(({ kind, index, alias }) =>
+      kind === "bridge" && parseLinkLabel(alias)?.kind === "bridge"
+        ? [[index, alias] as const]
+        : [],
+    ),
   );
   for (const info of here) {
     const label = labelOnNode(info, left) ?? labelOfOwn(info, here, isNamed);

@@ -159,6 +159,7 @@ describe("in a managed tunnel", () => {
       process.kill(await far.datapathPid(), "SIGKILL");
       await crosses(desk);
     } finally {
+      await far.teardownOrKill();
       await far.destroy();
       await ip(b.name, "addr", "add", `${FAR}/24`, "dev", "peer0");
     }

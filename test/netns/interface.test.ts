@@ -297,7 +297,20 @@ describe("other interfaces", () => {
     await crosses();
     expect((await link(net.a.name, "l2tp-128"))?.master).toBe("br0");
     expect(await filters("eth1")).toBe("");
+    // An administrator may give it any alias; and a port of it stays without a change in each pass.
+    await ip(net.a.name, "link", "set", "br0", "alias", "the lab");
+    await crosses();
+    left.log = "";
     await ip(net.a.name, "link", "set", "l2tp-128", "nomaster");
+    await left.logs("converged");
+    await crosses();
+    await left.kill();
+    left.log = "";
+    await left.start();
+    await left.logs("ready");
+    // Longer than passes are apart.
+    await left.ask({ op: "doctor", seconds: 3 });
+    expect(left.log).not.toContain("converged");
     await crosses();
     const ids = { sessionId: 129, peerSessionId: 129 };
     left.write("second.yaml", [sessionObject("second", "t", onNode({ interface: "br0" }, ids))]);

@@ -4,6 +4,7 @@ PACKAGES := iproute2 iputils-ping
 TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
 	python3 busybox-static kmod zstd procps libfaketime tcpdump tshark curl ethtool
 CLUSTER_PACKAGES := $(PACKAGES) qemu-system-x86 procps dpkg-dev patch openssl curl ca-certificates libfaketime
+UNIT_TESTS := vitest run --project unit
 .PHONY: help demo demo-managed test test-cluster soak bench check generate build image setup clean
 
 help: ## list the targets
@@ -48,7 +49,7 @@ check: ## check format, lint, types and structure, and run unit tests; no root
 	biome ci --error-on-warnings .
 	tsc -p .
 	node test/setup/structure.ts
-	vitest run --project unit
+	$(UNIT_TESTS)
 
 generate: ## generate files from crds/, operator/api/rules.ts, cni/ and *.wat
 	@test/setup/install.sh

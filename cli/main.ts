@@ -139,8 +139,8 @@ async function trace(target: string, flags: Partial<Record<TraceKind, boolean>>)
 
 async function decode(path: string, { secretFile }: { secretFile?: string }): Promise<void> {
   const { decodeCapture, renderDatagram } = await import("./capture/decode.ts");
+  const secret = secretFile === undefined ? null : readSecret(secretFile);
   try {
-    const secret = secretFile === undefined ? null : readSecret(secretFile);
     const file = readFileSync(path === "-" ? 0 : path);
     const datagrams = decodeCapture(Uint8Array.from(file), secret);
     let count = 0;
@@ -163,9 +163,14 @@ async function decode(path: string, { secretFile }: { secretFile?: string }): Pr
   }
 }
 
-/** Returns the file's content without its last line break. */
+/** Returns the file's content without its last line break; ends the process if it cannot be read. */
 function readSecret(path: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(readFileSync(path, "utf8").replace(/\r?\n$/, ""));
+  try {
+    return new TextEncoder().encode(readFileSync(path, "utf8").replace(/\r?\n$/, ""));
+  } catch (error) {
+    process.stderr.write(`l2tpctl: --secret-file: ${(error as Error).message}\n`);
+    process.exit(WRONG_USAGE);
+  }
 }
 
 function target(text: string): string {

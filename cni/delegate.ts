@@ -69,7 +69,10 @@ function find(type: string, path: readonly string[]): string {
       // Try the next folder.
     }
   }
-  const message = `IPAM plugin ${type} is not in CNI_PATH ${path.join(":")}; install it there`;
+  const message =
+    path.length === 0
+      ? `CNI_PATH: missing, and IPAM plugin ${type} is needed; set it, such as /opt/cni/bin:/usr/lib/cni`
+      : `IPAM plugin ${type} is not in CNI_PATH ${path.join(":")}; install it there`;
   throw new CniError(CniCode.InvalidConfig, message);
 }
 

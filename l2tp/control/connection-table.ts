@@ -1,6 +1,6 @@
 /**
- * The state table of a control connection (RFC 3931, 7.2). The RFC's rows about tie breakers concern two connections,
- * of which one ends: see peering.ts.
+ * The state table of a control connection (RFC 3931, 7.2). The RFC's rows about tie breakers concern two connections:
+ * peering.ts ends one of them.
  */
 import { StateTable } from "./state-table.ts";
 

@@ -86,8 +86,7 @@ export function pseudowireSettings(
 /** Returns the type and its settings in short: "EthernetVLAN 100". */
 export function describePseudowire(settings: PseudowireSettings): string {
   const { pseudowireType: name = DEFAULT_NAME } = settings;
-  const type = PSEUDOWIRE_TYPES.find((each) => each.name === name);
-  const details = type?.describe?.(settings) ?? "";
+  const details = findPseudowire(settings)?.describe?.(settings) ?? "";
   return details === "" ? name : `${name} ${details}`;
 }
 

@@ -308,7 +308,8 @@ export class Attacher {
     if (session !== undefined) return session;
     const refusal = resolved.refusedSessions.get(key);
     if (refusal !== undefined) {
-      const remedy = "correct the object; see its conditions";
+      const remedy =
+        "correct the object; see its conditions (kubectl describe, or l2tpctl sessions)";
       throw new AgentError("SessionNotReady", `L2tpSession ${key}: ${refusal.message}`, remedy);
     }
     const message = `no L2tpSession ${key} on node ${this.#context.nodeName}`;

@@ -30,17 +30,21 @@ function refuse(message: string): never {
 
 const { manifests, node = "" } = options;
 if (!options.teardown && node === "") {
+  const folder =
+    manifests === undefined ? ", and --manifests <dir> unless the objects are in a cluster" : "";
   refuse(
-    "missing --node <name>, and --manifests <dir> unless the objects are in a cluster; for example\n" +
+    `missing --node <name>${folder}; for example\n` +
       "  l2tp-agent --manifests /etc/l2tp-cni --node edge-1\n(see l2tp-agent --help)",
   );
 }
-if (
-  !options.teardown &&
-  manifests !== undefined &&
-  statSync(manifests, { throwIfNoEntry: false })?.isDirectory() !== true
-) {
-  refuse(`--manifests: ${manifests} does not exist or is not a directory; create it`);
+if (!options.teardown && manifests !== undefined) {
+  const found = statSync(manifests, { throwIfNoEntry: false });
+  if (found === undefined) refuse(`--manifests: ${manifests} does not exist; create the directory`);
+  if (!found.isDirectory()) {
+    refuse(
+      `--manifests: ${manifests} is not a directory; use the directory that contains the file`,
+    );
+  }
 }
 if (options.datapath !== "kernel" && !options.datapathExternal && !existsSync("/dev/net/tun")) {
   refuse("/dev/net/tun is missing; load the module (modprobe tun), or mount it into the container");

@@ -52,7 +52,7 @@ export function readOptions(): Options {
     )
     .option(
       "--kubeconfig <file>",
-      "kubeconfig of the API server (default: the pod's service account)",
+      "kubeconfig of the API server (default: KUBECONFIG, then ~/.kube/config, then the pod's service account)",
     )
     .option("--node <name>", "name of this node, as in spec.nodeName of its tunnels")
     .option("--state-dir <dir>", "folder for attachments and status", "/var/lib/l2tp-cni")

@@ -5,6 +5,7 @@ import { API_VERSION, type L2tpSession, type L2tpTunnel } from "../api/types.ts"
 import { type HeldObjects, heldAfter, NOTHING_HELD, type Unreadable } from "./held.ts";
 import { keepLastValid, type ResolveContext, resolve } from "./resolve.ts";
 import type { Resolved } from "./resolved.ts";
+import { sessionStatus, tunnelStatus } from "./status.ts";
 
 const tunnel = (name: string, spec: Partial<TunnelSpec> = {}): L2tpTunnel => ({
   apiVersion: API_VERSION,
@@ -661,5 +662,25 @@ describe("a session of IP datagrams", () => {
       reason: "Invalid",
       message: expect.stringMatching(message),
     });
+  });
+});
+
+describe("the status of a managed tunnel before its peer has been heard", () => {
+  it.each<[string, NonNullable<TunnelSpec["control"]>, RegExp, RegExp]>([
+    ["an end that opens it", {}, /^No response from the peer/, /^Negotiating the session/],
+    ["an end that waits", { initiate: false, role: "LNS" }, /initiate: false/, /role: LNS/],
+  ])("says what %s does", (_what, control, alive, established) => {
+    const object = tunnel("t", { control });
+    delete object.spec.peerTunnelId;
+    const lan = session("lan");
+    delete lan.spec.peerSessionId;
+    const made = resolved([object], [lan]);
+    const messageOf = (conditions: readonly { type: string; message: string }[], type: string) =>
+      conditions.find((condition) => condition.type === type)?.message;
+    const [ofTunnel, ofSession] = [made.tunnels.get("t"), made.sessions.get("shop/lan")];
+    if (ofTunnel === undefined || ofSession === undefined) throw new Error("refused");
+    expect(messageOf(tunnelStatus(ofTunnel, new Map()).conditions, "Alive")).toMatch(alive);
+    const { conditions } = sessionStatus(ofSession, new Map(), []);
+    expect(messageOf(conditions, "Established")).toMatch(established);
   });
 });

@@ -390,7 +390,7 @@ function requireTunnel(
   const object = intake.tunnels.get(name);
   const isBroken = intake.rejections.some(({ kind, key }) => kind === "L2tpTunnel" && key === name);
   if (object === undefined && isBroken) {
-    const message = `L2tpTunnel ${name} is invalid; see its conditions`;
+    const message = `L2tpTunnel ${name} is invalid; see its conditions (kubectl describe, or l2tpctl tunnels)`;
     throw new RefusalError("Programmed", "TunnelInvalid", message);
   }
   if (object === undefined) {
@@ -402,7 +402,7 @@ function requireTunnel(
   requireInterface(session, object);
   const tunnel = tunnels.get(name);
   if (tunnel !== undefined) return tunnel;
-  const message = `L2tpTunnel ${name} is not programmed; see its conditions`;
+  const message = `L2tpTunnel ${name} is not programmed; see its conditions (kubectl describe, or l2tpctl tunnels)`;
   throw new RefusalError("Programmed", "TunnelNotProgrammed", message);
 }
 

@@ -6,6 +6,7 @@ import type { FailureCode } from "../../datapath/failure.ts";
 import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { StopResult } from "../../l2tp/control/result-code.ts";
+import type { SessionControl, TunnelControl } from "../../l2tp/control/settings.ts";
 import { type Attachment, holderName } from "../../model/attachments/index.ts";
 import type { FieldProblem } from "../../model/problem.ts";
 import { describeProblem } from "../../model/problem.ts";
@@ -121,7 +122,7 @@ export function tunnelStatus(
     conditions: [
       ACCEPTED,
       failure === undefined ? programmedTunnel(resolved) : failed(failure),
-      ...(tunnel.control === undefined ? [] : [alive(control)]),
+      ...(tunnel.control === undefined ? [] : [alive(tunnel.control, control)]),
       ...(tunnel.control?.backups.length ? [redundant(control)] : []),
     ],
   };
@@ -184,7 +185,7 @@ export function sessionStatus(
       resolved.switched === undefined
         ? (interfaceCondition(living, resolved) ?? attached(living, attachments.length))
         : switched(resolved.switched),
-      ...(session.control === undefined ? [] : [established(live?.control)]),
+      ...(session.control === undefined ? [] : [established(session.control, live?.control)]),
     ],
   };
 }
@@ -197,14 +198,19 @@ function switched({ to, whyNot }: Switched): UndatedCondition {
 }
 
 /** Messages have no ages, which would change the status each second; l2tpctl shows ages. */
-function alive(control: TunnelControlState | undefined): UndatedCondition {
+function alive(
+  configured: TunnelControl,
+  control: TunnelControlState | undefined,
+): UndatedCondition {
   const type = "Alive";
   if (control?.state === "established") {
     const message = `The control connection to ${control.peerHostName ?? "the peer"} is established.`;
     return { type, status: "True", reason: "Established", message };
   }
   if (!control?.lastEnding) {
-    const message = "No response from the peer; retrying.";
+    const message = configured.initiates
+      ? "No response from the peer; retrying."
+      : "Waiting for the peer to open the control connection (spec.control.initiate: false).";
     return { type, status: "False", reason: "Connecting", message };
   }
   const { by, why, result } = control.lastEnding;
@@ -243,7 +249,10 @@ function redundant(control: TunnelControlState | undefined): UndatedCondition {
   return { type, status: "False", reason: isNew ? "Connecting" : "AllLost", message };
 }
 
-function established(control: SessionControlState | undefined): UndatedCondition {
+function established(
+  configured: SessionControl,
+  control: SessionControlState | undefined,
+): UndatedCondition {
   const type = "Established";
   if (control?.established) {
     const { peerCircuit } = control.established;
@@ -257,9 +266,14 @@ function established(control: SessionControlState | undefined): UndatedCondition
     return { type, status: "False", reason: standby ? "Standby" : "NotActive", message };
   }
   const why = control?.lastEnding?.why;
-  return why === undefined
-    ? { type, status: "False", reason: "Connecting", message: "Negotiating the session." }
-    : { type, status: "False", reason: "Down", message: `The session is down: ${why}.` };
+  if (why !== undefined) {
+    return { type, status: "False", reason: "Down", message: `The session is down: ${why}.` };
+  }
+  const message =
+    configured.places === null
+      ? "Waiting for the peer to request the session (spec.control.role: LNS)."
+      : "Negotiating the session.";
+  return { type, status: "False", reason: "Connecting", message };
 }
 
 function attached(living: readonly Placed[], total: number): UndatedCondition {

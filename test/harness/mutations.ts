@@ -5,8 +5,39 @@ import { checked, isErrno } from "../../linux/errno.ts";
 import { c } from "../../linux/ffi.ts";
 import { inNetns } from "../../linux/netns.ts";
 import { encodeSockaddr } from "../../linux/socket.ts";
+import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
 import type { TestAgent } from "./agent.ts";
 import type { TestNet } from "./net.ts";
+import { sessionObject, tunnelObject } from "./objects.ts";
+
+/** Tunnels over UDP ("udp") and IP ("ip"), each with sessions 1 (plain), 2 (with a cookie) and 3 (that reorders). */
+export function mutatedObjects(
+  { a, b }: TestNet,
+  session: Partial<SessionSpec> = {},
+  udp: Partial<TunnelSpec> = {},
+): object[] {
+  const overIp = { encapsulation: "IP", tunnelId: 2, peerTunnelId: 2 } as const;
+  const raw = { local: { address: a.ipv4 }, remote: { address: b.ipv4 } };
+  const cookies = { receive: { value: "a1b2c3d4" } };
+  const sequencing = { receive: true, reorderTimeout: "20ms" };
+  return [
+    tunnelObject("udp", a, b, udp),
+    tunnelObject("ip", a, b, { ...raw, ...overIp }),
+    ...["udp", "ip"].flatMap((tunnel, index) => {
+      const of = (id: number) => ({ ...mutatedIds(index, id), ...session });
+      return [
+        sessionObject(`${tunnel}-plain`, tunnel, of(1)),
+        sessionObject(`${tunnel}-cookie`, tunnel, { ...of(2), cookies }),
+        sessionObject(`${tunnel}-order`, tunnel, { ...of(3), sequencing }),
+      ];
+    }),
+  ];
+}
+
+/** The IDs of session `id` of the tunnel over UDP (index 0) or IP (index 1). */
+export function mutatedIds(index: number, id: number) {
+  return { sessionId: id + index * 16, peerSessionId: id };
+}
 
 export interface Spray {
   readonly encapsulation: "UDP" | "IP";

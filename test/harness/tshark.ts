@@ -1,7 +1,8 @@
-/** Dissects captured packets by Wireshark's dissector (tshark). */
-import { statSync } from "node:fs";
+/** Captures of a host's wire (tcpdump), and Wireshark's dissector for them (tshark). */
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { type Host, inside } from "./net.ts";
-import { Background, run } from "./run.ts";
+import { Background, run, tryRun } from "./run.ts";
 import { until } from "./wait.ts";
 
 export interface Dissected {
@@ -11,19 +12,22 @@ export interface Dissected {
   readonly notes: string;
 }
 
-/** A capture of a host's wire, from `start` on. */
+/** A capture of a host's wire, from `start` to `end`. */
 export class Capture {
-  readonly #file: string;
+  readonly file: string;
+  readonly #host: Host;
   readonly #background = new Background();
 
   /** @param file the path of the capture file */
-  constructor(file: string) {
-    this.#file = file;
+  constructor(host: Host, file: string) {
+    this.#host = host;
+    this.file = file;
   }
 
-  async start({ name, device }: Host): Promise<void> {
+  async start(): Promise<void> {
     let said = "";
-    const options = ["-i", device, "-n", "-U", "--immediate-mode", "-w", this.#file];
+    const { name, device } = this.#host;
+    const options = ["-i", device, "-n", "-U", "--immediate-mode", "-w", this.file];
     this.#background.start(inside(name, "tcpdump", ...options), (text) => {
       said += text;
     });
@@ -33,13 +37,29 @@ export class Capture {
     );
   }
 
-  /** Ends the capture. @returns the L2TP packets */
-  async dissect(): Promise<Dissected[]> {
-    await until("the capture has packets", () => statSync(this.#file).size > 24);
+  /** Ends the capture when the file has all packets up to now. */
+  async end(): Promise<void> {
+    // Tcpdump drops what it has not read when a signal comes: a last packet shows that it has read the others.
+    const mark = randomBytes(16);
+    const { name, device } = this.#host;
+    const options = ["-6", "-c", "1", "-W", "1", "-p", mark.toString("hex"), "-I", device];
+    await until("tcpdump has written a last packet", async () => {
+      await tryRun(inside(name, "ping", ...options, "ff02::1"));
+      return readFileSync(this.file).includes(mark);
+    });
     await this.#background.stopAll("SIGINT");
+  }
+
+  /**
+   * Ends the capture, and dissects it.
+   * @param options further options of tshark
+   * @returns the L2TP packets
+   */
+  async dissect(options: readonly string[] = []): Promise<Dissected[]> {
+    await this.end();
     const fields = ["-T", "fields", "-e", "frame.protocols", "-e", "_ws.expert.message"];
-    const output = await run(["tshark", "-n", "-r", this.#file, "-Y", "l2tp", ...fields]);
-    const lines = output.split("\n").filter((line) => line !== "");
+    const command = ["tshark", "-n", "-r", this.file, "-Y", "l2tp", ...options, ...fields];
+    const lines = (await run(command)).split("\n").filter((line) => line !== "");
     return lines.map((line) => {
       const [protocols = "", notes = ""] = line.split("\t");
       return { protocols, notes };

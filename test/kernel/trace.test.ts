@@ -92,7 +92,7 @@ describe("headers of frames", () => {
     sender.send({ sessionId: 4711, sequence: null });
     sender.send({ cookie: ours, sequence: null, frame: experimentalFrame(1600) });
     await traced.prints(/COOKIE MISMATCH/);
-    await traced.prints(/session 4711, .*\n {4}! no session of the tunnel has this id/);
+    await traced.prints(/session 4711, .*\n {4}! no session of the tunnel has this ID/);
     sender.close();
   });
 });

@@ -210,7 +210,7 @@ describe("an address in a VRF", () => {
     agent.write("fast.yaml", staticObjects(kind, net.a, net.b));
     await until("the condition reports it", () => {
       const programmed = agent.condition("l2tptunnel", "fast", "Programmed");
-      return programmed?.message.includes("without the fast path: its socket is bound to red");
+      return programmed?.message.includes("does not use the fast path: its socket is bound to red");
     });
     agent.remove("fast.yaml");
   });

@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Random } from "../../l2tp/testing/random.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { type CniAnswer, cni } from "../harness/cni.ts";
-import { account, spray } from "../harness/mutations.ts";
+import { account, mutatedIds, mutatedObjects, spray } from "../harness/mutations.ts";
 import { linksOf, TestNet } from "../harness/net.ts";
-import { sessionObject, tunnelObject } from "../harness/objects.ts";
+import { sessionObject } from "../harness/objects.ts";
 import { until } from "../harness/wait.ts";
 
 let net: TestNet;
@@ -18,25 +18,12 @@ let pids: [number, number];
 beforeAll(async () => {
   net = await TestNet.create();
   agent = new TestAgent(net.a);
-  const raw = { local: { address: net.a.ipv4 }, remote: { address: net.b.ipv4 } };
-  const cookie = { receive: { value: "a1b2c3d4" } };
-  const sequencing = { receive: true, reorderTimeout: "20ms" };
+  const vlan = { pseudowireType: "EthernetVLAN", vlan: { id: 100, peerId: 200 } } as const;
   agent.write("all.yaml", [
-    tunnelObject("udp", net.a, net.b),
-    tunnelObject("ip", net.a, net.b, { ...raw, encapsulation: "IP", tunnelId: 2, peerTunnelId: 2 }),
-    ...["udp", "ip"].flatMap((tunnel, index) => {
-      const ids = (id: number) => ({ sessionId: id + index * 16, peerSessionId: id });
-      return [
-        sessionObject(`${tunnel}-plain`, tunnel, ids(1)),
-        sessionObject(`${tunnel}-cookie`, tunnel, { ...ids(2), cookies: cookie }),
-        sessionObject(`${tunnel}-order`, tunnel, { ...ids(3), sequencing }),
-        sessionObject(`${tunnel}-vlan`, tunnel, {
-          ...ids(4),
-          pseudowireType: "EthernetVLAN",
-          vlan: { id: 100, peerId: 200 },
-        }),
-      ];
-    }),
+    ...mutatedObjects(net),
+    ...["udp", "ip"].map((tunnel, index) =>
+      sessionObject(`${tunnel}-vlan`, tunnel, { ...mutatedIds(index, 4), ...vlan }),
+    ),
   ]);
   await agent.start();
   pod = await net.addPod("fuzzed");

@@ -9,9 +9,8 @@ import { Random } from "../../l2tp/testing/random.ts";
 import { ETHERNET_HEADER_BYTES } from "../../net/headers.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
-import { account, spray } from "../harness/mutations.ts";
+import { account, mutatedObjects, spray } from "../harness/mutations.ts";
 import { TestNet } from "../harness/net.ts";
-import { sessionObject, tunnelObject } from "../harness/objects.ts";
 import { until } from "../harness/wait.ts";
 
 const TOTAL = 1_000_000;
@@ -25,24 +24,8 @@ let pids: [number, number];
 beforeAll(async () => {
   net = await TestNet.create();
   agent = new TestAgent(net.a);
-  const raw = { local: { address: net.a.ipv4 }, remote: { address: net.b.ipv4 } };
-  const cookie = { receive: { value: "a1b2c3d4" } };
-  const sequencing = { receive: true, reorderTimeout: "20ms" };
-  agent.write("all.yaml", [
-    tunnelObject("udp", net.a, net.b, { fastPath: false, udpChecksum: true }),
-    tunnelObject("ip", net.a, net.b, { ...raw, encapsulation: "IP", tunnelId: 2, peerTunnelId: 2 }),
-    ...["udp", "ip"].flatMap((tunnel, index) => {
-      const of = (id: number) => ({
-        ...{ sessionId: id + index * 16, peerSessionId: id },
-        pseudowireType: "IP" as const,
-      });
-      return [
-        sessionObject(`${tunnel}-plain`, tunnel, of(1)),
-        sessionObject(`${tunnel}-cookie`, tunnel, { ...of(2), cookies: cookie }),
-        sessionObject(`${tunnel}-order`, tunnel, { ...of(3), sequencing }),
-      ];
-    }),
-  ]);
+  const plain = { fastPath: false, udpChecksum: true };
+  agent.write("all.yaml", mutatedObjects(net, { pseudowireType: "IP" }, plain));
   await agent.start();
   const pod = await net.addPod("fuzzed");
   for (const tunnel of ["udp", "ip"]) {

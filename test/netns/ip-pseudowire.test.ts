@@ -205,13 +205,15 @@ describe.each(["UDP", "IP"] as const)("a managed tunnel over %s", (encapsulation
   );
 
   it("is decoded by tshark without remarks", async () => {
-    const capture = new Capture(join(folder, "wire.pcap"));
+    const capture = new Capture(net.a, join(folder, "wire.pcap"));
     try {
-      await capture.start(net.a);
+      await capture.start();
       await writeManaged("ipv4", {});
       await attach();
-      expect(await ping(pods[0], "10.1.0.2", { count: 3 })).toBe(true);
       await until("IPv6 datagrams cross", () => ping(pods[0], "fd00::2"));
+      for (const address of ["10.1.0.2", "fd00::2"]) {
+        expect(await ping(pods[0], address, { count: 3 })).toBe(true);
+      }
       const packets = await capture.dissect();
       // Tshark does not know AVP 91, the MTU (RFC 4667).
       const known = /^(Vendor-Specific AVP data)?$/;

@@ -8,7 +8,8 @@ import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { type Host, inside, link, ping, TestNet } from "../harness/net.ts";
 import { managedSession, managedTunnel } from "../harness/objects.ts";
-import { Background, run, stop } from "../harness/run.ts";
+import { run } from "../harness/run.ts";
+import { Capture } from "../harness/tshark.ts";
 import { until } from "../harness/wait.ts";
 
 const L2TPCTL = fileURLToPath(new URL("../../bin/l2tpctl", import.meta.url));
@@ -165,15 +166,9 @@ describe("a managed tunnel", () => {
   it("can be decoded from a capture with the secret", async () => {
     const secretRef = { namespace: "infra", name: "branch", key: "secret" };
     write({ hello: FAST, secretRef, hideValues: true });
-    const capture = new Background();
-    const file = join(agents[0].folder, "wire.pcap");
-    let heard = "";
-    const options = ["-i", net.a.device, "-w", file, "--immediate-mode", "udp port 1701"];
-    const tcpdump = capture.start(inside(net.a.name, "tcpdump", ...options), (text) => {
-      heard += text;
-    });
+    const capture = new Capture(net.a, join(agents[0].folder, "wire.pcap"));
     try {
-      await until("tcpdump captures", () => heard.includes("listening on"));
+      await capture.start();
       for (const agent of agents) {
         agent.writeSecret("infra", "branch", "secret", "correct horse");
         await agent.start();
@@ -181,13 +176,13 @@ describe("a managed tunnel", () => {
       await attach(0);
       await attach(1);
       await crosses();
-      // Tcpdump writes its buffer when it exits.
-      await stop(tcpdump, "SIGINT");
+      await capture.end();
     } finally {
-      await capture.stopAll();
+      await capture.stop();
     }
     const secret = join(agents[0].secrets, "infra", "branch", "secret");
-    const decode = (...args: string[]) => run([L2TPCTL, "decode", file, "-o", "json", ...args]);
+    const decode = (...args: string[]) =>
+      run([L2TPCTL, "decode", capture.file, "-o", "json", ...args]);
     const messages = JSON.parse(await decode("--secret-file", secret)) as DecodedDatagram[];
     // A slow end can receive a HELLO between two steps.
     const types = messages.map(({ type }) => type).filter((type) => !/^(ACK|HELLO)$/.test(type));

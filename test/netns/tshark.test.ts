@@ -5,44 +5,32 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
-import { inside, ping, TestNet } from "../harness/net.ts";
+import { ping, TestNet } from "../harness/net.ts";
 import { managedSession, managedTunnel } from "../harness/objects.ts";
-import { Background, run } from "../harness/run.ts";
+import { Capture, type Dissected } from "../harness/tshark.ts";
 import { until } from "../harness/wait.ts";
 
 let net: TestNet;
 let agents: [TestAgent, TestAgent];
 let folder: string;
-const background = new Background();
+let capture: Capture;
 
 beforeEach(async () => {
   net = await TestNet.create();
   agents = [new TestAgent(net.a), new TestAgent(net.b)];
   folder = mkdtempSync(join(tmpdir(), "l2tp-tshark-"));
+  capture = new Capture(net.a, join(folder, "wire.pcap"));
 });
 
 afterEach(async () => {
-  await background.stopAll();
+  await capture.stop();
   for (const agent of agents) await agent.destroy();
   await net.remove();
   rmSync(folder, { recursive: true });
 });
 
-/** Each packet's protocols and expert information. The dissector must be told that the payload is Ethernet. */
-async function dissect(file: string): Promise<{ protocols: string; notes: string }[]> {
-  const types = ["-d", "l2tp.pw_type==4,eth", "-d", "l2tp.pw_type==5,eth"];
-  const fields = ["-T", "fields", "-e", "frame.protocols", "-e", "_ws.expert.message"];
-  const output = await run(["tshark", "-n", "-r", file, "-Y", "l2tp", ...types, ...fields]);
-  const lines = output.split("\n").filter((line) => line !== "");
-  return lines.map((line) => {
-    const [protocols = "", notes = ""] = line.split("\t");
-    return { protocols, notes };
-  });
-}
-
-/** Captures a managed tunnel from its first message on, with pings in the session. */
-async function capture(session: object): Promise<string> {
-  const file = join(folder, "wire.pcap");
+/** Dissects a managed tunnel from its first message on, with pings in the session. */
+async function dissect(session: object): Promise<Dissected[]> {
   const hello = { interval: "1s", deadAfter: "3s" };
   const { a, b } = net;
   agents[0].write("all.yaml", [
@@ -53,24 +41,7 @@ async function capture(session: object): Promise<string> {
     managedTunnel("t", b, a, { hello, initiate: false, role: "LNS" }),
     managedSession("lan", "t", session),
   ]);
-  let said = "";
-  const command = [
-    "tcpdump",
-    "-i",
-    a.device,
-    "-U",
-    "--immediate-mode",
-    "-w",
-    file,
-    "udp",
-    "or",
-    "proto",
-    "115",
-  ];
-  background.start(inside(a.name, ...command), (text) => {
-    said += text;
-  });
-  await until("tcpdump listens", () => said.includes("listening"));
+  await capture.start();
   const pods: string[] = [];
   for (const [index, agent] of agents.entries()) {
     await agent.start();
@@ -86,8 +57,8 @@ async function capture(session: object): Promise<string> {
   await until("frames cross", () => ping(pod, "10.1.0.2"));
   // Pings that waited for neighbor resolution are sent in one datagram; these are sent one by one.
   expect(await ping(pod, "10.1.0.2", { count: 5 })).toBe(true);
-  await background.stopAll("SIGINT");
-  return file;
+  // The dissector must be told that the payload is Ethernet.
+  return capture.dissect(["-d", "l2tp.pw_type==4,eth", "-d", "l2tp.pw_type==5,eth"]);
 }
 
 it.each<[string, object, string]>([
@@ -98,7 +69,7 @@ it.each<[string, object, string]>([
     "l2tp:ethertype:vlan:ethertype:ip:icmp",
   ],
 ])("%s: it decodes all messages and frames, without remarks", async (_type, session, inner) => {
-  const packets = await dissect(await capture(session));
+  const packets = await dissect(session);
   // Tshark does not know AVP 91, the MTU (RFC 4667).
   const control = packets.filter(({ protocols }) => protocols.endsWith(":l2tp"));
   expect(control.filter(({ notes }) => !/^(Vendor-Specific AVP data)?$/.test(notes))).toEqual([]);

@@ -27,12 +27,12 @@ interface Report {
  */
 const IN_ONE_KERNEL: Readonly<Record<string, readonly string[]>> = {
   bookworm: [
-    ...["kernel/agent", "kernel/documentation", "kernel/path-mtu", "kernel/pods-own"],
-    ...["kernel/vrf", "netns/packet-capture"],
+    ...["kernel/agent", "kernel/documentation", "kernel/managed", "kernel/path-mtu"],
+    ...["kernel/pods-own", "kernel/vrf", "netns/packet-capture"],
   ],
   trixie: [
-    ...["kernel/ip-pseudowire", "kernel/trace", "kernel/transparency", "kernel/underlays"],
-    ...["netns/cni-ipam", "netns/doctor", "netns/routers"],
+    ...["kernel/ip-pseudowire", "kernel/mac-spoofing", "kernel/trace", "kernel/transparency"],
+    ...["kernel/underlays", "kernel/vlan", "netns/cni-ipam", "netns/doctor", "netns/routers"],
   ],
 };
 

@@ -129,7 +129,9 @@ class Connection implements Handler {
         this.#datapath.stop();
         return null;
       default:
-        throw new TypeError(`unknown request ${JSON.stringify(request).slice(0, 200)}`);
+        throw new TypeError(
+          `unknown request ${JSON.stringify(request).slice(0, 200)}; this is the datapath process's socket: l2tpctl and the CNI plugin use the agent's`,
+        );
     }
   }
 }

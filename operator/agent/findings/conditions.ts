@@ -18,7 +18,7 @@ const REMEDIES: Readonly<Record<string, readonly [Finding["severity"], string]>>
   "Programmed NoRoute": ["error", "add a route to the remote; the agent retries"],
   "Alive Connecting": [
     "error",
-    "check that the peer is up and configured for this node's address, that firewalls pass the tunnel's port, and that the shared secret is the same at both ends",
+    "check that the peer is up and configured for this node's address, that firewalls pass the tunnel's port, that the shared secret is the same at both ends, and that one end has control.initiate: true",
   ],
   "Alive PeerLost": [
     "error",
@@ -48,7 +48,7 @@ const REMEDIES: Readonly<Record<string, readonly [Finding["severity"], string]>>
   ],
   "Established Connecting": [
     "error",
-    "check that the tunnel is Alive; if so, compare the Remote End ID at both ends",
+    "check that the tunnel is Alive; if so, compare the Remote End ID at both ends; one end must be a LAC (control.role)",
   ],
   "Established Down": ["error", PEERS_LOG],
 };

@@ -7,6 +7,9 @@ import { createPacketPath } from "../packet-path.ts";
 import type { LocalEndpoint, PacketSession } from "../session.ts";
 import { type Ports, Table } from "../table.ts";
 
+/** Datagrams that arrive between two reads of the socket. */
+const FLOOD_BATCH = 64;
+
 /** A packet path and table over devices and sockets in memory. */
 export class Bench implements Ports {
   readonly refused: [number, number][] = [];
@@ -86,6 +89,37 @@ export class Bench implements Ports {
       this.#rounds.begin();
       isAdmitted = this.#rounds.admits(account);
     }
+  }
+
+  /**
+   * Receives `total` datagrams, reads the devices after each batch, and releases the held frames.
+   * @returns how many were read, and how many the counters of the endpoint and of the sessions account for
+   */
+  flood(
+    total: number,
+    next: (sent: number) => FakeSocket["toReceive"][number],
+    states: readonly PacketSession[],
+    readDevice: (device: FakeDevice) => void,
+  ): { read: number; accounted: number } {
+    const { socket, endpoint } = this.endpoint();
+    const { receiver } = this.path;
+    for (let sent = 0; sent < total; ) {
+      for (let i = 0; i < FLOOD_BATCH && sent < total; i++, sent++) {
+        socket.toReceive.push(next(sent));
+      }
+      this.await(endpoint.account);
+      while (socket.toReceive.length > 0) receiver.readEndpoint(endpoint, sent / 1000 + 1);
+      receiver.expire(sent / 1000 + 1);
+      for (const device of this.devices.values()) readDevice(device);
+    }
+    for (const state of states) receiver.release(state);
+    const { rxPackets: read, ...rejected } = endpoint.counters;
+    const ofSessions = states.flatMap(({ counters }) => {
+      const { rxPackets, rxErrors, rxSeqDiscards } = counters;
+      return [rxPackets, rxErrors, rxSeqDiscards];
+    });
+    const fates = [...Object.values(rejected), ...ofSessions];
+    return { read, accounted: fates.reduce((sum, count) => sum + count, 0) };
   }
 
   receive(from: { address: string; port: number }, hexes: readonly string[], now = 1): void {

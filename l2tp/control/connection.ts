@@ -244,12 +244,11 @@ export class ControlConnection {
 
   /**
    * Closes the session of the key.
-   * @param why a reason that is also sent to the peer
-   * @param result the Result Code of the CDN (RFC 3931, 5.4.2)
+   * @param code the Result Code of the CDN (RFC 3931, 5.4.2)
    */
-  closeSession(key: string, why: string, now: number, result?: number): void {
+  closeSession(key: string, code: ResultCode, now: number): void {
     this.#now = now;
-    this.#sessions.of(key)?.close(why, result);
+    this.#sessions.of(key)?.close(code);
     this.#flush();
   }
 

@@ -24,6 +24,7 @@ import {
   type SessionConfig,
 } from "./session.ts";
 import type { Endpoint, TunnelControl } from "./settings.ts";
+import { loopOf } from "./switching.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 export interface PeeringConfig {
@@ -160,21 +161,29 @@ export class Peering {
     this.established?.setCircuit(key, circuit, now);
   }
 
-  /** Sets the names of the switches that calls of the session pass. A call without one of them is placed again. */
+  /**
+   * Sets the names of the switches that calls of the session pass. A call of ours without one of them is placed again;
+   * a call of the peer that has passed one of them is a loop, and ends.
+   */
   setAggregators(key: string, names: readonly string[], now: number): void {
     this.#now = now;
     this.#aggregators.set(key, names);
     const session = this.sessionOf(key);
-    if (session === undefined || !session.role.endsWith("sender")) return;
-    if (names.every((name) => session.aggregators.includes(name))) return;
-    this.#closeSession(key, "the switches on the path of the call have changed");
+    if (session === undefined) return;
+    if (!session.role.endsWith("sender")) {
+      // The partner's call has come after the peer's call.
+      const loop = loopOf(names, session.peerAggregators);
+      if (loop !== null) this.established?.closeSession(key, loop, now);
+    } else if (!names.every((name) => session.aggregators.includes(name))) {
+      this.#closeSession(key, "the switches on the path of the call have changed");
+    }
   }
 
   /** Ends the session for the same reason as its partner. The call is placed again. */
-  relayEnding(key: string, { why, result }: Ending, now: number): void {
+  relayEnding(key: string, code: ResultCode, now: number): void {
     this.#now = now;
     if (this.sessionOf(key)?.phase !== "established") return;
-    this.established?.closeSession(key, why, now, result ?? undefined);
+    this.established?.closeSession(key, code, now);
   }
 
   sessionOf(key: string): ControlSession | undefined {
@@ -340,7 +349,12 @@ export class Peering {
   }
 
   #closeSession(key: string, why: string): void {
-    this.established?.closeSession(key, why, this.#now);
+    const code = {
+      result: DisconnectResult.Administrative,
+      error: GeneralError.None,
+      message: why,
+    };
+    this.established?.closeSession(key, code, this.#now);
   }
 
   #connect(id: number, remote: Endpoint = this.config.remote): ControlConnection {

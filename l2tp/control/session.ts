@@ -50,11 +50,13 @@ export interface Ending {
   readonly why: string;
   /** The result code of the message; null: none was sent. */
   readonly result: number | null;
+  /** The message's Result Code AVP (RFC 3931, 5.4.2), which a switch relays. */
+  readonly code?: ResultCode;
 }
 
 /** Returns the ending that a StopCCN or CDN describes. */
 export function endingOf(by: "us" | "peer", of: "StopCCN" | "CDN", code: ResultCode): Ending {
-  return { by, why: describeResult(of, code), result: code.result };
+  return { by, why: describeResult(of, code), result: code.result, code };
 }
 
 /** Services that a session needs from its connection. */
@@ -135,7 +137,7 @@ export class ControlSession {
   accept(said: Attributes): void {
     this.peer = peerTerms(said);
     this.peerAggregators = said.aggregators ?? [];
-    const why = objection(this.config, said) ?? loopOf(this.aggregators, said);
+    const why = objection(this.config, said) ?? loopOf(this.aggregators, this.peerAggregators);
     if (why !== null) this.#reason = why;
     this.#handle(why === null ? "request, acceptable" : "request, not acceptable");
     // There is no call to place: the circuit exists.
@@ -183,10 +185,14 @@ export class ControlSession {
     this.#handle("request, lose tie breaker");
   }
 
-  /** Closes the session. @param why a reason that is also sent to the peer */
-  close(why: string, result: number = DisconnectResult.Administrative): void {
-    this.#reason = { result, error: GeneralError.None, message: why };
-    this.#ending = { by: "us", why, result };
+  /** Closes the session. @param code the Result Code that is sent to the peer */
+  close(code: ResultCode): void {
+    this.#reason = code;
+    this.#ending = {
+      by: "us",
+      why: code.message ?? describeResult("CDN", code),
+      result: code.result,
+    };
     this.#handle("local close");
   }
 

@@ -395,11 +395,11 @@ export class ControlPlane {
   }
 
   #relayEndings(): void {
-    for (const { key, ending } of this.#switching.takeEndings()) {
+    for (const { key, code } of this.#switching.takeEndings()) {
       const known = this.#sessions.get(key);
       const partner = known === undefined ? undefined : this.#partnerOf(known);
       const peering = partner === undefined ? undefined : this.#carrying(partner);
-      if (partner !== undefined) peering?.relayEnding(partner.key, ending, this.#now());
+      if (partner !== undefined) peering?.relayEnding(partner.key, code, this.#now());
     }
   }
 

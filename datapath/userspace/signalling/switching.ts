@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { CircuitStatus } from "../../../l2tp/control/circuit-status.ts";
 import type { Peering } from "../../../l2tp/control/peering.ts";
 import type { Ending } from "../../../l2tp/control/session.ts";
+import type { ResultCode } from "../../../l2tp/control/value-formats.ts";
 import type { SignalledSession } from "./signalled-session.ts";
 
 /** The longest Tunnel Switching Aggregator ID, in octets, that peers accept (H3C). */
@@ -12,7 +13,7 @@ const UNIQUE_OCTETS = 8;
 /** A session that a peer has ended. Its partner must end with the same result. */
 interface RelayedEnding {
   readonly key: string;
-  readonly ending: Ending;
+  readonly code: ResultCode;
 }
 
 export class Switching {
@@ -29,10 +30,10 @@ export class Switching {
   /** @param isActive true if the peering forwards the frames */
   ended(peering: string, key: string, ending: Ending, isActive: boolean): void {
     const wasEstablished = this.#established.delete(`${peering} ${key}`);
-    const { by, result } = ending;
+    const { by, code } = ending;
     // A session that was never established failed for a reason that does not concern the partner.
-    if (wasEstablished && isActive && by === "peer" && result !== null) {
-      this.#endings.push({ key, ending });
+    if (wasEstablished && isActive && by === "peer" && code !== undefined) {
+      this.#endings.push({ key, code });
     }
   }
 

@@ -113,7 +113,7 @@ describe("a port", () => {
     expect(table).toContain("node:eth1");
     const { findings } = await left.ask({ op: "doctor", seconds: 0 });
     expect(findings.map(({ finding }) => finding)).toEqual([
-      expect.stringContaining("interface eth1 has an MTU of 1480"),
+      expect.stringContaining("the MTU of interface eth1 is 1480"),
     ]);
   });
 
@@ -302,7 +302,7 @@ describe("other interfaces", () => {
     await crosses();
     left.log = "";
     await ip(net.a.name, "link", "set", "l2tp-128", "nomaster");
-    await left.logs("converged");
+    await left.logs("reconciled");
     await crosses();
     await left.kill();
     left.log = "";
@@ -310,7 +310,7 @@ describe("other interfaces", () => {
     await left.logs("ready");
     // Longer than passes are apart.
     await left.ask({ op: "doctor", seconds: 3 });
-    expect(left.log).not.toContain("converged");
+    expect(left.log).not.toContain("reconciled");
     await crosses();
     const ids = { sessionId: 129, peerSessionId: 129 };
     left.write("second.yaml", [sessionObject("second", "t", onNode({ interface: "br0" }, ids))]);

@@ -22,8 +22,6 @@ import { until } from "../harness/wait.ts";
 const IS_KERNEL = process.env.L2TP_TEST_DATAPATH === "Kernel";
 const DATAPATH: NonNullable<TunnelSpec["datapath"]> = IS_KERNEL ? "Kernel" : "Userspace";
 const WIRE: Variant = { encapsulation: "UDP", family: 4, cookieBytes: 0, sublayer: "Default" };
-const IDS = { sessionId: 128, peerSessionId: 128 };
-const OTHER_IDS = { sessionId: 129, peerSessionId: 129 };
 const NODE_INTERFACE = "edge0";
 
 let net: TestNet;
@@ -31,7 +29,8 @@ let net: TestNet;
 let node: TestAgent;
 let peers: readonly [TestAgent, TestAgent];
 let right: Host;
-const pods: string[] = [];
+const detach: (() => Promise<void>)[] = [];
+let count = 0;
 
 beforeAll(async () => {
   net = await TestNet.create({ aIsInitial: IS_KERNEL });
@@ -39,19 +38,20 @@ beforeAll(async () => {
   right = middleOf(net).right;
   node = new TestAgent(net.a);
   peers = [new TestAgent(net.b), new TestAgent(third)];
+  write();
+  for (const agent of [node, ...peers]) await agent.start();
 });
 
 afterEach(async (context) => {
   if (context.task.result?.state === "fail") console.log(node.log, ...peers.map(({ log }) => log));
-  for (const agent of [node, ...peers]) {
-    agent.log = "";
-    await agent.teardownOrKill();
-  }
-  for (const pod of pods.splice(0)) await net.removePod(pod);
+  for (const each of detach.splice(0)) await each();
 });
 
 afterAll(async () => {
-  for (const agent of [node, ...(peers ?? [])]) await agent?.destroy();
+  for (const agent of [node, ...(peers ?? [])]) {
+    await agent?.teardownOrKill();
+    await agent?.destroy();
+  }
   await net?.remove();
 });
 
@@ -64,16 +64,23 @@ const FIELDS: Readonly<Record<PseudowireName, Session>> = {
   IP: { pseudowireType: "IP" },
 };
 
+/** The session of the test, and the session that it is switched to in mode Switch. */
+const name = () => `lan${count}`;
+const other = () => `other${count}`;
+
 /** Attaches a new pod to the agent's session, with the address 10.1.0.`number`. */
 async function attachTo({ host, socket }: TestAgent, number: number): Promise<string> {
-  const netns = await net.addPod(`pod${number}`);
-  pods.push(netns);
+  const netns = await net.addPod(`pod${count}-${number}`);
   const runtimeConfig = { ips: [`10.1.0.${number}/24`] };
-  const rest = { session: "shop/lan", socket, runtimeConfig };
+  const rest = { session: `shop/${name()}`, socket, runtimeConfig };
   const config = { cniVersion: "1.0.0", name: "matrix", type: "l2tp", ...rest };
-  const call = { command: "ADD", netns, containerId: nameOf(netns), config };
+  const call = { netns, containerId: nameOf(netns), config };
+  detach.push(async () => {
+    await cni(host, { ...call, command: "DEL" });
+    await net.removePod(netns);
+  });
   await until("ADD succeeds", async () => {
-    const answer = await cni(host, call);
+    const answer = await cni(host, { ...call, command: "ADD" });
     return answer.status === 0 || Promise.reject(new Error(answer.stdout));
   });
   return netns;
@@ -105,58 +112,68 @@ const USES: Readonly<Record<AttachmentModeName, Use>> = {
     attach: async () => [net.a.netns],
   },
   Switch: {
-    attachment: switchTo("other"),
+    get attachment() {
+      return switchTo(other());
+    },
     attach: async () => [await attachTo(peers[1], 1)],
   },
 };
 
-/** Writes the objects of the node, of its peer, and of the peer behind the switch. */
-function write(mine: Session, theirs: Session): void {
+/** Writes the tunnels of the node and its peers, and the sessions of one test: the node's, and the peers'. */
+function write(mine?: Session, theirs: Session = {}): void {
   const [left, third] = [net.b, peers[1].host];
+  const ids = (id: number) => ({ sessionId: id, peerSessionId: id });
+  const [first, second] = [ids(100 + count), ids(200 + count)];
   const datapath = { datapath: DATAPATH, allowedInterfaces: [NODE_INTERFACE] };
+  const userspace = { datapath: "Userspace" } as const;
+  const sessions = (...all: object[]) => (mine === undefined ? [] : all);
   node.write("all.yaml", [
     variantTunnel("left", net.a, left, WIRE, 1, datapath),
     variantTunnel("right", right, third, WIRE, 2, datapath),
-    sessionObject("lan", "left", { ...IDS, ...mine }),
-    sessionObject("other", "right", { ...OTHER_IDS, ...theirs, ...switchTo("lan") }),
+    ...sessions(
+      sessionObject(name(), "left", { ...first, ...mine }),
+      sessionObject(other(), "right", { ...second, ...theirs, ...switchTo(name()) }),
+    ),
   ]);
-  const userspace = { datapath: "Userspace" } as const;
   peers[0].write("all.yaml", [
     variantTunnel("node", left, net.a, WIRE, 1, userspace),
-    sessionObject("lan", "node", { ...IDS, ...theirs }),
+    ...sessions(sessionObject(name(), "node", { ...first, ...theirs })),
   ]);
   peers[1].write("all.yaml", [
     variantTunnel("node", third, right, WIRE, 2, userspace),
-    sessionObject("lan", "node", { ...OTHER_IDS, ...theirs }),
+    ...sessions(sessionObject(name(), "node", { ...second, ...theirs })),
   ]);
 }
 
 /** Returns the reason for which the node does not program the session; undefined: none yet. */
 function refusal(): string | undefined {
   const known = ["Accepted", "Programmed"].map((type) =>
-    node.condition("l2tpsession", "shop/lan", type),
+    node.condition("l2tpsession", `shop/${name()}`, type),
   );
   return known.find((condition) => condition?.status === "False")?.reason;
 }
 
-describe.each(PSEUDOWIRE_TYPES.map((type) => [type.name, type] as const))("%s", (name, type) => {
-  for (const mode of ATTACHMENT_MODES) {
-    const canForward = canAttach(mode, type) && !(IS_KERNEL && kernelPart(type) === null);
-    const { attachment, attach } = USES[mode.name as AttachmentModeName];
+describe.each(PSEUDOWIRE_TYPES.map((type) => [type.name, type] as const))(
+  "%s",
+  (typeName, type) => {
+    for (const mode of ATTACHMENT_MODES) {
+      const canForward = canAttach(mode, type) && !(IS_KERNEL && kernelPart(type) === null);
 
-    it(`in mode ${mode.name} ${canForward ? "forwards frames" : "is rejected with a reason"}`, async () => {
-      write({ ...FIELDS[name as PseudowireName], ...attachment }, FIELDS[name as PseudowireName]);
-      for (const agent of [node, ...peers]) await agent.start();
-      if (!canForward) {
-        const reason = await until("the session is rejected", refusal);
-        expect(reason).toMatch(/^(Invalid|Unsupported)/);
-        return;
-      }
-      await attachTo(peers[0], 9);
-      for (const from of await attach()) {
-        await until(`frames cross from ${from}`, () => ping(from, "10.1.0.9"));
-        expect(await ping(from, "10.1.0.9", { count: 5, size: 1200 })).toBe(true);
-      }
-    });
-  }
-});
+      it(`in mode ${mode.name} ${canForward ? "forwards frames" : "is rejected with a reason"}`, async () => {
+        count++;
+        const { attachment, attach } = USES[mode.name as AttachmentModeName];
+        const fields = FIELDS[typeName as PseudowireName];
+        write({ ...fields, ...attachment }, fields);
+        if (!canForward) {
+          expect(await until("the session is rejected", refusal)).toMatch(/^(Invalid|Unsupported)/);
+          return;
+        }
+        await attachTo(peers[0], 9);
+        for (const from of await attach()) {
+          await until(`frames cross from ${from}`, () => ping(from, "10.1.0.9"));
+          expect(await ping(from, "10.1.0.9", { count: 5, size: 1200 })).toBe(true);
+        }
+      });
+    }
+  },
+);

@@ -32,7 +32,7 @@ import { HeapRelease } from "./heap-release.ts";
 import { Inbox } from "./inbox.ts";
 import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
 import { isSignalled, type SignalledSession, sessionConfig } from "./signalled-session.ts";
-import { relayedCircuit, Switching } from "./switching.ts";
+import { objectOf, type Partner, relayedCircuit, Switching } from "./switching.ts";
 
 /** The zero session ID in front of a control message over IP (RFC 3931, 4.1.1.2). */
 const ZERO_SESSION_ID = new Uint8Array(4);
@@ -74,6 +74,8 @@ export class ControlPlane {
   readonly #inbox = new Inbox<PeerAddress, Incoming>();
   readonly #heapRelease = new HeapRelease();
   readonly #switching = new Switching();
+  /** Switched sessions by the name of their object, whichever datapath forwards their frames. */
+  readonly #switched = new Map<string, SignalledSession>();
 
   /** @param now returns milliseconds of a monotonic clock */
   constructor(
@@ -313,7 +315,7 @@ export class ControlPlane {
     this.#tunnels.delete(name);
     this.#forgetTurns(known);
     // First, so that sessions that end with the connection are not put again.
-    for (const { key } of this.#wantedOf(name)) this.#sessions.delete(key);
+    for (const wanted of this.#wantedOf(name)) this.#forgetWanted(wanted);
     for (const peering of known.peerings) this.#endPeering(peering.name);
   }
 
@@ -333,7 +335,9 @@ export class ControlPlane {
     if (established === undefined) this.#table.setCarrier(session.key, false);
     const before = this.#sessions.get(session.key);
     // First, so that the session's end in the old tunnel does not put it there again.
+    if (before !== undefined) this.#forgetWanted(before);
     this.#sessions.set(session.key, session);
+    if (session.switchTo !== undefined) this.#switched.set(objectOf(session.key), session);
     if (before !== undefined && before.tunnel !== session.tunnel) this.#unwant(before);
     const managed = this.#tunnels.get(session.tunnel);
     if (managed !== undefined) this.#want(managed, session);
@@ -358,7 +362,7 @@ export class ControlPlane {
   /** Sets the circuit's status on all remotes: standby on all except the active one (RFC 5641, 3.1). */
   #setCircuits(managed: ManagedTunnel, wanted: SignalledSession): void {
     const { key } = wanted;
-    const circuit = relayedCircuit(wanted, this.#partnerPeering(wanted));
+    const circuit = relayedCircuit(wanted, this.#carryingPartner(wanted));
     for (const [index, peering] of this.#peeringsOf(managed).entries()) {
       const status = { ...circuit, standby: circuit.standby || index !== managed.active };
       peering.setCircuit(key, status, this.#now());
@@ -367,7 +371,7 @@ export class ControlPlane {
 
   #setAggregators(managed: ManagedTunnel, wanted: SignalledSession): void {
     const { hostName } = managed.config.control;
-    const names = this.#switching.aggregators(hostName, wanted, this.#partnerPeering(wanted));
+    const names = this.#switching.aggregators(hostName, wanted, this.#carryingPartner(wanted));
     for (const peering of this.#peeringsOf(managed)) {
       peering.setAggregators(wanted.key, names, this.#now());
     }
@@ -375,14 +379,14 @@ export class ControlPlane {
 
   /** Returns the signaled session that is the session's partner: each is switched to the other. */
   #partnerOf({ key, switchTo }: Session): SignalledSession | undefined {
-    const partner = switchTo === undefined ? undefined : this.#sessions.get(switchTo);
-    return partner?.switchTo === key ? partner : undefined;
+    const partner = switchTo === undefined ? undefined : this.#switched.get(switchTo);
+    return partner?.switchTo === objectOf(key) ? partner : undefined;
   }
 
-  /** Returns the peering that forwards the partner's frames. */
-  #partnerPeering(wanted: SignalledSession): Peering | undefined {
+  #carryingPartner(wanted: SignalledSession): Partner | undefined {
     const partner = this.#partnerOf(wanted);
-    return partner === undefined ? undefined : this.#carrying(partner);
+    const peering = partner === undefined ? undefined : this.#carrying(partner);
+    return partner && peering && { key: partner.key, peering };
   }
 
   /** Signals a session's changed status to the peer of the session's partner. */
@@ -407,8 +411,14 @@ export class ControlPlane {
   #forgetSession(key: string): void {
     const known = this.#sessions.get(key);
     if (known === undefined) return;
-    this.#sessions.delete(key);
+    this.#forgetWanted(known);
     this.#unwant(known);
+  }
+
+  #forgetWanted(wanted: SignalledSession): void {
+    this.#sessions.delete(wanted.key);
+    const object = objectOf(wanted.key);
+    if (this.#switched.get(object) === wanted) this.#switched.delete(object);
   }
 
   /** Returns the negotiated values; undefined: not established, or another datapath forwards the frames. */

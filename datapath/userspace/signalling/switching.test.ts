@@ -147,15 +147,16 @@ function reset(): void {
 
 beforeEach(reset);
 
-function start(): void {
+/** @param suffixes of the keys of both sessions: those of another datapath have one (process-view.ts) */
+function start(suffixes: readonly [string, string] = ["", ""]): void {
   left.putTunnel("t", middle);
   left.putSession("d/lan", "t", "x");
   right.putTunnel("t", middle);
   right.putSession("d/lan", "t", "y");
   middle.putTunnel("l", left);
   middle.putTunnel("r", right);
-  middle.putSession(L, "l", "x", { switchTo: R });
-  middle.putSession(R, "r", "y", { switchTo: L });
+  middle.putSession(L + suffixes[0], "l", "x", { switchTo: R });
+  middle.putSession(R + suffixes[1], "r", "y", { switchTo: L });
   pass(3000);
 }
 
@@ -170,8 +171,12 @@ const disconnects = (way: string) =>
 const endings = (way: string) => disconnects(way).filter((result) => result !== 13);
 
 describe("a switch", () => {
-  it("signals to each side the circuit status of the other", () => {
-    start();
+  it.each([
+    ["one datapath", "", ""],
+    ["another datapath", ":control", ":control"],
+    ["two datapaths", ":control", ""],
+  ])("signals to each side the circuit status of the other, in %s", (_what, near, far) => {
+    start([near, far]);
     expect([left.circuit("d/lan"), right.circuit("d/lan")]).toEqual([ACTIVE, ACTIVE]);
     const remoteEndId = { remoteEndId: "y" };
     right.putSession("d/lan", "t", "y", { control: { ...down.control, ...remoteEndId } });
@@ -201,21 +206,27 @@ describe("a switch", () => {
     expect(endings("2>1")).toEqual([]);
   });
 
-  it("ends one side with the result of the other, and reestablishes both", () => {
-    start();
-    said = [];
-    right.plane.apply({ op: "deleteSession", key: "d/lan" });
-    pass(200);
-    expect(endings("3>2")).toEqual([3]);
-    expect(endings("2>1")).toEqual([3]);
-    expect(left.control("d/lan")?.lastEnding).toMatchObject({ by: "peer", result: 3 });
-    pass(5000);
-    expect(left.circuit("d/lan")).toEqual({ active: false, standby: false });
-    expect(endings("2>1")).toEqual([3]);
-    right.putSession("d/lan", "t", "y");
-    pass(40_000);
-    expect([left.circuit("d/lan"), right.circuit("d/lan")]).toEqual([ACTIVE, ACTIVE]);
-  });
+  it.each([
+    ["one datapath", "", ""],
+    ["two datapaths", "", ":control"],
+  ])(
+    "ends one side with the result of the other, and reestablishes both, in %s",
+    (_what, near, far) => {
+      start([near, far]);
+      said = [];
+      right.plane.apply({ op: "deleteSession", key: "d/lan" });
+      pass(200);
+      expect(endings("3>2")).toEqual([3]);
+      expect(endings("2>1")).toEqual([3]);
+      expect(left.control("d/lan")?.lastEnding).toMatchObject({ by: "peer", result: 3 });
+      pass(5000);
+      expect(left.circuit("d/lan")).toEqual({ active: false, standby: false });
+      expect(endings("2>1")).toEqual([3]);
+      right.putSession("d/lan", "t", "y");
+      pass(40_000);
+      expect([left.circuit("d/lan"), right.circuit("d/lan")]).toEqual([ACTIVE, ACTIVE]);
+    },
+  );
 
   it("relays the Result Code unchanged", () => {
     start();

@@ -16,6 +16,18 @@ interface RelayedEnding {
   readonly code: ResultCode;
 }
 
+/** The session that a session is switched to, and the peering that forwards its frames. */
+export interface Partner {
+  readonly key: string;
+  readonly peering: Peering;
+}
+
+/** Returns the name of the object behind a key: several datapaths share the process (process-view.ts). */
+export function objectOf(key: string): string {
+  const [object = ""] = key.split(":", 1);
+  return object;
+}
+
 export class Switching {
   /** Identifies this process. No call of an earlier process is still up. */
   readonly #unique = randomBytes(UNIQUE_OCTETS).toString("hex");
@@ -44,29 +56,29 @@ export class Switching {
 
   /**
    * Returns the names of the switches that a call of the session has passed, ours first; none: it is not switched.
-   * @param partner the peering that forwards the partner's frames; undefined: it has no control connection
+   * @param partner undefined: it has no control connection
    */
   aggregators(
     hostName: string,
     { switchTo }: SignalledSession,
-    partner: Peering | undefined,
+    partner: Partner | undefined,
   ): readonly string[] {
     if (switchTo === undefined) return [];
     const own = `${hostName.slice(0, MAX_NAME - 1 - 2 * UNIQUE_OCTETS)}-${this.#unique}`;
-    return [own, ...(partner?.sessionOf(switchTo)?.peerAggregators ?? [])];
+    return [own, ...(partner?.peering.sessionOf(partner.key)?.peerAggregators ?? [])];
   }
 }
 
 /**
  * Returns the circuit status to signal to the session's peer: the session's own, and that of the partner's peer.
- * @param partner the peering that forwards the partner's frames; undefined: it has no control connection
+ * @param partner undefined: it has no control connection
  */
 export function relayedCircuit(
-  { switchTo, control: { circuit } }: SignalledSession,
-  partner: Peering | undefined,
+  { control: { circuit } }: SignalledSession,
+  partner: Partner | undefined,
 ): CircuitStatus {
-  if (partner === undefined || switchTo === undefined) return circuit;
-  const beyond = partner.agreementOf(switchTo)?.peerCircuit;
+  if (partner === undefined) return circuit;
+  const beyond = partner.peering.agreementOf(partner.key)?.peerCircuit;
   if (beyond === undefined) return { ...circuit, active: false };
   return {
     active: circuit.active && beyond.active,

@@ -13,6 +13,8 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 export const SOL_IP = 0;
 export const IP_TOS = 1;
+const IP_RECVTOS = 13;
+const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
 export const SOL_UDP = 17;
 export const SOL_IPV6 = 41;
@@ -248,6 +250,12 @@ export function setTransmitChecksum(fd: number, family: number, on: boolean): vo
 export function setTrafficClass(fd: number, family: number, value: number): void {
   if (family === AF_INET) setOption(fd, SOL_IP, IP_TOS, value, "IP_TOS");
   else setOption(fd, SOL_IPV6, IPV6_TCLASS, value, "IPV6_TCLASS");
+}
+
+/** Makes the kernel report the traffic class of each received packet (IP_TOS or IPV6_TCLASS in a control message). */
+export function reportTrafficClass(fd: number, family: number): void {
+  if (family === AF_INET) setOption(fd, SOL_IP, IP_RECVTOS, 1, "IP_RECVTOS");
+  else setOption(fd, SOL_IPV6, IPV6_RECVTCLASS, 1, "IPV6_RECVTCLASS");
 }
 
 /** Sets whether an IPv6 UDP socket accepts datagrams without a checksum (RFC 6935). IPv4 sockets always do. */

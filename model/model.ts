@@ -38,6 +38,11 @@ export interface Tunnel extends Features {
   readonly udpChecksum: boolean;
   /** The DSCP of its packets, 1 to 63; "Copy": the DSCP of the datagram in each frame. Absent: 0. */
   readonly dscp?: number | "Copy";
+  /**
+   * Present if congestion marks are passed between the outer and the inner IP header (RFC 6040). In a managed tunnel
+   * also the peer must agree.
+   */
+  readonly ecn?: true;
   /** Present if the pair of addresses identifies its session (RFC 8159). */
   readonly keyed?: true;
   /** The prefix of the local address; tunnels of a prefix share a socket. Absent: the node has the address. */
@@ -109,6 +114,8 @@ export interface SessionCounters extends PseudowireCounters {
   rxCookieDiscards: number;
   /** Frames with the previous cookie; also counted in rxPackets or rxErrors. */
   rxPreviousCookie: number;
+  /** Frames in congested packets whose sender does not use ECN (RFC 6040); also counted in rxErrors. */
+  rxCongestionDiscards: number;
   /** Frames above the device's MTU; also counted in rxErrors. */
   rxOversize: number;
   /** Datagrams whose source is not the tunnel's remote. */
@@ -133,6 +140,7 @@ export function createSessionCounters(): SessionCounters {
     rxErrors: 0,
     rxCookieDiscards: 0,
     rxPreviousCookie: 0,
+    rxCongestionDiscards: 0,
     rxOversize: 0,
     rxSourceMismatch: 0,
     rxNoDevice: 0,

@@ -248,6 +248,8 @@ export interface TunnelControlRow extends RemoteRow {
   readonly peerConnectionId: number;
   readonly peerRouterId: number | null;
   readonly peerVendorName: string | null;
+  /** True if the peer propagates congestion marks. Absent: the datapath process is of an earlier version. */
+  readonly peerPropagatesEcn?: boolean;
   /** Maximum number of unacknowledged messages of the node. */
   readonly window: number;
   /** Maximum number of unacknowledged messages of the peer. */

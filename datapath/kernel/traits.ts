@@ -64,6 +64,7 @@ export function whyNotFeatures(tunnel: Tunnel): string | null {
   // The kernel finds a session by its ID alone. Sessions of keyed tunnels may have the same ID.
   if (tunnel.keyed) return "a keyed tunnel requires the userspace datapath";
   if (tunnel.dscp === "Copy") return "dscp Copy requires the userspace datapath";
+  if (tunnel.ecn) return "ecn requires the userspace datapath";
   const [feature] = featuresOf(tunnel);
   return feature === undefined ? null : `${feature.noun} requires the userspace datapath`;
 }

@@ -10,6 +10,7 @@ import {
   NAME,
   NAMES,
   OCTETS,
+  PRESENT,
   RESULT_CODE,
   type ResultCode,
   TEXT,
@@ -52,6 +53,8 @@ export interface Attributes {
   readonly rxConnectSpeed?: bigint;
   /** Octets (RFC 4667). */
   readonly interfaceMtu?: number;
+  /** The sender propagates congestion marks (RFC 9601, 5.1). */
+  readonly ecnCapability?: true;
   /** Names of the switches that a call has passed (draft-ietf-l2tpext-tunnel-switching). */
   readonly aggregators?: readonly string[];
 }
@@ -108,6 +111,7 @@ export const ATTRIBUTES: Table = {
   rxConnectSpeed: attribute(75, "Rx Connect Speed", UINT64, OPTIONAL),
   physicalChannelId: attribute(25, "Physical Channel ID", UINT32, OPTIONAL),
   interfaceMtu: attribute(91, "Interface Maximum Transmission Unit", UINT16, OPTIONAL),
+  ecnCapability: attribute(103, "ECN Capability", PRESENT, OPTIONAL),
   aggregators: attribute(93, "Tunnel Switching Aggregator ID", NAMES, {
     ...CLEAR,
     ...OPTIONAL,

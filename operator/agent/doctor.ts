@@ -9,6 +9,7 @@ import type { Finding } from "../agent-protocol.ts";
 import { controlFlood, controlOfStatic, unsignedMessages } from "./findings/control-messages.ts";
 import { cookie } from "./findings/cookie.ts";
 import { device } from "./findings/device.ts";
+import { congestionDiscards, ecnNotAgreed } from "./findings/ecn.ts";
 import { endpointErrors, foreignDatagrams } from "./findings/endpoint.ts";
 import { receiveErrors, transmitErrors } from "./findings/errors.ts";
 import { missingFeature } from "./findings/features.ts";
@@ -41,6 +42,7 @@ const TUNNEL_FINDINGS: readonly TunnelFinding[] = [
   controlOfStatic,
   controlFlood,
   unsignedMessages,
+  ecnNotAgreed,
   foreignDatagrams,
   endpointErrors,
 ];
@@ -49,6 +51,7 @@ const SESSION_FINDINGS: readonly SessionFinding[] = [
   device,
   cookie,
   olderCookie,
+  congestionDiscards,
   sublayer,
   source,
   sequence,

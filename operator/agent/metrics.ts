@@ -14,6 +14,7 @@ const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = 
   ["rxSeqDiscards", "receive", "late"],
   ["rxOosPackets", "receive", "out_of_sequence"],
   ["rxCookieDiscards", "receive", "cookie"],
+  ["rxCongestionDiscards", "receive", "congestion"],
   ["rxInvalid", "receive", "invalid"],
   ["rxNotIp", "receive", "not_ip"],
   ["rxOversize", "receive", "oversize"],

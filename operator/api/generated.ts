@@ -89,6 +89,10 @@ export interface TunnelSpec {
    */
   dscp?: number | string;
   /**
+   * True if the tunnel propagates congestion marks (ECN, RFC 6040): packets have the ECN of the datagram in each frame, and a mark on a received packet is passed on to the datagram. The peer must do the same; in a Managed tunnel, the tunnel does so only if the peer agrees (RFC 9601). Userspace datapath only.
+   */
+  ecn?: boolean;
+  /**
    * True if the pair of addresses identifies the tunnel's session (RFC 8159). Sessions of keyed tunnels can have the same ID, such as 4294967295. A keyed tunnel has one session, with 8-byte cookies, and requires the userspace datapath.
    */
   keyed?: boolean;

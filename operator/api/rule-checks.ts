@@ -24,6 +24,9 @@ export const TUNNEL_CHECKS = {
     self.dscp === undefined || self.dscp !== "Copy" || (self.datapath ?? "Auto") !== "Kernel",
   copiedDscpByProcess: (self: TunnelSpec) =>
     self.dscp === undefined || self.dscp !== "Copy" || !(self.fastPath ?? false),
+  ecnInUserspace: (self: TunnelSpec) =>
+    !(self.ecn ?? false) || (self.datapath ?? "Auto") !== "Kernel",
+  ecnByProcess: (self: TunnelSpec) => !(self.ecn ?? false) || !(self.fastPath ?? false),
   prefixIsOfKeyed: (self: TunnelSpec) => self.local?.prefix === undefined || (self.keyed ?? false),
   prefixHasAddress: (self: NonNullable<TunnelSpec["local"]>) =>
     self.prefix === undefined || self.address !== undefined,

@@ -147,6 +147,20 @@ export const TUNNEL_RULES = {
     reason: "the fast path cannot copy the DSCP",
     remedy: "use a number from 0 to 63, or omit fastPath",
   },
+  ecnInUserspace: {
+    at: ["spec"],
+    field: "ecn",
+    cel: "!self.ecn || self.datapath != 'Kernel'",
+    reason: "the kernel datapath cannot propagate congestion marks",
+    remedy: "omit ecn, or omit datapath",
+  },
+  ecnByProcess: {
+    at: ["spec"],
+    field: "ecn",
+    cel: "!self.ecn || !self.fastPath",
+    reason: "the fast path cannot propagate congestion marks",
+    remedy: "omit ecn, or omit fastPath",
+  },
   prefixIsOfKeyed: {
     at: ["spec"],
     field: "local.prefix",

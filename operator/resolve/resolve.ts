@@ -283,6 +283,7 @@ function resolveTunnel(
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
     ...pickFeatures(spec),
     ...optional("dscp", dscpOf(spec)),
+    ...optional("ecn", spec.ecn ? (true as const) : null),
     ...keyedFields(spec, context.prefixProblems ?? new Map()),
     ...optional("control", tunnelControl(spec, local, context.secrets)),
   };

@@ -86,7 +86,7 @@ async function attachTo({ host, socket }: TestAgent, number: number): Promise<st
   return netns;
 }
 
-/** How the node uses its session in each mode. */
+/** The use of the node's session in a mode. */
 interface Use {
   readonly attachment: Session;
   /** Attaches what stands at the node's end. @returns the network namespaces from which 10.1.0.9 is reached */
@@ -165,7 +165,9 @@ describe.each(PSEUDOWIRE_TYPES.map((type) => [type.name, type] as const))(
         const fields = FIELDS[typeName as PseudowireName];
         write({ ...fields, ...attachment }, fields);
         if (!canForward) {
-          expect(await until("the session is rejected", refusal)).toMatch(/^(Invalid|NotInKernel)$/);
+          expect(await until("the session is rejected", refusal)).toMatch(
+            /^(Invalid|NotInKernel)$/,
+          );
           return;
         }
         await attachTo(peers[0], 9);

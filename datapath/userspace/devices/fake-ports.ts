@@ -77,6 +77,8 @@ export interface FakeDatagram {
   readonly segment?: number;
   /** The destination, at the socket of a prefix. */
   readonly to?: SocketAddress;
+  /** The traffic class that the kernel reports. */
+  readonly trafficClass?: number;
 }
 
 export class FakeSocket implements DatagramSocket {
@@ -96,9 +98,10 @@ export class FakeSocket implements DatagramSocket {
   receive(messages: MessageVectors, first: number, count: number): number {
     const received = Math.min(count, this.toReceive.length);
     for (let index = first; index < first + received; index++) {
-      const { from, bytes, segment = 0, to } = this.toReceive.shift() as FakeDatagram;
+      const { from, bytes, segment = 0, to, trafficClass } = this.toReceive.shift() as FakeDatagram;
       messages.pretendReceived(index, bytes, segment, encodeSockaddr(from));
       if (to !== undefined) messages.pretendSentTo(index, encodeSockaddr(to));
+      if (trafficClass !== undefined) messages.pretendTrafficClass(index, trafficClass);
     }
     return received;
   }

@@ -8,6 +8,7 @@ import {
 import { type ReceiveOrder, ReorderVerdict } from "../../../l2tp/reorder.ts";
 import { SOCKADDR_BYTES } from "../../../linux/socket.ts";
 import { IPV4_HEADER_BYTES } from "../../../net/headers.ts";
+import { ECN, propagateEcn } from "../offload/traffic-class.ts";
 import { type Arena, FRAME_CAPACITY, FrameSlots } from "./arena.ts";
 import type { CircuitTable } from "./circuit-table.ts";
 import { COST } from "./deficit.ts";
@@ -56,6 +57,8 @@ export class Receiver {
   /** The struct sockaddr of a control message's sender. */
   readonly #sender = new Uint8Array(SOCKADDR_BYTES);
   readonly #header = createHeaderOut();
+  /** ECN of the current message that changes the frames in it: ECT(1) or congestion; 0: none. */
+  #ecn: number = ECN.notCapable;
   /** Counts batches; wraps around. */
   #turn = 0;
   /** The number of sessions with frames in the current batch. */
@@ -112,6 +115,7 @@ export class Receiver {
     const length = messages.receivedBytes(slot);
     const segment = messages.receivedSegment(slot);
     const at = slots.at(slot);
+    this.#ecn = endpoint.readsTrafficClass ? this.#ecnOf(endpoint, slot, at) : ECN.notCapable;
     if (segment === 0 || segment >= length) {
       const session = this.#sessionOf(endpoint, slot, at, at + length, now);
       if (session !== null && this.#isFromRemote(endpoint, slot, session, now)) {
@@ -121,6 +125,15 @@ export class Receiver {
     }
     this.#receiveMany(endpoint, slot, at, length, segment, now);
     return length + COST.crossing + (length / segment) * COST.datagram;
+  }
+
+  #ecnOf({ receivesIpHeader }: LocalEndpoint, slot: number, at: number): number {
+    const { messages } = this.#batch;
+    const trafficClass = receivesIpHeader
+      ? this.#arena.view.getUint8(at + 1)
+      : messages.receivedTrafficClass(slot);
+    const ecn = trafficClass & ECN.congestion;
+    return ecn === ECN.ect0 ? ECN.notCapable : ecn;
   }
 
   /** Delivers held frames whose time is up. */
@@ -175,6 +188,7 @@ export class Receiver {
       const { counters } = session;
       const previousBefore = counters.rxPreviousCookie;
       if (!this.#accept(session, slot, end, now)) continue;
+      if (this.#carriesMark(session)) continue;
       // Following datagrams with the same header are valid, too.
       const headerBytes = this.#header.next - headerFrom;
       const more = this.#writer.deliverMany(session, headerBytes, from, size, messageEnd);
@@ -304,6 +318,7 @@ export class Receiver {
       counters.rxErrors++;
       return false;
     }
+    if (this.#carriesMark(session) && !this.#passMark(session, header.next, end)) return false;
     // The frame may grow up to the end of its slot.
     const limit = this.#batch.slots.at(slot) + FRAME_CAPACITY;
     if (session.isDirect) {
@@ -312,6 +327,19 @@ export class Receiver {
     }
     if (header.sequence < 0) counters.rxSeqDiscards++;
     else this.#sequence(session, header.sequence, header.next, bytes, limit, now);
+    return false;
+  }
+
+  /** True if the current message's ECN changes the session's frames in it. */
+  #carriesMark({ tunnel }: PacketSession): boolean {
+    return this.#ecn !== ECN.notCapable && tunnel.config.ecn === true;
+  }
+
+  /** Passes the current message's ECN on to a frame. @returns false: the frame must be dropped, and was counted */
+  #passMark({ counters, isBare }: PacketSession, at: number, end: number): boolean {
+    if (propagateEcn(this.#arena.view, at, end, isBare, this.#ecn)) return true;
+    counters.rxCongestionDiscards++;
+    counters.rxErrors++;
     return false;
   }
 

@@ -43,6 +43,8 @@ export class LocalEndpoint {
   lastUnknownSession = 0;
   /** The number of its tunnels. */
   users = 0;
+  /** True if a tunnel of the socket has ever used ECN: the kernel reports traffic classes. */
+  readsTrafficClass = false;
 
   constructor(key: string, tunnel: Tunnel, socket: DatagramSocket) {
     this.key = key;
@@ -99,8 +101,10 @@ export class PacketTunnel {
   remote: Uint32Array;
   /** The source address of datagrams, in the same form, if the socket has several addresses; null: it has one. */
   source: Uint32Array | null;
-  /** The traffic class of the tunnel's packets; −1: copied from the datagram in each frame. */
+  /** The traffic class of the tunnel's packets, without the copied bits. */
   trafficClass: number;
+  /** Bits of the traffic class that are copied from the datagram in each frame. */
+  copiedClassBits: number;
   /** The addresses that identify the session of a keyed tunnel; null: session IDs do. */
   pair: AddressPair | null;
   readonly sessions = new Set<PacketSession>();
@@ -123,6 +127,7 @@ export class PacketTunnel {
     this.remote = sockaddrWords(config.remote);
     this.source = config.localPrefix === undefined ? null : sockaddrWords(config.local);
     this.trafficClass = trafficClassOf(config);
+    this.copiedClassBits = copiedClassBits(config);
     this.pair = config.keyed ? addressPair(this.remote, this.source ?? undefined) : null;
     this.segmentLimit = segmentLimit(config, endpoint);
   }
@@ -133,6 +138,7 @@ export class PacketTunnel {
     this.remote = sockaddrWords(config.remote);
     this.source = config.localPrefix === undefined ? null : sockaddrWords(config.local);
     this.trafficClass = trafficClassOf(config);
+    this.copiedClassBits = copiedClassBits(config);
     this.pair = config.keyed ? addressPair(this.remote, this.source ?? undefined) : null;
     this.segmentLimit = segmentLimit(config, endpoint);
     this.hasRefused = false;
@@ -161,9 +167,17 @@ function segmentLimit({ udpChecksum }: Tunnel, { socket }: LocalEndpoint): numbe
   return socket.canSegment && udpChecksum ? MAX_DATAGRAM_BYTES : 0;
 }
 
-/** Returns the tunnel's traffic class; −1: copied. The DSCP is the upper six bits (RFC 2474). */
+/** The DSCP is the upper six bits of the traffic class (RFC 2474), ECN the lower two (RFC 3168). */
+const DSCP_BITS = 0xfc;
+const ECN_BITS = 0x03;
+
 function trafficClassOf({ dscp = 0 }: Tunnel): number {
-  return dscp === "Copy" ? -1 : dscp << 2;
+  return dscp === "Copy" ? 0 : dscp << 2;
+}
+
+/** ECN is copied if the peer propagates congestion marks back (RFC 6040, 4.1). */
+function copiedClassBits({ dscp, ecn }: Tunnel): number {
+  return (dscp === "Copy" ? DSCP_BITS : 0) | (ecn ? ECN_BITS : 0);
 }
 
 function sockaddrWords(end: Endpoint): Uint32Array {

@@ -17,6 +17,8 @@ export interface Ports {
   stopEndpoint(endpoint: LocalEndpoint): void;
   /** Sets whether the socket accepts datagrams without a checksum (IPv6). */
   allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void;
+  /** Makes the socket report the traffic class of received packets. */
+  reportTrafficClass(socket: DatagramSocket): void;
   /** @param session the device's session, still in its old state @param config its new state, in `tunnel` */
   openDevice(
     session: PacketSession,
@@ -129,6 +131,7 @@ export class Table {
     const tunnel = this.tunnels.get(config.name);
     const before = tunnel?.endpoint;
     const endpoint = this.#endpointFor(config);
+    if (config.ecn) this.#readTrafficClass(endpoint);
     if (tunnel === undefined) {
       this.tunnels.set(config.name, new PacketTunnel(config, endpoint));
       endpoint.users++;
@@ -150,6 +153,12 @@ export class Table {
     }
     this.#settleEndpoint(endpoint);
     if (before !== undefined && before !== endpoint) this.#settleEndpoint(before);
+  }
+
+  #readTrafficClass(endpoint: LocalEndpoint): void {
+    if (endpoint.readsTrafficClass) return;
+    this.#ports.reportTrafficClass(endpoint.socket);
+    endpoint.readsTrafficClass = true;
   }
 
   #deleteTunnel(name: string): void {

@@ -50,3 +50,10 @@ it("follows the source address in the control messages, at the socket of a prefi
   const prefix = { encapsulation: "IP", keyed: true, localPrefix: "2001:db8::/64" } as const;
   expect(classes({ ...V6, ...prefix, dscp: 46 }, [ipv4("00")])).toEqual([0xb8]);
 });
+
+it("has the ECN of the datagram in each frame if the tunnel propagates marks", () => {
+  const frames = [ipv4("b8"), ipv4("b9"), ipv4("02"), ipv6("6b80"), ipv6("6bb0"), NO_IP];
+  expect(classes({ ecn: true }, frames)).toEqual([0, 1, 2, 0, 3, 0]);
+  expect(classes({ ecn: true, dscp: 46 }, [ipv4("02"), NO_IP])).toEqual([0xba, 0xb8]);
+  expect(classes({ ecn: true, dscp: "Copy" }, [ipv4("8a"), ipv6("6b90")])).toEqual([0x8a, 0xb9]);
+});

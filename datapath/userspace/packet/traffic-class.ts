@@ -1,4 +1,4 @@
-/** The traffic class of datagrams with frames: configured in the tunnel, or copied from the frame (`dscp: Copy`). */
+/** The traffic class of datagrams with frames: configured in the tunnel, or copied from the frame (dscp, ecn). */
 import { trafficClassOf } from "../offload/traffic-class.ts";
 import type { PacketSession } from "./session.ts";
 
@@ -9,5 +9,7 @@ export function outerTrafficClass(
   at: number,
   end: number,
 ): number {
-  return tunnel.trafficClass >= 0 ? tunnel.trafficClass : trafficClassOf(view, at, end, isBare);
+  const { trafficClass, copiedClassBits } = tunnel;
+  if (copiedClassBits === 0) return trafficClass;
+  return trafficClass | (trafficClassOf(view, at, end, isBare) & copiedClassBits);
 }

@@ -39,7 +39,7 @@ const PKTINFO_BYTES = 20;
 const PKTINFO_CONTROL_BYTES = 40;
 /** An IP_TOS or IPV6_TCLASS (int), padded. */
 const CLASS_CONTROL_BYTES = 24;
-/** Room for the control messages of a sent message. A received message has one at most. */
+/** Room for the control messages of a sent message. Those of a received message need less. */
 const CONTROL_STRIDE = PKTINFO_CONTROL_BYTES + CLASS_CONTROL_BYTES;
 /** The first word of the address in an IPV6_PKTINFO. */
 const DESTINATION_WORD = CMSG.data / 4;
@@ -219,9 +219,28 @@ export class MessageVectors {
     if (length < CMSG_HEADER_BYTES + 4) return 0;
     const { view } = this.#controls;
     const control = index * CONTROL_STRIDE;
-    // UDP_GRO is the only control message that a UDP socket requests.
+    // The kernel puts UDP_GRO first (udp_cmsg_recv).
     if (view.getUint32(control + CMSG.level, true) !== SOL_UDP) return 0;
     return view.getUint32(control + CMSG.data, true);
+  }
+
+  /** Returns the traffic class of the received packets; 0: also if the kernel did not report it. */
+  receivedTrafficClass(index: number): number {
+    const { view } = this.#controls;
+    let at = index * CONTROL_STRIDE;
+    const all = this.#messages.view.getUint32(index * MMSGHDR_BYTES + MSG.controlBytes, true);
+    for (const end = at + all; at + CMSG_HEADER_BYTES < end; ) {
+      const level = view.getUint32(at + CMSG.level, true);
+      const type = view.getUint32(at + CMSG.type, true);
+      const isClass =
+        (level === SOL_IP && type === IP_TOS) || (level === SOL_IPV6 && type === IPV6_TCLASS);
+      if (isClass) return view.getUint8(at + CMSG.data);
+      const length = view.getUint32(at + CMSG.length, true);
+      if (length < CMSG_HEADER_BYTES) return 0;
+      // CMSG_ALIGN.
+      at += (length + 7) & ~7;
+    }
+    return 0;
   }
 
   /**
@@ -253,9 +272,24 @@ export class MessageVectors {
     view.setUint32(message + MSG_FLAGS, 0, true);
     view.setUint32(message + MSG.controlBytes, segment === 0 ? 0 : CONTROL_BYTES, true);
     const control = index * CONTROL_STRIDE;
+    this.#controls.view.setUint32(control + CMSG.length, CMSG_HEADER_BYTES + 4, true);
     this.#controls.view.setUint32(control + CMSG.level, SOL_UDP, true);
     this.#controls.view.setUint32(control + CMSG.data, segment, true);
     this.#names.bytes.set(sockaddr, index * NAME_BYTES);
+  }
+
+  /** Pretends that the kernel reported the traffic class of a received IPv4 message. For fakes. */
+  pretendTrafficClass(index: number, value: number): void {
+    const { view } = this.#messages;
+    const bytes = index * MMSGHDR_BYTES + MSG.controlBytes;
+    const before = view.getUint32(bytes, true);
+    const at = index * CONTROL_STRIDE + before;
+    const controls = this.#controls.view;
+    controls.setUint32(at + CMSG.length, CMSG_HEADER_BYTES + 1, true);
+    controls.setUint32(at + CMSG.level, SOL_IP, true);
+    controls.setUint32(at + CMSG.type, IP_TOS, true);
+    controls.setUint8(at + CMSG.data, value);
+    view.setUint32(bytes, before + CLASS_CONTROL_BYTES, true);
   }
 
   /** Pretends that a received message had the struct sockaddr_in6 as its destination. For fakes. */

@@ -8,6 +8,7 @@ import {
   AF_INET6,
   canSegment,
   joinReceived,
+  reportTrafficClass,
   setReceiveZeroChecksum,
   setTrafficClass,
   setTransmitChecksum,
@@ -175,6 +176,11 @@ export class DatapathProcess implements Ports, Batches {
   allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void {
     const { fd, family } = socket as TunnelSocket;
     if (family === AF_INET6) setReceiveZeroChecksum(fd, allowed);
+  }
+
+  reportTrafficClass(socket: DatagramSocket): void {
+    const { fd, family } = socket as TunnelSocket;
+    reportTrafficClass(fd, family);
   }
 
   openDevice(

@@ -431,7 +431,8 @@ export class ControlPlane {
   #turned(peering: string, key?: string): void {
     this.turns++;
     const managed = this.#owners.get(peering);
-    if (managed !== undefined && managed.peerings.length > 1) this.#turnedTunnels.add(managed);
+    const isSettled = managed?.peerings.length === 1 && managed.config.ecn === undefined;
+    if (managed !== undefined && !isSettled) this.#turnedTunnels.add(managed);
     if (key !== undefined) this.#turnedSessions.add(key);
   }
 
@@ -461,8 +462,14 @@ export class ControlPlane {
     const better = paths.slice(0, active).filter(({ isUp, upMs }) => isUp && upMs < holdMs);
     const waits = better.map(({ upMs }) => holdMs - upMs);
     this.#held.set(managed, this.#now() + Math.min(...waits));
-    if (active === managed.active) return;
+    const usesEcn = this.#peeringsOf(managed)[active]?.established?.peer.propagatesEcn === true;
+    if (active === managed.active) {
+      if (managed.usesEcn === usesEcn) return;
+      managed.usesEcn = usesEcn;
+      return this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
+    }
     managed.active = active;
+    managed.usesEcn = usesEcn;
     this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
     for (const session of wanted) {
       this.#setCircuits(managed, session);

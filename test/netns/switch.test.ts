@@ -317,7 +317,8 @@ describe("between pods of our own", () => {
     await attach(0);
     await attach(1);
     await until("frames cross", () => ping(pods[0], "10.1.0.2"));
-    expect(established(0)?.status).toBe("True");
+    // The agent writes the status a moment after the process forwards frames.
+    await until("the circuit is reported", () => established(0)?.status === "True");
     await a.kill();
     expect(await ping(pods[0], "10.1.0.2", { count: 3 })).toBe(true);
     process.kill(await a.datapathPid(), "SIGKILL");

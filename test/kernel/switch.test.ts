@@ -95,7 +95,7 @@ describe.each([
   it("forwards large and small frames, and stops when a session is no longer switched", async () => {
     write(datapaths);
     await until("frames cross", () => crosses());
-    expect(switched("left")?.status).toBe("True");
+    await until("the pair is reported", () => switched("left")?.status === "True");
     for (const size of [0, 56, 1272]) {
       expect(await ping(net.b.name, "10.1.0.3", { count: 5, size })).toBe(true);
     }

@@ -5,7 +5,7 @@ TEST_PACKAGES := $(PACKAGES) qemu-system-x86 containernetworking-plugins \
 	python3 busybox-static kmod zstd procps libfaketime tcpdump tshark curl ethtool
 CLUSTER_PACKAGES := $(PACKAGES) qemu-system-x86 procps dpkg-dev patch openssl curl ca-certificates libfaketime
 UNIT_TESTS := vitest run --project unit
-.PHONY: help demo demo-managed test test-cluster soak bench check generate build image setup clean
+.PHONY: help demo demo-managed demo-switch test test-cluster soak bench check generate build image setup clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,11 @@ demo-managed: ## show a tunnel with a backup, whose peer is killed and recovers;
 	@test/setup/install.sh $(PACKAGES)
 	@$(MAKE) --no-print-directory build
 	@node test/demo/managed.ts
+
+demo-switch: ## show a node that joins two different pseudowires; root
+	@test/setup/install.sh $(PACKAGES)
+	@$(MAKE) --no-print-directory build
+	@node test/demo/switch.ts
 
 test: ## run all suites except those on Kubernetes; root
 	@test/setup/install.sh $(TEST_PACKAGES)

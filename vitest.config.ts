@@ -22,7 +22,8 @@ const again = (name: string, timeoutMs: number, include: string[], env: Record<s
 const CARRYING = "test/netns/{datapath,fuzz}.test.ts";
 
 /** Files that test both datapaths. */
-const BOTH = "test/netns/{cni-ipam,doctor,packet-capture,pod-interface,routers,tenants}.test.ts";
+const BOTH =
+  "test/netns/{cni-ipam,doctor,packet-capture,pod-interface,routers,tenants,types-and-modes}.test.ts";
 
 /** Suites that share one cluster. */
 const cluster = (name: string, timeoutMs: number) => {

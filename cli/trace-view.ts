@@ -25,6 +25,7 @@ const UNITS: Readonly<Record<TraceKind, readonly [one: string, many: string]>> =
 
 const COOKIES: Readonly<Record<TracedFrame["cookie"], string>> = {
   matches: "cookie matches",
+  previous: "previous cookie",
   mismatch: "COOKIE MISMATCH",
   none: "no cookie",
   unknown: "unknown session",

@@ -165,7 +165,7 @@ export const SESSION_VIEW: View<SessionRow> = {
     or(item.peerSessionId),
     or(item.mtu),
     or(item.interface),
-    item.attachedTo.join(",") || "-",
+    item.attachedTo.join(",") || (item.switchedTo ? `switched to ${item.switchedTo}` : "-"),
     String(item.counters.rxPackets ?? 0),
     String(item.counters.txPackets ?? 0),
     String(sum(item.counters, DROPS)),

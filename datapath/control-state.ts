@@ -26,6 +26,8 @@ export interface TunnelControlState extends PathState {
   readonly peerConnectionId: number;
   readonly peerRouterId: number | null;
   readonly peerVendorName: string | null;
+  /** True if the peer propagates congestion marks (RFC 9601). Absent: the process is of an earlier version. */
+  readonly peerPropagatesEcn?: boolean;
   readonly window: number;
   readonly peerWindow: number;
   readonly unacknowledged: number;

@@ -11,9 +11,14 @@ const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
-const SOL_IP = 0;
+export const SOL_IP = 0;
+export const IP_TOS = 1;
+const IP_RECVTOS = 13;
+const IPV6_RECVTCLASS = 66;
+export const IPV6_TCLASS = 67;
 export const SOL_UDP = 17;
-const SOL_IPV6 = 41;
+export const SOL_IPV6 = 41;
+export const IPV6_PKTINFO = 50;
 const SO_NO_CHECK = 11;
 const SO_REUSEPORT = 15;
 const SO_SNDBUFFORCE = 32;
@@ -239,6 +244,18 @@ export function requireDatagramProtocol(family: number, protocol: number, name: 
 export function setTransmitChecksum(fd: number, family: number, on: boolean): void {
   if (family === AF_INET) setOption(fd, SOL_SOCKET, SO_NO_CHECK, on ? 0 : 1, "SO_NO_CHECK");
   else setOption(fd, SOL_UDP, UDP_NO_CHECK6_TX, on ? 0 : 1, "UDP_NO_CHECK6_TX");
+}
+
+/** Sets the traffic class (IPv4: type of service) of the socket's packets: six bits of DSCP, two bits of ECN. */
+export function setTrafficClass(fd: number, family: number, value: number): void {
+  if (family === AF_INET) setOption(fd, SOL_IP, IP_TOS, value, "IP_TOS");
+  else setOption(fd, SOL_IPV6, IPV6_TCLASS, value, "IPV6_TCLASS");
+}
+
+/** Makes the kernel report the traffic class of each received packet (IP_TOS or IPV6_TCLASS in a control message). */
+export function reportTrafficClass(fd: number, family: number): void {
+  if (family === AF_INET) setOption(fd, SOL_IP, IP_RECVTOS, 1, "IP_RECVTOS");
+  else setOption(fd, SOL_IPV6, IPV6_RECVTCLASS, 1, "IPV6_RECVTCLASS");
 }
 
 /** Sets whether an IPv6 UDP socket accepts datagrams without a checksum (RFC 6935). IPv4 sockets always do. */

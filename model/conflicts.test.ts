@@ -56,6 +56,43 @@ describe("settleTunnels", () => {
   });
 });
 
+describe("keyed tunnels", () => {
+  const keyed = (name: string, local: string, tunnelId: number) =>
+    tunnel({
+      ...{ name, tunnelId, encapsulation: "IP", keyed: true },
+      local: { address: local, port: 0 },
+      remote: { address: "2001:db8::2", port: 0 },
+    });
+
+  it("cannot have the pair of addresses of another keyed tunnel", () => {
+    const one = keyed("a", "2001:db8:1::1", 1);
+    const same = keyed("b", "2001:db8:1::1", 2);
+    const other = keyed("c", "2001:db8:1::2", 3);
+    const { accepted, refused } = settleTunnels([one, same, other], new Map());
+    expect(accepted.map(({ name }) => name)).toEqual(["a", "c"]);
+    expect(refused.get("b")).toMatchObject({
+      path: "spec.local.address",
+      reason: "keyed L2tpTunnel a uses it with remote address 2001:db8::2",
+    });
+    expect([...settleTunnels([one, same], holdAll(["b"])).refused.keys()]).toEqual(["a"]);
+  });
+
+  it("have one session each, with any ID", () => {
+    const inTunnel = (key: string, name: string): SessionClaim => ({
+      ...{ key, tunnel: name, sessionId: 0xffff_ffff, isKeyed: true, circuit: null },
+    });
+    const sessions = [inTunnel("a/one", "t"), inTunnel("a/two", "u"), inTunnel("b/three", "t")];
+    const ordinary: SessionClaim = {
+      ...{ key: "b/plain", tunnel: "v", sessionId: 0xffff_ffff, circuit: null },
+    };
+    const { refused } = settleSessions([...sessions, ordinary], new Map());
+    expect([...refused.keys()]).toEqual(["b/three"]);
+    expect(refused.get("b/three")?.reason).toBe(
+      "L2tpSession a/one uses this tunnel, and a keyed tunnel has only one session",
+    );
+  });
+});
+
 describe("settleSessions", () => {
   const peer = { address: "192.0.2.2", port: 1701 };
   let next = 100;

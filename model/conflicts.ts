@@ -124,6 +124,8 @@ export interface TunnelClaim extends Pick<Tunnel, "name" | "tunnelId" | "encapsu
   readonly remote: Endpoint;
   /** The VRF: each VRF has its own addresses. */
   readonly device?: BoundDevice;
+  /** True if the pair of addresses identifies its session (RFC 8159). */
+  readonly keyed?: boolean;
   /** Absent without a control connection. */
   readonly control?: { readonly backups: readonly Endpoint[] };
 }
@@ -149,6 +151,16 @@ const TUNNEL_CLAIMS: readonly Claim<TunnelClaim>[] = [
       value: remote,
       reason: `L2tpTunnel ${holder} uses the same addresses and ports`,
       remedy: `change spec.local.port (${local.port}) or spec.remote.port (${remote.port})`,
+    }),
+  },
+  {
+    of: ({ keyed, local, remote, device }) =>
+      keyed === true ? [`keyed IP ${local.address}${by(device)} to ${remote.address}`] : [],
+    problem: ({ local, remote }, holder) => ({
+      path: "spec.local.address",
+      value: local.address,
+      reason: `keyed L2tpTunnel ${holder} uses it with remote address ${remote.address}`,
+      remedy: "use another local or remote address; the pair must be unique among keyed tunnels",
     }),
   },
   {
@@ -203,11 +215,16 @@ export interface SessionClaim {
     | { readonly remoteEndId: string }
     | { readonly peerSessionId: number; readonly peer: Endpoint }
     | null;
+  /** True if its tunnel is keyed: the tunnel has one session, and the session ID need not be unique. */
+  readonly isKeyed?: boolean;
+  /** The node interface that it is connected to. */
+  readonly nodeInterface?: string;
   /** Held claims of its circuit, if its present circuit cannot be determined. */
   readonly kept?: readonly string[];
 }
 
 const SESSION_ID = "session ID";
+const INTERFACE = "node interface";
 const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
 /** Returns the field of the Remote End ID, and its value. */
@@ -220,7 +237,17 @@ function namedField(name: string): Pick<FieldProblem, "path" | "value"> {
 
 const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
   {
-    of: ({ sessionId }) => [`${SESSION_ID} ${sessionId}`],
+    of: ({ isKeyed, tunnel }) =>
+      isKeyed === true ? [`${SESSION_ID} of keyed L2tpTunnel ${tunnel}`] : [],
+    problem: ({ tunnel }, holder) => ({
+      path: "spec.tunnelRef",
+      value: { name: tunnel },
+      reason: `L2tpSession ${holder} uses this tunnel, and a keyed tunnel has only one session`,
+      remedy: "create another keyed tunnel with another pair of addresses",
+    }),
+  },
+  {
+    of: ({ sessionId, isKeyed }) => (isKeyed === true ? [] : [`${SESSION_ID} ${sessionId}`]),
     problem: ({ sessionId }, holder) => ({
       path: "spec.sessionId",
       value: sessionId,
@@ -256,6 +283,18 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
     }),
   },
   {
+    of: ({ nodeInterface }) =>
+      nodeInterface === undefined ? [] : [`${INTERFACE} ${nodeInterface}`],
+    // Several sessions of a namespace can be ports of one bridge.
+    canShare: (key, holder) => namespaceOf(key) === namespaceOf(holder),
+    problem: ({ nodeInterface }, holder) => ({
+      path: "spec.attachment.interface",
+      value: nodeInterface,
+      reason: `L2tpSession ${holder} uses this node interface`,
+      remedy: "use another interface",
+    }),
+  },
+  {
     of: ({ kept = [] }) => kept,
     canShare: (key, holder) => namespaceOf(key) === namespaceOf(holder),
     problem: ({ tunnel }, holder, lost) => ({
@@ -269,7 +308,7 @@ const SESSION_CLAIMS: readonly Claim<SessionClaim>[] = [
 
 /** Returns the claims of the session's circuit. */
 export function circuitClaims(claims: readonly string[]): string[] {
-  return claims.filter((claim) => !claim.startsWith(SESSION_ID));
+  return claims.filter((claim) => !claim.startsWith(SESSION_ID) && !claim.startsWith(INTERFACE));
 }
 
 /** Returns the names of the session's claims. */

@@ -38,6 +38,8 @@ export interface KernelSupport {
   readonly IPv6: string | null;
   /** The reason why tc cannot rewrite VLAN tags; null or absent: it can. */
   readonly tags?: string | null;
+  /** The reason why tc cannot redirect frames between devices; null or absent: it can. */
+  readonly redirects?: string | null;
 }
 
 /** Properties of the node that decide which tunnels a datapath can have. */
@@ -82,7 +84,9 @@ export interface DatapathTraits {
 
   readonly device: DeviceKind;
   /** The name of a session's device on the node. */
-  deviceName(session: Pick<Session, "sessionId" | "l2SpecificSublayer" | "pseudowireType">): string;
+  deviceName(
+    session: Pick<Session, "sessionId" | "deviceId" | "l2SpecificSublayer" | "pseudowireType">,
+  ): string;
   /**
    * True if the datapath creates a session's device on the node, named by `deviceName`, when it starts to forward the
    * session's frames, and deletes the device when it stops. Otherwise it opens a device at its place, and does not
@@ -93,6 +97,8 @@ export interface DatapathTraits {
   readonly sessionsOutliveDevices: boolean;
   /** True if a device can show by its carrier that the peer's circuit is down. */
   readonly hasCarrier: boolean;
+  /** True if received frames can have the session's cookie or its previous cookie. */
+  readonly acceptsPreviousCookie: boolean;
   /** True if the datapath can drop frames with another source MAC address than the pod's. */
   readonly filtersSourceMac: boolean;
 

@@ -36,6 +36,17 @@ export interface Tunnel extends Features {
   readonly device?: BoundDevice;
   /** False: UDP datagrams leave without a checksum, and over IPv6 may arrive without one. */
   readonly udpChecksum: boolean;
+  /** The DSCP of its packets, 1 to 63; "Copy": the DSCP of the datagram in each frame. Absent: 0. */
+  readonly dscp?: number | "Copy";
+  /**
+   * Present if congestion marks are passed between the outer and the inner IP header (RFC 6040). In a managed tunnel
+   * also the peer must agree.
+   */
+  readonly ecn?: true;
+  /** Present if the pair of addresses identifies its session (RFC 8159). */
+  readonly keyed?: true;
+  /** The prefix of the local address; tunnels of a prefix share a socket. Absent: the node has the address. */
+  readonly localPrefix?: string;
   /** Absent in a static tunnel. */
   readonly control?: TunnelControl;
   /**
@@ -57,18 +68,27 @@ export interface Session extends PseudowireSettings {
   readonly key: string;
   /** The name of its tunnel. */
   readonly tunnel: string;
-  /** The session ID in received data messages; unique on the node. */
+  /** The session ID in received data messages; unique on the node, except in keyed tunnels. */
   readonly sessionId: number;
+  /** The ID in the name of the device, if the session ID is not unique: the ID of the keyed tunnel. */
+  readonly deviceId?: number;
   /** The session ID in sent data messages. */
   readonly peerSessionId: number;
   readonly l2SpecificSublayer: L2SpecificSublayer;
   /** The cookie required in received data messages: 0, 8 or 16 hexadecimal digits. */
   readonly rxCookie: string;
+  /** Another accepted cookie, while the peer changes to `rxCookie` (RFC 8159, section 3). Userspace only. */
+  readonly previousRxCookie?: string;
   /** The cookie in sent data messages: 0, 8 or 16 hexadecimal digits. */
   readonly txCookie: string;
   readonly sequencing: Sequencing;
   /** In userspace: frames from its device with another source MAC address are dropped; absent: all pass. */
   readonly sourceMac?: string;
+  /**
+   * The key of the session that frames are forwarded to without a device. It has an effect only if that session names
+   * this session.
+   */
+  readonly switchTo?: string;
   /**
    * Present in a managed tunnel: session IDs, cookies, sublayer and sequencing are negotiated, and replace those above,
    * where sessionId is only a local name. Until then the device has no carrier.
@@ -92,6 +112,10 @@ export interface SessionCounters extends PseudowireCounters {
   rxOosPackets: number;
   rxErrors: number;
   rxCookieDiscards: number;
+  /** Frames with the previous cookie; also counted in rxPackets or rxErrors. */
+  rxPreviousCookie: number;
+  /** Frames in congested packets whose sender does not use ECN (RFC 6040); also counted in rxErrors. */
+  rxCongestionDiscards: number;
   /** Frames above the device's MTU; also counted in rxErrors. */
   rxOversize: number;
   /** Datagrams whose source is not the tunnel's remote. */
@@ -115,6 +139,8 @@ export function createSessionCounters(): SessionCounters {
     rxOosPackets: 0,
     rxErrors: 0,
     rxCookieDiscards: 0,
+    rxPreviousCookie: 0,
+    rxCongestionDiscards: 0,
     rxOversize: 0,
     rxSourceMismatch: 0,
     rxNoDevice: 0,

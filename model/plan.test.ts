@@ -8,6 +8,7 @@ import {
   type AttachmentMode,
   attachmentMode,
   canAttach,
+  type InterfaceState,
 } from "./attachments/index.ts";
 import { type DatapathTraits, forwardedSession, type LiveSession } from "./datapath.ts";
 import { linkId, pseudowireLabel } from "./link-label.ts";
@@ -281,6 +282,8 @@ interface DrawnPod {
   pod: number;
   mode: AttachmentMode;
   address: boolean;
+  /** The state of the node interface, in a mode that connects the session to one. */
+  node?: InterfaceState;
 }
 
 const drawnSession: fc.Arbitrary<Drawn> = fc.record({
@@ -295,6 +298,12 @@ const drawnSession: fc.Arbitrary<Drawn> = fc.record({
       pod: fc.integer({ min: 0, max: 2 }),
       mode: fc.constantFrom(...ATTACHMENT_MODES),
       address: fc.boolean(),
+      node: fc.constantFrom<InterfaceState>(
+        { kind: "own" },
+        { kind: "port", bridge: "foreign 9", isUp: true },
+        { kind: "joined", index: 9, mtu: 1500, isUp: true },
+        { kind: "unusable", reason: "", message: "" },
+      ),
     }),
   ),
 });
@@ -425,7 +434,17 @@ function attachedLinks(
   if (attachment === null) {
     return { links: device === null ? [] : [{ ...device, up: false }], pairs: [] };
   }
-  return modeOf(attachment, type).wantedLinks({
+  const mode = modeOf(attachment, type);
+  if (mode.onNode !== undefined) {
+    const at = {
+      name: `edge${attachment.pod}`,
+      addresses: [],
+      state: attachment.node ?? { kind: "own" as const },
+    };
+    const links = device === null ? [] : [mode.onNode.wantedDevice(device, at)];
+    return { links, pairs: [] };
+  }
+  return mode.wantedLinks({
     session: { key, sessionId },
     nodeName: "node",
     blank,

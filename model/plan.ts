@@ -36,7 +36,10 @@ export interface Link extends Place {
   /** Addresses with a lifetime, which the kernel added by router advertisements and adds again by itself. */
   readonly transient?: readonly string[];
   readonly routes: readonly LinkRoute[];
-  /** True if it has no automatic IPv6 link-local address, so that it sends nothing by itself when it goes up. */
+  /**
+   * True if it has no automatic IPv6 link-local address, so that it sends nothing by itself when it goes up. Absent:
+   * true on the node, false in a pod.
+   */
   readonly isSilent?: boolean;
   /** Its index in its namespace, if it exists. */
   readonly index?: number;
@@ -501,7 +504,7 @@ class Planner {
 }
 
 function silence({ up, isSilent }: Link): Pick<LinkChange, "isSilent"> {
-  return up && isSilent ? { isSilent } : {};
+  return up && isSilent !== undefined ? { isSilent } : {};
 }
 
 /** Returns a new link, of which every property must still be set. */

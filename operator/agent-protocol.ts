@@ -179,9 +179,19 @@ export interface ConditionRow {
   readonly message: string;
 }
 
+/** Reasons of Attached False that are not faults: pods come and go. */
+const REASONS_OF_PODS: ReadonlySet<string> = new Set([
+  "NoPod",
+  "NamespaceGone",
+  "InterfaceMissing",
+]);
+
 /** Returns the first condition that is a fault; undefined: none. A session without a pod is not a fault. */
 export function faultOf(conditions: readonly ConditionRow[]): ConditionRow | undefined {
-  return conditions.find(({ type, status }) => type !== "Attached" && status !== "True");
+  return conditions.find(
+    ({ type, status, reason }) =>
+      status !== "True" && (type !== "Attached" || !REASONS_OF_PODS.has(reason)),
+  );
 }
 
 export interface TunnelRow {
@@ -238,6 +248,8 @@ export interface TunnelControlRow extends RemoteRow {
   readonly peerConnectionId: number;
   readonly peerRouterId: number | null;
   readonly peerVendorName: string | null;
+  /** True if the peer propagates congestion marks. Absent: the datapath process is of an earlier version. */
+  readonly peerPropagatesEcn?: boolean;
   /** Maximum number of unacknowledged messages of the node. */
   readonly window: number;
   /** Maximum number of unacknowledged messages of the peer. */
@@ -291,6 +303,8 @@ export interface SessionRow {
   readonly pseudowireType: string;
   readonly mode: string;
   readonly attachedTo: readonly string[];
+  /** The session that it forwards frames to. Absent or null: none. */
+  readonly switchedTo?: string | null;
   readonly lastReceivedMsAgo: number | null;
   /** True if BPF programs forward its frames. */
   readonly fastPath: boolean;

@@ -50,7 +50,7 @@ export interface TracedFrame extends Captured {
   /** "namespace/name"; null: the tunnel has no such session. */
   readonly session: string | null;
   /** "unknown": the session is unknown; "cut short": the datagram ends before the cookie does. */
-  readonly cookie: "matches" | "mismatch" | "none" | "unknown" | "cut short";
+  readonly cookie: "matches" | "previous" | "mismatch" | "none" | "unknown" | "cut short";
   readonly hasSublayer: boolean;
   /** null: the S bit is not set. */
   readonly sequence: number | null;

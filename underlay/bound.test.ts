@@ -6,7 +6,8 @@ import type { Network } from "./underlay.ts";
 function link(index: number, name: string, change: Partial<LinkInfo> = {}): LinkInfo {
   return {
     ...{ index, name, kind: "", mtu: 1500, mac: "02:00:00:00:00:01", up: true },
-    ...{ master: 0, alias: "", isEthernet: true, peer: 0, ...change },
+    ...{ master: 0, alias: "", isEthernet: true, peer: 0 },
+    ...{ isRunning: true, isPromiscuous: false, ...change },
   };
 }
 

@@ -6,6 +6,7 @@ import type { Network } from "./underlay.ts";
 const ETHERNET: LinkInfo = {
   ...{ index: 7, name: "eth0", kind: "", mtu: 1500, mac: "02:00:00:00:00:01", up: true },
   ...{ master: 0, alias: "", isEthernet: true, peer: 0 },
+  ...{ isRunning: true, isPromiscuous: false },
 };
 
 function network(mtu: number | undefined, link: Partial<LinkInfo> | null): Network {

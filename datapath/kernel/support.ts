@@ -25,7 +25,7 @@ const MODPROBE_TIMEOUT_MS = 10_000;
 
 /** Returns that the kernel supports nothing, for the reason. */
 export function withoutKernel(reason: string): KernelSupport {
-  return { UDP: reason, IPv4: reason, IPv6: reason, tags: reason };
+  return { UDP: reason, IPv4: reason, IPv6: reason, tags: reason, redirects: reason };
 }
 
 /** Probes the kernel. A probe loads the modules: netlink families and protocols are loaded on request. */
@@ -45,17 +45,25 @@ export async function probeKernel(): Promise<KernelSupport> {
     UDP: null,
     IPv4: probeProtocol("IPv4"),
     IPv6: probeProtocol("IPv6"),
-    tags: await probeTags(),
+    tags: await whyNotModules(TAG_MODULES, "VLAN tags require"),
+    redirects: await whyNotModules(REDIRECT_MODULES, "switches require"),
   };
 }
 
 /** The parts of tc that rewrite VLAN tags (linux/netlink/tag-filter.ts). */
 const TAG_MODULES = ["sch_ingress", "cls_flower", "act_gact", "act_vlan"] as const;
 
-async function probeTags(): Promise<string | null> {
-  for (const name of TAG_MODULES) {
+/** The parts of tc that redirect frames to another device (operator/agent/device-redirects.ts). */
+const REDIRECT_MODULES = ["sch_ingress", "cls_flower", "act_gact", "act_mirred"] as const;
+
+/**
+ * Loads the modules. Returns why the kernel lacks one; null: all are loaded.
+ * @param purpose "VLAN tags require"
+ */
+async function whyNotModules(modules: readonly string[], purpose: string): Promise<string | null> {
+  for (const name of modules) {
     if (!existsSync(`/sys/module/${name}`) && !(await modprobe(name))) {
-      return `this kernel cannot load its module ${name}, which VLAN tags require`;
+      return `this kernel cannot load its module ${name}, which ${purpose}`;
     }
   }
   return null;

@@ -30,6 +30,8 @@ export const KERNEL: DatapathTraits = {
   makesDevices: true,
   sessionsOutliveDevices: false,
   hasCarrier: false,
+  // Netlink has one cookie for received frames: L2TP_ATTR_PEER_COOKIE.
+  acceptsPreviousCookie: false,
   // The device is in the pod, and the kernel sends the pod's frames directly into the tunnel.
   filtersSourceMac: false,
   tunnelsNeedSessions: true,
@@ -50,15 +52,19 @@ export const KERNEL: DatapathTraits = {
 };
 
 /**
- * True if the kernel cannot create the tunnel's socket: netlink has no attributes for a control connection or a device
- * (l2tp_nl_cmd_tunnel_create).
+ * True if the kernel cannot create the tunnel's socket: netlink has no attributes for a control connection, a device or
+ * a DSCP (l2tp_nl_cmd_tunnel_create).
  */
-export function needsSocket({ control, device }: Tunnel): boolean {
-  return control !== undefined || device !== undefined;
+export function needsSocket({ control, device, dscp }: Tunnel): boolean {
+  return control !== undefined || device !== undefined || dscp !== undefined;
 }
 
 /** Returns why the kernel cannot have the tunnel: the kernel's L2TP supports no feature that a tunnel can request. */
 export function whyNotFeatures(tunnel: Tunnel): string | null {
+  // The kernel finds a session by its ID alone. Sessions of keyed tunnels may have the same ID.
+  if (tunnel.keyed) return "a keyed tunnel requires the userspace datapath";
+  if (tunnel.dscp === "Copy") return "dscp Copy requires the userspace datapath";
+  if (tunnel.ecn) return "ecn requires the userspace datapath";
   const [feature] = featuresOf(tunnel);
   return feature === undefined ? null : `${feature.noun} requires the userspace datapath`;
 }
@@ -93,6 +99,6 @@ export function kernelSessionDifference(known: Session, wanted: Session): Differ
 }
 
 /** Returns the session without the settings of its device. */
-function withoutDevice({ mtu: _, vlan: __, ...session }: Session) {
+function withoutDevice({ mtu: _, vlan: __, switchTo: ___, ...session }: Session) {
   return session;
 }

@@ -17,11 +17,13 @@ export const USERSPACE: DatapathTraits = {
   label: "the userspace datapath",
   device: TAP_DEVICE,
   // The largest session ID fits into 15 bytes.
-  deviceName: ({ sessionId }) => `l2tp-${sessionId}`,
+  deviceName: ({ sessionId, deviceId }) =>
+    deviceId === undefined ? `l2tp-${sessionId}` : `l2tk-${deviceId}`,
   // Moving a device to another namespace takes the kernel as long as deleting it.
   makesDevices: false,
   sessionsOutliveDevices: true,
   hasCarrier: true,
+  acceptsPreviousCookie: true,
   filtersSourceMac: true,
   tunnelsNeedSessions: false,
   sessionsNeedTunnel: false,

@@ -8,7 +8,9 @@ import {
   hex,
   ID,
   NAME,
+  NAMES,
   OCTETS,
+  PRESENT,
   RESULT_CODE,
   type ResultCode,
   TEXT,
@@ -51,6 +53,10 @@ export interface Attributes {
   readonly rxConnectSpeed?: bigint;
   /** Octets (RFC 4667). */
   readonly interfaceMtu?: number;
+  /** The sender propagates congestion marks (RFC 9601, 5.1). */
+  readonly ecnCapability?: true;
+  /** Names of the switches that a call has passed (draft-ietf-l2tpext-tunnel-switching). */
+  readonly aggregators?: readonly string[];
 }
 
 export interface Attribute<T> {
@@ -62,6 +68,8 @@ export interface Attribute<T> {
   /** The RFC's recommendation for the M bit. */
   readonly mandatory: boolean;
   readonly mayBeHidden: boolean;
+  /** The value is a list, with one AVP for each item. */
+  readonly isStacked?: boolean;
 }
 
 type Table = { readonly [K in keyof Attributes]-?: Attribute<NonNullable<Attributes[K]>> };
@@ -70,9 +78,9 @@ function attribute<T>(
   type: number,
   name: string,
   format: Format<T>,
-  { mandatory = true, mayBeHidden = true } = {},
+  { mandatory = true, mayBeHidden = true, isStacked = false } = {},
 ): Attribute<T> {
-  return { type, name, format, mandatory, mayBeHidden };
+  return { type, name, format, mandatory, mayBeHidden, isStacked };
 }
 
 const CLEAR = { mayBeHidden: false } as const;
@@ -103,6 +111,12 @@ export const ATTRIBUTES: Table = {
   rxConnectSpeed: attribute(75, "Rx Connect Speed", UINT64, OPTIONAL),
   physicalChannelId: attribute(25, "Physical Channel ID", UINT32, OPTIONAL),
   interfaceMtu: attribute(91, "Interface Maximum Transmission Unit", UINT16, OPTIONAL),
+  ecnCapability: attribute(103, "ECN Capability", PRESENT, OPTIONAL),
+  aggregators: attribute(93, "Tunnel Switching Aggregator ID", NAMES, {
+    ...CLEAR,
+    ...OPTIONAL,
+    isStacked: true,
+  }),
   circuitErrors: attribute(34, "Circuit Errors", CIRCUIT_ERRORS, OPTIONAL),
 };
 

@@ -37,6 +37,8 @@ export interface ConnectionSettings extends SecuritySettings {
   readonly routerId: number;
   /** Supported pseudowire types, by number. */
   readonly pseudowireTypes: readonly number[];
+  /** True if this end propagates congestion marks, and says so (RFC 9601). */
+  readonly propagatesEcn: boolean;
   readonly delivery: DeliverySettings;
   /** Silence of the peer after which we send a HELLO, in milliseconds. */
   readonly helloMs: number;
@@ -84,6 +86,8 @@ export interface PeerIdentity {
   readonly vendorName: string | null;
   /** Numbers of the pseudowire types that it supports; null: not sent. */
   readonly pseudowireTypes: readonly number[] | null;
+  /** True if the peer propagates congestion marks (RFC 9601). */
+  readonly propagatesEcn: boolean;
 }
 
 const UNKNOWN_PEER: PeerIdentity = {
@@ -92,6 +96,7 @@ const UNKNOWN_PEER: PeerIdentity = {
   routerId: null,
   vendorName: null,
   pseudowireTypes: null,
+  propagatesEcn: false,
 };
 
 export interface MessageCounters {
@@ -242,10 +247,13 @@ export class ControlConnection {
     this.#flush();
   }
 
-  /** Closes the session of the key. @param why a reason that is also sent to the peer */
-  closeSession(key: string, why: string, now: number): void {
+  /**
+   * Closes the session of the key.
+   * @param code the Result Code of the CDN (RFC 3931, 5.4.2)
+   */
+  closeSession(key: string, code: ResultCode, now: number): void {
     this.#now = now;
-    this.#sessions.of(key)?.close(why);
+    this.#sessions.of(key)?.close(code);
     this.#flush();
   }
 
@@ -397,6 +405,7 @@ export class ControlConnection {
         routerId: said.routerId ?? null,
         vendorName: said.vendorName === undefined ? null : printable(said.vendorName),
         pseudowireTypes: said.pseudowireCapabilities ?? null,
+        propagatesEcn: said.ecnCapability === true,
       };
       this.#security.peerNonce = said.nonce ?? NO_OCTETS;
       this.#delivery.setPeerWindow(said.receiveWindowSize ?? DEFAULT_WINDOW);
@@ -443,7 +452,7 @@ export class ControlConnection {
   }
 
   #introduce(type: "SCCRQ" | "SCCRP"): void {
-    const { hostName, routerId, pseudowireTypes, delivery } = this.#settings;
+    const { hostName, routerId, pseudowireTypes, propagatesEcn, delivery } = this.#settings;
     this.#send(type, {
       ...(this.#security.authenticates ? { nonce: this.#security.drawNonce() } : {}),
       hostName,
@@ -452,6 +461,7 @@ export class ControlConnection {
       assignedConnectionId: this.localId,
       receiveWindowSize: delivery.receiveWindow,
       pseudowireCapabilities: pseudowireTypes,
+      ...(propagatesEcn ? { ecnCapability: true } : {}),
       ...(type === "SCCRQ" && this.tieBreaker !== null ? { tieBreaker: this.tieBreaker } : {}),
     });
   }

@@ -23,6 +23,8 @@ const WORDS: Words = {
   vendorName: quote,
   preferredLanguage: quote,
   remoteEndId: describeRemoteEndId,
+  ecnCapability: () => "yes",
+  aggregators: (names) => names.map(quote).join(", "),
   routerId: (id) => formatAddress(UINT32.encode(id)),
   nonce: toHex,
   pseudowireType: pseudowire,

@@ -262,7 +262,7 @@ describe("sessions", () => {
 
   it("are refused with a reason for an unknown Remote End ID, and established when it is configured", () => {
     const [simulation, one, other] = joined(lan(), []);
-    expect(one.peering.lastEndingOf("shop/lan")).toEqual({
+    expect(one.peering.lastEndingOf("shop/lan")).toMatchObject({
       by: "peer",
       result: 5,
       why: 'no facilities (no session with the Remote End ID "lan")',

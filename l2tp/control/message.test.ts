@@ -184,6 +184,8 @@ const anyAttributes: fc.Arbitrary<Attributes> = fc.record(
     txConnectSpeed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
     rxConnectSpeed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
     interfaceMtu: uint16,
+    aggregators: fc.array(latin, { minLength: 1, maxLength: 4 }),
+    ecnCapability: fc.constant(true as const),
   },
   { requiredKeys: [] },
 );

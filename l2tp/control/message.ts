@@ -78,7 +78,12 @@ export function encodeBody(
   const avps = ATTRIBUTE_KEYS.flatMap((key) => {
     const value = attributes[key];
     if (value === undefined) return [];
-    const { type: number, format, mandatory, mayBeHidden } = ATTRIBUTES[key] as Attribute<unknown>;
+    const attribute = ATTRIBUTES[key] as Attribute<unknown>;
+    const { type: number, format, mandatory, mayBeHidden, isStacked } = attribute;
+    if (isStacked) {
+      const items = value as readonly unknown[];
+      return items.map((item) => avp(number, format.encode([item]), mandatory));
+    }
     const octets = format.encode(value);
     const isMandatory = mandatory && !isOptionalIn(type, key);
     if (hiding === null || !mayBeHidden) return [avp(number, octets, isMandatory)];
@@ -339,8 +344,11 @@ class AvpReader {
       const isFatal = avp.mandatory && !this.#canDoWithout(key, avp);
       this.flaws.push(flaw("malformed", avp.type, key, isFatal));
     }
-    // The first of several is used.
-    else if (this.attributes[key] === undefined) {
+    // The first AVP of a type is used, except in a list.
+    else if (ATTRIBUTES[key].isStacked) {
+      const before = (this.attributes[key] ?? []) as readonly unknown[];
+      this.attributes = { ...this.attributes, [key]: [...before, ...(decoded as unknown[])] };
+    } else if (this.attributes[key] === undefined) {
       this.attributes = { ...this.attributes, [key]: decoded };
     }
   }

@@ -24,6 +24,7 @@ import {
   type SessionConfig,
 } from "./session.ts";
 import type { Endpoint, TunnelControl } from "./settings.ts";
+import { loopOf } from "./switching.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 export interface PeeringConfig {
@@ -100,6 +101,7 @@ export class Peering {
   readonly #connections = new Set<ControlConnection>();
   readonly #sessions = new Map<string, WantedSession>();
   readonly #circuits = new Map<string, CircuitStatus>();
+  readonly #aggregators = new Map<string, readonly string[]>();
   readonly #backoff: Backoff;
   #openAt = Number.POSITIVE_INFINITY;
   #isClosing = false;
@@ -144,6 +146,7 @@ export class Peering {
     this.#now = now;
     this.#sessions.delete(key);
     this.#circuits.delete(key);
+    this.#aggregators.delete(key);
     this.#closeSession(key, "the session was deleted");
   }
 
@@ -156,6 +159,31 @@ export class Peering {
     this.#now = now;
     this.#circuits.set(key, circuit);
     this.established?.setCircuit(key, circuit, now);
+  }
+
+  /**
+   * Sets the names of the switches that calls of the session pass. A call of ours without one of them is placed again;
+   * a call of the peer that has passed one of them is a loop, and ends.
+   */
+  setAggregators(key: string, names: readonly string[], now: number): void {
+    this.#now = now;
+    this.#aggregators.set(key, names);
+    const session = this.sessionOf(key);
+    if (session === undefined) return;
+    if (!session.role.endsWith("sender")) {
+      // The partner's call has come after the peer's call.
+      const loop = loopOf(names, session.peerAggregators);
+      if (loop !== null) this.established?.closeSession(key, loop, now);
+    } else if (!names.every((name) => session.aggregators.includes(name))) {
+      this.#closeSession(key, "the switches on the path of the call have changed");
+    }
+  }
+
+  /** Ends the session for the same reason as its partner. The call is placed again. */
+  relayEnding(key: string, code: ResultCode, now: number): void {
+    this.#now = now;
+    if (this.sessionOf(key)?.phase !== "established") return;
+    this.established?.closeSession(key, code, now);
   }
 
   sessionOf(key: string): ControlSession | undefined {
@@ -321,7 +349,12 @@ export class Peering {
   }
 
   #closeSession(key: string, why: string): void {
-    this.established?.closeSession(key, why, this.#now);
+    const code = {
+      result: DisconnectResult.Administrative,
+      error: GeneralError.None,
+      message: why,
+    };
+    this.established?.closeSession(key, code, this.#now);
   }
 
   #connect(id: number, remote: Endpoint = this.config.remote): ControlConnection {
@@ -338,6 +371,7 @@ export class Peering {
         match: (said) => this.#match(said),
         admit: (said) => this.#admit(said),
         circuit: (key) => this.#circuits.get(key) ?? NOT_ACTIVE,
+        aggregators: (key) => this.#aggregators.get(key) ?? [],
       },
       {
         noted: (_, what) => listener.noted(name, what),

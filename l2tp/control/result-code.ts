@@ -24,6 +24,7 @@ export const DisconnectResult = {
   UnsupportedPseudowireType: 14,
   SequencingWithoutSublayer: 15,
   StateMachine: 16,
+  LoopDetected: 26,
 } as const;
 
 /** Error codes of a general error. */
@@ -60,6 +61,7 @@ const DISCONNECT_WORDS: Readonly<Record<number, string>> = {
   14: "unsupported pseudowire type",
   15: "sequencing requires an L2-Specific Sublayer",
   16: "state machine error or timeout",
+  26: "loop detected",
 };
 
 const ERROR_WORDS: Readonly<Record<number, string>> = {

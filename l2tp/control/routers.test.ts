@@ -163,7 +163,7 @@ describe("an AVP of L2TPv2", () => {
     }
   });
 
-  it.each([20, 58, 59, 77, 103, 1000])("%i is not one", (type) => {
+  it.each([20, 58, 59, 77, 104, 1000])("%i is not one", (type) => {
     const found = decode(message(1, introduction(avp(type, "0001"))));
     expect(fatal(found)).toHaveLength(1);
   });

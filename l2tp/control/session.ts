@@ -20,6 +20,7 @@ import {
   type SessionPhase,
   type SessionRole,
 } from "./session-tables.ts";
+import { loopOf } from "./switching.ts";
 import type { ResultCode } from "./value-formats.ts";
 
 /** The configuration of a session. */
@@ -49,11 +50,13 @@ export interface Ending {
   readonly why: string;
   /** The result code of the message; null: none was sent. */
   readonly result: number | null;
+  /** The message's Result Code AVP (RFC 3931, 5.4.2), which a switch relays. */
+  readonly code?: ResultCode;
 }
 
 /** Returns the ending that a StopCCN or CDN describes. */
 export function endingOf(by: "us" | "peer", of: "StopCCN" | "CDN", code: ResultCode): Ending {
-  return { by, why: describeResult(of, code), result: code.result };
+  return { by, why: describeResult(of, code), result: code.result, code };
 }
 
 /** Services that a session needs from its connection. */
@@ -80,6 +83,10 @@ export class ControlSession {
   readonly rxCookie: string;
   /** 16 hexadecimal digits; null: we sent no request. */
   readonly tieBreaker: string | null;
+  /** Names of the switches that our call has passed; none: the session is not switched. */
+  readonly aggregators: readonly string[];
+  /** Names of the switches that the peer's call has passed. */
+  peerAggregators: readonly string[] = [];
   phase: SessionPhase = "idle";
   peer: PeerTerms;
   #circuit: CircuitStatus;
@@ -100,6 +107,7 @@ export class ControlSession {
       readonly rxCookie: string;
       readonly tieBreaker: string | null;
       readonly serialNumber: number;
+      readonly aggregators: readonly string[];
     },
     host: SessionHost,
   ) {
@@ -109,6 +117,7 @@ export class ControlSession {
     this.rxCookie = random.rxCookie;
     this.tieBreaker = random.tieBreaker;
     this.#serialNumber = random.serialNumber;
+    this.aggregators = random.aggregators;
     this.#circuit = circuit;
     this.#host = host;
     this.peer = peerTerms({});
@@ -127,7 +136,8 @@ export class ControlSession {
   /** Handles the peer's request for this session. */
   accept(said: Attributes): void {
     this.peer = peerTerms(said);
-    const why = objection(this.config, said);
+    this.peerAggregators = said.aggregators ?? [];
+    const why = objection(this.config, said) ?? loopOf(this.aggregators, this.peerAggregators);
     if (why !== null) this.#reason = why;
     this.#handle(why === null ? "request, acceptable" : "request, not acceptable");
     // There is no call to place: the circuit exists.
@@ -175,10 +185,14 @@ export class ControlSession {
     this.#handle("request, lose tie breaker");
   }
 
-  /** Closes the session. @param why a reason that is also sent to the peer */
-  close(why: string, result: number = DisconnectResult.Administrative): void {
-    this.#reason = { result, error: GeneralError.None, message: why };
-    this.#ending = { by: "us", why, result };
+  /** Closes the session. @param code the Result Code that is sent to the peer */
+  close(code: ResultCode): void {
+    this.#reason = code;
+    this.#ending = {
+      by: "us",
+      why: code.message ?? describeResult("CDN", code),
+      result: code.result,
+    };
     this.#handle("local close");
   }
 
@@ -264,6 +278,7 @@ export class ControlSession {
           pseudowireType: this.config.pseudowireType,
           remoteEndId: this.config.remoteEndId,
           ...(this.tieBreaker === null ? {} : { tieBreaker: this.tieBreaker }),
+          ...(this.aggregators.length === 0 ? {} : { aggregators: this.aggregators }),
         });
       case "send reply":
         return this.#host.send(reply, {

@@ -22,6 +22,8 @@ export interface SessionSurroundings {
   match(said: Attributes): SessionConfig | ResultCode;
   /** Returns the present circuit status of a session. */
   circuit(key: string): CircuitStatus;
+  /** Returns the names of the switches that our call of a session has passed; none: it is not switched. */
+  aggregators(key: string): readonly string[];
 }
 
 export class Sessions {
@@ -130,12 +132,13 @@ export class Sessions {
   }
 
   #create(config: SessionConfig, role: SessionRole, asks: boolean, now: number): ControlSession {
-    const { random, circuit, newSessionId } = this.#surroundings;
+    const { random, circuit, newSessionId, aggregators } = this.#surroundings;
     const drawn = {
       localId: newSessionId(),
       rxCookie: config.rxCookie ?? toHex(random(COOKIE_OCTETS)),
       tieBreaker: asks ? toHex(random(TIE_BREAKER_OCTETS)) : null,
       serialNumber: ++this.#serialNumber,
+      aggregators: aggregators(config.key),
     };
     const session = new ControlSession(config, role, circuit(config.key), drawn, this.#host);
     this.#sessions.set(session.localId, session);

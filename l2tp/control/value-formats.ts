@@ -1,5 +1,5 @@
 /** Formats of AVP values, with encoders and decoders. */
-import { fromHex, type Octets, toHex } from "./octets.ts";
+import { fromHex, NO_OCTETS, type Octets, toHex } from "./octets.ts";
 
 export interface Format<T> {
   encode(value: T): Octets;
@@ -67,6 +67,21 @@ export const TEXT: Format<string> = {
 export const NAME: Format<string> = {
   encode: TEXT.encode,
   decode: (octets) => TEXT.decode(octets) || undefined,
+};
+
+/** An AVP whose presence is its value. */
+export const PRESENT: Format<true> = {
+  encode: () => NO_OCTETS,
+  decode: () => true,
+};
+
+/** Texts of at least one octet. Each is in a separate AVP. */
+export const NAMES: Format<readonly string[]> = {
+  encode: ([name = ""]) => NAME.encode(name),
+  decode(octets) {
+    const name = NAME.decode(octets);
+    return name === undefined ? undefined : [name];
+  },
 };
 
 export const OCTETS: Format<Octets> = {

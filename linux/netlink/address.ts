@@ -1,5 +1,6 @@
 /** Addresses of links by rtnetlink (include/uapi/linux/if_addr.h). */
 import { formatInterfaceAddress, parseInterfaceAddress } from "../../net/ip.ts";
+import { isErrno } from "../errno.ts";
 import { AF_INET, AF_INET6 } from "../socket.ts";
 import { MessageWriter, NetlinkAttributes, NLM_F_ACK } from "./message.ts";
 import {
@@ -11,6 +12,7 @@ import {
 } from "./socket.ts";
 
 const RTM_NEWADDR = 20;
+const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
 const IFADDRMSG_BYTES = 8;
 const IFA_ADDRESS = 1;
@@ -62,16 +64,35 @@ export function listAddresses(socket: NetlinkSocket): KnownAddress[] {
 }
 
 /** Adds an address. Does nothing if the link already has it. */
-export function addAddress(socket: NetlinkSocket, { link, prefix }: LinkAddress): void {
+export function addAddress(socket: NetlinkSocket, address: LinkAddress): void {
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+  changeAddress(socket, address, RTM_NEWADDR, flags);
+}
+
+/** Deletes an address. Does nothing if the link does not have it. */
+export function deleteAddress(socket: NetlinkSocket, address: LinkAddress): void {
+  try {
+    changeAddress(socket, address, RTM_DELADDR, NLM_F_REQUEST | NLM_F_ACK);
+  } catch (error) {
+    if (!isErrno(error, "EADDRNOTAVAIL", "ENODEV")) throw error;
+  }
+}
+
+function changeAddress(
+  socket: NetlinkSocket,
+  { link, prefix }: LinkAddress,
+  type: number,
+  flags: number,
+): void {
   const parsed = parseInterfaceAddress(prefix);
   if (parsed === undefined) {
     throw new TypeError(`${JSON.stringify(prefix)} is not an address of an interface`);
   }
   const family = parsed.address.length === 4 ? AF_INET : AF_INET6;
-  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-  const message = new MessageWriter(RTM_NEWADDR, flags, ifaddrmsg(family, parsed.length, link))
+  const message = new MessageWriter(type, flags, ifaddrmsg(family, parsed.length, link))
     .bytes(IFA_LOCAL, parsed.address)
     .bytes(IFA_ADDRESS, parsed.peer ?? parsed.address);
   if (family === AF_INET6) message.u32(IFA_FLAGS, IFA_F_NODAD);
-  socket.request({ message, name: `add address ${prefix} to link ${link}` });
+  const name = type === RTM_NEWADDR ? `add address ${prefix} to` : `delete address ${prefix} of`;
+  socket.request({ message, name: `${name} link ${link}` });
 }

@@ -20,6 +20,8 @@ const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
 const IFINFOMSG_BYTES = 16;
 const IFF_UP = 0x1;
+const IFF_PROMISC = 0x100;
+const IFF_LOWER_UP = 0x1_0000;
 const ARPHRD_ETHER = 1;
 
 const IFLA_ADDRESS = 1;
@@ -53,8 +55,12 @@ export interface LinkInfo {
   readonly alias: string;
   /** True if its frames are Ethernet frames, unlike those of a loopback or tunnel device. */
   readonly isEthernet: boolean;
-  /** The index of a veth's other end, in that end's namespace. */
+  /** A veth has the index of its peer device, in the peer's namespace. A VLAN or macvlan has its parent's index. */
   readonly peer: number;
+  /** True if the link is up and has a carrier. */
+  readonly isRunning: boolean;
+  /** True if IFF_PROMISC is set, as by `ip link set promisc on`. */
+  readonly isPromiscuous: boolean;
 }
 
 /** Settings of a link that one request can change. */
@@ -99,6 +105,8 @@ function parseLink({ payload }: Message): LinkInfo {
     alias: attributes.string(IFLA_IFALIAS) ?? "",
     isEthernet: payload.readUInt16LE(2) === ARPHRD_ETHER,
     peer: attributes.u32(IFLA_LINK) ?? 0,
+    isRunning: (flags & IFF_LOWER_UP) !== 0 && (flags & IFF_UP) !== 0,
+    isPromiscuous: (flags & IFF_PROMISC) !== 0,
   };
 }
 

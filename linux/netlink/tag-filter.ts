@@ -43,11 +43,20 @@ const GACT_BYTES = 20;
 const TCA_VLAN_PARMS = 2;
 const TCA_VLAN_PUSH_VLAN_ID = 3;
 const VLAN_BYTES = 24;
+/** struct tc_mirred: the fields of struct tc_gact, then eaction and ifindex. */
+const TCA_MIRRED_PARMS = 2;
+const MIRRED_BYTES = 28;
+const MIRRED_ACTION_AT = 20;
+const MIRRED_INDEX_AT = 24;
+const TCA_EGRESS_REDIR = 1;
 const ACTION_AT = 8;
 const VLAN_ACTION_AT = 20;
 const VLAN_ACTION = { pop: 1, push: 2, modify: 3 } as const;
 const TC_ACT_OK = 0;
 const TC_ACT_SHOT = 2;
+/** Continues with the next action. */
+const TC_ACT_PIPE = 3;
+const TC_ACT_STOLEN = 4;
 const ETH_P_ALL = 0x0003;
 const HANDLE = 1;
 /** The priority of the first filter. A pod may have its own filters before it. */
@@ -68,6 +77,8 @@ export interface TagFilter {
   readonly action:
     | { readonly do: "pass" | "drop" | "pop" }
     | { readonly do: "push" | "modify"; readonly vlanId: number };
+  /** The index of the link to which frames are redirected, unless the action drops them. */
+  readonly redirectTo?: number;
   /** FILTER_COOKIE_BYTES. */
   readonly cookie: Uint8Array;
 }
@@ -170,20 +181,34 @@ function newFilter(
       }
       options.nested(TCA_FLOWER_ACT, (actions) => {
         actions.nested(1, (action) => writeAction(action, filter));
+        const { redirectTo } = filter;
+        if (redirectTo === undefined || filter.action.do === "drop") return;
+        actions.nested(2, (action) => writeRedirect(action, redirectTo));
       });
     });
 }
 
-function writeAction(writer: MessageWriter, { action, cookie }: TagFilter): void {
+function writeRedirect(writer: MessageWriter, ifindex: number): void {
+  const parameters = Buffer.alloc(MIRRED_BYTES);
+  parameters.writeInt32LE(TC_ACT_STOLEN, ACTION_AT);
+  parameters.writeInt32LE(TCA_EGRESS_REDIR, MIRRED_ACTION_AT);
+  parameters.writeInt32LE(ifindex, MIRRED_INDEX_AT);
+  writer
+    .string(TCA_ACT_KIND, "mirred")
+    .nested(TCA_ACT_OPTIONS, (options) => options.bytes(TCA_MIRRED_PARMS, parameters));
+}
+
+function writeAction(writer: MessageWriter, { action, cookie, redirectTo }: TagFilter): void {
+  const passed = redirectTo === undefined ? TC_ACT_OK : TC_ACT_PIPE;
   if (action.do === "pass" || action.do === "drop") {
     const parameters = Buffer.alloc(GACT_BYTES);
-    parameters.writeInt32LE(action.do === "pass" ? TC_ACT_OK : TC_ACT_SHOT, ACTION_AT);
+    parameters.writeInt32LE(action.do === "pass" ? passed : TC_ACT_SHOT, ACTION_AT);
     writer
       .string(TCA_ACT_KIND, "gact")
       .nested(TCA_ACT_OPTIONS, (options) => options.bytes(TCA_GACT_PARMS, parameters));
   } else {
     const parameters = Buffer.alloc(VLAN_BYTES);
-    parameters.writeInt32LE(TC_ACT_OK, ACTION_AT);
+    parameters.writeInt32LE(passed, ACTION_AT);
     parameters.writeInt32LE(VLAN_ACTION[action.do], VLAN_ACTION_AT);
     writer.string(TCA_ACT_KIND, "vlan").nested(TCA_ACT_OPTIONS, (options) => {
       options.bytes(TCA_VLAN_PARMS, parameters);

@@ -12,6 +12,7 @@ import {
 } from "./socket.ts";
 
 const RTM_NEWQDISC = 36;
+const RTM_DELQDISC = 37;
 const RTM_GETQDISC = 38;
 export const RTM_NEWTFILTER = 44;
 export const RTM_DELTFILTER = 45;
@@ -180,6 +181,13 @@ export function addClsact(socket: NetlinkSocket, ifindex: number): void {
   const qdisc = tcmsg(ifindex, HANDLE_CLSACT, PARENT_CLSACT, 0);
   const message = new MessageWriter(RTM_NEWQDISC, flags, qdisc).string(TCA_KIND, "clsact");
   unlessThere(() => socket.request({ message, name: `put clsact on link ${ifindex}` }));
+}
+
+/** Deletes the clsact qdisc and all its filters. @throws NetlinkError */
+export function deleteClsact(socket: NetlinkSocket, ifindex: number): void {
+  const qdisc = tcmsg(ifindex, HANDLE_CLSACT, PARENT_CLSACT, 0);
+  const message = new MessageWriter(RTM_DELQDISC, NLM_F_REQUEST | NLM_F_ACK, qdisc);
+  socket.request({ message, name: `delete clsact of link ${ifindex}` });
 }
 
 function unlessThere(request: () => void): void {

@@ -2,14 +2,27 @@
 import type { PseudowireType } from "../pseudowires/index.ts";
 import { bridge } from "./bridge.ts";
 import { direct } from "./direct.ts";
+import { hostInterface } from "./interface.ts";
 import type { AttachmentMode } from "./mode.ts";
+import { switchMode } from "./switch.ts";
 
 export { type Attachment, attachmentKey, type GivenMtu, type PodDevice } from "./attachment.ts";
 export type { AttachmentMode, Layout, PresentLinks, WantedLinks } from "./mode.ts";
 export { portName, stableMac } from "./names.ts";
+export {
+  hasCircuit,
+  holderName,
+  type InterfaceState,
+  type NodeInterface,
+} from "./node-interface.ts";
 export { asLeft } from "./pod-link.ts";
 
-const REGISTERED = [direct, bridge] as const satisfies readonly AttachmentMode[];
+const REGISTERED = [
+  direct,
+  bridge,
+  hostInterface,
+  switchMode,
+] as const satisfies readonly AttachmentMode[];
 
 export type AttachmentModeName = (typeof REGISTERED)[number]["name"];
 

@@ -6,6 +6,7 @@ import type { Session } from "../model.ts";
 import type { Link, PortPair } from "../plan.ts";
 import type { PseudowireDevice } from "../pseudowires/index.ts";
 import type { Attachment } from "./attachment.ts";
+import type { NodeMode } from "./node-interface.ts";
 
 /** Existing links of the node and its pods, by ID. */
 export type PresentLinks = ReadonlyMap<string, Link>;
@@ -42,6 +43,8 @@ export interface AttachmentMode {
   readonly deviceIn: "pod" | "node";
   /** The remedy for a second pod, if only one pod can attach; null: any number of pods can attach. */
   readonly secondPodRemedy: string | null;
+  /** The reason why pods cannot attach, as the end of a sentence. Absent: pods can attach. */
+  readonly whyNoPods?: string;
   /**
    * Place of the source MAC filter (spec.attachment.macSpoofing): the session's own device, filtered by the datapath,
    * or the pod's port on the node (portName), filtered by the agent.
@@ -56,4 +59,6 @@ export interface AttachmentMode {
   ): readonly string[];
   /** Returns the desired links of the session and its pods, including the session's own device. */
   wantedLinks(layout: Layout): WantedLinks;
+  /** Present if the mode connects the session to a node interface. */
+  readonly onNode?: NodeMode;
 }

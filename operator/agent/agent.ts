@@ -25,6 +25,7 @@ import {
   type Rejection,
   takeIn,
 } from "../resolve/intake.ts";
+import { localPrefixes } from "../resolve/keyed.ts";
 import type { Refusal } from "../resolve/refusal.ts";
 import { keepLastValid, resolve } from "../resolve/resolve.ts";
 import type { Resolved, ResolvedTunnel } from "../resolve/resolved.ts";
@@ -110,7 +111,7 @@ export class Agent {
       () => this.#datapath.turns(),
       () => this.trigger(0),
     );
-    this.node = new Node(nodeName, this.#datapaths, this.store);
+    this.node = new Node(nodeName, this.#datapaths, this.store, stateFolder);
     this.attacher = new Attacher({
       nodeName,
       node: this.node,
@@ -245,6 +246,7 @@ export class Agent {
       const spared: Retained = { tunnels: () => false, sessions: () => false };
       const observation = await this.node.observe(() => undefined);
       const { actions, failures } = await this.node.converge(nothing, spared, observation);
+      this.node.routePrefixes(new Set());
       this.#forgetLeft(failures);
       if (failures.size === 0) this.store.removeUnreadable();
       this.source.forget();
@@ -288,6 +290,18 @@ export class Agent {
       devices: boundDevices(listing),
       remoteEndIds: remoteEndIds(listing),
     };
+    // The IDs of these sessions need not be unique.
+    const keyed = new Set(
+      listing.sessions.flatMap(({ session: { key, deviceId } }) =>
+        deviceId === undefined ? [] : key,
+      ),
+    );
+    const prefixes = localPrefixes(intake.tunnels.values(), nodeName);
+    // A programmed tunnel keeps its prefix until it is deleted, even if its manifest is invalid.
+    for (const { tunnel } of listing.tunnels) {
+      if (tunnel.localPrefix !== undefined) prefixes.add(tunnel.localPrefix);
+    }
+    const prefixProblems = this.node.routePrefixes(prefixes);
     const unreadable = unreadableBy(rejections, unknown);
     const wanted = resolve(intake, {
       nodeName,
@@ -296,11 +310,14 @@ export class Agent {
       datapaths: await this.#datapathContext(intake),
       programmed: { ...programmed, underlayMtus: this.#underlayMtus() },
       held,
+      prefixProblems,
       isUnreadable: unreadable,
       heldMtus: heldMtus(observation.living),
     });
     const spared = sparedBy(unreadable, wanted);
-    const resolved = keepLastValid(wanted, programmed, spared.sessions);
+    const isRetained = (key: string) => spared.sessions(key) && !keyed.has(key);
+    const settled = keepLastValid(wanted, programmed, isRetained);
+    const resolved = this.node.interfaces.observe(settled);
     this.#hold(heldAfter(held, resolved, spared, new Date().toISOString()));
     if (needsProcess(resolved)) await this.#ensureUserspace();
     const { actions, failures } = await this.node.converge(resolved, spared, observation);

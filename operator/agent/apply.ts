@@ -219,7 +219,7 @@ class Executor {
         const { label, bridge, mac, isSilent, ...fields } = action.change;
         // On the node, a link that goes up must not send IPv6 frames into the pseudowire by itself. The kernel brings a
         // link up before it handles the rest of the request, so address generation is disabled by a request of its own.
-        const raises = fields.up === true && (action.at.netns === null || isSilent === true);
+        const raises = fields.up === true && (isSilent ?? action.at.netns === null);
         if (raises) this.#set(action.link, action.at, { addressGeneration: false });
         return this.#set(action.link, action.at, {
           ...fields,

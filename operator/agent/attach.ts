@@ -23,6 +23,7 @@ import type { Failures } from "../resolve/status.ts";
 import { announce } from "./announce.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import { givenMtu } from "./given-mtus.ts";
+import { requirePods } from "./interfaces.ts";
 import { requireIpv6Mtu } from "./ipv6-mtu.ts";
 import { requireNoMac } from "./no-mac.ts";
 import type { Node } from "./node.ts";
@@ -51,6 +52,11 @@ function notEstablished({ session: { key } }: ResolvedSession, why: string): Age
   return new AgentError("SessionNotReady", `L2tpSession ${key} is not established: ${why}`, remedy);
 }
 
+function noPods({ session: { key }, mode }: ResolvedSession, why: string): AgentError {
+  const remedy = "use another session, or set spec.attachment.mode: Direct or Bridge";
+  return new AgentError("SessionBusy", `L2tpSession ${key} is in mode ${mode}: ${why}`, remedy);
+}
+
 const callKey = ({ containerId, cniIfname }: CniCall): string => `${containerId}/${cniIfname}`;
 
 export class Attacher {
@@ -67,6 +73,7 @@ export class Attacher {
   async attach(request: AttachRequest): Promise<Attached> {
     const known = this.#requireSession(request);
     requireNoMac(known, request);
+    requirePods(known);
     const { store, failpoint } = this.#context;
     const before = store.get(attachmentKey(request));
     const isAgain = before !== undefined && this.#isSame(before, request);
@@ -342,7 +349,8 @@ export class Attacher {
       throw new AgentError("InterfaceExists", message, "detach it first with CNI DEL");
     }
     this.#requireName(request, own);
-    const { secondPodRemedy } = attachmentMode(resolved.mode);
+    const { secondPodRemedy, whyNoPods } = attachmentMode(resolved.mode);
+    if (whyNoPods !== undefined) throw noPods(resolved, whyNoPods);
     if (secondPodRemedy === null) return identity;
     const holder = this.#context.store
       .livingOf(resolved.session.key)

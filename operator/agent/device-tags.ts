@@ -33,6 +33,8 @@ export interface DeviceTags {
   readonly netns: string | null;
   /** The device's index in its namespace, or its name on the node. */
   readonly device: number | string;
+  /** The name of the device on the node that received frames are redirected to; absent: not redirected. */
+  readonly redirectTo?: string;
 }
 
 /** Returns the devices with tag rules. @param deviceName returns the name of a session's device on the node */
@@ -69,28 +71,40 @@ export function applyTags(
   const failures = new Map<string, Failure>();
   for (const one of devices) {
     try {
+      const target = redirectTarget(socket, one);
       onDevice(socket, one, (at, index) => {
         for (const [direction, side] of DIRECTIONS) {
-          setTagFilters(at, index, direction, one.rules[side].map(filterOf));
+          const redirectTo = direction === "ingress" ? target : undefined;
+          const filters = one.rules[side].map((rule) => filterOf(rule, redirectTo));
+          setTagFilters(at, index, direction, filters);
         }
       });
     } catch (error) {
-      failures.set(`session ${one.session}`, describe(error));
+      failures.set(`session ${one.session}`, describe(error, one));
     }
   }
   return failures;
 }
 
-function describe(error: unknown): Failure {
+function describe(error: unknown, { redirectTo }: DeviceTags): Failure {
   const { message } = error as Error;
   const isMissing = isErrno(error, "ENOENT", "EOPNOTSUPP");
+  const [field, module] =
+    redirectTo === undefined
+      ? ["spec.vlan", "act_vlan"]
+      : ["spec.attachment.switchTo", "act_mirred"];
   const remedy = isMissing
-    ? "; load the modules sch_ingress, cls_flower, act_gact and act_vlan on the node, or set the tunnel's spec.datapath: Userspace"
+    ? `; load the modules sch_ingress, cls_flower, act_gact and ${module} on the node, or set the tunnel's spec.datapath: Userspace`
     : "";
   return {
     code: failureCode(error),
-    message: `spec.vlan: cannot set tc filters on the device: ${message}${remedy}`,
+    message: `${field}: cannot set tc filters on the device: ${message}${remedy}`,
   };
+}
+
+/** Returns the index of the device that frames are redirected to; undefined: none, or the plan recreates the device. */
+function redirectTarget(node: NetlinkSocket, { redirectTo }: DeviceTags): number | undefined {
+  return redirectTo === undefined ? undefined : findLink(node, redirectTo)?.index;
 }
 
 /** Runs `work` on the device. Does nothing if the device is missing: the plan recreates it. */
@@ -113,8 +127,9 @@ function onDevice(
   }
 }
 
-function filterOf(rule: TagRule): TagFilter {
-  const { counter: _, ...filter } = rule;
+function filterOf(rule: TagRule, redirectTo: number | undefined): TagFilter {
+  const { counter: _, ...rewrite } = rule;
+  const filter = redirectTo === undefined ? rewrite : { ...rewrite, redirectTo };
   const digest = createHash("sha256").update(JSON.stringify(filter)).digest();
   return { ...filter, cookie: digest.subarray(0, FILTER_COOKIE_BYTES) };
 }

@@ -11,6 +11,7 @@ const around: NodeKnowledge = {
   fittingMtu: () => null,
   device: () => ({ place: "net1 of shop/web-0", up: true }),
   isAttached: () => true,
+  nodeInterface: () => null,
 };
 
 interface Case {

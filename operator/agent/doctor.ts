@@ -9,9 +9,11 @@ import type { Finding } from "../agent-protocol.ts";
 import { controlFlood, controlOfStatic, unsignedMessages } from "./findings/control-messages.ts";
 import { cookie } from "./findings/cookie.ts";
 import { device } from "./findings/device.ts";
+import { congestionDiscards, ecnNotAgreed } from "./findings/ecn.ts";
 import { endpointErrors, foreignDatagrams } from "./findings/endpoint.ts";
 import { receiveErrors, transmitErrors } from "./findings/errors.ts";
 import { missingFeature } from "./findings/features.ts";
+import { interfaceMtu } from "./findings/interface.ts";
 import { mtuOfPath, mtuOfPeer, oversize } from "./findings/mtu.ts";
 import type {
   NodeKnowledge,
@@ -21,6 +23,7 @@ import type {
   TunnelFinding,
 } from "./findings/picture.ts";
 import { otherPort } from "./findings/ports.ts";
+import { olderCookie } from "./findings/previous-cookie.ts";
 import { sequence } from "./findings/sequence.ts";
 import { lostOnNode, silence } from "./findings/silence.ts";
 import { tooShort } from "./findings/sizes.ts";
@@ -39,6 +42,7 @@ const TUNNEL_FINDINGS: readonly TunnelFinding[] = [
   controlOfStatic,
   controlFlood,
   unsignedMessages,
+  ecnNotAgreed,
   foreignDatagrams,
   endpointErrors,
 ];
@@ -46,6 +50,8 @@ const TUNNEL_FINDINGS: readonly TunnelFinding[] = [
 const SESSION_FINDINGS: readonly SessionFinding[] = [
   device,
   cookie,
+  olderCookie,
+  congestionDiscards,
   sublayer,
   source,
   sequence,
@@ -59,6 +65,7 @@ const SESSION_FINDINGS: readonly SessionFinding[] = [
   spoofed,
   mtuOfPath,
   mtuOfPeer,
+  interfaceMtu,
   missingFeature,
   lostOnNode,
   silence,

@@ -1,7 +1,7 @@
 /** Examines the node for `l2tpctl doctor`: two snapshots of the counters, and a capture in between. */
 import type { Listing } from "../../datapath/datapath.ts";
 import { findLink } from "../../linux/netlink/link.ts";
-import { attachmentMode } from "../../model/attachments/index.ts";
+import { attachmentMode, hasCircuit } from "../../model/attachments/index.ts";
 import { sessionMtu } from "../../model/mtu.ts";
 import { nodePaths } from "../../underlay/index.ts";
 import type { Examination } from "../agent-protocol.ts";
@@ -101,6 +101,11 @@ function surroundings(agent: Agent, { resolved }: PassState, { sessions }: Listi
         ? null
         : { place: `${link.name} of ${pod.pod}`, up: link.up, mtu: link.mtu };
     },
-    isAttached: (key) => agent.store.livingOf(key).length > 0,
+    isAttached: (key) =>
+      agent.store.livingOf(key).length > 0 ||
+      hasCircuit(resolved.sessions.get(key)?.nodeInterface) ||
+      resolved.sessions.get(key)?.session.switchTo !== undefined,
+    nodeInterface: (key) => resolved.sessions.get(key)?.nodeInterface ?? null,
+    hasDevice: (key) => resolved.sessions.get(key)?.switched?.byDevices !== false,
   };
 }

@@ -14,6 +14,7 @@ const DISCARDS: readonly (readonly [keyof SessionCounters, string, string])[] = 
   ["rxSeqDiscards", "receive", "late"],
   ["rxOosPackets", "receive", "out_of_sequence"],
   ["rxCookieDiscards", "receive", "cookie"],
+  ["rxCongestionDiscards", "receive", "congestion"],
   ["rxInvalid", "receive", "invalid"],
   ["rxNotIp", "receive", "not_ip"],
   ["rxOversize", "receive", "oversize"],
@@ -73,6 +74,12 @@ export function watchAgent(
     labelNames: [...perSession, "reason"] as const,
     registers,
   });
+  const previousCookie = new Counter({
+    name: "l2tp_cni_session_previous_cookie_total",
+    help: "Frames of a session with its previous cookie.",
+    labelNames: ["namespace", "session"],
+    registers,
+  });
   const alive = new Gauge({
     name: "l2tp_cni_tunnel_alive",
     help: "1 while the tunnel's control connection is established.",
@@ -99,7 +106,7 @@ export function watchAgent(
     registers,
   });
   const told = [
-    ...[objects, sums, packets, bytes, discards],
+    ...[objects, sums, packets, bytes, discards, previousCookie],
     ...[alive, peerAlive, carrying, messages],
   ];
   const tellControl = ({ tunnel: { name }, control }: TunnelState) => {
@@ -133,6 +140,7 @@ export function watchAgent(
       packets.inc({ ...labels, direction: "receive" }, counters.rxPackets);
       bytes.inc({ ...labels, direction: "transmit" }, counters.txBytes);
       bytes.inc({ ...labels, direction: "receive" }, counters.rxBytes);
+      previousCookie.inc({ namespace, session: name }, counters.rxPreviousCookie ?? 0);
       for (const [field, direction, reason] of DISCARDS) {
         discards.inc({ ...labels, direction, reason }, counters[field] ?? 0);
       }

@@ -13,6 +13,7 @@ import { type Attachment, attachmentKey, attachmentMode } from "../../model/atta
 import { type DatapathTraits, forwardedSession } from "../../model/datapath.ts";
 import { linkId } from "../../model/link-label.ts";
 import { type Action, type Desired, type Link, type Observed, plan } from "../../model/plan.ts";
+import { setLocalPrefixes } from "../../underlay/local-prefixes.ts";
 import {
   desireLinks,
   desireSession,
@@ -28,8 +29,10 @@ import { applyPlan } from "./apply.ts";
 import type { AttachmentStore } from "./attachments.ts";
 import type { Datapaths } from "./datapaths.ts";
 import { withDeviceErrors } from "./device-errors.ts";
+import { withRedirects } from "./device-redirects.ts";
 import { applyTags, type DeviceTags, deviceTags, withTagCounts } from "./device-tags.ts";
 import { withInterfaces, withRefusedFrames } from "./dump-entries.ts";
+import { NodeInterfaces } from "./interfaces.ts";
 import { assemble, observeLinks, type Scope, type SeenLinks } from "./observe.ts";
 import { linkOf, PodDevices } from "./pod-devices.ts";
 import { findLinkIn, isAlive } from "./pod-netns.ts";
@@ -69,6 +72,7 @@ export class Node {
   readonly #name: string;
   readonly #attachments: AttachmentStore;
   readonly #devices: PodDevices;
+  readonly interfaces: NodeInterfaces;
   /** Names of tunnels by tunnel ID, as the last pass desired them. */
   #tunnels: ReadonlyMap<number, string> = new Map();
   /** Keys of sessions by session ID, as the last pass desired them. */
@@ -77,13 +81,22 @@ export class Node {
   #guards: readonly PortGuard[] = [];
   /** Devices with tag rules that the last pass desired. */
   #tags: readonly DeviceTags[] = [];
+  #hasConverged = false;
   #held: ReadonlySet<string> = new Set();
+  /** True at first, because an earlier agent may have left prefixes. */
+  #mayHavePrefixes = true;
 
-  constructor(name: string, datapaths: Datapaths, attachments: AttachmentStore) {
+  constructor(
+    name: string,
+    datapaths: Datapaths,
+    attachments: AttachmentStore,
+    stateFolder: string,
+  ) {
     this.#name = name;
     this.datapaths = datapaths;
     this.#attachments = attachments;
     this.#devices = new PodDevices(attachments);
+    this.interfaces = new NodeInterfaces(stateFolder, this.socket);
   }
 
   close(): void {
@@ -146,7 +159,8 @@ export class Node {
   }
 
   #links(scope: Scope): SeenLinks {
-    return observeLinks(this.socket, [...this.#attachments.all()], scope);
+    const { isNamed } = this.interfaces;
+    return observeLinks(this.socket, [...this.#attachments.all()], scope, isNamed);
   }
 
   #current(attachment: Attachment): Attachment {
@@ -165,6 +179,17 @@ export class Node {
     const living = [...this.#attachments.all()].filter(isAlive);
     const { links } = this.#links({ living });
     return new Map(links.map((link) => [link.id, link]));
+  }
+
+  /**
+   * Adds the local routes of the prefixes, and deletes those of all other prefixes.
+   * @returns the reasons why prefixes cannot be routed to the node, by prefix
+   */
+  routePrefixes(prefixes: ReadonlySet<string>): ReadonlyMap<string, string> {
+    if (prefixes.size === 0 && !this.#mayHavePrefixes) return new Map();
+    const problems = setLocalPrefixes(this.socket, prefixes);
+    this.#mayHavePrefixes = prefixes.size > 0;
+    return problems;
   }
 
   /** Brings the whole node to the state that `resolved` and the attachments desire. */
@@ -199,6 +224,7 @@ export class Node {
       }),
     );
     this.#guards = portGuards(resolved.sessions.values(), (key) => attached.get(key) ?? []);
+    this.interfaces.prepare(resolved.sessions, spared.sessions);
     const result = await this.#apply(
       spare,
       observed,
@@ -211,8 +237,16 @@ export class Node {
       resolved.sessions.values(),
       (key) => attached.get(key)?.map((each) => this.#current(each)) ?? [],
       spare,
+      this.#hasConverged ? this.#tags : null,
     );
-    return this.#withTags(result, this.#tags);
+    this.#hasConverged = true;
+    const done = this.#withTags(result, this.#tags);
+    const programmed = new Map(spare.sessions.map((item) => [item.session.key, item]));
+    const nameOf = (one: ResolvedSession) => ownDeviceName(one, programmed.get(one.session.key));
+    const failures = this.interfaces.settle(resolved.sessions, nameOf, [...programmed.keys()]);
+    return failures.size === 0
+      ? done
+      : { ...done, failures: new Map([...failures, ...done.failures]) };
   }
 
   /** Returns the devices with tag rules. */
@@ -220,11 +254,13 @@ export class Node {
     sessions: Iterable<ResolvedSession>,
     attachmentsOf: (session: string) => readonly Attachment[],
     desired: Desired,
+    before: readonly DeviceTags[] | null = [],
   ): DeviceTags[] {
     const forwarded = new Map(desired.sessions.map((item) => [item.session.key, item]));
-    return deviceTags(sessions, attachmentsOf, (resolved) =>
-      ownDeviceName(resolved, forwarded.get(resolved.session.key)),
-    );
+    const nameOf = (resolved: ResolvedSession) =>
+      ownDeviceName(resolved, forwarded.get(resolved.session.key));
+    const all = [...sessions];
+    return withRedirects(deviceTags(all, attachmentsOf, nameOf), all, nameOf, before);
   }
 
   /** Sets the tag filters. A failure fails the session, so that ADD does not succeed without the filters. */

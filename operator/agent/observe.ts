@@ -13,6 +13,7 @@ import {
 import { forwardedSession } from "../../model/datapath.ts";
 import { type LinkLabel, linkId, parseLinkLabel } from "../../model/link-label.ts";
 import type { Link, Observed } from "../../model/plan.ts";
+import type { IsNamed } from "./own-interfaces.ts";
 import { listStack } from "./pod-stack.ts";
 import { hasStrayDevice } from "./stray-device.ts";
 
@@ -51,11 +52,13 @@ export function observeLinks(
   socket: NetlinkSocket,
   all: readonly Attachment[],
   scope: Scope,
+  isNamed: IsNamed,
 ): SeenLinks {
-  if ("living" in scope) return see(listLinks(socket), all, scope.living, () => true);
+  if ("living" in scope) return see(listLinks(socket), all, scope.living, () => true, isNamed);
   const { ids, names, attachment } = scope;
   const here = names.flatMap((name) => findLink(socket, name) ?? []);
-  return see(here, all, attachment === null ? [] : [attachment], (id) => ids.has(id));
+  const living = attachment === null ? [] : [attachment];
+  return see(here, all, living, (id) => ids.has(id), isNamed);
 }
 
 /**
@@ -155,6 +158,7 @@ function see(
   all: readonly Attachment[],
   living: readonly Attachment[],
   isWanted: (id: string) => boolean,
+  isNamed: IsNamed,
 ): SeenLinks {
   const left = new Map(
     all.flatMap(({ device, session }) =>
@@ -166,10 +170,14 @@ function see(
   const links = new Map<string, Link>();
   const claimed = new Set<string>();
   const bridges = new Map(
-    here.filter(({ kind }) => kind === "bridge").map(({ index, alias }) => [index, alias]),
+    here.flatMap(({ kind, index, alias }) =>
+      kind === "bridge" && parseLinkLabel(alias)?.kind === "bridge"
+        ? [[index, alias] as const]
+        : [],
+    ),
   );
   for (const info of here) {
-    const label = labelOnNode(info, left);
+    const label = labelOnNode(info, left) ?? labelOfOwn(info, here, isNamed);
     if (label === undefined) continue;
     claimed.add(info.name);
     add(describe(null, info, label, bridges), label.sessionId ?? 0, label.key);
@@ -213,6 +221,22 @@ function labelOnNode(info: LinkInfo, left: ReadonlyMap<number, string>): LinkLab
   return isNamed && !left.has(label.sessionId ?? 0) ? label : undefined;
 }
 
+/**
+ * Returns the label of a kernel device that is a node interface. A device that a deleted pod left has the name and the
+ * label of the pod's choice, so it does not count while the session has a device with the kernel's name.
+ */
+function labelOfOwn(
+  info: LinkInfo,
+  here: readonly LinkInfo[],
+  isNamed: IsNamed,
+): LinkLabel | undefined {
+  const label = parseLinkLabel(info.alias);
+  if (label?.kind !== "pseudowire" || !canBe(info, label)) return undefined;
+  const kind = deviceKindOfLink(info.kind);
+  if (!kind?.isSessions || !isNamed(label.key, info.name)) return undefined;
+  return here.some(({ name }) => kind.sessionIdOf(name) === label.sessionId) ? undefined : label;
+}
+
 /** True if the link's kind matches the label. A pod can write any label on a link, but cannot change its kind. */
 function canBe({ kind }: LinkInfo, label: Pick<LinkLabel, "kind">): boolean {
   if (label.kind === "pseudowire") return deviceKindOfLink(kind) !== undefined;
@@ -244,7 +268,7 @@ function describe(
 }
 
 const FOREIGN = "foreign ";
-const foreignBridge = (index: number): string => `${FOREIGN}${index}`;
+export const foreignBridge = (index: number): string => `${FOREIGN}${index}`;
 
 /** Returns the index of a foreign bridge; undefined for a bridge of l2tp-cni. */
 export function foreignBridgeIndex(bridge: string): number | undefined {

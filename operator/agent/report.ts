@@ -29,6 +29,7 @@ import {
 } from "../resolve/status.ts";
 import type { Kind, StatusInput, StatusSink, Withdrawn } from "../sources/source.ts";
 import type { AttachmentStore } from "./attachments.ts";
+import { shownInterface } from "./interfaces.ts";
 import type { PassState } from "./pass-state.ts";
 import { linkOf } from "./pod-devices.ts";
 import { isAlive } from "./pod-netns.ts";
@@ -203,9 +204,11 @@ export function sessionRows(
       mtu: links.get(linkId.pseudowire(key))?.mtu ?? (session?.mtu || null),
       pseudowireType: session === undefined ? "" : describePseudowire(session),
       mode: modeNameOf(spec?.attachment?.mode),
-      attachedTo: attachments.map(
-        ({ attachment: { pod, ifname }, name }) => `${pod}:${name ?? ifname}`,
-      ),
+      attachedTo: [
+        ...attachments.map(({ attachment: { pod, ifname }, name }) => `${pod}:${name ?? ifname}`),
+        ...shownInterface(known?.nodeInterface, attachments.length),
+      ],
+      switchedTo: known?.session.switchTo ?? null,
       lastReceivedMsAgo: live?.lastReceivedMsAgo ?? null,
       ...pickFeatures(live ?? {}),
       conditions: conditionsOf(status, "L2tpSession", key),

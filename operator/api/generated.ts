@@ -21,6 +21,10 @@ export interface TunnelSpec {
      */
     address?: string;
     /**
+     * The IPv6 prefix that contains the address of a keyed tunnel. The node receives packets to all addresses of the prefix without interface addresses. The network must route the prefix to the node.
+     */
+    prefix?: string;
+    /**
      * The interface whose address the tunnel uses, instead of address. An interface or address of a VRF binds the tunnel to the VRF. Required for a link-local remote.
      */
     interface?: string;
@@ -80,6 +84,18 @@ export interface TunnelSpec {
    * True if BPF programs in the node's kernel (Linux 6.6) forward the IP frames of sessions without sequence numbers. Userspace datapath only. Throughput is several times as high. The frames bypass netfilter and IPsec policies, and have no UDP checksum. If a virtual link connects the node directly to the peer, the peer must use the fast path, too.
    */
   fastPath?: boolean;
+  /**
+   * The DSCP of the tunnel's packets (RFC 2474): a number from 0 to 63, or Copy. Copy uses the DSCP of the datagram in each frame, or 0 without a datagram, and requires the userspace datapath. The default is 0.
+   */
+  dscp?: number | string;
+  /**
+   * True if the tunnel propagates congestion marks (ECN, RFC 6040): packets have the ECN of the datagram in each frame, and a mark on a received packet is passed on to the datagram. The peer must do the same; in a Managed tunnel, the tunnel does so only if the peer agrees (RFC 9601). Userspace datapath only.
+   */
+  ecn?: boolean;
+  /**
+   * True if the pair of addresses identifies the tunnel's session (RFC 8159). Sessions of keyed tunnels can have the same ID, such as 4294967295. A keyed tunnel has one session, with 8-byte cookies, and requires the userspace datapath.
+   */
+  keyed?: boolean;
   /**
    * The control connection (RFC 3931 section 3.3). With datapath Kernel, the session device is recreated on each renegotiation.
    */
@@ -152,6 +168,12 @@ export interface TunnelSpec {
       deadAfter?: string;
     };
   };
+  /**
+   * Node interfaces that sessions can use in attachment.mode Interface: names, or patterns in which * matches any characters. The default is none. An interface that the node's tunnels send packets through cannot be joined.
+   *
+   * @maxItems 64
+   */
+  allowedInterfaces?: string[];
   /**
    * Namespaces whose sessions may use the tunnel. The default is All, or None if controller.defaultAllowedNamespaces is None.
    */
@@ -360,6 +382,37 @@ export interface SessionSpec {
     /**
      * A cookie, set as value or read from a Secret.
      */
+    receivePrevious?: {
+      /**
+       * 8 or 16 hexadecimal digits.
+       */
+      value?: string;
+      /**
+       * The source of the cookie.
+       */
+      valueFrom?: {
+        /**
+         * A key of a Secret in the session's namespace that holds 8 or 16 hexadecimal digits.
+         */
+        secretKeyRef: {
+          /**
+           * The name of the Secret.
+           */
+          name: string;
+          /**
+           * The key in the Secret.
+           */
+          key: string;
+        };
+        /**
+         * True if the controller generates a missing Secret or key with 8 random bytes. Kubernetes only.
+         */
+        generate?: boolean;
+      };
+    };
+    /**
+     * A cookie, set as value or read from a Secret.
+     */
     transmit?: {
       /**
        * 8 or 16 hexadecimal digits.
@@ -415,9 +468,42 @@ export interface SessionSpec {
    */
   attachment?: {
     /**
-     * Direct: the pseudowire is the interface of one pod. Bridge: a bridge connects any number of pods.
+     * Direct: the pseudowire is the interface of one pod. Bridge: a bridge connects any number of pods. Interface: the pseudowire is connected to an interface of the node. Switch: frames are forwarded to another pseudowire of the node.
      */
-    mode?: "Direct" | "Bridge";
+    mode?: "Direct" | "Bridge" | "Interface" | "Switch";
+    /**
+     * The node interface that mode Interface joins the pseudowire to, such as eth1 or eth1.100. If it is a bridge, the pseudowire becomes a port of it. With create, this is the name of the pseudowire's own device. The tunnel must allow the interface (spec.allowedInterfaces).
+     */
+    interface?: string;
+    /**
+     * True if mode Interface creates the pseudowire's device as a node interface with the name and the addresses. No other interface can have the name.
+     */
+    create?: boolean;
+    /**
+     * Addresses of the created interface, with prefix lengths. The agent does not remove other addresses from the interface.
+     *
+     * @maxItems 16
+     */
+    addresses?: string[];
+    /**
+     * The session that mode Switch forwards frames to. Its switchTo must name this session.
+     */
+    switchTo?: {
+      /**
+       * The namespace of the session. The default is the namespace of this object.
+       */
+      namespace?: string;
+      /**
+       * The name of the session.
+       */
+      name: string;
+    };
+    /**
+     * Other namespaces whose sessions can name this session in switchTo.
+     *
+     * @maxItems 64
+     */
+    allowSwitchFrom?: string[];
     /**
      * True if ADD sends a gratuitous ARP and an unsolicited neighbor advertisement. With false it sends neither, and the pod's interface has no IPv6 link-local address, so the interface sends nothing by itself, as live migration requires.
      */

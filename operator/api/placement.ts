@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import type { HeldObject } from "../../model/conflicts.ts";
 import { readRemoteEndId } from "../../model/remote-end-id.ts";
+import { INTERFACE_NOT_ALLOWED } from "./interfaces.ts";
 import { conditionOf, type L2tpObject, type SessionStatus, type TunnelStatus } from "./types.ts";
 
 /** Label that selects a node's objects. API servers before 1.31 cannot select by fields. */
@@ -92,6 +93,7 @@ export function idOf(object: L2tpObject): number | undefined {
  */
 export const TEARDOWN_REASONS: ReadonlySet<string> = new Set([
   "NamespaceNotAllowed",
+  INTERFACE_NOT_ALLOWED,
   "NoTunnel",
   "Conflict",
 ]);

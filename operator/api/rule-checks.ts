@@ -9,7 +9,27 @@ export const TUNNEL_CHECKS = {
     self.peerTunnelId === undefined,
   unmanagedHasPeerId: (self: TunnelSpec) =>
     (self.control !== undefined && (self.control?.mode ?? "Managed") === "Managed") ||
+    (self.keyed ?? false) ||
     self.peerTunnelId !== undefined,
+  keyedOverIp: (self: TunnelSpec) =>
+    !(self.keyed ?? false) || (self.encapsulation ?? "UDP") === "IP",
+  keyedOverIpv6: (self: TunnelSpec) => !(self.keyed ?? false) || self.remote.address.includes(":"),
+  keyedIsStatic: (self: TunnelSpec) =>
+    !(self.keyed ?? false) ||
+    self.control === undefined ||
+    (self.control?.mode ?? "Managed") === "Static",
+  keyedInUserspace: (self: TunnelSpec) =>
+    !(self.keyed ?? false) || (self.datapath ?? "Auto") !== "Kernel",
+  copiedDscpInUserspace: (self: TunnelSpec) =>
+    self.dscp === undefined || self.dscp !== "Copy" || (self.datapath ?? "Auto") !== "Kernel",
+  copiedDscpByProcess: (self: TunnelSpec) =>
+    self.dscp === undefined || self.dscp !== "Copy" || !(self.fastPath ?? false),
+  ecnInUserspace: (self: TunnelSpec) =>
+    !(self.ecn ?? false) || (self.datapath ?? "Auto") !== "Kernel",
+  ecnByProcess: (self: TunnelSpec) => !(self.ecn ?? false) || !(self.fastPath ?? false),
+  prefixIsOfKeyed: (self: TunnelSpec) => self.local?.prefix === undefined || (self.keyed ?? false),
+  prefixHasAddress: (self: NonNullable<TunnelSpec["local"]>) =>
+    self.prefix === undefined || self.address !== undefined,
   backupsInUserspace: (self: TunnelSpec) =>
     self.control === undefined ||
     (self.control?.mode ?? "Managed") === "Static" ||
@@ -90,6 +110,12 @@ export const SESSION_CHECKS = {
     self.value !== undefined || self.valueFrom !== undefined,
   cookieHasOneSource: (self: NonNullable<NonNullable<SessionSpec["cookies"]>["receive"]>) =>
     self.value === undefined || self.valueFrom === undefined,
+  previousCookieNeedsCookie: (self: NonNullable<SessionSpec["cookies"]>) =>
+    self.receive !== undefined || self.receivePrevious === undefined,
+  previousCookieIsKnown: (self: NonNullable<SessionSpec["cookies"]>) =>
+    self.receivePrevious === undefined ||
+    self.receivePrevious?.valueFrom === undefined ||
+    !(self.receivePrevious?.valueFrom?.generate ?? false),
   modeCarriesType: (self: SessionSpec) =>
     !(
       (self.attachment?.mode ?? "Direct") === "Bridge" &&
@@ -98,6 +124,32 @@ export const SESSION_CHECKS = {
   spoofingNeedsMac: (self: SessionSpec) =>
     (self.attachment?.macSpoofing ?? "Allow") !== "Refuse" ||
     !((self.pseudowireType ?? "Ethernet") === "IP"),
+  nodesOwnHasInterface: (self: SessionSpec) =>
+    !((self.attachment?.mode ?? "Direct") === "Interface") ||
+    self.attachment?.interface !== undefined,
+  interfaceIsNodesOwn: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") === "Interface" || self.attachment?.interface === undefined,
+  createIsNodesOwn: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") === "Interface" || !(self.attachment?.create ?? false),
+  addressesNeedCreate: (self: SessionSpec) =>
+    self.attachment?.addresses === undefined || (self.attachment?.create ?? false),
+  createdNameIsFree: (self: SessionSpec) =>
+    self.attachment?.interface === undefined ||
+    !/^l2([a-z]*-|v|tpf|tpmove)/.test(self.attachment?.interface),
+  joiningNeedsMac: (self: SessionSpec) =>
+    !((self.attachment?.mode ?? "Direct") === "Interface") ||
+    (self.attachment?.create ?? false) ||
+    !((self.pseudowireType ?? "Ethernet") === "IP"),
+  nodesOwnHasAllMacs: (self: SessionSpec) =>
+    !((self.attachment?.mode ?? "Direct") === "Interface") ||
+    (self.attachment?.macSpoofing ?? "Allow") !== "Refuse",
+  switchHasTarget: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") !== "Switch" || self.attachment?.switchTo !== undefined,
+  onlySwitchHasTarget: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") === "Switch" || self.attachment?.switchTo === undefined,
+  switchHasNoPods: (self: SessionSpec) =>
+    (self.attachment?.mode ?? "Direct") !== "Switch" ||
+    (self.attachment?.macSpoofing ?? "Allow") !== "Refuse",
   oneRemoteEndId: (self: SessionSpec) =>
     self.remoteEndIdOctets === undefined || self.remoteEndId === undefined,
   reorderTimeoutIsShort: (self: SessionSpec) =>

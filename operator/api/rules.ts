@@ -37,7 +37,11 @@ export const SPELLING_MATTERS = /\baddress\(([^()]*)\)/;
 export const SPELLING = "The API server compares addresses as text.";
 
 const ADDRESSES = ["spec.local.address", "spec.remote.address", "spec.backup[].address"] as const;
-const COOKIES = ["spec.cookies.receive", "spec.cookies.transmit"] as const;
+const COOKIES = [
+  "spec.cookies.receive",
+  "spec.cookies.receivePrevious",
+  "spec.cookies.transmit",
+] as const;
 
 const IS_MANAGED = "(has(self.control) && self.control.mode == 'Managed')";
 const HAS_NO_CONNECTION = "!has(self.control) || self.control.mode == 'Static'";
@@ -53,6 +57,15 @@ const MISFITS = ATTACHMENT_MODES.flatMap((mode) =>
 );
 
 const hasType = ({ name }: PseudowireType): string => `self.pseudowireType == '${name}'`;
+
+/** Modes that connect the session to a node interface. */
+const NODES_OWN = ATTACHMENT_MODES.filter(({ onNode }) => onNode !== undefined);
+const IS_NODES_OWN = `(${anyOf(NODES_OWN.map(({ name }) => `self.attachment.mode == '${name}'`))})`;
+const NODES_OWN_NAMES = NODES_OWN.map(({ name }) => name).join(" or ");
+const NOT_NODES_OWN = {
+  reason: `requires attachment.mode ${NODES_OWN_NAMES}`,
+  remedy: `omit it, or use attachment.mode: ${NODES_OWN_NAMES}`,
+} as const;
 
 const NO_PORTS = {
   reason: "IP encapsulation has no ports",
@@ -88,9 +101,79 @@ export const TUNNEL_RULES = {
   unmanagedHasPeerId: {
     at: ["spec"],
     field: "peerTunnelId",
-    cel: `${IS_MANAGED} || has(self.peerTunnelId)`,
+    cel: `${IS_MANAGED} || self.keyed || has(self.peerTunnelId)`,
     reason: "required unless control.mode is Managed",
     remedy: "set the peer's tunnel ID, or use control.mode: Managed",
+  },
+  keyedOverIp: {
+    at: ["spec"],
+    field: "encapsulation",
+    cel: "!self.keyed || self.encapsulation == 'IP'",
+    reason: "not possible in a keyed tunnel (RFC 8159)",
+    remedy: "use encapsulation: IP, or omit keyed",
+  },
+  keyedOverIpv6: {
+    at: ["spec"],
+    field: "remote.address",
+    cel: "!self.keyed || self.remote.address.contains(':')",
+    reason: "a keyed tunnel requires IPv6 (RFC 8159)",
+    remedy: "use the peer's IPv6 address, or omit keyed",
+  },
+  keyedIsStatic: {
+    at: ["spec"],
+    field: "control",
+    cel: `!self.keyed || ${HAS_NO_CONNECTION}`,
+    reason: "a keyed tunnel has no control connection (RFC 8159)",
+    remedy: "omit control, or omit keyed",
+  },
+  keyedInUserspace: {
+    at: ["spec"],
+    field: "datapath",
+    cel: "!self.keyed || self.datapath != 'Kernel'",
+    reason: "a keyed tunnel requires the userspace datapath",
+    remedy: "omit datapath, or omit keyed",
+  },
+  copiedDscpInUserspace: {
+    at: ["spec"],
+    field: "dscp",
+    cel: "!has(self.dscp) || self.dscp != 'Copy' || self.datapath != 'Kernel'",
+    reason: "the kernel datapath cannot copy the DSCP",
+    remedy: "use a number from 0 to 63, or omit datapath",
+  },
+  copiedDscpByProcess: {
+    at: ["spec"],
+    field: "dscp",
+    cel: "!has(self.dscp) || self.dscp != 'Copy' || !self.fastPath",
+    reason: "the fast path cannot copy the DSCP",
+    remedy: "use a number from 0 to 63, or omit fastPath",
+  },
+  ecnInUserspace: {
+    at: ["spec"],
+    field: "ecn",
+    cel: "!self.ecn || self.datapath != 'Kernel'",
+    reason: "the kernel datapath cannot propagate congestion marks",
+    remedy: "omit ecn, or omit datapath",
+  },
+  ecnByProcess: {
+    at: ["spec"],
+    field: "ecn",
+    cel: "!self.ecn || !self.fastPath",
+    reason: "the fast path cannot propagate congestion marks",
+    remedy: "omit ecn, or omit fastPath",
+  },
+  prefixIsOfKeyed: {
+    at: ["spec"],
+    field: "local.prefix",
+    cel: "!has(self.local.prefix) || self.keyed",
+    reason: "requires a keyed tunnel",
+    remedy: "set keyed: true, or omit local.prefix",
+  },
+  prefixHasAddress: {
+    at: ["spec.local"],
+    field: "address",
+    cel: "!has(self.prefix) || has(self.address)",
+    reason: "missing",
+    remedy: "set an address of local.prefix",
   },
   backupsInUserspace: {
     at: ["spec"],
@@ -299,6 +382,20 @@ export const SESSION_RULES = {
     reason: "value and valueFrom are both set",
     remedy: "set only one of them",
   },
+  previousCookieNeedsCookie: {
+    at: ["spec.cookies"],
+    field: "receivePrevious",
+    cel: "has(self.receive) || !has(self.receivePrevious)",
+    reason: "has no effect without cookies.receive",
+    remedy: "set cookies.receive to the new cookie, or omit receivePrevious",
+  },
+  previousCookieIsKnown: {
+    at: ["spec.cookies"],
+    field: "receivePrevious",
+    cel: "!has(self.receivePrevious) || !has(self.receivePrevious.valueFrom) || !self.receivePrevious.valueFrom.generate",
+    reason: "a previous cookie cannot be generated",
+    remedy: "use a key that contains the previous cookie, and omit generate",
+  },
   modeCarriesType: {
     at: ["spec"],
     field: "attachment.mode",
@@ -311,6 +408,74 @@ export const SESSION_RULES = {
     field: "attachment.macSpoofing",
     cel: `self.attachment.macSpoofing != 'Refuse' || !(${anyOf(WITHOUT_MAC.map(hasType))})`,
     reason: `pseudowireType ${WITHOUT_MAC.map(({ name }) => name).join(", ")} has no MAC addresses`,
+    remedy: "omit macSpoofing",
+  },
+  nodesOwnHasInterface: {
+    at: ["spec"],
+    field: "attachment.interface",
+    cel: `!${IS_NODES_OWN} || has(self.attachment.interface)`,
+    reason: "missing",
+    remedy: "set the name of a node interface",
+  },
+  interfaceIsNodesOwn: {
+    at: ["spec"],
+    field: "attachment.interface",
+    cel: `${IS_NODES_OWN} || !has(self.attachment.interface)`,
+    ...NOT_NODES_OWN,
+  },
+  createIsNodesOwn: {
+    at: ["spec"],
+    field: "attachment.create",
+    cel: `${IS_NODES_OWN} || !self.attachment.create`,
+    ...NOT_NODES_OWN,
+  },
+  addressesNeedCreate: {
+    at: ["spec"],
+    field: "attachment.addresses",
+    cel: "!has(self.attachment.addresses) || self.attachment.create",
+    reason: "requires attachment.create: true",
+    remedy: "set attachment.create: true, or omit addresses",
+  },
+  createdNameIsFree: {
+    at: ["spec"],
+    field: "attachment.interface",
+    cel: "!has(self.attachment.interface) || !self.attachment.interface.matches('^l2([a-z]*-|v|tpf|tpmove)')",
+    reason: "reserved for pseudowire devices",
+    remedy: "use another name",
+  },
+  joiningNeedsMac: {
+    at: ["spec"],
+    field: "attachment.create",
+    cel: `!${IS_NODES_OWN} || self.attachment.create || !(${anyOf(WITHOUT_MAC.map(hasType))})`,
+    reason: `pseudowireType ${WITHOUT_MAC.map(({ name }) => name).join(", ")} cannot be joined to an interface`,
+    remedy: "set attachment.create: true, or use another pseudowireType",
+  },
+  nodesOwnHasAllMacs: {
+    at: ["spec"],
+    field: "attachment.macSpoofing",
+    cel: `!${IS_NODES_OWN} || self.attachment.macSpoofing != 'Refuse'`,
+    reason: `pods cannot attach in mode ${NODES_OWN_NAMES}`,
+    remedy: "omit macSpoofing",
+  },
+  switchHasTarget: {
+    at: ["spec"],
+    field: "attachment.switchTo",
+    cel: "self.attachment.mode != 'Switch' || has(self.attachment.switchTo)",
+    reason: "missing",
+    remedy: "set the name of the other session, or use another attachment.mode",
+  },
+  onlySwitchHasTarget: {
+    at: ["spec"],
+    field: "attachment.switchTo",
+    cel: "self.attachment.mode == 'Switch' || !has(self.attachment.switchTo)",
+    reason: "requires attachment.mode Switch",
+    remedy: "use attachment.mode: Switch, or omit switchTo",
+  },
+  switchHasNoPods: {
+    at: ["spec"],
+    field: "attachment.macSpoofing",
+    cel: "self.attachment.mode != 'Switch' || self.attachment.macSpoofing != 'Refuse'",
+    reason: "pods cannot attach in mode Switch",
     remedy: "omit macSpoofing",
   },
   oneRemoteEndId: {

@@ -50,7 +50,68 @@ const managed = (name: string, control: object, fault: Fault | null = null): Sam
 
 const backup = (name: string, backup: object[], fault: Fault | null = null): Sample =>
   tunnel(name, { peerTunnelId: undefined, control: {}, backup }, fault);
+const keyed = (name: string, change: object, fault: Fault | null = null): Sample => {
+  const ends = { local: { address: "2001:db8:1::1" }, remote: { address: "2001:db8:2::1" } };
+  const plain = { ...ends, encapsulation: "IP", keyed: true, peerTunnelId: 1 };
+  return tunnel(name, { ...plain, ...change }, fault);
+};
+const PREFIXED = { local: { address: "2001:db8:1::1", prefix: "2001:db8:1::/64" } };
 const fiveAddresses = [3, 4, 5, 6, 7].map((host) => ({ address: `192.0.2.${host}` }));
+
+const onNode = (attachment: object, more: object = {}) => ({
+  attachment: { mode: "Interface", ...attachment },
+  ...more,
+});
+
+const INTERFACE_SAMPLES: readonly Sample[] = [
+  tunnel("allowed interfaces", { allowedInterfaces: ["eth1", "eth1.*", "*"] }),
+  tunnel("an allowed interface with a slash", { allowedInterfaces: ["../eth1"] }, "schema"),
+  tunnel(
+    "an allowed interface with a 16-character name",
+    { allowedInterfaces: ["a".repeat(16)] },
+    "schema",
+  ),
+  session("a port of the node", onNode({ interface: "eth1" })),
+  session("a VLAN of the node", onNode({ interface: "eth1.100" })),
+  session(
+    "a created interface with addresses",
+    onNode({ interface: "edge0", create: true, addresses: ["10.0.0.1/24", "2001:db8::1/64"] }),
+  ),
+  session(
+    "a created interface of IP datagrams",
+    onNode({ interface: "edge0", create: true }, { pseudowireType: "IP" }),
+  ),
+  session("mode Interface without an interface", onNode({}), "cel"),
+  session("an interface in mode Direct", { attachment: { interface: "eth1" } }, "cel"),
+  session("create in mode Direct", { attachment: { create: true } }, "cel"),
+  session(
+    "addresses without create",
+    onNode({ interface: "eth1", addresses: ["10.0.0.1/24"] }),
+    "cel",
+  ),
+  session(
+    "an interface with the name of a pseudowire device",
+    onNode({ interface: "l2tp-7" }),
+    "cel",
+  ),
+  session(
+    "IP datagrams joined to a port",
+    onNode({ interface: "eth1" }, { pseudowireType: "IP" }),
+    "cel",
+  ),
+  session(
+    "macSpoofing Refuse in mode Interface",
+    onNode({ interface: "eth1", macSpoofing: "Refuse" }),
+    "cel",
+  ),
+  session("an interface with a slash", onNode({ interface: "net/eth1" }), "schema"),
+  session("an interface with a 16-character name", onNode({ interface: "a".repeat(16) }), "schema"),
+  session(
+    "an address without a prefix length",
+    onNode({ interface: "edge0", create: true, addresses: ["10.0.0.1"] }),
+    "schema",
+  ),
+];
 
 export const SAMPLES: readonly Sample[] = [
   tunnel("a tunnel", {}),
@@ -92,6 +153,24 @@ export const SAMPLES: readonly Sample[] = [
     hello: { interval: "5s", deadAfter: "15s" },
   }),
   tunnel("a quiescent tunnel", { control: { mode: "Quiescent", hello: { interval: "1s" } } }),
+  tunnel("a DSCP", { dscp: 46 }),
+  tunnel("dscp Copy", { dscp: "Copy" }),
+  tunnel("a DSCP of 64", { dscp: 64 }, "schema"),
+  tunnel("a DSCP name", { dscp: "EF" }, "schema"),
+  tunnel("ECN", { ecn: true }),
+  tunnel("ECN with datapath Kernel", { ecn: true, datapath: "Kernel" }, "cel"),
+  tunnel("ECN with fastPath", { ecn: true, fastPath: true, udpChecksum: false }, "cel"),
+  tunnel("dscp Copy with datapath Kernel", { dscp: "Copy", datapath: "Kernel" }, "cel"),
+  tunnel("dscp Copy with fastPath", { dscp: "Copy", fastPath: true, udpChecksum: false }, "cel"),
+  keyed("a keyed tunnel", {}),
+  keyed("a keyed tunnel with a prefix", PREFIXED),
+  keyed("a keyed tunnel over UDP", { encapsulation: "UDP" }, "cel"),
+  keyed("a keyed tunnel over IPv4", { local: {}, remote: { address: "192.0.2.2" } }, "cel"),
+  keyed("a managed keyed tunnel", { control: {} }, "cel"),
+  keyed("a keyed tunnel with datapath Kernel", { datapath: "Kernel" }, "cel"),
+  keyed("a prefix without keyed", { ...PREFIXED, keyed: false }, "cel"),
+  keyed("a prefix without an address", { local: { prefix: "2001:db8:1::/64" } }, "cel"),
+  keyed("a prefix of length 1", { local: { ...PREFIXED.local, prefix: "::/1" } }, "schema"),
   tunnel("control mode Static", { control: { mode: "Static" } }),
   backup("backups", [{ address: "192.0.2.3" }, { address: "192.0.2.4", port: 1702 }]),
   backup("an empty list of backups", [], "schema"),
@@ -241,10 +320,30 @@ export const SAMPLES: readonly Sample[] = [
   session("a cookie of 4 bytes", cookie({ value: "a1b2c3d4" })),
   session("a cookie of 8 bytes", cookie({ value: "0xA1B2C3D4E5F60718" })),
   session("a cookie in a Secret", cookie({ valueFrom: { secretKeyRef } })),
+  session("a previous cookie in a Secret", {
+    cookies: { receive: { value: "a1b2c3d4" }, receivePrevious: { valueFrom: { secretKeyRef } } },
+  }),
   session("a cookie to be generated", cookie({ valueFrom: { secretKeyRef, generate: true } })),
   session("reordering", { sequencing: { send: true, receive: true, reorderTimeout: "50ms" } }),
   session("no sublayer", { l2SpecificSublayer: "None" }),
   session("a bridge", { attachment: { mode: "Bridge" }, mtu: 1400 }),
+  session("a switch", { attachment: { mode: "Switch", switchTo: { name: "other" } } }),
+  session("a switch of IP datagrams between namespaces", {
+    pseudowireType: "IP",
+    attachment: {
+      mode: "Switch",
+      switchTo: { namespace: "other", name: "lan" },
+      allowSwitchFrom: ["other"],
+    },
+  }),
+  session("mode Switch without switchTo", { attachment: { mode: "Switch" } }, "cel"),
+  session("switchTo without a name", { attachment: { mode: "Switch", switchTo: {} } }, "schema"),
+  session("switchTo in mode Direct", { attachment: { switchTo: { name: "other" } } }, "cel"),
+  session(
+    "macSpoofing Refuse in mode Switch",
+    { attachment: { mode: "Switch", switchTo: { name: "other" }, macSpoofing: "Refuse" } },
+    "cel",
+  ),
   session("IP datagrams", { pseudowireType: "IP", attachment: { announce: false } }),
   session(
     "IP datagrams with mode Bridge",
@@ -256,6 +355,7 @@ export const SAMPLES: readonly Sample[] = [
     { pseudowireType: "IP", attachment: { macSpoofing: "Refuse" } },
     "cel",
   ),
+  ...INTERFACE_SAMPLES,
   session("no tunnel", { tunnelRef: undefined }, "schema"),
   session("a tunnelRef without a name", { tunnelRef: {} }, "schema"),
   session("a session of a managed tunnel", { peerSessionId: undefined, remoteEndId: "lan" }),
@@ -307,6 +407,22 @@ export const SAMPLES: readonly Sample[] = [
     "schema",
   ),
   session("a cookie without value and valueFrom", cookie({}), "cel"),
+  session(
+    "a previous cookie without a receive cookie",
+    { cookies: { receivePrevious: { value: "a1b2c3d4" } } },
+    "cel",
+  ),
+  session("an empty previous cookie", { cookies: { receivePrevious: {} } }, "cel"),
+  session(
+    "a generated previous cookie",
+    {
+      cookies: {
+        receive: { value: "a1b2c3d4" },
+        receivePrevious: { valueFrom: { secretKeyRef, generate: true } },
+      },
+    },
+    "cel",
+  ),
   session(
     "a cookie with value and valueFrom",
     cookie({ value: "a1b2c3d4", valueFrom: { secretKeyRef } }),

@@ -77,6 +77,30 @@ function changed<T extends L2tpObject>(object: T, spec: object): T {
 
 const reasonOf = (decision: Decision | undefined) => decision?.refusal?.reason;
 
+it("accepts equal session IDs in keyed tunnels, but only one keyed tunnel for a pair of addresses", () => {
+  const keyed = { keyed: true, encapsulation: "IP", peerTunnelId: undefined };
+  const ends = (host: number) => ({
+    local: { address: `2001:db8:1::${host}`, prefix: "2001:db8:1::/64" },
+    remote: { address: "2001:db8:2::1" },
+  });
+  const inTunnel = (name: string, tunnelName: string) =>
+    session(name, { tunnelRef: { name: tunnelName }, sessionId: 7, peerSessionId: 7 });
+  const decisions = decide({
+    tunnels: [
+      tunnel("k1", { ...keyed, ...ends(1) }),
+      tunnel("k2", { ...keyed, ...ends(2) }),
+      tunnel("k3", { ...keyed, ...ends(2) }),
+    ],
+    sessions: [inTunnel("one", "k1"), inTunnel("two", "k2"), inTunnel("too-many", "k2")],
+  });
+  for (const name of ["k1", "k2", "one"]) expect(decisions.get(name)?.refusal).toBeNull();
+  expect(decisions.get("one")?.id).toBe(7);
+  expect(reasonOf(decisions.get("k3"))).toBe("Conflict");
+  // The first of the two by name is accepted.
+  expect(decisions.get("too-many")?.refusal).toBeNull();
+  expect(reasonOf(decisions.get("two"))).toBe("Conflict");
+});
+
 describe("tunnels", () => {
   it("get the configured ID, or an unused one", () => {
     const decisions = decide({
@@ -407,5 +431,36 @@ describe("endpoints of tunnels", () => {
     const decisions = decide({ tunnels: [tunnel("a", control), tunnel("b", backup)] });
     expect(reasonOf(decisions.get("a"))).toBeUndefined();
     expect(decisions.get("b")?.refusal?.message).toContain("spec.backup[0]");
+  });
+});
+
+describe("interfaces of the node", () => {
+  const asks = (name: string, namespace = "shop") =>
+    session(
+      name,
+      { attachment: { mode: "Interface", interface: "eth1" }, peerSessionId: 7 },
+      { metadata: { name, namespace, uid: `uid-${name}`, generation: 1 } },
+    );
+  const refusals = (allowedInterfaces: string[] | undefined, ...sessions: L2tpSession[]) => {
+    const decisions = decide({ tunnels: [tunnel("t", { allowedInterfaces })], sessions });
+    return sessions.map(({ metadata }) => decisions.get(metadata.name)?.refusal?.reason ?? null);
+  };
+
+  it("are accepted only if the tunnel allows them", () => {
+    expect(refusals(undefined, asks("lan"))).toEqual(["InterfaceNotAllowed"]);
+    expect(refusals(["eth0"], asks("lan"))).toEqual(["InterfaceNotAllowed"]);
+    expect(refusals(["eth*"], asks("lan"))).toEqual([null]);
+  });
+
+  it("are accepted for one namespace only", () => {
+    expect(refusals(["*"], asks("b"), asks("a", "other"))).toEqual(["Conflict", null]);
+    const first = decided(
+      asks("b"),
+      decide({ tunnels: [tunnel("t", { allowedInterfaces: ["*"] })], sessions: [asks("b")] }).get(
+        "b",
+      ),
+    );
+    expect(first.status?.claims).toContain("node interface eth1");
+    expect(refusals(["*"], first, asks("a", "other"))).toEqual([null, "Conflict"]);
   });
 });

@@ -12,6 +12,7 @@ import {
 import { describeProblem, type FieldProblem } from "../../model/problem.ts";
 import { addressKind, canonicalAddress, parseAddress } from "../../net/ip.ts";
 import { endpointOf } from "../api/endpoint.ts";
+import { INTERFACE_NOT_ALLOWED, whyNotInterface } from "../api/interfaces.ts";
 import { type DefaultNamespaces, whyNotAllowed } from "../api/namespaces.ts";
 import { heldOf, idOf, TEARDOWN_REASONS } from "../api/placement.ts";
 import { TUNNEL_RULES } from "../api/rules.ts";
@@ -119,7 +120,11 @@ function decideSessions(
     const ids = { sessionId: id ?? 0, remoteEndId: remoteEndId ?? "" };
     if (isClear(tunnel)) return sessionClaim(object, tunnel.object.spec, ids);
     const kept = circuitClaims(heldOf(object).claims ?? []);
-    return { key: keyOf(object), tunnel: name, sessionId: ids.sessionId, circuit: null, kept };
+    const nodeInterface = object.spec.attachment?.interface;
+    return {
+      ...{ key: keyOf(object), tunnel: name, sessionId: ids.sessionId, circuit: null, kept },
+      ...(nodeInterface === undefined ? {} : { nodeInterface }),
+    };
   });
   return withClaims(
     drafts,
@@ -226,7 +231,9 @@ function refuseSession(
   const { namespace } = object.metadata;
   const labels = view.namespaceLabels(namespace);
   const message = whyNotAllowed(tunnel, namespace, labels, view.defaultNamespaces);
-  return message === null ? null : { reason: "NamespaceNotAllowed", message };
+  if (message !== null) return { reason: "NamespaceNotAllowed", message };
+  const whyNot = whyNotInterface(tunnel, object);
+  return whyNot === null ? null : { reason: INTERFACE_NOT_ALLOWED, message: whyNot };
 }
 
 /** Returns the node's first unicast address of the remote's family. */
@@ -250,6 +257,7 @@ function tunnelClaimOf({ object, id, nodeAddress }: Decision<L2tpTunnel>): Tunne
     encapsulation,
     local: endpointOf(spec, { ...spec.local, address: local }),
     remote: endpointOf(spec, spec.remote),
+    keyed: spec.keyed ?? false,
     ...(controlMode(spec) === "Static"
       ? {}
       : { control: { backups: backup.map((remote) => endpointOf(spec, remote)) } }),

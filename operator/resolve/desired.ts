@@ -4,6 +4,7 @@ import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import {
   type Attachment,
   attachmentMode,
+  hasCircuit,
   type PresentLinks,
   stableMac,
 } from "../../model/attachments/index.ts";
@@ -31,9 +32,10 @@ export function interfaceName(
 
 /** Returns the name of the session's own device on the node. @param live the programmed state */
 export function ownDeviceName(
-  { session, tunnel }: Pick<ResolvedSession, "session" | "tunnel">,
+  { session, tunnel, nodeInterface }: Pick<ResolvedSession, "session" | "tunnel" | "nodeInterface">,
   live: Pick<SessionState, "forwarding"> | undefined,
 ): string {
+  if (nodeInterface?.state.kind === "own") return nodeInterface.name;
   return traitsOf(tunnel.datapath).deviceName(live?.forwarding ?? session);
 }
 
@@ -60,12 +62,24 @@ export function desireSession(
   const blank = blankLink(resolved, nodeName);
   const [first] = attachments;
   const isWithout = pseudowireOf(session).device === null;
-  const isMade = traitsOf(tunnel.datapath).makesDevices || first !== undefined;
-  const hasDevice = !isWithout && isMade;
+  const { onNode } = attachmentMode(resolved.mode);
+  const isNodes = onNode !== undefined && first === undefined;
+  const isMade = traitsOf(tunnel.datapath).makesDevices || first !== undefined || isNodes;
+  const isSwitched = resolved.switched?.byDevices === true;
+  const hasDevice = !isWithout && (isMade || isSwitched);
   const devices = forwarding !== null && hasDevice ? [deviceOf(resolved, forwarding, blank)] : [];
   const sessions = [programmed(resolved, forwarding, first, devices)];
+  if (isNodes) {
+    const { nodeInterface } = resolved;
+    const links = devices.map((device) => onNode.wantedDevice(device, nodeInterface));
+    return { sessions, links, pairs: [] };
+  }
   if (first === undefined) {
-    return { sessions, links: devices.map((device) => ({ ...device, up: false })), pairs: [] };
+    return {
+      sessions,
+      links: devices.map((device) => ({ ...device, up: isSwitched && device.up })),
+      pairs: [],
+    };
   }
   const isSilent = object.spec.attachment?.announce === false;
   const [device = null] = devices;
@@ -81,7 +95,9 @@ function programmed(
 ): DesiredSession {
   const { session, tunnel } = resolved;
   const { datapath } = tunnel;
-  const put = (one: Session) => withCircuit(heldToMac(one, resolved, first), first !== undefined);
+  const isActive =
+    first !== undefined || hasCircuit(resolved.nodeInterface) || session.switchTo !== undefined;
+  const put = (one: Session) => withCircuit(heldToMac(one, resolved, first), isActive);
   const waits = traitsOf(datapath).waitsForAgreement(resolved);
   const forwarded = forwarding === null ? null : put(forwarding.session);
   return {

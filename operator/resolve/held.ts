@@ -96,20 +96,34 @@ export function sessionClaim(
   { sessionId, remoteEndId }: { readonly sessionId: number; readonly remoteEndId: string },
 ): SessionClaim {
   const { tunnelRef, peerSessionId } = object.spec;
-  const common = { key: keyOf(object), tunnel: tunnelRef.name, sessionId };
+  const common = {
+    ...{ key: keyOf(object), tunnel: tunnelRef.name, sessionId },
+    ...nodeInterfaceOf(object),
+  };
+  if (tunnel.keyed) return { ...common, isKeyed: true, circuit: null };
   if (controlMode(tunnel) === "Managed") return { ...common, circuit: { remoteEndId } };
   if (peerSessionId === undefined) return { ...common, circuit: null };
   return { ...common, circuit: { peerSessionId, peer: endpointOf(tunnel, tunnel.remote) } };
 }
 
 /** Returns the claims of a resolved session. */
-export function claimOf({ session, tunnel }: Pick<ResolvedSession, "session" | "tunnel">) {
+export function claimOf({
+  session,
+  tunnel,
+  object,
+}: Pick<ResolvedSession, "session" | "tunnel" | "object">): SessionClaim {
   const { key, sessionId, control, peerSessionId } = session;
+  if (tunnel.keyed) return { key, tunnel: tunnel.name, sessionId, isKeyed: true, circuit: null };
   const circuit: SessionClaim["circuit"] =
     control === undefined
       ? { peerSessionId, peer: tunnel.remote }
       : { remoteEndId: control.remoteEndId };
-  return { key, tunnel: tunnel.name, sessionId, circuit };
+  return { key, tunnel: tunnel.name, sessionId, circuit, ...nodeInterfaceOf(object) };
+}
+
+function nodeInterfaceOf({ spec }: Pick<L2tpSession, "spec">): Pick<SessionClaim, "nodeInterface"> {
+  const name = spec.attachment?.interface;
+  return name === undefined ? {} : { nodeInterface: name };
 }
 
 /** Returns the claims that are held after a reconcile. @param now in ISO 8601 */

@@ -47,11 +47,15 @@ import {
   type Unreadable,
 } from "./held.ts";
 import type { Intake } from "./intake.ts";
+import { keyedFields, keyedSession } from "./keyed.ts";
+import { requireInterface } from "./node-interfaces.ts";
+import { previousCookie } from "./previous-cookie.ts";
 import { type Refusal, RefusalError } from "./refusal.ts";
 import type { Programmed, Resolved, ResolvedSession, ResolvedTunnel } from "./resolved.ts";
 import { readSecret, type SecretReader } from "./secret.ts";
-import { modeName, pseudowireTypeOf, requireCarriable } from "./session-kind.ts";
+import { modeName, pseudowireTypeOf, requireCarriable, requireSwitchable } from "./session-kind.ts";
 import { type HeldMtu, settleMtu } from "./session-mtu.ts";
+import { withSwitches } from "./switches.ts";
 
 export interface ResolveContext {
   readonly nodeName: string;
@@ -62,6 +66,8 @@ export interface ResolveContext {
   readonly programmed: Programmed & {
     readonly underlayMtus: ReadonlyMap<string, number>;
   };
+  /** The reasons why prefixes of keyed tunnels cannot be routed to the node. */
+  readonly prefixProblems?: ReadonlyMap<string, string>;
   /** Claims with which objects were accepted, programmed or not. */
   readonly held?: HeldObjects;
   readonly isUnreadable?: Unreadable;
@@ -135,7 +141,8 @@ export function resolve(intake: Intake, context: ResolveContext): Resolved {
   refuseLosers(losers, refusedSessions);
   const keeps = waiting.filter(({ key }) => !losers.has(key));
   const sessions = new Map([...sessionDrafts].filter(([key]) => !losers.has(key)));
-  const resolved = { tunnels, sessions, refusedTunnels, refusedSessions };
+  const plain = { tunnels, sessions, refusedTunnels, refusedSessions };
+  const resolved = withSwitches(plain, intake);
   return keeps.length === 0 ? resolved : { ...resolved, waiting: keeps };
 }
 
@@ -180,7 +187,8 @@ export function keepLastValid(
   }
   const sessions = new Map(resolved.sessions);
   const refusedSessions = new Map(resolved.refusedSessions);
-  for (const [key, { session }] of resolved.sessions) {
+  for (const [key, { session, tunnel }] of resolved.sessions) {
+    if (tunnel.keyed) continue;
     const holder = holders.get(session.sessionId);
     if (holder === undefined) continue;
     sessions.delete(key);
@@ -274,6 +282,9 @@ function resolveTunnel(
     // IP encapsulation has no UDP checksum to omit.
     udpChecksum: spec.encapsulation === "IP" || (spec.udpChecksum ?? true),
     ...pickFeatures(spec),
+    ...optional("dscp", dscpOf(spec)),
+    ...optional("ecn", spec.ecn ? (true as const) : null),
+    ...keyedFields(spec, context.prefixProblems ?? new Map()),
     ...optional("control", tunnelControl(spec, local, context.secrets)),
   };
   requireOtherEnd(spec, local);
@@ -317,15 +328,17 @@ function resolveSession(
 ): ResolvedSession {
   const { metadata, spec } = object;
   requireValid(validateSession(spec));
+  requireSwitchable(object, context.heldMtus?.has(keyOf(object)) === true);
   const { tunnel, underlayMtu, object: tunnelObject } = requireTunnel(object, intake, tunnels);
   requireFitting(object, tunnel);
   requireCarriable(object, tunnel, traitsOf(tunnel.datapath), context.datapaths.kernel);
   const key = keyOf(object);
   const { sessionId, remoteEndId } = idsOf(object, ids, context);
-  const cookie = (field: "receive" | "transmit") =>
+  const cookie = (field: keyof NonNullable<SessionSpec["cookies"]>) =>
     readCookie(`spec.cookies.${field}`, metadata.namespace, spec.cookies?.[field], context.secrets);
   const txCookie = cookie("transmit");
   const rxCookie = cookie("receive");
+  const previousRxCookie = previousCookie(cookie("receivePrevious"), rxCookie);
   const { type, field: pseudowire } = pseudowireTypeOf(object);
   const terms = { remoteEndId, rxCookie, pseudowireType: type.number };
   const control = sessionControl(tunnelObject, tunnel, terms);
@@ -341,6 +354,8 @@ function resolveSession(
     peerSessionId: spec.peerSessionId ?? 0,
     l2SpecificSublayer,
     rxCookie: control === null ? rxCookie : "",
+    ...optional("previousRxCookie", previousRxCookie),
+    ...keyedSession({ rxCookie, txCookie }, tunnel),
     txCookie,
     sequencing: {
       send: spec.sequencing?.send ?? false,
@@ -353,6 +368,12 @@ function resolveSession(
   return { object, session, tunnel, pathMtu, mode: modeName(object) };
 }
 
+/** Returns the tunnel's DSCP; null: 0, which is the default. */
+function dscpOf({ dscp = 0 }: TunnelSpec): number | "Copy" | null {
+  if (typeof dscp === "string") return "Copy";
+  return dscp === 0 ? null : dscp;
+}
+
 /** The largest header that the ends can negotiate. */
 const LARGEST_HEADER = { l2SpecificSublayer: "Default", txCookie: "0".repeat(16) } as const;
 
@@ -361,10 +382,11 @@ function optional<K extends string, T>(key: K, value: T | null): { [key in K]?: 
 }
 
 function requireTunnel(
-  { metadata, spec }: L2tpSession,
+  session: L2tpSession,
   intake: Intake,
   tunnels: ReadonlyMap<string, ResolvedTunnel>,
 ): ResolvedTunnel {
+  const { metadata, spec } = session;
   const { name } = spec.tunnelRef;
   const object = intake.tunnels.get(name);
   const isBroken = intake.rejections.some(({ kind, key }) => kind === "L2tpTunnel" && key === name);
@@ -378,6 +400,7 @@ function requireTunnel(
   }
   const whyNot = whyNotAllowedInFolder(object, metadata.namespace);
   if (whyNot !== null) throw new RefusalError("Accepted", "NamespaceNotAllowed", whyNot);
+  requireInterface(session, object);
   const tunnel = tunnels.get(name);
   if (tunnel !== undefined) return tunnel;
   const message = `L2tpTunnel ${name} is not programmed; see its conditions (kubectl describe, or l2tpctl tunnels)`;

@@ -1,4 +1,5 @@
 /** Results of resolving, and its input about the node. */
+import type { NodeInterface } from "../../model/attachments/index.ts";
 import type { SessionClaim } from "../../model/conflicts.ts";
 import type { BoundDevice, Session, Tunnel } from "../../model/model.ts";
 import type { L2tpSession, L2tpTunnel, SessionSpec } from "../api/types.ts";
@@ -23,6 +24,20 @@ export interface ResolvedSession {
   /** The path MTU in bytes that the session's MTU is computed from; while pods are attached, its value at ADD. */
   readonly pathMtu: number;
   readonly mode: NonNullable<NonNullable<SessionSpec["attachment"]>["mode"]>;
+  /** Present if the session is for a node interface, and the agent has observed the interface. */
+  readonly nodeInterface?: NodeInterface;
+  /** Present in mode Switch. */
+  readonly switched?: Switched;
+}
+
+/** The switch of a session in mode Switch. */
+export interface Switched {
+  /** The key of the other session. */
+  readonly to: string;
+  /** The reason why frames are dropped; null: they are forwarded to the other session. */
+  readonly whyNot: { readonly reason: string; readonly message: string } | null;
+  /** True if tc redirects frames between the devices of the two sessions. */
+  readonly byDevices: boolean;
 }
 
 export interface Resolved {

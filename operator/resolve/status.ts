@@ -7,15 +7,16 @@ import { traitsOf } from "../../datapath/registry/datapaths.ts";
 import { isCarrying } from "../../l2tp/control/circuit-status.ts";
 import { StopResult } from "../../l2tp/control/result-code.ts";
 import type { SessionControl, TunnelControl } from "../../l2tp/control/settings.ts";
-import type { Attachment } from "../../model/attachments/attachment.ts";
+import { type Attachment, holderName } from "../../model/attachments/index.ts";
 import type { FieldProblem } from "../../model/problem.ts";
 import { describeProblem } from "../../model/problem.ts";
 import { writeRemoteEndId } from "../../model/remote-end-id.ts";
 import type { Condition, SessionStatus, TunnelStatus } from "../api/types.ts";
 import { interfaceName } from "./desired.ts";
+import { interfaceCondition } from "./node-interfaces.ts";
 import { peerNeeds } from "./peer-needs.ts";
 import type { Refusal } from "./refusal.ts";
-import type { ResolvedSession, ResolvedTunnel } from "./resolved.ts";
+import type { ResolvedSession, ResolvedTunnel, Switched } from "./resolved.ts";
 
 /** A failed action of an object. */
 export interface Failure {
@@ -167,7 +168,8 @@ export function sessionStatus(
   };
   const living = attachments.filter(({ alive }) => alive);
   const [first] = living;
-  const device = first === undefined ? null : interfaceName(resolved, first, live);
+  const onNode = holderName(resolved.nodeInterface);
+  const device = first === undefined ? onNode : interfaceName(resolved, first, live);
   return {
     sessionId: session.sessionId,
     ...(session.control === undefined ? {} : writeRemoteEndId(session.control.remoteEndId)),
@@ -180,10 +182,19 @@ export function sessionStatus(
     conditions: [
       ACCEPTED,
       failure === undefined ? programmed : failed(failure),
-      attached(living, attachments.length),
+      resolved.switched === undefined
+        ? (interfaceCondition(living, resolved) ?? attached(living, attachments.length))
+        : switched(resolved.switched),
       ...(session.control === undefined ? [] : [established(session.control, live?.control)]),
     ],
   };
+}
+
+function switched({ to, whyNot }: Switched): UndatedCondition {
+  const type = "Switched";
+  if (whyNot !== null) return { type, status: "False", ...whyNot };
+  const message = `This session and L2tpSession ${to} forward frames to each other.`;
+  return { type, status: "True", reason: "Switched", message };
 }
 
 /** Messages have no ages, which would change the status each second; l2tpctl shows ages. */

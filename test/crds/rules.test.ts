@@ -40,12 +40,17 @@ const tunnelSpec = fc.record(
     nodeName: fc.constant("n1"),
     remote: end,
     encapsulation: fc.constantFrom("UDP", "IP"),
-    local: some({ address, interface: fc.constant("eth0"), port }),
+    local: some({
+      ...{ address, interface: fc.constant("eth0"), port },
+      prefix: fc.constant("2001:db8:1::/64"),
+    }),
     backup: fc.array(end, { minLength: 1, maxLength: 4 }),
     peerTunnelId: fc.constant(45),
     datapath: fc.constantFrom("Auto", "Kernel", "Userspace"),
     udpChecksum: fc.boolean(),
     fastPath: fc.boolean(),
+    keyed: fc.boolean(),
+    dscp: fc.constantFrom<number | string>(0, 46, "Copy"),
     control: some({
       mode: fc.constantFrom("Static", "Quiescent", "Managed"),
       secretRef,
@@ -69,7 +74,7 @@ const sessionSpec = fc.record(
   {
     tunnelRef: fc.constant({ name: "branch" }),
     l2SpecificSublayer: fc.constantFrom("Default", "None"),
-    cookies: some({ receive: cookie, transmit: cookie }),
+    cookies: some({ receive: cookie, receivePrevious: cookie, transmit: cookie }),
     sequencing: some({ send: fc.boolean(), receive: fc.boolean(), reorderTimeout: duration }),
   },
   { requiredKeys: ["tunnelRef"] },

@@ -32,7 +32,8 @@ export type Suite =
   | "test/cluster/documentation.test.ts"
   | "test/kernel/documentation.test.ts"
   | "test/netns/demo.test.ts"
-  | "test/netns/documentation.test.ts";
+  | "test/netns/documentation.test.ts"
+  | "test/netns/interface-page.test.ts";
 
 /** The test cluster has no registry, and one version of the image. */
 const IMAGES = [["busybox:1.36", "localhost/busybox:1"]] as const;
@@ -64,6 +65,7 @@ export const RUN_PAGES: readonly RunPage[] = [
   { page: "docs/edge.md", suite: KERNEL, replace: MOUNTED },
   { page: "docs/managed.md", suite: "test/netns/documentation.test.ts" },
   { page: "docs/backups.md", suite: "test/netns/documentation.test.ts" },
+  { page: "docs/interfaces.md", suite: "test/netns/interface-page.test.ts" },
 ];
 
 /** Places of blocks other than a suite's hosts. */

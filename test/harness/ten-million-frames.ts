@@ -145,6 +145,7 @@ const table = new Table(
     },
     stopEndpoint: () => {},
     allowZeroChecksum: () => {},
+    reportTrafficClass: () => {},
     openDevice: () => new SteadyDevice(),
     startDevice: () => {},
     setCarrier: () => {},

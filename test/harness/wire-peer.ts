@@ -8,10 +8,13 @@ import {
 import { closeFd } from "../../linux/fd.ts";
 import { inNetns } from "../../linux/netns.ts";
 import {
+  AF_INET,
+  AF_INET6,
   encodeSockaddr,
   openDatagramSocket,
   type SocketAddress,
   sendTo,
+  setTrafficClass,
 } from "../../linux/socket.ts";
 import type { Encapsulation } from "../../model/model.ts";
 import { IP_PROTOCOL } from "../../net/ip-packet.ts";
@@ -29,12 +32,23 @@ export class WirePeer {
   readonly #to: SocketAddress;
   readonly #fd: number;
 
-  /** @param netns the path of its namespace */
-  constructor(netns: string, encapsulation: Encapsulation, from: SocketAddress, to: SocketAddress) {
+  /**
+   * @param netns the path of its namespace
+   * @param trafficClass of the packets: DSCP and ECN
+   */
+  constructor(
+    netns: string,
+    encapsulation: Encapsulation,
+    from: SocketAddress,
+    to: SocketAddress,
+    trafficClass = 0,
+  ) {
     this.#encapsulation = encapsulation;
     this.#to = to;
     const raw = encapsulation === "UDP" ? null : IP_PROTOCOL.l2tp;
     this.#fd = inNetns(netns, () => openDatagramSocket(raw, from));
+    const family = from.address.includes(":") ? AF_INET6 : AF_INET;
+    if (trafficClass !== 0) setTrafficClass(this.#fd, family, trafficClass);
   }
 
   send(octets: Uint8Array): void {

@@ -9,8 +9,8 @@ const commands = new Set(
 );
 const demo = (command: string) => run(["sh", "-euc", `cd ${ROOT}\n${command}`]);
 
-it("the pages name two demonstrations", () => {
-  expect([...commands]).toEqual(["make demo", "make demo-managed"]);
+it("the pages name three demonstrations", () => {
+  expect([...commands]).toEqual(["make demo", "make demo-managed", "make demo-switch"]);
 });
 
 it("frames cross a pseudowire", async () => {
@@ -27,4 +27,11 @@ it("a managed tunnel loses its hub, fails over to the backup, and fails back", a
   const [, end = ""] = shown.split("The hub is restarted");
   expect(end).toMatch(/hub +Up .* 192\.0\.2\.2:1701/);
   expect(end).toContain("Removing everything");
+});
+
+it("a hub switches frames between two pseudowires", async () => {
+  const shown = await demo("make demo-switch");
+  expect(shown).toContain("200 pings to 10.1.0.2, 200 replies");
+  expect(shown).toMatch(/shop\/to-paris .*switched to shop\/to-rome/);
+  expect(shown).toContain("Removing everything");
 });

@@ -2,13 +2,19 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import type { DecodedDatagram } from "../../cli/capture/decode.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
 import { ping, TestNet } from "../harness/net.ts";
-import { managedSession, managedTunnel } from "../harness/objects.ts";
+import { managedSession, managedTunnel, sessionObject, tunnelObject } from "../harness/objects.ts";
+import { run } from "../harness/run.ts";
+import { switchTo } from "../harness/switch.ts";
 import { Capture, type Dissected } from "../harness/tshark.ts";
 import { until } from "../harness/wait.ts";
+
+const L2TPCTL = fileURLToPath(new URL("../../bin/l2tpctl", import.meta.url));
 
 let net: TestNet;
 let agents: [TestAgent, TestAgent];
@@ -61,6 +67,9 @@ async function dissect(session: object): Promise<Dissected[]> {
   return capture.dissect(["-d", "l2tp.pw_type==4,eth", "-d", "l2tp.pw_type==5,eth"]);
 }
 
+/** Tshark does not know AVPs 91 (MTU, RFC 4667), 93 (switches) and 103 (ECN, RFC 9601). */
+const KNOWN = /^(Vendor-Specific AVP data,?)*$/;
+
 it.each<[string, object, string]>([
   ["Ethernet", {}, "l2tp:ethertype:ip:icmp"],
   [
@@ -70,11 +79,39 @@ it.each<[string, object, string]>([
   ],
 ])("%s: it decodes all messages and frames, without remarks", async (_type, session, inner) => {
   const packets = await dissect(session);
-  // Tshark does not know AVP 91, the MTU (RFC 4667).
   const control = packets.filter(({ protocols }) => protocols.endsWith(":l2tp"));
-  expect(control.filter(({ notes }) => !/^(Vendor-Specific AVP data)?$/.test(notes))).toEqual([]);
+  expect(control.filter(({ notes }) => !KNOWN.test(notes))).toEqual([]);
   const frames = packets.filter((packet) => !control.includes(packet));
   expect(frames.filter(({ notes }) => notes !== "")).toEqual([]);
   const pings = frames.filter(({ protocols }) => protocols.includes(inner));
   expect(pings.length).toBeGreaterThanOrEqual(6);
+});
+
+it("decodes the calls of a switch, and the offer of ECN", async () => {
+  const { a, b } = net;
+  const hello = { interval: "1s", deadAfter: "3s" };
+  const spec = { datapath: "Userspace" as const, ecn: true };
+  agents[0].write("all.yaml", [
+    managedTunnel("t", a, b, { hello }, spec),
+    managedSession("lan", "t", switchTo("other")),
+    tunnelObject("static", a, { ...b, ipv4: "192.0.2.77" }),
+    sessionObject("other", "static", switchTo("lan")),
+  ]);
+  agents[1].write("all.yaml", [
+    managedTunnel("t", b, a, { hello, initiate: false, role: "LNS" }, spec),
+    managedSession("lan", "t"),
+  ]);
+  await capture.start();
+  for (const agent of agents) await agent.start();
+  // No pod is attached to the peer's session.
+  await until("the session is established", () => {
+    return agents[0].condition("l2tpsession", "shop/lan", "Established")?.reason === "NotActive";
+  });
+  const control = await capture.dissect();
+  expect(control.filter(({ notes }) => !KNOWN.test(notes))).toEqual([]);
+  const decode = ["decode", join(folder, "wire.pcap"), "-o", "json"];
+  const messages = JSON.parse(await run([L2TPCTL, ...decode])) as DecodedDatagram[];
+  const text = JSON.stringify(messages);
+  expect(text).toContain("ECN Capability");
+  expect(text).toContain("Tunnel Switching Aggregator ID");
 });

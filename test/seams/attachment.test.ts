@@ -44,7 +44,11 @@ beforeAll(() => {
   tree = new SourceTree();
   tree.add("model/attachments/solo.ts", SOLO);
   const registry = "model/attachments/index.ts";
-  tree.replace(registry, "= [direct, bridge] as", "= [direct, bridge, solo] as");
+  tree.replace(
+    registry,
+    "= [direct, bridge, hostInterface] as",
+    "= [direct, bridge, hostInterface, solo] as",
+  );
   const last = 'from "./pod-link.ts";';
   tree.replace(registry, last, `${last}\nimport { solo } from "./solo.ts";`);
 });
@@ -53,7 +57,11 @@ afterAll(() => tree.remove());
 
 it("makes the compiler report the API's enum, and nothing else", () => {
   expect(compilerSays(tree)).toEqual(["operator/resolve/session-kind.ts"]);
-  tree.replace("crds/l2tpsessions.yaml", "enum: [Direct, Bridge]", "enum: [Direct, Bridge, Solo]");
+  tree.replace(
+    "crds/l2tpsessions.yaml",
+    "enum: [Direct, Bridge, Interface]",
+    "enum: [Direct, Bridge, Interface, Solo]",
+  );
   generateTypes(tree);
   check(tree);
 });

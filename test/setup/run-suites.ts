@@ -31,7 +31,8 @@ const IN_ONE_KERNEL: Readonly<Record<string, readonly string[]>> = {
     ...["kernel/pods-own", "kernel/vrf", "netns/packet-capture"],
   ],
   trixie: [
-    ...["kernel/ip-pseudowire", "kernel/mac-spoofing", "kernel/trace", "kernel/transparency"],
+    ...["kernel/dscp", "kernel/interface", "kernel/ip-pseudowire", "kernel/mac-spoofing"],
+    ...["kernel/trace", "kernel/transparency"],
     ...["kernel/underlays", "kernel/vlan", "netns/cni-ipam", "netns/doctor", "netns/routers"],
   ],
 };

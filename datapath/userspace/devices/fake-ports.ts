@@ -1,6 +1,7 @@
 /** Devices and sockets in memory, for tests of the packet path. */
 
 import { encodeSockaddr, type SocketAddress } from "../../../linux/socket.ts";
+import { formatAddress } from "../../../net/ip.ts";
 import { GsoType, VNET, VNET_HEADER_BYTES } from "../offload/vnet-header.ts";
 import type { Arena } from "../packet/arena.ts";
 import type { AcceptedGso, DatagramSocket, FrameBatch, FrameDevice } from "../packet/ports.ts";
@@ -74,6 +75,10 @@ export interface FakeDatagram {
   readonly bytes: Uint8Array;
   /** The bytes of each datagram, if the kernel has joined several. */
   readonly segment?: number;
+  /** The destination, at the socket of a prefix. */
+  readonly to?: SocketAddress;
+  /** The traffic class that the kernel reports. */
+  readonly trafficClass?: number;
 }
 
 export class FakeSocket implements DatagramSocket {
@@ -83,14 +88,20 @@ export class FakeSocket implements DatagramSocket {
   readonly sent: Uint8Array[] = [];
   /** The number of datagrams in each sent message. */
   readonly messages: number[] = [];
+  /** The traffic class of each sent message. */
+  readonly classes: number[] = [];
+  /** The source addresses of sent messages that specify one. */
+  readonly sources: string[] = [];
   /** The errno of the next send; 0: none. */
   sendErrno = 0;
 
   receive(messages: MessageVectors, first: number, count: number): number {
     const received = Math.min(count, this.toReceive.length);
     for (let index = first; index < first + received; index++) {
-      const { from, bytes, segment = 0 } = this.toReceive.shift() as FakeDatagram;
+      const { from, bytes, segment = 0, to, trafficClass } = this.toReceive.shift() as FakeDatagram;
       messages.pretendReceived(index, bytes, segment, encodeSockaddr(from));
+      if (to !== undefined) messages.pretendSentTo(index, encodeSockaddr(to));
+      if (trafficClass !== undefined) messages.pretendTrafficClass(index, trafficClass);
     }
     return received;
   }
@@ -103,6 +114,8 @@ export class FakeSocket implements DatagramSocket {
     }
     for (let index = first; index < first + count; index++) {
       const datagrams = messages.datagrams(index);
+      this.classes.push(messages.trafficClass(index));
+      if (messages.hasDestination(index)) this.sources.push(sourceOf(messages, index));
       this.messages.push(datagrams.length);
       this.sent.push(...datagrams);
     }
@@ -114,4 +127,10 @@ export class FakeSocket implements DatagramSocket {
   }
 
   setTransmitChecksum(): void {}
+}
+
+/** Returns the source address that a sent message specifies. */
+function sourceOf(messages: MessageVectors, index: number): string {
+  const words = [0, 1, 2, 3].map((word) => messages.destinationWord(index, word));
+  return formatAddress(new Uint8Array(Int32Array.from(words).buffer));
 }

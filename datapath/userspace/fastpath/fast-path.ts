@@ -45,7 +45,7 @@ const LOOPBACK = 1;
 /** The parts of a session that the fast path uses. */
 export interface FastPathSession {
   readonly config: Session;
-  readonly tunnel: { readonly config: Tunnel };
+  readonly tunnel: { readonly config: Tunnel; readonly trafficClass: number };
   readonly tx: SessionTx;
   readonly rx: SessionRx;
   readonly maxFrameBytes: number;
@@ -71,9 +71,10 @@ interface Part {
 }
 
 /** True if the tunnel requests the fast path and the programs support the session. */
-function wantsFastPath(session: Session, { fastPath }: Tunnel): boolean {
+function wantsFastPath(session: Session, { fastPath, dscp }: Tunnel): boolean {
   const { sequencing, l2SpecificSublayer, sourceMac } = session;
   const isNumbered = sequencing.send || (sequencing.receive && l2SpecificSublayer === "Default");
+  if (dscp === "Copy") return false;
   if (!fastPath || isNumbered || sourceMac !== undefined) return false;
   return pseudowireOf(session).hasFastPath;
 }
@@ -313,7 +314,7 @@ class FastPath implements BypassDevices {
     const path = this.#egress.nextHop(tunnel);
     if (path === null) return null;
     const { local, remote } = tunnel;
-    const header = encapsulationHeader(local, remote, tx);
+    const header = encapsulationHeader(local, remote, tx, session.tunnel.trafficClass);
     const maxFrame = Math.min(maxFrameBytes, path.mtu - header.length);
     const { egress } = path;
     const decap = { device: pair.nodeEnd, slot, maxFrame: maxFrameBytes, rx };

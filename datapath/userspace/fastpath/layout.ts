@@ -81,17 +81,23 @@ export type IpFamily = 4 | 6;
 export const familyOf = ({ address }: Endpoint): IpFamily => (address.includes(":") ? 6 : 4);
 
 /** Returns the IP, UDP and L2TP headers in front of a frame. */
-export function encapsulationHeader(local: Endpoint, remote: Endpoint, tx: SessionTx): Uint8Array {
+export function encapsulationHeader(
+  local: Endpoint,
+  remote: Endpoint,
+  tx: SessionTx,
+  trafficClass = 0,
+): Uint8Array {
   const family = familyOf(remote);
   const ipBytes = IP_HEADER_BYTES[family];
   const all = new Uint8Array(ENCAP.headerCapacity - ETHERNET_HEADER_BYTES);
   const view = new DataView(all.buffer);
   if (family === 4) {
     view.setUint8(0, 0x45);
+    view.setUint8(1, trafficClass);
     view.setUint8(8, HOP_LIMIT);
     view.setUint8(9, PROTOCOL_UDP);
   } else {
-    view.setUint8(0, 0x60);
+    view.setUint16(0, 0x6000 | (trafficClass << 4));
     view.setUint8(6, PROTOCOL_UDP);
     view.setUint8(7, HOP_LIMIT);
   }

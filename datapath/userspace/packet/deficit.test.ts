@@ -51,7 +51,12 @@ function bench(devices: Readonly<Record<string, FakeDevice>>) {
       endpoint = started;
     },
     openDevice: (_session: PacketSession, { key }: { key: string }) => devices[key] as FakeDevice,
-    ...{ stopEndpoint: nothing, allowZeroChecksum: nothing, startDevice: nothing },
+    ...{
+      stopEndpoint: nothing,
+      allowZeroChecksum: nothing,
+      reportTrafficClass: nothing,
+      startDevice: nothing,
+    },
     ...{ setCarrier: nothing, stopDevice: nothing, deleteDevice: nothing },
     ...{ settleSession: nothing, forgetSession: nothing },
     bypassedFrames: () => null,

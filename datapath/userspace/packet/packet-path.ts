@@ -10,6 +10,7 @@ import type { FrameBatch } from "./ports.ts";
 import { type ControlReceiver, Receiver } from "./receive.ts";
 import { SendQueue } from "./send-queue.ts";
 import type { PacketSession, PacketTunnel } from "./session.ts";
+import { Switcher } from "./switch.ts";
 import { Transmitter } from "./transmit.ts";
 
 export interface PacketPathOptions {
@@ -53,6 +54,6 @@ export function createPacketPath(options: PacketPathOptions): PacketPath {
   return {
     queue,
     transmitter: new Transmitter(arena, queue, batch),
-    receiver: new Receiver(arena, SendQueue.BYTES, writer, control),
+    receiver: new Receiver(arena, SendQueue.BYTES, writer, new Switcher(arena, queue), control),
   };
 }

@@ -8,7 +8,9 @@ import {
 import { type ReceiveOrder, ReorderVerdict } from "../../../l2tp/reorder.ts";
 import { SOCKADDR_BYTES } from "../../../linux/socket.ts";
 import { IPV4_HEADER_BYTES } from "../../../net/headers.ts";
+import { ECN, propagateEcn } from "../offload/traffic-class.ts";
 import { type Arena, FRAME_CAPACITY, FrameSlots } from "./arena.ts";
+import type { CircuitTable } from "./circuit-table.ts";
 import { COST } from "./deficit.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 import { ReceiveBatch } from "./receive-batch.ts";
@@ -18,6 +20,7 @@ import {
   type PacketSession,
   type PacketTunnel,
 } from "./session.ts";
+import type { Switcher } from "./switch.ts";
 
 /** Messages per system call. Few, because their cost is known only afterward. */
 const MESSAGES_PER_CALL = 16;
@@ -49,10 +52,13 @@ export class Receiver {
   readonly #batch: ReceiveBatch;
   readonly #holds: FrameSlots;
   readonly #writer: FrameWriter;
+  readonly #switcher: Switcher;
   readonly #control: ControlReceiver;
   /** The struct sockaddr of a control message's sender. */
   readonly #sender = new Uint8Array(SOCKADDR_BYTES);
   readonly #header = createHeaderOut();
+  /** ECN of the current message that changes the frames in it: ECT(1) or congestion; 0: none. */
+  #ecn: number = ECN.notCapable;
   /** Counts batches; wraps around. */
   #turn = 0;
   /** The number of sessions with frames in the current batch. */
@@ -66,12 +72,19 @@ export class Receiver {
   static readonly BYTES = ReceiveBatch.BYTES + FrameSlots.bytes(HOLD_POOL_SLOTS);
 
   /** @param base address of Receiver.BYTES in the arena */
-  constructor(arena: Arena, base: number, writer: FrameWriter, control: ControlReceiver) {
+  constructor(
+    arena: Arena,
+    base: number,
+    writer: FrameWriter,
+    switcher: Switcher,
+    control: ControlReceiver,
+  ) {
     this.#arena = arena;
     this.#control = control;
     this.#batch = new ReceiveBatch(arena, base);
     this.#holds = new FrameSlots(base + ReceiveBatch.BYTES);
     this.#writer = writer;
+    this.#switcher = switcher;
   }
 
   /** Receives at most a batch of messages from the endpoint, within its account's credit. */
@@ -102,6 +115,7 @@ export class Receiver {
     const length = messages.receivedBytes(slot);
     const segment = messages.receivedSegment(slot);
     const at = slots.at(slot);
+    this.#ecn = endpoint.readsTrafficClass ? this.#ecnOf(endpoint, slot, at) : ECN.notCapable;
     if (segment === 0 || segment >= length) {
       const session = this.#sessionOf(endpoint, slot, at, at + length, now);
       if (session !== null && this.#isFromRemote(endpoint, slot, session, now)) {
@@ -113,10 +127,21 @@ export class Receiver {
     return length + COST.crossing + (length / segment) * COST.datagram;
   }
 
+  #ecnOf({ receivesIpHeader }: LocalEndpoint, slot: number, at: number): number {
+    const { messages } = this.#batch;
+    const trafficClass = receivesIpHeader
+      ? this.#arena.view.getUint8(at + 1)
+      : messages.receivedTrafficClass(slot);
+    const ecn = trafficClass & ECN.congestion;
+    return ecn === ECN.ect0 ? ECN.notCapable : ecn;
+  }
+
   /** Delivers held frames whose time is up. */
   expire(now: number): void {
+    if (this.#waiting.size === 0) return;
     for (const session of this.#waiting) this.#drain(session, now);
     this.#writer.flush();
+    this.#switcher.flush();
   }
 
   /** Returns when `expire` must be called; Infinity: no frame is held. */
@@ -135,6 +160,7 @@ export class Receiver {
     const skippedBefore = order.skipped;
     while (order.held > 0) this.#deliverHeld(session, order.release());
     this.#writer.flush();
+    this.#switcher.flush();
     counters.rxOosPackets += order.skipped - skippedBefore;
     this.#waiting.delete(session);
   }
@@ -159,11 +185,15 @@ export class Receiver {
       if (session === null) continue;
       if (session.tunnel !== source && !this.#isFromRemote(endpoint, slot, session, now)) continue;
       source = session.tunnel;
+      const { counters } = session;
+      const previousBefore = counters.rxPreviousCookie;
       if (!this.#accept(session, slot, end, now)) continue;
+      if (this.#carriesMark(session)) continue;
       // Following datagrams with the same header are valid, too.
       const headerBytes = this.#header.next - headerFrom;
       const more = this.#writer.deliverMany(session, headerBytes, from, size, messageEnd);
       endpoint.counters.rxPackets += more;
+      if (counters.rxPreviousCookie !== previousBefore) counters.rxPreviousCookie += more;
       from += more * size;
     }
   }
@@ -206,13 +236,31 @@ export class Receiver {
       } else endpoint.counters.rxWrongVersion++;
       return null;
     }
-    const session = endpoint.sessionOf(header.sessionId);
+    const session =
+      endpoint.circuits === null
+        ? endpoint.sessionOf(header.sessionId)
+        : this.#sessionBetween(endpoint, endpoint.circuits, slot);
     if (session === undefined) {
       endpoint.counters.rxUnknownSession++;
       endpoint.lastUnknownSession = header.sessionId;
       return null;
     }
     return session;
+  }
+
+  /** Finds the session at a socket with keyed tunnels. A session of another tunnel may have the same ID. */
+  #sessionBetween(
+    endpoint: LocalEndpoint,
+    circuits: CircuitTable<PacketSession>,
+    slot: number,
+  ): PacketSession | undefined {
+    const { messages } = this.#batch;
+    const { sessionId } = this.#header;
+    const byId = endpoint.sessionOf(sessionId);
+    if (byId !== undefined && messages.isFrom(slot, byId.tunnel.remote, true)) return byId;
+    const keyed = circuits.find(messages, slot);
+    if (keyed === null) return byId;
+    return (keyed.config.sessionId | 0) === (sessionId | 0) ? keyed : undefined;
   }
 
   /** Returns true if the remote of the session's tunnel sent the message in the slot. */
@@ -237,7 +285,14 @@ export class Receiver {
   #accept(session: PacketSession, slot: number, end: number, now: number): boolean {
     const { counters } = session;
     const header = this.#header;
-    const status = decodeSessionHeader(this.#arena.view, end, session.rx, header);
+    let status = decodeSessionHeader(this.#arena.view, end, session.rx, header);
+    if (status !== DecodeStatus.Ok && session.previousRx !== null) {
+      const other = decodeSessionHeader(this.#arena.view, end, session.previousRx, header);
+      if (other === DecodeStatus.Ok) {
+        counters.rxPreviousCookie++;
+        status = other;
+      }
+    }
     if (status !== DecodeStatus.Ok) {
       counters.rxErrors++;
       if (status === DecodeStatus.BadCookie) counters.rxCookieDiscards++;
@@ -263,15 +318,36 @@ export class Receiver {
       counters.rxErrors++;
       return false;
     }
+    if (this.#carriesMark(session) && !this.#passMark(session, header.next, end)) return false;
     // The frame may grow up to the end of its slot.
     const limit = this.#batch.slots.at(slot) + FRAME_CAPACITY;
     if (session.isDirect) {
-      this.#writer.deliver(session, header.next, bytes, limit);
+      this.#deliver(session, header.next, bytes, limit);
       return true;
     }
     if (header.sequence < 0) counters.rxSeqDiscards++;
     else this.#sequence(session, header.sequence, header.next, bytes, limit, now);
     return false;
+  }
+
+  /** True if the current message's ECN changes the session's frames in it. */
+  #carriesMark({ tunnel }: PacketSession): boolean {
+    return this.#ecn !== ECN.notCapable && tunnel.config.ecn === true;
+  }
+
+  /** Passes the current message's ECN on to a frame. @returns false: the frame must be dropped, and was counted */
+  #passMark({ counters, isBare }: PacketSession, at: number, end: number): boolean {
+    if (propagateEcn(this.#arena.view, at, end, isBare, this.#ecn)) return true;
+    counters.rxCongestionDiscards++;
+    counters.rxErrors++;
+    return false;
+  }
+
+  /** Delivers a frame to the session's device, or forwards the frame to the session's partner. */
+  #deliver(session: PacketSession, at: number, bytes: number, limit: number): void {
+    const { partner, device } = session;
+    if (partner === null || device !== null) this.#writer.deliver(session, at, bytes, limit);
+    else this.#switcher.forward(session, partner, at, bytes);
   }
 
   #sequence(
@@ -290,7 +366,7 @@ export class Receiver {
       this.#deliverHeld(session, order.release());
       verdict = order.offer(sequence, now);
     }
-    if (verdict === ReorderVerdict.Deliver) this.#writer.deliver(session, offset, bytes, limit);
+    if (verdict === ReorderVerdict.Deliver) this.#deliver(session, offset, bytes, limit);
     else if (verdict === ReorderVerdict.Late) session.counters.rxSeqDiscards++;
     else this.#hold(session, order.slotOf(sequence), offset, bytes, limit);
     session.counters.rxOosPackets += order.skipped - skippedBefore;
@@ -327,7 +403,7 @@ export class Receiver {
   ): void {
     const order = session.order as ReceiveOrder;
     for (let slot = order.release(); slot >= 0; slot = order.release()) {
-      if (slot === orderSlot) this.#writer.deliver(session, offset, bytes, limit);
+      if (slot === orderSlot) this.#deliver(session, offset, bytes, limit);
       else this.#deliverHeld(session, slot);
     }
   }
@@ -351,7 +427,7 @@ export class Receiver {
     this.#writer.flush();
     const poolSlot = session.held[orderSlot] as number;
     const at = this.#holds.at(poolSlot);
-    this.#writer.deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
+    this.#deliver(session, at, session.heldBytes[orderSlot] as number, at + FRAME_CAPACITY);
     this.#freeHolds[this.#freeHoldCount] = poolSlot;
     this.#freeHoldCount++;
   }

@@ -40,6 +40,7 @@ export class SendQueue {
   readonly #firstDatagram = new Int32Array(MAX_MESSAGES + 1);
   readonly #firstPiece = new Int32Array(MAX_MESSAGES + 1);
   readonly #segmentBytes = new Int32Array(MAX_MESSAGES);
+  readonly #trafficClass = new Uint8Array(MAX_MESSAGES);
   #usedFrames = 0;
   #written = 0;
   #pieces = 0;
@@ -111,10 +112,19 @@ export class SendQueue {
   /**
    * Queues `count` adjacent datagrams from `at` on, of `bytes` each, with a frame of `frameBytes` in each.
    */
-  add(session: PacketSession, at: number, bytes: number, frameBytes: number, count = 1): void {
+  add(
+    session: PacketSession,
+    at: number,
+    bytes: number,
+    frameBytes: number,
+    trafficClass: number,
+    count = 1,
+  ): void {
     for (let next = at, rest = count; rest > 0; ) {
       if (this.#datagrams === MAX_DATAGRAMS) this.#send();
-      if (!this.#joins(session.tunnel, bytes)) this.#open(session.tunnel, bytes);
+      if (!this.#joins(session.tunnel, bytes, trafficClass)) {
+        this.#open(session.tunnel, bytes, trafficClass);
+      }
       const some = Math.min(rest, this.#room(session.tunnel, bytes));
       this.#append(session, next, bytes, frameBytes, some);
       next += some * bytes;
@@ -166,11 +176,12 @@ export class SendQueue {
     this.#written = 0;
   }
 
-  #joins(tunnel: PacketTunnel, bytes: number): boolean {
+  #joins(tunnel: PacketTunnel, bytes: number, trafficClass: number): boolean {
     if (!this.#isOpen || tunnel !== this.#tunnel) return false;
     const last = this.#messageCount - 1;
     const segmentBytes = this.#segmentBytes[last] as number;
     return (
+      trafficClass === this.#trafficClass[last] &&
       bytes <= segmentBytes &&
       segmentBytes <= tunnel.segmentLimit &&
       this.#datagrams - (this.#firstDatagram[last] as number) < MAX_SEGMENTS &&
@@ -178,7 +189,7 @@ export class SendQueue {
     );
   }
 
-  #open(tunnel: PacketTunnel, bytes: number): void {
+  #open(tunnel: PacketTunnel, bytes: number, trafficClass: number): void {
     if (this.#messageCount === MAX_MESSAGES || !goesWith(this.#tunnel, tunnel)) this.#send();
     tunnel.countMessage();
     this.#tunnel = tunnel;
@@ -186,6 +197,7 @@ export class SendQueue {
     this.#firstDatagram[this.#messageCount] = this.#datagrams;
     this.#firstPiece[this.#messageCount] = this.#pieces;
     this.#segmentBytes[this.#messageCount] = bytes;
+    this.#trafficClass[this.#messageCount] = trafficClass;
     this.#messageBytes = 0;
     this.#messageCount++;
   }
@@ -226,6 +238,11 @@ export class SendQueue {
     const piece = this.#firstPiece[index] as number;
     this.#messages.setPieces(index, piece, (this.#firstPiece[index + 1] as number) - piece);
     this.#messages.setSegment(index, datagrams > 1 ? (this.#segmentBytes[index] as number) : 0);
+    const { source } = (this.#senders[this.#firstDatagram[index] as number] as PacketSession)
+      .tunnel;
+    if (source !== null) this.#messages.setSource(index, source);
+    const trafficClass = this.#trafficClass[index] as number;
+    if (trafficClass !== 0) this.#messages.addTrafficClass(index, trafficClass);
   }
 
   #fail(index: number, errno: number): void {
@@ -234,15 +251,17 @@ export class SendQueue {
     const { tunnel } = this.#senders[first] as PacketSession;
     if (end - first > 1 && isRefusal(errno)) {
       this.#refused(tunnel, this.#segmentBytes[index] as number, errno);
-      this.#sendSingly(tunnel, first, end);
+      this.#sendSingly(tunnel, first, end, this.#trafficClass[index] as number);
     } else {
       for (let datagram = first; datagram < end; datagram++) this.#countUnsent(datagram, errno);
     }
   }
 
-  #sendSingly(tunnel: PacketTunnel, first: number, end: number): void {
+  #sendSingly(tunnel: PacketTunnel, first: number, end: number, trafficClass: number): void {
     this.#single.setDestination(0, tunnel.remote);
     this.#single.setPieces(0, MAX_DATAGRAMS, 1);
+    this.#single.setSegment(0, 0);
+    if (trafficClass !== 0) this.#single.addTrafficClass(0, trafficClass);
     for (let datagram = first; datagram < end; datagram++) {
       this.#vectors.set(
         MAX_DATAGRAMS,

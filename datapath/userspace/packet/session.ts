@@ -5,6 +5,7 @@ import { encodeSockaddr, SOCKADDR_BYTES } from "../../../linux/socket.ts";
 import {
   createEndpointCounters,
   createSessionCounters,
+  type Endpoint,
   type EndpointCounters,
   type Session,
   type SessionCounters,
@@ -16,6 +17,7 @@ import {
   pseudowireOf,
 } from "../../../model/pseudowires/index.ts";
 import { parseMac } from "../../../net/mac.ts";
+import { type AddressPair, addressPair, CircuitTable } from "./circuit-table.ts";
 import { Account } from "./deficit.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
 
@@ -35,10 +37,14 @@ export class LocalEndpoint {
   readonly account = new Account();
   /** Keyed by session ID as a signed 32-bit number, which V8 stores without allocation. */
   readonly sessions = new Map<number, PacketSession>();
+  /** Sessions of keyed tunnels; null: the socket never had one. */
+  circuits: CircuitTable<PacketSession> | null = null;
   /** The last received unknown session ID; 0: none yet. */
   lastUnknownSession = 0;
   /** The number of its tunnels. */
   users = 0;
+  /** True if a tunnel of the socket has ever used ECN: the kernel reports traffic classes. */
+  readsTrafficClass = false;
 
   constructor(key: string, tunnel: Tunnel, socket: DatagramSocket) {
     this.key = key;
@@ -47,14 +53,43 @@ export class LocalEndpoint {
     this.receivesIpHeader = !this.overUdp && !tunnel.local.address.includes(":");
   }
 
-  static keyOf({ encapsulation, local, remote, device, socketOwner }: Tunnel): string {
+  static keyOf(tunnel: Tunnel): string {
+    const { encapsulation, local, remote, device, socketOwner, localPrefix } = tunnel;
     const bound = device === undefined ? "" : ` ${device.index}`;
+    if (localPrefix !== undefined) return `${encapsulation} ${localPrefix}${bound}`;
     const key = `${encapsulation} ${local.address} ${local.port}${bound}`;
     return socketOwner !== undefined ? `${key} ${remote.address} ${remote.port}` : key;
   }
 
   sessionOf(sessionId: number): PacketSession | undefined {
     return this.sessions.get(sessionId | 0);
+  }
+
+  /** Returns the session that receives the frames of the given session's address pair, or of its session ID. */
+  receiverFor({ config, tunnel: { pair } }: PacketSession): PacketSession | undefined {
+    return pair === null ? this.sessionOf(config.sessionId) : this.circuits?.get(pair);
+  }
+
+  /** Assigns the frames to the session. @returns the session that received them before */
+  assign(session: PacketSession): PacketSession | undefined {
+    const { config, tunnel } = session;
+    // The session ID is not negotiated yet.
+    if (config.sessionId === 0) return undefined;
+    const before = this.receiverFor(session);
+    if (tunnel.pair === null) this.sessions.set(config.sessionId | 0, session);
+    else {
+      this.circuits ??= new CircuitTable(tunnel.source !== null);
+      this.circuits.set(tunnel.pair, session);
+    }
+    return before;
+  }
+
+  /** Stops assigning frames to the session. Does nothing if another session has taken them over. */
+  unassign(session: PacketSession): void {
+    if (this.receiverFor(session) !== session) return;
+    const { config, tunnel } = session;
+    if (tunnel.pair === null) this.sessions.delete(config.sessionId | 0);
+    else this.circuits?.delete(tunnel.pair);
   }
 }
 
@@ -64,6 +99,14 @@ export class PacketTunnel {
   endpoint: LocalEndpoint;
   /** The remote as a struct sockaddr, in 32-bit words. */
   remote: Uint32Array;
+  /** The source address of datagrams, in the same form, if the socket has several addresses; null: it has one. */
+  source: Uint32Array | null;
+  /** The traffic class of the tunnel's packets, without the copied bits. */
+  trafficClass: number;
+  /** Bits of the traffic class that are copied from the datagram in each frame. */
+  copiedClassBits: number;
+  /** The addresses that identify the session of a keyed tunnel; null: session IDs do. */
+  pair: AddressPair | null;
   readonly sessions = new Set<PacketSession>();
   /** The largest segment, in bytes, that the kernel is asked for; 0: no segmentation. */
   segmentLimit: number;
@@ -81,14 +124,22 @@ export class PacketTunnel {
   constructor(config: Tunnel, endpoint: LocalEndpoint) {
     this.config = config;
     this.endpoint = endpoint;
-    this.remote = sockaddrWords(config);
+    this.remote = sockaddrWords(config.remote);
+    this.source = config.localPrefix === undefined ? null : sockaddrWords(config.local);
+    this.trafficClass = trafficClassOf(config);
+    this.copiedClassBits = copiedClassBits(config);
+    this.pair = config.keyed ? addressPair(this.remote, this.source ?? undefined) : null;
     this.segmentLimit = segmentLimit(config, endpoint);
   }
 
   configure(config: Tunnel, endpoint: LocalEndpoint): void {
     this.config = config;
     this.endpoint = endpoint;
-    this.remote = sockaddrWords(config);
+    this.remote = sockaddrWords(config.remote);
+    this.source = config.localPrefix === undefined ? null : sockaddrWords(config.local);
+    this.trafficClass = trafficClassOf(config);
+    this.copiedClassBits = copiedClassBits(config);
+    this.pair = config.keyed ? addressPair(this.remote, this.source ?? undefined) : null;
     this.segmentLimit = segmentLimit(config, endpoint);
     this.hasRefused = false;
     this.#untilRetry = 0;
@@ -116,8 +167,21 @@ function segmentLimit({ udpChecksum }: Tunnel, { socket }: LocalEndpoint): numbe
   return socket.canSegment && udpChecksum ? MAX_DATAGRAM_BYTES : 0;
 }
 
-function sockaddrWords({ remote }: Tunnel): Uint32Array {
-  return new Uint32Array(encodeSockaddr(remote).buffer);
+/** The DSCP is the upper six bits of the traffic class (RFC 2474), ECN the lower two (RFC 3168). */
+const DSCP_BITS = 0xfc;
+const ECN_BITS = 0x03;
+
+function trafficClassOf({ dscp = 0 }: Tunnel): number {
+  return dscp === "Copy" ? 0 : dscp << 2;
+}
+
+/** ECN is copied if the peer propagates congestion marks back (RFC 6040, 4.1). */
+function copiedClassBits({ dscp, ecn }: Tunnel): number {
+  return (dscp === "Copy" ? DSCP_BITS : 0) | (ecn ? ECN_BITS : 0);
+}
+
+function sockaddrWords(end: Endpoint): Uint32Array {
+  return new Uint32Array(encodeSockaddr(end).buffer);
 }
 
 /** The `looksMisaligned` of types without one. */
@@ -129,6 +193,8 @@ export class PacketSession {
   tunnel: PacketTunnel;
   tx: SessionTx;
   rx: SessionRx;
+  /** The settings with the previous cookie; null: frames with a previous cookie are not accepted. */
+  previousRx: SessionRx | null;
   /** Converts frames between device and wire format; null: both are the same. */
   rewriter: FrameRewriter | null = null;
   /** True if received frames are delivered immediately, without ordering. */
@@ -149,6 +215,8 @@ export class PacketSession {
   readonly held: Int32Array;
   readonly heldBytes: Int32Array;
   device: FrameDevice | null = null;
+  /** The session to which frames are switched while this session has no device (switch.ts); null: none. */
+  partner: PacketSession | null = null;
   /** The carrier of its device. */
   hasCarrier = true;
   readonly counters: SessionCounters = createSessionCounters();
@@ -172,13 +240,14 @@ export class PacketSession {
     this.heldBytes = new Int32Array(HELD_FRAMES);
     this.tx = sessionTx(config, tunnel, 0);
     this.rx = sessionRx(config);
+    this.previousRx = previousRx(config);
     this.#carry(config);
     this.#holdToMac(config);
   }
 
   /** False: another session has taken over its session ID. */
   get isReceiving(): boolean {
-    return this.tunnel.endpoint.sessionOf(this.config.sessionId) === this;
+    return this.tunnel.endpoint.receiverFor(this) === this;
   }
 
   /** Applies a changed configuration. Sent sequence numbers continue, and received ones if the IDs are the same. */
@@ -196,6 +265,7 @@ export class PacketSession {
     }
     this.tx = sessionTx(config, tunnel, this.tx.sequence);
     this.rx = sessionRx(config);
+    this.previousRx = previousRx(config);
     this.#carry(config);
     this.#holdToMac(config);
     this.config = config;
@@ -248,6 +318,11 @@ function sessionRx(config: Session): SessionRx {
     ...cookieWords(config.rxCookie),
     sublayer: config.l2SpecificSublayer === "Default",
   };
+}
+
+function previousRx({ previousRxCookie, ...config }: Session): SessionRx | null {
+  if (previousRxCookie === undefined) return null;
+  return sessionRx({ ...config, rxCookie: previousRxCookie });
 }
 
 function maxFrameBytes({ mtu }: Session, { device, wireHeaderBytes }: PseudowireType): number {

@@ -7,6 +7,7 @@ import type { BypassedFrames } from "./bypass.ts";
 import type { PacketPath } from "./packet-path.ts";
 import type { DatagramSocket, FrameDevice } from "./ports.ts";
 import { LocalEndpoint, PacketSession, PacketTunnel } from "./session.ts";
+import { joinSessions, separate } from "./switch.ts";
 
 /** The operating system, as the table uses it. An open that fails throws, and has changed nothing. */
 export interface Ports {
@@ -16,6 +17,8 @@ export interface Ports {
   stopEndpoint(endpoint: LocalEndpoint): void;
   /** Sets whether the socket accepts datagrams without a checksum (IPv6). */
   allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void;
+  /** Makes the socket report the traffic class of received packets. */
+  reportTrafficClass(socket: DatagramSocket): void;
   /** @param session the device's session, still in its old state @param config its new state, in `tunnel` */
   openDevice(
     session: PacketSession,
@@ -128,26 +131,34 @@ export class Table {
     const tunnel = this.tunnels.get(config.name);
     const before = tunnel?.endpoint;
     const endpoint = this.#endpointFor(config);
+    if (config.ecn) this.#readTrafficClass(endpoint);
     if (tunnel === undefined) {
       this.tunnels.set(config.name, new PacketTunnel(config, endpoint));
       endpoint.users++;
     } else {
       const moves = endpoint !== tunnel.endpoint;
+      // A keyed tunnel's session is found by the tunnel's addresses.
+      const isOther = moves || tunnel.pair !== null || config.keyed === true;
+      if (isOther) for (const session of tunnel.sessions) this.#stopReceiving(session);
       if (moves) {
-        for (const session of tunnel.sessions) this.#stopReceiving(session);
         endpoint.users++;
         tunnel.endpoint.users--;
       }
       tunnel.configure(config, endpoint);
       for (const session of tunnel.sessions) {
         session.configure(session.config, tunnel);
-        const { sessionId } = session.config;
-        if (moves && sessionId !== 0) endpoint.sessions.set(sessionId | 0, session);
+        if (isOther) endpoint.assign(session);
         this.#ports.settleSession(session);
       }
     }
     this.#settleEndpoint(endpoint);
     if (before !== undefined && before !== endpoint) this.#settleEndpoint(before);
+  }
+
+  #readTrafficClass(endpoint: LocalEndpoint): void {
+    if (endpoint.readsTrafficClass) return;
+    this.#ports.reportTrafficClass(endpoint.socket);
+    endpoint.readsTrafficClass = true;
   }
 
   #deleteTunnel(name: string): void {
@@ -174,10 +185,9 @@ export class Table {
       known.configure(config, tunnel);
     }
     this.sessions.set(config.key, session);
+    joinSessions(session, this.sessions.get(config.switchTo ?? ""));
     tunnel.sessions.add(session);
-    const { endpoint } = tunnel;
-    const loser = config.sessionId === 0 ? undefined : endpoint.sessionOf(config.sessionId);
-    if (config.sessionId !== 0) endpoint.sessions.set(config.sessionId | 0, session);
+    const loser = tunnel.endpoint.assign(session);
     if (loser !== undefined && loser !== session) this.#ports.settleSession(loser);
     this.#ports.settleSession(session);
   }
@@ -204,15 +214,14 @@ export class Table {
     this.#stopReceiving(session);
     session.tunnel.sessions.delete(session);
     this.sessions.delete(key);
+    separate(session);
     this.loseDevice(session);
     this.#ports.forgetSession(session);
   }
 
   /** Removes the session's ID, unless another session has taken it over. */
   #stopReceiving(session: PacketSession): void {
-    if (session.isReceiving) {
-      session.tunnel.endpoint.sessions.delete(session.config.sessionId | 0);
-    }
+    session.tunnel.endpoint.unassign(session);
   }
 
   #endpointFor(config: Tunnel): LocalEndpoint {

@@ -10,6 +10,7 @@ import { COST } from "./deficit.ts";
 import { BATCH_FRAMES, type FrameBatch, type FrameDevice } from "./ports.ts";
 import type { SendQueue } from "./send-queue.ts";
 import type { PacketSession } from "./session.ts";
+import { outerTrafficClass } from "./traffic-class.ts";
 
 /** The maximum number of frames in a turn, so that other devices are served. The account may allow fewer. */
 const MAX_FRAMES = 64;
@@ -162,7 +163,8 @@ export class Transmitter {
     if (headerBytes + bytes > MAX_DATAGRAM_BYTES) return false;
     // The header overwrites the device's header in front of the frame.
     encodeDataHeader(this.#arena.view, at - headerBytes, tx);
-    this.#queue.add(session, at - headerBytes, headerBytes + bytes, bytes);
+    const trafficClass = outerTrafficClass(this.#arena.view, session, at, at + bytes);
+    this.#queue.add(session, at - headerBytes, headerBytes + bytes, bytes, trafficClass);
     this.#queue.keepFrame(slot);
     return true;
   }
@@ -184,14 +186,22 @@ export class Transmitter {
     const frameBytes = segmenter.headerBytes + segmenter.payloadBytes(0);
     if (frameBytes > session.maxFrameBytes) return 0;
     const headerBytes = dataHeaderBytes(tx);
+    const trafficClass = outerTrafficClass(this.#arena.view, session, at, end);
     const batch = queue.fitting(headerBytes + frameBytes);
     for (let first = 0; first < count; first += batch) {
-      this.#takeSegments(session, first, Math.min(batch, count - first), headerBytes);
+      const some = Math.min(batch, count - first);
+      this.#takeSegments(session, first, some, headerBytes, trafficClass);
     }
     return count;
   }
 
-  #takeSegments(session: PacketSession, first: number, count: number, headerBytes: number): void {
+  #takeSegments(
+    session: PacketSession,
+    first: number,
+    count: number,
+    headerBytes: number,
+    trafficClass: number,
+  ): void {
     const { view } = this.#arena;
     const segmenter = this.#segmenter;
     const { tx } = session;
@@ -205,9 +215,10 @@ export class Transmitter {
       for (let index = 1; index < count; index++) encodeDataHeader(view, at + index * size, tx);
     }
     const equal = lastBytes === frameBytes ? count : count - 1;
-    this.#queue.add(session, at, size, frameBytes, equal);
+    this.#queue.add(session, at, size, frameBytes, trafficClass, equal);
     if (equal < count) {
-      this.#queue.add(session, at + equal * size, headerBytes + lastBytes, lastBytes);
+      const last = at + equal * size;
+      this.#queue.add(session, last, headerBytes + lastBytes, lastBytes, trafficClass);
     }
   }
 }

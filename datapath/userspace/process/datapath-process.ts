@@ -2,12 +2,15 @@
 
 import { EPOLLIN } from "../../../linux/epoll.ts";
 import { Errno, errnoName, isErrno } from "../../../linux/errno.ts";
+import { openPrefixSocket } from "../../../linux/prefix-socket.ts";
 import {
   AF_INET,
   AF_INET6,
   canSegment,
   joinReceived,
+  reportTrafficClass,
   setReceiveZeroChecksum,
+  setTrafficClass,
   setTransmitChecksum,
 } from "../../../linux/socket.ts";
 import { deleteTap, openTap, setCarrier, type Tap } from "../../../linux/tun.ts";
@@ -18,7 +21,7 @@ import { type Reply, toWireError } from "../../../rpc/errors.ts";
 import type { Change, DevicePlace, Listing } from "../../datapath.ts";
 import { asEarlierAgentPut, withSocketOwner } from "../../managed-kernel/earlier-agent.ts";
 import { PathMtus } from "../../path-mtus.ts";
-import { openTunnelSocket } from "../../tunnel-socket.ts";
+import { IPPROTO_L2TP, openTunnelSocket } from "../../tunnel-socket.ts";
 import { ControlSocket } from "../devices/control-socket.ts";
 import { KernelFrameBatch, TapDevice, TunnelSocket } from "../devices/kernel-ports.ts";
 import type { Arena } from "../packet/arena.ts";
@@ -143,9 +146,12 @@ export class DatapathProcess implements Ports, Batches {
 
   openSocket(tunnel: Tunnel): DatagramSocket {
     const family = tunnel.local.address.includes(":") ? AF_INET6 : AF_INET;
-    const { encapsulation, local, device } = tunnel;
+    const { encapsulation, local, device, localPrefix } = tunnel;
     if (tunnel.socketOwner !== undefined) return givenSocket(tunnel, tunnel.socketOwner, family);
-    const fd = openTunnelSocket(encapsulation, local, device?.index);
+    const fd =
+      localPrefix === undefined
+        ? openTunnelSocket(encapsulation, local, device?.index)
+        : openPrefixSocket(IPPROTO_L2TP, localPrefix, device?.index);
     this.#pathMtus.serve(tunnel);
     const hasOffload = this.#offload && encapsulation === "UDP";
     if (hasOffload) joinReceived(fd);
@@ -170,6 +176,11 @@ export class DatapathProcess implements Ports, Batches {
   allowZeroChecksum(socket: DatagramSocket, allowed: boolean): void {
     const { fd, family } = socket as TunnelSocket;
     if (family === AF_INET6) setReceiveZeroChecksum(fd, allowed);
+  }
+
+  reportTrafficClass(socket: DatagramSocket): void {
+    const { fd, family } = socket as TunnelSocket;
+    reportTrafficClass(fd, family);
   }
 
   openDevice(
@@ -265,13 +276,19 @@ export class DatapathProcess implements Ports, Batches {
 
 /** Opens a socket for another datapath. */
 function givenSocket(tunnel: Tunnel, owner: string, family: number): DatagramSocket {
-  const { encapsulation, local, remote, udpChecksum } = tunnel;
+  const { encapsulation, local, remote, udpChecksum, dscp } = tunnel;
   const open = socketOwner(owner);
+  const classify = (fd: number) => {
+    if (typeof dscp === "number") setTrafficClass(fd, family, dscp << 2);
+  };
   if (encapsulation === "IP") {
-    const fd = open(tunnel, () => {});
+    const fd = open(tunnel, classify);
     return new ControlSocket(fd, local.address, remote.address);
   }
-  const fd = open(tunnel, (socket) => setTransmitChecksum(socket, family, udpChecksum));
+  const fd = open(tunnel, (socket) => {
+    setTransmitChecksum(socket, family, udpChecksum);
+    classify(socket);
+  });
   return new TunnelSocket(fd, family, false);
 }
 

@@ -91,6 +91,7 @@ class TestNode implements Ports {
   startEndpoint(): void {}
   stopEndpoint(): void {}
   allowZeroChecksum(): void {}
+  reportTrafficClass(): void {}
   startDevice(): void {}
   stopDevice(): void {}
   deleteDevice(): void {}

@@ -32,6 +32,7 @@ import { HeapRelease } from "./heap-release.ts";
 import { Inbox } from "./inbox.ts";
 import { hasControl, ManagedTunnel } from "./managed-tunnel.ts";
 import { isSignalled, type SignalledSession, sessionConfig } from "./signalled-session.ts";
+import { objectOf, type Partner, relayedCircuit, Switching } from "./switching.ts";
 
 /** The zero session ID in front of a control message over IP (RFC 3931, 4.1.1.2). */
 const ZERO_SESSION_ID = new Uint8Array(4);
@@ -72,6 +73,9 @@ export class ControlPlane {
   readonly #sessions = new Map<string, SignalledSession>();
   readonly #inbox = new Inbox<PeerAddress, Incoming>();
   readonly #heapRelease = new HeapRelease();
+  readonly #switching = new Switching();
+  /** Switched sessions by the name of their object, whichever datapath forwards their frames. */
+  readonly #switched = new Map<string, SignalledSession>();
 
   /** @param now returns milliseconds of a monotonic clock */
   constructor(
@@ -102,8 +106,15 @@ export class ControlPlane {
         down: (peering) => this.#turned(peering),
         refused: (peering) => this.#turned(peering),
         noted: (peering, what) => this.#note(peering, what),
-        sessionUp: (peering, { key }) => this.#turned(peering, key),
-        sessionDown: (peering, key) => this.#turned(peering, key),
+        sessionUp: (peering, { key }) => {
+          this.#switching.established(peering, key);
+          this.#turned(peering, key);
+        },
+        sessionDown: (peering, key, ending) => {
+          const isActive = this.#owners.get(peering)?.activeName === peering;
+          this.#switching.ended(peering, key, ending, isActive);
+          this.#turned(peering, key);
+        },
         peerCircuit: (peering, key) => this.#turned(peering, key),
       },
     });
@@ -304,7 +315,7 @@ export class ControlPlane {
     this.#tunnels.delete(name);
     this.#forgetTurns(known);
     // First, so that sessions that end with the connection are not put again.
-    for (const { key } of this.#wantedOf(name)) this.#sessions.delete(key);
+    for (const wanted of this.#wantedOf(name)) this.#forgetWanted(wanted);
     for (const peering of known.peerings) this.#endPeering(peering.name);
   }
 
@@ -324,14 +335,18 @@ export class ControlPlane {
     if (established === undefined) this.#table.setCarrier(session.key, false);
     const before = this.#sessions.get(session.key);
     // First, so that the session's end in the old tunnel does not put it there again.
+    if (before !== undefined) this.#forgetWanted(before);
     this.#sessions.set(session.key, session);
+    if (session.switchTo !== undefined) this.#switched.set(objectOf(session.key), session);
     if (before !== undefined && before.tunnel !== session.tunnel) this.#unwant(before);
     const managed = this.#tunnels.get(session.tunnel);
     if (managed !== undefined) this.#want(managed, session);
+    this.#relay(session);
   }
 
   #want(managed: ManagedTunnel, wanted: SignalledSession): void {
     this.#setCircuits(managed, wanted);
+    this.#setAggregators(managed, wanted);
     for (const peering of this.#peeringsOf(managed)) {
       peering.putSession(sessionConfig(wanted), this.#now());
     }
@@ -345,10 +360,50 @@ export class ControlPlane {
   }
 
   /** Sets the circuit's status on all remotes: standby on all except the active one (RFC 5641, 3.1). */
-  #setCircuits(managed: ManagedTunnel, { key, control: { circuit } }: SignalledSession): void {
+  #setCircuits(managed: ManagedTunnel, wanted: SignalledSession): void {
+    const { key } = wanted;
+    const circuit = relayedCircuit(wanted, this.#carryingPartner(wanted));
     for (const [index, peering] of this.#peeringsOf(managed).entries()) {
       const status = { ...circuit, standby: circuit.standby || index !== managed.active };
       peering.setCircuit(key, status, this.#now());
+    }
+  }
+
+  #setAggregators(managed: ManagedTunnel, wanted: SignalledSession): void {
+    const { hostName } = managed.config.control;
+    const names = this.#switching.aggregators(hostName, wanted, this.#carryingPartner(wanted));
+    for (const peering of this.#peeringsOf(managed)) {
+      peering.setAggregators(wanted.key, names, this.#now());
+    }
+  }
+
+  /** Returns the signaled session that is the session's partner: each is switched to the other. */
+  #partnerOf({ key, switchTo }: Session): SignalledSession | undefined {
+    const partner = switchTo === undefined ? undefined : this.#switched.get(switchTo);
+    return partner?.switchTo === objectOf(key) ? partner : undefined;
+  }
+
+  #carryingPartner(wanted: SignalledSession): Partner | undefined {
+    const partner = this.#partnerOf(wanted);
+    const peering = partner === undefined ? undefined : this.#carrying(partner);
+    return partner && peering && { key: partner.key, peering };
+  }
+
+  /** Signals a session's changed status to the peer of the session's partner. */
+  #relay(session: Session): void {
+    const partner = this.#partnerOf(session);
+    const managed = partner === undefined ? undefined : this.#tunnels.get(partner.tunnel);
+    if (partner === undefined || managed === undefined) return;
+    this.#setCircuits(managed, partner);
+    this.#setAggregators(managed, partner);
+  }
+
+  #relayEndings(): void {
+    for (const { key, code } of this.#switching.takeEndings()) {
+      const known = this.#sessions.get(key);
+      const partner = known === undefined ? undefined : this.#partnerOf(known);
+      const peering = partner === undefined ? undefined : this.#carrying(partner);
+      if (partner !== undefined) peering?.relayEnding(partner.key, code, this.#now());
     }
   }
 
@@ -356,8 +411,14 @@ export class ControlPlane {
   #forgetSession(key: string): void {
     const known = this.#sessions.get(key);
     if (known === undefined) return;
-    this.#sessions.delete(key);
+    this.#forgetWanted(known);
     this.#unwant(known);
+  }
+
+  #forgetWanted(wanted: SignalledSession): void {
+    this.#sessions.delete(wanted.key);
+    const object = objectOf(wanted.key);
+    if (this.#switched.get(object) === wanted) this.#switched.delete(object);
   }
 
   /** Returns the negotiated values; undefined: not established, or another datapath forwards the frames. */
@@ -370,12 +431,14 @@ export class ControlPlane {
   #turned(peering: string, key?: string): void {
     this.turns++;
     const managed = this.#owners.get(peering);
-    if (managed !== undefined && managed.peerings.length > 1) this.#turnedTunnels.add(managed);
+    const isSettled = managed?.peerings.length === 1 && managed.config.ecn === undefined;
+    if (managed !== undefined && !isSettled) this.#turnedTunnels.add(managed);
     if (key !== undefined) this.#turnedSessions.add(key);
   }
 
   /** Applies recorded changes, after all others: a pod's carrier stays on if a backup takes over immediately. */
   #settle(): void {
+    this.#relayEndings();
     for (const managed of this.#turnedTunnels) {
       this.#turnedTunnels.delete(managed);
       this.#settleTunnel(managed);
@@ -399,8 +462,14 @@ export class ControlPlane {
     const better = paths.slice(0, active).filter(({ isUp, upMs }) => isUp && upMs < holdMs);
     const waits = better.map(({ upMs }) => holdMs - upMs);
     this.#held.set(managed, this.#now() + Math.min(...waits));
-    if (active === managed.active) return;
+    const usesEcn = this.#peeringsOf(managed)[active]?.established?.peer.propagatesEcn === true;
+    if (active === managed.active) {
+      if (managed.usesEcn === usesEcn) return;
+      managed.usesEcn = usesEcn;
+      return this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
+    }
     managed.active = active;
+    managed.usesEcn = usesEcn;
     this.#table.apply({ op: "putTunnel", tunnel: managed.carried });
     for (const session of wanted) {
       this.#setCircuits(managed, session);
@@ -417,6 +486,7 @@ export class ControlPlane {
       this.#table.apply({ op: "putSession", session, device: "keep" });
     }
     if (isOn) this.#table.setCarrier(wanted.key, true);
+    this.#relay(wanted);
   }
 
   #transmit(local: string, remote: SocketAddress, octets: Octets): void {

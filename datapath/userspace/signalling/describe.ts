@@ -26,6 +26,7 @@ export function describeTunnel(
     peerConnectionId: connection?.peer.connectionId ?? 0,
     peerRouterId: connection?.peer.routerId ?? null,
     peerVendorName: connection?.peer.vendorName ?? null,
+    peerPropagatesEcn: connection?.peer.propagatesEcn ?? false,
     window: delivery?.window ?? 0,
     peerWindow: delivery?.peerWindow ?? 0,
     unacknowledged: delivery?.unacknowledged ?? 0,

@@ -25,6 +25,8 @@ export class ManagedTunnel {
   readonly peerings: readonly PeeringConfig[];
   /** The index of the active remote's peering. */
   active: number;
+  /** True if the active remote has agreed to propagate congestion marks. */
+  usesEcn: boolean;
 
   /**
    * @param pseudowireTypes numbers of the types that its frames' datapath supports
@@ -35,6 +37,7 @@ export class ManagedTunnel {
     const remotes = [config.remote, ...config.control.backups];
     this.peerings = remotes.map((remote) => peeringConfig(config, pseudowireTypes, remote));
     const remote = before?.remote;
+    this.usesEcn = before?.usesEcn ?? false;
     this.active = Math.max(
       0,
       remotes.findIndex((each) => sameData(each, remote)),
@@ -58,7 +61,9 @@ export class ManagedTunnel {
 
   /** The tunnel for the packet path, with the active remote. */
   get carried(): Tunnel {
-    return { ...this.config, remote: this.remote };
+    const { ecn, ...config } = this.config;
+    const agreed = config.control.mode === "Managed" ? this.usesEcn : true;
+    return { ...config, ...(ecn && agreed ? { ecn } : {}), remote: this.remote };
   }
 
   get #activePeering(): PeeringConfig {
@@ -83,6 +88,7 @@ function peeringConfig(
       hostName: control.hostName,
       routerId: control.routerId,
       pseudowireTypes,
+      propagatesEcn: tunnel.ecn === true,
       secrets: control.secrets.map(fromHex),
       digest: control.digest,
       hidesValues: control.hidesValues,

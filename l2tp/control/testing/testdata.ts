@@ -19,6 +19,7 @@ export function connectionSettings(change: Partial<ConnectionSettings> = {}): Co
     hostName: "node-1",
     routerId: 0xc000_0201,
     pseudowireTypes: [5],
+    propagatesEcn: false,
     secrets: [],
     digest: "md5",
     hidesValues: false,

@@ -34,6 +34,10 @@ const REMEDIES: Readonly<Record<string, readonly [Finding["severity"], string]>>
   "Redundant OnBackup": ["warning", "restore the remote that the message names"],
   "Redundant AllLost": ["error", "check that one of the peers is up and reachable"],
   "Redundant Connecting": ["error", "check that one of the peers is up and reachable"],
+  "Attached NoCarrier": [
+    "warning",
+    "set the interface up, and check its cable and link partner; the agent then updates the circuit by itself",
+  ],
   "Established NotActive": [
     "warning",
     "nothing is wrong at this end: attach a pod at the peer, or bring its link up",

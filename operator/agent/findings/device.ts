@@ -5,7 +5,7 @@ import { error, type SessionFinding } from "./picture.ts";
 
 export const device: SessionFinding = ({ state, around }) => {
   const { key } = state.session;
-  if (!around.isAttached(key)) return null;
+  if (!around.isAttached(key) || around.hasDevice?.(key) === false) return null;
   // A device whose carrier cannot be cleared is down while the peer's circuit is, and each negotiation replaces it.
   const established = state.control?.established;
   const hasCarrier = state.control === undefined || traitsOf(state.datapath).hasCarrier;

@@ -5,6 +5,7 @@ import { counted, error, type SessionFinding } from "./picture.ts";
 /** Counters that `rxErrors` includes, and that have findings of their own. */
 const NAMED: readonly (keyof SessionCounters)[] = [
   ...(["rxCookieDiscards", "rxInvalid", "rxOversize", "rxUntagged", "rxOtherVlan"] as const),
+  "rxCongestionDiscards",
   // The kernel reads the first octets as a sublayer, and drops frames by them.
   "rxSublayerSuspect",
 ];

@@ -1,5 +1,6 @@
 /** The input of the doctor's findings, the same for every datapath. A finding is a pure function of a part of it. */
 import type { SessionState, TunnelState } from "../../../datapath/datapath.ts";
+import type { NodeInterface } from "../../../model/attachments/index.ts";
 import type { EndpointCounters, Session, SessionCounters } from "../../../model/model.ts";
 import type { Finding } from "../../agent-protocol.ts";
 import type { TunnelWire } from "./wire.ts";
@@ -14,7 +15,12 @@ export interface NodeKnowledge {
   device(
     session: string,
   ): { readonly place: string; readonly up: boolean; readonly mtu?: number } | null;
+  /** True if a pod, a node interface or another session uses it. */
   isAttached(session: string): boolean;
+  /** Returns the node interface of the session; null: the session is for pods. */
+  nodeInterface(session: string): NodeInterface | null;
+  /** False: the session is switched within the datapath process. Absent: each attached session has a device. */
+  hasDevice?(session: string): boolean;
 }
 
 /** A tunnel, and its changes during the examination. */

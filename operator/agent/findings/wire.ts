@@ -151,7 +151,7 @@ export class WireReader {
     const type = pseudowireOf(session);
     const frameBytes = header === null ? -1 : packet.payloadBytes - header.frameAt;
     if (header === null || frameBytes < type.minFrameBytes) counts.rxInvalid++;
-    else if (header.cookie !== session.rxCookie) counts.rxCookieDiscards++;
+    else if (!isCookieOf(session, header.cookie)) counts.rxCookieDiscards++;
     else if (isMisaligned(session, payload, header.frameAt, frameBytes)) counts.rxSublayerSuspect++;
     else this.#right.set(session.key, (this.#right.get(session.key) ?? 0) + 1);
   }
@@ -161,6 +161,9 @@ export class WireReader {
     return source === address && (!this.#hasFixedPorts || sourcePort === port);
   }
 }
+
+const isCookieOf = ({ rxCookie, previousRxCookie }: Session, cookie: string): boolean =>
+  cookie === rxCookie || cookie === previousRxCookie;
 
 /** @param bytes length of the frame on the wire; the captured part suffices for every type */
 function isMisaligned(

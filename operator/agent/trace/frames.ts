@@ -115,7 +115,7 @@ function describeFrame(
   const isEthernet = device?.hasMac === true;
   const ip = device?.hasMac === false ? describeIp(datagram, frameAt) : null;
   return {
-    cookie: compare(cookie, cookieOf(session, outgoing)),
+    cookie: outgoing ? compare(cookie, session.txCookie) : compareReceived(cookie, session),
     hasSublayer: sublayer !== null,
     sequence,
     ethernet: isEthernet ? describeEthernet(datagram, frameAt) : null,
@@ -128,6 +128,10 @@ function describeFrame(
 function compare(cookie: string, expected: string) {
   if (expected === "") return "none" as const;
   return cookie === expected.toLowerCase() ? ("matches" as const) : ("mismatch" as const);
+}
+
+function compareReceived(cookie: string, { rxCookie, previousRxCookie }: Session) {
+  return cookie === previousRxCookie ? ("previous" as const) : compare(cookie, rxCookie);
 }
 
 function flawsOf(datagram: Uint8Array, at: number, bytes: number, session: Session): string[] {

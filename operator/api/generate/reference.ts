@@ -62,13 +62,17 @@ function values({
   const parts = [
     options?.map((option) => `\`${option}\``).join(", ") ?? "",
     minimum === undefined ? "" : `${minimum} to ${maximum}`,
-    anyOf === undefined ? "" : "IPv4 or IPv6",
+    anyOf === undefined ? "" : wordsOf(rest.pattern),
     type === "boolean" ? "`true`, `false`" : "",
     rest.additionalProperties === undefined ? "" : "label: value",
     typeof preset === "object" || preset === undefined ? "" : `default \`${preset}\``,
   ];
   return parts.filter((part) => part !== "").join("; ");
 }
+
+/** Returns the alternatives of a field: the word in its pattern beside a number, or an address of either family. */
+const wordsOf = (pattern: string | undefined) =>
+  pattern === undefined ? "IPv4 or IPv6" : `\`${pattern.slice(1, -1)}\``;
 
 /** Returns a line for each rule. */
 function rulesOf(rules: Rules): string[] {

@@ -26,6 +26,12 @@ export async function generateTypes(): Promise<string> {
 function closed(schema: JSONSchema): JSONSchema {
   // Formats and patterns have no TypeScript type.
   const { anyOf: _, properties, items, ...rest } = schema;
+  if (rest["x-kubernetes-int-or-string"] === true) {
+    return {
+      type: ["integer", "string"],
+      ...(rest.description && { description: rest.description }),
+    };
+  }
   if (items !== undefined) return { ...rest, items: closed(items as JSONSchema) };
   if (properties === undefined) return rest;
   const inner = Object.entries(properties).map(([name, value]) => [name, closed(value)]);

@@ -230,7 +230,8 @@ function secretRefs(content: unknown): SecretRef[] {
     const { secretRef, previousSecretRef } = spec.control ?? {};
     return [secretRef, previousSecretRef].filter((reference) => reference !== undefined);
   }
-  return [spec.cookies?.receive, spec.cookies?.transmit].flatMap((cookie) => {
+  const { receive, receivePrevious, transmit } = spec.cookies ?? {};
+  return [receive, receivePrevious, transmit].flatMap((cookie) => {
     const reference = cookie?.valueFrom?.secretKeyRef;
     if (reference === undefined) return [];
     return [{ namespace: metadata.namespace, ...reference }];

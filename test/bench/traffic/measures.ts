@@ -126,7 +126,7 @@ export async function smallFrames(net: TestNet, flooded: Flooded): Promise<numbe
 }
 
 /** @param device a name, or the prefix of several names */
-async function receivedBy(namespace: string, device: string): Promise<number> {
+export async function receivedBy(namespace: string, device: string): Promise<number> {
   const json = await ip(nameOf(namespace), "-j", "-s", "link", "show");
   const links = JSON.parse(json) as { ifname: string; stats64: { rx: { packets: number } } }[];
   return links

@@ -4,6 +4,7 @@ import { TestNet } from "../../harness/net.ts";
 import { Background } from "../../harness/run.ts";
 import { processorShare, residentMebibytes } from "../processes.ts";
 import { type Bound, median, type Report } from "../report.ts";
+import { benchKeyed } from "./keyed.ts";
 import {
   losslessDatagrams,
   processorsPerGigabyte,
@@ -25,6 +26,7 @@ import {
   startQemus,
   startVxlan,
 } from "./sides.ts";
+import { benchSwitch } from "./switch.ts";
 import { alternate } from "./turns.ts";
 import { benchTypes } from "./types.ts";
 
@@ -35,7 +37,9 @@ const JUMBO_BYTES = 9000;
 export async function benchTraffic(net: TestNet, report: Report): Promise<void> {
   await report.attempt("1500-byte wire", () => compare(net, 1500, report));
   await report.attempt("many sessions", () => benchSessions(net, report));
+  await report.attempt("keyed circuits", () => benchKeyed(net, report));
   await report.attempt("pseudowire types", () => benchTypes(net, report));
+  await report.attempt("switches", () => benchSwitch(report));
   await report.attempt(`${JUMBO_BYTES}-byte wire`, async () => {
     const jumbo = await TestNet.create({ mtu: JUMBO_BYTES });
     try {

@@ -46,6 +46,7 @@ export class Bench implements Ports {
     this.endpoints.delete(endpoint.socket as FakeSocket);
   }
   allowZeroChecksum(): void {}
+  reportTrafficClass(): void {}
   openDevice(
     _session: PacketSession,
     _config: Session,

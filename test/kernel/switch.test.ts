@@ -90,7 +90,6 @@ describe.each([
   ["both in the kernel", ["Kernel", "Kernel"]],
   ["the left in the kernel", ["Kernel", "Userspace"]],
   ["the right in the kernel", ["Userspace", "Kernel"]],
-  ["both in userspace", ["Userspace", "Userspace"]],
 ] as const)("%s", (_what, datapaths) => {
   it("forwards large and small frames, and stops when a session is no longer switched", async () => {
     write(datapaths);

@@ -28,7 +28,7 @@ interface Report {
 const IN_ONE_KERNEL: Readonly<Record<string, readonly string[]>> = {
   bookworm: [
     ...["kernel/agent", "kernel/documentation", "kernel/managed", "kernel/path-mtu"],
-    ...["kernel/pods-own", "kernel/vrf", "netns/packet-capture"],
+    ...["kernel/pods-own", "kernel/switch", "kernel/vrf", "netns/packet-capture"],
   ],
   trixie: [
     ...["kernel/dscp", "kernel/interface", "kernel/ip-pseudowire", "kernel/mac-spoofing"],

@@ -1,15 +1,7 @@
 /** Every pseudowire type in every attachment mode, in the datapath of the suite: it forwards, or says why it cannot. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import {
-  ATTACHMENT_MODES,
-  type AttachmentModeName,
-  canAttach,
-} from "../../model/attachments/index.ts";
-import {
-  kernelPart,
-  PSEUDOWIRE_TYPES,
-  type PseudowireName,
-} from "../../model/pseudowires/index.ts";
+import { ATTACHMENT_MODES, canAttach } from "../../model/attachments/index.ts";
+import { kernelPart, PSEUDOWIRE_TYPES } from "../../model/pseudowires/index.ts";
 import type { SessionSpec, TunnelSpec } from "../../operator/api/types.ts";
 import { TestAgent } from "../harness/agent.ts";
 import { cni } from "../harness/cni.ts";
@@ -57,12 +49,11 @@ afterAll(async () => {
 
 type Session = Partial<SessionSpec>;
 
-/** The fields that a type requires. */
-const FIELDS: Readonly<Record<PseudowireName, Session>> = {
-  Ethernet: {},
-  EthernetVLAN: { pseudowireType: "EthernetVLAN", vlan: { id: 100 } },
-  IP: { pseudowireType: "IP" },
-};
+/** The fields that a type requires besides its name. */
+const FIELDS: Readonly<Record<string, Session>> = { EthernetVLAN: { vlan: { id: 100 } } };
+
+const sessionOf = (pseudowireType: string): Session =>
+  ({ pseudowireType, ...FIELDS[pseudowireType] }) as Session;
 
 /** The session of the test, and the session that it is switched to in mode Switch. */
 const name = () => `lan${count}`;
@@ -93,7 +84,7 @@ interface Use {
   attach(): Promise<readonly string[]>;
 }
 
-const USES: Readonly<Record<AttachmentModeName, Use>> = {
+const USES: Readonly<Record<string, Use>> = {
   Direct: {
     attachment: {},
     attach: async () => [await attachTo(node, 1)],
@@ -118,6 +109,13 @@ const USES: Readonly<Record<AttachmentModeName, Use>> = {
     attach: async () => [await attachTo(peers[1], 1)],
   },
 };
+
+/** Returns the use of a mode; another mode than those above attaches one pod. */
+const useOf = (mode: string): Use =>
+  USES[mode] ?? {
+    attachment: { attachment: { mode } } as Session,
+    attach: async () => [await attachTo(node, 1)],
+  };
 
 /** Writes the tunnels of the node and its peers, and the sessions of one test: the node's, and the peers'. */
 function write(mine?: Session, theirs: Session = {}): void {
@@ -161,8 +159,8 @@ describe.each(PSEUDOWIRE_TYPES.map((type) => [type.name, type] as const))(
 
       it(`in mode ${mode.name} ${canForward ? "forwards frames" : "is rejected with a reason"}`, async () => {
         count++;
-        const { attachment, attach } = USES[mode.name as AttachmentModeName];
-        const fields = FIELDS[typeName as PseudowireName];
+        const { attachment, attach } = useOf(mode.name);
+        const fields = sessionOf(typeName);
         write({ ...fields, ...attachment }, fields);
         if (!canForward) {
           expect(await until("the session is rejected", refusal)).toMatch(

@@ -44,11 +44,7 @@ beforeAll(() => {
   tree = new SourceTree();
   tree.add("model/attachments/solo.ts", SOLO);
   const registry = "model/attachments/index.ts";
-  tree.replace(
-    registry,
-    "= [direct, bridge, hostInterface] as",
-    "= [direct, bridge, hostInterface, solo] as",
-  );
+  tree.replace(registry, "  switchMode,\n] as const", "  switchMode,\n  solo,\n] as const");
   const last = 'from "./pod-link.ts";';
   tree.replace(registry, last, `${last}\nimport { solo } from "./solo.ts";`);
 });
@@ -59,8 +55,8 @@ it("makes the compiler report the API's enum, and nothing else", () => {
   expect(compilerSays(tree)).toEqual(["operator/resolve/session-kind.ts"]);
   tree.replace(
     "crds/l2tpsessions.yaml",
-    "enum: [Direct, Bridge, Interface]",
-    "enum: [Direct, Bridge, Interface, Solo]",
+    "enum: [Direct, Bridge, Interface, Switch]",
+    "enum: [Direct, Bridge, Interface, Switch, Solo]",
   );
   generateTypes(tree);
   check(tree);

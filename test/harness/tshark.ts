@@ -70,3 +70,21 @@ export class Capture {
     await this.#background.stopAll();
   }
 }
+
+/**
+ * Captures a UDP datagram of a tunnel while a pod pings 10.1.0.2.
+ * @param host the name of the host's namespace
+ * @returns its packet in hexadecimal digits
+ */
+export async function datagramOfPing(host: string, pod: string): Promise<string> {
+  const background = new Background();
+  background.start(inside(pod, "ping", "-i", "0.2", "10.1.0.2"));
+  try {
+    const filter = ["udp", "and", "greater", "100"];
+    const command = ["tcpdump", "-i", "any", "-c", "1", "-n", "-xx", ...filter];
+    const text = await run(inside(host, "timeout", "60", ...command));
+    return text.replaceAll(/^\s+0x[0-9a-f]+:|\s/gm, "");
+  } finally {
+    await background.stopAll();
+  }
+}

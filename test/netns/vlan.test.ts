@@ -7,8 +7,9 @@ import { cni } from "../harness/cni.ts";
 import { FramePort } from "../harness/frames.ts";
 import { inside, ip, link, nameOf, ping, TestNet } from "../harness/net.ts";
 import { managedSession, managedTunnel, sessionObject, tunnelObject } from "../harness/objects.ts";
-import { Background, run } from "../harness/run.ts";
+import { run } from "../harness/run.ts";
 import { streamTcp, streamUdp } from "../harness/streams.ts";
+import { datagramOfPing } from "../harness/tshark.ts";
 import { RawPeer, taggedFrame } from "../harness/vlan.ts";
 import { until } from "../harness/wait.ts";
 
@@ -307,24 +308,10 @@ describe("managed", () => {
     await attach(0);
     await attach(1);
     await until("frames cross", () => ping(pods[0], "10.1.0.2"));
-    const text = await onTheWire();
+    const text = await datagramOfPing(net.a.name, pods[0]);
     expect(text).toContain("81000064");
   });
 });
-
-/** Captures a datagram of a ping between the pods, in hexadecimal digits. */
-async function onTheWire(): Promise<string> {
-  const background = new Background();
-  background.start(inside(pods[0], "ping", "-i", "0.2", "10.1.0.2"), () => {});
-  try {
-    const filter = ["udp", "and", "greater", "100"];
-    const command = ["tcpdump", "-i", "any", "-c", "1", "-n", "-xx", ...filter];
-    const text = await run(inside(net.a.name, "timeout", "60", ...command));
-    return text.replaceAll(/^\s+0x[0-9a-f]+:|\s/gm, "");
-  } finally {
-    await background.stopAll();
-  }
-}
 
 it("rejects invalid sessions with a reason, and does not change the others", async () => {
   const vlan = { id: 100 };

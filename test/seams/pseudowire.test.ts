@@ -1,10 +1,10 @@
 /** Adds a pseudowire type with one file, its registration and the API's enum. Frames cross in the process. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { inside, link, ping } from "../harness/net.ts";
+import { link, ping } from "../harness/net.ts";
 import { managedSession, managedTunnel, sessionObject, tunnelObject } from "../harness/objects.ts";
-import { Background, run } from "../harness/run.ts";
 import { check, compilerSays, generateTypes, pairForEach } from "../harness/seam-pair.ts";
 import { SourceTree } from "../harness/tree.ts";
+import { datagramOfPing } from "../harness/tshark.ts";
 import { until } from "../harness/wait.ts";
 
 /** A type with four bytes in front of each Ethernet frame. Received frames without them are dropped. */
@@ -134,7 +134,7 @@ it("forwards rewritten frames between pods, up to the reduced MTU", async () => 
   expect(await ping(pair().pods[0], "10.1.0.2", { count: 20, size: mtu - 28, args })).toBe(true);
   const row = await pair().agents[0].session("shop/lan");
   expect(row?.counters).toMatchObject({ rxErrors: 0, rxInvalid: 0 });
-  expect(await onTheWire(a.name)).toContain(SHIM_HEX);
+  expect(await datagramOfPing(a.name, pair().pods[0])).toContain(SHIM_HEX);
   const why = pair().agents[0].condition("l2tptunnel", "branch", "Programmed")?.message;
   expect(why).toContain("the kernel's L2TP knows no shims");
 });
@@ -171,20 +171,5 @@ it("is negotiated by a managed tunnel, and rejected by a peer with another type"
   pair().write([left, shim], [right, shim]);
   await pair().attach();
   await pair().crosses();
-  expect(await onTheWire(a.name)).toContain(SHIM_HEX);
+  expect(await datagramOfPing(a.name, pair().pods[0])).toContain(SHIM_HEX);
 });
-
-/** Captures a datagram of the tunnel during a ping, in hexadecimal digits. */
-async function onTheWire(host: string): Promise<string> {
-  const background = new Background();
-  const pings = inside(pair().pods[0], "ping", "-i", "0.2", "10.1.0.2");
-  background.start(pings, () => {});
-  try {
-    const filter = ["udp", "and", "greater", "100"];
-    const command = ["tcpdump", "-i", "any", "-c", "1", "-n", "-xx", ...filter];
-    const dumped = await run(inside(host, "timeout", "20", ...command));
-    return dumped.replaceAll(/^\s+0x[0-9a-f]+:|\s/gm, "");
-  } finally {
-    await background.stopAll();
-  }
-}

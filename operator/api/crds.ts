@@ -10,12 +10,23 @@ export interface Schema {
   readonly additionalProperties?: Schema;
   readonly items?: Schema;
   readonly required?: readonly string[];
-  readonly enum?: readonly string[];
+  readonly enum?: readonly (string | number)[];
   readonly default?: unknown;
   readonly minimum?: number;
   readonly maximum?: number;
   readonly pattern?: string;
   readonly anyOf?: readonly { readonly format?: string }[];
+}
+
+/** Returns "0 to 63, Copy" for the values of an enum. @param quote around each value */
+export function joinedOptions(options: readonly (string | number)[], quote = ""): string {
+  const numbers = options.filter((option) => typeof option === "number");
+  const words = options.filter((option) => typeof option === "string");
+  const range =
+    numbers.length === 0
+      ? []
+      : [`${quote}${numbers[0]}${quote} to ${quote}${numbers.at(-1)}${quote}`];
+  return [...range, ...words.map((word) => `${quote}${word}${quote}`)].join(", ");
 }
 
 export interface Definition {

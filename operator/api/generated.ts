@@ -87,7 +87,7 @@ export interface TunnelSpec {
   /**
    * The DSCP of the tunnel's packets (RFC 2474): a number from 0 to 63, or Copy. Copy uses the DSCP of the datagram in each frame, or 0 without a datagram, and requires the userspace datapath. The default is 0.
    */
-  dscp?: number | string;
+  dscp?: number | "Copy";
   /**
    * True if the tunnel propagates congestion marks (ECN, RFC 6040): packets have the ECN of the datagram in each frame, and a mark on a received packet is passed on to the datagram. The peer must do the same; in a Managed tunnel, the tunnel does so only if the peer agrees (RFC 9601). Userspace datapath only.
    */

@@ -28,6 +28,8 @@ export interface Rule {
   readonly remedy: string;
   /** The reason why TypeScript does not check the rule, or checks it elsewhere. */
   readonly onlyInCel?: string;
+  /** The reason why an API server cannot check the rule. */
+  readonly onlyInTypeScript?: string;
 }
 
 export type Rules = Readonly<Record<string, Rule>>;
@@ -81,6 +83,9 @@ const NO_LINK = {
   reason: "a link-local address without an interface",
   remedy: "set spec.local.interface, or use another address",
 } as const;
+// A field that is a number or a word has no type in the definition: x-kubernetes-int-or-string makes Kubernetes 1.20
+// treat all lists of the object as atomic, so that the agent and the controller remove each other's conditions.
+const WITHOUT_TYPE = "The controller checks this, because CEL cannot read dscp.";
 const ANOTHER_PEER = "use the address of another peer";
 
 export const TUNNEL_RULES = {
@@ -139,6 +144,7 @@ export const TUNNEL_RULES = {
     cel: "!has(self.dscp) || self.dscp != 'Copy' || self.datapath != 'Kernel'",
     reason: "the kernel datapath cannot copy the DSCP",
     remedy: "use a number from 0 to 63, or omit datapath",
+    onlyInTypeScript: WITHOUT_TYPE,
   },
   copiedDscpByProcess: {
     at: ["spec"],
@@ -146,6 +152,7 @@ export const TUNNEL_RULES = {
     cel: "!has(self.dscp) || self.dscp != 'Copy' || !self.fastPath",
     reason: "the fast path cannot copy the DSCP",
     remedy: "use a number from 0 to 63, or omit fastPath",
+    onlyInTypeScript: WITHOUT_TYPE,
   },
   ecnInUserspace: {
     at: ["spec"],

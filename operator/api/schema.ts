@@ -4,7 +4,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { FieldProblem } from "../../model/problem.ts";
 import { parseAddress } from "../../net/ip.ts";
-import { readDefinitions } from "./crds.ts";
+import { joinedOptions, readDefinitions } from "./crds.ts";
 import { API_VERSION, type L2tpObject } from "./types.ts";
 
 type Json = Record<string, unknown>;
@@ -155,7 +155,7 @@ function describeError(error: ErrorObject): FieldProblem {
         remedy: "set it",
       };
     case "enum": {
-      const allowed = (error.params.allowedValues as unknown[]).join(", ");
+      const allowed = joinedOptions(error.params.allowedValues as (string | number)[]);
       return problem(base, error, "unsupported value", `use one of ${allowed}`);
     }
     case "type": {

@@ -38,12 +38,12 @@ const messages = Object.values(RULES)
   .flatMap((rules) => Object.values(rules).map((rule) => validationOf(rule).message))
   .sort((a, b) => b.length - a.length);
 
-/** Returns the same from our validation. */
+/** Returns the same from our validation, without the faults that an API server cannot find. */
 export function ownFaultsOf(sample: Sample): Set<string> {
-  return new Set(problemsOf(sample).map((problem) => asFault(sample, problem)));
+  return new Set(problemsOf(sample).flatMap((problem) => asFault(sample, problem)));
 }
 
-function asFault({ kind }: Sample, { path, reason, remedy }: FieldProblem): string {
+function asFault({ kind }: Sample, { path, reason, remedy }: FieldProblem): string[] {
   const field = path.replaceAll(/\[\d+\]/g, "[]");
   const rule = Object.values(RULES[kind] ?? {}).find(
     (one) =>
@@ -52,6 +52,7 @@ function asFault({ kind }: Sample, { path, reason, remedy }: FieldProblem): stri
       one.at.some((at) => fieldAtFault(one, at) === field),
   );
   if (rule === undefined) throw new Error(`${path}: ${reason}: no rule has this reason`);
+  if (rule.onlyInTypeScript !== undefined) return [];
   const isWhole = rule.each === undefined && rule.field === undefined;
-  return `${isWhole ? path : rule.at[0]}: ${validationOf(rule).message}`;
+  return [`${isWhole ? path : rule.at[0]}: ${validationOf(rule).message}`];
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { CRD_FILES } from "../crds.ts";
 import { CHECKS, generateChecks } from "./checks.ts";
 import { API_REFERENCE, generateReference } from "./reference.ts";
 import { generateTypes, TYPES } from "./types.ts";
@@ -22,6 +23,14 @@ describe("a generated file is up to date (else run `make generate`):", () => {
     expect(readFileSync(API_REFERENCE, "utf8")).toBe(generateReference());
   });
 });
+
+it.each(CRD_FILES)(
+  "%s has no field with which Kubernetes 1.20 treats lists as one value",
+  (name) => {
+    const text = readFileSync(new URL(`../../../crds/${name}`, import.meta.url), "utf8");
+    expect(text).not.toMatch(/^ *x-kubernetes-int-or-string:/m);
+  },
+);
 
 describe("rules in a definition", () => {
   const [[, { text }] = ["", { text: "" }]] = generateValidations();

@@ -1,5 +1,5 @@
 /** Generates docs/api.md from the schemas of crds/ and rules.ts. */
-import { type Definition, readDefinitions, type Schema } from "../crds.ts";
+import { type Definition, joinedOptions, readDefinitions, type Schema } from "../crds.ts";
 import { fieldAtFault, RULES, type Rules, SPELLING, SPELLING_MATTERS } from "../rules.ts";
 
 export const API_REFERENCE = new URL("../../../docs/api.md", import.meta.url);
@@ -60,9 +60,9 @@ function values({
   ...rest
 }: Schema) {
   const parts = [
-    options?.map((option) => `\`${option}\``).join(", ") ?? "",
+    options === undefined ? "" : joinedOptions(options, "`"),
     minimum === undefined ? "" : `${minimum} to ${maximum}`,
-    anyOf === undefined ? "" : wordsOf(rest.pattern),
+    anyOf === undefined ? "" : "IPv4 or IPv6",
     type === "boolean" ? "`true`, `false`" : "",
     rest.additionalProperties === undefined ? "" : "label: value",
     typeof preset === "object" || preset === undefined ? "" : `default \`${preset}\``,
@@ -70,16 +70,16 @@ function values({
   return parts.filter((part) => part !== "").join("; ");
 }
 
-/** Returns the alternatives of a field: the word in its pattern beside a number, or an address of either family. */
-const wordsOf = (pattern: string | undefined) =>
-  pattern === undefined ? "IPv4 or IPv6" : `\`${pattern.slice(1, -1)}\``;
-
 /** Returns a line for each rule. */
 function rulesOf(rules: Rules): string[] {
   return Object.values(rules).map((rule) => {
     const paths = rule.at.map((at) => `\`${fieldAtFault(rule, at)}\``).join(", ");
     const comparesSpelling = SPELLING_MATTERS.test(rule.cel);
-    const notes = [comparesSpelling ? SPELLING : undefined, rule.onlyInCel].filter((note) => note);
+    const notes = [
+      comparesSpelling ? SPELLING : undefined,
+      rule.onlyInCel,
+      rule.onlyInTypeScript,
+    ].filter((note) => note);
     return [`- ${paths}: ${rule.reason}; ${rule.remedy}.`, ...notes].join(" ");
   });
 }

@@ -26,11 +26,11 @@ export async function generateTypes(): Promise<string> {
 function closed(schema: JSONSchema): JSONSchema {
   // Formats and patterns have no TypeScript type.
   const { anyOf: _, properties, items, ...rest } = schema;
-  if (rest["x-kubernetes-int-or-string"] === true) {
-    return {
-      type: ["integer", "string"],
-      ...(rest.description && { description: rest.description }),
-    };
+  if (rest.enum?.some((value) => typeof value === "number")) {
+    const words = rest.enum.filter((value) => typeof value === "string");
+    const { description } = rest;
+    const tsType = ["number", ...words.map((word) => JSON.stringify(word))].join(" | ");
+    return { ...(description && { description }), tsType };
   }
   if (items !== undefined) return { ...rest, items: closed(items as JSONSchema) };
   if (properties === undefined) return rest;

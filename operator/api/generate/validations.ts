@@ -31,7 +31,10 @@ export function generateValidations(): Map<string, { readonly url: URL; readonly
 export function withValidations(text: string): string {
   const document = parseDocument(text);
   const kind = String(document.getIn(["spec", "names", "kind"]));
-  const rules = rulesByNode(document, Object.values(RULES[kind] ?? {}));
+  const inCel = Object.values(RULES[kind] ?? {}).filter(
+    ({ onlyInTypeScript }) => onlyInTypeScript === undefined,
+  );
+  const rules = rulesByNode(document, inCel);
   const edits: Edit[] = [];
   for (const node of schemasIn(document)) edits.push(...editsOf(text, node, rules.get(node) ?? []));
   return edits

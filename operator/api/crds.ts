@@ -18,15 +18,11 @@ export interface Schema {
   readonly anyOf?: readonly { readonly format?: string }[];
 }
 
-/** Returns "0 to 63, Copy" for the values of an enum. @param quote around each value */
-export function joinedOptions(options: readonly (string | number)[], quote = ""): string {
+/** Returns "0 to 63" and "Copy" for the values of an enum. @param options numbers among them are consecutive */
+export function shownOptions(options: readonly (string | number)[]): string[] {
   const numbers = options.filter((option) => typeof option === "number");
   const words = options.filter((option) => typeof option === "string");
-  const range =
-    numbers.length === 0
-      ? []
-      : [`${quote}${numbers[0]}${quote} to ${quote}${numbers.at(-1)}${quote}`];
-  return [...range, ...words.map((word) => `${quote}${word}${quote}`)].join(", ");
+  return numbers.length === 0 ? words : [`${numbers[0]} to ${numbers.at(-1)}`, ...words];
 }
 
 export interface Definition {

@@ -83,9 +83,8 @@ const NO_LINK = {
   reason: "a link-local address without an interface",
   remedy: "set spec.local.interface, or use another address",
 } as const;
-// A field that is a number or a word has no type in the definition: x-kubernetes-int-or-string makes Kubernetes 1.20
-// treat all lists of the object as atomic, so that the agent and the controller remove each other's conditions.
-const WITHOUT_TYPE = "The controller checks this, because CEL cannot read dscp.";
+// The field has no type (docs/adr/0044-dscp.md).
+const WITHOUT_TYPE = "Only the controller and the agent check this, because CEL cannot read dscp.";
 const ANOTHER_PEER = "use the address of another peer";
 
 export const TUNNEL_RULES = {

@@ -4,7 +4,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { FieldProblem } from "../../model/problem.ts";
 import { parseAddress } from "../../net/ip.ts";
-import { joinedOptions, readDefinitions } from "./crds.ts";
+import { readDefinitions, shownOptions } from "./crds.ts";
 import { API_VERSION, type L2tpObject } from "./types.ts";
 
 type Json = Record<string, unknown>;
@@ -155,8 +155,8 @@ function describeError(error: ErrorObject): FieldProblem {
         remedy: "set it",
       };
     case "enum": {
-      const allowed = joinedOptions(error.params.allowedValues as (string | number)[]);
-      return problem(base, error, "unsupported value", `use one of ${allowed}`);
+      const allowed = shownOptions(error.params.allowedValues as (string | number)[]);
+      return problem(base, error, "unsupported value", `use one of ${allowed.join(", ")}`);
     }
     case "type": {
       const isNumberForText = error.params.type === "string" && typeof error.data === "number";

@@ -1,5 +1,5 @@
 /** Generates docs/api.md from the schemas of crds/ and rules.ts. */
-import { type Definition, joinedOptions, readDefinitions, type Schema } from "../crds.ts";
+import { type Definition, readDefinitions, type Schema, shownOptions } from "../crds.ts";
 import { fieldAtFault, RULES, type Rules, SPELLING, SPELLING_MATTERS } from "../rules.ts";
 
 export const API_REFERENCE = new URL("../../../docs/api.md", import.meta.url);
@@ -60,7 +60,9 @@ function values({
   ...rest
 }: Schema) {
   const parts = [
-    options === undefined ? "" : joinedOptions(options, "`"),
+    shownOptions(options ?? [])
+      .map((option) => `\`${option}\``)
+      .join(", "),
     minimum === undefined ? "" : `${minimum} to ${maximum}`,
     anyOf === undefined ? "" : "IPv4 or IPv6",
     type === "boolean" ? "`true`, `false`" : "",

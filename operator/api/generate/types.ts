@@ -26,6 +26,7 @@ export async function generateTypes(): Promise<string> {
 function closed(schema: JSONSchema): JSONSchema {
   // Formats and patterns have no TypeScript type.
   const { anyOf: _, properties, items, ...rest } = schema;
+  // A union of 64 numbers would be hard to read. The schema checks the range.
   if (rest.enum?.some((value) => typeof value === "number")) {
     const words = rest.enum.filter((value) => typeof value === "string");
     const { description } = rest;
